@@ -1,0 +1,80 @@
+// rouse: every macro of the library, each always 0 or 1 (names and versions apart).
+#pragma once
+
+#define ROUSE_VERSION_MAJOR 0
+#define ROUSE_VERSION_MINOR 1
+#define ROUSE_VERSION_PATCH 0
+
+#if defined(_WIN32)
+#define ROUSE_WINDOWS 1
+#else
+#define ROUSE_WINDOWS 0
+#endif
+
+#if defined(__linux__)
+#define ROUSE_LINUX 1
+#else
+#define ROUSE_LINUX 0
+#endif
+
+#if !ROUSE_WINDOWS && !ROUSE_LINUX
+#error "rouse: there is an engine for Linux and one for Windows; this platform has none yet"
+#endif
+
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define ROUSE_EXCEPTIONS 1
+#else
+#define ROUSE_EXCEPTIONS 0
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ROUSE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ROUSE_ASAN 1
+#else
+#define ROUSE_ASAN 0
+#endif
+#else
+#define ROUSE_ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define ROUSE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ROUSE_TSAN 1
+#else
+#define ROUSE_TSAN 0
+#endif
+#else
+#define ROUSE_TSAN 0
+#endif
+
+// The inline namespace: it carries the version and all that changes a layout or a function's meaning, so that two
+// vendored copies, or objects built with and without exceptions, link into one program.
+#if ROUSE_EXCEPTIONS
+#define ROUSE_ABI v0_1
+#else
+#define ROUSE_ABI v0_1_noexcept
+#endif
+
+// try/catch that an -fno-exceptions build can read: there the try block always runs, the handler never.
+#if ROUSE_EXCEPTIONS
+#define ROUSE_TRY try
+#define ROUSE_CATCH(declaration) catch (declaration)
+#else
+#define ROUSE_TRY if constexpr (true)
+#define ROUSE_CATCH(declaration) else
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
+#define ROUSE_NOINLINE __declspec(noinline)
+#elif defined(_MSC_VER)
+#define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
+#define ROUSE_NOINLINE __attribute__((noinline))
+#else
+#define ROUSE_NO_UNIQUE_ADDRESS [[no_unique_address]]
+#define ROUSE_NOINLINE __attribute__((noinline))
+#endif

@@ -1,0 +1,111 @@
+// Buffers: where bytes go and come from. Views; they own nothing.
+#pragma once
+#include <rouse/config.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <ranges>
+#include <type_traits>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class T>
+inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> || std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
+                                std::is_same_v<std::remove_cv_t<T>, std::byte>;
+
+template <class R>
+using element_of = std::remove_reference_t<std::ranges::range_reference_t<R>>;
+
+template <class R>
+concept byte_range = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
+
+// A container that would be gone before the kernel is done with its bytes.
+template <class R>
+concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
+
+template <class> inline constexpr bool always_false = false;
+
+} // namespace detail
+
+/// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or from a pointer and a size.
+///
+/// Borrowed: the range must live, and stay where it is, until the call that it was given to has completed.
+class mutable_buffer {
+public:
+  constexpr mutable_buffer() noexcept = default;
+  template <class Byte>
+    requires(detail::is_byte<Byte> && !std::is_const_v<Byte>)
+  constexpr mutable_buffer(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+  template <class R>
+    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer>)
+  constexpr mutable_buffer(R&& range) noexcept {
+    static_assert(detail::byte_range<R>, "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                                         "(an array, a vector, a string, a span), or {pointer, size}");
+    if constexpr (detail::byte_range<R>) {
+      static_assert(!detail::dying_range<R>, "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
+                                             "its bytes; give it a name first");
+      constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
+      static_assert(writable, "rouse: recv writes into its buffer; this one is const");
+      if constexpr (writable) {
+        data_ = std::ranges::data(range);
+        size_ = std::ranges::size(range);
+      }
+    }
+  }
+
+  [[nodiscard]] constexpr void* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+private:
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Bytes to read from. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or from a pointer and a size.
+///
+/// An array of `const char` is taken for a string literal: its terminating zero is left out.
+/// Borrowed: the range must live, and stay unchanged, until the call that it was given to has completed.
+class const_buffer {
+public:
+  constexpr const_buffer() noexcept = default;
+  template <class Byte>
+    requires detail::is_byte<Byte>
+  constexpr const_buffer(const Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr const_buffer(const void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr const_buffer(const mutable_buffer& b) noexcept : data_(b.data()), size_(b.size()) {}
+
+  template <std::size_t N>
+  constexpr const_buffer(const char (&literal)[N]) noexcept
+      : data_(literal), size_(literal[N - 1] == '\0' ? N - 1 : N) {}
+  template <std::size_t N>
+  constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
+
+  template <class R>
+    requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> && !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
+             !std::is_array_v<std::remove_reference_t<R>>)
+  constexpr const_buffer(R&& range) noexcept {
+    static_assert(detail::byte_range<R>, "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                                         "(an array, a vector, a string, a span), or {pointer, size}");
+    if constexpr (detail::byte_range<R>) {
+      static_assert(!detail::dying_range<R>, "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
+                                             "its bytes; give it a name first");
+      data_ = std::ranges::data(range);
+      size_ = std::ranges::size(range);
+    }
+  }
+  template <class Byte, std::size_t N>
+    requires(detail::is_byte<Byte> && !std::is_same_v<std::remove_cv_t<Byte>, char>)
+  constexpr const_buffer(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
+
+  [[nodiscard]] constexpr const void* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+private:
+  const void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+} // namespace rouse::inline ROUSE_ABI

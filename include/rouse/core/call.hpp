@@ -1,0 +1,159 @@
+// A call in progress: its description, its operation, its limits. What wakers derive from.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+
+#include <concepts>
+#include <optional>
+#include <stop_token>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it may be awaited also where
+/// calls return directly.)
+struct done {};
+
+/// A description of a call, which knows neither engine nor waker. A composed call is one that asks for another round.
+template <class C>
+concept call_description = requires(C c, operation& op) {
+  typename C::value_type;
+  { C::name } -> std::convertible_to<const char*>;
+  { c.prepare(op) } noexcept -> std::same_as<bool>; // fills in the first request; false: refused, `op.error` says why
+  { c.advance(op) } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
+  { c.value(op) } -> std::same_as<typename C::value_type>;
+};
+
+/// The limit of a call that was given none: what `timeout()` of its socket says.
+struct no_limit {};
+
+namespace detail {
+
+// The part of a call that listens to a stop_token: from any thread, hence by a request to the engine.
+template <class Engine>
+class stop_watch {
+public:
+  void watch(Engine& engine, operation& op, const std::stop_token& token) noexcept {
+    if (!token.stop_possible()) return;
+    request_.op = &op;
+    callback_.emplace(token, request{&engine, &request_});
+  }
+  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that is running.)
+  void forget(Engine& engine) noexcept {
+    if (!callback_) return;
+    callback_.reset();
+    engine.withdraw(request_);
+  }
+
+private:
+  struct request {
+    Engine* engine;
+    typename Engine::stop_request* what;
+    void operator()() const noexcept { engine->request_stop(*what); }
+  };
+  typename Engine::stop_request request_;
+  std::optional<std::stop_callback<request>> callback_;
+};
+
+struct no_watch {};
+
+// What is common to a call's life, however it is woken. `Receiver` derives from it and has `void deliver() noexcept`, called
+// when a call that `start` left unfinished is finished; it may destroy the call.
+template <class Engine, class Call, class Limit, class Receiver>
+class pending_call : public Engine::operation {
+  static_assert(call_description<Call>);
+  static constexpr bool limited = !std::is_same_v<Limit, no_limit>;
+
+public:
+  using value_type = typename Call::value_type;
+
+  pending_call(const pending_call&) = delete;
+  pending_call& operator=(const pending_call&) = delete;
+
+protected:
+  /// @param engine  null where the socket has none (any more): the call ends with bad_file_descriptor.
+  pending_call(Engine* engine, Call call, Limit l)
+      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)), limit_(std::move(l)) {}
+
+  ~pending_call() {
+    if (!engine_) return;
+    if constexpr (limited) watch_.forget(*engine_);
+    if (this->now != operation::state::idle) engine_->abandon(*this);
+    if (this->what == action::accept && this->accepted) engine_->give_back(*this->accepted);
+  }
+
+  /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine is shared.
+  bool start() noexcept {
+    if (!engine_) this->error = std::errc::bad_file_descriptor;
+    else if (call_.prepare(*this)) return start_limited();
+    return finished_ = true;
+  }
+
+  /// Ends the call before it begins.
+  void refuse(failure why) noexcept { this->ending = why; }
+  /// For receivers that must not be delivered to inside `start`.
+  void deliver_later() noexcept { engine_->defer(*this); }
+
+  [[nodiscard]] Engine* engine() const noexcept { return engine_; }
+  [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
+  [[nodiscard]] value_type value() { return call_.value(*this); }
+
+  /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
+  value_type take(std::error_code* ec) {
+    if (ec) *ec = code();
+    else if (this->error) throw_error(code(), Call::name);
+    return value();
+  }
+
+private:
+  bool start_limited() noexcept {
+    clock::duration patience = this->target ? this->target->patience : clock::duration::max();
+    if constexpr (limited) {
+      if (!limit_.when().never()) {
+        this->due = limit_.when().when();
+        patience = clock::duration::max();
+      }
+      if (limit_.token().stop_requested()) this->ending = std::errc::operation_canceled;
+      else watch_.watch(*engine_, *this, limit_.token());
+    }
+    if (patience != clock::duration::max()) this->due = deadline(patience).when();
+    if (!proceed(false)) return false;
+    settle();
+    return true;
+  }
+
+  // Round after round, until one has to wait (false) or the call is finished. After false, `this` may be gone.
+  bool proceed(bool finished) noexcept {
+    while (!finished) {
+      if (!engine_->submit(*this)) return false;
+      finished = call_.advance(*this);
+    }
+    return finished_ = true;
+  }
+
+  void settle() noexcept {
+    if constexpr (limited) watch_.forget(*engine_);
+  }
+
+  static void on_told(rouse::operation& base) noexcept {
+    auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
+    if (!self.finished_) {
+      if (!self.proceed(self.call_.advance(self))) return;
+      self.settle();
+    }
+    static_cast<Receiver&>(self).deliver();
+  }
+
+  Engine* engine_;
+  Call call_;
+  ROUSE_NO_UNIQUE_ADDRESS Limit limit_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
+  bool finished_ = false;
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI

@@ -1,0 +1,165 @@
+// A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a fiber, a thread).
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+
+#include <atomic>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
+///
+/// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is guarded by the waker.
+class flow : public detail::list_node {
+public:
+  virtual ~flow() = default;
+
+  void* owner = nullptr;         ///< the scheduler, null once it is gone
+  gate ended;                    ///< opens when the flow has ended
+  operation* waiting = nullptr;  ///< what the flow waits for now
+  bool cancelled = false;        ///< its waiting calls end with operation_canceled, this one and all later
+  std::exception_ptr thrown;     ///< what left the flow, until somebody takes it
+
+  /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
+  void keep_exception() noexcept {
+#if ROUSE_EXCEPTIONS
+    try {
+      throw;
+    } catch (const std::system_error& e) {
+      if (cancelled && e.code() == std::errc::operation_canceled) return;
+      thrown = std::current_exception();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+#endif
+  }
+
+  void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  /// The last one destroys the flow.
+  void drop() noexcept {
+    // Release and acquire pair up among the threads that drop: the destroyer sees all that the others did.
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+
+protected:
+  virtual void destroy() noexcept = 0;
+
+private:
+  std::atomic<int> references_{1};
+};
+
+namespace detail {
+
+// A flow that begins in the loop of an engine.
+template <class Engine>
+class engine_flow : public flow {
+public:
+  void belong_to(Engine& e) noexcept { engine_ = &e; }
+
+  /// Has `begin` called by the loop.
+  void schedule(Engine& e) noexcept {
+    belong_to(e);
+    starter_.what = action::yield;
+    starter_.data = this;
+    (void)e.submit(starter_); // a yield is never done at once
+  }
+
+  /// The scheduler goes. Nothing of the flow is told any more.
+  void orphan() noexcept {
+    unlink();
+    owner = nullptr;
+    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
+    ended.is_open = true;
+    engine_ = nullptr;
+  }
+
+protected:
+  /// Runs the flow until it first waits, or ends.
+  virtual void begin() noexcept = 0;
+  virtual void leave_list() noexcept { unlink(); }
+  virtual void free_memory() noexcept = 0;
+
+  /// The flow's last act.
+  void end() noexcept {
+    waiting = nullptr;
+    if (engine_) engine_->open(ended);
+    drop();
+  }
+  [[nodiscard]] Engine* engine() const noexcept { return engine_; }
+
+private:
+  static void on_told(operation& op) noexcept { static_cast<engine_flow*>(op.data)->begin(); }
+
+  void destroy() noexcept final {
+    leave_list();
+    // Nobody is left who could ask what the flow threw: it comes out of run().
+    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
+    free_memory();
+  }
+
+  Engine* engine_ = nullptr;
+  typename Engine::operation starter_{&engine_flow::on_told};
+};
+
+/// Waiting for the end of a flow. What the flow threw is thrown again.
+struct join_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: join";
+  flow* which;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::wait;
+    op.gate = &which->ended;
+    if (!which->ended.waiter) return true;
+    op.error = std::errc::operation_not_permitted; // one waiter at a time
+    return false;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation& op) {
+#if ROUSE_EXCEPTIONS
+    if (!op.error && which->thrown) std::rethrow_exception(std::exchange(which->thrown, nullptr));
+#endif
+    (void)op;
+    return {};
+  }
+};
+
+struct sleep_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: sleep";
+  deadline until;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::wait;
+    op.gate = nullptr;
+    op.due = until.when();
+    return true;
+  }
+  bool advance(operation& op) noexcept {
+    if (op.error == failure(std::errc::timed_out)) op.error = {};
+    return true;
+  }
+  done value(operation&) noexcept { return {}; }
+};
+
+struct yield_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: yield";
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::yield;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI

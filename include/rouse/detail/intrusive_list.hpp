@@ -1,0 +1,70 @@
+// A doubly linked list whose links are part of its elements: linking and unlinking cost no allocation and cannot fail.
+#pragma once
+#include <rouse/config.hpp>
+
+#include <cstddef>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// The links. An element may leave its list without knowing which one it is in.
+class list_node {
+public:
+  list_node() noexcept = default;
+  list_node(const list_node&) = delete;
+  list_node& operator=(const list_node&) = delete;
+
+  [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
+
+  /// Harmless when not linked.
+  void unlink() noexcept {
+    if (!linked()) return;
+    prev_->next_ = next_;
+    next_->prev_ = prev_;
+    prev_ = next_ = nullptr;
+  }
+
+private:
+  template <class> friend class list;
+  list_node* prev_ = nullptr;
+  list_node* next_ = nullptr;
+};
+
+/// Owns nothing: elements are borrowed, and leave before they die.
+template <class T>
+class list {
+public:
+  list() noexcept { end_.prev_ = end_.next_ = &end_; }
+  list(const list&) = delete;
+  list& operator=(const list&) = delete;
+
+  [[nodiscard]] bool empty() const noexcept { return end_.next_ == &end_; }
+  [[nodiscard]] T& front() const noexcept { return static_cast<T&>(*end_.next_); }
+
+  void push_back(T& element) noexcept {
+    list_node& n = element;
+    n.prev_ = end_.prev_;
+    n.next_ = &end_;
+    end_.prev_->next_ = &n;
+    end_.prev_ = &n;
+  }
+
+  T& pop_front() noexcept {
+    T& first = front();
+    static_cast<list_node&>(first).unlink();
+    return first;
+  }
+
+  /// Calls `visit` for each element; it may unlink (or destroy) the one that it is given.
+  template <class F>
+  void for_each(F&& visit) {
+    for (list_node *n = end_.next_, *after; n != &end_; n = after) {
+      after = n->next_;
+      visit(static_cast<T&>(*n));
+    }
+  }
+
+private:
+  list_node end_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail

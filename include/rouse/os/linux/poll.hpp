@@ -1,0 +1,120 @@
+// epoll and eventfd.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/os/linux/socket.hpp>
+
+#if ROUSE_LINUX
+#include <ctime>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// A file descriptor that is closed with its owner.
+class unique_fd {
+public:
+  unique_fd() noexcept = default;
+  explicit unique_fd(int fd) noexcept : fd_(fd) {}
+  ~unique_fd() { reset(); }
+  unique_fd(unique_fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  unique_fd& operator=(unique_fd&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = other.fd_;
+      other.fd_ = -1;
+    }
+    return *this;
+  }
+
+  void reset() noexcept {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+
+private:
+  int fd_ = -1;
+};
+
+/// The time until `until` for the kernel; at least zero.
+inline timespec time_left(clock::time_point until) noexcept {
+  const auto now = clock::now();
+  const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
+  return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+}
+
+/// Wakes a thread that waits in the kernel, from any other: one write(2).
+class waker_fd {
+public:
+  failure create() noexcept {
+    fd_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return fd_ ? failure{} : last_error();
+  }
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+  void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
+  void drain() const noexcept {
+    eventfd_t value;
+    ::eventfd_read(fd_.get(), &value);
+  }
+
+private:
+  unique_fd fd_;
+};
+
+/// One epoll instance.
+class poll_set {
+public:
+  static constexpr int batch = 256;
+
+  failure create() noexcept {
+    fd_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
+    return fd_ ? failure{} : last_error();
+  }
+
+  /// Edge-triggered for everything, once for the life of the handle: no system call to arm again.
+  failure add(int fd, void* tag) noexcept { return add(fd, tag, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET); }
+  failure add(int fd, void* tag, std::uint32_t events) noexcept {
+    epoll_event e{};
+    e.events = events;
+    e.data.ptr = tag;
+    return outcome(::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &e));
+  }
+  void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
+  /// Waits for events; an interruption by a signal counts as none.
+  int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
+    int n = 0;
+    if (until == clock::time_point::min() || until == clock::time_point::max()) {
+      n = ::epoll_wait(fd_.get(), events, batch, until == clock::time_point::min() ? 0 : -1);
+    } else {
+      n = wait_precisely(events, time_left(until));
+    }
+    return n < 0 ? 0 : n;
+  }
+
+private:
+  // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never to wake early.
+  int wait_precisely(epoll_event* events, const timespec& left) noexcept {
+#if defined(SYS_epoll_pwait2)
+    if (precise_) {
+      const auto n = static_cast<int>(::syscall(SYS_epoll_pwait2, fd_.get(), events, batch, &left, nullptr, 0));
+      if (n >= 0 || errno == EINTR) return n;
+      precise_ = false;
+    }
+#endif
+    constexpr time_t longest = 1'000'000;
+    const auto seconds = left.tv_sec < longest ? left.tv_sec : longest;
+    return ::epoll_wait(fd_.get(), events, batch, static_cast<int>(seconds * 1000 + (left.tv_nsec + 999'999) / 1'000'000));
+  }
+
+  unique_fd fd_;
+  bool precise_ = true;
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif

@@ -1,0 +1,220 @@
+// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that epoll builds on.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// The system's own handle: a file descriptor here, a SOCKET on Windows.
+using native_handle_type = int;
+
+namespace os {
+
+static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+
+inline constexpr native_handle_type no_handle = -1;
+inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
+inline constexpr int reuse_port_name = SO_REUSEPORT;
+
+/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on Windows.
+struct kernel_record {};
+
+inline failure last_error() noexcept { return failure::from_os(errno); }
+inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
+
+/// A socket address in the kernel's form, with its length.
+struct socket_address {
+  union {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+  };
+  socklen_t length = 0;
+
+  socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
+  explicit socket_address(const endpoint& ep) noexcept : socket_address() {
+    const auto bytes = ep.bytes();
+    any.sa_family = static_cast<sa_family_t>(ep.family());
+    if (ep.family() == AF_INET) {
+      v4.sin_port = htons(ep.port());
+      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
+      length = sizeof v4;
+    } else if (ep.family() == AF_INET6) {
+      v6.sin6_port = htons(ep.port());
+      v6.sin6_scope_id = ep.scope_id();
+      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
+      length = sizeof v6;
+    }
+  }
+
+  /// Unspecified where the family is not an Internet one.
+  [[nodiscard]] endpoint to_endpoint() const noexcept {
+    if (any.sa_family == AF_INET && length >= sizeof v4) {
+      std::array<unsigned char, 4> bytes;
+      std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
+      return endpoint::ipv4(bytes, ntohs(v4.sin_port));
+    }
+    if (any.sa_family == AF_INET6 && length >= sizeof v6) {
+      std::array<unsigned char, 16> bytes;
+      std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
+      return endpoint::ipv6(bytes, ntohs(v6.sin6_port), v6.sin6_scope_id);
+    }
+    return {};
+  }
+};
+
+/// Not inherited by programs that this one executes.
+inline failure open_socket(int family, int type, int protocol, bool blocking, native_handle_type& out) noexcept {
+  out = ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
+  return outcome(out);
+}
+
+inline void close_socket(native_handle_type h) noexcept { ::close(h); }
+
+inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
+  const socket_address a(local);
+  // Without it, a server cannot be started again while connections of the last one linger in TIME_WAIT.
+  const int on = 1;
+  if (stream) ::setsockopt(h, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  return outcome(::bind(h, &a.any, a.length));
+}
+
+/// An unbound socket gets an address first: by itself here, by a bind on Windows, which wants to know the family.
+inline failure listen(native_handle_type h, int backlog, int /*family*/) noexcept { return outcome(::listen(h, backlog)); }
+inline failure shutdown(native_handle_type h, int how) noexcept { return outcome(::shutdown(h, how)); }
+
+inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
+  socket_address a;
+  a.length = sizeof a.v6;
+  if (::getsockname(h, &a.any, &a.length) < 0) return last_error();
+  out = a.to_endpoint();
+  return {};
+}
+
+inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
+  socket_address a;
+  a.length = sizeof a.v6;
+  if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
+  out = a.to_endpoint();
+  return {};
+}
+
+inline failure set_option(native_handle_type h, int level, int name, const void* value, std::size_t size) noexcept {
+  return outcome(::setsockopt(h, level, name, value, static_cast<socklen_t>(size)));
+}
+
+/// `size` holds the room at first, then what was written.
+inline failure get_option(native_handle_type h, int level, int name, void* value, std::size_t& size) noexcept {
+  auto length = static_cast<socklen_t>(size);
+  const failure f = outcome(::getsockopt(h, level, name, value, &length));
+  size = length;
+  return f;
+}
+
+/// Of a handle made elsewhere.
+inline failure describe(native_handle_type h, int& family, int& type) noexcept {
+  std::size_t size = sizeof family;
+  if (failure f = get_option(h, SOL_SOCKET, SO_DOMAIN, &family, size)) return f;
+  size = sizeof type;
+  return get_option(h, SOL_SOCKET, SO_TYPE, &type, size);
+}
+
+/// io_uring waits only on blocking handles; epoll must not block in accept and connect (the rest says MSG_DONTWAIT).
+inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
+  const int flags = ::fcntl(h, F_GETFL);
+  if (flags < 0) return last_error();
+  const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+  return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
+}
+
+/// What an accept answers when this process or the system is short of descriptors or memory, which may pass.
+inline bool is_shortage(failure f) noexcept {
+  switch (f.os_number()) {
+  case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: return true;
+  default: return false;
+  }
+}
+
+/// What accept(2) reports of a connection that died in the queue: the next one may be sound.
+inline bool is_stillborn(failure f) noexcept {
+  switch (f.os_number()) {
+  case ECONNABORTED: case EPROTO: case ENETDOWN: case ENOPROTOOPT: case EHOSTDOWN: case ENONET: case EHOSTUNREACH:
+  case ENETUNREACH: return true;
+  default: return false;
+  }
+}
+
+// ---- attempts on a non-blocking handle: false where it would have to wait
+
+namespace detail {
+inline bool settle(operation& op, ssize_t result) noexcept {
+  if (result >= 0) {
+    op.bytes = static_cast<std::size_t>(result);
+    return true;
+  }
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  op.error = last_error();
+  return true;
+}
+
+template <class Call>
+auto retry_interrupted(Call call) noexcept {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+} // namespace detail
+
+inline bool try_recv(native_handle_type h, operation& op) noexcept {
+  return detail::settle(op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
+}
+
+/// No SIGPIPE: a peer that is gone is an error code.
+inline bool try_send(native_handle_type h, operation& op) noexcept {
+  return detail::settle(
+      op, detail::retry_interrupted([&] { return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL); }));
+}
+
+inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
+  out = detail::retry_interrupted([&] { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); });
+  return detail::settle(op, out < 0 ? -1 : 0);
+}
+
+inline bool start_connect(native_handle_type h, operation& op) noexcept {
+  const socket_address a(*op.peer);
+  const int result = ::connect(h, &a.any, a.length);
+  if (result < 0 && (errno == EINPROGRESS || errno == EINTR)) return false;
+  op.error = outcome(result);
+  return true;
+}
+
+/// Whether a connect that was started has ended; how, is then in `op`.
+inline bool finish_connect(native_handle_type h, operation& op) noexcept {
+  int error = 0;
+  std::size_t size = sizeof error;
+  op.error = get_option(h, SOL_SOCKET, SO_ERROR, &error, size);
+  if (!op.error && error) op.error = failure::from_os(error);
+  if (op.error) return true;
+  // Asked again, the kernel says whether it is still trying (an event of the handle's earlier life may have come first); and only
+  // then does it take the socket for connected itself.
+  const socket_address a(*op.peer);
+  if (::connect(h, &a.any, a.length) == 0 || errno == EISCONN) return true;
+  if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR) return false;
+  op.error = last_error();
+  return true;
+}
+
+} // namespace os
+} // namespace rouse::inline ROUSE_ABI
+#endif

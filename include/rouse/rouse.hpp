@@ -1,0 +1,26 @@
+// rouse: one socket class; you choose how it wakes you.
+//
+//   sockets/     socket, its options, its calls described           start here: sockets/socket.hpp
+//   core/        operation, endpoint, buffer, limit, error          then core/operation.hpp
+//   concepts/    what an engine, a waker, a scheduler is
+//   wakers/      coroutine, fiber, thread, callback, parking        one file each
+//   engines/     io_uring, epoll, iocp, native                      one file each
+//   schedulers/  basic_scheduler, task, the aliases
+//   os/          the only place with OS headers
+//   detail/      mechanisms
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/fwd.hpp>
+#include <rouse/core/buffer.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/concepts/engine.hpp>
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/concepts/waker.hpp>
+#include <rouse/engines/native.hpp>
+#include <rouse/schedulers/aliases.hpp>
+#include <rouse/schedulers/basic_scheduler.hpp>
+#include <rouse/schedulers/task.hpp>
+#include <rouse/sockets/options.hpp>
+#include <rouse/sockets/socket.hpp>

@@ -1,0 +1,237 @@
+// task<T>: a coroutine that runs when it is awaited, or spawned.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/coroutine.hpp>
+#include <rouse/detail/recycler.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+template <class T = void>
+class task;
+
+namespace detail {
+
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } ||
+                    requires(A&& a) { std::forward<A>(a).operator co_await(); } ||
+                    requires(A&& a) { operator co_await(std::forward<A>(a)); };
+
+// What a call returned directly (on fibers and threads): awaiting it costs nothing.
+template <class T>
+struct ready_value {
+  T&& value;
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  T await_resume() { return std::forward<T>(value); }
+};
+
+// Awaits an awaiter where it stands: a call cannot be moved, and GCC 12 copies what await_transform returns by reference.
+template <class A>
+struct borrowed_awaiter {
+  A& awaiter;
+  decltype(auto) await_ready() { return awaiter.await_ready(); }
+  template <class P>
+  decltype(auto) await_suspend(std::coroutine_handle<P> h) { return awaiter.await_suspend(h); }
+  decltype(auto) await_resume() { return awaiter.await_resume(); }
+};
+
+struct task_promise_base : chain_link {
+  std::exception_ptr thrown;
+
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  struct final_awaiter {
+    bool await_ready() const noexcept { return false; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> h) const noexcept {
+      h.promise().chain->pop();
+    }
+    void await_resume() const noexcept {}
+  };
+  final_awaiter final_suspend() const noexcept { return {}; }
+
+  void unhandled_exception() noexcept { thrown = std::current_exception(); }
+  void rethrow() {
+#if ROUSE_EXCEPTIONS
+    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
+#endif
+  }
+
+  template <class A>
+  decltype(auto) await_transform(A&& a) noexcept {
+    if constexpr (requires { a.await_ready(); }) return borrowed_awaiter<std::remove_reference_t<A>>{a};
+    else if constexpr (awaitable<A>) return std::forward<A>(a);
+    else return ready_value<A>{std::forward<A>(a)};
+  }
+};
+
+template <class T>
+struct task_promise : task_promise_base {
+  std::optional<T> value;
+  task<T> get_return_object() noexcept;
+  template <class U = T>
+    requires std::constructible_from<T, U>
+  void return_value(U&& u) { value.emplace(std::forward<U>(u)); }
+  T result() {
+    rethrow();
+    return std::move(*value);
+  }
+};
+
+template <class T>
+struct task_promise<T&> : task_promise_base {
+  T* value = nullptr;
+  task<T&> get_return_object() noexcept;
+  void return_value(T& t) noexcept { value = &t; }
+  T& result() {
+    rethrow();
+    return *value;
+  }
+};
+
+template <>
+struct task_promise<void> : task_promise_base {
+  task<void> get_return_object() noexcept;
+  void return_void() const noexcept {}
+  void result() { rethrow(); }
+};
+
+template <class P>
+concept chained_promise = std::derived_from<P, chain_link>;
+
+// Awaits a task from a coroutine of a chain, which it joins, or from any other, where it starts a chain of its own.
+template <class T>
+class task_awaiter {
+public:
+  explicit task_awaiter(std::coroutine_handle<task_promise<T>> h) noexcept : handle_(h), child_(h) {}
+  task_awaiter(const task_awaiter&) = delete;
+  task_awaiter& operator=(const task_awaiter&) = delete;
+  ~task_awaiter() {
+    if (!handle_) return;
+    if (child_.promise().chain && !child_.done()) child_.promise().chain->destroy_through(child_.promise());
+    else child_.destroy();
+  }
+
+  bool await_ready() const noexcept { return false; }
+
+  template <chained_promise P>
+  void await_suspend(std::coroutine_handle<P> h) noexcept {
+    coroutine_chain& chain = *h.promise().chain;
+    link(chain);
+    child_.promise().continuation = h;
+    chain.transfer(child_);
+  }
+
+  // The chain's first stretch runs here. If it ends in it, the awaiting coroutine just goes on: no stack grows.
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> h) {
+    link(own_);
+    child_.promise().continuation = h;
+    own_.guest = true;
+    own_.resume(child_);
+    return !own_.met.exchange(true, std::memory_order_acq_rel);
+  }
+
+  T await_resume() { return child_.promise().result(); }
+
+private:
+  void link(coroutine_chain& chain) noexcept {
+    chain.push(child_.promise());
+    child_.promise().self = child_;
+    child_.promise().owner = &handle_;
+  }
+
+  std::coroutine_handle<> handle_; // null once somebody else has destroyed the task
+  std::coroutine_handle<task_promise<T>> child_;
+  coroutine_chain own_;
+};
+
+template <class T>
+T run_here(task<T> t);
+
+} // namespace detail
+
+/// A coroutine that gives a T. It starts when it is awaited or spawned, and is destroyed with the task.
+///
+/// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or `threads`) is awaited for free,
+/// so that a protocol written once with `co_await` serves every scheduler.
+///
+/// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it waits for (O5).
+/// Cost: a frame, recycled; an await is a return to the chain's loop and a resumption. Depth costs no stack.
+template <class T>
+class [[nodiscard("rouse: a task does nothing until it is awaited or spawned")]] task {
+public:
+  using promise_type = detail::task_promise<T>;
+
+  task() noexcept = default;
+  task(task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  task& operator=(task&& other) noexcept {
+    if (this != &other) {
+      if (handle_) handle_.destroy();
+      handle_ = std::exchange(other.handle_, nullptr);
+    }
+    return *this;
+  }
+  ~task() {
+    if (handle_) handle_.destroy(); // never started: a started one belongs to its awaiter
+  }
+
+  /// Once only.
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() && noexcept {
+    return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
+  }
+
+private:
+  friend promise_type;
+  template <class U>
+  friend U detail::run_here(task<U>);
+  explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
+  std::coroutine_handle<promise_type> handle_;
+};
+
+namespace detail {
+
+template <class T>
+task<T> task_promise<T>::get_return_object() noexcept {
+  return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+template <class T>
+task<T&> task_promise<T&>::get_return_object() noexcept {
+  return task<T&>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+inline task<void> task_promise<void>::get_return_object() noexcept {
+  return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+
+// Runs a task on the caller's stack, where every call returns directly.
+template <class T>
+T run_here(task<T> t) {
+  auto& promise = t.handle_.promise();
+  coroutine_chain chain;
+  chain.push(promise);
+  promise.self = t.handle_;
+  chain.resume(t.handle_);
+  if (!t.handle_.done()) {
+    throw_error(std::make_error_code(std::errc::operation_not_permitted),
+                "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, but nothing that suspends it");
+  }
+  return promise.result();
+}
+
+template <class>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI

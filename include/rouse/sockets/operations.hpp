@@ -1,0 +1,172 @@
+// The calls on sockets, described: what each asks of an engine, and when it is finished. Composed calls are those whose `advance`
+// asks for another round; they are written here once, for every waker and every engine.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/os/socket.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+// What one request may move: the kernels count in int or in 32 bits.
+inline constexpr std::size_t largest_request = std::size_t{1} << 30;
+
+inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
+  op.what = action::recv;
+  op.target = d;
+  op.data = b.data();
+  op.size = std::min(b.size(), largest_request);
+}
+
+inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
+  op.what = action::send;
+  op.target = d;
+  op.data = const_cast<void*>(b.data()); // read only
+  op.size = std::min(b.size(), largest_request);
+}
+
+struct recv_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: recv";
+  descriptor* socket;
+  mutable_buffer buffer;
+
+  bool prepare(operation& op) noexcept {
+    ask_recv(op, socket, buffer);
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+struct send_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: send";
+  descriptor* socket;
+  const_buffer buffer;
+
+  bool prepare(operation& op) noexcept {
+    ask_send(op, socket, buffer);
+    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    return buffer.size() != 0 && !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+struct send_all_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: send_all";
+  descriptor* socket;
+  const_buffer buffer;
+  std::size_t moved = 0;
+
+  bool prepare(operation& op) noexcept {
+    ask_send(op, socket, rest());
+    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    return buffer.size() != 0 && !op.error;
+  }
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    if (op.error || moved == buffer.size()) return true;
+    ask_send(op, socket, rest());
+    return false;
+  }
+  std::size_t value(operation&) noexcept { return moved; }
+  const_buffer rest() const noexcept {
+    return {static_cast<const std::byte*>(buffer.data()) + moved, buffer.size() - moved};
+  }
+};
+
+struct recv_exactly_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: recv_exactly";
+  descriptor* socket;
+  mutable_buffer buffer;
+  std::size_t moved = 0;
+
+  bool prepare(operation& op) noexcept {
+    ask_recv(op, socket, buffer);
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    if (op.error || op.bytes == 0 || moved == buffer.size()) return true;
+    ask_recv(op, socket, {static_cast<std::byte*>(buffer.data()) + moved, buffer.size() - moved});
+    return false;
+  }
+  std::size_t value(operation&) noexcept { return moved; }
+};
+
+struct connect_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: connect";
+  descriptor* socket;
+  endpoint peer;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::connect;
+    op.target = socket;
+    op.peer = &peer;
+    if (socket->open() && peer.family() != socket->family) op.error = std::errc::address_family_not_supported;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+// Connections that died in the queue are passed over. While descriptors (or memory) are short, the connection stays in the queue
+// and the call tries again after a pause: it neither fails nor spins.
+template <class Socket>
+struct accept_call {
+  using value_type = Socket;
+  static constexpr const char* name = "rouse: accept";
+  static constexpr auto pause = std::chrono::milliseconds(20);
+  descriptor* socket;
+  clock::time_point limit = clock::time_point::max();
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::accept;
+    op.target = socket;
+    op.accepted = nullptr;
+    return true;
+  }
+
+  bool advance(operation& op) noexcept {
+    if (op.what == action::wait) return go_on(op);
+    if (os::is_stillborn(op.error)) return false;
+    if (!os::is_shortage(op.error)) return true;
+    limit = op.due;
+    op.what = action::wait;
+    op.target = nullptr;
+    op.gate = nullptr;
+    op.due = std::min(limit, clock::now() + pause);
+    return false;
+  }
+
+  Socket value(operation& op) noexcept {
+    return Socket::from(op.what == action::accept ? std::exchange(op.accepted, nullptr) : nullptr);
+  }
+
+private:
+  // The pause is over.
+  bool go_on(operation& op) noexcept {
+    op.due = limit;
+    if (op.error != failure(std::errc::timed_out) || clock::now() >= limit) return true;
+    op.ending = {};
+    return !prepare(op);
+  }
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail

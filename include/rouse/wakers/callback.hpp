@@ -1,0 +1,146 @@
+// The callback waker: a call takes a handler, and the completion calls it from the loop.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/recycler.hpp>
+
+#include <concepts>
+#include <exception>
+#include <memory>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class Value, class Handler>
+inline constexpr bool handles = std::invocable<Handler&&, std::error_code, Value>;
+template <class Handler>
+inline constexpr bool handles<done, Handler> = std::invocable<Handler&&, std::error_code>;
+
+// A handler that waits: what the waker knows of it, whatever its type.
+struct waiting_handler : list_node {
+  virtual void discard() noexcept = 0;
+
+protected:
+  ~waiting_handler() = default;
+};
+
+// The block: operation and handler together, recycled before the handler is called, so that the handler's next call finds it.
+template <class Engine, class Call, class Limit, class Handler>
+class callback_call final : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
+                            public waiting_handler {
+  using base = pending_call<Engine, Call, Limit, callback_call>;
+  friend base;
+
+public:
+  callback_call(Engine* engine, Call call, Limit l, Handler handler)
+      : base(engine, std::move(call), std::move(l)), handler_(std::move(handler)) {}
+
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+  void begin() noexcept {
+    if (!this->start()) return;
+    if (this->engine()) this->deliver_later();
+    else deliver(); // a socket without a scheduler has no loop that could
+  }
+
+  void discard() noexcept override { delete this; }
+
+private:
+  void deliver() noexcept {
+    Engine* engine = this->engine();
+    ROUSE_TRY { finish(); }
+    ROUSE_CATCH(...) {
+      if (engine) engine->raise(std::current_exception());
+    }
+  }
+
+  void finish() {
+    std::unique_ptr<callback_call> self(this);
+    static_cast<waiting_handler*>(this)->unlink();
+    const std::error_code ec = this->code();
+    auto value = this->value();
+    Handler handler = std::move(handler_);
+    self.reset();
+    if constexpr (std::is_same_v<decltype(value), done>) std::move(handler)(ec);
+    else std::move(handler)(ec, std::move(value));
+  }
+
+  Handler handler_;
+};
+
+// A spawned function: it runs once, in the loop.
+template <class Engine, class F>
+class callback_flow final : public engine_flow<Engine> {
+public:
+  explicit callback_flow(F f) : f_(std::move(f)) {}
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+private:
+  void begin() noexcept override {
+    ROUSE_TRY {
+      F f = std::move(f_);
+      if (!this->cancelled) f();
+    }
+    ROUSE_CATCH(...) { this->keep_exception(); }
+    this->end();
+  }
+  void free_memory() noexcept override { delete this; }
+
+  F f_;
+};
+
+} // namespace detail
+
+/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there is no value), from the loop and
+/// never from inside the call that it was given to. What a handler throws comes out of `run()`.
+///
+/// Cost of a call: one block, recycled, that holds the operation and the handler.
+class callback_waker {
+public:
+  template <class Value, class... How>
+  static constexpr bool accepts = sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
+
+  template <class Scheduler, class Call, class Limit, class Handler>
+  static void initiate(Scheduler* s, Call call, Limit l, Handler&& handler) {
+    using engine = typename Scheduler::engine_type;
+    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
+    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l), std::forward<Handler>(handler));
+    if (s) s->waker().pending_.push_back(*b);
+    b->begin();
+  }
+
+  /// @param f  called inside `run()`; lives until then.
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
+    auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
+    started->hold();
+    flows_.push_back(*started);
+    started->schedule(s.engine());
+    return *started;
+  }
+
+  /// Handlers that still wait are destroyed, not called.
+  template <class Engine>
+  void shut_down(Engine&) noexcept {
+    while (!pending_.empty()) pending_.pop_front().discard();
+    flows_.for_each([](flow& f) {
+      const bool over = f.ended.is_open;
+      static_cast<detail::engine_flow<Engine>&>(f).orphan();
+      if (!over) f.drop();
+    });
+  }
+
+private:
+  detail::list<flow> flows_;
+  detail::list<detail::waiting_handler> pending_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

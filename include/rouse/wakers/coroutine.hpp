@@ -1,0 +1,169 @@
+// The coroutine waker: a call gives an awaitable; the completion resumes who awaits it.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/coroutine.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/recycler.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
+template <class Engine, class Call, class Limit>
+class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write co_await")]] coroutine_call
+    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit>> {
+  using base = pending_call<Engine, Call, Limit, coroutine_call>;
+  friend base;
+
+public:
+  coroutine_call(Engine* engine, Call call, Limit l, std::error_code* ec)
+      : base(engine, std::move(call), std::move(l)), ec_(ec) {}
+
+  bool await_ready() const noexcept { return false; }
+
+  /// The awaiting coroutine may be of any promise type.
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> h) noexcept {
+    handle_ = h;
+    if constexpr (std::derived_from<P, chain_link>) {
+      chain_ = h.promise().chain;
+      if (flow* f = chain_->of) {
+        f->waiting = this;
+        if (f->cancelled) this->refuse(std::errc::operation_canceled);
+      }
+    }
+    return !this->start();
+  }
+
+  typename Call::value_type await_resume() {
+    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
+    return this->take(ec_);
+  }
+
+private:
+  void deliver() noexcept {
+    Engine* engine = this->engine();
+    coroutine_chain* chain = chain_;
+    const std::coroutine_handle<> h = handle_;
+    ROUSE_TRY {
+      if (chain) chain->resume(h);
+      else h.resume();
+    }
+    ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
+  }
+
+  std::coroutine_handle<> handle_;
+  coroutine_chain* chain_ = nullptr;
+  std::error_code* ec_;
+};
+
+// The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
+template <class Engine>
+struct spawned {
+  struct promise_type final : chain_link, engine_flow<Engine> {
+    coroutine_chain spine;
+
+    static void* operator new(std::size_t size) { return recycler::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+    promise_type() noexcept {
+      self = std::coroutine_handle<promise_type>::from_promise(*this);
+      spine.of = this;
+      spine.push(*this);
+    }
+    spawned get_return_object() noexcept { return {this}; }
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    struct final_awaiter {
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
+        h.promise().spine.pop();
+        h.promise().end();
+      }
+      void await_resume() const noexcept {}
+    };
+    final_awaiter final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() noexcept { this->keep_exception(); }
+
+    // The scheduler goes: the coroutines are destroyed, and what they wait for is cancelled.
+    void kill() noexcept {
+      const bool over = this->ended.is_open;
+      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+      this->orphan();
+      if (!over) this->drop();
+    }
+
+  private:
+    void begin() noexcept override { spine.resume(self); }
+    void free_memory() noexcept override { std::coroutine_handle<promise_type>::from_promise(*this).destroy(); }
+  };
+  promise_type* promise;
+};
+
+template <class F>
+struct invoked {
+  using type = int;
+};
+template <class F>
+  requires std::invocable<F>
+struct invoked<F> : std::invoke_result<F> {};
+template <class F>
+using invoke_result = typename invoked<F&>::type;
+
+template <class Engine, class F>
+spawned<Engine> run_spawned(F f) {
+  static_assert(!std::invocable<F&> || !std::is_void_v<invoke_result<F>>,
+                "rouse: a coroutine scheduler spawns a task<> or a callable that returns one");
+  if constexpr (std::invocable<F&>) co_await f();
+  else co_await std::move(f);
+}
+
+} // namespace detail
+
+/// Wakes a coroutine by resuming it, on the thread that runs the engine.
+///
+/// Cost of a wake-up: one indirect call and a resumption; no allocation, no queue.
+class coroutine_waker {
+public:
+  /// How a call may be completed: with nothing, or with a std::error_code.
+  template <class Value, class... How>
+  static constexpr bool accepts = sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+
+  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is over, as one awaited in place
+  /// does.
+  template <class Scheduler, class Call, class Limit, class... How>
+  static auto initiate(Scheduler* s, Call call, Limit l, How&... ec) {
+    using engine = typename Scheduler::engine_type;
+    std::error_code* const where[] = {&ec..., nullptr};
+    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call), std::move(l), where[0]);
+  }
+
+  /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
+    promise.hold();
+    flows_.push_back(promise);
+    promise.schedule(s.engine());
+    return promise;
+  }
+
+  template <class Engine>
+  void shut_down(Engine&) noexcept {
+    flows_.for_each([](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
+  }
+
+private:
+  detail::list<flow> flows_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

@@ -1,0 +1,271 @@
+// The fiber waker: a call switches from its fiber to the loop, the completion switches back.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/recycler.hpp>
+#include <rouse/os/context.hpp>
+#include <rouse/wakers/parking.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages that a fiber touches use
+/// memory; below the stack is a guard page.
+struct stack_size {
+  std::size_t bytes = std::size_t{256} << 10;
+};
+
+namespace detail {
+
+// Thrown through a fiber that waits when its scheduler goes: its destructors run, nobody hears of it.
+struct fiber_unwind {};
+
+// A stack with the context that runs on it, recycled.
+struct fiber_stack : list_node {
+  os::context context;
+};
+
+class fiber_crew;
+
+class fiber_crew;
+
+// The part of a fiber that the crew switches to and from.
+struct fiber_core {
+  fiber_stack* stack = nullptr;
+  flow* self = nullptr;
+  fiber_crew* crew = nullptr;
+  void (*body)(fiber_core&) noexcept = nullptr; // the fiber's life; the core may be gone afterwards
+};
+
+// Which fiber runs, the loop's context, the free stacks.
+class fiber_crew {
+public:
+  explicit fiber_crew(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
+  fiber_crew(const fiber_crew&) = delete;
+  fiber_crew& operator=(const fiber_crew&) = delete;
+  ~fiber_crew() {
+    while (!free_.empty()) delete &free_.pop_front();
+  }
+
+  [[nodiscard]] fiber_core* running() const noexcept { return running_; }
+  [[nodiscard]] bool loop_runs() const noexcept { return loop_runs_; }
+  [[nodiscard]] bool closing() const noexcept { return closing_; }
+  [[nodiscard]] std::size_t live() const noexcept { return live_; }
+  void close() noexcept { closing_ = true; }
+
+  // Gives `f` a stack. An error where memory or mappings are short.
+  std::error_code prepare(fiber_core& f) {
+    if (!free_.empty()) {
+      f.stack = &free_.pop_front();
+      f.stack->context.reset(&fiber_crew::enter, &f);
+    } else {
+      auto stack = std::make_unique<fiber_stack>();
+      if (std::error_code ec = stack->context.create(stack_bytes_, &fiber_crew::enter, &f)) return ec;
+      f.stack = stack.release();
+    }
+    ++live_;
+    return {};
+  }
+
+  // From the loop: runs the fiber until it waits or ends.
+  void switch_to(fiber_core& f) noexcept {
+    running_ = &f;
+    os::context::switch_to(loop_, f.stack->context);
+    running_ = nullptr;
+    if (!ended_) return;
+    free_.push_back(*std::exchange(ended_, nullptr));
+    --live_;
+  }
+
+  // From a fiber: back to the loop.
+  void switch_back() noexcept { os::context::switch_to(running_->stack->context, loop_); }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
+    loop_runs_ = true;
+    const std::size_t done = engine.turn(until);
+    loop_runs_ = false;
+    return done;
+  }
+
+private:
+  static void enter(void* argument) noexcept {
+    auto& f = *static_cast<fiber_core*>(argument);
+    fiber_crew& crew = *f.crew;
+    fiber_stack& stack = *f.stack;
+    f.body(f);
+    crew.ended_ = &stack;
+    os::context::leave_to(stack.context, crew.loop_);
+  }
+
+  const std::size_t stack_bytes_;
+  os::context loop_;
+  fiber_core* running_ = nullptr;
+  fiber_stack* ended_ = nullptr;
+  list<fiber_stack> free_;
+  std::size_t live_ = 0;
+  bool loop_runs_ = false;
+  bool closing_ = false;
+};
+
+template <class Engine, class F>
+class fiber_flow final : public engine_flow<Engine>, public fiber_core {
+public:
+  fiber_flow(fiber_crew& c, F f) : f_(std::move(f)) {
+    self = this;
+    crew = &c;
+    body = [](fiber_core& me) noexcept { static_cast<fiber_flow&>(me).run(); };
+  }
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+private:
+  void begin() noexcept override {
+    std::error_code ec;
+    if (!crew->closing() && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
+    ROUSE_TRY {
+      if (ec) throw_error(ec, "rouse: no stack for a fiber");
+    }
+    ROUSE_CATCH(...) { this->keep_exception(); }
+    this->end();
+  }
+
+  void run() noexcept {
+    ROUSE_TRY {
+      F f = std::move(f_); // gone with the fiber, though a handle may keep the flow
+      f();
+    }
+    ROUSE_CATCH(...) { keep_unless_unwound(); }
+    this->end();
+  }
+
+  void keep_unless_unwound() noexcept {
+#if ROUSE_EXCEPTIONS
+    try {
+      throw;
+    } catch (const fiber_unwind&) {
+    } catch (...) {
+      this->keep_exception();
+    }
+#endif
+  }
+
+  void free_memory() noexcept override { delete this; }
+
+  F f_;
+};
+
+} // namespace detail
+
+/// Gives up its fiber; outside of any fiber, runs the loop until told.
+class fiber_parker {
+public:
+  template <class Scheduler>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
+  explicit fiber_parker(Scheduler& s) noexcept
+      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s),
+        turn_([](void* sched) { static_cast<Scheduler*>(sched)->turn(clock::time_point::max()); }) {}
+
+  [[nodiscard]] const char* refusal() const noexcept {
+    if (me_ || !crew_.loop_runs()) return nullptr;
+    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here who could wait; spawn one";
+  }
+
+  void enter(operation& op) {
+    if (!me_) return;
+    unwind_if_closing(op);
+    me_->self->waiting = &op;
+    if (me_->self->cancelled) op.ending = std::errc::operation_canceled;
+  }
+
+  void leave() noexcept {
+    if (me_) me_->self->waiting = nullptr;
+  }
+
+  void park() {
+    if (!me_) {
+      while (!told_) turn_(scheduler_);
+      return;
+    }
+    while (!told_) crew_.switch_back();
+#if ROUSE_EXCEPTIONS
+    if (crew_.closing() && std::uncaught_exceptions() == 0) throw detail::fiber_unwind{};
+#endif
+  }
+
+  void unpark() noexcept {
+    told_ = true;
+    if (me_) crew_.switch_to(*me_);
+  }
+
+private:
+  // The scheduler goes: no call waits any more. A destructor that calls during the unwinding gets an error instead.
+  void unwind_if_closing(operation& op) {
+    if (!crew_.closing()) return;
+#if ROUSE_EXCEPTIONS
+    if (std::uncaught_exceptions() == 0) throw detail::fiber_unwind{};
+#endif
+    op.ending = std::errc::operation_canceled;
+  }
+
+  detail::fiber_crew& crew_;
+  detail::fiber_core* me_;
+  void* scheduler_;
+  void (*turn_)(void*);
+  bool told_ = false;
+};
+
+/// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All of them share one thread.
+///
+/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the scheduler goes, fibers that
+/// wait are unwound: their destructors run.
+/// Cost: a switch each way, some nanoseconds; a stack, pooled; the pages that it touches.
+class fiber_waker : public parking_waker<fiber_parker> {
+public:
+  explicit fiber_waker(stack_size s = {}) noexcept : crew_(s.bytes) {}
+
+  /// @param f  a callable without parameters; it lives as long as the flow.
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters, or a task");
+    auto* started = new detail::fiber_flow<typename Scheduler::engine_type, F>(crew_, std::move(f));
+    started->hold();
+    flows_.push_back(*started);
+    started->schedule(s.engine());
+    return *started;
+  }
+
+  template <class Engine>
+  void shut_down(Engine& engine) noexcept {
+    crew_.close();
+    flows_.for_each([&](flow& f) {
+      if (f.waiting) engine.cancel(*f.waiting);
+    });
+    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, clock::time_point::max());
+    flows_.for_each([](flow& f) {
+      const bool over = f.ended.is_open;
+      static_cast<detail::engine_flow<Engine>&>(f).orphan();
+      if (!over) f.drop();
+    });
+  }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) noexcept { return crew_.turn(engine, until); }
+  [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
+  [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
+
+private:
+  detail::fiber_crew crew_;
+  detail::list<flow> flows_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

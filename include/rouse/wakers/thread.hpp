@@ -1,0 +1,268 @@
+// The thread waker: a call blocks its thread on a condition variable; whoever waits and finds nobody running the engine runs it.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/wakers/parking.hpp>
+
+#include <atomic>
+#include <concepts>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+class thread_crew;
+
+// The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
+ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
+  static thread_local flow* current = nullptr;
+  return current;
+}
+
+} // namespace detail
+
+/// Sleeps on a condition variable, or runs the engine meanwhile if nobody else does.
+class thread_parker : public detail::list_node {
+public:
+  template <class Scheduler>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
+  explicit thread_parker(Scheduler& s) noexcept
+      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine) {
+          static_cast<typename Scheduler::engine_type*>(engine)->turn(clock::time_point::max());
+        }) {}
+
+  inline void enter(operation& op) noexcept;
+  inline void leave() noexcept;
+  inline void park();
+  inline void unpark() noexcept;
+
+private:
+  friend class detail::thread_crew;
+  detail::thread_crew& crew_;
+  void* engine_;
+  void (*turn_)(void*);
+  std::atomic<bool> told_{false};
+  std::condition_variable wake_;
+};
+
+namespace detail {
+
+// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the engine's, never after.
+class thread_crew {
+public:
+  // Until the parker is told. The engine is run by one of those who wait; when he is done he wakes another one to go on.
+  void wait(thread_parker& me) {
+    std::unique_lock lock(mutex_);
+    waiting_.push_back(me);
+    while (!me.told_.load(std::memory_order_relaxed)) {
+      if (engine_runs_) {
+        me.wake_.wait(lock);
+        continue;
+      }
+      engine_runs_ = true;
+      lock.unlock();
+      while (!me.told_.load(std::memory_order_relaxed)) me.turn_(me.engine_);
+      lock.lock();
+      engine_runs_ = false;
+    }
+    me.unlink();
+    hand_over();
+  }
+
+  void tell(thread_parker& who) noexcept {
+    std::lock_guard lock(mutex_);
+    who.told_.store(true, std::memory_order_relaxed); // ordered by the mutex, or read by the same thread
+    who.wake_.notify_one(); // under the lock: who wakes may destroy the parker as soon as it is free
+  }
+
+  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is nothing to run.
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) {
+    std::unique_lock lock(mutex_);
+    join_finished();
+    if (engine_runs_ || (engine.idle() && live_ != 0)) {
+      if (until == clock::time_point::max()) runner_.wait(lock);
+      else if (until > clock::now()) runner_.wait_until(lock, until);
+      return 0;
+    }
+    engine_runs_ = true;
+    lock.unlock();
+    const std::size_t done = engine.turn(until);
+    lock.lock();
+    engine_runs_ = false;
+    hand_over();
+    return done;
+  }
+
+  void notify() noexcept {
+    std::lock_guard lock(mutex_);
+    runner_.notify_all();
+  }
+
+  [[nodiscard]] bool idle() noexcept {
+    std::lock_guard lock(mutex_);
+    return live_ == 0;
+  }
+
+  void enter(operation& op) noexcept {
+    flow* f = this_thread_flow();
+    if (!f) return;
+    std::lock_guard lock(mutex_);
+    f->waiting = &op;
+    if (f->cancelled) op.ending = std::errc::operation_canceled;
+  }
+  void leave() noexcept {
+    flow* f = this_thread_flow();
+    if (!f) return;
+    std::lock_guard lock(mutex_);
+    f->waiting = nullptr;
+  }
+
+  template <class Engine>
+  void cancel(Engine& engine, flow& f) noexcept {
+    std::lock_guard lock(mutex_);
+    cancel_locked(engine, f);
+  }
+
+  // Starts a thread that calls `body`; `body` ends with `end`.
+  template <class Flow, class Body>
+  void start(Flow& f, Body body) {
+    std::lock_guard lock(mutex_);
+    join_finished();
+    f.thread = std::thread(std::move(body));
+    flows_.push_back(f);
+    ++live_;
+  }
+
+  // The last thing but one that a spawned thread does.
+  void end(std::thread& mine) noexcept {
+    std::lock_guard lock(mutex_);
+    finished_.push_back(std::move(mine));
+    --live_;
+    runner_.notify_all();
+  }
+
+  void forget(flow& f) noexcept {
+    std::lock_guard lock(mutex_);
+    f.unlink();
+  }
+
+  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads are gone.
+  template <class Engine, class Orphan>
+  void shut_down(Engine& engine, Orphan orphan) noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
+    }
+    while (!idle()) turn(engine, clock::time_point::max());
+    std::lock_guard lock(mutex_);
+    join_finished();
+    flows_.for_each(orphan);
+  }
+
+private:
+  template <class Engine>
+  void cancel_locked(Engine& engine, flow& f) noexcept {
+    f.cancelled = true;
+    if (f.waiting) engine.cancel(*f.waiting);
+  }
+
+  void hand_over() noexcept {
+    if (!engine_runs_ && !waiting_.empty()) waiting_.front().wake_.notify_one();
+  }
+
+  void join_finished() noexcept {
+    for (std::thread& t : finished_) t.join();
+    finished_.clear();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable runner_;
+  list<thread_parker> waiting_;
+  list<flow> flows_;
+  std::vector<std::thread> finished_;
+  std::size_t live_ = 0;
+  bool engine_runs_ = false;
+};
+
+template <class Engine, class F>
+class thread_flow final : public engine_flow<Engine> {
+public:
+  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) { this->belong_to(engine); }
+
+  void run() noexcept {
+    this_thread_flow() = this;
+    ROUSE_TRY {
+      F f = std::move(f_); // gone with the thread, though a handle may keep the flow
+      f();
+    }
+    ROUSE_CATCH(...) { this->keep_exception(); }
+    this_thread_flow() = nullptr;
+    thread_crew& crew = crew_;
+    std::thread mine = std::move(thread);
+    this->end();
+    crew.end(mine);
+  }
+
+  std::thread thread;
+
+private:
+  void begin() noexcept override {}
+  void leave_list() noexcept override {
+    if (this->linked()) crew_.forget(*this);
+  }
+  void free_memory() noexcept override { delete this; }
+
+  thread_crew& crew_;
+  F f_;
+};
+
+} // namespace detail
+
+inline void thread_parker::enter(operation& op) noexcept { crew_.enter(op); }
+inline void thread_parker::leave() noexcept { crew_.leave(); }
+inline void thread_parker::park() { crew_.wait(*this); }
+inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
+
+/// Flows are threads of the operating system. Any thread may call; nothing runs in the background: the engine is run by one of
+/// those who wait, until his own call is done, and then by another one. Needs a shared engine.
+///
+/// Cost of a wake-up: none for the thread that runs the engine itself; for another one, a condition variable.
+class thread_waker : public parking_waker<thread_parker> {
+public:
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    static_assert(Scheduler::engine_type::threading::shared,
+                  "rouse: thread_waker needs an engine that any thread may use, such as shared_native_engine");
+    auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(), std::move(f));
+    started->owner = &s;
+    started->hold();
+    crew_.start(*started, [started] { started->run(); });
+    return *started;
+  }
+
+  template <class Engine>
+  void shut_down(Engine& engine) noexcept {
+    crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
+  }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) { return crew_.turn(engine, until); }
+  template <class Engine>
+  void cancel(Engine& engine, flow& f) noexcept { crew_.cancel(engine, f); }
+  void notify() noexcept { crew_.notify(); }
+  [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
+  [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
+
+private:
+  detail::thread_crew crew_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

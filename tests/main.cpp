@@ -1,0 +1,19 @@
+// The tests' main: refuses to run on another engine than the one that was promised.
+#define CATCH_CONFIG_RUNNER
+#include <catch2/catch.hpp>
+
+#include <rouse/rouse.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+int main(int argc, char** argv) {
+  const std::string report = rouse::callbacks{}.engine_report();
+  std::fprintf(stderr, "engine: %s\n", report.c_str());
+  if (const char* promised = std::getenv("ROUSE_PROMISED_ENGINE"); promised && report.rfind(promised, 0) != 0) {
+    std::fprintf(stderr, "promised: %s\n", promised);
+    return 1;
+  }
+  return Catch::Session().run(argc, argv);
+}

@@ -1,0 +1,188 @@
+// Accepting: section 4 of the scenarios.
+#include <support/testing.hpp>
+
+#if ROUSE_LINUX
+#include <sys/resource.h>
+#include <ctime>
+#include <dirent.h>
+#endif
+
+using namespace testing;
+
+TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or after", "[accept][A01]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  rouse::socket first{sched}, second{sched};
+  auto before = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  until_pending(sched, 1);
+  REQUIRE(!await<rouse::done>(sched, CALL(first.connect(listener.local_endpoint(), how...))).ec);
+  CHECK(before.wait().value.remote_endpoint() == first.local_endpoint());
+  REQUIRE(!await<rouse::done>(sched, CALL(second.connect(listener.local_endpoint(), how...))).ec);
+  auto after = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  CHECK(after.value.remote_endpoint() == second.local_endpoint());
+}
+
+TEMPLATE_LIST_TEST_CASE("accept: without listen it is an error; listen without bind chooses a port", "[accept][A02]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched};
+  CHECK(await<rouse::socket<TestType>>(sched, CALL(s.accept(how...))).ec == std::errc::invalid_argument);
+  rouse::socket l{sched};
+  l.listen();
+  CHECK(l.local_endpoint().port() != 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("accept: each connection wakes exactly one of several waiters", "[accept][A03]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  std::vector<started<TestType, rouse::socket<TestType>>> waiting;
+  for (int i = 0; i != 4; ++i) waiting.push_back(start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...))));
+  until_pending(sched, 4);
+  std::vector<rouse::socket<TestType>> clients;
+  for (std::size_t n = 1; n <= 4; ++n) {
+    clients.emplace_back(sched);
+    REQUIRE(!await<rouse::done>(sched, CALL(clients.back().connect(listener.local_endpoint(), how...))).ec);
+    until_pending(sched, 4 - n);
+  }
+  for (auto& w : waiting) {
+    CHECK(!w.wait().ec);
+    CHECK(w.times() == 1);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("accept: a client that resets before it is accepted does no harm", "[accept][A04]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  {
+    rouse::socket hasty{sched};
+    REQUIRE(!await<rouse::done>(sched, CALL(hasty.connect(listener.local_endpoint(), how...))).ec);
+    hasty.set_option(rouse::linger{true, 0s});
+  }
+  rouse::socket patient{sched};
+  REQUIRE(!await<rouse::done>(sched, CALL(patient.connect(listener.local_endpoint(), how...))).ec);
+  // The first may be given as a dead connection, or not at all.
+  auto got = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  std::error_code ec;
+  if (!got.ec && got.value.remote_endpoint(ec) != patient.local_endpoint()) {
+    got = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  }
+  REQUIRE(!got.ec);
+  CHECK(got.value.remote_endpoint() == patient.local_endpoint());
+}
+
+#if ROUSE_LINUX
+TEMPLATE_LIST_TEST_CASE("accept: without descriptors it waits, and goes on when one is free", "[accept][A05]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  rouse::socket client{sched};
+  REQUIRE(!await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...))).ec);
+  rlimit was{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &was) == 0);
+  rlimit none = was;
+  const int lowest_free = ::dup(0);
+  ::close(lowest_free);
+  none.rlim_cur = static_cast<rlim_t>(lowest_free);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  until_pending(sched, 1);
+  const std::clock_t cpu = std::clock();
+  sched.run_for(200ms);
+  const auto spent = std::clock() - cpu;
+  const bool waited = !pending.finished();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &was) == 0);
+  CHECK(waited);
+  CHECK(spent < CLOCKS_PER_SEC / 20); // it does not spin
+  REQUIRE(!pending.wait().ec);
+  CHECK(pending.wait().value.remote_endpoint() == client.local_endpoint());
+}
+#endif
+
+TEMPLATE_LIST_TEST_CASE("accept: closing or cancelling the listener wakes all waiters, once", "[accept][A06]", every_scheduler) {
+  for (const bool close : {false, true}) {
+    TestType sched;
+    auto listener = listening(sched);
+    auto a = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    auto b = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    until_pending(sched, 2);
+    if (close) listener.close();
+    else listener.cancel();
+    for (auto* w : {&a, &b}) {
+      CHECK(w->wait().ec == std::errc::operation_canceled);
+      CHECK(!w->wait().value.is_open());
+      CHECK(w->times() == 1);
+    }
+    CHECK(listener.is_open() != close);
+  }
+}
+
+#if ROUSE_LINUX
+namespace {
+std::size_t open_descriptors() {
+  std::size_t n = 0;
+  DIR* d = ::opendir("/proc/self/fd");
+  while (::readdir(d)) ++n;
+  ::closedir(d);
+  return n;
+}
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("a scheduler that goes leaves no descriptor behind", "[accept][A07][L03]", every_scheduler) {
+  { TestType warm_up; }
+  const std::size_t before = open_descriptors();
+  {
+    TestType sched;
+    auto listener = listening(sched);
+    auto pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    until_pending(sched, 1);
+    rouse::socket unclaimed{sched}; // connected in the kernel, never accepted by us
+    REQUIRE(!await<rouse::done>(sched, CALL(unclaimed.connect(listener.local_endpoint(), how...))).ec);
+  }
+  CHECK(open_descriptors() == before);
+}
+#endif
+
+TEMPLATE_LIST_TEST_CASE("accept: a thousand quick clients are all served", "[accept][A08]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched, 1024);
+  const std::size_t clients = ROUSE_WINDOWS ? 200 : 1000;
+  std::vector<rouse::socket<TestType>> connected;
+  for (std::size_t i = 0; i != clients; ++i) {
+    connected.emplace_back(sched);
+    auto c = start<rouse::done>(sched, CALL(connected.back().connect(listener.local_endpoint(), how...)));
+    auto a = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    REQUIRE(!c.wait().ec);
+    REQUIRE(!a.ec);
+    if (i % 3 == 0) connected.back().close();
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does not", "[accept][A10]", every_scheduler) {
+  TestType sched;
+  for (const bool only : {false, true}) {
+    rouse::socket l{sched, AF_INET6};
+    l.set_option(rouse::v6_only{only});
+    l.bind({"::", 0});
+    l.listen();
+    rouse::socket c{sched};
+    auto accepted = start<rouse::socket<TestType>>(sched, CALL(l.accept(how...)));
+    const auto r = await<rouse::done>(sched, CALL(c.connect({"127.0.0.1", l.local_endpoint().port()}, how...)));
+    if (only) {
+      CHECK(r.ec == std::errc::connection_refused);
+      l.close();
+      CHECK(accepted.wait().ec == std::errc::operation_canceled);
+    } else {
+      CHECK(!r.ec);
+      CHECK(accepted.wait().value.remote_endpoint().address() == "::ffff:127.0.0.1");
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("accept: a token that was stopped already ends it at once, not at the next client", "[accept][A11]",
+                        every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  std::stop_source stopped;
+  stopped.request_stop();
+  CHECK(await<rouse::socket<TestType>>(sched, CALL(listener.accept(stopped.get_token(), how...))).ec ==
+        std::errc::operation_canceled);
+}

@@ -1,0 +1,128 @@
+// Connecting: section 3 of the scenarios.
+#include <support/testing.hpp>
+
+using namespace testing;
+
+TEMPLATE_LIST_TEST_CASE("connect: the endpoints of both sides match", "[connect][S01]", every_scheduler) {
+  connected_pair<TestType> pair;
+  CHECK(pair.client.remote_endpoint() == pair.listener.local_endpoint());
+  CHECK(pair.server.remote_endpoint() == pair.client.local_endpoint());
+  CHECK(pair.server.local_endpoint() == pair.client.remote_endpoint());
+  CHECK(pair.client.local_endpoint().port() != 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: over IPv6 as well", "[connect][S01]", every_scheduler) {
+  connected_pair<TestType> pair{AF_INET6};
+  CHECK(pair.server.remote_endpoint().address() == "::1");
+  CHECK(send(pair.sched, pair.client, "six").value == 3);
+  CHECK(receive(pair.sched, pair.server, 3) == "six");
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect][S02]", every_scheduler) {
+  TestType sched;
+  const auto peer = [&] {
+    rouse::socket taken{sched}; // bound, so that nobody else listens there
+    taken.bind({"127.0.0.1", 0});
+    return taken.local_endpoint();
+  }();
+  rouse::socket s{sched};
+  CHECK(await<rouse::done>(sched, CALL(s.connect(peer, how...))).ec == std::errc::connection_refused);
+}
+
+namespace {
+
+// A peer that never answers: a listener whose queue is full.
+template <class S>
+struct silent_peer {
+  S& sched;
+  rouse::socket<S> listener;
+  std::vector<rouse::socket<S>> crowd;
+
+  explicit silent_peer(S& s) : sched(s), listener(s) {
+    listener.bind({"127.0.0.1", 0});
+    listener.listen(0);
+    for (int waiting = 0; waiting != 16; ++waiting) {
+      rouse::socket<S> c{sched};
+      const auto r = await<rouse::done>(sched, CALL(c.connect(listener.local_endpoint(), 100ms, how...)));
+      crowd.push_back(std::move(c));
+      if (r.ec) return;
+    }
+    FAIL("the queue of the listener does not fill");
+  }
+};
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out at the limit", "[connect][S03]", every_scheduler) {
+  TestType sched;
+  silent_peer<TestType> peer{sched};
+  rouse::socket s{sched};
+  const auto before = std::chrono::steady_clock::now();
+  CHECK(await<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), 50ms, how...))).ec == std::errc::timed_out);
+  CHECK(std::chrono::steady_clock::now() - before >= 50ms); // never early
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: closing the socket ends it, once", "[connect][S04]", every_scheduler) {
+  TestType sched;
+  silent_peer<TestType> peer{sched};
+  rouse::socket s{sched};
+  auto pending = start<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), how...)));
+  until_pending(sched, 1);
+  s.close();
+  CHECK(pending.wait().ec == std::errc::operation_canceled);
+  CHECK(pending.times() == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: a cancel ends it at once", "[connect][S05]", every_scheduler) {
+  TestType sched;
+  silent_peer<TestType> peer{sched};
+  rouse::socket s{sched};
+  auto pending = start<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), how...)));
+  until_pending(sched, 1);
+  s.cancel();
+  CHECK(pending.wait().ec == std::errc::operation_canceled);
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: a connected socket says already_connected", "[connect][S06]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const auto again = await<rouse::done>(pair.sched, CALL(pair.client.connect(pair.listener.local_endpoint(), how...)));
+  CHECK(again.ec == std::errc::already_connected);
+  CHECK(send(pair.sched, pair.client, "ok").value == 2);
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: works after bind, and the socket then knows its addresses", "[connect][S07]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  rouse::socket s{sched};
+  s.bind({"127.0.0.1", 0});
+  const auto mine = s.local_endpoint();
+  auto accepted = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  REQUIRE(!await<rouse::done>(sched, CALL(s.connect(listener.local_endpoint(), how...))).ec);
+  CHECK(s.local_endpoint() == mine);
+  CHECK(s.remote_endpoint() == listener.local_endpoint());
+  s.shutdown(rouse::shutdown_send);
+  CHECK(receive(sched, accepted.wait().value, 1).empty());
+}
+
+TEMPLATE_LIST_TEST_CASE("bind: an address that is not ours, and one that is taken, are errors", "[connect][S08]", every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched};
+  std::error_code ec;
+  s.bind({"203.0.113.7", 0}, ec);
+  CHECK(ec == std::errc::address_not_available);
+  s.bind({"::1", 0}, ec);
+  CHECK(ec == std::errc::address_family_not_supported);
+  auto first = listening(sched);
+  s.bind(first.local_endpoint(), ec);
+  if (!ec) s.listen(ec); // Linux may find out only here
+  CHECK(ec == std::errc::address_in_use);
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: an address without a route says so", "[connect][S08]", every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched, AF_INET6};
+  // The documentation prefix with an impossible scope: no host has a route to it on loopback alone.
+  const auto r = await<rouse::done>(sched, CALL(s.connect({"ff02::1", 9}, 5s, how...)));
+  CHECK(r.ec);
+  CHECK(r.ec != std::errc::timed_out);
+}

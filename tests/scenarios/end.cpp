@@ -1,0 +1,110 @@
+// The end of a stream, resets, half-close: section 6 of the scenarios.
+#include <support/testing.hpp>
+
+using namespace testing;
+
+TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending side", "[end][E03]", every_scheduler) {
+  connected_pair<TestType> pair;
+  CHECK(send(pair.sched, pair.server, "abc").value == 3);
+  pair.server.shutdown(rouse::shutdown_send);
+  std::array<char, 8> buf;
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, 5s, how...))).value == 3);
+  for (int again = 0; again != 2; ++again) {
+    const auto end = await(pair.sched, CALL(pair.client.recv(buf, 5s, how...)));
+    CHECK(!end.ec);
+    CHECK(end.value == 0);
+  }
+  CHECK(send(pair.sched, pair.client, "answer").value == 6); // the other direction is open
+  CHECK(receive(pair.sched, pair.server, 6) == "answer");
+}
+
+TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 again and again", "[end][E01]", every_scheduler) {
+  connected_pair<TestType> pair;
+  send(pair.sched, pair.server, "last words");
+  pair.server.close();
+  CHECK(receive(pair.sched, pair.client, 10) == "last words");
+  std::array<char, 8> buf;
+  for (int again = 0; again != 3; ++again) {
+    const auto end = await(pair.sched, CALL(pair.client.recv(buf, how...)));
+    CHECK(!end.ec);
+    CHECK(end.value == 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("recv: a peer that resets gives connection_reset, to one that waits and to one that comes", "[end][E02][E07]",
+                        every_scheduler) {
+  for (const bool waits : {true, false}) {
+    connected_pair<TestType> pair;
+    std::array<char, 8> buf;
+    std::optional<started<TestType, std::size_t>> pending;
+    if (waits) {
+      pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+      until_pending(pair.sched, 1);
+    }
+    pair.server.set_option(rouse::linger{true, 0s});
+    pair.server.close();
+    if (!waits) pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+    CHECK(pending->wait().ec == std::errc::connection_reset);
+    CHECK(pending->wait().value == 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a peer that resets in the middle of send_all: an error, and the count of what was taken", "[end][E02]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::string block = large_block();
+  auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
+  until_pending(pair.sched, 1);
+  pair.server.set_option(rouse::linger{true, 0s});
+  pair.server.close();
+  CHECK((sending.wait().ec == std::errc::connection_reset || sending.wait().ec == std::errc::broken_pipe));
+  CHECK(sending.wait().value < block.size());
+}
+
+TEMPLATE_LIST_TEST_CASE("shutdown: of an unconnected socket says not_connected; twice is harmless or says so", "[end][E04]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched};
+  std::error_code ec;
+  s.shutdown(rouse::shutdown_both, ec);
+  CHECK(ec == std::errc::not_connected);
+  connected_pair<TestType> pair;
+  pair.client.shutdown(rouse::shutdown_send, ec);
+  CHECK(!ec);
+  pair.client.shutdown(rouse::shutdown_send, ec);
+  CHECK((!ec || ec == std::errc::not_connected || ec == std::errc::broken_pipe));
+  CHECK(receive(pair.sched, pair.server, 1).empty());
+}
+
+TEMPLATE_LIST_TEST_CASE("recv and send: on a socket that was never connected say not_connected", "[end][E04]", every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched};
+  std::array<char, 8> buf;
+  CHECK(await(sched, CALL(s.recv(buf, how...))).ec == std::errc::not_connected);
+  const auto sent = await(sched, CALL(s.send("x", how...)));
+  CHECK((sent.ec == std::errc::not_connected || sent.ec == std::errc::broken_pipe)); // Linux says EPIPE
+}
+
+TEMPLATE_LIST_TEST_CASE("shutdown: what was sent before it arrives", "[end][E05]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::string text(200000, 'z');
+  auto sending = start(pair.sched, CALL(pair.client.send_all(text, how...)));
+  auto got = start(pair.sched, [&, all = std::make_shared<std::string>(text.size() + 1, '\0')](auto&&... how) -> decltype(auto) {
+    return pair.server.recv_exactly(*all, how...);
+  });
+  CHECK(sending.wait().value == text.size());
+  pair.client.shutdown(rouse::shutdown_send);
+  CHECK(got.wait().value == text.size());
+}
+
+TEMPLATE_LIST_TEST_CASE("send: to a peer that is gone ends with an error, not with a signal", "[end][E06]", every_scheduler) {
+  connected_pair<TestType> pair;
+  pair.server.close();
+  std::error_code ec;
+  for (int i = 0; i != 1000 && !ec; ++i) ec = send(pair.sched, pair.client, "anyone?").ec;
+  CHECK((ec == std::errc::broken_pipe || ec == std::errc::connection_reset || ec == std::errc::connection_aborted));
+  pair.client.close();
+  connected_pair<TestType> half;
+  half.client.shutdown(rouse::shutdown_send);
+  CHECK(send(half.sched, half.client, "x").ec == std::errc::broken_pipe);
+}

@@ -1,0 +1,211 @@
+// Time-outs and cancellation: section 7 of the scenarios.
+#include <support/testing.hpp>
+
+#include <random>
+
+using namespace testing;
+
+TEMPLATE_LIST_TEST_CASE("a limit ends recv, accept and send with timed_out, never early, and the socket goes on", "[limit][X01]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  const auto before = std::chrono::steady_clock::now();
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, 20ms, how...))).ec == std::errc::timed_out);
+  CHECK(std::chrono::steady_clock::now() - before >= 20ms);
+  CHECK(await<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(20ms, how...))).ec == std::errc::timed_out);
+  send(pair.sched, pair.server, "late");
+  CHECK(receive(pair.sched, pair.client, 4) == "late");
+  const std::string block = large_block();
+  const auto sent = await(pair.sched, CALL(pair.client.send_all(block, 50ms, how...)));
+  CHECK(sent.ec == std::errc::timed_out);
+  CHECK(sent.value < block.size());
+}
+
+TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls that give none", "[limit][X01]", every_scheduler) {
+  connected_pair<TestType> pair;
+  CHECK(pair.client.timeout() == rouse::clock::duration::max());
+  pair.client.timeout(10ms);
+  std::array<char, 8> buf;
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, how...))).ec == std::errc::timed_out);
+  std::stop_source never;
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, never.get_token(), how...))).ec == std::errc::timed_out);
+  auto patient = start(pair.sched, CALL(pair.client.recv(buf, 30s, how...))); // its own limit counts
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.server, "x");
+  CHECK(patient.wait().value == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the limit is gone", "[limit][X02]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  auto first = start(pair.sched, CALL(pair.client.recv(buf, 50ms, how...)));
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.server, "x");
+  CHECK(first.wait().value == 1);
+  CHECK(!first.wait().ec);
+  auto second = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+  until_pending(pair.sched, 1);
+  pair.sched.run_for(80ms); // the first one's limit passes
+  CHECK(!second.finished());
+  send(pair.sched, pair.server, "y");
+  CHECK(second.wait().value == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("a limit that has passed still takes what is there, else says timed_out", "[limit][X03]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  for (const auto passed : {0ms, -5ms}) {
+    CHECK(await(pair.sched, CALL(pair.client.recv(buf, passed, how...))).ec == std::errc::timed_out);
+  }
+  const rouse::deadline past{rouse::clock::now() - 1h};
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, past, how...))).ec == std::errc::timed_out);
+  send(pair.sched, pair.server, "abc");
+  const auto there = await(pair.sched, CALL(pair.client.recv(buf, past, how...)));
+  CHECK(!there.ec);
+  CHECK(there.value == 3);
+}
+
+TEMPLATE_LIST_TEST_CASE("a token ends only the call that it was given to", "[limit][X04]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::string block = large_block();
+  std::array<char, 8> buf;
+  std::stop_source stop;
+  auto receiving = start(pair.sched, CALL(pair.client.recv(buf, stop.get_token(), how...)));
+  auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
+  until_pending(pair.sched, 2);
+  stop.request_stop();
+  CHECK(receiving.wait().ec == std::errc::operation_canceled);
+  CHECK(!sending.finished());
+  CHECK(receive(pair.sched, pair.server, block.size()).size() == block.size());
+  CHECK(!sending.wait().ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told once", "[limit][X05]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  for (int round = 0; round != 20; ++round) {
+    std::stop_source stop;
+    auto pending = start(pair.sched, CALL(pair.client.recv(buf, {30s, stop.get_token()}, how...)));
+    std::thread other([&] { stop.request_stop(); });
+    CHECK(pending.wait().ec == std::errc::operation_canceled);
+    other.join();
+    CHECK(pending.times() == 1);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call without I/O", "[limit][X06]", every_scheduler) {
+  connected_pair<TestType> pair;
+  send(pair.sched, pair.server, "untouched");
+  std::stop_source stop;
+  stop.request_stop();
+  const auto token = stop.get_token();
+  std::array<char, 8> buf;
+  rouse::socket fresh{pair.sched};
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, token, how...))).ec == std::errc::operation_canceled);
+  CHECK(await(pair.sched, CALL(pair.client.recv_exactly(buf, token, how...))).ec == std::errc::operation_canceled);
+  CHECK(await(pair.sched, CALL(pair.client.send("no", token, how...))).ec == std::errc::operation_canceled);
+  CHECK(await(pair.sched, CALL(pair.client.send_all("no", token, how...))).ec == std::errc::operation_canceled);
+  CHECK(await<rouse::done>(pair.sched, CALL(fresh.connect(pair.listener.local_endpoint(), token, how...))).ec ==
+        std::errc::operation_canceled);
+  CHECK(receive(pair.sched, pair.client, 9) == "untouched");
+}
+
+TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel win: none is lost", "[limit][X07][O4]", every_single) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+  until_pending(pair.sched, 1);
+  REQUIRE(::send(pair.server.native_handle(), "bytes", 5, 0) == 5);
+  pair.client.cancel(); // in the same turn as the arrival
+  const auto& r = pending.wait();
+  if (r.ec) {
+    CHECK(r.ec == std::errc::operation_canceled);
+    CHECK(r.value == 0);
+    CHECK(receive(pair.sched, pair.client, 5) == "bytes");
+  } else {
+    CHECK(r.value == 5);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[limit][X07][X11]", every_single) {
+  connected_pair<TestType> pair;
+  std::minstd_rand random{17};
+  std::size_t sent = 0, got = 0;
+  for (int round = 0; round != (ROUSE_WINDOWS ? 100 : 1000); ++round) {
+    std::array<char, 4> buf;
+    auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+    run_until(pair.sched, [&] { return pending.finished() || pair.sched.engine().active() == 1; });
+    if (random() % 2) sent += static_cast<std::size_t>(::send(pair.server.native_handle(), "ab", 2, 0));
+    if (random() % 2) pair.sched.poll();
+    pair.client.cancel();
+    const auto& r = pending.wait();
+    if (r.ec) REQUIRE(r.ec == std::errc::operation_canceled);
+    REQUIRE((!r.ec || r.value == 0));
+    got += r.value;
+    REQUIRE(pending.times() == 1);
+  }
+  pair.server.shutdown(rouse::shutdown_send);
+  got += receive(pair.sched, pair.client, sent + 1).size();
+  CHECK(got == sent);
+}
+
+#if ROUSE_LINUX
+TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer will get", "[limit][X08]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::string block = large_block();
+  std::stop_source stop;
+  auto sending = start(pair.sched, CALL(pair.client.send_all(block, stop.get_token(), how...)));
+  until_pending(pair.sched, 1);
+  stop.request_stop();
+  CHECK(sending.wait().ec == std::errc::operation_canceled);
+  const std::size_t taken = sending.wait().value;
+  CHECK(taken > 0);
+  pair.client.close();
+  CHECK(receive(pair.sched, pair.server, block.size()).size() == taken);
+}
+#endif
+
+TEMPLATE_LIST_TEST_CASE("after a cancel the next call is unaffected", "[limit][X09][O4]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  for (int round = 0; round != 100; ++round) {
+    auto cancelled = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+    until_pending(pair.sched, 1);
+    pair.client.cancel();
+    auto next = start(pair.sched, CALL(pair.client.recv(buf, 30s, how...)));
+    REQUIRE(cancelled.wait().ec == std::errc::operation_canceled);
+    REQUIRE(send(pair.sched, pair.server, "n").value == 1);
+    REQUIRE(next.wait().value == 1);
+    REQUIRE(!next.wait().ec);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a token ends a composed call as a whole", "[limit][X10]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 100> buf;
+  std::stop_source stop;
+  auto receiving = start(pair.sched, CALL(pair.client.recv_exactly(buf, stop.get_token(), how...)));
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.server, "part");
+  until_pending(pair.sched, 1);
+  stop.request_stop();
+  CHECK(receiving.wait().ec == std::errc::operation_canceled);
+  CHECK(receiving.wait().value == 4); // the count and the error
+}
+
+TEMPLATE_LIST_TEST_CASE("a limit and a cancel that race give one outcome", "[limit][X12]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  for (int round = 0; round != 50; ++round) {
+    std::stop_source stop;
+    auto pending = start(pair.sched, CALL(pair.client.recv(buf, {1ms, stop.get_token()}, how...)));
+    std::thread other([&] {
+      std::this_thread::yield();
+      stop.request_stop();
+    });
+    const auto ec = pending.wait().ec;
+    CHECK((ec == std::errc::timed_out || ec == std::errc::operation_canceled));
+    other.join();
+    CHECK(pending.times() == 1);
+  }
+}

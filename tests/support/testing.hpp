@@ -1,0 +1,183 @@
+// What the tests share: the schedulers under test, and one way to make a call under any of them.
+#pragma once
+#include <rouse/rouse.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace testing {
+
+using namespace std::chrono_literals;
+
+/// The engine is the platform's; the environment's ROUSE_ENGINE says which, and tests/run.sh runs the suite once for each.
+using every_scheduler = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads, rouse::callbacks>;
+/// Those with flows that can wait in the middle of a function.
+using every_flowing = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads>;
+/// Those that one thread runs.
+using every_single = std::tuple<rouse::coroutines, rouse::fibers, rouse::callbacks>;
+
+/// After this long a test has failed; only a failing one ever waits for it.
+inline constexpr auto patience = 30s;
+
+template <class S>
+inline constexpr bool awaits = std::is_same_v<S, rouse::coroutines>;
+template <class S>
+inline constexpr bool calls_back = std::is_same_v<S, rouse::callbacks>;
+template <class S>
+inline constexpr bool is_threads = std::is_same_v<S, rouse::threads>;
+
+/// What came of a call.
+template <class T>
+struct outcome {
+  std::error_code ec;
+  T value{};
+};
+
+/// A call that was started and may not be finished yet.
+template <class S, class T>
+class started {
+public:
+  explicit started(S& s) : sched_(&s) {}
+
+  [[nodiscard]] bool finished() const { return slot_->finished.load(); }
+
+  /// Runs the scheduler until the call is finished.
+  outcome<T>& wait() {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!finished()) {
+      sched_->run_once(1s);
+      if (std::chrono::steady_clock::now() > until) FAIL("a call did not finish");
+    }
+    return slot_->result;
+  }
+
+  struct slot {
+    std::atomic<bool> finished{false};
+    std::atomic<int> times{0};
+    outcome<T> result;
+    void set(std::error_code ec, T value) {
+      result.ec = ec;
+      result.value = std::move(value);
+      ++times;
+      finished = true;
+    }
+  };
+  /// How often the completion was told.
+  [[nodiscard]] int times() const { return slot_->times.load(); }
+  std::shared_ptr<slot> slot_ = std::make_shared<slot>();
+
+private:
+  S* sched_;
+};
+
+/// A call yet to be made: `CALL(socket.recv(buffer, how...))`.
+#define CALL(...) [&](auto&&... how) -> decltype(auto) { return __VA_ARGS__; }
+
+/// Starts a call under whatever waker S has: `call(how...)` makes it.
+template <class T = std::size_t, class S, class Call>
+started<S, T> start(S& sched, Call call) {
+  started<S, T> s(sched);
+  auto slot = s.slot_;
+  if constexpr (awaits<S>) {
+    sched.spawn([slot, call]() mutable -> rouse::task<> {
+      std::error_code ec;
+      T value = co_await call(ec);
+      slot->set(ec, std::move(value));
+    });
+  } else if constexpr (calls_back<S>) {
+    if constexpr (std::is_same_v<T, rouse::done>) call([slot](std::error_code ec) { slot->set(ec, {}); });
+    else call([slot](std::error_code ec, T value) { slot->set(ec, std::move(value)); });
+  } else {
+    sched.spawn([slot, call]() mutable {
+      std::error_code ec;
+      T value = call(ec);
+      slot->set(ec, std::move(value));
+    });
+  }
+  return s;
+}
+
+/// Makes a call and runs the scheduler until it is finished.
+template <class T = std::size_t, class S, class Call>
+outcome<T> await(S& sched, Call call) {
+  auto s = start<T>(sched, std::move(call));
+  return std::move(s.wait());
+}
+
+/// Runs what is ready, until `holds()`.
+template <class S, class Condition>
+void run_until(S& sched, Condition holds) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  do {
+    sched.poll();
+    if (std::chrono::steady_clock::now() > until) FAIL("what was waited for did not come to hold");
+  } while (!holds());
+}
+
+/// Runs what is ready, until `n` operations wait in the engine.
+template <class S>
+void until_pending(S& sched, std::size_t n) {
+  run_until(sched, [&] { return sched.engine().active() == n; });
+  sched.poll(); // what was submitted in this turn reaches the kernel
+}
+
+/// A listener and both ends of a connection, over loopback.
+template <class S>
+struct connected_pair {
+  S sched;
+  rouse::socket<S> listener{sched};
+  rouse::socket<S> server;
+  rouse::socket<S> client{sched};
+
+  explicit connected_pair(int family = AF_INET) : listener(sched, family), client(sched, family) {
+    listener.bind({family == AF_INET ? "127.0.0.1" : "::1", 0});
+    listener.listen();
+    auto accepted = start<rouse::socket<S>>(sched, CALL(listener.accept(how...)));
+    const auto connected = await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
+    REQUIRE(!connected.ec);
+    REQUIRE(!accepted.wait().ec);
+    server = std::move(accepted.wait().value);
+  }
+};
+
+/// A listener of `sched` on a port of the system's choice.
+template <class S>
+rouse::socket<S> listening(S& sched, int backlog = 128) {
+  rouse::socket listener{sched};
+  listener.bind({"127.0.0.1", 0});
+  listener.listen(backlog);
+  return listener;
+}
+
+template <class S>
+outcome<std::size_t> send(S& sched, rouse::socket<S>& s, std::string_view text) {
+  return await(sched, CALL(s.send_all(text, how...)));
+}
+
+/// Reads exactly n bytes (or to the end of the stream).
+template <class S>
+std::string receive(S& sched, rouse::socket<S>& s, std::size_t n) {
+  std::string text(n, '\0');
+  auto got = await(sched, CALL(s.recv_exactly(text, how...)));
+  CHECK(!got.ec);
+  text.resize(got.value);
+  return text;
+}
+
+/// More than the kernel's buffers hold: sending it waits until the peer reads.
+inline std::string large_block() { return std::string(std::size_t{32} << 20, 'x'); }
+
+} // namespace testing
