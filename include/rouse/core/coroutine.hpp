@@ -16,7 +16,7 @@ struct chain_link {
   chain_link* parent = nullptr;                 // who awaits this one, if it is of the chain
   std::coroutine_handle<> self;
   std::coroutine_handle<> continuation;         // who awaits this one
-  std::coroutine_handle<>* owner = nullptr;     // where the awaiting side keeps the handle that it will destroy
+  std::coroutine_handle<>* keeper = nullptr;    // where the awaiting side keeps the handle that it will destroy
 };
 
 /// At any time one coroutine of a chain runs or waits. When it awaits another, or ends, it says who goes on and returns to the
@@ -61,7 +61,7 @@ public:
       chain_link& doomed = *leaf;
       more = &doomed != &last;
       leaf = doomed.parent;
-      if (doomed.owner) *doomed.owner = nullptr;
+      if (doomed.keeper) *doomed.keeper = nullptr;
       doomed.self.destroy();
     }
   }

@@ -4,6 +4,9 @@
 
 #include <cstddef>
 #include <new>
+#if ROUSE_EMULATED_TLS
+#include <cxxabi.h>
+#endif
 
 namespace rouse::inline ROUSE_ABI::detail {
 
@@ -61,8 +64,17 @@ private:
   static std::size_t class_of(std::size_t size) noexcept { return size == 0 ? 0 : (size - 1) / grain; }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_NOINLINE static cache& local() noexcept {
+#if ROUSE_EMULATED_TLS
+    static thread_local cache* c = nullptr;
+    if (!c) {
+      c = new cache;
+      abi::__cxa_thread_atexit([](void* mine) noexcept { delete static_cast<cache*>(mine); }, c, nullptr);
+    }
+    return *c;
+#else
     static thread_local cache c;
     return c;
+#endif
   }
 };
 

@@ -61,11 +61,9 @@ public:
     op.error = {};
     op.bytes = 0;
     if (start(op)) {
-      if (Threading::shared || instant_left_ != 0) {
-        --instant_left_;
-        return true;
-      }
-      put_ready(op);
+      if (Threading::shared || instant_left_-- != 0) return true;
+      instant_left_ = 0;
+      put_off(op);
     }
     ++active_;
     return false;
@@ -93,7 +91,6 @@ public:
     if (op.now == operation::state::idle) return;
     op.unlink();
     op.now = operation::state::idle;
-    --ready_count_;
     --active_;
   }
 
@@ -130,6 +127,9 @@ public:
     return active_ == 0 && posted_.empty();
   }
 
+  /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to the thread that ran it before.
+  [[nodiscard]] virtual bool usable_here() const noexcept { return true; }
+
   /// How many operations are in progress: submitted, and not yet told.
   [[nodiscard]] std::size_t active() noexcept {
     lock_type lock(mutex_);
@@ -143,6 +143,7 @@ public:
     lock_type lock(mutex_);
     run_stops();
     std::size_t done = run_posted(lock);
+    while (!later_.empty()) ready_.push_back(later_.pop_front());
     if (done != 0 || !ready_.empty()) until = clock::time_point::min();
     harvest_some(std::min(until, timers_.next()), lock);
     run_stops();
@@ -316,7 +317,7 @@ protected:
 private:
   enum class rest { awake, asleep, woken };
   static constexpr unsigned instant_budget = 32; // calls in a row that a waiter may find done before others get their turn
-  static constexpr std::size_t tell_budget = 64; // waiters told before the kernel is asked again
+  static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
   // True: done.
   bool start(operation& op) noexcept {
@@ -325,7 +326,7 @@ private:
       return true;
     }
     if (op.what == action::yield) {
-      put_ready(op);
+      put_off(op);
       wake_others();
       return false;
     }
@@ -371,7 +372,11 @@ private:
   void put_ready(operation& op) noexcept {
     op.now = operation::state::ready;
     ready_.push_back(op);
-    ++ready_count_;
+  }
+  // To be told in the next turn, after the kernel was asked again.
+  void put_off(operation& op) noexcept {
+    op.now = operation::state::ready;
+    later_.push_back(op);
   }
 
   void run_stops() noexcept {
@@ -423,10 +428,9 @@ private:
 
   std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
-    for (std::size_t left = std::max(ready_count_, tell_budget); left != 0 && !ready_.empty(); --left) {
+    while (told != tell_budget && !ready_.empty()) {
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
-      --ready_count_;
       --active_;
       ++told;
       instant_left_ = instant_budget;
@@ -483,8 +487,8 @@ private:
   bool closing_ = false;
   unsigned instant_left_ = instant_budget;
   std::size_t active_ = 0;                       // submitted, not yet told
-  std::size_t ready_count_ = 0;
-  detail::list<rouse::operation> ready_;
+  detail::list<rouse::operation> ready_;         // to be told in this turn
+  detail::list<rouse::operation> later_;         // to be told in the next
   detail::list<rouse::operation> waiting_;       // pending, but not on a socket
   detail::list<descriptor> open_;
   detail::list<descriptor> spare_;

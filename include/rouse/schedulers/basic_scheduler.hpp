@@ -129,9 +129,7 @@ public:
   flow_handle<basic_scheduler> spawn(F&& f) {
     static_assert(requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
                   "rouse: this waker has no flows of its own; start them with whatever its parker parks");
-    flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
-    started.owner = this;
-    return flow_handle<basic_scheduler>(started);
+    return flow_handle<basic_scheduler>(waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f))));
   }
 
   /// Waits; awaited, or with a handler, where recv would be.
@@ -245,6 +243,10 @@ private:
         detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
                             "rouse: run: called by a flow of this scheduler, which the loop is running already");
       }
+    }
+    if (!engine_->usable_here()) {
+      detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
+                          "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
     std::size_t done = 0;
     do {

@@ -148,7 +148,7 @@ private:
   void link(coroutine_chain& chain) noexcept {
     chain.push(child_.promise());
     child_.promise().self = child_;
-    child_.promise().owner = &handle_;
+    child_.promise().keeper = &handle_;
   }
 
   std::coroutine_handle<> handle_; // null once somebody else has destroyed the task

@@ -121,6 +121,7 @@ public:
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
     auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
+    started->owner = &s;
     started->hold();
     flows_.push_back(*started);
     started->schedule(s.engine());

@@ -151,6 +151,7 @@ public:
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
+    promise.flow::owner = &s;
     promise.hold();
     flows_.push_back(promise);
     promise.schedule(s.engine());

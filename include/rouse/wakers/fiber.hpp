@@ -238,6 +238,7 @@ public:
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters, or a task");
     auto* started = new detail::fiber_flow<typename Scheduler::engine_type, F>(crew_, std::move(f));
+    started->owner = &s;
     started->hold();
     flows_.push_back(*started);
     started->schedule(s.engine());

@@ -216,7 +216,7 @@ public:
 private:
   void begin() noexcept override {}
   void leave_list() noexcept override {
-    if (this->linked()) crew_.forget(*this);
+    if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
   }
   void free_memory() noexcept override { delete this; }
 

@@ -1,0 +1,34 @@
+// An echo service in coroutines: a call that waits is awaited. Compare the other three.
+#include <rouse/rouse.hpp>
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <system_error>
+
+using scheduler = rouse::coroutines;
+
+rouse::task<> echo(rouse::socket<scheduler> conn) {
+  std::array<char, 4096> buf;
+  try {
+    while (auto n = co_await conn.recv(buf)) co_await conn.send_all({buf.data(), n});
+  } catch (const std::system_error&) {
+  } // the connection failed: it alone ends
+}
+
+rouse::task<> serve(scheduler& sched, rouse::socket<scheduler>& listener) {
+  for (;;) sched.spawn(echo(co_await listener.accept()));
+}
+
+int main(int argc, char** argv) {
+  const auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0);
+  scheduler sched;
+  rouse::socket listener{sched};
+  listener.bind({"127.0.0.1", port});
+  listener.listen();
+  std::cout << "listening on 127.0.0.1:" << listener.local_endpoint().port()
+            << ", engine: " << sched.engine_report() << std::endl;
+  sched.spawn(serve(sched, listener));
+  sched.run();
+}

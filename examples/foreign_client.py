@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Talks to an echo service with nothing of rouse's in it: foreign_client.py PORT [connections=32]
+
+Each connection sends blocks of many sizes (every eighth one of 1 MiB) while it reads, half-closes,
+reads on to the end of the stream and compares. In between, some connections are reset without a
+word: the others must not notice.
+"""
+import random
+import socket
+import struct
+import sys
+import threading
+
+PATIENCE = 60  # seconds; whatever takes longer has failed
+SIZES = [1, 2, 79, 80, 81, 1000, 1459, 1460, 1461, 4095, 4096, 4097, 8192, 16384, 65536]
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
+
+def blocks(number):
+    chance = random.Random(number)
+    sizes = chance.sample(SIZES, len(SIZES)) + [chance.randrange(1, 5000) for _ in range(10)]
+    if number % 8 == 0:
+        sizes.insert(chance.randrange(len(sizes)), 1 << 20)
+    yield b"hello, line %d\r\n" % number
+    for size in sizes:
+        yield chance.randbytes(size)
+
+
+def talk(port, number):
+    """Gives the number of bytes that came back unchanged; throws if anything is amiss."""
+    to_send = list(blocks(number))
+    failure = []
+    with connect(port) as conn:
+
+        def send():
+            try:
+                for block in to_send:
+                    conn.sendall(block)
+                conn.shutdown(socket.SHUT_WR)
+            except OSError as e:
+                failure.append(e)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        received = bytearray()
+        while part := conn.recv(65536):
+            received += part
+        sender.join()
+    if failure:
+        raise failure[0]
+    expected = b"".join(to_send)
+    if received != expected:
+        raise ValueError(f"{len(received)} bytes came back for {len(expected)}, or other ones")
+    return len(received)
+
+
+def be_rude(port):
+    """Sends something, reads nothing and resets the connection."""
+    with connect(port) as conn:
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        conn.sendall(b"x" * 100000)
+
+
+def main():
+    port = int(sys.argv[1])
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 32
+    done, failed = [], []
+
+    def one(number):
+        try:
+            if number % 4 == 3:
+                be_rude(port)
+            done.append(talk(port, number))
+        except (OSError, ValueError) as e:
+            failed.append(f"connection {number}: {e!r}")
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for line in failed[:5]:
+        print(line, file=sys.stderr)
+    ok = len(done) == count
+    print(f"{'ok' if ok else 'FAILED'} connections={len(done)}/{count} bytes={sum(done)}")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+// The engine on io_uring: the kernel is given the operation itself, and one system call a turn submits, waits and harvests.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/engines/basic_engine.hpp>
+#include <rouse/os/linux/io_uring.hpp>
+#include <rouse/os/linux/poll.hpp>
+#include <rouse/os/socket.hpp>
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <thread>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Completion I/O as Linux has it (5.11 and later).
+///
+/// Cost of a call: one entry in the submission queue; its share of the one io_uring_enter(2) that a turn of the loop makes.
+/// Source: io_uring(7), io_uring_setup(2), io_uring_enter(2).
+template <class Threading = one_thread>
+class basic_io_uring_engine final : public basic_engine<Threading> {
+  using base = basic_engine<Threading>;
+
+public:
+  using core = base;
+  using typename base::descriptor;
+  using typename base::lock_type;
+  using typename base::operation;
+
+  /// Null, with the reason in `why`, where the kernel refuses (EPERM and ENOSYS in containers, ENOMEM, a kernel before 5.11).
+  /// @param forbidden  setup flags to do without, as an older kernel would.
+  [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
+    auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
+    why = engine->ring_.create(entries, wanted & ~forbidden);
+    if (!why) why = engine->waker_.create();
+    if (why) return nullptr;
+    engine->describe();
+    return engine;
+  }
+
+  ~basic_io_uring_engine() override { this->drop_everything(); }
+
+private:
+  static constexpr unsigned entries = 256;
+  static constexpr std::uint32_t wanted =
+      os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
+      (Threading::shared ? 0 : os::uring::single_issuer | os::uring::defer_taskrun | os::uring::no_sqarray | os::uring::disabled);
+
+  // What `user_data` says where it is not the address of an operation.
+  static constexpr std::uint64_t nobody = 0, wake_up = 1;
+
+  struct record final : descriptor {
+    os::socket_address peer; // connect: read by the kernel when the entry is submitted
+  };
+
+  basic_io_uring_engine() : base(true) {}
+
+  void describe() {
+    const auto has = [&](std::uint32_t flag) { return (ring_.flags() & flag) != 0; };
+    this->report(has(os::uring::defer_taskrun)  ? "io_uring (single issuer, deferred task work)"
+                 : has(os::uring::coop_taskrun) ? "io_uring (cooperative task work)"
+                                                : "io_uring");
+  }
+
+  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
+  failure attach(descriptor&) noexcept override { return {}; }
+  void detach(descriptor&, bool) noexcept override {}
+
+  bool begin(operation& op) noexcept override {
+    ask(op);
+    hand_over();
+    ++in_flight_;
+    return false;
+  }
+
+  // The entry goes into the queue after that of `op` and before that of any operation that comes to the same address later, and
+  // the kernel takes them in order: it can meet only the one that it was meant for (O4).
+  void interrupt(operation& op) noexcept override {
+    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, nobody);
+    s.addr = address_of(op);
+    hand_over();
+  }
+
+  void harvest(clock::time_point until, lock_type& lock) noexcept override {
+    own_by_this_thread();
+    if (!listening_) listen_for_wake_up();
+    const bool wait = until != clock::time_point::min() && !ring_.completed();
+    if constexpr (Threading::shared) ring_.enter(false, until); // under the lock; the wait is not
+    lock.unlock();
+    ring_.enter(wait, until);
+    lock.lock();
+    ring_.drain([&](const os::uring::completion& c) { answer(c); });
+  }
+
+  void kick() noexcept override { waker_.signal(); }
+
+  // ---- submissions
+
+  static std::uint64_t address_of(operation& op) noexcept { return reinterpret_cast<std::uintptr_t>(&op); }
+
+  os::uring::submission& entry(std::uint8_t opcode, int fd, std::uint64_t user_data) noexcept {
+    os::uring::submission* s = ring_.next();
+    while (!s) {
+      own_by_this_thread();
+      ring_.enter(false, clock::time_point::min());
+      s = ring_.next();
+    }
+    s->opcode = opcode;
+    s->fd = fd;
+    s->user_data = user_data;
+    return *s;
+  }
+
+  void ask(operation& op) noexcept {
+    auto& r = static_cast<record&>(*op.target);
+    constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send, os::uring::op_accept, os::uring::op_connect};
+    const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
+    os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
+    switch (op.what) {
+    case action::accept: s.op_flags = SOCK_CLOEXEC; break;
+    case action::connect:
+      r.peer = os::socket_address(*op.peer);
+      s.addr = reinterpret_cast<std::uintptr_t>(&r.peer.any);
+      s.off = r.peer.length;
+      break;
+    default:
+      s.addr = reinterpret_cast<std::uintptr_t>(op.data);
+      s.len = static_cast<std::uint32_t>(op.size);
+      if (op.what == action::send) s.op_flags = MSG_NOSIGNAL;
+    }
+  }
+
+  // One thread's entries wait for the turn of the loop. Where any thread may call, the loop may be asleep: they go at once.
+  void hand_over() noexcept {
+    if constexpr (Threading::shared) ring_.enter(false, clock::time_point::min());
+  }
+
+  void listen_for_wake_up() noexcept {
+    listening_ = true;
+    os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
+    static std::uint64_t unread; // the count that the read gives: nobody looks, and it outlives every ring
+    s.addr = reinterpret_cast<std::uintptr_t>(&unread);
+    s.len = sizeof unread;
+  }
+
+  // ---- completions
+
+  void answer(const os::uring::completion& c) noexcept {
+    if (c.user_data == nobody) return;
+    if (c.user_data == wake_up) {
+      listening_ = false;
+      return;
+    }
+    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
+    --in_flight_;
+    if (c.res >= 0) succeed(op, c.res);
+    else fail(op, -c.res);
+  }
+
+  void succeed(operation& op, int result) noexcept {
+    op.error = {};
+    if (op.what == action::accept) this->answer_accept(op, result);
+    const bool moves = op.what == action::recv || op.what == action::send;
+    this->finish(op, op.error, moves ? static_cast<std::size_t>(result) : 0);
+  }
+
+  void fail(operation& op, int number) noexcept {
+    const bool cut_off = number == EINTR || number == EAGAIN || number == ECANCELED;
+    if (cut_off && !op.ending) { // nobody asked for it: once more
+      ask(op);
+      ++in_flight_;
+    } else if (cut_off) {
+      this->finish(op, std::errc::operation_canceled, 0);
+    } else {
+      this->finish(op, failure::from_os(number), 0);
+    }
+  }
+
+  // ---- threads
+
+  // A ring with a single issuer belongs to the thread that enabled it; what is in flight there no other thread can reach, not even
+  // to cancel it. So a scheduler that is run by the thread that made it gets such a ring, which is the fastest; one that is first
+  // run elsewhere, and is likely to be destroyed by its maker, an ordinary one, which serves every thread.
+  void own_by_this_thread() noexcept {
+    if constexpr (Threading::shared) return;
+    const auto me = std::this_thread::get_id();
+    if (owner_ == me) return;
+    if (!usable_here()) {
+      std::fputs("rouse: an io_uring engine with operations in flight was taken to another thread\n", stderr);
+      std::abort();
+    }
+    if (me != maker_ && (ring_.flags() & os::uring::single_issuer)) make_ordinary();
+    if (owner_ == std::thread::id{}) ring_.enable();
+    owner_ = me;
+  }
+
+  bool usable_here() const noexcept override {
+    const bool bound = (ring_.flags() & os::uring::single_issuer) != 0 && owner_ != std::thread::id{};
+    return Threading::shared || !bound || owner_ == std::this_thread::get_id() || in_flight_ == 0;
+  }
+
+  void make_ordinary() noexcept {
+    os::uring::ring ordinary;
+    if (ordinary.create(entries, os::uring::clamp | os::uring::cq_size | os::uring::submit_all)) std::abort();
+    ordinary.take_over(ring_);
+    std::swap(ring_, ordinary);
+    listening_ = false;
+    describe();
+  }
+
+  os::uring::ring ring_;
+  os::waker_fd waker_;
+  std::size_t in_flight_ = 0;
+  bool listening_ = false;
+  const std::thread::id maker_ = std::this_thread::get_id();
+  std::thread::id owner_; // whose ring it is
+};
+
+using io_uring_engine = basic_io_uring_engine<one_thread>;
+
+} // namespace rouse::inline ROUSE_ABI
+#endif

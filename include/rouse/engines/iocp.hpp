@@ -1,0 +1,219 @@
+// The engine on Windows' I/O completion ports.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/engines/basic_engine.hpp>
+#include <rouse/os/socket.hpp>
+#include <rouse/os/windows/iocp.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI {
+
+/// Completion I/O as Windows has it: the kernel is given the operation itself, which is an OVERLAPPED.
+///
+/// Cost of a call: one WSARecv or WSASend. What a stream can answer at once is done when that returns; the rest costs its share of a
+/// GetQueuedCompletionStatusEx, which fetches up to 64 answers.
+///
+/// A send that is ended before its time (a limit, a cancel) leaves the stream undefined on Windows, which does not say how much
+/// of it went out: such a connection can only be closed.
+/// Source: "I/O Completion Ports", "SetFileCompletionNotificationModes", "CancelIoEx"; Windows 7.
+template <class Threading = one_thread>
+class basic_iocp_engine final : public basic_engine<Threading> {
+  using base = basic_engine<Threading>;
+
+public:
+  using core = base;
+  using typename base::descriptor;
+  using typename base::lock_type;
+  using typename base::operation;
+
+  /// Null, with the reason in `why`, where Windows refuses.
+  [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
+    auto engine = std::unique_ptr<basic_iocp_engine>(new basic_iocp_engine);
+    why = os::start_winsock();
+    if (!why) why = engine->port_.create();
+    if (why) return nullptr;
+    engine->report("IOCP");
+    return engine;
+  }
+
+  ~basic_iocp_engine() override { this->drop_everything(); }
+
+private:
+  basic_iocp_engine() : base(true) {}
+
+  struct record final : descriptor {
+    bool skips = false;                // what succeeds at once sends no packet
+    bool reset = false;                // the connection was reset: that stays, whatever Windows says next
+    LPFN_ACCEPTEX accept_ex = nullptr; // of listeners, from their first accept on
+  };
+
+  static record& record_of(const operation& op) noexcept { return static_cast<record&>(*op.target); }
+  static native_handle_type handle_of(const descriptor& d) noexcept { return static_cast<native_handle_type>(d.native); }
+  static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
+
+  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
+
+  failure attach(descriptor& d) noexcept override {
+    auto& r = static_cast<record&>(d);
+    r.skips = r.reset = false;
+    r.accept_ex = nullptr;
+    if (const failure f = port_.add(handle_of(r))) return f;
+    if (r.type == SOCK_STREAM) r.skips = os::skip_packets(handle_of(r));
+    else os::ignore_unreachable_peers(handle_of(r));
+    return {};
+  }
+
+  // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there works with plain calls, and with
+  // overlapped ones that use events, but no engine can adopt it again.
+  void detach(descriptor& d, bool kept) noexcept override {
+    if (kept) os::leave_port(handle_of(d));
+  }
+
+  bool begin(operation& op) noexcept override {
+    static_cast<OVERLAPPED&>(op) = {};
+    switch (op.what) {
+    case action::recv: return begin_recv(op);
+    case action::send: return begin_send(op);
+    case action::accept: return begin_accept(op);
+    default: return begin_connect(op);
+    }
+  }
+
+  // The packet comes in any case, and says whether this or the kernel was first.
+  void interrupt(operation& op) noexcept override { ::CancelIoEx(os::as_file(handle_of(*op.target)), &op); }
+
+  void harvest(clock::time_point until, lock_type& lock) noexcept override {
+    if (pending_ == 0 && until == (clock::time_point::min)()) return; // there is nothing to ask for
+    OVERLAPPED_ENTRY entries[os::completion_port::batch];
+    const std::size_t most = pending_;
+    lock.unlock();
+    const std::size_t n = port_.wait(entries, most, until);
+    lock.lock();
+    for (std::size_t i = 0; i < n; ++i) {
+      if (entries[i].lpOverlapped) answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
+    }
+  }
+
+  void kick() noexcept override { port_.wake(); }
+
+  void answer(OVERLAPPED& o, std::size_t bytes) noexcept {
+    auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
+    --pending_;
+    conclude(op, os::from_status(op.Internal), bytes);
+    this->finish(op, op.error, op.bytes);
+  }
+
+  // ---- the call. True: done, the answer is in `op`.
+
+  bool begin_recv(operation& op) noexcept {
+    DWORD bytes = 0;
+    const int result = os::start_recv(handle_of(*op.target), op.data, largest(op.size), op, bytes);
+    return started(op, result, bytes);
+  }
+
+  bool begin_send(operation& op) noexcept {
+    const record& r = record_of(op);
+    if (r.reset) op.error = connection_reset();
+    // Whether one that is too large brings a packet is not certain: Windows is never asked.
+    else if (r.type == SOCK_DGRAM && op.size > largest_datagram(r.family)) op.error = failure::from_os(WSAEMSGSIZE);
+    if (op.error) return true;
+    DWORD bytes = 0;
+    const int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
+    return started(op, result, bytes);
+  }
+
+  bool begin_accept(operation& op) noexcept {
+    record& r = record_of(op);
+    if (!r.accept_ex) op.error = find_accept(r);
+    if (!op.error) op.error = os::open_socket(r.family, r.type, 0, true, op.incoming);
+    if (op.error) return true;
+    return started(op, os::start_accept(r.accept_ex, handle_of(r), op.incoming, unread_, op), 0);
+  }
+
+  // Wine would let the call wait for ever on a socket that does not listen.
+  static failure find_accept(record& r) noexcept {
+    if (const failure f = os::check_listening(handle_of(r))) return f;
+    return os::find_extension(handle_of(r), WSAID_ACCEPTEX, r.accept_ex);
+  }
+
+  bool begin_connect(operation& op) noexcept {
+    const auto h = handle_of(*op.target);
+    const os::socket_address peer = os::as_destination(*op.peer);
+    if (op.target->type != SOCK_STREAM) {
+      op.error = os::outcome(::connect(h, &peer.any, peer.length)); // sends nothing
+      return true;
+    }
+    LPFN_CONNECTEX connect_ex = nullptr;
+    op.error = os::find_extension(h, WSAID_CONNECTEX, connect_ex);
+    if (!op.error) op.error = os::bind_if_unbound(h, op.target->family);
+    if (op.error) return true;
+    if (os::is_loopback(peer)) os::refuse_at_once(h);
+    return started(op, os::start_connect(connect_ex, h, peer, op), 0);
+  }
+
+  bool started(operation& op, int result, DWORD bytes) noexcept {
+    const bool packet = result == 0 ? !record_of(op).skips : result == WSA_IO_PENDING || os::packet_follows(op, result);
+    if (packet) ++pending_;
+    else conclude(op, failure::from_os(result), bytes);
+    return !packet;
+  }
+
+  // ---- the answer
+
+  void conclude(operation& op, failure error, std::size_t bytes) noexcept {
+    op.error = error;
+    op.bytes = bytes;
+    switch (op.what) {
+    case action::recv: case action::send:
+      if (op.target->type == SOCK_STREAM) conclude_stream(op);
+      break;
+    case action::accept: conclude_accept(op); break;
+    default:
+      if (!op.error) op.error = os::note_connected(handle_of(*op.target));
+    }
+  }
+
+  // Bytes that were moved are never lost, whatever else happened. And a reset stays a reset: Windows takes what is queued away, but
+  // Wine lets it be read, and then would end the stream as if all were well.
+  void conclude_stream(operation& op) noexcept {
+    record& r = record_of(op);
+    if (is_reset(op.error)) r.reset = true;
+    if (op.bytes != 0) op.error = {};
+    else if (r.reset && op.size != 0 && op.error != failure(std::errc::operation_canceled)) op.error = connection_reset();
+  }
+
+  static bool is_reset(failure f) noexcept {
+    switch (f.os_number()) {
+    case WSAECONNRESET: case WSAECONNABORTED: case ERROR_NETNAME_DELETED: case ERROR_CONNECTION_ABORTED: return true;
+    default: return false;
+    }
+  }
+
+  void conclude_accept(operation& op) noexcept {
+    const auto h = std::exchange(op.incoming, os::no_handle);
+    if (!op.error) op.error = os::inherit_from_listener(h, handle_of(*op.target));
+    if (op.error) os::close_socket(h);
+    else this->answer_accept(op, h);
+  }
+
+  // WSABUF counts in 32 bits.
+  static std::size_t largest(std::size_t size) noexcept { return std::min<std::size_t>(size, 1u << 30); }
+  static std::size_t largest_datagram(int family) noexcept { return family == AF_INET ? 65507 : 65527; }
+
+  os::completion_port port_;
+  std::size_t pending_ = 0; // operations whose packet has not been seen
+  os::accept_scratch unread_;
+};
+
+using iocp_engine = basic_iocp_engine<one_thread>;
+
+} // namespace rouse::inline ROUSE_ABI
+#endif

@@ -1,0 +1,227 @@
+// Sockets as Windows gives them: the calls that need no engine.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if ROUSE_WINDOWS
+#if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
+#error "rouse: <windows.h> came first and brought the old <winsock.h>: define WIN32_LEAN_AND_MEAN, or include rouse before it"
+#endif
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <winsock2.h>
+
+#include <ws2tcpip.h>
+
+#include <windows.h>
+#if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0600
+#error "rouse: CancelIoEx and GetQueuedCompletionStatusEx need _WIN32_WINNT to be 0x0600 (Windows Vista) or above"
+#endif
+#if defined(_MSC_VER)
+#pragma comment(lib, "ws2_32")
+#endif
+
+namespace rouse::inline ROUSE_ABI {
+
+/// The system's own handle: a SOCKET here, a file descriptor on Linux.
+using native_handle_type = std::uintptr_t;
+
+namespace os {
+
+static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
+static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+
+inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
+inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
+/// Windows has no such option; the number is BSD's, and none of Winsock's.
+inline constexpr int reuse_port_name = 0x0200;
+
+/// What an engine's operation needs beside rouse::operation.
+struct kernel_record : OVERLAPPED {
+  kernel_record() noexcept : OVERLAPPED{} {}
+  native_handle_type incoming = no_handle; ///< accept: the socket that the connection will be given to
+};
+
+inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
+inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
+
+/// A socket address in the kernel's form, with its length.
+struct socket_address {
+  union {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+  };
+  int length = 0;
+
+  socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
+  explicit socket_address(const endpoint& ep) noexcept : socket_address() {
+    const auto bytes = ep.bytes();
+    any.sa_family = static_cast<ADDRESS_FAMILY>(ep.family());
+    if (ep.family() == AF_INET) {
+      v4.sin_port = ::htons(ep.port());
+      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
+      length = sizeof v4;
+    } else if (ep.family() == AF_INET6) {
+      v6.sin6_port = ::htons(ep.port());
+      v6.sin6_scope_id = ep.scope_id();
+      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
+      length = sizeof v6;
+    }
+  }
+  /// Any address of a family, any port; length 0 where the family is not an Internet one.
+  static socket_address wildcard(int family) noexcept {
+    socket_address a;
+    a.any.sa_family = static_cast<ADDRESS_FAMILY>(family);
+    if (family == AF_INET) a.length = sizeof a.v4;
+    else if (family == AF_INET6) a.length = sizeof a.v6;
+    return a;
+  }
+
+  /// Unspecified where the family is not an Internet one.
+  [[nodiscard]] endpoint to_endpoint() const noexcept {
+    if (any.sa_family == AF_INET && length >= static_cast<int>(sizeof v4)) {
+      std::array<unsigned char, 4> bytes;
+      std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
+      return endpoint::ipv4(bytes, ::ntohs(v4.sin_port));
+    }
+    if (any.sa_family == AF_INET6 && length >= static_cast<int>(sizeof v6)) {
+      std::array<unsigned char, 16> bytes;
+      std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
+      return endpoint::ipv6(bytes, ::ntohs(v6.sin6_port), v6.sin6_scope_id);
+    }
+    return {};
+  }
+};
+
+/// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever would know when.
+inline failure start_winsock() noexcept {
+  static const int result = [] {
+    WSADATA data;
+    return ::WSAStartup(MAKEWORD(2, 2), &data);
+  }();
+  return failure::from_os(result);
+}
+
+inline void close_socket(native_handle_type h) noexcept { ::closesocket(h); }
+
+inline failure set_option(native_handle_type h, int level, int name, const void* value, std::size_t size) noexcept {
+  if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
+  return outcome(::setsockopt(h, level, name, static_cast<const char*>(value), static_cast<int>(size)));
+}
+
+/// `size` holds the room at first, then what was written.
+inline failure get_option(native_handle_type h, int level, int name, void* value, std::size_t& size) noexcept {
+  if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
+  std::memset(value, 0, size); // some options write one byte of the int that they are documented to be
+  auto length = static_cast<int>(size);
+  const failure f = outcome(::getsockopt(h, level, name, static_cast<char*>(value), &length));
+  size = static_cast<std::size_t>(length);
+  return f;
+}
+
+/// For whoever uses the handle without rouse: overlapped calls work in either mode.
+inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
+  u_long on = blocking ? 0 : 1;
+  return outcome(::ioctlsocket(h, static_cast<long>(FIONBIO), &on));
+}
+
+/// Not inherited by programs that this one starts.
+inline failure open_socket(int family, int type, int protocol, bool blocking, native_handle_type& out) noexcept {
+  if (failure f = start_winsock()) return f;
+  out = ::WSASocketW(family, type, protocol, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+  if (out == no_handle) return last_error();
+  return blocking ? failure{} : set_blocking(out, false);
+}
+
+inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
+  const socket_address a(local);
+  // Without it, any other program could bind the same port and take the connections. An address that lingers in TIME_WAIT can be
+  // bound again all the same, which is what SO_REUSEADDR is for elsewhere.
+  const int on = 1;
+  if (stream) ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
+  return outcome(::bind(h, &a.any, a.length));
+}
+
+/// Windows wants an address where Linux picks one by itself. One that has an address keeps it.
+inline failure bind_if_unbound(native_handle_type h, int family) noexcept {
+  const socket_address a = socket_address::wildcard(family);
+  if (a.length == 0) return {};
+  const failure f = outcome(::bind(h, &a.any, a.length));
+  return f == failure::from_os(WSAEINVAL) ? failure{} : f;
+}
+
+inline failure listen(native_handle_type h, int backlog, int family) noexcept {
+  const failure f = outcome(::listen(h, backlog));
+  if (f != failure::from_os(WSAEINVAL)) return f;
+  if (const failure unbound = bind_if_unbound(h, family)) return unbound;
+  return outcome(::listen(h, backlog));
+}
+
+inline failure shutdown(native_handle_type h, int how) noexcept { return outcome(::shutdown(h, how)); }
+
+/// Of a handle made elsewhere.
+inline failure describe(native_handle_type h, int& family, int& type) noexcept {
+  if (failure f = start_winsock()) return f;
+  WSAPROTOCOL_INFOW info;
+  std::size_t size = sizeof info;
+  if (failure f = get_option(h, SOL_SOCKET, SO_PROTOCOL_INFOW, &info, size)) return f;
+  family = info.iAddressFamily;
+  type = info.iSocketType;
+  return {};
+}
+
+/// One that has none yet has the wildcard of its family, as on Linux.
+inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
+  socket_address a;
+  a.length = sizeof a.v6;
+  failure f = outcome(::getsockname(h, &a.any, &a.length));
+  if (f == failure::from_os(WSAEINVAL)) {
+    int family = 0, type = 0;
+    f = describe(h, family, type);
+    a = socket_address::wildcard(family);
+  }
+  if (!f) out = a.to_endpoint();
+  return f;
+}
+
+inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
+  socket_address a;
+  a.length = sizeof a.v6;
+  if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
+  out = a.to_endpoint();
+  return {};
+}
+
+/// What an accept answers when this process or the system is short of handles or memory, which may pass.
+inline bool is_shortage(failure f) noexcept {
+  switch (f.os_number()) {
+  case WSAEMFILE: case WSAENOBUFS: case ERROR_TOO_MANY_OPEN_FILES: case ERROR_NOT_ENOUGH_MEMORY: case ERROR_OUTOFMEMORY:
+  case ERROR_NO_SYSTEM_RESOURCES: return true;
+  default: return false;
+  }
+}
+
+/// What an accept reports of a connection that died in the queue: the next one may be sound.
+inline bool is_stillborn(failure f) noexcept {
+  switch (f.os_number()) {
+  case WSAECONNRESET: case WSAECONNABORTED: case WSAENOTCONN: case ERROR_NETNAME_DELETED: case ERROR_CONNECTION_ABORTED:
+    return true;
+  default: return false;
+  }
+}
+
+} // namespace os
+} // namespace rouse::inline ROUSE_ABI
+#endif
