@@ -165,6 +165,7 @@ TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does no
     l.listen();
     rouse::socket c{sched};
     auto accepted = start<rouse::socket<TestType>>(sched, CALL(l.accept(how...)));
+    until_pending(sched, 1);
     const auto r = await<rouse::done>(sched, CALL(c.connect({"127.0.0.1", l.local_endpoint().port()}, how...)));
     if (only) {
       CHECK(r.ec == std::errc::connection_refused);

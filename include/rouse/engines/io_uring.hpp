@@ -71,16 +71,23 @@ private:
   failure attach(descriptor&) noexcept override { return {}; }
   void detach(descriptor&, bool) noexcept override {}
 
+  // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a time, the others queue up.
   bool begin(operation& op) noexcept override {
+    if (op.what != action::accept && !queue_of(op).empty()) return false;
     ask(op);
     hand_over();
-    ++in_flight_;
     return false;
+  }
+
+  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
+    return op.what == action::recv || op.what == action::accept ? op.target->inbound : op.target->outbound;
   }
 
   // The entry goes into the queue after that of `op` and before that of any operation that comes to the same address later, and
   // the kernel takes them in order: it can meet only the one that it was meant for (O4).
   void interrupt(operation& op) noexcept override {
+    const bool queued = op.what != action::accept && &queue_of(op).front() != &op;
+    if (queued) return this->finish(op, std::errc::operation_canceled, 0);
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, nobody);
     s.addr = address_of(op);
     hand_over();
@@ -117,6 +124,7 @@ private:
   }
 
   void ask(operation& op) noexcept {
+    ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send, os::uring::op_accept, os::uring::op_connect};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
@@ -166,19 +174,23 @@ private:
     op.error = {};
     if (op.what == action::accept) this->answer_accept(op, result);
     const bool moves = op.what == action::recv || op.what == action::send;
-    this->finish(op, op.error, moves ? static_cast<std::size_t>(result) : 0);
+    conclude(op, op.error, moves ? static_cast<std::size_t>(result) : 0);
   }
 
   void fail(operation& op, int number) noexcept {
     const bool cut_off = number == EINTR || number == EAGAIN || number == ECANCELED;
     if (cut_off && !op.ending) { // nobody asked for it: once more
       ask(op);
-      ++in_flight_;
-    } else if (cut_off) {
-      this->finish(op, std::errc::operation_canceled, 0);
     } else {
-      this->finish(op, failure::from_os(number), 0);
+      conclude(op, cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number), 0);
     }
+  }
+
+  void conclude(operation& op, failure error, std::size_t bytes) noexcept {
+    auto& queue = queue_of(op);
+    const bool next = op.what != action::accept;
+    this->finish(op, error, bytes);
+    if (next && !queue.empty()) ask(static_cast<operation&>(queue.front()));
   }
 
   // ---- threads

@@ -126,7 +126,8 @@ private:
     else if (r.type == SOCK_DGRAM && op.size > largest_datagram(r.family)) op.error = failure::from_os(WSAEMSGSIZE);
     if (op.error) return true;
     DWORD bytes = 0;
-    const int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
+    int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
+    if (result == WSAECONNRESET && os::is_unbound(handle_of(r))) result = WSAENOTCONN; // Wine; it was never connected
     return started(op, result, bytes);
   }
 
@@ -178,6 +179,7 @@ private:
     case action::accept: conclude_accept(op); break;
     default:
       if (!op.error) op.error = os::note_connected(handle_of(*op.target));
+      if (!op.error) record_of(op).reset = false; // of an earlier attempt
     }
   }
 

@@ -141,6 +141,12 @@ public:
     ++live_;
   }
 
+  // The calling thread's own: it may have got this far before `start` had stored it.
+  std::thread take(std::thread& stored) noexcept {
+    std::lock_guard lock(mutex_);
+    return std::move(stored);
+  }
+
   // The last thing but one that a spawned thread does.
   void end(std::thread& mine) noexcept {
     std::lock_guard lock(mutex_);
@@ -206,7 +212,7 @@ public:
     ROUSE_CATCH(...) { this->keep_exception(); }
     this_thread_flow() = nullptr;
     thread_crew& crew = crew_;
-    std::thread mine = std::move(thread);
+    std::thread mine = crew.take(thread);
     this->end();
     crew.end(mine);
   }

@@ -73,13 +73,13 @@ TEST_CASE("timer_wheel: what is due in the past is due at once", "[timer]") {
     for (const time_point now : {start, start + 5s, start + 10000h}) {
       wheel.expire(now, ignore);
       timer t;
+      wheel.arm(t, now - tick);
+      CHECK(wheel.expire(first, ignore) == 1); // the wheel's time does not go back
       for (const time_point due : {first, start - 1h, start - tick, now - tick}) {
         wheel.arm(t, due);
         CHECK(wheel.next() <= now);
         CHECK(wheel.expire(now, count) == 1);
       }
-      wheel.arm(t, start - 1h);
-      CHECK(wheel.expire(first, ignore) == 1); // a clock that goes back
     }
   }
 }

@@ -132,6 +132,12 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
   return outcome(::WSAIoctl(h, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, &out, sizeof out, &written, nullptr, nullptr));
 }
 
+inline bool is_unbound(native_handle_type h) noexcept {
+  socket_address a;
+  a.length = sizeof a.v6;
+  return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
+}
+
 inline failure check_listening(native_handle_type h) noexcept {
   BOOL listens = FALSE;
   std::size_t size = sizeof listens;
