@@ -11,7 +11,8 @@
 int main(int argc, char** argv) {
   const std::string report = rouse::callbacks{}.engine_report();
   std::fprintf(stderr, "engine: %s\n", report.c_str());
-  if (const char* promised = std::getenv("ROUSE_PROMISED_ENGINE"); promised && report.rfind(promised, 0) != 0) {
+  if (const char* promised = std::getenv("ROUSE_PROMISED_ENGINE");
+      promised && report.rfind(promised, 0) != 0) {
     std::fprintf(stderr, "promised: %s\n", promised);
     return 1;
   }

@@ -51,7 +51,8 @@
 #define ROUSE_TSAN 0
 #endif
 
-// Fibers switch stacks by a few instructions of their own where those are written, else by ucontext(3).
+// Fibers switch stacks by a few instructions of their own where those are written, else by
+// ucontext(3).
 #if !defined(ROUSE_CONTEXT_UCONTEXT)
 #if defined(__x86_64__) || defined(__aarch64__)
 #define ROUSE_CONTEXT_UCONTEXT 0
@@ -60,22 +61,25 @@
 #endif
 #endif
 
-// GCC for Windows emulates thread_local, and frees a thread's variables before it runs their destructors.
+// GCC for Windows emulates thread_local, and frees a thread's variables before it runs their
+// destructors.
 #if defined(__MINGW32__) && !defined(__clang__)
 #define ROUSE_EMULATED_TLS 1
 #else
 #define ROUSE_EMULATED_TLS 0
 #endif
 
-// The inline namespace: it carries the version and all that changes a layout or a function's meaning, so that two
-// vendored copies, or objects built with and without exceptions, link into one program.
+// The inline namespace: it carries the version and all that changes a layout or a function's
+// meaning, so that two vendored copies, or objects built with and without exceptions, link into one
+// program.
 #if ROUSE_EXCEPTIONS
 #define ROUSE_ABI v0_1
 #else
 #define ROUSE_ABI v0_1_noexcept
 #endif
 
-// try/catch that an -fno-exceptions build can read: there the try block always runs, the handler never.
+// try/catch that an -fno-exceptions build can read: there the try block always runs, the handler
+// never.
 #if ROUSE_EXCEPTIONS
 #define ROUSE_TRY try
 #define ROUSE_CATCH(declaration) catch (declaration)

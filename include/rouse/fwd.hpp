@@ -4,27 +4,33 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-template <class Scheduler> class socket;              ///< a TCP socket whose calls wait the scheduler's way
-template <class Engine, class Waker> class basic_scheduler; ///< an engine and a waker
-template <class Scheduler> class flow_handle;         ///< what spawn gives: join, cancel
-template <class T> class task;                        ///< a coroutine that gives a T
+template <class Scheduler>
+class socket; ///< a TCP socket whose calls wait the scheduler's way
+template <class Engine, class Waker>
+class basic_scheduler; ///< an engine and a waker
+template <class Scheduler>
+class flow_handle; ///< what spawn gives: join, cancel
+template <class T>
+class task; ///< a coroutine that gives a T
 
-class endpoint;                                       ///< an address and a port
-class mutable_buffer;                                 ///< bytes to receive into
-class const_buffer;                                   ///< bytes to send
-class deadline;                                       ///< a point in time
-class limit;                                          ///< when a call gives up: a deadline, a stop_token, or both
-class failure;                                        ///< what went wrong, in four bytes
+class endpoint; ///< an address and a port
+class mutable_buffer; ///< bytes to receive into
+class const_buffer; ///< bytes to send
+class deadline; ///< a point in time
+class limit; ///< when a call gives up: a deadline, a stop_token, or both
+class failure; ///< what went wrong, in four bytes
 
-class operation;                                      ///< one request and its answer: the record that all layers share
-class descriptor;                                     ///< an engine's record of an open socket
-class flow;                                           ///< one spawned line of execution
+class operation; ///< one request and its answer: the record that all layers share
+class descriptor; ///< an engine's record of an open socket
+class flow; ///< one spawned line of execution
 
-template <class Threading> class basic_engine;        ///< the completion engine, whichever kernel interface is below
-template <class Parker> class parking_waker;          ///< wakes with a parker: two functions
-class coroutine_waker;                                ///< wakes by resuming a coroutine
-class fiber_waker;                                    ///< wakes by switching to a fiber
-class thread_waker;                                   ///< wakes a thread on a condition variable
-class callback_waker;                                 ///< wakes by calling a handler
+template <class Threading>
+class basic_engine; ///< the completion engine, whichever kernel interface is below
+template <class Parker>
+class parking_waker; ///< wakes with a parker: two functions
+class coroutine_waker; ///< wakes by resuming a coroutine
+class fiber_waker; ///< wakes by switching to a fiber
+class thread_waker; ///< wakes a thread on a condition variable
+class callback_waker; ///< wakes by calling a handler
 
 } // namespace rouse::inline ROUSE_ABI

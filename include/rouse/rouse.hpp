@@ -9,16 +9,16 @@
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 #pragma once
+#include <rouse/concepts/engine.hpp>
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
-#include <rouse/fwd.hpp>
 #include <rouse/core/buffer.hpp>
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
-#include <rouse/concepts/engine.hpp>
-#include <rouse/concepts/scheduler.hpp>
-#include <rouse/concepts/waker.hpp>
 #include <rouse/engines/native.hpp>
+#include <rouse/fwd.hpp>
 #include <rouse/schedulers/aliases.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/task.hpp>

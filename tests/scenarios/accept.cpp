@@ -2,14 +2,15 @@
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
-#include <sys/resource.h>
 #include <ctime>
 #include <dirent.h>
+#include <sys/resource.h>
 #endif
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or after", "[accept][A01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or after",
+                        "[accept][A01]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket first{sched}, second{sched};
@@ -22,26 +23,31 @@ TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or 
   CHECK(after.value.remote_endpoint() == second.local_endpoint());
 }
 
-TEMPLATE_LIST_TEST_CASE("accept: without listen it is an error; listen without bind chooses a port", "[accept][A02]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: without listen it is an error; listen without bind chooses a port",
+                        "[accept][A02]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
-  CHECK(await<rouse::socket<TestType>>(sched, CALL(s.accept(how...))).ec == std::errc::invalid_argument);
+  CHECK(await<rouse::socket<TestType>>(sched, CALL(s.accept(how...))).ec ==
+        std::errc::invalid_argument);
   rouse::socket l{sched};
   l.listen();
   CHECK(l.local_endpoint().port() != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("accept: each connection wakes exactly one of several waiters", "[accept][A03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: each connection wakes exactly one of several waiters",
+                        "[accept][A03]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   std::vector<started<TestType, rouse::socket<TestType>>> waiting;
-  for (int i = 0; i != 4; ++i) waiting.push_back(start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...))));
+  for (int i = 0; i != 4; ++i)
+    waiting.push_back(start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...))));
   until_pending(sched, 4);
   std::vector<rouse::socket<TestType>> clients;
   for (std::size_t n = 1; n <= 4; ++n) {
     clients.emplace_back(sched);
-    REQUIRE(!await<rouse::done>(sched, CALL(clients.back().connect(listener.local_endpoint(), how...))).ec);
+    REQUIRE(
+        !await<rouse::done>(sched, CALL(clients.back().connect(listener.local_endpoint(), how...)))
+             .ec);
     until_pending(sched, 4 - n);
   }
   for (auto& w : waiting) {
@@ -50,7 +56,8 @@ TEMPLATE_LIST_TEST_CASE("accept: each connection wakes exactly one of several wa
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("accept: a client that resets before it is accepted does no harm", "[accept][A04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: a client that resets before it is accepted does no harm",
+                        "[accept][A04]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   {
@@ -71,7 +78,8 @@ TEMPLATE_LIST_TEST_CASE("accept: a client that resets before it is accepted does
 }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("accept: without descriptors it waits, and goes on when one is free", "[accept][A05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: without descriptors it waits, and goes on when one is free",
+                        "[accept][A05]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket client{sched};
@@ -97,15 +105,18 @@ TEMPLATE_LIST_TEST_CASE("accept: without descriptors it waits, and goes on when 
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("accept: closing or cancelling the listener wakes all waiters, once", "[accept][A06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: closing or cancelling the listener wakes all waiters, once",
+                        "[accept][A06]", every_scheduler) {
   for (const bool close : {false, true}) {
     TestType sched;
     auto listener = listening(sched);
     auto a = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
     auto b = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
     until_pending(sched, 2);
-    if (close) listener.close();
-    else listener.cancel();
+    if (close)
+      listener.close();
+    else
+      listener.cancel();
     for (auto* w : {&a, &b}) {
       CHECK(w->wait().ec == std::errc::operation_canceled);
       CHECK(!w->wait().value.is_open());
@@ -126,8 +137,11 @@ std::size_t open_descriptors() {
 }
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a scheduler that goes leaves no descriptor behind", "[accept][A07][L03]", every_scheduler) {
-  { TestType warm_up; }
+TEMPLATE_LIST_TEST_CASE("a scheduler that goes leaves no descriptor behind", "[accept][A07][L03]",
+                        every_scheduler) {
+  {
+    TestType warm_up;
+  }
   const std::size_t before = open_descriptors();
   {
     TestType sched;
@@ -135,20 +149,23 @@ TEMPLATE_LIST_TEST_CASE("a scheduler that goes leaves no descriptor behind", "[a
     auto pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
     until_pending(sched, 1);
     rouse::socket unclaimed{sched}; // connected in the kernel, never accepted by us
-    REQUIRE(!await<rouse::done>(sched, CALL(unclaimed.connect(listener.local_endpoint(), how...))).ec);
+    REQUIRE(
+        !await<rouse::done>(sched, CALL(unclaimed.connect(listener.local_endpoint(), how...))).ec);
   }
   CHECK(open_descriptors() == before);
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("accept: a thousand quick clients are all served", "[accept][A08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept: a thousand quick clients are all served", "[accept][A08]",
+                        every_scheduler) {
   TestType sched;
   auto listener = listening(sched, 1024);
   const std::size_t clients = ROUSE_WINDOWS ? 200 : 1000;
   std::vector<rouse::socket<TestType>> connected;
   for (std::size_t i = 0; i != clients; ++i) {
     connected.emplace_back(sched);
-    auto c = start<rouse::done>(sched, CALL(connected.back().connect(listener.local_endpoint(), how...)));
+    auto c = start<rouse::done>(sched,
+                                CALL(connected.back().connect(listener.local_endpoint(), how...)));
     auto a = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
     REQUIRE(!c.wait().ec);
     REQUIRE(!a.ec);
@@ -156,7 +173,8 @@ TEMPLATE_LIST_TEST_CASE("accept: a thousand quick clients are all served", "[acc
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does not", "[accept][A10]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does not", "[accept][A10]",
+                        every_scheduler) {
   TestType sched;
   for (const bool only : {false, true}) {
     rouse::socket l{sched, AF_INET6};
@@ -166,7 +184,8 @@ TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does no
     rouse::socket c{sched};
     auto accepted = start<rouse::socket<TestType>>(sched, CALL(l.accept(how...)));
     until_pending(sched, 1);
-    const auto r = await<rouse::done>(sched, CALL(c.connect({"127.0.0.1", l.local_endpoint().port()}, how...)));
+    const auto r = await<rouse::done>(
+        sched, CALL(c.connect({"127.0.0.1", l.local_endpoint().port()}, how...)));
     if (only) {
       CHECK(r.ec == std::errc::connection_refused);
       l.close();
@@ -178,12 +197,13 @@ TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does no
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("accept: a token that was stopped already ends it at once, not at the next client", "[accept][A11]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "accept: a token that was stopped already ends it at once, not at the next client",
+    "[accept][A11]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   std::stop_source stopped;
   stopped.request_stop();
-  CHECK(await<rouse::socket<TestType>>(sched, CALL(listener.accept(stopped.get_token(), how...))).ec ==
-        std::errc::operation_canceled);
+  CHECK(await<rouse::socket<TestType>>(sched, CALL(listener.accept(stopped.get_token(), how...)))
+            .ec == std::errc::operation_canceled);
 }

@@ -3,7 +3,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("connect: the endpoints of both sides match", "[connect][S01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: the endpoints of both sides match", "[connect][S01]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(pair.client.remote_endpoint() == pair.listener.local_endpoint());
   CHECK(pair.server.remote_endpoint() == pair.client.local_endpoint());
@@ -18,7 +19,8 @@ TEMPLATE_LIST_TEST_CASE("connect: over IPv6 as well", "[connect][S01]", every_sc
   CHECK(receive(pair.sched, pair.server, 3) == "six");
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect][S02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect][S02]",
+                        every_scheduler) {
   TestType sched;
   const auto peer = [&] {
     rouse::socket taken{sched}; // bound, so that nobody else listens there
@@ -26,7 +28,8 @@ TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect]
     return taken.local_endpoint();
   }();
   rouse::socket s{sched};
-  CHECK(await<rouse::done>(sched, CALL(s.connect(peer, how...))).ec == std::errc::connection_refused);
+  CHECK(await<rouse::done>(sched, CALL(s.connect(peer, how...))).ec ==
+        std::errc::connection_refused);
 }
 
 namespace {
@@ -43,7 +46,8 @@ struct silent_peer {
     listener.listen(0);
     for (int waiting = 0; waiting != 16; ++waiting) {
       rouse::socket<S> c{sched};
-      const auto r = await<rouse::done>(sched, CALL(c.connect(listener.local_endpoint(), 100ms, how...)));
+      const auto r =
+          await<rouse::done>(sched, CALL(c.connect(listener.local_endpoint(), 100ms, how...)));
       crowd.push_back(std::move(c));
       if (r.ec) return;
     }
@@ -53,16 +57,20 @@ struct silent_peer {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out at the limit", "[connect][S03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out at the limit",
+                        "[connect][S03]", every_scheduler) {
   TestType sched;
   silent_peer<TestType> peer{sched};
   rouse::socket s{sched};
   const auto before = std::chrono::steady_clock::now();
-  CHECK(await<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), 50ms, how...))).ec == std::errc::timed_out);
+  CHECK(
+      await<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), 50ms, how...))).ec ==
+      std::errc::timed_out);
   CHECK(std::chrono::steady_clock::now() - before >= 50ms); // never early
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: closing the socket ends it, once", "[connect][S04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: closing the socket ends it, once", "[connect][S04]",
+                        every_scheduler) {
   TestType sched;
   silent_peer<TestType> peer{sched};
   rouse::socket s{sched};
@@ -83,14 +91,17 @@ TEMPLATE_LIST_TEST_CASE("connect: a cancel ends it at once", "[connect][S05]", e
   CHECK(pending.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a connected socket says already_connected", "[connect][S06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: a connected socket says already_connected", "[connect][S06]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
-  const auto again = await<rouse::done>(pair.sched, CALL(pair.client.connect(pair.listener.local_endpoint(), how...)));
+  const auto again = await<rouse::done>(
+      pair.sched, CALL(pair.client.connect(pair.listener.local_endpoint(), how...)));
   CHECK(again.ec == std::errc::already_connected);
   CHECK(send(pair.sched, pair.client, "ok").value == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: works after bind, and the socket then knows its addresses", "[connect][S07]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: works after bind, and the socket then knows its addresses",
+                        "[connect][S07]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket s{sched};
@@ -104,7 +115,8 @@ TEMPLATE_LIST_TEST_CASE("connect: works after bind, and the socket then knows it
   CHECK(receive(sched, accepted.wait().value, 1).empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("bind: an address that is not ours, and one that is taken, are errors", "[connect][S08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("bind: an address that is not ours, and one that is taken, are errors",
+                        "[connect][S08]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   std::error_code ec;
@@ -118,7 +130,8 @@ TEMPLATE_LIST_TEST_CASE("bind: an address that is not ours, and one that is take
   CHECK(ec == std::errc::address_in_use);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: an address without a route says so", "[connect][S08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: an address without a route says so", "[connect][S08]",
+                        every_scheduler) {
   TestType sched;
   rouse::socket s{sched, AF_INET6};
   // The documentation prefix with an impossible scope: no host has a route to it on loopback alone.

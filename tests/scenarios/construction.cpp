@@ -3,7 +3,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("a default-constructed socket is closed, and harmless", "[socket][C01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a default-constructed socket is closed, and harmless", "[socket][C01]",
+                        every_scheduler) {
   rouse::socket<TestType> s;
   CHECK(!s.is_open());
   CHECK(s.native_handle() == rouse::socket<TestType>{}.native_handle());
@@ -11,7 +12,8 @@ TEMPLATE_LIST_TEST_CASE("a default-constructed socket is closed, and harmless", 
   s.close();
 }
 
-TEMPLATE_LIST_TEST_CASE("moving a socket moves the connection and leaves a closed one", "[socket][C02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("moving a socket moves the connection and leaves a closed one",
+                        "[socket][C02]", every_scheduler) {
   connected_pair<TestType> pair;
   const auto handle = pair.client.native_handle();
   rouse::socket<TestType> moved = std::move(pair.client);
@@ -25,7 +27,8 @@ TEMPLATE_LIST_TEST_CASE("moving a socket moves the connection and leaves a close
   CHECK(receive(pair.sched, pair.server, 10) == "still here");
 }
 
-TEMPLATE_LIST_TEST_CASE("connecting to a peer of another family is an error", "[socket][C03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connecting to a peer of another family is an error", "[socket][C03]",
+                        every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   const auto r = await<rouse::done>(sched, CALL(s.connect({"::1", 9}, how...)));
@@ -41,7 +44,8 @@ TEMPLATE_LIST_TEST_CASE("an adopted handle works at once", "[socket][C04]", ever
   // A handle stays tied to its completion port: only a fresh one can be adopted.
   CHECK(handle != rouse::socket<TestType>{}.native_handle());
   ::closesocket(handle);
-  auto fresh = rouse::socket<TestType>::adopt(pair.sched, ::WSASocketW(AF_INET, SOCK_STREAM, 0, nullptr, 0, WSA_FLAG_OVERLAPPED));
+  auto fresh = rouse::socket<TestType>::adopt(
+      pair.sched, ::WSASocketW(AF_INET, SOCK_STREAM, 0, nullptr, 0, WSA_FLAG_OVERLAPPED));
   auto accepted = start<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(how...)));
   REQUIRE(!await<rouse::done>(pair.sched, CALL(fresh.connect(remote, how...))).ec);
   REQUIRE(!accepted.wait().ec);
@@ -55,7 +59,8 @@ TEMPLATE_LIST_TEST_CASE("an adopted handle works at once", "[socket][C04]", ever
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("adopting what is no socket is an error", "[socket][C04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("adopting what is no socket is an error", "[socket][C04]",
+                        every_scheduler) {
   TestType sched;
   std::error_code ec;
   auto s = rouse::socket<TestType>::adopt(sched, rouse::socket<TestType>{}.native_handle(), ec);
@@ -63,8 +68,8 @@ TEMPLATE_LIST_TEST_CASE("adopting what is no socket is an error", "[socket][C04]
   CHECK(!s.is_open());
 }
 
-TEMPLATE_LIST_TEST_CASE("release ends what is pending and gives a handle that the system can use", "[socket][C05]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("release ends what is pending and gives a handle that the system can use",
+                        "[socket][C05]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
@@ -82,7 +87,8 @@ TEMPLATE_LIST_TEST_CASE("release ends what is pending and gives a handle that th
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("every call on a closed socket says bad_file_descriptor", "[socket][C06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("every call on a closed socket says bad_file_descriptor", "[socket][C06]",
+                        every_scheduler) {
   TestType sched;
   std::array<char, 8> buf;
   const auto all_refused = [&](rouse::socket<TestType>& s) {
@@ -91,8 +97,10 @@ TEMPLATE_LIST_TEST_CASE("every call on a closed socket says bad_file_descriptor"
     CHECK(await(sched, CALL(s.recv_exactly(buf, how...))).ec == std::errc::bad_file_descriptor);
     CHECK(await(sched, CALL(s.send("x", how...))).ec == std::errc::bad_file_descriptor);
     CHECK(await(sched, CALL(s.send_all("x", how...))).ec == std::errc::bad_file_descriptor);
-    CHECK(await<rouse::done>(sched, CALL(s.connect({"127.0.0.1", 9}, how...))).ec == std::errc::bad_file_descriptor);
-    CHECK(await<rouse::socket<TestType>>(sched, CALL(s.accept(how...))).ec == std::errc::bad_file_descriptor);
+    CHECK(await<rouse::done>(sched, CALL(s.connect({"127.0.0.1", 9}, how...))).ec ==
+          std::errc::bad_file_descriptor);
+    CHECK(await<rouse::socket<TestType>>(sched, CALL(s.accept(how...))).ec ==
+          std::errc::bad_file_descriptor);
     std::error_code ec;
     s.bind({"127.0.0.1", 0}, ec);
     CHECK(ec == std::errc::bad_file_descriptor);
@@ -142,7 +150,8 @@ TEMPLATE_LIST_TEST_CASE("options give back what was set", "[socket][C07]", every
   CHECK(six.template get_option<rouse::v6_only>().value());
 }
 
-TEMPLATE_LIST_TEST_CASE("an option of another protocol is an error, and the socket goes on", "[socket][C07]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("an option of another protocol is an error, and the socket goes on",
+                        "[socket][C07]", every_scheduler) {
   connected_pair<TestType> pair;
   std::error_code ec;
   pair.client.set_option(9999, 1, 1, ec);
@@ -151,7 +160,8 @@ TEMPLATE_LIST_TEST_CASE("an option of another protocol is an error, and the sock
   CHECK(receive(pair.sched, pair.server, 4) == "fine");
 }
 
-TEMPLATE_LIST_TEST_CASE("raw options need no change of the library", "[socket][C08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("raw options need no change of the library", "[socket][C08]",
+                        every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   s.set_option(SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -160,7 +170,8 @@ TEMPLATE_LIST_TEST_CASE("raw options need no change of the library", "[socket][C
 
 #if ROUSE_LINUX
 #include <fcntl.h>
-TEMPLATE_LIST_TEST_CASE("handles are closed when another program is executed", "[socket][C09]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("handles are closed when another program is executed", "[socket][C09]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   for (const auto* s : {&pair.listener, &pair.server, &pair.client}) {
     CHECK((::fcntl(s->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);

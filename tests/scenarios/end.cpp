@@ -3,7 +3,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending side", "[end][E03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending side", "[end][E03]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(send(pair.sched, pair.server, "abc").value == 3);
   pair.server.shutdown(rouse::shutdown_send);
@@ -18,7 +19,8 @@ TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending s
   CHECK(receive(pair.sched, pair.server, 6) == "answer");
 }
 
-TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 again and again", "[end][E01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 again and again",
+                        "[end][E01]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "last words");
   pair.server.close();
@@ -31,8 +33,9 @@ TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 a
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("recv: a peer that resets gives connection_reset, to one that waits and to one that comes", "[end][E02][E07]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "recv: a peer that resets gives connection_reset, to one that waits and to one that comes",
+    "[end][E02][E07]", every_scheduler) {
   for (const bool waits : {true, false}) {
     connected_pair<TestType> pair;
     std::array<char, 8> buf;
@@ -49,20 +52,23 @@ TEMPLATE_LIST_TEST_CASE("recv: a peer that resets gives connection_reset, to one
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a peer that resets in the middle of send_all: an error, and the count of what was taken", "[end][E02]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "a peer that resets in the middle of send_all: an error, and the count of what was taken",
+    "[end][E02]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
   until_pending(pair.sched, 1);
   pair.server.set_option(rouse::linger{true, 0s});
   pair.server.close();
-  CHECK((sending.wait().ec == std::errc::connection_reset || sending.wait().ec == std::errc::broken_pipe));
+  CHECK((sending.wait().ec == std::errc::connection_reset ||
+         sending.wait().ec == std::errc::broken_pipe));
   CHECK(sending.wait().value < block.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("shutdown: of an unconnected socket says not_connected; twice is harmless or says so", "[end][E04]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "shutdown: of an unconnected socket says not_connected; twice is harmless or says so",
+    "[end][E04]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   std::error_code ec;
@@ -76,33 +82,38 @@ TEMPLATE_LIST_TEST_CASE("shutdown: of an unconnected socket says not_connected; 
   CHECK(receive(pair.sched, pair.server, 1).empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("recv and send: on a socket that was never connected say not_connected", "[end][E04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("recv and send: on a socket that was never connected say not_connected",
+                        "[end][E04]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   std::array<char, 8> buf;
   CHECK(await(sched, CALL(s.recv(buf, how...))).ec == std::errc::not_connected);
   const auto sent = await(sched, CALL(s.send("x", how...)));
-  CHECK((sent.ec == std::errc::not_connected || sent.ec == std::errc::broken_pipe)); // Linux says EPIPE
+  CHECK((sent.ec == std::errc::not_connected ||
+         sent.ec == std::errc::broken_pipe)); // Linux says EPIPE
 }
 
-TEMPLATE_LIST_TEST_CASE("shutdown: what was sent before it arrives", "[end][E05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("shutdown: what was sent before it arrives", "[end][E05]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   const std::string text(200000, 'z');
   auto sending = start(pair.sched, CALL(pair.client.send_all(text, how...)));
-  auto got = start(pair.sched, [&, all = std::make_shared<std::string>(text.size() + 1, '\0')](auto&&... how) -> decltype(auto) {
-    return pair.server.recv_exactly(*all, how...);
-  });
+  auto got = start(pair.sched,
+                   [&, all = std::make_shared<std::string>(text.size() + 1, '\0')](auto&&... how)
+                       -> decltype(auto) { return pair.server.recv_exactly(*all, how...); });
   CHECK(sending.wait().value == text.size());
   pair.client.shutdown(rouse::shutdown_send);
   CHECK(got.wait().value == text.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("send: to a peer that is gone ends with an error, not with a signal", "[end][E06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("send: to a peer that is gone ends with an error, not with a signal",
+                        "[end][E06]", every_scheduler) {
   connected_pair<TestType> pair;
   pair.server.close();
   std::error_code ec;
   for (int i = 0; i != 1000 && !ec; ++i) ec = send(pair.sched, pair.client, "anyone?").ec;
-  CHECK((ec == std::errc::broken_pipe || ec == std::errc::connection_reset || ec == std::errc::connection_aborted));
+  CHECK((ec == std::errc::broken_pipe || ec == std::errc::connection_reset ||
+         ec == std::errc::connection_aborted));
   pair.client.close();
   connected_pair<TestType> half;
   half.client.shutdown(rouse::shutdown_send);

@@ -1,4 +1,5 @@
-// Flows: spawn, join, cancel, tasks on every kind, calls outside of any flow, two wakers on one engine.
+// Flows: spawn, join, cancel, tasks on every kind, calls outside of any flow, two wakers on one
+// engine.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -28,7 +29,8 @@ rouse::task<> echo(rouse::socket<S> conn) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a task serves on coroutines, fibers and threads alike", "[flow]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("a task serves on coroutines, fibers and threads alike", "[flow]",
+                        every_flowing) {
   connected_pair<TestType> pair;
   pair.sched.spawn(echo<TestType>(std::move(pair.server)));
   send(pair.sched, pair.client, "back, please");
@@ -41,11 +43,14 @@ TEMPLATE_LIST_TEST_CASE("spawn keeps the callable as long as its flow", "[flow]"
   connected_pair<TestType> pair;
   std::string got;
   if constexpr (awaits<TestType>) {
-    pair.sched.spawn([&got, s = std::move(pair.server), buf = std::array<char, 8>{}]() mutable -> rouse::task<> {
-      got.assign(buf.data(), co_await s.recv(buf));
-    });
+    pair.sched.spawn(
+        [&got, s = std::move(pair.server), buf = std::array<char, 8>{}]() mutable -> rouse::task<> {
+          got.assign(buf.data(), co_await s.recv(buf));
+        });
   } else {
-    pair.sched.spawn([&got, s = std::move(pair.server), buf = std::array<char, 8>{}]() mutable { got.assign(buf.data(), s.recv(buf)); });
+    pair.sched.spawn([&got, s = std::move(pair.server), buf = std::array<char, 8>{}]() mutable {
+      got.assign(buf.data(), s.recv(buf));
+    });
   }
   until_pending(pair.sched, 1);
   send(pair.sched, pair.client, "kept");
@@ -53,7 +58,8 @@ TEMPLATE_LIST_TEST_CASE("spawn keeps the callable as long as its flow", "[flow]"
   CHECK(got == "kept");
 }
 
-TEMPLATE_LIST_TEST_CASE("join waits for the end of a flow, and throws what it threw", "[flow]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("join waits for the end of a flow, and throws what it threw", "[flow]",
+                        every_scheduler) {
   TestType sched;
   auto fine = spawn_plain(sched, [] {});
   auto thrower = spawn_plain(sched, [] { throw std::runtime_error("joined"); });
@@ -79,7 +85,8 @@ TEMPLATE_LIST_TEST_CASE("join waits for the end of a flow, and throws what it th
   sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("join with a limit gives up, and may be tried again", "[flow]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("join with a limit gives up, and may be tried again", "[flow]",
+                        every_flowing) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
@@ -99,7 +106,8 @@ TEMPLATE_LIST_TEST_CASE("join with a limit gives up, and may be tried again", "[
   CHECK(pending.wait().value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("cancelling a flow ends its waiting call and each later one", "[flow][O4]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("cancelling a flow ends its waiting call and each later one", "[flow][O4]",
+                        every_flowing) {
   connected_pair<TestType> pair;
   std::atomic<int> cancelled{0};
   auto handle = [&] {

@@ -20,7 +20,9 @@ struct witness {
 
 } // namespace
 
-TEST_CASE("a coroutine that waits in any call is destroyed with its scheduler, and so is what it holds", "[lifetime][L01][O5]") {
+TEST_CASE(
+    "a coroutine that waits in any call is destroyed with its scheduler, and so is what it holds",
+    "[lifetime][L01][O5]") {
   int destroyed = 0;
   {
     connected_pair<rouse::coroutines> pair;
@@ -29,16 +31,22 @@ TEST_CASE("a coroutine that waits in any call is destroyed with its scheduler, a
       std::array<char, 8> buf;
       (void)co_await pair.client.recv(buf);
     });
-    pair.sched.spawn([&, w = witness(destroyed)]() -> rouse::task<> { (void)co_await pair.client.send_all(block); });
-    pair.sched.spawn([&, w = witness(destroyed)]() -> rouse::task<> { (void)co_await pair.listener.accept(5s); });
-    pair.sched.spawn([&, w = witness(destroyed)]() -> rouse::task<> { co_await pair.sched.sleep_for(1h); });
+    pair.sched.spawn([&, w = witness(destroyed)]() -> rouse::task<> {
+      (void)co_await pair.client.send_all(block);
+    });
+    pair.sched.spawn([&, w = witness(destroyed)]() -> rouse::task<> {
+      (void)co_await pair.listener.accept(5s);
+    });
+    pair.sched.spawn(
+        [&, w = witness(destroyed)]() -> rouse::task<> { co_await pair.sched.sleep_for(1h); });
     until_pending(pair.sched, 4);
     CHECK(destroyed == 0);
   }
   CHECK(destroyed == 4);
 }
 
-TEST_CASE("a fiber that waits in any call is unwound with its scheduler, quietly", "[lifetime][L01][O5]") {
+TEST_CASE("a fiber that waits in any call is unwound with its scheduler, quietly",
+          "[lifetime][L01][O5]") {
   int destroyed = 0;
   {
     connected_pair<rouse::fibers> pair;
@@ -72,7 +80,8 @@ TEST_CASE("a fiber that waits in any call is unwound with its scheduler, quietly
   CHECK(destroyed == 4);
 }
 
-TEST_CASE("a thread that waits in any call gets operation_canceled when its scheduler goes", "[lifetime][L01][O5]") {
+TEST_CASE("a thread that waits in any call gets operation_canceled when its scheduler goes",
+          "[lifetime][L01][O5]") {
   std::atomic<int> cancelled{0};
   auto sched = std::make_unique<rouse::threads>();
   auto listener = listening(*sched);
@@ -107,7 +116,8 @@ TEST_CASE("a handler that waits is destroyed with its scheduler, uncalled", "[li
   CHECK(called == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("destroying a socket ends what is pending on it, once", "[lifetime][L02][O6]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("destroying a socket ends what is pending on it, once",
+                        "[lifetime][L02][O6]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   const std::string block = large_block();
@@ -122,7 +132,8 @@ TEMPLATE_LIST_TEST_CASE("destroying a socket ends what is pending on it, once", 
   CHECK(sending.times() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("a socket may outlive its scheduler: its calls are errors then", "[lifetime][L04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a socket may outlive its scheduler: its calls are errors then",
+                        "[lifetime][L04]", every_scheduler) {
   std::optional<rouse::socket<TestType>> survivor;
   {
     connected_pair<TestType> pair;
@@ -172,8 +183,10 @@ rouse::task<std::size_t> deep(std::size_t n) {
 rouse::task<> at_once() { co_return; }
 
 rouse::task<> deep_wait(rouse::coroutines& sched, std::size_t n) {
-  if (n == 0) co_await sched.sleep_for(1h);
-  else co_await deep_wait(sched, n - 1);
+  if (n == 0)
+    co_await sched.sleep_for(1h);
+  else
+    co_await deep_wait(sched, n - 1);
 }
 
 // A coroutine of a kind that rouse does not know: starts at once, destroys itself.
@@ -189,7 +202,8 @@ struct foreign {
 
 } // namespace
 
-TEST_CASE("a chain of a million tasks, and a million tasks in a row, grow no stack", "[lifetime][L05]") {
+TEST_CASE("a chain of a million tasks, and a million tasks in a row, grow no stack",
+          "[lifetime][L05]") {
   rouse::coroutines sched;
   std::size_t depth = 0, in_a_row = 0;
   sched.spawn([&]() -> rouse::task<> {
@@ -201,14 +215,16 @@ TEST_CASE("a chain of a million tasks, and a million tasks in a row, grow no sta
   CHECK(in_a_row == 1'000'000);
 }
 
-TEST_CASE("a chain of a million tasks that waits is destroyed without growing the stack", "[lifetime][L05][O5]") {
+TEST_CASE("a chain of a million tasks that waits is destroyed without growing the stack",
+          "[lifetime][L05][O5]") {
   rouse::coroutines sched;
   sched.spawn(deep_wait(sched, 1'000'000));
   until_pending(sched, 1);
   CHECK(sched.engine().active() == 1);
 }
 
-TEST_CASE("a coroutine of any promise type may await calls and tasks, a million of them", "[lifetime][L05]") {
+TEST_CASE("a coroutine of any promise type may await calls and tasks, a million of them",
+          "[lifetime][L05]") {
   connected_pair<rouse::coroutines> pair;
   std::size_t tasks = 0, bytes = 0;
   [](connected_pair<rouse::coroutines>& p, std::size_t& t, std::size_t& b) -> foreign {
@@ -229,8 +245,8 @@ TEST_CASE("a coroutine of any promise type may await calls and tasks, a million 
   CHECK(bytes == 5);
 }
 
-TEMPLATE_LIST_TEST_CASE("what a detached flow throws comes out of run, which can be called again", "[lifetime][L08][O7]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("what a detached flow throws comes out of run, which can be called again",
+                        "[lifetime][L08][O7]", every_scheduler) {
   TestType sched;
   std::atomic<int> others{0};
   const auto flow = [&](auto body) {
@@ -259,7 +275,8 @@ TEMPLATE_LIST_TEST_CASE("what a detached flow throws comes out of run, which can
   CHECK(others == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("what a posted function throws comes out of run", "[lifetime][L08][O7]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("what a posted function throws comes out of run", "[lifetime][L08][O7]",
+                        every_scheduler) {
   TestType sched;
   bool ran = false;
   sched.post([] { throw std::runtime_error("posted"); });
@@ -269,8 +286,9 @@ TEMPLATE_LIST_TEST_CASE("what a posted function throws comes out of run", "[life
   CHECK(ran);
 }
 
-TEMPLATE_LIST_TEST_CASE("run ends when nothing is left, run_for in time, run_once after a turn, poll at once", "[lifetime][L09]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "run ends when nothing is left, run_for in time, run_once after a turn, poll at once",
+    "[lifetime][L09]", every_scheduler) {
   TestType sched;
   CHECK(sched.run() == 0);
   CHECK(sched.poll() == 0);
@@ -286,7 +304,8 @@ TEMPLATE_LIST_TEST_CASE("run ends when nothing is left, run_for in time, run_onc
   CHECK(slept.finished());
 }
 
-TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread, also before it was called", "[lifetime][L09]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread, also before it was called",
+                        "[lifetime][L09]", every_scheduler) {
   TestType sched;
   auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
   sched.stop();
@@ -298,7 +317,8 @@ TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread, also before it 
   CHECK(!forever.finished());
 }
 
-TEMPLATE_LIST_TEST_CASE("post from other threads: each function runs once, in the loop", "[lifetime][L06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("post from other threads: each function runs once, in the loop",
+                        "[lifetime][L06]", every_scheduler) {
   TestType sched;
   auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
   constexpr int each = 500;
@@ -318,12 +338,14 @@ TEMPLATE_LIST_TEST_CASE("post from other threads: each function runs once, in th
   CHECK(ran == 3 * each);
 }
 
-TEMPLATE_LIST_TEST_CASE("a flooding peer does not starve a quiet one", "[lifetime][L11][O2]", every_single) {
+TEMPLATE_LIST_TEST_CASE("a flooding peer does not starve a quiet one", "[lifetime][L11][O2]",
+                        every_single) {
   connected_pair<TestType> flood;
   TestType& sched = flood.sched;
   rouse::socket quiet{sched};
   auto accepted = start<rouse::socket<TestType>>(sched, CALL(flood.listener.accept(how...)));
-  REQUIRE(!await<rouse::done>(sched, CALL(quiet.connect(flood.listener.local_endpoint(), how...))).ec);
+  REQUIRE(
+      !await<rouse::done>(sched, CALL(quiet.connect(flood.listener.local_endpoint(), how...))).ec);
   auto& peer = accepted.wait().value;
   // One call after the other that can be answered at once, without end.
   bool stop = false;
@@ -360,7 +382,8 @@ TEMPLATE_LIST_TEST_CASE("a flooding peer does not starve a quiet one", "[lifetim
   sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("sleeping is never short, and yields let others run", "[lifetime]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("sleeping is never short, and yields let others run", "[lifetime]",
+                        every_scheduler) {
   TestType sched;
   const auto before = std::chrono::steady_clock::now();
   CHECK(!await<rouse::done>(sched, CALL(sched.sleep_for(3ms, how...))).ec);

@@ -5,14 +5,16 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("a limit ends recv, accept and send with timed_out, never early, and the socket goes on", "[limit][X01]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "a limit ends recv, accept and send with timed_out, never early, and the socket goes on",
+    "[limit][X01]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   const auto before = std::chrono::steady_clock::now();
   CHECK(await(pair.sched, CALL(pair.client.recv(buf, 20ms, how...))).ec == std::errc::timed_out);
   CHECK(std::chrono::steady_clock::now() - before >= 20ms);
-  CHECK(await<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(20ms, how...))).ec == std::errc::timed_out);
+  CHECK(await<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(20ms, how...))).ec ==
+        std::errc::timed_out);
   send(pair.sched, pair.server, "late");
   CHECK(receive(pair.sched, pair.client, 4) == "late");
   const std::string block = large_block();
@@ -21,21 +23,25 @@ TEMPLATE_LIST_TEST_CASE("a limit ends recv, accept and send with timed_out, neve
   CHECK(sent.value < block.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls that give none", "[limit][X01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls that give none", "[limit][X01]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(pair.client.timeout() == rouse::clock::duration::max());
   pair.client.timeout(10ms);
   std::array<char, 8> buf;
   CHECK(await(pair.sched, CALL(pair.client.recv(buf, how...))).ec == std::errc::timed_out);
   std::stop_source never;
-  CHECK(await(pair.sched, CALL(pair.client.recv(buf, never.get_token(), how...))).ec == std::errc::timed_out);
-  auto patient = start(pair.sched, CALL(pair.client.recv(buf, 30s, how...))); // its own limit counts
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, never.get_token(), how...))).ec ==
+        std::errc::timed_out);
+  auto patient =
+      start(pair.sched, CALL(pair.client.recv(buf, 30s, how...))); // its own limit counts
   until_pending(pair.sched, 1);
   send(pair.sched, pair.server, "x");
   CHECK(patient.wait().value == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the limit is gone", "[limit][X02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the limit is gone",
+                        "[limit][X02]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto first = start(pair.sched, CALL(pair.client.recv(buf, 50ms, how...)));
@@ -51,11 +57,13 @@ TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the lim
   CHECK(second.wait().value == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("a limit that has passed still takes what is there, else says timed_out", "[limit][X03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a limit that has passed still takes what is there, else says timed_out",
+                        "[limit][X03]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (const auto passed : {0ms, -5ms}) {
-    CHECK(await(pair.sched, CALL(pair.client.recv(buf, passed, how...))).ec == std::errc::timed_out);
+    CHECK(await(pair.sched, CALL(pair.client.recv(buf, passed, how...))).ec ==
+          std::errc::timed_out);
   }
   const rouse::deadline past{rouse::clock::now() - 1h};
   CHECK(await(pair.sched, CALL(pair.client.recv(buf, past, how...))).ec == std::errc::timed_out);
@@ -65,7 +73,8 @@ TEMPLATE_LIST_TEST_CASE("a limit that has passed still takes what is there, else
   CHECK(there.value == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("a token ends only the call that it was given to", "[limit][X04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a token ends only the call that it was given to", "[limit][X04]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   std::array<char, 8> buf;
@@ -80,7 +89,8 @@ TEMPLATE_LIST_TEST_CASE("a token ends only the call that it was given to", "[lim
   CHECK(!sending.wait().ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told once", "[limit][X05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told once", "[limit][X05]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (int round = 0; round != 20; ++round) {
@@ -93,7 +103,8 @@ TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told on
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call without I/O", "[limit][X06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call without I/O",
+                        "[limit][X06]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "untouched");
   std::stop_source stop;
@@ -101,16 +112,22 @@ TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call
   const auto token = stop.get_token();
   std::array<char, 8> buf;
   rouse::socket fresh{pair.sched};
-  CHECK(await(pair.sched, CALL(pair.client.recv(buf, token, how...))).ec == std::errc::operation_canceled);
-  CHECK(await(pair.sched, CALL(pair.client.recv_exactly(buf, token, how...))).ec == std::errc::operation_canceled);
-  CHECK(await(pair.sched, CALL(pair.client.send("no", token, how...))).ec == std::errc::operation_canceled);
-  CHECK(await(pair.sched, CALL(pair.client.send_all("no", token, how...))).ec == std::errc::operation_canceled);
-  CHECK(await<rouse::done>(pair.sched, CALL(fresh.connect(pair.listener.local_endpoint(), token, how...))).ec ==
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, token, how...))).ec ==
         std::errc::operation_canceled);
+  CHECK(await(pair.sched, CALL(pair.client.recv_exactly(buf, token, how...))).ec ==
+        std::errc::operation_canceled);
+  CHECK(await(pair.sched, CALL(pair.client.send("no", token, how...))).ec ==
+        std::errc::operation_canceled);
+  CHECK(await(pair.sched, CALL(pair.client.send_all("no", token, how...))).ec ==
+        std::errc::operation_canceled);
+  CHECK(await<rouse::done>(pair.sched,
+                           CALL(fresh.connect(pair.listener.local_endpoint(), token, how...)))
+            .ec == std::errc::operation_canceled);
   CHECK(receive(pair.sched, pair.client, 9) == "untouched");
 }
 
-TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel win: none is lost", "[limit][X07][O4]", every_single) {
+TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel win: none is lost", "[limit][X07][O4]",
+                        every_single) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
@@ -127,7 +144,8 @@ TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel win: none is lost", "
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[limit][X07][X11]", every_single) {
+TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[limit][X07][X11]",
+                        every_single) {
   connected_pair<TestType> pair;
   std::minstd_rand random{17};
   std::size_t sent = 0, got = 0;
@@ -135,7 +153,8 @@ TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[li
     std::array<char, 4> buf;
     auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
     run_until(pair.sched, [&] { return pending.finished() || pair.sched.engine().active() == 1; });
-    if (random() % 2) sent += static_cast<std::size_t>(::send(pair.server.native_handle(), "ab", 2, 0));
+    if (random() % 2)
+      sent += static_cast<std::size_t>(::send(pair.server.native_handle(), "ab", 2, 0));
     if (random() % 2) pair.sched.poll();
     pair.client.cancel();
     const auto& r = pending.wait();
@@ -150,7 +169,8 @@ TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[li
 }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer will get", "[limit][X08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer will get",
+                        "[limit][X08]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   std::stop_source stop;
@@ -165,7 +185,8 @@ TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer w
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("after a cancel the next call is unaffected", "[limit][X09][O4]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("after a cancel the next call is unaffected", "[limit][X09][O4]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (int round = 0; round != 100; ++round) {
@@ -180,7 +201,8 @@ TEMPLATE_LIST_TEST_CASE("after a cancel the next call is unaffected", "[limit][X
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a token ends a composed call as a whole", "[limit][X10]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a token ends a composed call as a whole", "[limit][X10]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 100> buf;
   std::stop_source stop;
@@ -193,7 +215,8 @@ TEMPLATE_LIST_TEST_CASE("a token ends a composed call as a whole", "[limit][X10]
   CHECK(receiving.wait().value == 4); // the count and the error
 }
 
-TEMPLATE_LIST_TEST_CASE("a limit and a cancel that race give one outcome", "[limit][X12]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a limit and a cancel that race give one outcome", "[limit][X12]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (int round = 0; round != 50; ++round) {

@@ -3,13 +3,16 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("an empty buffer: recv refuses it, send has nothing to do", "[stream][T01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("an empty buffer: recv refuses it, send has nothing to do", "[stream][T01]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 1> none;
   const rouse::mutable_buffer empty{none.data(), 0};
   CHECK(await(pair.sched, CALL(pair.client.recv(empty, how...))).ec == std::errc::invalid_argument);
-  CHECK(await(pair.sched, CALL(pair.client.recv_exactly(empty, how...))).ec == std::errc::invalid_argument);
-  for (const auto& r : {await(pair.sched, CALL(pair.client.send("", how...))), await(pair.sched, CALL(pair.client.send_all("", how...)))}) {
+  CHECK(await(pair.sched, CALL(pair.client.recv_exactly(empty, how...))).ec ==
+        std::errc::invalid_argument);
+  for (const auto& r : {await(pair.sched, CALL(pair.client.send("", how...))),
+                        await(pair.sched, CALL(pair.client.send_all("", how...)))}) {
     CHECK(!r.ec);
     CHECK(r.value == 0);
   }
@@ -17,7 +20,8 @@ TEMPLATE_LIST_TEST_CASE("an empty buffer: recv refuses it, send has nothing to d
   CHECK(receive(pair.sched, pair.server, 1) == "x");
 }
 
-TEMPLATE_LIST_TEST_CASE("recv: gives what is there, recv_exactly all or up to the end", "[stream][T02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("recv: gives what is there, recv_exactly all or up to the end",
+                        "[stream][T02]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "abcdef");
   std::array<char, 4> four;
@@ -37,7 +41,8 @@ namespace {
 char pattern(std::size_t i) { return static_cast<char>((i * 2654435761u) >> 13); }
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("many megabytes each way at once arrive unchanged", "[stream][T03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("many megabytes each way at once arrive unchanged", "[stream][T03]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   const std::size_t size = std::size_t{ROUSE_WINDOWS ? 4 : 64} << 20;
   std::string there(size, 0), back(size, 0), got_there(size, 0), got_back(size, 0);
@@ -75,15 +80,20 @@ TEMPLATE_LIST_TEST_CASE("sends that queue up keep their order", "[stream][T05]",
   std::vector<std::string> blocks;
   for (char c = 'a'; c != 'g'; ++c) blocks.emplace_back(block, c);
   std::vector<started<TestType, std::size_t>> sends;
-  for (auto& b : blocks) sends.push_back(start(pair.sched, [&](auto&&... how) -> decltype(auto) { return pair.client.send_all(b, how...); }));
+  for (auto& b : blocks)
+    sends.push_back(start(pair.sched, [&](auto&&... how) -> decltype(auto) {
+      return pair.client.send_all(b, how...);
+    }));
   const std::string got = receive(pair.sched, pair.server, block * blocks.size());
   for (auto& s : sends) CHECK(s.wait().value == block);
-  // A send that the kernel took in part lets the next one in: send_all is one call, but not one request. Each call's own bytes
-  // are in order; those that fit at once are whole.
-  for (const auto& b : blocks) CHECK(static_cast<std::size_t>(std::count(got.begin(), got.end(), b[0])) == block);
+  // A send that the kernel took in part lets the next one in: send_all is one call, but not one
+  // request. Each call's own bytes are in order; those that fit at once are whole.
+  for (const auto& b : blocks)
+    CHECK(static_cast<std::size_t>(std::count(got.begin(), got.end(), b[0])) == block);
 }
 
-TEMPLATE_LIST_TEST_CASE("small sends in a row, also right after connect, keep their order", "[stream][T05]", every_single) {
+TEMPLATE_LIST_TEST_CASE("small sends in a row, also right after connect, keep their order",
+                        "[stream][T05]", every_single) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket c{sched};
@@ -93,11 +103,14 @@ TEMPLATE_LIST_TEST_CASE("small sends in a row, also right after connect, keep th
   std::string all;
   for (int i = 0; i != 50; ++i) all += texts.emplace_back(std::to_string(i) + ";");
   std::vector<started<TestType, std::size_t>> sends;
-  for (auto& t : texts) sends.push_back(start(sched, [&](auto&&... how) -> decltype(auto) { return c.send(t, how...); }));
+  for (auto& t : texts)
+    sends.push_back(
+        start(sched, [&](auto&&... how) -> decltype(auto) { return c.send(t, how...); }));
   CHECK(receive(sched, accepted.wait().value, all.size()) == all);
 }
 
-TEMPLATE_LIST_TEST_CASE("send_all: waits while the peer does not read, then goes on", "[stream][T07]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("send_all: waits while the peer does not read, then goes on",
+                        "[stream][T07]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
@@ -107,7 +120,8 @@ TEMPLATE_LIST_TEST_CASE("send_all: waits while the peer does not read, then goes
   CHECK(sending.wait().value == block.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("a recv and a send of one socket wait at the same time", "[stream][T08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a recv and a send of one socket wait at the same time", "[stream][T08]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   std::array<char, 5> buf;
@@ -136,7 +150,8 @@ TEMPLATE_LIST_TEST_CASE("two recvs of one socket queue up", "[stream][T09]", eve
 
 #if ROUSE_LINUX
 #include <ctime>
-TEMPLATE_LIST_TEST_CASE("bytes that nobody reads use no CPU", "[stream][T10][L10]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("bytes that nobody reads use no CPU", "[stream][T10][L10]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 1> buf;
   auto other = start(pair.sched, CALL(pair.server.recv(buf, how...))); // something to wait for

@@ -22,8 +22,10 @@ namespace testing {
 
 using namespace std::chrono_literals;
 
-/// The engine is the platform's; the environment's ROUSE_ENGINE says which, and tests/run.sh runs the suite once for each.
-using every_scheduler = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads, rouse::callbacks>;
+/// The engine is the platform's; the environment's ROUSE_ENGINE says which, and tests/run.sh runs
+/// the suite once for each.
+using every_scheduler =
+    std::tuple<rouse::coroutines, rouse::fibers, rouse::threads, rouse::callbacks>;
 /// Those with flows that can wait in the middle of a function.
 using every_flowing = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads>;
 /// Those that one thread runs.
@@ -98,8 +100,10 @@ started<S, T> start(S& sched, Call call) {
       slot->set(ec, std::move(value));
     });
   } else if constexpr (calls_back<S>) {
-    if constexpr (std::is_same_v<T, rouse::done>) call([slot](std::error_code ec) { slot->set(ec, {}); });
-    else call([slot](std::error_code ec, T value) { slot->set(ec, std::move(value)); });
+    if constexpr (std::is_same_v<T, rouse::done>)
+      call([slot](std::error_code ec) { slot->set(ec, {}); });
+    else
+      call([slot](std::error_code ec, T value) { slot->set(ec, std::move(value)); });
   } else {
     sched.spawn([slot, call]() mutable {
       std::error_code ec;
@@ -146,7 +150,8 @@ struct connected_pair {
     listener.bind({family == AF_INET ? "127.0.0.1" : "::1", 0});
     listener.listen();
     auto accepted = start<rouse::socket<S>>(sched, CALL(listener.accept(how...)));
-    const auto connected = await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
+    const auto connected =
+        await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
     REQUIRE(!connected.ec);
     REQUIRE(!accepted.wait().ec);
     server = std::move(accepted.wait().value);

@@ -1,8 +1,8 @@
 // What a scheduler is to a socket.
 #pragma once
-#include <rouse/config.hpp>
 #include <rouse/concepts/engine.hpp>
 #include <rouse/concepts/waker.hpp>
+#include <rouse/config.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -11,10 +11,11 @@ namespace rouse::inline ROUSE_ABI {
 
 /// An engine and a waker, and `initiate`, which starts a described call the waker's way.
 template <class S>
-concept scheduler = engine_core<typename S::engine_type> && waker<typename S::waker_type> && requires(S& s) {
-  { s.engine() } -> std::same_as<typename S::engine_type&>;
-  { s.waker() } -> std::same_as<typename S::waker_type&>;
-  { S::template accepts<std::size_t> } -> std::convertible_to<bool>;
-};
+concept scheduler =
+    engine_core<typename S::engine_type> && waker<typename S::waker_type> && requires(S& s) {
+      { s.engine() } -> std::same_as<typename S::engine_type&>;
+      { s.waker() } -> std::same_as<typename S::waker_type&>;
+      { S::template accepts<std::size_t> } -> std::convertible_to<bool>;
+    };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -9,14 +9,16 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-/// A waker knows nothing of kernels: it starts a call, suspends whoever made it, is told, and delivers value or error.
+/// A waker knows nothing of kernels: it starts a call, suspends whoever made it, is told, and
+/// delivers value or error.
 ///
-/// - `W::accepts<Value, How...>` says how a call may be completed: which arguments may follow the others.
+/// - `W::accepts<Value, How...>` says how a call may be completed: which arguments may follow the
+/// others.
 /// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives.
 /// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
 ///
-/// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&, flow&)`, `idle()`, `notify()`,
-/// `inside_flow()`.
+/// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
+/// flow&)`, `idle()`, `notify()`, `inside_flow()`.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
@@ -27,7 +29,8 @@ template <class W>
 consteval void explain_waker() {
   static_assert(
       requires { W::template accepts<std::size_t>; },
-      "rouse: a waker says how a call may be completed: \"template <class Value, class... How> static constexpr bool accepts = …;\"");
+      "rouse: a waker says how a call may be completed: \"template <class Value, class... How> "
+      "static constexpr bool accepts = …;\"");
 }
 
 } // namespace rouse::inline ROUSE_ABI

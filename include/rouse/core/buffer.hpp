@@ -11,26 +11,31 @@ namespace rouse::inline ROUSE_ABI {
 namespace detail {
 
 template <class T>
-inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> || std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
+inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> ||
+                                std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
                                 std::is_same_v<std::remove_cv_t<T>, std::byte>;
 
 template <class R>
 using element_of = std::remove_reference_t<std::ranges::range_reference_t<R>>;
 
 template <class R>
-concept byte_range = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
+concept byte_range =
+    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
 
 // A container that would be gone before the kernel is done with its bytes.
 template <class R>
 concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
 
-template <class> inline constexpr bool always_false = false;
+template <class>
+inline constexpr bool always_false = false;
 
 } // namespace detail
 
-/// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or from a pointer and a size.
+/// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`,
+/// or from a pointer and a size.
 ///
-/// Borrowed: the range must live, and stay where it is, until the call that it was given to has completed.
+/// Borrowed: the range must live, and stay where it is, until the call that it was given to has
+/// completed.
 class mutable_buffer {
 public:
   constexpr mutable_buffer() noexcept = default;
@@ -42,11 +47,14 @@ public:
   template <class R>
     requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer>)
   constexpr mutable_buffer(R&& range) noexcept {
-    static_assert(detail::byte_range<R>, "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
-                                         "(an array, a vector, a string, a span), or {pointer, size}");
+    static_assert(detail::byte_range<R>,
+                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                  "(an array, a vector, a string, a span), or {pointer, size}");
     if constexpr (detail::byte_range<R>) {
-      static_assert(!detail::dying_range<R>, "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
-                                             "its bytes; give it a name first");
+      static_assert(
+          !detail::dying_range<R>,
+          "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
+          "its bytes; give it a name first");
       constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
       static_assert(writable, "rouse: recv writes into its buffer; this one is const");
       if constexpr (writable) {
@@ -64,10 +72,12 @@ private:
   std::size_t size_ = 0;
 };
 
-/// Bytes to read from. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or from a pointer and a size.
+/// Bytes to read from. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or
+/// from a pointer and a size.
 ///
 /// An array of `const char` is taken for a string literal: its terminating zero is left out.
-/// Borrowed: the range must live, and stay unchanged, until the call that it was given to has completed.
+/// Borrowed: the range must live, and stay unchanged, until the call that it was given to has
+/// completed.
 class const_buffer {
 public:
   constexpr const_buffer() noexcept = default;
@@ -84,14 +94,18 @@ public:
   constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> && !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
+    requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> &&
+             !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
              !std::is_array_v<std::remove_reference_t<R>>)
   constexpr const_buffer(R&& range) noexcept {
-    static_assert(detail::byte_range<R>, "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
-                                         "(an array, a vector, a string, a span), or {pointer, size}");
+    static_assert(detail::byte_range<R>,
+                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                  "(an array, a vector, a string, a span), or {pointer, size}");
     if constexpr (detail::byte_range<R>) {
-      static_assert(!detail::dying_range<R>, "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
-                                             "its bytes; give it a name first");
+      static_assert(
+          !detail::dying_range<R>,
+          "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
+          "its bytes; give it a name first");
       data_ = std::ranges::data(range);
       size_ = std::ranges::size(range);
     }

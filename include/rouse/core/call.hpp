@@ -14,17 +14,23 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-/// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it may be awaited also where
-/// calls return directly.)
+/// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
+/// may be awaited also where calls return directly.)
 struct done {};
 
-/// A description of a call, which knows neither engine nor waker. A composed call is one that asks for another round.
+/// A description of a call, which knows neither engine nor waker. A composed call is one that asks
+/// for another round.
 template <class C>
 concept call_description = requires(C c, operation& op) {
   typename C::value_type;
   { C::name } -> std::convertible_to<const char*>;
-  { c.prepare(op) } noexcept -> std::same_as<bool>; // fills in the first request; false: refused, `op.error` says why
-  { c.advance(op) } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
+  {
+    c.prepare(op)
+  } noexcept
+      -> std::same_as<bool>; // fills in the first request; false: refused, `op.error` says why
+  {
+    c.advance(op)
+  } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
   { c.value(op) } -> std::same_as<typename C::value_type>;
 };
 
@@ -33,7 +39,8 @@ struct no_limit {};
 
 namespace detail {
 
-// The part of a call that listens to a stop_token: from any thread, hence by a request to the engine.
+// The part of a call that listens to a stop_token: from any thread, hence by a request to the
+// engine.
 template <class Engine>
 class stop_watch {
 public:
@@ -42,7 +49,8 @@ public:
     request_.op = &op;
     callback_.emplace(token, request{&engine, &request_});
   }
-  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that is running.)
+  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
+  // is running.)
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
     callback_.reset();
@@ -61,8 +69,9 @@ private:
 
 struct no_watch {};
 
-// What is common to a call's life, however it is woken. `Receiver` derives from it and has `void deliver() noexcept`, called
-// when a call that `start` left unfinished is finished; it may destroy the call.
+// What is common to a call's life, however it is woken. `Receiver` derives from it and has `void
+// deliver() noexcept`, called when a call that `start` left unfinished is finished; it may destroy
+// the call.
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
@@ -75,9 +84,11 @@ public:
   pending_call& operator=(const pending_call&) = delete;
 
 protected:
-  /// @param engine  null where the socket has none (any more): the call ends with bad_file_descriptor.
+  /// @param engine  null where the socket has none (any more): the call ends with
+  /// bad_file_descriptor.
   pending_call(Engine* engine, Call call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)), limit_(std::move(l)) {}
+      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)),
+        limit_(std::move(l)) {}
 
   ~pending_call() {
     if (!engine_) return;
@@ -86,10 +97,13 @@ protected:
     if (this->what == action::accept && this->accepted) engine_->give_back(*this->accepted);
   }
 
-  /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine is shared.
+  /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
+  /// is shared.
   bool start() noexcept {
-    if (!engine_) this->error = std::errc::bad_file_descriptor;
-    else if (call_.prepare(*this)) return start_limited();
+    if (!engine_)
+      this->error = std::errc::bad_file_descriptor;
+    else if (call_.prepare(*this))
+      return start_limited();
     return finished_ = true;
   }
 
@@ -104,8 +118,10 @@ protected:
 
   /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
   value_type take(std::error_code* ec) {
-    if (ec) *ec = code();
-    else if (this->error) throw_error(code(), Call::name);
+    if (ec)
+      *ec = code();
+    else if (this->error)
+      throw_error(code(), Call::name);
     return value();
   }
 
@@ -117,8 +133,10 @@ private:
         this->due = limit_.when().when();
         patience = clock::duration::max();
       }
-      if (limit_.token().stop_requested()) this->ending = std::errc::operation_canceled;
-      else watch_.watch(*engine_, *this, limit_.token());
+      if (limit_.token().stop_requested())
+        this->ending = std::errc::operation_canceled;
+      else
+        watch_.watch(*engine_, *this, limit_.token());
     }
     if (patience != clock::duration::max()) this->due = deadline(patience).when();
     if (!proceed(false)) return false;
@@ -126,7 +144,8 @@ private:
     return true;
   }
 
-  // Round after round, until one has to wait (false) or the call is finished. After false, `this` may be gone.
+  // Round after round, until one has to wait (false) or the call is finished. After false, `this`
+  // may be gone.
   bool proceed(bool finished) noexcept {
     while (!finished) {
       if (!engine_->submit(*this)) return false;

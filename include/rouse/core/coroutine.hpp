@@ -1,4 +1,5 @@
-// A chain of coroutines that await one another, and the loop that runs it: what `task` and the coroutine waker share.
+// A chain of coroutines that await one another, and the loop that runs it: what `task` and the
+// coroutine waker share.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
@@ -13,21 +14,24 @@ class coroutine_chain;
 /// What every coroutine of a chain has in its promise.
 struct chain_link {
   coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr;                 // who awaits this one, if it is of the chain
+  chain_link* parent = nullptr; // who awaits this one, if it is of the chain
   std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation;         // who awaits this one
-  std::coroutine_handle<>* keeper = nullptr;    // where the awaiting side keeps the handle that it will destroy
+  std::coroutine_handle<> continuation; // who awaits this one
+  std::coroutine_handle<>* keeper =
+      nullptr; // where the awaiting side keeps the handle that it will destroy
 };
 
-/// At any time one coroutine of a chain runs or waits. When it awaits another, or ends, it says who goes on and returns to the
-/// loop in `resume`, so that neither depth nor number of awaits grows the stack, however the compiler was told to compile.
-/// (Symmetric transfer is a tail call only where the optimizer makes it one.)
+/// At any time one coroutine of a chain runs or waits. When it awaits another, or ends, it says who
+/// goes on and returns to the loop in `resume`, so that neither depth nor number of awaits grows
+/// the stack, however the compiler was told to compile. (Symmetric transfer is a tail call only
+/// where the optimizer makes it one.)
 class coroutine_chain {
 public:
-  flow* of = nullptr;          // the flow that the chain is, if it was spawned
-  bool guest = false;          // whether a coroutine of another kind awaits the first of the chain
-  std::atomic<bool> met{false}; // guest: set by the chain's end and by the await's; whoever comes second goes on
-  chain_link* leaf = nullptr;  // who runs or waits now
+  flow* of = nullptr; // the flow that the chain is, if it was spawned
+  bool guest = false; // whether a coroutine of another kind awaits the first of the chain
+  std::atomic<bool> met{
+      false}; // guest: set by the chain's end and by the await's; whoever comes second goes on
+  chain_link* leaf = nullptr; // who runs or waits now
 
   /// Runs the chain until it waits for something or has ended; then `this` may be gone.
   void resume(std::coroutine_handle<> h) {
@@ -51,11 +55,12 @@ public:
   void pop() noexcept {
     chain_link& ended = *leaf;
     leaf = ended.parent;
-    if (ended.continuation && (leaf || !guest || met.exchange(true, std::memory_order_acq_rel))) transfer(ended.continuation);
+    if (ended.continuation && (leaf || !guest || met.exchange(true, std::memory_order_acq_rel)))
+      transfer(ended.continuation);
   }
 
-  /// Destroys the waiting coroutines from the innermost up to `last`: a pending operation goes before the buffers that its
-  /// callers hold, and depth costs no stack.
+  /// Destroys the waiting coroutines from the innermost up to `last`: a pending operation goes
+  /// before the buffers that its callers hold, and depth costs no stack.
   void destroy_through(chain_link& last) noexcept {
     for (bool more = true; more && leaf;) {
       chain_link& doomed = *leaf;

@@ -24,17 +24,20 @@ inline constexpr int family_unspecified = 0;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 
-/// An IPv4 or IPv6 address with a port. A value: cheap to copy, ordered (by family, address, scope, port), hashable.
+/// An IPv4 or IPv6 address with a port. A value: cheap to copy, ordered (by family, address, scope,
+/// port), hashable.
 ///
 /// Default-constructed it is unspecified. Threads: as an int. Cost: no allocation but for text.
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
 
-  /// @param address  "127.0.0.1", "::1", "fe80::1%2" (a scope is a number; names of interfaces are not looked up).
+  /// @param address  "127.0.0.1", "::1", "fe80::1%2" (a scope is a number; names of interfaces are
+  /// not looked up).
   /// @param port     0 to 65535; for bind, 0 lets the system choose.
   ///
-  /// Errors: invalid_argument, which quotes the text. Nothing is looked up: for names there is a resolver.
+  /// Errors: invalid_argument, which quotes the text. Nothing is looked up: for names there is a
+  /// resolver.
   endpoint(std::string_view address, int port) {
     std::error_code ec;
     *this = endpoint(address, port, ec);
@@ -43,8 +46,10 @@ public:
   endpoint(std::string_view address, int port, std::error_code& ec) noexcept {
     const bool sound = port >= 0 && port <= 65535 && read_address(address);
     ec = sound ? std::error_code{} : std::make_error_code(std::errc::invalid_argument);
-    if (sound) port_ = static_cast<std::uint16_t>(port);
-    else *this = endpoint();
+    if (sound)
+      port_ = static_cast<std::uint16_t>(port);
+    else
+      *this = endpoint();
   }
 
   /// Reads "1.2.3.4:80", "[::1]:80", and an address alone, whose port is 0.
@@ -65,7 +70,8 @@ public:
       const std::size_t end = bracketed ? text.find(']') : colon;
       if (end == text.npos) return {};
       const std::string_view after = text.substr(bracketed ? end + 1 : end);
-      if (after.empty() || after.front() != ':' || !read_number(after.substr(1), 10, 65535, port)) return {};
+      if (after.empty() || after.front() != ':' || !read_number(after.substr(1), 10, 65535, port))
+        return {};
       text = text.substr(bracketed ? 1 : 0, bracketed ? end - 1 : end);
       if (bracketed != (text.find(':') != text.npos)) return {}; // brackets are for IPv6
     }
@@ -73,7 +79,8 @@ public:
   }
 
   /// From bytes in network order.
-  [[nodiscard]] static endpoint ipv4(const std::array<unsigned char, 4>& bytes, std::uint16_t port) noexcept {
+  [[nodiscard]] static endpoint ipv4(const std::array<unsigned char, 4>& bytes,
+                                     std::uint16_t port) noexcept {
     endpoint ep;
     for (std::size_t i = 0; i != 4; ++i) ep.bytes_[i] = bytes[i];
     ep.port_ = port;
@@ -92,7 +99,9 @@ public:
 
   /// AF_INET, AF_INET6, or AF_UNSPEC.
   [[nodiscard]] int family() const noexcept {
-    return kind_ == kind::ipv4 ? family_ipv4 : kind_ == kind::ipv6 ? family_ipv6 : family_unspecified;
+    return kind_ == kind::ipv4   ? family_ipv4
+           : kind_ == kind::ipv6 ? family_ipv6
+                                 : family_unspecified;
   }
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
   void port(std::uint16_t p) noexcept { port_ = p; }
@@ -127,14 +136,16 @@ private:
   enum class kind : unsigned char { none, ipv4, ipv6 };
 
   [[noreturn]] static void refuse(std::error_code ec, std::string_view text) {
-    detail::throw_error(ec, "rouse: \"" + std::string(text.substr(0, 60)) + "\" is no address and port");
+    detail::throw_error(ec, "rouse: \"" + std::string(text.substr(0, 60)) +
+                                "\" is no address and port");
   }
 
   // Digits alone, no sign, no space.
   static bool read_number(std::string_view text, int base, unsigned long most, auto& out) noexcept {
     unsigned long value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-    if (text.empty() || error != std::errc{} || end != text.data() + text.size() || value > most) return false;
+    if (text.empty() || error != std::errc{} || end != text.data() + text.size() || value > most)
+      return false;
     out = static_cast<std::remove_reference_t<decltype(out)>>(value);
     return true;
   }
@@ -159,7 +170,9 @@ private:
       const std::size_t dot = part == 3 ? text.size() : text.find('.');
       if (dot == text.npos) return false;
       const std::string_view number = text.substr(0, dot);
-      if (number.size() > 3 || (number.size() > 1 && number[0] == '0') || !read_number(number, 10, 255, out[part])) return false;
+      if (number.size() > 3 || (number.size() > 1 && number[0] == '0') ||
+          !read_number(number, 10, 255, out[part]))
+        return false;
       text = text.substr(part == 3 ? dot : dot + 1);
     }
     return true;
@@ -172,12 +185,14 @@ private:
     std::size_t on_left = 0, on_right = 0;
     if (!read_groups(text.substr(0, gap), bytes_, on_left, gap == text.npos)) return false;
     if (gap == text.npos) return on_left == 16;
-    if (!read_groups(text.substr(gap + 2), right, on_right, true) || on_left + on_right > 14) return false;
+    if (!read_groups(text.substr(gap + 2), right, on_right, true) || on_left + on_right > 14)
+      return false;
     for (std::size_t i = 0; i != on_right; ++i) bytes_[16 - on_right + i] = right[i];
     return true;
   }
 
-  static bool read_groups(std::string_view text, std::array<unsigned char, 16>& out, std::size_t& n, bool to_the_end) noexcept {
+  static bool read_groups(std::string_view text, std::array<unsigned char, 16>& out, std::size_t& n,
+                          bool to_the_end) noexcept {
     if (text.empty()) return true;
     for (;;) {
       const std::size_t colon = text.find(':');
@@ -198,11 +213,14 @@ private:
 
   std::string dotted(std::size_t first) const {
     std::string text;
-    for (std::size_t i = first; i != first + 4; ++i) text += (i == first ? "" : ".") + std::to_string(bytes_[i]);
+    for (std::size_t i = first; i != first + 4; ++i)
+      text += (i == first ? "" : ".") + std::to_string(bytes_[i]);
     return text;
   }
 
-  unsigned group(std::size_t i) const noexcept { return static_cast<unsigned>(bytes_[2 * i] << 8 | bytes_[2 * i + 1]); }
+  unsigned group(std::size_t i) const noexcept {
+    return static_cast<unsigned>(bytes_[2 * i] << 8 | bytes_[2 * i + 1]);
+  }
 
   // The longest run of at least two zero groups, the first of equals: where "::" stands.
   void find_gap(std::size_t& begin, std::size_t& length) const noexcept {
@@ -240,7 +258,8 @@ private:
 template <>
 struct std::hash<rouse::endpoint> {
   std::size_t operator()(const rouse::endpoint& ep) const noexcept {
-    std::size_t h = (std::size_t{ep.port()} << 16) ^ ep.scope_id() ^ static_cast<std::size_t>(ep.family());
+    std::size_t h =
+        (std::size_t{ep.port()} << 16) ^ ep.scope_id() ^ static_cast<std::size_t>(ep.family());
     for (const unsigned char byte : ep.bytes()) h = h * 131 + byte;
     return h;
   }
@@ -249,6 +268,8 @@ struct std::hash<rouse::endpoint> {
 #if defined(__cpp_lib_format)
 template <>
 struct std::formatter<rouse::endpoint> : std::formatter<std::string> {
-  auto format(const rouse::endpoint& ep, auto& context) const { return std::formatter<std::string>::format(to_string(ep), context); }
+  auto format(const rouse::endpoint& ep, auto& context) const {
+    return std::formatter<std::string>::format(to_string(ep), context);
+  }
 };
 #endif

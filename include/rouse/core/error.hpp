@@ -1,4 +1,5 @@
-// Errors: a number of the operating system, or a std::errc, in four bytes; and the one conversion to std::error_code.
+// Errors: a number of the operating system, or a std::errc, in four bytes; and the one conversion
+// to std::error_code.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -9,14 +10,16 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-/// The category of the numbers that the operating system gives: errno on Linux, Winsock and Win32 codes on Windows.
+/// The category of the numbers that the operating system gives: errno on Linux, Winsock and Win32
+/// codes on Windows.
 ///
-/// An error of it equals the same std::errc on every platform: a refused connection is ECONNREFUSED (111) here and
-/// WSAECONNREFUSED (10061) there, and both equal std::errc::connection_refused.
+/// An error of it equals the same std::errc on every platform: a refused connection is ECONNREFUSED
+/// (111) here and WSAECONNREFUSED (10061) there, and both equal std::errc::connection_refused.
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
-/// What went wrong, as operations carry it: nothing (0), a number of the operating system (> 0), a std::errc (< 0).
+/// What went wrong, as operations carry it: nothing (0), a number of the operating system (> 0), a
+/// std::errc (< 0).
 class [[nodiscard]] failure {
 public:
   constexpr failure() noexcept = default;
@@ -31,7 +34,8 @@ public:
   constexpr explicit operator bool() const noexcept { return value_ != 0; }
   /// The operating system's number, 0 where the failure did not come from there.
   constexpr int os_number() const noexcept { return value_ > 0 ? value_ : 0; }
-  /// Equal as numbers; to compare meanings across platforms, compare the error_code with a std::errc.
+  /// Equal as numbers; to compare meanings across platforms, compare the error_code with a
+  /// std::errc.
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The one place where a number becomes an error code.
@@ -57,45 +61,96 @@ namespace detail {
 }
 #endif
 
-#if ROUSE_WINDOWS
-// What a Windows number means in the standard's words. The C++ libraries' own tables differ and leave most of Winsock out.
+// What a Windows number means in the standard's words. The C++ libraries' own tables differ and
+// leave most of Winsock out.
 constexpr std::errc meaning_of(int number) noexcept {
   switch (number) {
-  case 5 /*ERROR_ACCESS_DENIED*/: case 10013 /*WSAEACCES*/: return std::errc::permission_denied;
-  case 6 /*ERROR_INVALID_HANDLE*/: case 10009 /*WSAEBADF*/: return std::errc::bad_file_descriptor;
-  case 8 /*ERROR_NOT_ENOUGH_MEMORY*/: case 14 /*ERROR_OUTOFMEMORY*/: return std::errc::not_enough_memory;
-  case 64 /*ERROR_NETNAME_DELETED*/: case 10054 /*WSAECONNRESET*/: return std::errc::connection_reset;
-  case 87 /*ERROR_INVALID_PARAMETER*/: case 10022 /*WSAEINVAL*/: return std::errc::invalid_argument;
-  case 109 /*ERROR_BROKEN_PIPE*/: case 232 /*ERROR_NO_DATA*/: case 10058 /*WSAESHUTDOWN*/: return std::errc::broken_pipe;
-  case 121 /*ERROR_SEM_TIMEOUT*/: case 258 /*WAIT_TIMEOUT*/: case 10060 /*WSAETIMEDOUT*/: return std::errc::timed_out;
-  case 995 /*ERROR_OPERATION_ABORTED*/: case 1223 /*ERROR_CANCELLED*/: case 10103 /*WSAECANCELLED*/:
+  case 5 /*ERROR_ACCESS_DENIED*/:
+  case 10013 /*WSAEACCES*/:
+    return std::errc::permission_denied;
+  case 6 /*ERROR_INVALID_HANDLE*/:
+  case 10009 /*WSAEBADF*/:
+    return std::errc::bad_file_descriptor;
+  case 8 /*ERROR_NOT_ENOUGH_MEMORY*/:
+  case 14 /*ERROR_OUTOFMEMORY*/:
+    return std::errc::not_enough_memory;
+  case 64 /*ERROR_NETNAME_DELETED*/:
+  case 10054 /*WSAECONNRESET*/:
+    return std::errc::connection_reset;
+  case 87 /*ERROR_INVALID_PARAMETER*/:
+  case 10022 /*WSAEINVAL*/:
+    return std::errc::invalid_argument;
+  case 109 /*ERROR_BROKEN_PIPE*/:
+  case 232 /*ERROR_NO_DATA*/:
+  case 10058 /*WSAESHUTDOWN*/:
+    return std::errc::broken_pipe;
+  case 121 /*ERROR_SEM_TIMEOUT*/:
+  case 258 /*WAIT_TIMEOUT*/:
+  case 10060 /*WSAETIMEDOUT*/:
+    return std::errc::timed_out;
+  case 995 /*ERROR_OPERATION_ABORTED*/:
+  case 1223 /*ERROR_CANCELLED*/:
+  case 10103 /*WSAECANCELLED*/:
     return std::errc::operation_canceled;
-  case 1225 /*ERROR_CONNECTION_REFUSED*/: case 10061 /*WSAECONNREFUSED*/: return std::errc::connection_refused;
-  case 1231 /*ERROR_NETWORK_UNREACHABLE*/: case 10051 /*WSAENETUNREACH*/: return std::errc::network_unreachable;
-  case 1232 /*ERROR_HOST_UNREACHABLE*/: case 10065 /*WSAEHOSTUNREACH*/: return std::errc::host_unreachable;
-  case 1236 /*ERROR_CONNECTION_ABORTED*/: case 10053 /*WSAECONNABORTED*/: return std::errc::connection_aborted;
-  case 234 /*ERROR_MORE_DATA*/: case 10040 /*WSAEMSGSIZE*/: return std::errc::message_size;
-  case 10004 /*WSAEINTR*/: return std::errc::interrupted;
-  case 10014 /*WSAEFAULT*/: return std::errc::bad_address;
-  case 10024 /*WSAEMFILE*/: case 4 /*ERROR_TOO_MANY_OPEN_FILES*/: return std::errc::too_many_files_open;
-  case 10035 /*WSAEWOULDBLOCK*/: return std::errc::operation_would_block;
-  case 10036 /*WSAEINPROGRESS*/: return std::errc::operation_in_progress;
-  case 10037 /*WSAEALREADY*/: return std::errc::connection_already_in_progress;
-  case 10038 /*WSAENOTSOCK*/: return std::errc::not_a_socket;
-  case 10039 /*WSAEDESTADDRREQ*/: return std::errc::destination_address_required;
-  case 10041 /*WSAEPROTOTYPE*/: return std::errc::wrong_protocol_type;
-  case 10042 /*WSAENOPROTOOPT*/: return std::errc::no_protocol_option;
-  case 10043 /*WSAEPROTONOSUPPORT*/: return std::errc::protocol_not_supported;
-  case 50 /*ERROR_NOT_SUPPORTED*/: case 10045 /*WSAEOPNOTSUPP*/: return std::errc::operation_not_supported;
-  case 10047 /*WSAEAFNOSUPPORT*/: return std::errc::address_family_not_supported;
-  case 10048 /*WSAEADDRINUSE*/: return std::errc::address_in_use;
-  case 10049 /*WSAEADDRNOTAVAIL*/: return std::errc::address_not_available;
-  case 10050 /*WSAENETDOWN*/: return std::errc::network_down;
-  case 10052 /*WSAENETRESET*/: return std::errc::network_reset;
-  case 10055 /*WSAENOBUFS*/: return std::errc::no_buffer_space;
-  case 10056 /*WSAEISCONN*/: return std::errc::already_connected;
-  case 10057 /*WSAENOTCONN*/: return std::errc::not_connected;
-  default: return std::errc{};
+  case 1225 /*ERROR_CONNECTION_REFUSED*/:
+  case 10061 /*WSAECONNREFUSED*/:
+    return std::errc::connection_refused;
+  case 1231 /*ERROR_NETWORK_UNREACHABLE*/:
+  case 10051 /*WSAENETUNREACH*/:
+    return std::errc::network_unreachable;
+  case 1232 /*ERROR_HOST_UNREACHABLE*/:
+  case 10065 /*WSAEHOSTUNREACH*/:
+    return std::errc::host_unreachable;
+  case 1236 /*ERROR_CONNECTION_ABORTED*/:
+  case 10053 /*WSAECONNABORTED*/:
+    return std::errc::connection_aborted;
+  case 234 /*ERROR_MORE_DATA*/:
+  case 10040 /*WSAEMSGSIZE*/:
+    return std::errc::message_size;
+  case 10004 /*WSAEINTR*/:
+    return std::errc::interrupted;
+  case 10014 /*WSAEFAULT*/:
+    return std::errc::bad_address;
+  case 10024 /*WSAEMFILE*/:
+  case 4 /*ERROR_TOO_MANY_OPEN_FILES*/:
+    return std::errc::too_many_files_open;
+  case 10035 /*WSAEWOULDBLOCK*/:
+    return std::errc::operation_would_block;
+  case 10036 /*WSAEINPROGRESS*/:
+    return std::errc::operation_in_progress;
+  case 10037 /*WSAEALREADY*/:
+    return std::errc::connection_already_in_progress;
+  case 10038 /*WSAENOTSOCK*/:
+    return std::errc::not_a_socket;
+  case 10039 /*WSAEDESTADDRREQ*/:
+    return std::errc::destination_address_required;
+  case 10041 /*WSAEPROTOTYPE*/:
+    return std::errc::wrong_protocol_type;
+  case 10042 /*WSAENOPROTOOPT*/:
+    return std::errc::no_protocol_option;
+  case 10043 /*WSAEPROTONOSUPPORT*/:
+    return std::errc::protocol_not_supported;
+  case 50 /*ERROR_NOT_SUPPORTED*/:
+  case 10045 /*WSAEOPNOTSUPP*/:
+    return std::errc::operation_not_supported;
+  case 10047 /*WSAEAFNOSUPPORT*/:
+    return std::errc::address_family_not_supported;
+  case 10048 /*WSAEADDRINUSE*/:
+    return std::errc::address_in_use;
+  case 10049 /*WSAEADDRNOTAVAIL*/:
+    return std::errc::address_not_available;
+  case 10050 /*WSAENETDOWN*/:
+    return std::errc::network_down;
+  case 10052 /*WSAENETRESET*/:
+    return std::errc::network_reset;
+  case 10055 /*WSAENOBUFS*/:
+    return std::errc::no_buffer_space;
+  case 10056 /*WSAEISCONN*/:
+    return std::errc::already_connected;
+  case 10057 /*WSAENOTCONN*/:
+    return std::errc::not_connected;
+  default:
+    return std::errc{};
   }
 }
 
@@ -109,17 +164,16 @@ public:
     return std::make_error_condition(meaning);
   }
 };
-#endif
 
 } // namespace detail
 
 inline const std::error_category& os_category() noexcept {
-#if ROUSE_WINDOWS
-  static const detail::windows_category category;
-  return category;
-#else
-  return std::system_category();
-#endif
+  if constexpr (ROUSE_WINDOWS) {
+    static const detail::windows_category category;
+    return category;
+  } else {
+    return std::system_category();
+  }
 }
 
 } // namespace rouse::inline ROUSE_ABI

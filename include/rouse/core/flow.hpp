@@ -1,4 +1,5 @@
-// A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a fiber, a thread).
+// A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
+// fiber, a thread).
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -16,16 +17,17 @@ namespace rouse::inline ROUSE_ABI {
 
 /// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
 ///
-/// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is guarded by the waker.
+/// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is
+/// guarded by the waker.
 class flow : public detail::list_node {
 public:
   virtual ~flow() = default;
 
-  void* owner = nullptr;         ///< the scheduler, null once it is gone
-  gate ended;                    ///< opens when the flow has ended
-  operation* waiting = nullptr;  ///< what the flow waits for now
-  bool cancelled = false;        ///< its waiting calls end with operation_canceled, this one and all later
-  std::exception_ptr thrown;     ///< what left the flow, until somebody takes it
+  void* owner = nullptr; ///< the scheduler, null once it is gone
+  gate ended; ///< opens when the flow has ended
+  operation* waiting = nullptr; ///< what the flow waits for now
+  bool cancelled = false; ///< its waiting calls end with operation_canceled, this one and all later
+  std::exception_ptr thrown; ///< what left the flow, until somebody takes it
 
   /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
   void keep_exception() noexcept {
@@ -44,7 +46,8 @@ public:
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   /// The last one destroys the flow.
   void drop() noexcept {
-    // Release and acquire pair up among the threads that drop: the destroyer sees all that the others did.
+    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
+    // others did.
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 

@@ -42,11 +42,12 @@ private:
   clock::time_point when_ = clock::time_point::max();
 };
 
-/// When to give up: at a deadline (`timed_out`), when a stop_token says so (`operation_canceled`), or both.
+/// When to give up: at a deadline (`timed_out`), when a stop_token says so (`operation_canceled`),
+/// or both.
 ///
-/// Written in place: `conn.recv(buf, 5s)`, `conn.recv(buf, token)`, `conn.recv(buf, {5s, token})`. A call without a limit waits
-/// as long as the socket's `timeout()` allows, which is for ever until it is set.
-/// Threads: a stop may be requested from any. Cost: no allocation, no system call.
+/// Written in place: `conn.recv(buf, 5s)`, `conn.recv(buf, token)`, `conn.recv(buf, {5s, token})`.
+/// A call without a limit waits as long as the socket's `timeout()` allows, which is for ever until
+/// it is set. Threads: a stop may be requested from any. Cost: no allocation, no system call.
 class limit {
 public:
   limit() noexcept = default;

@@ -1,4 +1,5 @@
-// The record that all of rouse shares: what is asked of an engine, what came of it, and whom to tell.
+// The record that all of rouse shares: what is asked of an engine, what came of it, and whom to
+// tell.
 //
 //   user code ── socket<Scheduler> ── basic_scheduler<Engine, Waker>
 //                  |                     |            |
@@ -23,77 +24,82 @@ class operation;
 
 /// What an operation asks for.
 enum class action : unsigned char {
-  wait,    ///< nothing of the kernel's: ends by its limit, by its gate, or by a cancel (sleeping, joining)
-  yield,   ///< nothing at all: told in the next turn of the loop
-  recv,    ///< up to `size` bytes into `data`
-  send,    ///< up to `size` bytes from `data`
-  accept,  ///< a connection; the answer is in `accepted`
+  wait, ///< nothing of the kernel's: ends by its limit, by its gate, or by a cancel (sleeping,
+        ///< joining)
+  yield, ///< nothing at all: told in the next turn of the loop
+  recv, ///< up to `size` bytes into `data`
+  send, ///< up to `size` bytes from `data`
+  accept, ///< a connection; the answer is in `accepted`
   connect, ///< to `peer`
 };
 
-/// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a time.
+/// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
+/// time.
 struct gate {
   bool is_open = false;
   operation* waiter = nullptr;
 };
 
-/// An engine's record of one open socket: the opaque handle of the layers above. Engines derive theirs from it.
+/// An engine's record of one open socket: the opaque handle of the layers above. Engines derive
+/// theirs from it.
 ///
-/// Owned by the engine that made it while `owner` is set; once that is null (the scheduler is gone, the socket is closed and
-/// everything on it was answered) by the socket that holds it.
+/// Owned by the engine that made it while `owner` is set; once that is null (the scheduler is gone,
+/// the socket is closed and everything on it was answered) by the socket that holds it.
 class descriptor : public detail::list_node {
 public:
   virtual ~descriptor() = default;
 
-  void* owner = nullptr;                          ///< the scheduler that the socket belongs to
-  std::intptr_t native = -1;                      ///< the system's handle, -1 when closed
-  int family = 0;                                 ///< AF_…
-  int type = 0;                                   ///< SOCK_…
+  void* owner = nullptr; ///< the scheduler that the socket belongs to
+  std::intptr_t native = -1; ///< the system's handle, -1 when closed
+  int family = 0; ///< AF_…
+  int type = 0; ///< SOCK_…
   clock::duration patience = clock::duration::max(); ///< the limit of calls that give no deadline
-  detail::list<operation> inbound;                ///< pending recv and accept, oldest first
-  detail::list<operation> outbound;               ///< pending send and connect, oldest first
+  detail::list<operation> inbound; ///< pending recv and accept, oldest first
+  detail::list<operation> outbound; ///< pending send and connect, oldest first
 
   [[nodiscard]] bool open() const noexcept { return native != -1; }
   [[nodiscard]] bool busy() const noexcept { return !inbound.empty() || !outbound.empty(); }
 };
 
-/// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a thread's stack, a callback's
-/// recycled block) and is borrowed by the engine from `submit` until it is told: no allocation per call.
+/// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a
+/// thread's stack, a callback's recycled block) and is borrowed by the engine from `submit` until
+/// it is told: no allocation per call.
 ///
-/// An engine tells the completion exactly once, by calling `tell`, never from inside `submit` (O1, O2). Where one
-/// request brings several completions, `more` is true for all but the last.
+/// An engine tells the completion exactly once, by calling `tell`, never from inside `submit` (O1,
+/// O2). Where one request brings several completions, `more` is true for all but the last.
 class operation : public detail::list_node, public detail::timer_node {
 public:
   using teller = void(operation&) noexcept;
   enum class state : unsigned char {
-    idle,    ///< the waiter's own
+    idle, ///< the waiter's own
     pending, ///< the engine's: the kernel may be writing into the buffer
-    ready,   ///< answered, not yet told
+    ready, ///< answered, not yet told
   };
 
   explicit operation(teller* t) noexcept : tell(t) {}
 
   // ---- the question
-  teller* tell;                  ///< called on the thread that runs the engine; may destroy the operation
-  descriptor* target = nullptr;  ///< the socket; none for wait and yield
+  teller* tell; ///< called on the thread that runs the engine; may destroy the operation
+  descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
-    void* data = nullptr;        ///< recv, send: borrowed bytes (send only reads them)
-    const endpoint* peer;        ///< connect: borrowed
-    rouse::gate* gate;           ///< wait: borrowed, or null
-    descriptor* accepted;        ///< the answer to accept: owned by whoever takes it
+    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them)
+    const endpoint* peer; ///< connect: borrowed
+    rouse::gate* gate; ///< wait: borrowed, or null
+    descriptor* accepted; ///< the answer to accept: owned by whoever takes it
   };
-  std::size_t size = 0;          ///< recv, send: bytes
+  std::size_t size = 0; ///< recv, send: bytes
   clock::time_point due = clock::time_point::max(); ///< when to give up
 
   // ---- the answer
-  std::size_t bytes = 0;         ///< bytes moved
+  std::size_t bytes = 0; ///< bytes moved
   failure error;
 
   // ---- the engine's
-  failure ending;                ///< why it is being ended (timed_out, operation_canceled): the answer if nothing else comes first
+  failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
+                  ///< else comes first
   action what = action::yield;
   state now = state::idle;
-  bool more = false;             ///< further completions will follow this one
+  bool more = false; ///< further completions will follow this one
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -1,4 +1,5 @@
-// A doubly linked list whose links are part of its elements: linking and unlinking cost no allocation and cannot fail.
+// A doubly linked list whose links are part of its elements: linking and unlinking cost no
+// allocation and cannot fail.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -24,7 +25,8 @@ public:
   }
 
 private:
-  template <class> friend class list;
+  template <class>
+  friend class list;
   list_node* prev_ = nullptr;
   list_node* next_ = nullptr;
 };

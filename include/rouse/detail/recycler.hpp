@@ -41,7 +41,7 @@ public:
 
 private:
   static constexpr std::size_t grain = 64, classes = 32; // up to 2 KiB
-  static constexpr unsigned keep = 4096;                 // blocks of one size that a thread keeps
+  static constexpr unsigned keep = 4096; // blocks of one size that a thread keeps
   struct block {
     block* next;
   };
@@ -61,14 +61,17 @@ private:
     }
   };
 
-  static std::size_t class_of(std::size_t size) noexcept { return size == 0 ? 0 : (size - 1) / grain; }
+  static std::size_t class_of(std::size_t size) noexcept {
+    return size == 0 ? 0 : (size - 1) / grain;
+  }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_NOINLINE static cache& local() noexcept {
 #if ROUSE_EMULATED_TLS
     static thread_local cache* c = nullptr;
     if (!c) {
       c = new cache;
-      abi::__cxa_thread_atexit([](void* mine) noexcept { delete static_cast<cache*>(mine); }, c, nullptr);
+      abi::__cxa_thread_atexit([](void* mine) noexcept { delete static_cast<cache*>(mine); }, c,
+                               nullptr);
     }
     return *c;
 #else

@@ -1,4 +1,5 @@
-// How other threads hand something to the thread that runs the engine: a queue of many producers and one consumer.
+// How other threads hand something to the thread that runs the engine: a queue of many producers
+// and one consumer.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -24,13 +25,18 @@ public:
     remote_node& n = element;
     remote_node* head = head_.load(std::memory_order_relaxed);
     do n.next = head;
-    // Partner of the exchange in take(): what the producer wrote before happens-before the consumer's use.
-    while (!head_.compare_exchange_weak(head, &n, std::memory_order_release, std::memory_order_relaxed));
+    // Partner of the exchange in take(): what the producer wrote before happens-before the
+    // consumer's use.
+    while (!head_.compare_exchange_weak(head, &n, std::memory_order_release,
+                                        std::memory_order_relaxed));
   }
 
-  [[nodiscard]] bool empty() const noexcept { return head_.load(std::memory_order_acquire) == nullptr; }
+  [[nodiscard]] bool empty() const noexcept {
+    return head_.load(std::memory_order_acquire) == nullptr;
+  }
 
-  /// The consumer: calls `use` for all that was pushed so far, oldest first; it may destroy what it is given.
+  /// The consumer: calls `use` for all that was pushed so far, oldest first; it may destroy what it
+  /// is given.
   template <class F>
   void take(F&& use) noexcept {
     if (empty()) return;

@@ -21,7 +21,8 @@ struct no_condition {
 
 } // namespace detail
 
-/// One thread at a time runs the engine and makes all calls on it: no locks, no atomics on the path of a call.
+/// One thread at a time runs the engine and makes all calls on it: no locks, no atomics on the path
+/// of a call.
 struct one_thread {
   static constexpr bool shared = false;
   using mutex = detail::no_mutex;

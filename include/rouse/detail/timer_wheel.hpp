@@ -36,9 +36,9 @@ private:
 /// Which limits have run out, and how long one may sleep until the next one does.
 ///
 /// Time is counted in ticks of 2^16 ns (65.5 µs), written as eight digits of base 64: all that the
-/// clock can say. Each digit has a level of 64 slots. A node is in the level of the highest digit in
-/// which its tick differs from now, in the slot of that digit; when now comes to the slot, its nodes
-/// move to lower levels. Thus
+/// clock can say. Each digit has a level of 64 slots. A node is in the level of the highest digit
+/// in which its tick differs from now, in the slot of that digit; when now comes to the slot, its
+/// nodes move to lower levels. Thus
 ///  - a slot of level 0 is one tick; what is due already is in the slot of now itself;
 ///  - the lowest occupied slot of a level comes first in time, for none is behind now;
 ///  - all that is in a level is due before anything in the levels above it.
@@ -96,7 +96,8 @@ public:
     return first.tick == never ? (time_point::max)() : begin_of(first.tick);
   }
 
-  /// Disarms each node that is due at or before `now`, then calls `fire(node)`; earlier ticks first.
+  /// Disarms each node that is due at or before `now`, then calls `fire(node)`; earlier ticks
+  /// first.
   ///
   /// This is one round: what `fire` arms has its turn in a later `expire`, even if it is due
   /// already, so that a timer that is always late cannot keep this call from returning. If `fire`
@@ -137,7 +138,8 @@ private:
     std::uint64_t tick; // the slot's first
   };
 
-  // Time points in unsigned order, from time_point::min(): nothing that is done with them overflows.
+  // Time points in unsigned order, from time_point::min(): nothing that is done with them
+  // overflows.
   static constexpr std::uint64_t unsigned_of(time_point t) noexcept {
     return static_cast<std::uint64_t>(t.time_since_epoch().count()) ^ sign;
   }

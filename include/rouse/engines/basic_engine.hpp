@@ -1,4 +1,5 @@
-// What every engine shares, and all that the layers above may ask of one: an operation's way from `submit` to `tell`.
+// What every engine shares, and all that the layers above may ask of one: an operation's way from
+// `submit` to `tell`.
 //
 // An engine of its own adds what its kernel needs: begin, interrupt, harvest, kick and make_record.
 #pragma once
@@ -25,12 +26,14 @@ namespace rouse::inline ROUSE_ABI {
 
 /// The completion engine, whichever kernel interface is below it.
 ///
-/// An operation is `pending` from `submit` until the kernel's answer has been harvested, then `ready` until it is told, in
-/// `turn`. No waiter ever runs on the stack of `submit`, `cancel` or `close` (O2), and never under a lock.
+/// An operation is `pending` from `submit` until the kernel's answer has been harvested, then
+/// `ready` until it is told, in `turn`. No waiter ever runs on the stack of `submit`, `cancel` or
+/// `close` (O2), and never under a lock.
 ///
 /// @tparam Threading  `one_thread` (no locks, no atomics on the path of a call) or `any_thread`.
 ///
-/// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong to the thread that runs it.
+/// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong
+/// to the thread that runs it.
 template <class Threading>
 class basic_engine {
 public:
@@ -53,9 +56,11 @@ public:
 
   // ---- operations
 
-  /// Starts `op`. True: it is done already, the answer is in it, and it will not be told. False: it will be told.
+  /// Starts `op`. True: it is done already, the answer is in it, and it will not be told. False: it
+  /// will be told.
   ///
-  /// Calls that could be answered at once are put off to the loop now and then, so that one waiter cannot starve the rest.
+  /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
+  /// cannot starve the rest.
   [[nodiscard]] bool submit(operation& op) noexcept {
     lock_type lock(mutex_);
     op.error = {};
@@ -69,21 +74,24 @@ public:
     return false;
   }
 
-  /// For a waiter that must not go on inside its own call (a handler): tells an operation that `submit` found done.
+  /// For a waiter that must not go on inside its own call (a handler): tells an operation that
+  /// `submit` found done.
   void defer(operation& op) noexcept {
     lock_type lock(mutex_);
     put_ready(op);
     ++active_;
   }
 
-  /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first, that stands (O4). An
-  /// operation that is not pending remembers the reason, and ends with it when it is next submitted.
+  /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
+  /// that stands (O4). An operation that is not pending remembers the reason, and ends with it when
+  /// it is next submitted.
   void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept {
     lock_type lock(mutex_);
     end(op, reason);
   }
 
-  /// Ends `op` and waits until nothing of it is left with the kernel; it is not told. Its memory may then go (O5).
+  /// Ends `op` and waits until nothing of it is left with the kernel; it is not told. Its memory
+  /// may then go (O5).
   void abandon(operation& op) noexcept {
     lock_type lock(mutex_);
     if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
@@ -102,14 +110,15 @@ public:
     wake_others();
   }
 
-  /// From any thread: ends an operation of the thread that runs the engine. The request is borrowed until it was carried out or
-  /// `withdraw` has returned.
+  /// From any thread: ends an operation of the thread that runs the engine. The request is borrowed
+  /// until it was carried out or `withdraw` has returned.
   struct stop_request : detail::remote_node {
     rouse::operation* op = nullptr;
     std::atomic<bool> sent{false};
   };
   void request_stop(stop_request& r) noexcept {
-    r.sent.store(true, std::memory_order_relaxed); // read by withdraw() only once this call has returned
+    r.sent.store(true,
+                 std::memory_order_relaxed); // read by withdraw() only once this call has returned
     stops_.push(r);
     wake();
   }
@@ -127,7 +136,8 @@ public:
     return active_ == 0 && posted_.empty();
   }
 
-  /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to the thread that ran it before.
+  /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to
+  /// the thread that ran it before.
   [[nodiscard]] virtual bool usable_here() const noexcept { return true; }
 
   /// How many operations are in progress: submitted, and not yet told.
@@ -136,7 +146,8 @@ public:
     return active_;
   }
 
-  /// One turn: waits until something is ready, `until` has passed, or `wake` was called; then tells what is ready.
+  /// One turn: waits until something is ready, `until` has passed, or `wake` was called; then tells
+  /// what is ready.
   /// @param until  `time_point::min()` does not wait.
   /// @returns how many waiters were told and posted functions run.
   std::size_t turn(clock::time_point until) noexcept {
@@ -152,7 +163,8 @@ public:
     return done + tell_ready(lock);
   }
 
-  /// A function for the thread that runs the engine; `run` is called there once, with false if it must only be destroyed.
+  /// A function for the thread that runs the engine; `run` is called there once, with false if it
+  /// must only be destroyed.
   struct posted : detail::remote_node {
     using runner = void(posted&, bool call) noexcept;
     explicit posted(runner* r) noexcept : run(r) {}
@@ -164,9 +176,11 @@ public:
     wake();
   }
 
-  /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while the loop is awake.
+  /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
+  /// the loop is awake.
   void wake() noexcept {
-    // Partner of harvest_some(): either this thread sees that the loop sleeps, or the loop sees that it was woken.
+    // Partner of harvest_some(): either this thread sees that the loop sleeps, or the loop sees
+    // that it was woken.
     if (rest_.exchange(rest::woken, std::memory_order_acq_rel) == rest::asleep) kick();
   }
 
@@ -184,7 +198,8 @@ public:
     return e;
   }
 
-  /// Ends everything that is pending and tells it; whatever is submitted from then on is canceled at once.
+  /// Ends everything that is pending and tells it; whatever is submitted from then on is canceled
+  /// at once.
   void shut_down() noexcept {
     {
       lock_type lock(mutex_);
@@ -198,8 +213,10 @@ public:
 
   // ---- sockets
 
-  /// A record of a new socket, owned by the engine until `give_back`; null with the reason in `why`.
-  [[nodiscard]] descriptor* open(void* owner, int family, int type, int protocol, failure& why) noexcept {
+  /// A record of a new socket, owned by the engine until `give_back`; null with the reason in
+  /// `why`.
+  [[nodiscard]] descriptor* open(void* owner, int family, int type, int protocol,
+                                 failure& why) noexcept {
     native_handle_type h = os::no_handle;
     why = os::open_socket(family, type, protocol, blocking_, h);
     if (why) return nullptr;
@@ -209,7 +226,8 @@ public:
     return d;
   }
 
-  /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays the caller's, open.
+  /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays
+  /// the caller's, open.
   [[nodiscard]] descriptor* adopt(void* owner, native_handle_type h, failure& why) noexcept {
     int family = 0, type = 0;
     why = os::describe(h, family, type);
@@ -219,7 +237,8 @@ public:
     return enter(owner, h, family, type, why);
   }
 
-  /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes the handle. The record stays.
+  /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
+  /// the handle. The record stays.
   void close(descriptor& d) noexcept {
     lock_type lock(mutex_);
     close(d, lock);
@@ -269,17 +288,20 @@ protected:
 
   // ---- what an engine adds; all but kick() are called with the lock held
 
-  /// Gives `op` to the kernel. True: done, the answer is in it. False: `finish` will be called for it.
+  /// Gives `op` to the kernel. True: done, the answer is in it. False: `finish` will be called for
+  /// it.
   virtual bool begin(operation& op) noexcept = 0;
   /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
   virtual void interrupt(operation& op) noexcept = 0;
-  /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and calls `finish` for each.
+  /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
+  /// calls `finish` for each.
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
   /// A new record; null when memory is short.
   virtual descriptor* make_record() noexcept = 0;
-  /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the kernel interface.
+  /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the
+  /// kernel interface.
   virtual failure attach(descriptor& d) noexcept = 0;
   /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
   virtual void detach(descriptor& d, bool kept) noexcept = 0;
@@ -305,7 +327,8 @@ protected:
   }
 
   [[nodiscard]] lock_type acquire() noexcept { return lock_type(mutex_); }
-  /// Whether a thread waits in `harvest` now, so that others must hand their requests to the kernel themselves.
+  /// Whether a thread waits in `harvest` now, so that others must hand their requests to the kernel
+  /// themselves.
   [[nodiscard]] bool harvesting() const noexcept { return harvesting_; }
 
   /// For the destructors of engines, which come before this class's: frees the records.
@@ -316,7 +339,8 @@ protected:
 
 private:
   enum class rest { awake, asleep, woken };
-  static constexpr unsigned instant_budget = 32; // calls in a row that a waiter may find done before others get their turn
+  static constexpr unsigned instant_budget =
+      32; // calls in a row that a waiter may find done before others get their turn
   static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
   // True: done.
@@ -358,8 +382,10 @@ private:
     if (asked && reason != failure(std::errc::operation_canceled)) return;
     op.ending = reason;
     if (op.now != operation::state::pending || asked) return;
-    if (op.what == action::wait) finish(op, std::errc::operation_canceled, 0);
-    else interrupt(op);
+    if (op.what == action::wait)
+      finish(op, std::errc::operation_canceled, 0);
+    else
+      interrupt(op);
     wake_others();
   }
 
@@ -397,20 +423,24 @@ private:
 
   void expire() noexcept {
     if (timers_.empty()) return;
-    timers_.expire(clock::now(), [&](detail::timer_node& n) { end(static_cast<operation&>(n), std::errc::timed_out); });
+    timers_.expire(clock::now(), [&](detail::timer_node& n) {
+      end(static_cast<operation&>(n), std::errc::timed_out);
+    });
   }
 
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
     while (harvesting_) harvested_.wait(lock);
     if (until != clock::time_point::min()) {
       auto was = rest::awake;
-      if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel)) until = clock::time_point::min();
+      if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))
+        until = clock::time_point::min();
     }
     sleeping_until_ = until;
     harvest_alone(until, lock);
     sleeping_until_ = clock::time_point::min();
     // Acquires what whoever woke the loop has pushed.
-    if (rest_.load(std::memory_order_relaxed) != rest::awake) rest_.exchange(rest::awake, std::memory_order_acq_rel);
+    if (rest_.load(std::memory_order_relaxed) != rest::awake)
+      rest_.exchange(rest::awake, std::memory_order_acq_rel);
   }
 
   void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
@@ -422,8 +452,10 @@ private:
 
   // Waits for some of the kernel's answers; whom they concern is told later.
   void reap(lock_type& lock) noexcept {
-    if (harvesting_) harvested_.wait(lock);
-    else harvest_alone(clock::time_point::max(), lock);
+    if (harvesting_)
+      harvested_.wait(lock);
+    else
+      harvest_alone(clock::time_point::max(), lock);
   }
 
   std::size_t tell_ready(lock_type& lock) noexcept {
@@ -447,7 +479,8 @@ private:
     if constexpr (Threading::shared) wake();
   }
 
-  descriptor* enter(void* owner, native_handle_type h, int family, int type, failure& why) noexcept {
+  descriptor* enter(void* owner, native_handle_type h, int family, int type,
+                    failure& why) noexcept {
     descriptor* d = spare_.empty() ? make_record() : &spare_.pop_front();
     if (!d) {
       why = std::errc::not_enough_memory;
@@ -486,10 +519,10 @@ private:
   bool harvesting_ = false;
   bool closing_ = false;
   unsigned instant_left_ = instant_budget;
-  std::size_t active_ = 0;                       // submitted, not yet told
-  detail::list<rouse::operation> ready_;         // to be told in this turn
-  detail::list<rouse::operation> later_;         // to be told in the next
-  detail::list<rouse::operation> waiting_;       // pending, but not on a socket
+  std::size_t active_ = 0; // submitted, not yet told
+  detail::list<rouse::operation> ready_; // to be told in this turn
+  detail::list<rouse::operation> later_; // to be told in the next
+  detail::list<rouse::operation> waiting_; // pending, but not on a socket
   detail::list<descriptor> open_;
   detail::list<descriptor> spare_;
   detail::timer_wheel timers_;

@@ -14,9 +14,9 @@ namespace rouse::inline ROUSE_ABI {
 
 /// Completion I/O on readiness, for kernels and containers that refuse io_uring.
 ///
-/// Cost of a call: one recv(2) or send(2) when it can be answered at once, one more after a wait; never an epoll_ctl(2) but for
-/// the first wait on a socket.
-/// Source: epoll(7), edge-triggered; eventfd(2); epoll_pwait2(2), Linux 5.11, for limits finer than a millisecond.
+/// Cost of a call: one recv(2) or send(2) when it can be answered at once, one more after a wait;
+/// never an epoll_ctl(2) but for the first wait on a socket. Source: epoll(7), edge-triggered;
+/// eventfd(2); epoll_pwait2(2), Linux 5.11, for limits finer than a millisecond.
 template <class Threading = one_thread>
 class basic_epoll_engine final : public basic_engine<Threading> {
   using base = basic_engine<Threading>;
@@ -44,10 +44,11 @@ private:
   basic_epoll_engine() : base(false) {}
 
   struct record final : descriptor {
-    bool readable = true;   // not known to give EAGAIN
+    bool readable = true; // not known to give EAGAIN
     bool writable = true;
-    bool finished = false;  // the peer has shut down its side: a short count no longer means "nothing more"
-    bool watched = false;   // epoll reports edges of it
+    bool finished =
+        false; // the peer has shut down its side: a short count no longer means "nothing more"
+    bool watched = false; // epoll reports edges of it
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -69,7 +70,8 @@ private:
   bool begin(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     switch (op.what) {
-    case action::recv: case action::accept:
+    case action::recv:
+    case action::accept:
       if (r.inbound.empty() && attempt_inbound(r, op)) return true;
       break;
     case action::send:
@@ -85,7 +87,9 @@ private:
     return !r.watched;
   }
 
-  void interrupt(operation& op) noexcept override { this->finish(op, std::errc::operation_canceled, 0); }
+  void interrupt(operation& op) noexcept override {
+    this->finish(op, std::errc::operation_canceled, 0);
+  }
 
   void harvest(clock::time_point until, lock_type& lock) noexcept override {
     epoll_event events[os::poll_set::batch];
@@ -93,8 +97,10 @@ private:
     const int n = events_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr) answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
-      else waker_.drain();
+      if (events[i].data.ptr)
+        answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
+      else
+        waker_.drain();
     }
   }
 
@@ -105,15 +111,18 @@ private:
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) r.finished = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
       r.readable = true;
-      while (!r.inbound.empty() && r.readable) settle(r.inbound, &basic_epoll_engine::attempt_inbound, r);
+      while (!r.inbound.empty() && r.readable)
+        settle(r.inbound, &basic_epoll_engine::attempt_inbound, r);
     }
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
       r.writable = true;
-      while (!r.outbound.empty() && r.writable) settle(r.outbound, &basic_epoll_engine::attempt_outbound, r);
+      while (!r.outbound.empty() && r.writable)
+        settle(r.outbound, &basic_epoll_engine::attempt_outbound, r);
     }
   }
 
-  void settle(detail::list<rouse::operation>& pending, bool (basic_epoll_engine::*attempt)(record&, operation&) noexcept,
+  void settle(detail::list<rouse::operation>& pending,
+              bool (basic_epoll_engine::*attempt)(record&, operation&) noexcept,
               record& r) noexcept {
     auto& op = static_cast<operation&>(pending.front());
     if ((this->*attempt)(r, op)) this->finish(op, op.error, op.bytes);
@@ -125,8 +134,10 @@ private:
     if (op.what == action::recv) {
       r.readable = os::try_recv(h, op);
       if (!r.readable) return false;
-      // A short count means that the queue is empty, and epoll reports the next arrival: no need to see EAGAIN first.
-      if (!op.error && op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM) r.readable = false;
+      // A short count means that the queue is empty, and epoll reports the next arrival: no need to
+      // see EAGAIN first.
+      if (!op.error && op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
+        r.readable = false;
       return true;
     }
     native_handle_type accepted = os::no_handle;

@@ -1,4 +1,5 @@
-// The engine on io_uring: the kernel is given the operation itself, and one system call a turn submits, waits and harvests.
+// The engine on io_uring: the kernel is given the operation itself, and one system call a turn
+// submits, waits and harvests.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -8,7 +9,6 @@
 #include <rouse/os/socket.hpp>
 
 #if ROUSE_LINUX
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -20,8 +20,8 @@ namespace rouse::inline ROUSE_ABI {
 
 /// Completion I/O as Linux has it (5.11 and later).
 ///
-/// Cost of a call: one entry in the submission queue; its share of the one io_uring_enter(2) that a turn of the loop makes.
-/// Source: io_uring(7), io_uring_setup(2), io_uring_enter(2).
+/// Cost of a call: one entry in the submission queue; its share of the one io_uring_enter(2) that a
+/// turn of the loop makes. Source: io_uring(7), io_uring_setup(2), io_uring_enter(2).
 template <class Threading = one_thread>
 class basic_io_uring_engine final : public basic_engine<Threading> {
   using base = basic_engine<Threading>;
@@ -32,7 +32,8 @@ public:
   using typename base::lock_type;
   using typename base::operation;
 
-  /// Null, with the reason in `why`, where the kernel refuses (EPERM and ENOSYS in containers, ENOMEM, a kernel before 5.11).
+  /// Null, with the reason in `why`, where the kernel refuses (EPERM and ENOSYS in containers,
+  /// ENOMEM, a kernel before 5.11).
   /// @param forbidden  setup flags to do without, as an older kernel would.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
     auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
@@ -49,7 +50,9 @@ private:
   static constexpr unsigned entries = 256;
   static constexpr std::uint32_t wanted =
       os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
-      (Threading::shared ? 0 : os::uring::single_issuer | os::uring::defer_taskrun | os::uring::no_sqarray | os::uring::disabled);
+      (Threading::shared ? 0
+                         : os::uring::single_issuer | os::uring::defer_taskrun |
+                               os::uring::no_sqarray | os::uring::disabled);
 
   // What `user_data` says where it is not the address of an operation.
   static constexpr std::uint64_t nobody = 0, wake_up = 1;
@@ -71,7 +74,8 @@ private:
   failure attach(descriptor&) noexcept override { return {}; }
   void detach(descriptor&, bool) noexcept override {}
 
-  // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a time, the others queue up.
+  // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a
+  // time, the others queue up.
   bool begin(operation& op) noexcept override {
     if (op.what != action::accept && !queue_of(op).empty()) return false;
     ask(op);
@@ -80,11 +84,13 @@ private:
   }
 
   static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.what == action::recv || op.what == action::accept ? op.target->inbound : op.target->outbound;
+    return op.what == action::recv || op.what == action::accept ? op.target->inbound
+                                                                : op.target->outbound;
   }
 
-  // The entry goes into the queue after that of `op` and before that of any operation that comes to the same address later, and
-  // the kernel takes them in order: it can meet only the one that it was meant for (O4).
+  // The entry goes into the queue after that of `op` and before that of any operation that comes to
+  // the same address later, and the kernel takes them in order: it can meet only the one that it
+  // was meant for (O4).
   void interrupt(operation& op) noexcept override {
     const bool queued = op.what != action::accept && &queue_of(op).front() != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
@@ -108,7 +114,9 @@ private:
 
   // ---- submissions
 
-  static std::uint64_t address_of(operation& op) noexcept { return reinterpret_cast<std::uintptr_t>(&op); }
+  static std::uint64_t address_of(operation& op) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&op);
+  }
 
   os::uring::submission& entry(std::uint8_t opcode, int fd, std::uint64_t user_data) noexcept {
     os::uring::submission* s = ring_.next();
@@ -126,11 +134,14 @@ private:
   void ask(operation& op) noexcept {
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send, os::uring::op_accept, os::uring::op_connect};
+    constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
+                                        os::uring::op_accept, os::uring::op_connect};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
-    case action::accept: s.op_flags = SOCK_CLOEXEC; break;
+    case action::accept:
+      s.op_flags = SOCK_CLOEXEC;
+      break;
     case action::connect:
       r.peer = os::socket_address(*op.peer);
       s.addr = reinterpret_cast<std::uintptr_t>(&r.peer.any);
@@ -143,7 +154,8 @@ private:
     }
   }
 
-  // One thread's entries wait for the turn of the loop. Where any thread may call, the loop may be asleep: they go at once.
+  // One thread's entries wait for the turn of the loop. Where any thread may call, the loop may be
+  // asleep: they go at once.
   void hand_over() noexcept {
     if constexpr (Threading::shared) ring_.enter(false, clock::time_point::min());
   }
@@ -151,7 +163,8 @@ private:
   void listen_for_wake_up() noexcept {
     listening_ = true;
     os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
-    static std::uint64_t unread; // the count that the read gives: nobody looks, and it outlives every ring
+    static std::uint64_t
+        unread; // the count that the read gives: nobody looks, and it outlives every ring
     s.addr = reinterpret_cast<std::uintptr_t>(&unread);
     s.len = sizeof unread;
   }
@@ -166,8 +179,10 @@ private:
     }
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
     --in_flight_;
-    if (c.res >= 0) succeed(op, c.res);
-    else fail(op, -c.res);
+    if (c.res >= 0)
+      succeed(op, c.res);
+    else
+      fail(op, -c.res);
   }
 
   void succeed(operation& op, int result) noexcept {
@@ -178,7 +193,7 @@ private:
   }
 
   void fail(operation& op, int number) noexcept {
-    const bool cut_off = number == EINTR || number == EAGAIN || number == ECANCELED;
+    const bool cut_off = os::uring::was_cut_off(number);
     if (cut_off && !op.ending) { // nobody asked for it: once more
       ask(op);
     } else {
@@ -195,15 +210,18 @@ private:
 
   // ---- threads
 
-  // A ring with a single issuer belongs to the thread that enabled it; what is in flight there no other thread can reach, not even
-  // to cancel it. So a scheduler that is run by the thread that made it gets such a ring, which is the fastest; one that is first
-  // run elsewhere, and is likely to be destroyed by its maker, an ordinary one, which serves every thread.
+  // A ring with a single issuer belongs to the thread that enabled it; what is in flight there no
+  // other thread can reach, not even to cancel it. So a scheduler that is run by the thread that
+  // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
+  // to be destroyed by its maker, an ordinary one, which serves every thread.
   void own_by_this_thread() noexcept {
     if constexpr (Threading::shared) return;
     const auto me = std::this_thread::get_id();
     if (owner_ == me) return;
     if (!usable_here()) {
-      std::fputs("rouse: an io_uring engine with operations in flight was taken to another thread\n", stderr);
+      std::fputs(
+          "rouse: an io_uring engine with operations in flight was taken to another thread\n",
+          stderr);
       std::abort();
     }
     if (me != maker_ && (ring_.flags() & os::uring::single_issuer)) make_ordinary();
@@ -212,13 +230,15 @@ private:
   }
 
   bool usable_here() const noexcept override {
-    const bool bound = (ring_.flags() & os::uring::single_issuer) != 0 && owner_ != std::thread::id{};
+    const bool bound =
+        (ring_.flags() & os::uring::single_issuer) != 0 && owner_ != std::thread::id{};
     return Threading::shared || !bound || owner_ == std::this_thread::get_id() || in_flight_ == 0;
   }
 
   void make_ordinary() noexcept {
     os::uring::ring ordinary;
-    if (ordinary.create(entries, os::uring::clamp | os::uring::cq_size | os::uring::submit_all)) std::abort();
+    if (ordinary.create(entries, os::uring::clamp | os::uring::cq_size | os::uring::submit_all))
+      std::abort();
     ordinary.take_over(ring_);
     std::swap(ring_, ordinary);
     listening_ = false;

@@ -16,14 +16,16 @@
 #if ROUSE_WINDOWS
 namespace rouse::inline ROUSE_ABI {
 
-/// Completion I/O as Windows has it: the kernel is given the operation itself, which is an OVERLAPPED.
+/// Completion I/O as Windows has it: the kernel is given the operation itself, which is an
+/// OVERLAPPED.
 ///
-/// Cost of a call: one WSARecv or WSASend. What a stream can answer at once is done when that returns; the rest costs its share of a
-/// GetQueuedCompletionStatusEx, which fetches up to 64 answers.
+/// Cost of a call: one WSARecv or WSASend. What a stream can answer at once is done when that
+/// returns; the rest costs its share of a GetQueuedCompletionStatusEx, which fetches up to 64
+/// answers.
 ///
-/// A send that is ended before its time (a limit, a cancel) leaves the stream undefined on Windows, which does not say how much
-/// of it went out: such a connection can only be closed.
-/// Source: "I/O Completion Ports", "SetFileCompletionNotificationModes", "CancelIoEx"; Windows 7.
+/// A send that is ended before its time (a limit, a cancel) leaves the stream undefined on Windows,
+/// which does not say how much of it went out: such a connection can only be closed. Source: "I/O
+/// Completion Ports", "SetFileCompletionNotificationModes", "CancelIoEx"; Windows 7.
 template <class Threading = one_thread>
 class basic_iocp_engine final : public basic_engine<Threading> {
   using base = basic_engine<Threading>;
@@ -50,13 +52,17 @@ private:
   basic_iocp_engine() : base(true) {}
 
   struct record final : descriptor {
-    bool skips = false;                // what succeeds at once sends no packet
-    bool reset = false;                // the connection was reset: that stays, whatever Windows says next
+    bool skips = false; // what succeeds at once sends no packet
+    bool reset = false; // the connection was reset: that stays, whatever Windows says next
     LPFN_ACCEPTEX accept_ex = nullptr; // of listeners, from their first accept on
   };
 
-  static record& record_of(const operation& op) noexcept { return static_cast<record&>(*op.target); }
-  static native_handle_type handle_of(const descriptor& d) noexcept { return static_cast<native_handle_type>(d.native); }
+  static record& record_of(const operation& op) noexcept {
+    return static_cast<record&>(*op.target);
+  }
+  static native_handle_type handle_of(const descriptor& d) noexcept {
+    return static_cast<native_handle_type>(d.native);
+  }
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -66,13 +72,16 @@ private:
     r.skips = r.reset = false;
     r.accept_ex = nullptr;
     if (const failure f = port_.add(handle_of(r))) return f;
-    if (r.type == SOCK_STREAM) r.skips = os::skip_packets(handle_of(r));
-    else os::ignore_unreachable_peers(handle_of(r));
+    if (r.type == SOCK_STREAM)
+      r.skips = os::skip_packets(handle_of(r));
+    else
+      os::ignore_unreachable_peers(handle_of(r));
     return {};
   }
 
-  // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there works with plain calls, and with
-  // overlapped ones that use events, but no engine can adopt it again.
+  // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there
+  // works with plain calls, and with overlapped ones that use events, but no engine can adopt it
+  // again.
   void detach(descriptor& d, bool kept) noexcept override {
     if (kept) os::leave_port(handle_of(d));
   }
@@ -80,15 +89,21 @@ private:
   bool begin(operation& op) noexcept override {
     static_cast<OVERLAPPED&>(op) = {};
     switch (op.what) {
-    case action::recv: return begin_recv(op);
-    case action::send: return begin_send(op);
-    case action::accept: return begin_accept(op);
-    default: return begin_connect(op);
+    case action::recv:
+      return begin_recv(op);
+    case action::send:
+      return begin_send(op);
+    case action::accept:
+      return begin_accept(op);
+    default:
+      return begin_connect(op);
     }
   }
 
   // The packet comes in any case, and says whether this or the kernel was first.
-  void interrupt(operation& op) noexcept override { ::CancelIoEx(os::as_file(handle_of(*op.target)), &op); }
+  void interrupt(operation& op) noexcept override {
+    ::CancelIoEx(os::as_file(handle_of(*op.target)), &op);
+  }
 
   void harvest(clock::time_point until, lock_type& lock) noexcept override {
     if (pending_ == 0 && until == (clock::time_point::min)()) return; // there is nothing to ask for
@@ -98,7 +113,8 @@ private:
     const std::size_t n = port_.wait(entries, most, until);
     lock.lock();
     for (std::size_t i = 0; i < n; ++i) {
-      if (entries[i].lpOverlapped) answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
+      if (entries[i].lpOverlapped)
+        answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
     }
   }
 
@@ -123,11 +139,13 @@ private:
     const record& r = record_of(op);
     if (r.reset) op.error = connection_reset();
     // Whether one that is too large brings a packet is not certain: Windows is never asked.
-    else if (r.type == SOCK_DGRAM && op.size > largest_datagram(r.family)) op.error = failure::from_os(WSAEMSGSIZE);
+    else if (r.type == SOCK_DGRAM && op.size > largest_datagram(r.family))
+      op.error = failure::from_os(WSAEMSGSIZE);
     if (op.error) return true;
     DWORD bytes = 0;
     int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
-    if (result == WSAECONNRESET && os::is_unbound(handle_of(r))) result = WSAENOTCONN; // Wine; it was never connected
+    if (result == WSAECONNRESET && os::is_unbound(handle_of(r)))
+      result = WSAENOTCONN; // Wine; it was never connected
     return started(op, result, bytes);
   }
 
@@ -161,9 +179,12 @@ private:
   }
 
   bool started(operation& op, int result, DWORD bytes) noexcept {
-    const bool packet = result == 0 ? !record_of(op).skips : result == WSA_IO_PENDING || os::packet_follows(op, result);
-    if (packet) ++pending_;
-    else conclude(op, failure::from_os(result), bytes);
+    const bool packet = result == 0 ? !record_of(op).skips
+                                    : result == WSA_IO_PENDING || os::packet_follows(op, result);
+    if (packet)
+      ++pending_;
+    else
+      conclude(op, failure::from_os(result), bytes);
     return !packet;
   }
 
@@ -173,42 +194,59 @@ private:
     op.error = error;
     op.bytes = bytes;
     switch (op.what) {
-    case action::recv: case action::send:
+    case action::recv:
+    case action::send:
       if (op.target->type == SOCK_STREAM) conclude_stream(op);
       break;
-    case action::accept: conclude_accept(op); break;
+    case action::accept:
+      conclude_accept(op);
+      break;
     default:
       if (!op.error) op.error = os::note_connected(handle_of(*op.target));
       if (!op.error) record_of(op).reset = false; // of an earlier attempt
     }
   }
 
-  // Bytes that were moved are never lost, whatever else happened. And a reset stays a reset: Windows takes what is queued away, but
-  // Wine lets it be read, and then would end the stream as if all were well.
+  // Bytes that were moved are never lost, whatever else happened. And a reset stays a reset:
+  // Windows takes what is queued away, but Wine lets it be read, and then would end the stream as
+  // if all were well.
   void conclude_stream(operation& op) noexcept {
     record& r = record_of(op);
     if (is_reset(op.error)) r.reset = true;
-    if (op.bytes != 0) op.error = {};
-    else if (r.reset && op.size != 0 && op.error != failure(std::errc::operation_canceled)) op.error = connection_reset();
+    if (op.bytes != 0)
+      op.error = {};
+    else if (r.reset && op.size != 0 && op.error != failure(std::errc::operation_canceled))
+      op.error = connection_reset();
   }
 
   static bool is_reset(failure f) noexcept {
     switch (f.os_number()) {
-    case WSAECONNRESET: case WSAECONNABORTED: case ERROR_NETNAME_DELETED: case ERROR_CONNECTION_ABORTED: return true;
-    default: return false;
+    case WSAECONNRESET:
+    case WSAECONNABORTED:
+    case ERROR_NETNAME_DELETED:
+    case ERROR_CONNECTION_ABORTED:
+      return true;
+    default:
+      return false;
     }
   }
 
   void conclude_accept(operation& op) noexcept {
     const auto h = std::exchange(op.incoming, os::no_handle);
     if (!op.error) op.error = os::inherit_from_listener(h, handle_of(*op.target));
-    if (op.error) os::close_socket(h);
-    else this->answer_accept(op, h);
+    if (op.error)
+      os::close_socket(h);
+    else
+      this->answer_accept(op, h);
   }
 
   // WSABUF counts in 32 bits.
-  static std::size_t largest(std::size_t size) noexcept { return std::min<std::size_t>(size, 1u << 30); }
-  static std::size_t largest_datagram(int family) noexcept { return family == AF_INET ? 65507 : 65527; }
+  static std::size_t largest(std::size_t size) noexcept {
+    return std::min<std::size_t>(size, 1u << 30);
+  }
+  static std::size_t largest_datagram(int family) noexcept {
+    return family == AF_INET ? 65507 : 65527;
+  }
 
   os::completion_port port_;
   std::size_t pending_ = 0; // operations whose packet has not been seen

@@ -1,4 +1,5 @@
-// The engine of the platform: IOCP on Windows; on Linux the first of io_uring and epoll that the kernel lets start.
+// The engine of the platform: IOCP on Windows; on Linux the first of io_uring and epoll that the
+// kernel lets start.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -19,11 +20,17 @@ namespace rouse::inline ROUSE_ABI {
 template <class Threading = one_thread>
 using basic_native_engine = basic_iocp_engine<Threading>;
 
+using native_engine = basic_native_engine<one_thread>;
+/// The same for any thread: what `threads` uses.
+using shared_native_engine = basic_native_engine<any_thread>;
+
+} // namespace rouse::inline ROUSE_ABI
 #else
 namespace rouse::inline ROUSE_ABI {
 
-/// The best engine that starts here. `engine_report()` tells which it is and why a better one was refused; the environment's
-/// `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone, for diagnosis.
+/// The best engine that starts here. `engine_report()` tells which it is and why a better one was
+/// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
+/// for diagnosis.
 template <class Threading = one_thread>
 struct basic_native_engine {
   using core = basic_engine<Threading>;
@@ -46,16 +53,17 @@ private:
       return nullptr;
     }
     auto engine = Engine::make(why);
-    if (engine) engine->report(engine->report() + refusals);
-    else refusals += "; " + std::string(name) + " refused: " + why.code().message();
+    if (engine)
+      engine->report(engine->report() + refusals);
+    else
+      refusals += "; " + std::string(name) + " refused: " + why.code().message();
     return engine;
   }
 };
-
-#endif
 
 using native_engine = basic_native_engine<one_thread>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
 } // namespace rouse::inline ROUSE_ABI
+#endif

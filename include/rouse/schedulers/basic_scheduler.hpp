@@ -28,8 +28,8 @@ concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<declt
 
 } // namespace detail
 
-/// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on by itself; what such a flow
-/// throws comes out of `run()`.
+/// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on
+/// by itself; what such a flow throws comes out of `run()`.
 ///
 /// Threads: the scheduler's own.
 template <class Scheduler>
@@ -50,13 +50,18 @@ public:
     if (flow_) std::exchange(flow_, nullptr)->drop();
   }
 
-  /// Waits until the flow has ended; throws what left it. One waiter at a time (else operation_not_permitted).
+  /// Waits until the flow has ended; throws what left it. One waiter at a time (else
+  /// operation_not_permitted).
   template <class... How>
     requires(Scheduler::template accepts<done, How...>)
-  decltype(auto) join(How&&... how) { return begin(no_limit{}, std::forward<How>(how)...); }
+  decltype(auto) join(How&&... how) {
+    return begin(no_limit{}, std::forward<How>(how)...);
+  }
   template <class... How>
     requires(Scheduler::template accepts<done, How...>)
-  decltype(auto) join(limit l, How&&... how) { return begin(std::move(l), std::forward<How>(how)...); }
+  decltype(auto) join(limit l, How&&... how) {
+    return begin(std::move(l), std::forward<How>(how)...);
+  }
 
   /// The flow's waiting call, and each later one, ends with operation_canceled.
   void cancel() noexcept {
@@ -70,7 +75,8 @@ private:
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
     auto* owner = flow_ ? static_cast<Scheduler*>(flow_->owner) : nullptr;
-    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l), std::forward<How>(how)...);
+    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l),
+                               std::forward<How>(how)...);
   }
 
   flow* flow_ = nullptr;
@@ -78,15 +84,18 @@ private:
 
 /// Runs flows, and the engine that does their I/O.
 ///
-/// @tparam Engine  which kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`, `iocp_engine`, or the user's.
-/// @tparam Waker   how waiting code is woken: `coroutine_waker`, `fiber_waker`, `thread_waker`, `callback_waker`, or the user's.
+/// @tparam Engine  which kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,
+/// `iocp_engine`, or the user's.
+/// @tparam Waker   how waiting code is woken: `coroutine_waker`, `fiber_waker`, `thread_waker`,
+/// `callback_waker`, or the user's.
 ///
-/// On destruction everything pending is cancelled and reaped; flows that wait are ended: fibers unwound, coroutines destroyed,
-/// threads joined after their call has ended with operation_canceled, handlers destroyed. Sockets may outlive the scheduler; their
-/// calls then end with bad_file_descriptor.
+/// On destruction everything pending is cancelled and reaped; flows that wait are ended: fibers
+/// unwound, coroutines destroyed, threads joined after their call has ended with
+/// operation_canceled, handlers destroyed. Sockets may outlive the scheduler; their calls then end
+/// with bad_file_descriptor.
 ///
-/// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a shared engine (`threads`), all
-/// calls are for any.
+/// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
+/// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
 class basic_scheduler {
 public:
@@ -107,10 +116,12 @@ public:
     if (!owned_) detail::throw_error(why.code(), "rouse: no engine could be started");
     engine_ = owned_.get();
   }
-  /// On the engine of another scheduler, which must outlive this one: both kinds of flow run in one loop.
+  /// On the engine of another scheduler, which must outlive this one: both kinds of flow run in one
+  /// loop.
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
-  explicit basic_scheduler(engine_type& engine, Args&&... args) : engine_(&engine), waker_(std::forward<Args>(args)...) {}
+  explicit basic_scheduler(engine_type& engine, Args&&... args)
+      : engine_(&engine), waker_(std::forward<Args>(args)...) {}
 
   basic_scheduler(const basic_scheduler&) = delete;
   basic_scheduler& operator=(const basic_scheduler&) = delete;
@@ -124,11 +135,13 @@ public:
   // ---- flows
 
   /// Starts a flow. `f` lives as long as the flow does.
-  /// @param f  for coroutines a `task` or a callable that returns one; else a callable, or a `task`.
+  /// @param f  for coroutines a `task` or a callable that returns one; else a callable, or a
+  /// `task`.
   template <class F>
   flow_handle<basic_scheduler> spawn(F&& f) {
-    static_assert(requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
-                  "rouse: this waker has no flows of its own; start them with whatever its parker parks");
+    static_assert(
+        requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
+        "rouse: this waker has no flows of its own; start them with whatever its parker parks");
     return flow_handle<basic_scheduler>(waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f))));
   }
 
@@ -140,7 +153,9 @@ public:
   }
   template <class... How>
     requires(accepts<done, How...>)
-  decltype(auto) sleep_for(clock::duration d, How&&... how) { return sleep_until(deadline(d), std::forward<How>(how)...); }
+  decltype(auto) sleep_for(clock::duration d, How&&... how) {
+    return sleep_until(deadline(d), std::forward<How>(how)...);
+  }
   /// Lets others run first.
   template <class... How>
     requires(accepts<done, How...>)
@@ -151,18 +166,20 @@ public:
   // ---- the loop
 
   /// Runs until nothing is left to do, or `stop()`.
-  /// @returns how many waiters were woken and functions called. Throws what a detached flow or a handler threw; it may then be
-  /// called again (O7).
+  /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
+  /// handler threw; it may then be called again (O7).
   std::size_t run() { return run_until({}, false); }
   /// The same, for no longer than `d`.
   std::size_t run_for(clock::duration d) { return run_until(deadline(d), false); }
-  /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once when nothing is left to do.
+  /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once
+  /// when nothing is left to do.
   std::size_t run_once() { return run_until({}, true); }
   std::size_t run_once(clock::duration d) { return run_until(deadline(d), true); }
   /// What is ready, without waiting.
   std::size_t poll() { return run_until(deadline(clock::time_point::min()), true); }
 
-  /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at once. Any thread.
+  /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
+  /// once. Any thread.
   void stop() noexcept {
     stop_.store(true, std::memory_order_release); // acquired in run_until()
     wake();
@@ -184,14 +201,16 @@ public:
   // ---- for sockets and the like
 
   /// Starts a call the waker's way.
-  /// @param s  null where there is no scheduler any more: the call then ends with bad_file_descriptor.
+  /// @param s  null where there is no scheduler any more: the call then ends with
+  /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
   static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
   void cancel(flow& f) noexcept {
-    if constexpr (requires { waker_.cancel(*engine_, f); }) waker_.cancel(*engine_, f);
+    if constexpr (requires { waker_.cancel(*engine_, f); })
+      waker_.cancel(*engine_, f);
     else {
       f.cancelled = true;
       if (f.waiting) engine_->cancel(*f.waiting);
@@ -200,27 +219,37 @@ public:
 
   /// One turn of the loop, for wakers whose waiting code has to run it.
   std::size_t turn(clock::time_point until) {
-    if constexpr (requires { waker_.turn(*engine_, until); }) return waker_.turn(*engine_, until);
-    else return engine_->turn(until);
+    if constexpr (requires { waker_.turn(*engine_, until); })
+      return waker_.turn(*engine_, until);
+    else
+      return engine_->turn(until);
   }
 
 private:
-  // What the waker starts: where calls return directly, a task runs from its first line to its last without suspending.
+  // What the waker starts: where calls return directly, a task runs from its first line to its last
+  // without suspending.
   template <class W, class F>
   static auto as_flow(F&& f) {
     using callable = std::decay_t<F>;
-    if constexpr (!detail::blocking_waker<W>) return callable(std::forward<F>(f));
-    else if constexpr (detail::is_task<callable>) return [t = std::move(f)]() mutable { detail::run_here(std::move(t)); };
-    else if constexpr (detail::gives_task<callable>) return [g = callable(std::forward<F>(f))]() mutable { detail::run_here(g()); };
-    else return callable(std::forward<F>(f));
+    if constexpr (!detail::blocking_waker<W>)
+      return callable(std::forward<F>(f));
+    else if constexpr (detail::is_task<callable>)
+      return [t = std::move(f)]() mutable { detail::run_here(std::move(t)); };
+    else if constexpr (detail::gives_task<callable>)
+      return [g = callable(std::forward<F>(f))]() mutable { detail::run_here(g()); };
+    else
+      return callable(std::forward<F>(f));
   }
 
   template <class F>
   struct posted_function final : engine_type::posted {
     template <class G>
-    posted_function(engine_type& e, G&& g) : engine_type::posted(&posted_function::run), engine(e), f(std::forward<G>(g)) {}
+    posted_function(engine_type& e, G&& g)
+        : engine_type::posted(&posted_function::run), engine(e), f(std::forward<G>(g)) {}
     static void* operator new(std::size_t size) { return detail::recycler::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { detail::recycler::release(p, size); }
+    static void operator delete(void* p, std::size_t size) noexcept {
+      detail::recycler::release(p, size);
+    }
 
     static void run(typename engine_type::posted& p, bool call) noexcept {
       const std::unique_ptr<posted_function> self(static_cast<posted_function*>(&p));
@@ -233,20 +262,24 @@ private:
   };
 
   [[nodiscard]] bool idle() noexcept {
-    if constexpr (requires { waker_.idle(); }) return waker_.idle() && engine_->idle();
-    else return engine_->idle();
+    if constexpr (requires { waker_.idle(); })
+      return waker_.idle() && engine_->idle();
+    else
+      return engine_->idle();
   }
 
   std::size_t run_until(deadline limit, bool once) {
     if constexpr (requires { waker_.inside_flow(); }) {
       if (waker_.inside_flow()) {
-        detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
-                            "rouse: run: called by a flow of this scheduler, which the loop is running already");
+        detail::throw_error(
+            std::make_error_code(std::errc::operation_not_permitted),
+            "rouse: run: called by a flow of this scheduler, which the loop is running already");
       }
     }
     if (!engine_->usable_here()) {
-      detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
-                          "rouse: run: operations are in flight in the thread that ran this scheduler before");
+      detail::throw_error(
+          std::make_error_code(std::errc::operation_not_permitted),
+          "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
     std::size_t done = 0;
     do {

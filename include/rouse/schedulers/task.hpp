@@ -20,9 +20,9 @@ class task;
 namespace detail {
 
 template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } ||
-                    requires(A&& a) { std::forward<A>(a).operator co_await(); } ||
-                    requires(A&& a) { operator co_await(std::forward<A>(a)); };
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
 
 // What a call returned directly (on fibers and threads): awaiting it costs nothing.
 template <class T>
@@ -33,13 +33,16 @@ struct ready_value {
   T await_resume() { return std::forward<T>(value); }
 };
 
-// Awaits an awaiter where it stands: a call cannot be moved, and GCC 12 copies what await_transform returns by reference.
+// Awaits an awaiter where it stands: a call cannot be moved, and GCC 12 copies what await_transform
+// returns by reference.
 template <class A>
 struct borrowed_awaiter {
   A& awaiter;
   decltype(auto) await_ready() { return awaiter.await_ready(); }
   template <class P>
-  decltype(auto) await_suspend(std::coroutine_handle<P> h) { return awaiter.await_suspend(h); }
+  decltype(auto) await_suspend(std::coroutine_handle<P> h) {
+    return awaiter.await_suspend(h);
+  }
   decltype(auto) await_resume() { return awaiter.await_resume(); }
 };
 
@@ -69,9 +72,12 @@ struct task_promise_base : chain_link {
 
   template <class A>
   decltype(auto) await_transform(A&& a) noexcept {
-    if constexpr (requires { a.await_ready(); }) return borrowed_awaiter<std::remove_reference_t<A>>{a};
-    else if constexpr (awaitable<A>) return std::forward<A>(a);
-    else return ready_value<A>{std::forward<A>(a)};
+    if constexpr (requires { a.await_ready(); })
+      return borrowed_awaiter<std::remove_reference_t<A>>{a};
+    else if constexpr (awaitable<A>)
+      return std::forward<A>(a);
+    else
+      return ready_value<A>{std::forward<A>(a)};
   }
 };
 
@@ -81,7 +87,9 @@ struct task_promise : task_promise_base {
   task<T> get_return_object() noexcept;
   template <class U = T>
     requires std::constructible_from<T, U>
-  void return_value(U&& u) { value.emplace(std::forward<U>(u)); }
+  void return_value(U&& u) {
+    value.emplace(std::forward<U>(u));
+  }
   T result() {
     rethrow();
     return std::move(*value);
@@ -109,17 +117,21 @@ struct task_promise<void> : task_promise_base {
 template <class P>
 concept chained_promise = std::derived_from<P, chain_link>;
 
-// Awaits a task from a coroutine of a chain, which it joins, or from any other, where it starts a chain of its own.
+// Awaits a task from a coroutine of a chain, which it joins, or from any other, where it starts a
+// chain of its own.
 template <class T>
 class task_awaiter {
 public:
-  explicit task_awaiter(std::coroutine_handle<task_promise<T>> h) noexcept : handle_(h), child_(h) {}
+  explicit task_awaiter(std::coroutine_handle<task_promise<T>> h) noexcept
+      : handle_(h), child_(h) {}
   task_awaiter(const task_awaiter&) = delete;
   task_awaiter& operator=(const task_awaiter&) = delete;
   ~task_awaiter() {
     if (!handle_) return;
-    if (child_.promise().chain && !child_.done()) child_.promise().chain->destroy_through(child_.promise());
-    else child_.destroy();
+    if (child_.promise().chain && !child_.done())
+      child_.promise().chain->destroy_through(child_.promise());
+    else
+      child_.destroy();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -132,7 +144,8 @@ public:
     chain.transfer(child_);
   }
 
-  // The chain's first stretch runs here. If it ends in it, the awaiting coroutine just goes on: no stack grows.
+  // The chain's first stretch runs here. If it ends in it, the awaiting coroutine just goes on: no
+  // stack grows.
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) {
     link(own_);
@@ -161,13 +174,16 @@ T run_here(task<T> t);
 
 } // namespace detail
 
-/// A coroutine that gives a T. It starts when it is awaited or spawned, and is destroyed with the task.
+/// A coroutine that gives a T. It starts when it is awaited or spawned, and is destroyed with the
+/// task.
 ///
-/// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or `threads`) is awaited for free,
-/// so that a protocol written once with `co_await` serves every scheduler.
+/// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or
+/// `threads`) is awaited for free, so that a protocol written once with `co_await` serves every
+/// scheduler.
 ///
-/// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it waits for (O5).
-/// Cost: a frame, recycled; an await is a return to the chain's loop and a resumption. Depth costs no stack.
+/// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it
+/// waits for (O5). Cost: a frame, recycled; an await is a return to the chain's loop and a
+/// resumption. Depth costs no stack.
 template <class T>
 class [[nodiscard("rouse: a task does nothing until it is awaited or spawned")]] task {
 public:
@@ -223,7 +239,8 @@ T run_here(task<T> t) {
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
     throw_error(std::make_error_code(std::errc::operation_not_permitted),
-                "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, but nothing that suspends it");
+                "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
+                "but nothing that suspends it");
   }
   return promise.result();
 }

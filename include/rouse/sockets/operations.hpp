@@ -1,5 +1,6 @@
-// The calls on sockets, described: what each asks of an engine, and when it is finished. Composed calls are those whose `advance`
-// asks for another round; they are written here once, for every waker and every engine.
+// The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
+// calls are those whose `advance` asks for another round; they are written here once, for every
+// waker and every engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -42,7 +43,8 @@ struct recv_call {
 
   bool prepare(operation& op) noexcept {
     ask_recv(op, socket, buffer);
-    if (buffer.size() == 0) op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    if (buffer.size() == 0)
+      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
     return !op.error;
   }
   bool advance(operation&) noexcept { return true; }
@@ -119,15 +121,16 @@ struct connect_call {
     op.what = action::connect;
     op.target = socket;
     op.peer = &peer;
-    if (socket->open() && peer.family() != socket->family) op.error = std::errc::address_family_not_supported;
+    if (socket->open() && peer.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
     return !op.error;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation&) noexcept { return {}; }
 };
 
-// Connections that died in the queue are passed over. While descriptors (or memory) are short, the connection stays in the queue
-// and the call tries again after a pause: it neither fails nor spins.
+// Connections that died in the queue are passed over. While descriptors (or memory) are short, the
+// connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
 template <class Socket>
 struct accept_call {
   using value_type = Socket;

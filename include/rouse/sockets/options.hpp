@@ -10,12 +10,17 @@
 namespace rouse::inline ROUSE_ABI {
 
 /// Which direction `shutdown` ends.
-enum class shutdown_how : int { recv = os::shutdown_recv, send = os::shutdown_send, both = os::shutdown_both };
+enum class shutdown_how : int {
+  recv = os::shutdown_recv,
+  send = os::shutdown_send,
+  both = os::shutdown_both
+};
 inline constexpr shutdown_how shutdown_recv = shutdown_how::recv;
 inline constexpr shutdown_how shutdown_send = shutdown_how::send;
 inline constexpr shutdown_how shutdown_both = shutdown_how::both;
 
-/// An option by type: where it is (`level`, `name`) and its value in the kernel's form. Users may write their own.
+/// An option by type: where it is (`level`, `name`) and its value in the kernel's form. Users may
+/// write their own.
 template <class O>
 concept socket_option = std::default_initializable<O> && requires(O o, const O c) {
   { O::level } -> std::convertible_to<int>;
@@ -58,8 +63,8 @@ private:
   int value_ = 0;
 };
 
-/// Whether an address may be bound while old connections of it linger (SO_REUSEADDR). `bind` of a stream socket does what is right
-/// without it; on Windows it would let others steal the port.
+/// Whether an address may be bound while old connections of it linger (SO_REUSEADDR). `bind` of a
+/// stream socket does what is right without it; on Windows it would let others steal the port.
 using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
 /// Whether small segments go out at once (TCP_NODELAY).
 using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
@@ -69,7 +74,8 @@ using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
 using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
 /// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.
 using send_buffer_size = number_option<SOL_SOCKET, SO_SNDBUF>;
-/// Whether an IPv6 socket refuses IPv4-mapped peers (IPV6_V6ONLY). Linux starts with 0, Windows with 1: say which you want.
+/// Whether an IPv6 socket refuses IPv4-mapped peers (IPV6_V6ONLY). Linux starts with 0, Windows
+/// with 1: say which you want.
 using v6_only = flag_option<IPPROTO_IPV6, IPV6_V6ONLY>;
 /// Whether datagrams may go to broadcast addresses (SO_BROADCAST).
 using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
@@ -77,12 +83,12 @@ using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
 using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
 /// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
 using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
-/// Whether several sockets may listen on one port, the kernel spreading connections among them (SO_REUSEPORT). Windows has none:
-/// no_protocol_option.
+/// Whether several sockets may listen on one port, the kernel spreading connections among them
+/// (SO_REUSEPORT). Windows has none: no_protocol_option.
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 
-/// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on with 0, it throws them away and
-/// resets the connection.
+/// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
+/// with 0, it throws them away and resets the connection.
 class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;
@@ -94,7 +100,9 @@ public:
     value_.l_linger = static_cast<seconds>(time.count());
   }
   [[nodiscard]] bool on() const noexcept { return value_.l_onoff != 0; }
-  [[nodiscard]] std::chrono::seconds time() const noexcept { return std::chrono::seconds(value_.l_linger); }
+  [[nodiscard]] std::chrono::seconds time() const noexcept {
+    return std::chrono::seconds(value_.l_linger);
+  }
   [[nodiscard]] const void* data() const noexcept { return &value_; }
   [[nodiscard]] void* data() noexcept { return &value_; }
   [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }

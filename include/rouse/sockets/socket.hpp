@@ -18,20 +18,24 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-/// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return their value, with `coroutines`
-/// they are awaited, with `callbacks` they take a handler as their last argument.
+/// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
+/// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
+/// last argument.
 ///
 /// Each waiting call is written `s.recv(buffer [, limit] [, how…])`:
 /// - `limit`: a duration, a `deadline`, a `std::stop_token`, or `{5s, token}`; see `limit`.
-/// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the handler,
+/// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the
+/// handler,
 ///   `void(std::error_code, T)`, or `void(std::error_code)` for calls that give no value.
 ///
-/// Errors that every call may give: bad_file_descriptor (closed, or the scheduler is gone), timed_out, operation_canceled (by
-/// `cancel`, `close`, a stop_token, `flow_handle::cancel`). Cancellation is a request: if bytes win the race they are
-/// returned; none is ever lost. Errors compare equal to std::errc on every platform.
+/// Errors that every call may give: bad_file_descriptor (closed, or the scheduler is gone),
+/// timed_out, operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`).
+/// Cancellation is a request: if bytes win the race they are returned; none is ever lost. Errors
+/// compare equal to std::errc on every platform.
 ///
-/// Move-only. Default-constructed it is closed. The destructor closes. A socket may outlive its scheduler; it is then closed.
-/// Threads: the scheduler's own. One recv and one send may wait at once; further ones queue up in order.
+/// Move-only. Default-constructed it is closed. The destructor closes. A socket may outlive its
+/// scheduler; it is then closed. Threads: the scheduler's own. One recv and one send may wait at
+/// once; further ones queue up in order.
 template <class Scheduler>
 class [[nodiscard]] socket {
 public:
@@ -42,11 +46,12 @@ public:
   /// A new socket.
   /// @param family  AF_INET, AF_INET6.  @param type  SOCK_STREAM.
   ///
-  /// Errors: too_many_files_open (EMFILE; WSAEMFILE), address_family_not_supported, no_buffer_space.
-  /// Source: socket(2); WSASocketW.
+  /// Errors: too_many_files_open (EMFILE; WSAEMFILE), address_family_not_supported,
+  /// no_buffer_space. Source: socket(2); WSASocketW.
   explicit socket(Scheduler& s, int family = AF_INET, int type = SOCK_STREAM, int protocol = 0)
       : socket(s, family, type, protocol, nullptr) {}
-  socket(Scheduler& s, int family, int type, int protocol, std::error_code& ec) : socket(s, family, type, protocol, &ec) {}
+  socket(Scheduler& s, int family, int type, int protocol, std::error_code& ec)
+      : socket(s, family, type, protocol, &ec) {}
 
   socket(socket&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
   socket& operator=(socket&& other) noexcept {
@@ -58,8 +63,9 @@ public:
   }
   ~socket() { give_back(); }
 
-  /// Takes over a socket made elsewhere; it is closed with this one. If it fails (bad_file_descriptor, not_a_socket), the handle
-  /// stays the caller's, open. On Windows it must have been made for overlapped I/O and belong to no completion port.
+  /// Takes over a socket made elsewhere; it is closed with this one. If it fails
+  /// (bad_file_descriptor, not_a_socket), the handle stays the caller's, open. On Windows it must
+  /// have been made for overlapped I/O and belong to no completion port.
   static socket adopt(Scheduler& s, native_handle_type handle) {
     std::error_code ec;
     socket adopted = adopt(s, handle, ec);
@@ -77,8 +83,9 @@ public:
 
   /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
   ///
-  /// A stream socket's address may be taken again at once after a restart, but never by two listeners: SO_REUSEADDR on Linux,
-  /// SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let another program steal the port.
+  /// A stream socket's address may be taken again at once after a restart, but never by two
+  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
+  /// another program steal the port.
   ///
   /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024).
   /// Source: bind(2).
@@ -110,8 +117,8 @@ public:
     if (Scheduler* s = scheduler()) s->engine().close(*record_);
   }
 
-  /// Ends what is pending and gives up the handle, which is the caller's then, in blocking mode. (On Windows it stays tied to the
-  /// scheduler's completion port.)
+  /// Ends what is pending and gives up the handle, which is the caller's then, in blocking mode.
+  /// (On Windows it stays tied to the scheduler's completion port.)
   [[nodiscard]] native_handle_type release() noexcept {
     Scheduler* s = scheduler();
     return s ? s->engine().release(*record_) : os::no_handle;
@@ -124,18 +131,29 @@ public:
   }
 
   /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
-  [[nodiscard]] endpoint local_endpoint() const { return ask(&os::local_endpoint, "rouse: local_endpoint"); }
-  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept { return ask(&os::local_endpoint, ec); }
-  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source: getpeername(2).
-  [[nodiscard]] endpoint remote_endpoint() const { return ask(&os::remote_endpoint, "rouse: remote_endpoint"); }
-  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept { return ask(&os::remote_endpoint, ec); }
+  [[nodiscard]] endpoint local_endpoint() const {
+    return ask(&os::local_endpoint, "rouse: local_endpoint");
+  }
+  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
+    return ask(&os::local_endpoint, ec);
+  }
+  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
+  /// getpeername(2).
+  [[nodiscard]] endpoint remote_endpoint() const {
+    return ask(&os::remote_endpoint, "rouse: remote_endpoint");
+  }
+  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
+    return ask(&os::remote_endpoint, ec);
+  }
 
-  /// The limit of each call that gives no deadline of its own (Python's settimeout); `duration::max()` is none. Accepted
-  /// sockets begin with none.
+  /// The limit of each call that gives no deadline of its own (Python's settimeout);
+  /// `duration::max()` is none. Accepted sockets begin with none.
   void timeout(clock::duration d) noexcept {
     if (record_) record_->patience = d;
   }
-  [[nodiscard]] clock::duration timeout() const noexcept { return record_ ? record_->patience : clock::duration::max(); }
+  [[nodiscard]] clock::duration timeout() const noexcept {
+    return record_ ? record_->patience : clock::duration::max();
+  }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
   ///
@@ -149,7 +167,9 @@ public:
     ec = do_set(O::level, O::name, option.data(), option.size()).code();
   }
   template <class T>
-  void set_option(int level, int name, const T& value) { check(do_set(level, name, &value, sizeof value), "rouse: set_option"); }
+  void set_option(int level, int name, const T& value) {
+    check(do_set(level, name, &value, sizeof value), "rouse: set_option");
+  }
   template <class T>
   void set_option(int level, int name, const T& value, std::error_code& ec) noexcept {
     ec = do_set(level, name, &value, sizeof value).code();
@@ -186,11 +206,13 @@ public:
 
   /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
   ///
-  /// Connections that died in the queue are passed over. While the process is short of descriptors or memory (EMFILE, ENFILE,
-  /// ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on: the peer stays in the queue.
+  /// Connections that died in the queue are passed over. While the process is short of descriptors
+  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
+  /// the peer stays in the queue.
   ///
-  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the race is given.
-  /// Cost: one record for the connection, recycled. Source: accept(2); IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
+  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
+  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
+  /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class... How>
     requires(Scheduler::template accepts<socket, How...>)
   decltype(auto) accept(How&&... how) {
@@ -204,11 +226,12 @@ public:
 
   /// Connects to `peer`.
   ///
-  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the kernel may still be trying.
+  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
+  /// kernel may still be trying.
   ///
-  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's own, after minutes, too),
-  /// already_connected, address_family_not_supported (`peer` is of another family).
-  /// Source: connect(2); IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
+  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
+  /// another family). Source: connect(2); IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class... How>
     requires(Scheduler::template accepts<done, How...>)
   decltype(auto) connect(const endpoint& peer, How&&... how) {
@@ -222,12 +245,15 @@ public:
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
   ///
-  /// One call is one kernel request; a short count is success (TCP keeps no message boundaries; `recv_exactly` fills).
-  /// Completes when bytes are there, the peer has shut down its sending side, `l` says so, or the connection fails.
+  /// One call is one kernel request; a short count is success (TCP keeps no message boundaries;
+  /// `recv_exactly` fills). Completes when bytes are there, the peer has shut down its sending
+  /// side, `l` says so, or the connection fails.
   ///
-  /// @param buffer  where the bytes go. Borrowed: the kernel may write into it until the call has *completed*; asking
+  /// @param buffer  where the bytes go. Borrowed: the kernel may write into it until the call has
+  /// *completed*; asking
   ///                to cancel is not completion.
-  /// @param l       when to give up; none waits as long as `timeout()` says. One already past still takes bytes that are there.
+  /// @param l       when to give up; none waits as long as `timeout()` says. One already past still
+  /// takes bytes that are there.
   /// @returns bytes received, 0 only at the end of the stream.
   ///
   /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected,
@@ -247,8 +273,8 @@ public:
 
   /// Receives until the buffer is full or the peer has finished.
   ///
-  /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an error, what had come before it
-  /// (in the `ec` form and for handlers). `l` holds for the whole.
+  /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
+  /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
   template <class... How>
     requires(Scheduler::template accepts<std::size_t, How...>)
@@ -258,18 +284,21 @@ public:
   template <class... How>
     requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
-    return begin(detail::recv_exactly_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::recv_exactly_call{record_, buffer}, std::move(l),
+                 std::forward<How>(how)...);
   }
 
-  /// Hands bytes to the kernel, waiting while its send buffer is full; it may take fewer than there are (`send_all` goes on).
+  /// Hands bytes to the kernel, waiting while its send buffer is full; it may take fewer than there
+  /// are (`send_all` goes on).
   ///
-  /// @param buffer  borrowed, unchanged, until the call has completed. Empty: completes at once with 0.
+  /// @param buffer  borrowed, unchanged, until the call has completed. Empty: completes at once
+  /// with 0.
   /// @returns bytes taken by the kernel, which is not yet bytes received by the peer.
   ///
-  /// Errors: broken_pipe (EPIPE; WSAESHUTDOWN), connection_reset (ECONNRESET; WSAECONNRESET), not_connected. No SIGPIPE.
-  /// Cancellation: on Windows a cancelled send may have sent bytes that it does not count: close the connection.
-  /// Cost: no allocation; io_uring one SQE, epoll one send(2), IOCP one WSASend.
-  /// Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
+  /// Errors: broken_pipe (EPIPE; WSAESHUTDOWN), connection_reset (ECONNRESET; WSAECONNRESET),
+  /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
+  /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
+  /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class... How>
     requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) send(const_buffer buffer, How&&... how) {
@@ -283,8 +312,8 @@ public:
 
   /// Sends all of the buffer.
   ///
-  /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it (in the `ec` form and for
-  /// handlers). `l` holds for the whole. Otherwise as `send`.
+  /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
+  /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class... How>
     requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) send_all(const_buffer buffer, How&&... how) {
@@ -309,22 +338,29 @@ private:
   socket(Scheduler& s, int family, int type, int protocol, std::error_code* ec) {
     failure why;
     record_ = s.engine().open(&s, family, type, protocol, why);
-    if (ec) *ec = why.code();
-    else check(why, "rouse: socket");
+    if (ec)
+      *ec = why.code();
+    else
+      check(why, "rouse: socket");
   }
 
   // Null when there is no socket, or no scheduler any more.
-  [[nodiscard]] Scheduler* scheduler() const noexcept { return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr; }
+  [[nodiscard]] Scheduler* scheduler() const noexcept {
+    return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
+  }
 
   void give_back() noexcept {
-    if (Scheduler* s = scheduler()) s->engine().give_back(*record_);
-    else delete record_;
+    if (Scheduler* s = scheduler())
+      s->engine().give_back(*record_);
+    else
+      delete record_;
     record_ = nullptr;
   }
 
   template <class Call, class Limit, class... How>
   decltype(auto) begin(Call call, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler(), std::move(call), std::move(l), std::forward<How>(how)...);
+    return Scheduler::initiate(scheduler(), std::move(call), std::move(l),
+                               std::forward<How>(how)...);
   }
 
   static void check(failure why, const char* what) {
@@ -337,7 +373,8 @@ private:
   }
   failure do_bind(const endpoint& local) noexcept {
     return on_handle([&](native_handle_type h) {
-      if (local.family() != record_->family) return failure(std::errc::address_family_not_supported);
+      if (local.family() != record_->family)
+        return failure(std::errc::address_family_not_supported);
       return os::bind(h, local, record_->type == SOCK_STREAM);
     });
   }
@@ -348,17 +385,21 @@ private:
     return on_handle([&](native_handle_type h) { return os::shutdown(h, static_cast<int>(how)); });
   }
   failure do_set(int level, int name, const void* value, std::size_t size) noexcept {
-    return on_handle([&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
+    return on_handle(
+        [&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
   }
   failure do_get(int level, int name, void* value, std::size_t size) const noexcept {
-    return on_handle([&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
+    return on_handle(
+        [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
   }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept, std::error_code& ec) const noexcept {
+  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
+               std::error_code& ec) const noexcept {
     endpoint answer;
     ec = on_handle([&](native_handle_type h) { return question(h, answer); }).code();
     return answer;
   }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept, const char* what) const {
+  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
+               const char* what) const {
     std::error_code ec;
     endpoint answer = ask(question, ec);
     if (ec) detail::throw_error(ec, what);

@@ -29,10 +29,12 @@ protected:
   ~waiting_handler() = default;
 };
 
-// The block: operation and handler together, recycled before the handler is called, so that the handler's next call finds it.
+// The block: operation and handler together, recycled before the handler is called, so that the
+// handler's next call finds it.
 template <class Engine, class Call, class Limit, class Handler>
-class callback_call final : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
-                            public waiting_handler {
+class callback_call final
+    : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
+      public waiting_handler {
   using base = pending_call<Engine, Call, Limit, callback_call>;
   friend base;
 
@@ -45,8 +47,10 @@ public:
 
   void begin() noexcept {
     if (!this->start()) return;
-    if (this->engine()) this->deliver_later();
-    else deliver(); // a socket without a scheduler has no loop that could
+    if (this->engine())
+      this->deliver_later();
+    else
+      deliver(); // a socket without a scheduler has no loop that could
   }
 
   void discard() noexcept override { delete this; }
@@ -67,8 +71,10 @@ private:
     auto value = this->value();
     Handler handler = std::move(handler_);
     self.reset();
-    if constexpr (std::is_same_v<decltype(value), done>) std::move(handler)(ec);
-    else std::move(handler)(ec, std::move(value));
+    if constexpr (std::is_same_v<decltype(value), done>)
+      std::move(handler)(ec);
+    else
+      std::move(handler)(ec, std::move(value));
   }
 
   Handler handler_;
@@ -98,20 +104,23 @@ private:
 
 } // namespace detail
 
-/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there is no value), from the loop and
-/// never from inside the call that it was given to. What a handler throws comes out of `run()`.
+/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
+/// is no value), from the loop and never from inside the call that it was given to. What a handler
+/// throws comes out of `run()`.
 ///
 /// Cost of a call: one block, recycled, that holds the operation and the handler.
 class callback_waker {
 public:
   template <class Value, class... How>
-  static constexpr bool accepts = sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
+  static constexpr bool accepts =
+      sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
   template <class Scheduler, class Call, class Limit, class Handler>
   static void initiate(Scheduler* s, Call call, Limit l, Handler&& handler) {
     using engine = typename Scheduler::engine_type;
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
-    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l), std::forward<Handler>(handler));
+    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
+                        std::forward<Handler>(handler));
     if (s) s->waker().pending_.push_back(*b);
     b->begin();
   }

@@ -19,7 +19,8 @@ namespace detail {
 
 // The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
 template <class Engine, class Call, class Limit>
-class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write co_await")]] coroutine_call
+class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
+                  "co_await")]] coroutine_call
     : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit>> {
   using base = pending_call<Engine, Call, Limit, coroutine_call>;
   friend base;
@@ -55,8 +56,10 @@ private:
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
     ROUSE_TRY {
-      if (chain) chain->resume(h);
-      else h.resume();
+      if (chain)
+        chain->resume(h);
+      else
+        h.resume();
     }
     ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
   }
@@ -104,7 +107,9 @@ struct spawned {
 
   private:
     void begin() noexcept override { spine.resume(self); }
-    void free_memory() noexcept override { std::coroutine_handle<promise_type>::from_promise(*this).destroy(); }
+    void free_memory() noexcept override {
+      std::coroutine_handle<promise_type>::from_promise(*this).destroy();
+    }
   };
   promise_type* promise;
 };
@@ -123,8 +128,10 @@ template <class Engine, class F>
 spawned<Engine> run_spawned(F f) {
   static_assert(!std::invocable<F&> || !std::is_void_v<invoke_result<F>>,
                 "rouse: a coroutine scheduler spawns a task<> or a callable that returns one");
-  if constexpr (std::invocable<F&>) co_await f();
-  else co_await std::move(f);
+  if constexpr (std::invocable<F&>)
+    co_await f();
+  else
+    co_await std::move(f);
 }
 
 } // namespace detail
@@ -136,15 +143,17 @@ class coroutine_waker {
 public:
   /// How a call may be completed: with nothing, or with a std::error_code.
   template <class Value, class... How>
-  static constexpr bool accepts = sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+  static constexpr bool accepts =
+      sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
 
-  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is over, as one awaited in place
-  /// does.
+  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
+  /// over, as one awaited in place does.
   template <class Scheduler, class Call, class Limit, class... How>
   static auto initiate(Scheduler* s, Call call, Limit l, How&... ec) {
     using engine = typename Scheduler::engine_type;
     std::error_code* const where[] = {&ec..., nullptr};
-    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call), std::move(l), where[0]);
+    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
+                                                       std::move(l), where[0]);
   }
 
   /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
@@ -160,7 +169,8 @@ public:
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    flows_.for_each([](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
+    flows_.for_each(
+        [](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
   }
 
 private:

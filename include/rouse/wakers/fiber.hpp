@@ -18,15 +18,16 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages that a fiber touches use
-/// memory; below the stack is a guard page.
+/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
+/// that a fiber touches use memory; below the stack is a guard page.
 struct stack_size {
   std::size_t bytes = std::size_t{256} << 10;
 };
 
 namespace detail {
 
-// Thrown through a fiber that waits when its scheduler goes: its destructors run, nobody hears of it.
+// Thrown through a fiber that waits when its scheduler goes: its destructors run, nobody hears of
+// it.
 struct fiber_unwind {};
 
 // A stack with the context that runs on it, recycled.
@@ -69,7 +70,8 @@ public:
       f.stack->context.reset(&fiber_crew::enter, &f);
     } else {
       auto stack = std::make_unique<fiber_stack>();
-      if (std::error_code ec = stack->context.create(stack_bytes_, &fiber_crew::enter, &f)) return ec;
+      if (std::error_code ec = stack->context.create(stack_bytes_, &fiber_crew::enter, &f))
+        return ec;
       f.stack = stack.release();
     }
     ++live_;
@@ -173,11 +175,13 @@ public:
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
   explicit fiber_parker(Scheduler& s) noexcept
       : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s),
-        turn_([](void* sched) { static_cast<Scheduler*>(sched)->turn(clock::time_point::max()); }) {}
+        turn_([](void* sched) { static_cast<Scheduler*>(sched)->turn(clock::time_point::max()); }) {
+  }
 
   [[nodiscard]] const char* refusal() const noexcept {
     if (me_ || !crew_.loop_runs()) return nullptr;
-    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here who could wait; spawn one";
+    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
+           "who could wait; spawn one";
   }
 
   void enter(operation& op) {
@@ -208,7 +212,8 @@ public:
   }
 
 private:
-  // The scheduler goes: no call waits any more. A destructor that calls during the unwinding gets an error instead.
+  // The scheduler goes: no call waits any more. A destructor that calls during the unwinding gets
+  // an error instead.
   void unwind_if_closing(operation& op) {
     if (!crew_.closing()) return;
 #if ROUSE_EXCEPTIONS
@@ -224,11 +229,12 @@ private:
   bool told_ = false;
 };
 
-/// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All of them share one thread.
+/// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
+/// of them share one thread.
 ///
-/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the scheduler goes, fibers that
-/// wait are unwound: their destructors run.
-/// Cost: a switch each way, some nanoseconds; a stack, pooled; the pages that it touches.
+/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the
+/// scheduler goes, fibers that wait are unwound: their destructors run. Cost: a switch each way,
+/// some nanoseconds; a stack, pooled; the pages that it touches.
 class fiber_waker : public parking_waker<fiber_parker> {
 public:
   explicit fiber_waker(stack_size s = {}) noexcept : crew_(s.bytes) {}
@@ -236,7 +242,8 @@ public:
   /// @param f  a callable without parameters; it lives as long as the flow.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
-    static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters, or a task");
+    static_assert(std::invocable<F&>,
+                  "rouse: spawn takes a callable without parameters, or a task");
     auto* started = new detail::fiber_flow<typename Scheduler::engine_type, F>(crew_, std::move(f));
     started->owner = &s;
     started->hold();
@@ -260,7 +267,9 @@ public:
   }
 
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) noexcept { return crew_.turn(engine, until); }
+  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
+    return crew_.turn(engine, until);
+  }
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 

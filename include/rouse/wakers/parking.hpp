@@ -1,4 +1,5 @@
-// The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your own, write a parker.
+// The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
+// own, write a parker.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -15,9 +16,11 @@ namespace rouse::inline ROUSE_ABI {
 
 /// Any "sleep until told" there is: a fiber library, a thread, a GUI's event loop.
 ///
-/// One is made for each call, on the caller's stack: default-constructed, or from the scheduler (`P(Scheduler&)`) if it can be.
+/// One is made for each call, on the caller's stack: default-constructed, or from the scheduler
+/// (`P(Scheduler&)`) if it can be.
 /// - `park()` gives up the caller until `unpark()`, which may come first.
-/// - `unpark() noexcept` is called once, from the thread that runs the engine. The parker may be gone when it has taken effect.
+/// - `unpark() noexcept` is called once, from the thread that runs the engine. The parker may be
+/// gone when it has taken effect.
 template <class P>
 concept parker = requires(P p) {
   p.park();
@@ -27,7 +30,8 @@ concept parker = requires(P p) {
 namespace detail {
 
 template <class Engine, class Call, class Limit, class Parker>
-class parked_call final : public pending_call<Engine, Call, Limit, parked_call<Engine, Call, Limit, Parker>> {
+class parked_call final
+    : public pending_call<Engine, Call, Limit, parked_call<Engine, Call, Limit, Parker>> {
   using base = pending_call<Engine, Call, Limit, parked_call>;
   friend base;
 
@@ -36,7 +40,8 @@ public:
 
   template <class Scheduler>
   typename Call::value_type run(Scheduler* s, std::error_code* ec) {
-    if (!s) (void)this->start();
+    if (!s)
+      (void)this->start();
     else if (const char* why = wait(*s)) {
       this->error = std::errc::operation_not_permitted;
       if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
@@ -48,9 +53,12 @@ private:
   // Null, or why the caller cannot wait.
   template <class Scheduler>
   const char* wait(Scheduler& s) {
-    if constexpr (std::constructible_from<Parker, Scheduler&>) parker_.emplace(s);
-    else parker_.emplace();
-    // What a parker may know beyond the two functions: that its caller cannot be parked, and which flow that is.
+    if constexpr (std::constructible_from<Parker, Scheduler&>)
+      parker_.emplace(s);
+    else
+      parker_.emplace();
+    // What a parker may know beyond the two functions: that its caller cannot be parked, and which
+    // flow that is.
     if constexpr (requires { parker_->refusal(); }) {
       if (const char* why = parker_->refusal()) return why;
     }
@@ -67,27 +75,32 @@ private:
 
 } // namespace detail
 
-/// Wakes with `Parker`: `basic_scheduler<native_engine, parking_waker<my_parker>>` is a scheduler whose calls wait with it.
+/// Wakes with `Parker`: `basic_scheduler<native_engine, parking_waker<my_parker>>` is a scheduler
+/// whose calls wait with it.
 template <class Parker>
 class parking_waker {
   static_assert(
-      requires(Parker p) { p.park(); },
-      "rouse: a parker needs \"void park()\": it gives up the caller until unpark(), which may come first");
+      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it gives up the "
+                                        "caller until unpark(), which may come first");
   static_assert(
-      requires(Parker p) { { p.unpark() } noexcept; },
-      "rouse: a parker needs \"void unpark() noexcept\": it is called from the thread that runs the engine");
+      requires(Parker p) {
+        { p.unpark() } noexcept;
+      }, "rouse: a parker needs \"void unpark() noexcept\": it is called from the thread that runs "
+         "the engine");
 
 public:
   static constexpr bool blocking = true;
   template <class Value, class... How>
-  static constexpr bool accepts = sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+  static constexpr bool accepts =
+      sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
   static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&... ec) {
     using engine = typename Scheduler::engine_type;
     std::error_code* const where[] = {&ec..., nullptr};
-    detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr, std::move(call), std::move(l));
+    detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
+                                                             std::move(call), std::move(l));
     return pending.run(s, where[0]);
   }
 };

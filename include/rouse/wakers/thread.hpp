@@ -1,4 +1,5 @@
-// The thread waker: a call blocks its thread on a condition variable; whoever waits and finds nobody running the engine runs it.
+// The thread waker: a call blocks its thread on a condition variable; whoever waits and finds
+// nobody running the engine runs it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
@@ -54,10 +55,12 @@ private:
 
 namespace detail {
 
-// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the engine's, never after.
+// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
+// engine's, never after.
 class thread_crew {
 public:
-  // Until the parker is told. The engine is run by one of those who wait; when he is done he wakes another one to go on.
+  // Until the parker is told. The engine is run by one of those who wait; when he is done he wakes
+  // another one to go on.
   void wait(thread_parker& me) {
     std::unique_lock lock(mutex_);
     waiting_.push_back(me);
@@ -78,18 +81,23 @@ public:
 
   void tell(thread_parker& who) noexcept {
     std::lock_guard lock(mutex_);
-    who.told_.store(true, std::memory_order_relaxed); // ordered by the mutex, or read by the same thread
-    who.wake_.notify_one(); // under the lock: who wakes may destroy the parker as soon as it is free
+    who.told_.store(true,
+                    std::memory_order_relaxed); // ordered by the mutex, or read by the same thread
+    who.wake_
+        .notify_one(); // under the lock: who wakes may destroy the parker as soon as it is free
   }
 
-  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is nothing to run.
+  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
+  // nothing to run.
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
     join_finished();
     if (engine_runs_ || (engine.idle() && live_ != 0)) {
-      if (until == clock::time_point::max()) runner_.wait(lock);
-      else if (until > clock::now()) runner_.wait_until(lock, until);
+      if (until == clock::time_point::max())
+        runner_.wait(lock);
+      else if (until > clock::now())
+        runner_.wait_until(lock, until);
       return 0;
     }
     engine_runs_ = true;
@@ -160,7 +168,8 @@ public:
     f.unlink();
   }
 
-  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads are gone.
+  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
+  // are gone.
   template <class Engine, class Orphan>
   void shut_down(Engine& engine, Orphan orphan) noexcept {
     {
@@ -201,7 +210,9 @@ private:
 template <class Engine, class F>
 class thread_flow final : public engine_flow<Engine> {
 public:
-  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) { this->belong_to(engine); }
+  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) {
+    this->belong_to(engine);
+  }
 
   void run() noexcept {
     this_thread_flow() = this;
@@ -237,17 +248,21 @@ inline void thread_parker::leave() noexcept { crew_.leave(); }
 inline void thread_parker::park() { crew_.wait(*this); }
 inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 
-/// Flows are threads of the operating system. Any thread may call; nothing runs in the background: the engine is run by one of
-/// those who wait, until his own call is done, and then by another one. Needs a shared engine.
+/// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
+/// the engine is run by one of those who wait, until his own call is done, and then by another one.
+/// Needs a shared engine.
 ///
-/// Cost of a wake-up: none for the thread that runs the engine itself; for another one, a condition variable.
+/// Cost of a wake-up: none for the thread that runs the engine itself; for another one, a condition
+/// variable.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(Scheduler::engine_type::threading::shared,
-                  "rouse: thread_waker needs an engine that any thread may use, such as shared_native_engine");
-    auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(), std::move(f));
+                  "rouse: thread_waker needs an engine that any thread may use, such as "
+                  "shared_native_engine");
+    auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(),
+                                                                                std::move(f));
     started->owner = &s;
     started->hold();
     crew_.start(*started, [started] { started->run(); });
@@ -260,9 +275,13 @@ public:
   }
 
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) { return crew_.turn(engine, until); }
+  std::size_t turn(Engine& engine, clock::time_point until) {
+    return crew_.turn(engine, until);
+  }
   template <class Engine>
-  void cancel(Engine& engine, flow& f) noexcept { crew_.cancel(engine, f); }
+  void cancel(Engine& engine, flow& f) noexcept {
+    crew_.cancel(engine, f);
+  }
   void notify() noexcept { crew_.notify(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }

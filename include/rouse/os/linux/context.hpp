@@ -26,18 +26,20 @@
 namespace rouse::inline ROUSE_ABI::os {
 namespace detail {
 
-// What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a context's own (Itanium C++ ABI,
-// 2.2.2; the runtime gives no name to the fields).
+// What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
+// context's own (Itanium C++ ABI, 2.2.2; the runtime gives no name to the fields).
 struct exception_state {
   void* caught = nullptr;
   unsigned int uncaught = 0;
 };
 
 // Asked anew after each switch, which may have changed the thread.
-ROUSE_NOINLINE inline void swap_exceptions(exception_state& from, const exception_state& to) noexcept {
+ROUSE_NOINLINE inline void swap_exceptions(exception_state& from,
+                                           const exception_state& to) noexcept {
   void* globals = abi::__cxa_get_globals();
   std::memcpy(&from.caught, globals, sizeof from.caught);
-  std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught, sizeof from.uncaught);
+  std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
+              sizeof from.uncaught);
   std::memcpy(globals, &to.caught, sizeof to.caught);
   std::memcpy(static_cast<char*>(globals) + sizeof to.caught, &to.uncaught, sizeof to.uncaught);
 }
@@ -57,7 +59,8 @@ public:
     constexpr std::size_t least = 16384, most = std::size_t{1} << 46;
     if (bytes > most) return std::make_error_code(std::errc::not_enough_memory);
     const std::size_t size = ((bytes < least ? least : bytes) + page - 1) / page * page + page;
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (p == MAP_FAILED) return {errno, std::generic_category()};
     base_ = static_cast<char*>(p);
     size_ = size;
@@ -77,7 +80,8 @@ private:
 
 } // namespace detail
 
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a thread's own.
+/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
+/// thread's own.
 ///
 /// Threads: a suspended context may be continued by any.
 class context {
@@ -94,7 +98,8 @@ public:
 #endif
   }
 
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes with a guard page below.
+  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
+  /// with a guard page below.
   /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     if (const std::error_code ec = stack_.allocate(stack_size)) return ec;
@@ -131,7 +136,8 @@ private:
     __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
 #if ROUSE_ASAN
-    __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_, to.asan_size_);
+    __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
+                                   to.asan_size_);
 #endif
     jump(from, to);
     from.arrived();
@@ -162,13 +168,16 @@ private:
     machine_.uc_link = nullptr;
     const auto self = reinterpret_cast<std::uintptr_t>(this);
     const auto start = reinterpret_cast<void (*)()>(&context::begin_halves);
-    ::makecontext(&machine_, start, 2, static_cast<unsigned>(self & 0xffffffffu), static_cast<unsigned>(self >> 16 >> 16));
+    ::makecontext(&machine_, start, 2, static_cast<unsigned>(self & 0xffffffffu),
+                  static_cast<unsigned>(self >> 16 >> 16));
   }
   // makecontext passes ints.
   static void begin_halves(unsigned low, unsigned high) noexcept {
     begin(reinterpret_cast<void*>(static_cast<std::uintptr_t>(high) << 16 << 16 | low));
   }
-  static void jump(context& from, context& to) noexcept { ::swapcontext(&from.machine_, &to.machine_); }
+  static void jump(context& from, context& to) noexcept {
+    ::swapcontext(&from.machine_, &to.machine_);
+  }
   ucontext_t machine_{};
 #else
   // The registers are on the stack, with the address to go on at on top; `sp_` is where.
@@ -176,7 +185,7 @@ private:
     auto* top = reinterpret_cast<std::uintptr_t*>(stack_.top());
     const auto start = reinterpret_cast<std::uintptr_t>(&context::begin);
 #if defined(__x86_64__)
-    top[-1] = 0;     // begin's return address: none. The stack is aligned as after a call.
+    top[-1] = 0; // begin's return address: none. The stack is aligned as after a call.
     top[-2] = start;
     sp_ = top - 2;
 #else
@@ -185,39 +194,44 @@ private:
 #endif
   }
 
-  // Inline, so that the compiler saves just what is live across it, and so that no `ret` follows whose target the processor
-  // predicts wrongly. Saved by hand: the frame pointer, which cannot be declared as changed, and the floating-point control words,
-  // which the calling conventions give to the callee to keep.
+  // Inline, so that the compiler saves just what is live across it, and so that no `ret` follows
+  // whose target the processor predicts wrongly. Saved by hand: the frame pointer, which cannot be
+  // declared as changed, and the floating-point control words, which the calling conventions give
+  // to the callee to keep.
   __attribute__((always_inline)) static void jump(context& from, context& to) noexcept {
 #if defined(__x86_64__)
     void* save = &from.sp_;
     void* load = to.sp_;
     void* argument = &to;
-    asm volatile("leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
-                 "pushq %%rbp\n\t"
-                 "subq $8, %%rsp\n\t"
-                 "stmxcsr (%%rsp)\n\t"
-                 "fnstcw 4(%%rsp)\n\t"
-                 "leaq 1f(%%rip), %%rax\n\t"
-                 "pushq %%rax\n\t"
-                 "movq %%rsp, (%%rsi)\n\t"
-                 "movq %%rdx, %%rsp\n\t"
-                 "popq %%rax\n\t"
-                 "jmpq *%%rax\n\t"
-                 "1:\n\t"
-                 "ldmxcsr (%%rsp)\n\t"
-                 "fldcw 4(%%rsp)\n\t"
-                 "addq $8, %%rsp\n\t"
-                 "popq %%rbp\n\t"
-                 "leaq 128(%%rsp), %%rsp\n\t"
-                 : "+S"(save), "+d"(load), "+D"(argument)
-                 :
-                 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc", "xmm0", "xmm1",
-                   "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
-                   "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)"
+    asm volatile(
+        "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
+        "pushq %%rbp\n\t"
+        "subq $8, %%rsp\n\t"
+        "stmxcsr (%%rsp)\n\t"
+        "fnstcw 4(%%rsp)\n\t"
+        "leaq 1f(%%rip), %%rax\n\t"
+        "pushq %%rax\n\t"
+        "movq %%rsp, (%%rsi)\n\t"
+        "movq %%rdx, %%rsp\n\t"
+        "popq %%rax\n\t"
+        "jmpq *%%rax\n\t"
+        "1:\n\t"
+        "ldmxcsr (%%rsp)\n\t"
+        "fldcw 4(%%rsp)\n\t"
+        "addq $8, %%rsp\n\t"
+        "popq %%rbp\n\t"
+        "leaq 128(%%rsp), %%rsp\n\t"
+        : "+S"(save), "+d"(load), "+D"(argument)
+        :
+        : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
+          "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
+          "st(5)", "st(6)", "st(7)"
 #if defined(__AVX512F__)
-                   , "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
-                   "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7"
+          ,
+          "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
+          "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",
+          "k7"
 #endif
     );
 #else
@@ -242,10 +256,12 @@ private:
                  "add sp, sp, #32\n\t"
                  : "+r"(argument), "+r"(save), "+r"(load)
                  :
-                 : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x19", "x20",
-                   "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
-                   "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",
-                   "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
+                 : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                   "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+                   "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
+                   "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19",
+                   "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                   "v31");
 #endif
   }
   void* sp_ = nullptr;

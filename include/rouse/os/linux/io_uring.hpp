@@ -19,8 +19,8 @@
 
 namespace rouse::inline ROUSE_ABI::os::uring {
 
-// The kernel's structures and numbers, spelled out: the headers of an older distribution lack what a newer kernel has.
-// Source: io_uring_setup(2), io_uring_enter(2), linux/io_uring.h.
+// The kernel's structures and numbers, spelled out: the headers of an older distribution lack what
+// a newer kernel has. Source: io_uring_setup(2), io_uring_enter(2), linux/io_uring.h.
 struct submission {
   std::uint8_t opcode, flags;
   std::uint16_t ioprio;
@@ -50,7 +50,8 @@ struct cq_offsets {
   std::uint64_t user_addr;
 };
 struct setup_params {
-  std::uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd, resv[3];
+  std::uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd,
+      resv[3];
   sq_offsets sq;
   cq_offsets cq;
 };
@@ -69,7 +70,15 @@ struct fd_update {
   std::uint64_t data;
 };
 
-enum opcode : std::uint8_t { op_poll_add = 6, op_accept = 13, op_async_cancel = 14, op_connect = 16, op_read = 22, op_send = 26, op_recv = 27 };
+enum opcode : std::uint8_t {
+  op_poll_add = 6,
+  op_accept = 13,
+  op_async_cancel = 14,
+  op_connect = 16,
+  op_read = 22,
+  op_send = 26,
+  op_recv = 27
+};
 enum setup : std::uint32_t {
   cq_size = 1u << 3,
   clamp = 1u << 4,
@@ -80,9 +89,23 @@ enum setup : std::uint32_t {
   defer_taskrun = 1u << 13,
   no_sqarray = 1u << 16,
 };
-enum feature : std::uint32_t { single_mmap = 1u << 0, nodrop = 1u << 1, fast_poll = 1u << 5, ext_arg = 1u << 8 };
-enum enter_flag : std::uint32_t { getevents = 1u << 0, with_ext_arg = 1u << 3, registered_ring = 1u << 4 };
+enum feature : std::uint32_t {
+  single_mmap = 1u << 0,
+  nodrop = 1u << 1,
+  fast_poll = 1u << 5,
+  ext_arg = 1u << 8
+};
+enum enter_flag : std::uint32_t {
+  getevents = 1u << 0,
+  with_ext_arg = 1u << 3,
+  registered_ring = 1u << 4
+};
 enum registration : unsigned { enable_rings = 12, register_ring_fds = 20 };
+
+/// Whether an answer says that the operation was ended before it did anything.
+inline bool was_cut_off(int error) noexcept {
+  return error == EINTR || error == EAGAIN || error == ECANCELED;
+}
 
 /// A mapping, unmapped with its owner.
 class mapping {
@@ -105,7 +128,9 @@ public:
     return true;
   }
   template <class T>
-  [[nodiscard]] T* at(std::size_t offset) const noexcept { return reinterpret_cast<T*>(at_ + offset); }
+  [[nodiscard]] T* at(std::size_t offset) const noexcept {
+    return reinterpret_cast<T*>(at_ + offset);
+  }
 
 private:
   char* at_ = nullptr;
@@ -118,11 +143,12 @@ public:
   /// With as many of the `wanted` flags as the kernel knows.
   failure create(unsigned entries, std::uint32_t wanted) noexcept {
     failure f;
-    // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN needs SINGLE_ISSUER; without it
-    // COOP_TASKRUN is next best.
-    const std::uint32_t ladder[] = {wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
-                                    (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
-                                    wanted & (cq_size | clamp)};
+    // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
+    // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
+    const std::uint32_t ladder[] = {
+        wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
+        (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
+        wanted & (cq_size | clamp)};
     for (const std::uint32_t flags : ladder) {
       f = attempt(entries, flags);
       if (f.os_number() != EINVAL) break;
@@ -132,23 +158,27 @@ public:
 
   [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
 
-  /// By the thread that will run the ring: starts it. One that is bound to its thread gets a quicker name.
+  /// By the thread that will run the ring: starts it. One that is bound to its thread gets a
+  /// quicker name.
   void enable() noexcept {
     if (flags_ & disabled) ::syscall(SYS_io_uring_register, fd_.get(), enable_rings, nullptr, 0);
     if (!(flags_ & single_issuer)) return;
     fd_update u{~0u, 0, static_cast<std::uint64_t>(fd_.get())};
-    if (::syscall(SYS_io_uring_register, fd_.get(), register_ring_fds, &u, 1) == 1) registered_ = static_cast<int>(u.offset);
+    if (::syscall(SYS_io_uring_register, fd_.get(), register_ring_fds, &u, 1) == 1)
+      registered_ = static_cast<int>(u.offset);
   }
 
   /// Takes what `old` has not submitted yet.
   void take_over(ring& old) noexcept {
-    for (; old.submitted_ != old.tail_; ++old.submitted_) *next() = old.sqes_.at<submission>(0)[old.submitted_ & old.sq_mask_];
+    for (; old.submitted_ != old.tail_; ++old.submitted_)
+      *next() = old.sqes_.at<submission>(0)[old.submitted_ & old.sq_mask_];
   }
 
   /// Room for one more submission, cleared; null when the queue is full (enter, then ask again).
   [[nodiscard]] submission* next() noexcept {
     // Acquire: partner of the kernel's release when it has consumed an entry.
-    if (tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_) return nullptr;
+    if (tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_)
+      return nullptr;
     submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
     std::memset(s, 0, sizeof *s);
     return s;
@@ -163,9 +193,11 @@ public:
     const kernel_time time{left.tv_sec, left.tv_nsec};
     wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
     const bool quick = registered_ >= 0;
-    const long done = ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
-                                getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument, sizeof argument);
-    // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head tells.
+    const long done = ::syscall(
+        SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
+        getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument, sizeof argument);
+    // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
+    // tells.
     (void)done;
     submitted_ = std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
   }
@@ -194,13 +226,15 @@ private:
     p.cq_entries = entries * 4;
     fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
     if (!fd_) return last_error();
-    constexpr std::uint32_t needed = single_mmap | nodrop | fast_poll | ext_arg; // all there since Linux 5.11
+    constexpr std::uint32_t needed =
+        single_mmap | nodrop | fast_poll | ext_arg; // all there since Linux 5.11
     if ((p.features & needed) != needed) return failure(std::errc::operation_not_supported);
     return map(p) ? failure{} : last_error();
   }
 
   bool map(const setup_params& p) noexcept {
-    const std::size_t sq_end = p.sq.array + ((p.flags & no_sqarray) ? 0 : p.sq_entries * sizeof(std::uint32_t));
+    const std::size_t sq_end =
+        p.sq.array + ((p.flags & no_sqarray) ? 0 : p.sq_entries * sizeof(std::uint32_t));
     const std::size_t cq_end = p.cq.cqes + p.cq_entries * sizeof(completion);
     constexpr off_t sqes_offset = 0x10000000;
     if (!rings_.map(fd_.get(), sq_end > cq_end ? sq_end : cq_end, 0)) return false;

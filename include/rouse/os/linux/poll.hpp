@@ -77,7 +77,9 @@ public:
   }
 
   /// Edge-triggered for everything, once for the life of the handle: no system call to arm again.
-  failure add(int fd, void* tag) noexcept { return add(fd, tag, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET); }
+  failure add(int fd, void* tag) noexcept {
+    return add(fd, tag, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+  }
   failure add(int fd, void* tag, std::uint32_t events) noexcept {
     epoll_event e{};
     e.events = events;
@@ -98,18 +100,21 @@ public:
   }
 
 private:
-  // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never to wake early.
+  // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never
+  // to wake early.
   int wait_precisely(epoll_event* events, const timespec& left) noexcept {
 #if defined(SYS_epoll_pwait2)
     if (precise_) {
-      const auto n = static_cast<int>(::syscall(SYS_epoll_pwait2, fd_.get(), events, batch, &left, nullptr, 0));
+      const auto n = static_cast<int>(
+          ::syscall(SYS_epoll_pwait2, fd_.get(), events, batch, &left, nullptr, 0));
       if (n >= 0 || errno == EINTR) return n;
       precise_ = false;
     }
 #endif
     constexpr time_t longest = 1'000'000;
     const auto seconds = left.tv_sec < longest ? left.tv_sec : longest;
-    return ::epoll_wait(fd_.get(), events, batch, static_cast<int>(seconds * 1000 + (left.tv_nsec + 999'999) / 1'000'000));
+    return ::epoll_wait(fd_.get(), events, batch,
+                        static_cast<int>(seconds * 1000 + (left.tv_nsec + 999'999) / 1'000'000));
   }
 
   unique_fd fd_;

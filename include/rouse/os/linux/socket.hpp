@@ -1,4 +1,5 @@
-// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that epoll builds on.
+// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
+// epoll builds on.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -27,7 +28,8 @@ inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
 
-/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on Windows.
+/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
+/// Windows.
 struct kernel_record {};
 
 inline failure last_error() noexcept { return failure::from_os(errno); }
@@ -75,7 +77,8 @@ struct socket_address {
 };
 
 /// Not inherited by programs that this one executes.
-inline failure open_socket(int family, int type, int protocol, bool blocking, native_handle_type& out) noexcept {
+inline failure open_socket(int family, int type, int protocol, bool blocking,
+                           native_handle_type& out) noexcept {
   out = ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
   return outcome(out);
 }
@@ -84,15 +87,21 @@ inline void close_socket(native_handle_type h) noexcept { ::close(h); }
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
-  // Without it, a server cannot be started again while connections of the last one linger in TIME_WAIT.
+  // Without it, a server cannot be started again while connections of the last one linger in
+  // TIME_WAIT.
   const int on = 1;
   if (stream) ::setsockopt(h, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   return outcome(::bind(h, &a.any, a.length));
 }
 
-/// An unbound socket gets an address first: by itself here, by a bind on Windows, which wants to know the family.
-inline failure listen(native_handle_type h, int backlog, int /*family*/) noexcept { return outcome(::listen(h, backlog)); }
-inline failure shutdown(native_handle_type h, int how) noexcept { return outcome(::shutdown(h, how)); }
+/// An unbound socket gets an address first: by itself here, by a bind on Windows, which wants to
+/// know the family.
+inline failure listen(native_handle_type h, int backlog, int /*family*/) noexcept {
+  return outcome(::listen(h, backlog));
+}
+inline failure shutdown(native_handle_type h, int how) noexcept {
+  return outcome(::shutdown(h, how));
+}
 
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
@@ -110,12 +119,14 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   return {};
 }
 
-inline failure set_option(native_handle_type h, int level, int name, const void* value, std::size_t size) noexcept {
+inline failure set_option(native_handle_type h, int level, int name, const void* value,
+                          std::size_t size) noexcept {
   return outcome(::setsockopt(h, level, name, value, static_cast<socklen_t>(size)));
 }
 
 /// `size` holds the room at first, then what was written.
-inline failure get_option(native_handle_type h, int level, int name, void* value, std::size_t& size) noexcept {
+inline failure get_option(native_handle_type h, int level, int name, void* value,
+                          std::size_t& size) noexcept {
   auto length = static_cast<socklen_t>(size);
   const failure f = outcome(::getsockopt(h, level, name, value, &length));
   size = length;
@@ -130,7 +141,8 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   return get_option(h, SOL_SOCKET, SO_TYPE, &type, size);
 }
 
-/// io_uring waits only on blocking handles; epoll must not block in accept and connect (the rest says MSG_DONTWAIT).
+/// io_uring waits only on blocking handles; epoll must not block in accept and connect (the rest
+/// says MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
@@ -138,20 +150,34 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
 }
 
-/// What an accept answers when this process or the system is short of descriptors or memory, which may pass.
+/// What an accept answers when this process or the system is short of descriptors or memory, which
+/// may pass.
 inline bool is_shortage(failure f) noexcept {
   switch (f.os_number()) {
-  case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM: return true;
-  default: return false;
+  case EMFILE:
+  case ENFILE:
+  case ENOBUFS:
+  case ENOMEM:
+    return true;
+  default:
+    return false;
   }
 }
 
 /// What accept(2) reports of a connection that died in the queue: the next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
-  case ECONNABORTED: case EPROTO: case ENETDOWN: case ENOPROTOOPT: case EHOSTDOWN: case ENONET: case EHOSTUNREACH:
-  case ENETUNREACH: return true;
-  default: return false;
+  case ECONNABORTED:
+  case EPROTO:
+  case ENETDOWN:
+  case ENOPROTOOPT:
+  case EHOSTDOWN:
+  case ENONET:
+  case EHOSTUNREACH:
+  case ENETUNREACH:
+    return true;
+  default:
+    return false;
   }
 }
 
@@ -177,13 +203,15 @@ auto retry_interrupted(Call call) noexcept {
 } // namespace detail
 
 inline bool try_recv(native_handle_type h, operation& op) noexcept {
-  return detail::settle(op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
+  return detail::settle(
+      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
 inline bool try_send(native_handle_type h, operation& op) noexcept {
-  return detail::settle(
-      op, detail::retry_interrupted([&] { return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL); }));
+  return detail::settle(op, detail::retry_interrupted([&] {
+                          return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+                        }));
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
@@ -206,8 +234,8 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   op.error = get_option(h, SOL_SOCKET, SO_ERROR, &error, size);
   if (!op.error && error) op.error = failure::from_os(error);
   if (op.error) return true;
-  // Asked again, the kernel says whether it is still trying (an event of the handle's earlier life may have come first); and only
-  // then does it take the socket for connected itself.
+  // Asked again, the kernel says whether it is still trying (an event of the handle's earlier life
+  // may have come first); and only then does it take the socket for connected itself.
   const socket_address a(*op.peer);
   if (::connect(h, &a.any, a.length) == 0 || errno == EISCONN) return true;
   if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR) return false;

@@ -14,10 +14,11 @@
 
 namespace rouse::inline ROUSE_ABI::os {
 
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a thread's own.
+/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
+/// thread's own.
 ///
-/// The thread becomes a fiber when it first switches away, and stays one. Threads: a suspended context may be continued by any.
-/// Source: CreateFiberEx, SwitchToFiber, ConvertThreadToFiberEx.
+/// The thread becomes a fiber when it first switches away, and stays one. Threads: a suspended
+/// context may be continued by any. Source: CreateFiberEx, SwitchToFiber, ConvertThreadToFiberEx.
 class context {
 public:
   /// Its last act is `leave_to`; it never returns.
@@ -30,12 +31,14 @@ public:
     if (made_) ::DeleteFiber(fiber_);
   }
 
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes with a guard page below.
+  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
+  /// with a guard page below.
   /// @returns not_enough_memory where memory is short.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
     if (stack_size > most) return std::make_error_code(std::errc::not_enough_memory);
-    fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH, &context::begin, this);
+    fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
+                             &context::begin, this);
     if (!fiber_) return std::make_error_code(std::errc::not_enough_memory);
     made_ = true;
     reset(e, argument);
@@ -60,8 +63,8 @@ public:
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
 
 private:
-  // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own, made a context's own. Microsoft's
-  // runtime keeps its own with the fiber's stack frames.
+  // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,
+  // made a context's own. Microsoft's runtime keeps its own with the fiber's stack frames.
   struct exception_state {
     void* caught = nullptr;
     unsigned int uncaught = 0;
@@ -80,10 +83,12 @@ private:
   };
 
   static void* own_fiber() noexcept {
-    return ::IsThreadAFiber() ? ::GetCurrentFiber() : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
+    return ::IsThreadAFiber() ? ::GetCurrentFiber()
+                              : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
   }
 
-  // One life after the other on this stack: an entry leaves at its end, and the next switch here goes round.
+  // One life after the other on this stack: an entry leaves at its end, and the next switch here
+  // goes round.
   static void CALLBACK begin(void* self) {
     auto& me = *static_cast<context*>(self);
     for (;;) me.entry_(me.argument_);

@@ -1,4 +1,5 @@
-// I/O completion ports, the extension functions of Winsock, and the status numbers of the NT kernel.
+// I/O completion ports, the extension functions of Winsock, and the status numbers of the NT
+// kernel.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -35,8 +36,9 @@ public:
     return port_ ? failure{} : last_error();
   }
 
-  /// All that completes on `h` comes to this port. A handle has one port at a time: of a second one,
-  /// ERROR_INVALID_PARAMETER, which is also what a handle gets that was not made for overlapped use.
+  /// All that completes on `h` comes to this port. A handle has one port at a time: of a second
+  /// one, ERROR_INVALID_PARAMETER, which is also what a handle gets that was not made for
+  /// overlapped use.
   failure add(native_handle_type h) noexcept {
     return ::CreateIoCompletionPort(as_file(h), port_, 0, 0) ? failure{} : last_error();
   }
@@ -45,13 +47,17 @@ public:
   void wake() noexcept { ::PostQueuedCompletionStatus(port_, 0, 0, nullptr); }
 
   /// Waits for packets; those of `wake` have no OVERLAPPED.
-  /// @param most   how many can come at all. A batch is one system call on Windows; Wine asks its server once for each packet and
+  /// @param most   how many can come at all. A batch is one system call on Windows; Wine asks its
+  /// server once for each packet and
   ///               once more to see that there are no others, unless it knows that there cannot be.
-  /// @param until  `min`: does not wait; `max`: for ever. Milliseconds, rounded up so as never to wake early.
-  std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most, clock::time_point until) noexcept {
+  /// @param until  `min`: does not wait; `max`: for ever. Milliseconds, rounded up so as never to
+  /// wake early.
+  std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
+                   clock::time_point until) noexcept {
     const auto room = static_cast<ULONG>(std::clamp<std::size_t>(most, 1, batch));
     ULONG n = 0;
-    return ::GetQueuedCompletionStatusEx(port_, entries, room, &n, milliseconds(until), FALSE) ? n : 0;
+    return ::GetQueuedCompletionStatusEx(port_, entries, room, &n, milliseconds(until), FALSE) ? n
+                                                                                               : 0;
   }
 
 private:
@@ -66,15 +72,18 @@ private:
   HANDLE port_ = nullptr;
 };
 
-/// From now on a call on `h` that succeeds at once sends no packet. False where that cannot be had: below Winsock there may be a
-/// layer (an LSP) whose handles are not the kernel's.
+/// From now on a call on `h` that succeeds at once sends no packet. False where that cannot be had:
+/// below Winsock there may be a layer (an LSP) whose handles are not the kernel's.
 ///
 /// For streams only: whether a datagram cut short brings a packet would not be certain.
 inline bool skip_packets(native_handle_type h) noexcept {
   WSAPROTOCOL_INFOW info;
   std::size_t size = sizeof info;
-  if (get_option(h, SOL_SOCKET, SO_PROTOCOL_INFOW, &info, size) || !(info.dwServiceFlags1 & XP1_IFS_HANDLES)) return false;
-  return ::SetFileCompletionNotificationModes(as_file(h), FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE);
+  if (get_option(h, SOL_SOCKET, SO_PROTOCOL_INFOW, &info, size) ||
+      !(info.dwServiceFlags1 & XP1_IFS_HANDLES))
+    return false;
+  return ::SetFileCompletionNotificationModes(as_file(h), FILE_SKIP_COMPLETION_PORT_ON_SUCCESS |
+                                                              FILE_SKIP_SET_EVENT_ON_HANDLE);
 }
 
 namespace detail {
@@ -83,14 +92,17 @@ inline FARPROC ntdll_function(const char* name) noexcept {
   return ntdll ? ::GetProcAddress(ntdll, name) : nullptr;
 }
 
-inline failure control(native_handle_type h, DWORD code, const void* value, std::size_t size) noexcept {
+inline failure control(native_handle_type h, DWORD code, const void* value,
+                       std::size_t size) noexcept {
   DWORD written = 0;
-  return outcome(::WSAIoctl(h, code, const_cast<void*>(value), static_cast<DWORD>(size), nullptr, 0, &written, nullptr, nullptr));
+  return outcome(::WSAIoctl(h, code, const_cast<void*>(value), static_cast<DWORD>(size), nullptr, 0,
+                            &written, nullptr, nullptr));
 }
 } // namespace detail
 
-/// Takes `h` off its port, so that another may have it: Windows 8.1; nothing happens before, nor under Wine. Nothing may be pending.
-/// Source: NtSetInformationFile, FileReplaceCompletionInformation.
+/// Takes `h` off its port, so that another may have it: Windows 8.1; nothing happens before, nor
+/// under Wine. Nothing may be pending. Source: NtSetInformationFile,
+/// FileReplaceCompletionInformation.
 inline void leave_port(native_handle_type h) noexcept {
   struct status_block {
     void* status;
@@ -102,7 +114,8 @@ inline void leave_port(native_handle_type h) noexcept {
   } none{};
   constexpr int replace_completion = 61;
   using function = LONG(WINAPI*)(HANDLE, status_block*, void*, ULONG, int);
-  if (const auto f = reinterpret_cast<function>(reinterpret_cast<void (*)()>(detail::ntdll_function("NtSetInformationFile"))))
+  if (const auto f = reinterpret_cast<function>(
+          reinterpret_cast<void (*)()>(detail::ntdll_function("NtSetInformationFile"))))
     f(as_file(h), &block, &none, sizeof none, replace_completion);
 }
 
@@ -110,16 +123,18 @@ inline void leave_port(native_handle_type h) noexcept {
 inline void ignore_unreachable_peers(native_handle_type h) noexcept {
   const BOOL report = FALSE;
   constexpr DWORD connection_reset = IOC_IN | IOC_VENDOR | 12; // SIO_UDP_CONNRESET
-  constexpr DWORD network_reset = IOC_IN | IOC_VENDOR | 15;    // SIO_UDP_NETRESET; some systems have none
+  constexpr DWORD network_reset =
+      IOC_IN | IOC_VENDOR | 15; // SIO_UDP_NETRESET; some systems have none
   (void)detail::control(h, connection_reset, &report, sizeof report);
   (void)detail::control(h, network_reset, &report, sizeof report);
 }
 
-/// Windows tries again for two seconds where this machine has refused a connection to itself: once is enough. Windows 10, 1709.
+/// Windows tries again for two seconds where this machine has refused a connection to itself: once
+/// is enough. Windows 10, 1709.
 inline void refuse_at_once(native_handle_type h) noexcept {
   struct {
-    USHORT round_trip = 0xFFFF;      // TCP_INITIAL_RTO_UNSPECIFIED_RTT
-    UCHAR retransmissions = 0xFE;    // TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS
+    USHORT round_trip = 0xFFFF; // TCP_INITIAL_RTO_UNSPECIFIED_RTT
+    UCHAR retransmissions = 0xFE; // TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS
   } const parameters;
   constexpr DWORD initial_rto = IOC_IN | IOC_VENDOR | 17; // SIO_TCP_INITIAL_RTO
   (void)detail::control(h, initial_rto, &parameters, sizeof parameters);
@@ -129,7 +144,8 @@ inline void refuse_at_once(native_handle_type h) noexcept {
 template <class Function>
 failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
   DWORD written = 0;
-  return outcome(::WSAIoctl(h, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, &out, sizeof out, &written, nullptr, nullptr));
+  return outcome(::WSAIoctl(h, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, &out, sizeof out,
+                            &written, nullptr, nullptr));
 }
 
 inline bool is_unbound(native_handle_type h) noexcept {
@@ -146,38 +162,47 @@ inline failure check_listening(native_handle_type h) noexcept {
 }
 
 /// The calls that start an operation: 0 when it has succeeded, WSA_IO_PENDING, or an error.
-inline int start_recv(native_handle_type h, void* data, std::size_t size, OVERLAPPED& record, DWORD& bytes) noexcept {
+inline int start_recv(native_handle_type h, void* data, std::size_t size, OVERLAPPED& record,
+                      DWORD& bytes) noexcept {
   WSABUF buffer{static_cast<ULONG>(size), static_cast<char*>(data)};
   DWORD flags = 0;
   return ::WSARecv(h, &buffer, 1, &bytes, &flags, &record, nullptr) == 0 ? 0 : ::WSAGetLastError();
 }
 
-inline int start_send(native_handle_type h, void* data, std::size_t size, OVERLAPPED& record, DWORD& bytes) noexcept {
+inline int start_send(native_handle_type h, void* data, std::size_t size, OVERLAPPED& record,
+                      DWORD& bytes) noexcept {
   WSABUF buffer{static_cast<ULONG>(size), static_cast<char*>(data)};
   return ::WSASend(h, &buffer, 1, &bytes, 0, &record, nullptr) == 0 ? 0 : ::WSAGetLastError();
 }
 
-/// Where AcceptEx puts two addresses that nobody reads: the accepted socket knows them, and knows them better.
+/// Where AcceptEx puts two addresses that nobody reads: the accepted socket knows them, and knows
+/// them better.
 struct accept_scratch {
   static constexpr DWORD address_room = sizeof(sockaddr_storage) + 16;
   unsigned char bytes[2 * address_room];
 };
 
-inline int start_accept(LPFN_ACCEPTEX accept_ex, native_handle_type listener, native_handle_type incoming, accept_scratch& unread,
+inline int start_accept(LPFN_ACCEPTEX accept_ex, native_handle_type listener,
+                        native_handle_type incoming, accept_scratch& unread,
                         OVERLAPPED& record) noexcept {
   DWORD bytes = 0;
   constexpr DWORD room = accept_scratch::address_room;
-  return accept_ex(listener, incoming, unread.bytes, 0, room, room, &bytes, &record) ? 0 : ::WSAGetLastError();
+  return accept_ex(listener, incoming, unread.bytes, 0, room, room, &bytes, &record)
+             ? 0
+             : ::WSAGetLastError();
 }
 
 /// Before it, an accepted socket has no addresses and cannot be shut down.
-inline failure inherit_from_listener(native_handle_type accepted, native_handle_type listener) noexcept {
+inline failure inherit_from_listener(native_handle_type accepted,
+                                     native_handle_type listener) noexcept {
   return set_option(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, &listener, sizeof listener);
 }
 
-inline int start_connect(LPFN_CONNECTEX connect_ex, native_handle_type h, const socket_address& peer, OVERLAPPED& record) noexcept {
+inline int start_connect(LPFN_CONNECTEX connect_ex, native_handle_type h,
+                         const socket_address& peer, OVERLAPPED& record) noexcept {
   DWORD bytes = 0;
-  return connect_ex(h, &peer.any, peer.length, nullptr, 0, &bytes, &record) ? 0 : ::WSAGetLastError();
+  return connect_ex(h, &peer.any, peer.length, nullptr, 0, &bytes, &record) ? 0
+                                                                            : ::WSAGetLastError();
 }
 
 /// Before it, a connected socket has no peer and cannot be shut down.
@@ -193,16 +218,20 @@ inline bool is_loopback(const socket_address& a) noexcept {
 /// Connecting to "any address" means this machine, as on Linux; Windows refuses it.
 inline socket_address as_destination(const endpoint& peer) noexcept {
   socket_address a(peer);
-  if (a.any.sa_family == AF_INET && a.v4.sin_addr.s_addr == 0) a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  else if (a.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a.v6.sin6_addr)) a.v6.sin6_addr.s6_addr[15] = 1;
+  if (a.any.sa_family == AF_INET && a.v4.sin_addr.s_addr == 0)
+    a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  else if (a.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a.v6.sin6_addr))
+    a.v6.sin6_addr.s6_addr[15] = 1;
   return a;
 }
 
 // ---- OVERLAPPED::Internal, which is an NTSTATUS
 
-inline constexpr std::uint32_t status_cut_short = 0x80000005; // STATUS_BUFFER_OVERFLOW: a datagram larger than the buffer
+inline constexpr std::uint32_t status_cut_short =
+    0x80000005; // STATUS_BUFFER_OVERFLOW: a datagram larger than the buffer
 
-/// Whether a call that failed with WSAEMSGSIZE has a packet all the same: a status that is only a warning is written, and queued.
+/// Whether a call that failed with WSAEMSGSIZE has a packet all the same: a status that is only a
+/// warning is written, and queued.
 inline bool packet_follows(const OVERLAPPED& record, int error) noexcept {
   return error == WSAEMSGSIZE && static_cast<std::uint32_t>(record.Internal) == status_cut_short;
 }
@@ -210,50 +239,93 @@ inline bool packet_follows(const OVERLAPPED& record, int error) noexcept {
 /// The Winsock number of a status of the network stack, 0 of any other.
 constexpr int winsock_number(std::uint32_t status) noexcept {
   switch (status) {
-  case 0xC0000008 /*INVALID_HANDLE*/: case 0xC0000024 /*OBJECT_TYPE_MISMATCH*/: return WSAENOTSOCK;
-  case 0xC0000017 /*NO_MEMORY*/: case 0xC0000044 /*QUOTA_EXCEEDED*/: case 0xC000009A /*INSUFFICIENT_RESOURCES*/:
-  case 0xC00000A1 /*WORKING_SET_QUOTA*/: case 0xC000012D /*COMMITMENT_LIMIT*/: case 0xC000013D /*REMOTE_RESOURCES*/:
+  case 0xC0000008 /*INVALID_HANDLE*/:
+  case 0xC0000024 /*OBJECT_TYPE_MISMATCH*/:
+    return WSAENOTSOCK;
+  case 0xC0000017 /*NO_MEMORY*/:
+  case 0xC0000044 /*QUOTA_EXCEEDED*/:
+  case 0xC000009A /*INSUFFICIENT_RESOURCES*/:
+  case 0xC00000A1 /*WORKING_SET_QUOTA*/:
+  case 0xC000012D /*COMMITMENT_LIMIT*/:
+  case 0xC000013D /*REMOTE_RESOURCES*/:
     return WSAENOBUFS;
-  case 0xC0000043 /*SHARING_VIOLATION*/: case 0xC0000209 /*TOO_MANY_ADDRESSES*/: case 0xC000020A /*ADDRESS_ALREADY_EXISTS*/:
+  case 0xC0000043 /*SHARING_VIOLATION*/:
+  case 0xC0000209 /*TOO_MANY_ADDRESSES*/:
+  case 0xC000020A /*ADDRESS_ALREADY_EXISTS*/:
     return WSAEADDRINUSE;
-  case 0x00000102 /*TIMEOUT*/: case 0xC00000B5 /*IO_TIMEOUT*/: case 0xC000013F /*LINK_TIMEOUT*/: return WSAETIMEDOUT;
-  case 0xC000013C /*REMOTE_DISCONNECT*/: case 0xC000013E /*LINK_FAILED*/: case 0xC000020C /*CONNECTION_DISCONNECTED*/:
-  case 0xC000020D /*CONNECTION_RESET*/: case 0xC000023F /*PORT_UNREACHABLE*/: case 0xC000A012 /*HOPLIMIT_EXCEEDED*/:
+  case 0x00000102 /*TIMEOUT*/:
+  case 0xC00000B5 /*IO_TIMEOUT*/:
+  case 0xC000013F /*LINK_TIMEOUT*/:
+    return WSAETIMEDOUT;
+  case 0xC000013C /*REMOTE_DISCONNECT*/:
+  case 0xC000013E /*LINK_FAILED*/:
+  case 0xC000020C /*CONNECTION_DISCONNECTED*/:
+  case 0xC000020D /*CONNECTION_RESET*/:
+  case 0xC000023F /*PORT_UNREACHABLE*/:
+  case 0xC000A012 /*HOPLIMIT_EXCEEDED*/:
     return WSAECONNRESET;
-  case 0xC000013B /*LOCAL_DISCONNECT*/: case 0xC000020F /*TRANSACTION_ABORTED*/: case 0xC0000241 /*CONNECTION_ABORTED*/:
+  case 0xC000013B /*LOCAL_DISCONNECT*/:
+  case 0xC000020F /*TRANSACTION_ABORTED*/:
+  case 0xC0000241 /*CONNECTION_ABORTED*/:
     return WSAECONNABORTED;
-  case 0xC00000BE /*BAD_NETWORK_PATH*/: case 0xC000023C /*NETWORK_UNREACHABLE*/: case 0xC000023E /*PROTOCOL_UNREACHABLE*/:
+  case 0xC00000BE /*BAD_NETWORK_PATH*/:
+  case 0xC000023C /*NETWORK_UNREACHABLE*/:
+  case 0xC000023E /*PROTOCOL_UNREACHABLE*/:
     return WSAENETUNREACH;
-  case 0xC000023D /*HOST_UNREACHABLE*/: return WSAEHOSTUNREACH;
-  case 0xC00000BC /*REMOTE_NOT_LISTENING*/: case 0xC0000236 /*CONNECTION_REFUSED*/: return WSAECONNREFUSED;
-  case 0xC0000140 /*INVALID_CONNECTION*/: return WSAENOTCONN;
-  case 0xC000023B /*CONNECTION_ACTIVE*/: return WSAEISCONN;
-  case 0xC00000B0 /*PIPE_DISCONNECTED*/: case 0xC0000237 /*GRACEFUL_DISCONNECT*/: return WSAESHUTDOWN;
-  case status_cut_short: case 0xC0000206 /*INVALID_BUFFER_SIZE*/: return WSAEMSGSIZE;
-  case 0xC0000005 /*ACCESS_VIOLATION*/: case 0xC0000023 /*BUFFER_TOO_SMALL*/: return WSAEFAULT;
-  case 0xC0000018 /*CONFLICTING_ADDRESSES*/: case 0xC0000141 /*INVALID_ADDRESS*/: case 0xC0000207 /*INVALID_ADDRESS_COMPONENT*/:
+  case 0xC000023D /*HOST_UNREACHABLE*/:
+    return WSAEHOSTUNREACH;
+  case 0xC00000BC /*REMOTE_NOT_LISTENING*/:
+  case 0xC0000236 /*CONNECTION_REFUSED*/:
+    return WSAECONNREFUSED;
+  case 0xC0000140 /*INVALID_CONNECTION*/:
+    return WSAENOTCONN;
+  case 0xC000023B /*CONNECTION_ACTIVE*/:
+    return WSAEISCONN;
+  case 0xC00000B0 /*PIPE_DISCONNECTED*/:
+  case 0xC0000237 /*GRACEFUL_DISCONNECT*/:
+    return WSAESHUTDOWN;
+  case status_cut_short:
+  case 0xC0000206 /*INVALID_BUFFER_SIZE*/:
+    return WSAEMSGSIZE;
+  case 0xC0000005 /*ACCESS_VIOLATION*/:
+  case 0xC0000023 /*BUFFER_TOO_SMALL*/:
+    return WSAEFAULT;
+  case 0xC0000018 /*CONFLICTING_ADDRESSES*/:
+  case 0xC0000141 /*INVALID_ADDRESS*/:
+  case 0xC0000207 /*INVALID_ADDRESS_COMPONENT*/:
     return WSAEADDRNOTAVAIL;
-  case 0xC00000BF /*NETWORK_BUSY*/: case 0xC00000C4 /*UNEXPECTED_NETWORK_ERROR*/: return WSAENETDOWN;
-  case 0xC0000002 /*NOT_IMPLEMENTED*/: case 0xC00000BB /*NOT_SUPPORTED*/: return WSAEOPNOTSUPP;
-  case 0xC000000D /*INVALID_PARAMETER*/: return WSAEINVAL;
-  case 0xC0000022 /*ACCESS_DENIED*/: return WSAEACCES;
-  default: return 0;
+  case 0xC00000BF /*NETWORK_BUSY*/:
+  case 0xC00000C4 /*UNEXPECTED_NETWORK_ERROR*/:
+    return WSAENETDOWN;
+  case 0xC0000002 /*NOT_IMPLEMENTED*/:
+  case 0xC00000BB /*NOT_SUPPORTED*/:
+    return WSAEOPNOTSUPP;
+  case 0xC000000D /*INVALID_PARAMETER*/:
+    return WSAEINVAL;
+  case 0xC0000022 /*ACCESS_DENIED*/:
+    return WSAEACCES;
+  default:
+    return 0;
   }
 }
 
-/// How an overlapped call ended. Success and information are no failures; warnings are: an aborted call may end with one.
+/// How an overlapped call ended. Success and information are no failures; warnings are: an aborted
+/// call may end with one.
 inline failure from_status(ULONG_PTR internal) noexcept {
   const auto status = static_cast<std::uint32_t>(internal);
   switch (status) {
-  case 0xC0000120: /*CANCELLED*/ case 0xC0000240: /*REQUEST_ABORTED*/ case 0x8000000A: /*HANDLES_CLOSED*/
+  case 0xC0000120: /*CANCELLED*/
+  case 0xC0000240: /*REQUEST_ABORTED*/
+  case 0x8000000A: /*HANDLES_CLOSED*/
     return std::errc::operation_canceled;
-  default: break;
+  default:
+    break;
   }
   if (const int number = winsock_number(status)) return failure::from_os(number);
   if (status < 0x80000000) return {};
   using function = ULONG(WINAPI*)(LONG);
-  static const auto convert =
-      reinterpret_cast<function>(reinterpret_cast<void (*)()>(detail::ntdll_function("RtlNtStatusToDosError")));
+  static const auto convert = reinterpret_cast<function>(
+      reinterpret_cast<void (*)()>(detail::ntdll_function("RtlNtStatusToDosError")));
   const ULONG number = convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE};
   return failure::from_os(static_cast<int>(number));
 }

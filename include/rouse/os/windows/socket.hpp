@@ -12,7 +12,8 @@
 
 #if ROUSE_WINDOWS
 #if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#error "rouse: <windows.h> came first and brought the old <winsock.h>: define WIN32_LEAN_AND_MEAN, or include rouse before it"
+#error                                                                                             \
+    "rouse: <windows.h> came first and brought the old <winsock.h>: define WIN32_LEAN_AND_MEAN, or include rouse before it"
 #endif
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
@@ -26,7 +27,8 @@
 
 #include <windows.h>
 #if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0600
-#error "rouse: CancelIoEx and GetQueuedCompletionStatusEx need _WIN32_WINNT to be 0x0600 (Windows Vista) or above"
+#error                                                                                             \
+    "rouse: CancelIoEx and GetQueuedCompletionStatusEx need _WIN32_WINNT to be 0x0600 (Windows Vista) or above"
 #endif
 #if defined(_MSC_VER)
 #pragma comment(lib, "ws2_32")
@@ -50,7 +52,8 @@ inline constexpr int reuse_port_name = 0x0200;
 /// What an engine's operation needs beside rouse::operation.
 struct kernel_record : OVERLAPPED {
   kernel_record() noexcept : OVERLAPPED{} {}
-  native_handle_type incoming = no_handle; ///< accept: the socket that the connection will be given to
+  native_handle_type incoming =
+      no_handle; ///< accept: the socket that the connection will be given to
 };
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
@@ -84,8 +87,10 @@ struct socket_address {
   static socket_address wildcard(int family) noexcept {
     socket_address a;
     a.any.sa_family = static_cast<ADDRESS_FAMILY>(family);
-    if (family == AF_INET) a.length = sizeof a.v4;
-    else if (family == AF_INET6) a.length = sizeof a.v6;
+    if (family == AF_INET)
+      a.length = sizeof a.v4;
+    else if (family == AF_INET6)
+      a.length = sizeof a.v6;
     return a;
   }
 
@@ -105,7 +110,8 @@ struct socket_address {
   }
 };
 
-/// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever would know when.
+/// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever
+/// would know when.
 inline failure start_winsock() noexcept {
   static const int result = [] {
     WSADATA data;
@@ -116,15 +122,19 @@ inline failure start_winsock() noexcept {
 
 inline void close_socket(native_handle_type h) noexcept { ::closesocket(h); }
 
-inline failure set_option(native_handle_type h, int level, int name, const void* value, std::size_t size) noexcept {
+inline failure set_option(native_handle_type h, int level, int name, const void* value,
+                          std::size_t size) noexcept {
   if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
-  return outcome(::setsockopt(h, level, name, static_cast<const char*>(value), static_cast<int>(size)));
+  return outcome(
+      ::setsockopt(h, level, name, static_cast<const char*>(value), static_cast<int>(size)));
 }
 
 /// `size` holds the room at first, then what was written.
-inline failure get_option(native_handle_type h, int level, int name, void* value, std::size_t& size) noexcept {
+inline failure get_option(native_handle_type h, int level, int name, void* value,
+                          std::size_t& size) noexcept {
   if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
-  std::memset(value, 0, size); // some options write one byte of the int that they are documented to be
+  std::memset(value, 0,
+              size); // some options write one byte of the int that they are documented to be
   auto length = static_cast<int>(size);
   const failure f = outcome(::getsockopt(h, level, name, static_cast<char*>(value), &length));
   size = static_cast<std::size_t>(length);
@@ -138,19 +148,23 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
 }
 
 /// Not inherited by programs that this one starts.
-inline failure open_socket(int family, int type, int protocol, bool blocking, native_handle_type& out) noexcept {
+inline failure open_socket(int family, int type, int protocol, bool blocking,
+                           native_handle_type& out) noexcept {
   if (failure f = start_winsock()) return f;
-  out = ::WSASocketW(family, type, protocol, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+  out = ::WSASocketW(family, type, protocol, nullptr, 0,
+                     WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
   if (out == no_handle) return last_error();
   return blocking ? failure{} : set_blocking(out, false);
 }
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
-  // Without it, any other program could bind the same port and take the connections. An address that lingers in TIME_WAIT can be
-  // bound again all the same, which is what SO_REUSEADDR is for elsewhere.
+  // Without it, any other program could bind the same port and take the connections. An address
+  // that lingers in TIME_WAIT can be bound again all the same, which is what SO_REUSEADDR is for
+  // elsewhere.
   const int on = 1;
-  if (stream) ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
+  if (stream)
+    ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
   return outcome(::bind(h, &a.any, a.length));
 }
 
@@ -169,7 +183,9 @@ inline failure listen(native_handle_type h, int backlog, int family) noexcept {
   return outcome(::listen(h, backlog));
 }
 
-inline failure shutdown(native_handle_type h, int how) noexcept { return outcome(::shutdown(h, how)); }
+inline failure shutdown(native_handle_type h, int how) noexcept {
+  return outcome(::shutdown(h, how));
+}
 
 /// Of a handle made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
@@ -204,21 +220,33 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   return {};
 }
 
-/// What an accept answers when this process or the system is short of handles or memory, which may pass.
+/// What an accept answers when this process or the system is short of handles or memory, which may
+/// pass.
 inline bool is_shortage(failure f) noexcept {
   switch (f.os_number()) {
-  case WSAEMFILE: case WSAENOBUFS: case ERROR_TOO_MANY_OPEN_FILES: case ERROR_NOT_ENOUGH_MEMORY: case ERROR_OUTOFMEMORY:
-  case ERROR_NO_SYSTEM_RESOURCES: return true;
-  default: return false;
+  case WSAEMFILE:
+  case WSAENOBUFS:
+  case ERROR_TOO_MANY_OPEN_FILES:
+  case ERROR_NOT_ENOUGH_MEMORY:
+  case ERROR_OUTOFMEMORY:
+  case ERROR_NO_SYSTEM_RESOURCES:
+    return true;
+  default:
+    return false;
   }
 }
 
 /// What an accept reports of a connection that died in the queue: the next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
-  case WSAECONNRESET: case WSAECONNABORTED: case WSAENOTCONN: case ERROR_NETNAME_DELETED: case ERROR_CONNECTION_ABORTED:
+  case WSAECONNRESET:
+  case WSAECONNABORTED:
+  case WSAENOTCONN:
+  case ERROR_NETNAME_DELETED:
+  case ERROR_CONNECTION_ABORTED:
     return true;
-  default: return false;
+  default:
+    return false;
   }
 }
 

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds the tests in every configuration, runs them on every engine of the platform, and ends with a
+# table of what ran where. `tests/run.sh NAME...` runs only those configurations: gcc clang asan tsan single windows checks.
+set -u
+cd "$(dirname "$0")/.."
+root=$PWD
+out=$root/build/tests
+mkdir -p "$out"
+wanted=${*:-checks gcc clang asan tsan single windows}
+warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
+
+need=""
+have() { command -v "$1" > /dev/null 2>&1; }
+have g++ || need="$need g++"
+have python3 || need="$need python3"
+have clang++-19 || need="$need clang-19"
+ls /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-x86_64.a > /dev/null 2>&1 || need="$need libclang-rt-19-dev"
+[ -f /usr/include/catch2/catch.hpp ] || need="$need catch2"
+have x86_64-w64-mingw32-g++-posix || need="$need g++-mingw-w64-x86-64-posix"
+have wine || need="$need wine wine64"
+[ -f /etc/protocols ] || need="$need netbase"
+if [ -n "$need" ]; then
+  echo "installing:$need"
+  apt-get update > "$out/apt.log" 2>&1
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $need >> "$out/apt.log" 2>&1 || { tail -5 "$out/apt.log"; exit 1; }
+fi
+
+passed=0
+failed=0
+table=""
+row() { # what, engine, passed, failed, seconds
+  passed=$((passed + $3))
+  failed=$((failed + $4))
+  table="$table$(printf '%-10s %-30s %7s %7s %6ss' "$1" "$2" "$3" "$4" "$5")
+"
+  printf '%-10s %-30s passed %s, failed %s (%s s)\n' "$1" "$2" "$3" "$4" "$5"
+}
+
+# A check that either holds or not.
+check() { # configuration, name, command...
+  local configuration=$1 name=$2 begun=$SECONDS
+  shift 2
+  if "$@" > "$out/$configuration-$name.log" 2>&1; then row "$configuration" "$name" 1 0 $((SECONDS - begun))
+  else
+    tail -20 "$out/$configuration-$name.log"
+    row "$configuration" "$name" 0 1 $((SECONDS - begun))
+  fi
+}
+
+sources=$(find tests/main.cpp tests/unit tests/conformance tests/scenarios -name '*.cpp' 2> /dev/null)
+
+# Builds the suite: two files at a time, Catch's main and each test file an object of its own.
+build() { # configuration, linker options, compiler...
+  local configuration=$1 link=$2 dir=$out/$1
+  shift 2
+  mkdir -p "$dir"
+  echo "building $configuration"
+  printf '%s\n' $sources | COMPILER="$*" DIR="$dir" xargs -P2 -I{} sh -c \
+    'o="$DIR/$(echo {} | tr / _).o"; $COMPILER -c {} -o "$o" > "$o.log" 2>&1 || { head -30 "$o.log"; exit 1; }' || return 1
+  $1 $link "$dir"/*.o -o "$dir/suite" ${LIBRARIES:-} 2>&1 | head -20
+  [ -x "$dir/suite" ] || [ -f "$dir/suite.exe" ]
+}
+
+# Runs the suite and reads Catch's count.
+suite() { # configuration, engine, command...
+  local configuration=$1 engine=$2 begun=$SECONDS log
+  log="$out/$1-$(echo "$2" | tr ' ' -).log"
+  shift 2
+  timeout 300 "$@" > "$log" 2>&1
+  local code=$? good bad
+  good=$(tr -d '\r' < "$log" | sed -n 's/^All tests passed (.* in \([0-9]*\) test cases*)$/\1/p; s/^test cases: .*|  *\([0-9]*\) passed.*/\1/p' | tail -1)
+  bad=$(tr -d '\r' < "$log" | sed -n 's/^test cases: .*|  *\([0-9]*\) failed.*/\1/p' | tail -1)
+  good=${good:-0} bad=${bad:-0}
+  if [ $code -ne 0 ] && [ "$bad" -eq 0 ] || [ "$good" -eq 0 ]; then bad=$((bad + 1)); fi
+  [ "$bad" -ne 0 ] && { grep -A12 'FAILED:\|ERROR\|WARNING: Thread' "$log" | head -60; echo "exit code $code"; }
+  row "$configuration" "$engine" "$good" "$bad" $((SECONDS - begun))
+}
+
+on_linux() { # configuration, linker options, compiler...
+  if build "$@" -std=c++20 -pthread $warnings ${INCLUDE:--Iinclude} -Itests; then
+    for engine in io_uring epoll; do
+      suite "$1" $engine env ROUSE_ENGINE=$engine ROUSE_PROMISED_ENGINE=$engine "$out/$1/suite"
+    done
+  else row "$1" "does not build" 0 1 0
+  fi
+}
+
+refused() { # io_uring refused by a seccomp filter, with the errors that kernels and containers give
+  gcc -O1 -o "$out/refuse_io_uring" tests/support/refuse_io_uring.c || return
+  for error in 1 38 12; do
+    suite gcc "io_uring refused (errno $error)" env -u ROUSE_ENGINE ROUSE_PROMISED_ENGINE=epoll "$out/refuse_io_uring" $error "$out/gcc/suite"
+  done
+}
+
+wine_up() {
+  export WINEPREFIX=$out/wine WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml,winedbg.exe=" WINEARCH=win64
+  unset DISPLAY WAYLAND_DISPLAY
+  # The services are started here, with streams of their own, so that no test's output is held open by them.
+  { wineserver -p && { [ -f "$WINEPREFIX/.ready" ] || { wine wineboot -i && wine winecfg -v win10 && touch "$WINEPREFIX/.ready"; }; } &&
+    wine cmd /c exit; } < /dev/null > /dev/null 2>&1
+}
+
+windows() {
+  mkdir -p "$out/catch/catch2"
+  cp /usr/include/catch2/catch.hpp "$out/catch/catch2/"
+  wine_up
+  if LIBRARIES="-lws2_32 -lmswsock" build windows "-static" x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 \
+    -Wall -Wextra -Wconversion -Wshadow -isystem "$out/catch" -Iinclude -Itests; then
+    suite windows "IOCP (Wine)" env ROUSE_PROMISED_ENGINE=IOCP wine "$out/windows/suite.exe"
+  else row windows "does not build" 0 1 0
+  fi
+  wineserver -k > /dev/null 2>&1
+}
+
+bare_header() {
+  local program=examples/echo_fiber.cpp
+  check single "g++" g++ -std=c++20 -pthread $warnings -Isingle_include $program -o "$out/bare_gcc"
+  check single "clang++" clang++-19 -std=c++20 -pthread $warnings -Isingle_include $program -o "$out/bare_clang"
+  check single "mingw" x86_64-w64-mingw32-g++-posix -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Isingle_include $program -o \
+    "$out/bare_mingw.exe" -static -lws2_32 -lmswsock
+  check single "no exceptions, no rtti" sh -c "echo '#include <rouse/rouse.hpp>' | g++ -std=c++20 -fno-exceptions -fno-rtti $warnings -Isingle_include -x c++ -fsyntax-only -"
+}
+
+for configuration in $wanted; do
+  case $configuration in
+  checks)
+    check checks includes python3 tests/check_includes.py
+    check checks "single header" python3 single_include/amalgamate.py --check
+    check checks "headers alone" tests/check_headers_alone.sh g++ -std=c++20 $warnings
+    ;;
+  gcc) on_linux gcc "-pthread" g++ -O0 -g && refused ;;
+  clang) on_linux clang "-pthread" clang++-19 -O0 ;;
+  asan) on_linux asan "-pthread -fsanitize=address,undefined" clang++-19 -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all ;;
+  tsan) on_linux tsan "-pthread -fsanitize=thread" clang++-19 -O1 -g1 -fsanitize=thread ;;
+  single)
+    bare_header
+    INCLUDE=-Isingle_include on_linux single "-pthread" g++ -O0
+    ;;
+  windows) windows ;;
+  *) echo "no configuration is called $configuration" >&2; exit 2 ;;
+  esac
+done
+
+printf '\n%-10s %-30s %7s %7s %7s\n%s\n' configuration "engine or check" passed failed time "$table"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
