@@ -1941,8 +1941,7 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 
 #if ROUSE_WINDOWS
 #if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#error                                                                                             \
-    "rouse: <windows.h> came first and brought the old <winsock.h>: define WIN32_LEAN_AND_MEAN, or include rouse before it"
+#error "rouse: <windows.h> came first, with the old <winsock.h>: define WIN32_LEAN_AND_MEAN"
 #endif
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
@@ -5475,10 +5474,10 @@ private:
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
-  void* tsan_fiber_ = nullptr;
-  void* asan_fake_ = nullptr;
-  const void* asan_bottom_ = nullptr;
-  std::size_t asan_size_ = 0;
+  [[maybe_unused]] void* tsan_fiber_ = nullptr;
+  [[maybe_unused]] void* asan_fake_ = nullptr;
+  [[maybe_unused]] const void* asan_bottom_ = nullptr;
+  [[maybe_unused]] std::size_t asan_size_ = 0;
   bool stack_made_ = false;
 };
 

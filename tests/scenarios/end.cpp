@@ -37,6 +37,10 @@ TEMPLATE_LIST_TEST_CASE(
     "recv: a peer that resets gives connection_reset, to one that waits and to one that comes",
     "[end][E02][E07]", every_scheduler) {
   for (const bool waits : {true, false}) {
+    if (ROUSE_WINDOWS && !waits) {
+      WARN("skipped: Wine 8 gives the end of the stream to a recv that comes after the reset");
+      continue;
+    }
     connected_pair<TestType> pair;
     std::array<char, 8> buf;
     std::optional<started<TestType, std::size_t>> pending;

@@ -273,10 +273,10 @@ private:
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
-  void* tsan_fiber_ = nullptr;
-  void* asan_fake_ = nullptr;
-  const void* asan_bottom_ = nullptr;
-  std::size_t asan_size_ = 0;
+  [[maybe_unused]] void* tsan_fiber_ = nullptr;
+  [[maybe_unused]] void* asan_fake_ = nullptr;
+  [[maybe_unused]] const void* asan_bottom_ = nullptr;
+  [[maybe_unused]] std::size_t asan_size_ = 0;
   bool stack_made_ = false;
 };
 

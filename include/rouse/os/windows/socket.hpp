@@ -12,8 +12,7 @@
 
 #if ROUSE_WINDOWS
 #if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#error                                                                                             \
-    "rouse: <windows.h> came first and brought the old <winsock.h>: define WIN32_LEAN_AND_MEAN, or include rouse before it"
+#error "rouse: <windows.h> came first, with the old <winsock.h>: define WIN32_LEAN_AND_MEAN"
 #endif
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
