@@ -102,9 +102,8 @@ TEMPLATE_LIST_TEST_CASE("shutdown: what was sent before it arrives", "[end][E05]
   connected_pair<TestType> pair;
   const std::string text(200000, 'z');
   auto sending = start(pair.sched, CALL(pair.client.send_all(text, how...)));
-  auto got = start(pair.sched,
-                   [&, all = std::make_shared<std::string>(text.size() + 1, '\0')](auto&&... how)
-                       -> decltype(auto) { return pair.server.recv_exactly(*all, how...); });
+  std::string all(text.size() + 1, '\0');
+  auto got = start(pair.sched, CALL(pair.server.recv_exactly(all, how...)));
   CHECK(sending.wait().value == text.size());
   pair.client.shutdown(rouse::shutdown_send);
   CHECK(got.wait().value == text.size());

@@ -26,8 +26,7 @@
 
 #include <windows.h>
 #if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0600
-#error                                                                                             \
-    "rouse: CancelIoEx and GetQueuedCompletionStatusEx need _WIN32_WINNT to be 0x0600 (Windows Vista) or above"
+#error "rouse: _WIN32_WINNT must be 0x0600 (Windows Vista) or above: CancelIoEx is not there before"
 #endif
 #if defined(_MSC_VER)
 #pragma comment(lib, "ws2_32")
