@@ -156,7 +156,7 @@ public:
     std::size_t done = run_posted(lock);
     while (!later_.empty()) ready_.push_back(later_.pop_front());
     if (done != 0 || !ready_.empty()) until = clock::time_point::min();
-    harvest_some(std::min(until, timers_.next()), lock);
+    harvest_some(until, lock);
     run_stops();
     expire(); // only now: a limit that has passed already still takes what the kernel had
     done += run_posted(lock);
@@ -430,6 +430,8 @@ private:
 
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
     while (harvesting_) harvested_.wait(lock);
+    // Whoever harvested meanwhile (a close in another thread) may have made something ready.
+    until = ready_.empty() ? std::min(until, timers_.next()) : clock::time_point::min();
     if (until != clock::time_point::min()) {
       auto was = rest::awake;
       if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))

@@ -1,4 +1,4 @@
-#include <rouse/detail/timer_wheel.hpp>
+#include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
 
