@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/build/tests
 mkdir -p "$out"
-wanted=${*:-checks gcc clang asan single windows}
+wanted=${*:-checks gcc clang asan tsan single windows}
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 
 need=""

@@ -1074,7 +1074,6 @@ protected:
 
   /// The flow's last act.
   void end() noexcept {
-    waiting = nullptr;
     if (engine_) engine_->open(ended);
     drop();
   }
@@ -3185,8 +3184,8 @@ public:
 
   /// Takes what `old` has not submitted yet.
   void take_over(ring& old) noexcept {
-    for (; old.submitted_ != old.tail_; ++old.submitted_)
-      *next() = old.sqes_.at<submission>(0)[old.submitted_ & old.sq_mask_];
+    for (unsigned n = old.publish(); n != 0; --n)
+      *next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
   }
 
   /// Room for one more submission, cleared; null when the queue is full (enter, then ask again).
@@ -3198,24 +3197,13 @@ public:
     std::memset(s, 0, sizeof *s);
     return s;
   }
-  [[nodiscard]] bool unsubmitted() const noexcept { return tail_ != submitted_; }
 
-  /// Hands over what is new and, if `wait`, waits for a completion until `until` (max: for ever).
-  void enter(bool wait, clock::time_point until) noexcept {
-    const unsigned n = publish();
-    const bool timed = wait && until != clock::time_point::max();
-    const timespec left = timed ? time_left(until) : timespec{};
-    const kernel_time time{left.tv_sec, left.tv_nsec};
-    wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
-    const bool quick = registered_ >= 0;
-    const long done = ::syscall(
-        SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
-        getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument, sizeof argument);
-    // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
-    // tells.
-    (void)done;
-    submitted_ = std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
-  }
+  /// Hands over what is new, and takes the answers that wait for their thread.
+  void submit() noexcept { enter(publish(), false, clock::time_point::min()); }
+  /// The same, then waits for an answer until `until` (max: for ever).
+  void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
+  /// Only waits. Other threads may submit meanwhile.
+  void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
   [[nodiscard]] bool completed() const noexcept {
     return *cq_head_ != std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
@@ -3263,7 +3251,7 @@ private:
     sq_mask_ = p.sq_entries - 1;
     cq_mask_ = p.cq_entries - 1;
     flags_ = p.flags;
-    tail_ = submitted_ = 0;
+    tail_ = 0;
     registered_ = -1;
     // Entries are used in order: without NO_SQARRAY the kernel wants to read that from a table.
     if (!(flags_ & no_sqarray)) {
@@ -3272,10 +3260,24 @@ private:
     return true;
   }
 
-  // Release: the kernel reads the entries after it has read the tail.
+  // How many entries the kernel has not taken yet. Release: it reads them after it has read the
+  // tail.
   unsigned publish() noexcept {
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
-    return tail_ - submitted_;
+    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
+  }
+
+  // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
+  // of the queue tells, so the result is of no use.
+  void enter(unsigned n, bool wait, clock::time_point until) noexcept {
+    const bool timed = wait && until != clock::time_point::max();
+    const timespec left = timed ? time_left(until) : timespec{};
+    const kernel_time time{left.tv_sec, left.tv_nsec};
+    wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
+    const bool quick = registered_ >= 0;
+    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
+              getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument,
+              sizeof argument);
   }
 
   unique_fd fd_;
@@ -3286,7 +3288,7 @@ private:
   std::uint32_t* cq_tail_ = nullptr;
   completion* cqes_ = nullptr;
   std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
-  std::uint32_t tail_ = 0, submitted_ = 0;
+  std::uint32_t tail_ = 0;
   int registered_ = -1;
 };
 
@@ -3392,10 +3394,16 @@ private:
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
     const bool wait = until != clock::time_point::min() && !ring_.completed();
-    if constexpr (Threading::shared) ring_.enter(false, until); // under the lock; the wait is not
-    lock.unlock();
-    ring_.enter(wait, until);
-    lock.lock();
+    if constexpr (Threading::shared) {
+      ring_.submit();
+      lock.unlock();
+      if (wait) ring_.wait(until);
+      lock.lock();
+    } else if (wait) {
+      ring_.submit_and_wait(until);
+    } else {
+      ring_.submit();
+    }
     ring_.drain([&](const os::uring::completion& c) { answer(c); });
   }
 
@@ -3411,7 +3419,7 @@ private:
     os::uring::submission* s = ring_.next();
     while (!s) {
       own_by_this_thread();
-      ring_.enter(false, clock::time_point::min());
+      ring_.submit();
       s = ring_.next();
     }
     s->opcode = opcode;
@@ -3446,7 +3454,7 @@ private:
   // One thread's entries wait for the turn of the loop. Where any thread may call, the loop may be
   // asleep: they go at once.
   void hand_over() noexcept {
-    if constexpr (Threading::shared) ring_.enter(false, clock::time_point::min());
+    if constexpr (Threading::shared) ring_.submit();
   }
 
   void listen_for_wake_up() noexcept {
@@ -5077,6 +5085,10 @@ public:
   coroutine_call(Engine* engine, Call call, Limit l, std::error_code* ec)
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
+  ~coroutine_call() {
+    if (chain_ && chain_->of && chain_->of->waiting == this) chain_->of->waiting = nullptr;
+  }
+
   bool await_ready() const noexcept { return false; }
 
   /// The awaiting coroutine may be of any promise type.
@@ -5093,10 +5105,7 @@ public:
     return !this->start();
   }
 
-  typename Call::value_type await_resume() {
-    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
-    return this->take(ec_);
-  }
+  typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
   void deliver() noexcept {
@@ -5648,6 +5657,12 @@ class parked_call final
 public:
   parked_call(Engine* engine, Call call, Limit l) : base(engine, std::move(call), std::move(l)) {}
 
+  ~parked_call() {
+    if constexpr (requires { parker_->leave(); }) {
+      if (parker_) parker_->leave();
+    }
+  }
+
   template <class Scheduler>
   typename Call::value_type run(Scheduler* s, std::error_code* ec) {
     if (!s)
@@ -5674,7 +5689,6 @@ private:
     }
     if constexpr (requires { parker_->enter(*this); }) parker_->enter(*this);
     if (!this->start()) parker_->park();
-    if constexpr (requires { parker_->leave(); }) parker_->leave();
     return nullptr;
   }
 

@@ -91,7 +91,6 @@ protected:
 
   /// The flow's last act.
   void end() noexcept {
-    waiting = nullptr;
     if (engine_) engine_->open(ended);
     drop();
   }

@@ -103,10 +103,16 @@ private:
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
     const bool wait = until != clock::time_point::min() && !ring_.completed();
-    if constexpr (Threading::shared) ring_.enter(false, until); // under the lock; the wait is not
-    lock.unlock();
-    ring_.enter(wait, until);
-    lock.lock();
+    if constexpr (Threading::shared) {
+      ring_.submit();
+      lock.unlock();
+      if (wait) ring_.wait(until);
+      lock.lock();
+    } else if (wait) {
+      ring_.submit_and_wait(until);
+    } else {
+      ring_.submit();
+    }
     ring_.drain([&](const os::uring::completion& c) { answer(c); });
   }
 
@@ -122,7 +128,7 @@ private:
     os::uring::submission* s = ring_.next();
     while (!s) {
       own_by_this_thread();
-      ring_.enter(false, clock::time_point::min());
+      ring_.submit();
       s = ring_.next();
     }
     s->opcode = opcode;
@@ -157,7 +163,7 @@ private:
   // One thread's entries wait for the turn of the loop. Where any thread may call, the loop may be
   // asleep: they go at once.
   void hand_over() noexcept {
-    if constexpr (Threading::shared) ring_.enter(false, clock::time_point::min());
+    if constexpr (Threading::shared) ring_.submit();
   }
 
   void listen_for_wake_up() noexcept {

@@ -29,6 +29,10 @@ public:
   coroutine_call(Engine* engine, Call call, Limit l, std::error_code* ec)
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
+  ~coroutine_call() {
+    if (chain_ && chain_->of && chain_->of->waiting == this) chain_->of->waiting = nullptr;
+  }
+
   bool await_ready() const noexcept { return false; }
 
   /// The awaiting coroutine may be of any promise type.
@@ -45,10 +49,7 @@ public:
     return !this->start();
   }
 
-  typename Call::value_type await_resume() {
-    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
-    return this->take(ec_);
-  }
+  typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
   void deliver() noexcept {

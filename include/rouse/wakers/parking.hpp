@@ -38,6 +38,12 @@ class parked_call final
 public:
   parked_call(Engine* engine, Call call, Limit l) : base(engine, std::move(call), std::move(l)) {}
 
+  ~parked_call() {
+    if constexpr (requires { parker_->leave(); }) {
+      if (parker_) parker_->leave();
+    }
+  }
+
   template <class Scheduler>
   typename Call::value_type run(Scheduler* s, std::error_code* ec) {
     if (!s)
@@ -64,7 +70,6 @@ private:
     }
     if constexpr (requires { parker_->enter(*this); }) parker_->enter(*this);
     if (!this->start()) parker_->park();
-    if constexpr (requires { parker_->leave(); }) parker_->leave();
     return nullptr;
   }
 

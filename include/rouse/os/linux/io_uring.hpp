@@ -170,8 +170,8 @@ public:
 
   /// Takes what `old` has not submitted yet.
   void take_over(ring& old) noexcept {
-    for (; old.submitted_ != old.tail_; ++old.submitted_)
-      *next() = old.sqes_.at<submission>(0)[old.submitted_ & old.sq_mask_];
+    for (unsigned n = old.publish(); n != 0; --n)
+      *next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
   }
 
   /// Room for one more submission, cleared; null when the queue is full (enter, then ask again).
@@ -183,24 +183,13 @@ public:
     std::memset(s, 0, sizeof *s);
     return s;
   }
-  [[nodiscard]] bool unsubmitted() const noexcept { return tail_ != submitted_; }
 
-  /// Hands over what is new and, if `wait`, waits for a completion until `until` (max: for ever).
-  void enter(bool wait, clock::time_point until) noexcept {
-    const unsigned n = publish();
-    const bool timed = wait && until != clock::time_point::max();
-    const timespec left = timed ? time_left(until) : timespec{};
-    const kernel_time time{left.tv_sec, left.tv_nsec};
-    wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
-    const bool quick = registered_ >= 0;
-    const long done = ::syscall(
-        SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
-        getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument, sizeof argument);
-    // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
-    // tells.
-    (void)done;
-    submitted_ = std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
-  }
+  /// Hands over what is new, and takes the answers that wait for their thread.
+  void submit() noexcept { enter(publish(), false, clock::time_point::min()); }
+  /// The same, then waits for an answer until `until` (max: for ever).
+  void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
+  /// Only waits. Other threads may submit meanwhile.
+  void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
   [[nodiscard]] bool completed() const noexcept {
     return *cq_head_ != std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
@@ -248,7 +237,7 @@ private:
     sq_mask_ = p.sq_entries - 1;
     cq_mask_ = p.cq_entries - 1;
     flags_ = p.flags;
-    tail_ = submitted_ = 0;
+    tail_ = 0;
     registered_ = -1;
     // Entries are used in order: without NO_SQARRAY the kernel wants to read that from a table.
     if (!(flags_ & no_sqarray)) {
@@ -257,10 +246,24 @@ private:
     return true;
   }
 
-  // Release: the kernel reads the entries after it has read the tail.
+  // How many entries the kernel has not taken yet. Release: it reads them after it has read the
+  // tail.
   unsigned publish() noexcept {
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
-    return tail_ - submitted_;
+    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
+  }
+
+  // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
+  // of the queue tells, so the result is of no use.
+  void enter(unsigned n, bool wait, clock::time_point until) noexcept {
+    const bool timed = wait && until != clock::time_point::max();
+    const timespec left = timed ? time_left(until) : timespec{};
+    const kernel_time time{left.tv_sec, left.tv_nsec};
+    wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
+    const bool quick = registered_ >= 0;
+    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
+              getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument,
+              sizeof argument);
   }
 
   unique_fd fd_;
@@ -271,7 +274,7 @@ private:
   std::uint32_t* cq_tail_ = nullptr;
   completion* cqes_ = nullptr;
   std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
-  std::uint32_t tail_ = 0, submitted_ = 0;
+  std::uint32_t tail_ = 0;
   int registered_ = -1;
 };
 
