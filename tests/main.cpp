@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <string>
 
 int main(int argc, char** argv) {
@@ -16,5 +17,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "promised: %s\n", promised);
     return 1;
   }
+  std::cout << std::unitbuf; // a test that hangs is the one after the last that is reported
   return Catch::Session().run(argc, argv);
 }

@@ -47,7 +47,7 @@ check() { # configuration, name, command...
   fi
 }
 
-sources=$(find tests/main.cpp tests/unit tests/conformance tests/scenarios -name '*.cpp' 2> /dev/null)
+sources=$(find tests/main.cpp tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' 2> /dev/null)
 
 # Builds the suite: two files at a time, Catch's main and each test file an object of its own.
 build() { # configuration, linker options, compiler...
@@ -66,7 +66,7 @@ suite() { # configuration, engine, command...
   local configuration=$1 engine=$2 begun=$SECONDS log
   log="$out/$1-$(echo "$2" | tr ' ' -).log"
   shift 2
-  timeout 300 "$@" > "$log" 2>&1
+  timeout 300 "$@" -d yes > "$log" 2>&1
   local code=$? good bad
   good=$(tr -d '\r' < "$log" | sed -n 's/^All tests passed (.* in \([0-9]*\) test cases*)$/\1/p; s/^test cases: .*|  *\([0-9]*\) passed.*/\1/p' | tail -1)
   bad=$(tr -d '\r' < "$log" | sed -n 's/^test cases: .*|  *\([0-9]*\) failed.*/\1/p' | tail -1)

@@ -272,7 +272,12 @@ constexpr std::errc meaning_of(int number) noexcept {
 class windows_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.windows"; }
-  std::string message(int number) const override { return std::system_category().message(number); }
+  // Not every library's system_category has words for Winsock's numbers.
+  std::string message(int number) const override {
+    const std::errc meaning = meaning_of(number);
+    return meaning == std::errc{} ? std::system_category().message(number)
+                                  : std::generic_category().message(static_cast<int>(meaning));
+  }
   std::error_condition default_error_condition(int number) const noexcept override {
     const std::errc meaning = meaning_of(number);
     if (meaning == std::errc{}) return {number, *this};
@@ -319,7 +324,9 @@ public:
   deadline(std::chrono::duration<Rep, Period> from_now) noexcept : when_(after(from_now)) {}
 
   [[nodiscard]] constexpr clock::time_point when() const noexcept { return when_; }
-  [[nodiscard]] constexpr bool never() const noexcept { return when_ == clock::time_point::max(); }
+  [[nodiscard]] constexpr bool never() const noexcept {
+    return when_ == (clock::time_point::max)();
+  }
   friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
 
 private:
@@ -327,13 +334,13 @@ private:
   static clock::time_point after(std::chrono::duration<Rep, Period> d) noexcept {
     using seconds = std::chrono::duration<double>;
     const auto now = clock::now();
-    const auto room = std::chrono::duration_cast<seconds>(clock::time_point::max() - now);
-    if (std::chrono::duration_cast<seconds>(d) >= room) return clock::time_point::max();
+    const auto room = std::chrono::duration_cast<seconds>((clock::time_point::max)() - now);
+    if (std::chrono::duration_cast<seconds>(d) >= room) return (clock::time_point::max)();
     if (std::chrono::duration_cast<seconds>(d) <= seconds::zero()) return now;
     return now + std::chrono::ceil<clock::duration>(d);
   }
 
-  clock::time_point when_ = clock::time_point::max();
+  clock::time_point when_ = (clock::time_point::max)();
 };
 
 /// When to give up: at a deadline (`timed_out`), when a stop_token says so (`operation_canceled`),
@@ -709,7 +716,7 @@ public:
   std::intptr_t native = -1; ///< the system's handle, -1 when closed
   int family = 0; ///< AF_…
   int type = 0; ///< SOCK_…
-  clock::duration patience = clock::duration::max(); ///< the limit of calls that give no deadline
+  clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
 
@@ -744,7 +751,7 @@ public:
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
   };
   std::size_t size = 0; ///< recv, send: bytes
-  clock::time_point due = clock::time_point::max(); ///< when to give up
+  clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved
@@ -783,7 +790,7 @@ concept engine_core =
       c.wake();
       c.shut_down();
       c.orphan(owner);
-      { c.turn(clock::time_point::max()) } noexcept;
+      { c.turn((clock::time_point::max)()) } noexcept;
       { c.idle() } noexcept -> std::same_as<bool>;
       { c.open(owner, 0, 0, 0, why) } -> std::same_as<descriptor*>;
       c.cancel(d);
@@ -805,7 +812,7 @@ template <class E>
 consteval void explain_engine() {
   static_assert(
       requires { typename E::core; },
-      "rouse: an engine names its core: \"using core = …;\", what it is at work");
+      "rouse: an engine names its core: \"using core = ...;\", what it is at work");
   static_assert(
       requires(failure& why) { E::make(why); },
       "rouse: an engine needs \"static std::unique_ptr<core> make(failure& why)\"");
@@ -850,6 +857,45 @@ concept call_description = requires(C c, operation& op) {
 struct no_limit {};
 
 namespace detail {
+
+// Whether the arguments that follow the others of a call begin with its limit.
+template <class...>
+inline constexpr bool limit_first = false;
+template <class First, class... Rest>
+inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
+
+// What can follow the others in no call, whatever the waker, and the words for it.
+template <class... How>
+inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
+template <class... How>
+inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
+template <class... How>
+inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
+
+template <class... How>
+consteval void explain_misplaced() {
+  static_assert(!further_limit<How...>,
+                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
+                "token} for a duration and a stop_token");
+  static_assert(!bare_number<How...>,
+                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
+}
+
+// How a call may be completed that gives its value back: with nothing more, or with an error_code.
+template <class... How>
+inline constexpr bool gives_back =
+    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+
+// Where such a call leaves its error; null: it throws.
+template <class... How>
+std::error_code* error_of(How&&... how) noexcept {
+  static_assert(gives_back<How...> || misplaced<How...>,
+                "rouse: a call of this scheduler gives its value back: let a std::error_code "
+                "variable follow, or nothing; only callbacks take a handler");
+  std::error_code* place = nullptr;
+  if constexpr (gives_back<How...>) ((place = &how), ...);
+  return place;
+}
 
 // The part of a call that listens to a stop_token: from any thread, hence by a request to the
 // engine.
@@ -939,18 +985,18 @@ protected:
 
 private:
   bool start_limited() noexcept {
-    clock::duration patience = this->target ? this->target->patience : clock::duration::max();
+    clock::duration patience = this->target ? this->target->patience : (clock::duration::max)();
     if constexpr (limited) {
       if (!limit_.when().never()) {
         this->due = limit_.when().when();
-        patience = clock::duration::max();
+        patience = (clock::duration::max)();
       }
       if (limit_.token().stop_requested())
         this->ending = std::errc::operation_canceled;
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (patience != clock::duration::max()) this->due = deadline(patience).when();
+    if (patience != (clock::duration::max)()) this->due = deadline(patience).when();
     if (!proceed(false)) return false;
     settle();
     return true;
@@ -1175,7 +1221,7 @@ consteval void explain_waker() {
   static_assert(
       requires { W::template accepts<std::size_t>; },
       "rouse: a waker says how a call may be completed: \"template <class Value, class... How> "
-      "static constexpr bool accepts = …;\"");
+      "static constexpr bool accepts = ...;\"; a parker P becomes one as parking_waker<P>");
 }
 
 } // namespace rouse::inline ROUSE_ABI
@@ -1250,7 +1296,8 @@ public:
           "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
           "its bytes; give it a name first");
       constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
-      static_assert(writable, "rouse: recv writes into its buffer; this one is const");
+      static_assert(writable,
+                    "rouse: recv writes into its buffer, which is const: give it one that is not");
       if constexpr (writable) {
         data_ = std::ranges::data(range);
         size_ = std::ranges::size(range);
@@ -2352,7 +2399,7 @@ public:
     run_stops();
     std::size_t done = run_posted(lock);
     while (!later_.empty()) ready_.push_back(later_.pop_front());
-    if (done != 0 || !ready_.empty()) until = clock::time_point::min();
+    if (done != 0 || !ready_.empty()) until = (clock::time_point::min)();
     harvest_some(until, lock);
     run_stops();
     expire(); // only now: a limit that has passed already still takes what the kernel had
@@ -2405,7 +2452,7 @@ public:
       open_.for_each([&](descriptor& d) { cancel_all(d); });
     }
     posted_.take([](posted& p) { p.run(p, false); });
-    while (!idle()) turn(clock::time_point::max());
+    while (!idle()) turn((clock::time_point::max)());
   }
 
   // ---- sockets
@@ -2565,7 +2612,7 @@ private:
       (inward ? op.target->inbound : op.target->outbound).push_back(op);
     }
     op.now = operation::state::pending;
-    if (op.due != clock::time_point::max()) {
+    if (op.due != (clock::time_point::max)()) {
       timers_.arm(op, op.due);
       if (op.due < sleeping_until_) wake_others();
     }
@@ -2628,15 +2675,15 @@ private:
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
     while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
-    until = ready_.empty() ? std::min(until, timers_.next()) : clock::time_point::min();
-    if (until != clock::time_point::min()) {
+    until = ready_.empty() ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    if (until != (clock::time_point::min)()) {
       auto was = rest::awake;
       if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))
-        until = clock::time_point::min();
+        until = (clock::time_point::min)();
     }
     sleeping_until_ = until;
     harvest_alone(until, lock);
-    sleeping_until_ = clock::time_point::min();
+    sleeping_until_ = (clock::time_point::min)();
     // Acquires what whoever woke the loop has pushed.
     if (rest_.load(std::memory_order_relaxed) != rest::awake)
       rest_.exchange(rest::awake, std::memory_order_acq_rel);
@@ -2654,7 +2701,7 @@ private:
     if (harvesting_)
       harvested_.wait(lock);
     else
-      harvest_alone(clock::time_point::max(), lock);
+      harvest_alone((clock::time_point::max)(), lock);
   }
 
   std::size_t tell_ready(lock_type& lock) noexcept {
@@ -2688,7 +2735,7 @@ private:
     d->native = static_cast<std::intptr_t>(h);
     d->family = family;
     d->type = type;
-    d->patience = clock::duration::max();
+    d->patience = (clock::duration::max)();
     why = attach(*d);
     if (why) {
       d->native = -1;
@@ -2725,7 +2772,7 @@ private:
   detail::list<descriptor> open_;
   detail::list<descriptor> spare_;
   detail::timer_wheel timers_;
-  clock::time_point sleeping_until_ = clock::time_point::min();
+  clock::time_point sleeping_until_ = (clock::time_point::min)();
   std::atomic<rest> rest_{rest::awake};
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
@@ -2824,8 +2871,8 @@ public:
   /// Waits for events; an interruption by a signal counts as none.
   int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
     int n = 0;
-    if (until == clock::time_point::min() || until == clock::time_point::max()) {
-      n = ::epoll_wait(fd_.get(), events, batch, until == clock::time_point::min() ? 0 : -1);
+    if (until == (clock::time_point::min)() || until == (clock::time_point::max)()) {
+      n = ::epoll_wait(fd_.get(), events, batch, until == (clock::time_point::min)() ? 0 : -1);
     } else {
       n = wait_precisely(events, time_left(until));
     }
@@ -3155,7 +3202,8 @@ private:
 class ring {
 public:
   /// With as many of the `wanted` flags as the kernel knows.
-  failure create(unsigned entries, std::uint32_t wanted) noexcept {
+  /// @param forbidden  flags to be treated as if this kernel did not know them.
+  failure create(unsigned entries, std::uint32_t wanted, std::uint32_t forbidden = 0) noexcept {
     failure f;
     // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
     // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
@@ -3164,7 +3212,7 @@ public:
         (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
         wanted & (cq_size | clamp)};
     for (const std::uint32_t flags : ladder) {
-      f = attempt(entries, flags);
+      f = (flags & forbidden) ? failure::from_os(EINVAL) : attempt(entries, flags);
       if (f.os_number() != EINVAL) break;
     }
     return f;
@@ -3199,7 +3247,7 @@ public:
   }
 
   /// Hands over what is new, and takes the answers that wait for their thread.
-  void submit() noexcept { enter(publish(), false, clock::time_point::min()); }
+  void submit() noexcept { enter(publish(), false, (clock::time_point::min)()); }
   /// The same, then waits for an answer until `until` (max: for ever).
   void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
   /// Only waits. Other threads may submit meanwhile.
@@ -3270,7 +3318,7 @@ private:
   // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
   // of the queue tells, so the result is of no use.
   void enter(unsigned n, bool wait, clock::time_point until) noexcept {
-    const bool timed = wait && until != clock::time_point::max();
+    const bool timed = wait && until != (clock::time_point::max)();
     const timespec left = timed ? time_left(until) : timespec{};
     const kernel_time time{left.tv_sec, left.tv_nsec};
     wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
@@ -3328,7 +3376,7 @@ public:
   /// @param forbidden  setup flags to do without, as an older kernel would.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
     auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
-    why = engine->ring_.create(entries, wanted & ~forbidden);
+    why = engine->ring_.create(entries, wanted, forbidden);
     if (!why) why = engine->waker_.create();
     if (why) return nullptr;
     engine->describe();
@@ -3393,7 +3441,7 @@ private:
   void harvest(clock::time_point until, lock_type& lock) noexcept override {
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
-    const bool wait = until != clock::time_point::min() && !ring_.completed();
+    const bool wait = until != (clock::time_point::min)() && !ring_.completed();
     if constexpr (Threading::shared) {
       ring_.submit();
       lock.unlock();
@@ -4245,13 +4293,13 @@ public:
       --mine.count[c];
       return b;
     }
-    return ::operator new((c + 1) * grain);
+    return ::operator new(size_of(c));
   }
 
   static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.gone || mine.count[c] == keep) {
+    if (c >= classes || mine.gone || mine.count[c] == keep / size_of(c)) {
       ::operator delete(p);
       return;
     }
@@ -4261,14 +4309,15 @@ public:
   }
 
 private:
-  static constexpr std::size_t grain = 64, classes = 32; // up to 2 KiB
-  static constexpr unsigned keep = 4096; // blocks of one size that a thread keeps
+  // Up to 2 KiB in steps of 64, then in powers of two up to 64 KiB.
+  static constexpr std::size_t grain = 64, fine = 32, classes = fine + 5;
+  static constexpr std::size_t keep = std::size_t{8} << 20; // bytes of one size that a thread keeps
   struct block {
     block* next;
   };
   struct cache {
     block* free[classes] = {};
-    unsigned count[classes] = {};
+    std::size_t count[classes] = {};
     bool gone = false; // blocks may still be released while the thread's other objects die
     ~cache() {
       for (block* b : free) {
@@ -4282,8 +4331,12 @@ private:
     }
   };
 
-  static std::size_t class_of(std::size_t size) noexcept {
-    return size == 0 ? 0 : (size - 1) / grain;
+  static constexpr std::size_t class_of(std::size_t size) noexcept {
+    const std::size_t step = size == 0 ? 0 : (size - 1) / grain;
+    return step < fine ? step : fine - 1 + static_cast<std::size_t>(std::bit_width(step / fine));
+  }
+  static constexpr std::size_t size_of(std::size_t c) noexcept {
+    return c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine);
   }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_NOINLINE static cache& local() noexcept {
@@ -4311,6 +4364,16 @@ private:
 #include <coroutine>
 
 namespace rouse::inline ROUSE_ABI::detail {
+
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
+
+template <class F>
+concept gives_awaitable = requires(F& f) {
+  { f() } -> awaitable;
+};
 
 class coroutine_chain;
 
@@ -4389,11 +4452,6 @@ template <class T = void>
 class task;
 
 namespace detail {
-
-template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
-  std::forward<A>(a).operator co_await();
-} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
 
 // What a call returned directly (on fibers and threads): awaiting it costs nothing.
 template <class T>
@@ -4577,6 +4635,12 @@ public:
   [[nodiscard]] detail::task_awaiter<T> operator co_await() && noexcept {
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
   }
+  template <class Task = task>
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() const& noexcept {
+    static_assert(!std::same_as<Task, task>,
+                  "rouse: a task is awaited once, and gone then: write co_await std::move(t)");
+    return detail::task_awaiter<T>({});
+  }
 
 private:
   friend promise_type;
@@ -4664,12 +4728,11 @@ public:
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
   /// operation_not_permitted).
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) join(How&&... how) {
     return begin(no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
   decltype(auto) join(limit l, How&&... how) {
     return begin(std::move(l), std::forward<How>(how)...);
   }
@@ -4709,6 +4772,8 @@ private:
 /// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
 class basic_scheduler {
+  static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
+
 public:
   using engine_type = typename Engine::core;
   using waker_type = Waker;
@@ -4750,6 +4815,9 @@ public:
   /// `task`.
   template <class F>
   flow_handle<basic_scheduler> spawn(F&& f) {
+    static_assert(std::constructible_from<std::decay_t<F>, F>,
+                  "rouse: spawn keeps what it is given, which cannot be copied: write "
+                  "spawn(std::move(t))");
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
@@ -4758,18 +4826,15 @@ public:
 
   /// Waits; awaited, or with a handler, where recv would be.
   template <class... How>
-    requires(accepts<done, How...>)
   decltype(auto) sleep_until(deadline when, How&&... how) {
     return initiate(this, detail::sleep_call{when}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(accepts<done, How...>)
   decltype(auto) sleep_for(clock::duration d, How&&... how) {
     return sleep_until(deadline(d), std::forward<How>(how)...);
   }
   /// Lets others run first.
   template <class... How>
-    requires(accepts<done, How...>)
   decltype(auto) yield(How&&... how) {
     return initiate(this, detail::yield_call{}, no_limit{}, std::forward<How>(how)...);
   }
@@ -4787,7 +4852,7 @@ public:
   std::size_t run_once() { return run_until({}, true); }
   std::size_t run_once(clock::duration d) { return run_until(deadline(d), true); }
   /// What is ready, without waiting.
-  std::size_t poll() { return run_until(deadline(clock::time_point::min()), true); }
+  std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
 
   /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
   /// once. Any thread.
@@ -4799,6 +4864,10 @@ public:
   /// Calls `f` from the loop. Any thread. What it throws comes out of `run()`.
   template <class F>
   void post(F&& f) {
+    static_assert(std::invocable<std::decay_t<F>&>,
+                  "rouse: post takes a callable without parameters");
+    static_assert(!detail::gives_task<std::decay_t<F>>,
+                  "rouse: post would drop the task that this callable returns: spawn it");
     using function = posted_function<std::decay_t<F>>;
     engine_->post(*new function(*engine_, std::forward<F>(f)));
     if constexpr (requires { waker_.notify(); }) waker_.notify();
@@ -4816,6 +4885,7 @@ public:
   /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
   static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
+    if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
@@ -5027,20 +5097,22 @@ public:
   static constexpr bool accepts =
       sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
-  template <class Scheduler, class Call, class Limit, class Handler>
-  static void initiate(Scheduler* s, Call call, Limit l, Handler&& handler) {
-    using engine = typename Scheduler::engine_type;
-    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
-    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
-                        std::forward<Handler>(handler));
-    if (s) s->waker().pending_.push_back(*b);
-    b->begin();
+  template <class Scheduler, class Call, class Limit, class... How>
+  static void initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+    constexpr bool handled = accepts<typename Call::value_type, How...>;
+    static_assert(handled || detail::misplaced<How...>,
+                  "rouse: a call of callbacks ends with its handler, void(std::error_code, "
+                  "T), or void(std::error_code) where there is no value");
+    if constexpr (handled) begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
   /// @param f  called inside `run()`; lives until then.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
+    static_assert(!detail::gives_awaitable<F>,
+                  "rouse: callbacks run a function to its end and cannot wait in a task: spawn it "
+                  "on coroutines, fibers or threads");
     auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
     started->owner = &s;
     started->hold();
@@ -5061,6 +5133,16 @@ public:
   }
 
 private:
+  template <class Scheduler, class Call, class Limit, class Handler>
+  static void begin(Scheduler* s, Call call, Limit l, Handler&& handler) {
+    using engine = typename Scheduler::engine_type;
+    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
+    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
+                        std::forward<Handler>(handler));
+    if (s) s->waker().pending_.push_back(*b);
+    b->begin();
+  }
+
   detail::list<flow> flows_;
   detail::list<detail::waiting_handler> pending_;
 };
@@ -5171,23 +5253,14 @@ struct spawned {
   promise_type* promise;
 };
 
-template <class F>
-struct invoked {
-  using type = int;
-};
-template <class F>
-  requires std::invocable<F>
-struct invoked<F> : std::invoke_result<F> {};
-template <class F>
-using invoke_result = typename invoked<F&>::type;
-
 template <class Engine, class F>
 spawned<Engine> run_spawned(F f) {
-  static_assert(!std::invocable<F&> || !std::is_void_v<invoke_result<F>>,
-                "rouse: a coroutine scheduler spawns a task<> or a callable that returns one");
-  if constexpr (std::invocable<F&>)
+  static_assert(gives_awaitable<F> || awaitable<F>,
+                "rouse: coroutines spawn a task<>, or a callable without parameters that gives "
+                "one");
+  if constexpr (gives_awaitable<F>)
     co_await f();
-  else
+  else if constexpr (awaitable<F>)
     co_await std::move(f);
 }
 
@@ -5200,17 +5273,16 @@ class coroutine_waker {
 public:
   /// How a call may be completed: with nothing, or with a std::error_code.
   template <class Value, class... How>
-  static constexpr bool accepts =
-      sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+  static constexpr bool accepts = detail::gives_back<How...>;
 
   /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
   /// over, as one awaited in place does.
   template <class Scheduler, class Call, class Limit, class... How>
-  static auto initiate(Scheduler* s, Call call, Limit l, How&... ec) {
+  static auto initiate(Scheduler* s, Call call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
-    std::error_code* const where[] = {&ec..., nullptr};
     return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
-                                                       std::move(l), where[0]);
+                                                       std::move(l),
+                                                       detail::error_of(std::forward<How>(how)...));
   }
 
   /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
@@ -5494,11 +5566,17 @@ private:
                  : "+r"(argument), "+r"(save), "+r"(load)
                  :
                  : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-                   "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
-                   "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
-                   "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19",
-                   "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
-                   "v31");
+                   "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
+                   "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                   "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
+                   "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
+                   "v30", "v31"
+#if defined(__ARM_FEATURE_SVE)
+                   ,
+                   "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
+                   "p13", "p14", "p15"
+#endif
+    );
 #endif
   }
   void* sp_ = nullptr;
@@ -5678,6 +5756,10 @@ private:
   // Null, or why the caller cannot wait.
   template <class Scheduler>
   const char* wait(Scheduler& s) {
+    static_assert(
+        std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
+        "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
+        "constructor");
     if constexpr (std::constructible_from<Parker, Scheduler&>)
       parker_.emplace(s);
     else
@@ -5715,17 +5797,15 @@ class parking_waker {
 public:
   static constexpr bool blocking = true;
   template <class Value, class... How>
-  static constexpr bool accepts =
-      sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+  static constexpr bool accepts = detail::gives_back<How...>;
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
-  static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&... ec) {
+  static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
-    std::error_code* const where[] = {&ec..., nullptr};
     detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
                                                              std::move(call), std::move(l));
-    return pending.run(s, where[0]);
+    return pending.run(s, detail::error_of(std::forward<How>(how)...));
   }
 };
 
@@ -5892,9 +5972,9 @@ public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
   explicit fiber_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s),
-        turn_([](void* sched) { static_cast<Scheduler*>(sched)->turn(clock::time_point::max()); }) {
-  }
+      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s), turn_([](void* sched) {
+          static_cast<Scheduler*>(sched)->turn((clock::time_point::max)());
+        }) {}
 
   [[nodiscard]] const char* refusal() const noexcept {
     if (me_ || !crew_.loop_runs()) return nullptr;
@@ -5976,7 +6056,7 @@ public:
     flows_.for_each([&](flow& f) {
       if (f.waiting) engine.cancel(*f.waiting);
     });
-    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, clock::time_point::max());
+    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
     flows_.for_each([](flow& f) {
       const bool over = f.ended.is_open;
       static_cast<detail::engine_flow<Engine>&>(f).orphan();
@@ -6024,7 +6104,7 @@ public:
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
   explicit thread_parker(Scheduler& s) noexcept
       : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine) {
-          static_cast<typename Scheduler::engine_type*>(engine)->turn(clock::time_point::max());
+          static_cast<typename Scheduler::engine_type*>(engine)->turn((clock::time_point::max)());
         }) {}
 
   inline void enter(operation& op) noexcept;
@@ -6081,12 +6161,13 @@ public:
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
     join_finished();
-    if (engine_runs_ || (engine.idle() && live_ != 0)) {
-      if (until == clock::time_point::max())
+    while (engine_runs_ || (engine.idle() && live_ != 0)) {
+      // What came between the caller's last look and this lock has left its mark.
+      if (std::exchange(notified_, false) || until <= clock::now()) return 0;
+      if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else if (until > clock::now())
+      else
         runner_.wait_until(lock, until);
-      return 0;
     }
     engine_runs_ = true;
     lock.unlock();
@@ -6097,9 +6178,10 @@ public:
     return done;
   }
 
+  // Whoever is in run() looks again at what he waits for.
   void notify() noexcept {
     std::lock_guard lock(mutex_);
-    runner_.notify_all();
+    notify_locked();
   }
 
   [[nodiscard]] bool idle() noexcept {
@@ -6148,7 +6230,7 @@ public:
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
     --live_;
-    runner_.notify_all();
+    notify_locked();
   }
 
   void forget(flow& f) noexcept {
@@ -6164,7 +6246,7 @@ public:
       std::lock_guard lock(mutex_);
       flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
     }
-    while (!idle()) turn(engine, clock::time_point::max());
+    while (!idle()) turn(engine, (clock::time_point::max)());
     std::lock_guard lock(mutex_);
     join_finished();
     flows_.for_each(orphan);
@@ -6177,8 +6259,17 @@ private:
     if (f.waiting) engine.cancel(*f.waiting);
   }
 
+  void notify_locked() noexcept {
+    notified_ = true;
+    runner_.notify_all();
+  }
+
   void hand_over() noexcept {
-    if (!engine_runs_ && !waiting_.empty()) waiting_.front().wake_.notify_one();
+    if (engine_runs_) return;
+    if (waiting_.empty())
+      runner_.notify_all();
+    else
+      waiting_.front().wake_.notify_one();
   }
 
   void join_finished() noexcept {
@@ -6193,6 +6284,7 @@ private:
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
   bool engine_runs_ = false;
+  bool notified_ = false; // since run() last waited
 };
 
 template <class Engine, class F>
@@ -6246,9 +6338,8 @@ class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
-    static_assert(Scheduler::engine_type::threading::shared,
-                  "rouse: thread_waker needs an engine that any thread may use, such as "
-                  "shared_native_engine");
+    static_assert(std::invocable<F&>,
+                  "rouse: spawn takes a callable without parameters, or a task");
     auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(),
                                                                                 std::move(f));
     started->owner = &s;
@@ -6259,6 +6350,11 @@ public:
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
+    // Said here because every scheduler comes by, whatever is asked of it.
+    static_assert(
+        requires { requires Engine::threading::shared; },
+        "rouse: thread_waker needs an engine that any thread may use, such as "
+        "shared_native_engine");
     crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
   }
 
@@ -6321,6 +6417,23 @@ concept socket_option = std::default_initializable<O> && requires(O o, const O c
   { o.data() } -> std::convertible_to<void*>;
   { c.size() } -> std::convertible_to<std::size_t>;
 };
+
+namespace detail {
+
+// Say in words what is no option, and no value of a raw one.
+template <class O>
+consteval void explain_option() {
+  static_assert(socket_option<O>, "rouse: an option is of a type such as tcp_no_delay, or raw: "
+                                  "write tcp_no_delay{true}, or level, name and value");
+}
+template <class T>
+consteval void explain_raw_option() {
+  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
+                "rouse: the value of a raw option is what the kernel copies: write the int or "
+                "the struct itself, not a pointer to it");
+}
+
+} // namespace detail
 
 /// One that is on or off.
 template <int Level, int Name>
@@ -6419,14 +6532,14 @@ inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
   op.what = action::recv;
   op.target = d;
   op.data = b.data();
-  op.size = std::min(b.size(), largest_request);
+  op.size = (std::min)(b.size(), largest_request);
 }
 
 inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
   op.what = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
-  op.size = std::min(b.size(), largest_request);
+  op.size = (std::min)(b.size(), largest_request);
 }
 
 struct recv_call {
@@ -6531,7 +6644,7 @@ struct accept_call {
   static constexpr const char* name = "rouse: accept";
   static constexpr auto pause = std::chrono::milliseconds(20);
   descriptor* socket;
-  clock::time_point limit = clock::time_point::max();
+  clock::time_point limit = (clock::time_point::max)();
 
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
@@ -6548,7 +6661,7 @@ struct accept_call {
     op.what = action::wait;
     op.target = nullptr;
     op.gate = nullptr;
-    op.due = std::min(limit, clock::now() + pause);
+    op.due = (std::min)(limit, clock::now() + pause);
     return false;
   }
 
@@ -6561,7 +6674,7 @@ private:
   bool go_on(operation& op) noexcept {
     op.due = limit;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit) return true;
-    op.ending = {};
+    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
     return !prepare(op);
   }
 };
@@ -6646,6 +6759,10 @@ public:
   /// Source: bind(2).
   void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
+  template <std::convertible_to<std::string_view> Address, std::integral Port>
+  void bind(const Address&, Port) {
+    explain_endpoint<Address>();
+  }
 
   /// Lets peers connect; an unbound socket gets an address of the system's choice.
   /// @param backlog  how many connections may wait for `accept`; the system may use less.
@@ -6707,51 +6824,59 @@ public:
     if (record_) record_->patience = d;
   }
   [[nodiscard]] clock::duration timeout() const noexcept {
-    return record_ ? record_->patience : clock::duration::max();
+    return record_ ? record_->patience : (clock::duration::max)();
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
   ///
   /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
-  template <socket_option O>
+  template <class O>
   void set_option(const O& option) {
+    detail::explain_option<O>();
     check(do_set(O::level, O::name, option.data(), option.size()), "rouse: set_option");
   }
-  template <socket_option O>
+  template <class O>
   void set_option(const O& option, std::error_code& ec) noexcept {
+    detail::explain_option<O>();
     ec = do_set(O::level, O::name, option.data(), option.size()).code();
   }
   template <class T>
   void set_option(int level, int name, const T& value) {
+    detail::explain_raw_option<T>();
     check(do_set(level, name, &value, sizeof value), "rouse: set_option");
   }
   template <class T>
   void set_option(int level, int name, const T& value, std::error_code& ec) noexcept {
+    detail::explain_raw_option<T>();
     ec = do_set(level, name, &value, sizeof value).code();
   }
 
   /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
-  template <socket_option O>
+  template <class O>
   [[nodiscard]] O get_option() const {
+    detail::explain_option<O>();
     std::error_code ec;
     O option = get_option<O>(ec);
     if (ec) detail::throw_error(ec, "rouse: get_option");
     return option;
   }
-  template <socket_option O>
+  template <class O>
   [[nodiscard]] O get_option(std::error_code& ec) const noexcept {
+    detail::explain_option<O>();
     O option;
     ec = do_get(O::level, O::name, option.data(), option.size()).code();
     return option;
   }
   template <class T>
   [[nodiscard]] T get_option(int level, int name) const {
+    detail::explain_raw_option<T>();
     T value{};
     check(do_get(level, name, &value, sizeof value), "rouse: get_option");
     return value;
   }
   template <class T>
   [[nodiscard]] T get_option(int level, int name, std::error_code& ec) const noexcept {
+    detail::explain_raw_option<T>();
     T value{};
     ec = do_get(level, name, &value, sizeof value).code();
     return value;
@@ -6769,12 +6894,11 @@ public:
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class... How>
-    requires(Scheduler::template accepts<socket, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) accept(How&&... how) {
     return begin(detail::accept_call<socket>{record_}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<socket, How...>)
   decltype(auto) accept(limit l, How&&... how) {
     return begin(detail::accept_call<socket>{record_}, std::move(l), std::forward<How>(how)...);
   }
@@ -6788,14 +6912,17 @@ public:
   /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
   /// another family). Source: connect(2); IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) connect(const endpoint& peer, How&&... how) {
     return begin(detail::connect_call{record_, peer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
   decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
     return begin(detail::connect_call{record_, peer}, std::move(l), std::forward<How>(how)...);
+  }
+  template <std::convertible_to<std::string_view> Address, std::integral Port>
+  void connect(const Address&, Port) {
+    explain_endpoint<Address>();
   }
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
@@ -6816,12 +6943,11 @@ public:
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) recv(mutable_buffer buffer, How&&... how) {
     return begin(detail::recv_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
     return begin(detail::recv_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
   }
@@ -6832,12 +6958,11 @@ public:
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) recv_exactly(mutable_buffer buffer, How&&... how) {
     return begin(detail::recv_exactly_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
     return begin(detail::recv_exactly_call{record_, buffer}, std::move(l),
                  std::forward<How>(how)...);
@@ -6855,12 +6980,11 @@ public:
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) send(const_buffer buffer, How&&... how) {
     return begin(detail::send_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
     return begin(detail::send_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
   }
@@ -6870,12 +6994,11 @@ public:
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) send_all(const_buffer buffer, How&&... how) {
     return begin(detail::send_all_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
     return begin(detail::send_all_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
   }
@@ -6890,7 +7013,16 @@ private:
     return s;
   }
 
+  template <class Address>
+  static consteval void explain_endpoint() {
+    static_assert(detail::always_false<Address>,
+                  "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}");
+  }
+
   socket(Scheduler& s, int family, int type, int protocol, std::error_code* ec) {
+    static_assert(rouse::scheduler<Scheduler>,
+                  "rouse: a socket is made with its scheduler: "
+                  "coroutines, fibers, threads, callbacks, or a basic_scheduler");
     failure why;
     record_ = s.engine().open(&s, family, type, protocol, why);
     if (ec)

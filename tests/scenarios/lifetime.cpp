@@ -338,6 +338,27 @@ TEMPLATE_LIST_TEST_CASE("post from other threads: each function runs once, in th
   CHECK(ran == 3 * each);
 }
 
+TEMPLATE_LIST_TEST_CASE("stop by a posted function ends run, whichever thread runs the loop",
+                        "[lifetime][L06][L09]", every_scheduler) {
+  for (int round = 0; round != 200; ++round) {
+    TestType sched;
+    auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
+    int left = 40; // only the loop touches it
+    const auto poster = [&] {
+      for (int i = 0; i != 20; ++i) {
+        sched.post([&] {
+          if (--left == 0) sched.stop();
+        });
+      }
+    };
+    std::thread first(poster), second(poster);
+    sched.run();
+    first.join();
+    second.join();
+    REQUIRE(left == 0);
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("a flooding peer does not starve a quiet one", "[lifetime][L11][O2]",
                         every_single) {
   connected_pair<TestType> flood;

@@ -27,7 +27,7 @@ concept engine_core =
       c.wake();
       c.shut_down();
       c.orphan(owner);
-      { c.turn(clock::time_point::max()) } noexcept;
+      { c.turn((clock::time_point::max)()) } noexcept;
       { c.idle() } noexcept -> std::same_as<bool>;
       { c.open(owner, 0, 0, 0, why) } -> std::same_as<descriptor*>;
       c.cancel(d);
@@ -49,7 +49,7 @@ template <class E>
 consteval void explain_engine() {
   static_assert(
       requires { typename E::core; },
-      "rouse: an engine names its core: \"using core = …;\", what it is at work");
+      "rouse: an engine names its core: \"using core = ...;\", what it is at work");
   static_assert(
       requires(failure& why) { E::make(why); },
       "rouse: an engine needs \"static std::unique_ptr<core> make(failure& why)\"");

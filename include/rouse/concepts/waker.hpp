@@ -30,7 +30,7 @@ consteval void explain_waker() {
   static_assert(
       requires { W::template accepts<std::size_t>; },
       "rouse: a waker says how a call may be completed: \"template <class Value, class... How> "
-      "static constexpr bool accepts = …;\"");
+      "static constexpr bool accepts = ...;\"; a parker P becomes one as parking_waker<P>");
 }
 
 } // namespace rouse::inline ROUSE_ABI

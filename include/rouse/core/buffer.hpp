@@ -56,7 +56,8 @@ public:
           "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
           "its bytes; give it a name first");
       constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
-      static_assert(writable, "rouse: recv writes into its buffer; this one is const");
+      static_assert(writable,
+                    "rouse: recv writes into its buffer, which is const: give it one that is not");
       if constexpr (writable) {
         data_ = std::ranges::data(range);
         size_ = std::ranges::size(range);

@@ -39,6 +39,45 @@ struct no_limit {};
 
 namespace detail {
 
+// Whether the arguments that follow the others of a call begin with its limit.
+template <class...>
+inline constexpr bool limit_first = false;
+template <class First, class... Rest>
+inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
+
+// What can follow the others in no call, whatever the waker, and the words for it.
+template <class... How>
+inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
+template <class... How>
+inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
+template <class... How>
+inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
+
+template <class... How>
+consteval void explain_misplaced() {
+  static_assert(!further_limit<How...>,
+                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
+                "token} for a duration and a stop_token");
+  static_assert(!bare_number<How...>,
+                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
+}
+
+// How a call may be completed that gives its value back: with nothing more, or with an error_code.
+template <class... How>
+inline constexpr bool gives_back =
+    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+
+// Where such a call leaves its error; null: it throws.
+template <class... How>
+std::error_code* error_of(How&&... how) noexcept {
+  static_assert(gives_back<How...> || misplaced<How...>,
+                "rouse: a call of this scheduler gives its value back: let a std::error_code "
+                "variable follow, or nothing; only callbacks take a handler");
+  std::error_code* place = nullptr;
+  if constexpr (gives_back<How...>) ((place = &how), ...);
+  return place;
+}
+
 // The part of a call that listens to a stop_token: from any thread, hence by a request to the
 // engine.
 template <class Engine>
@@ -127,18 +166,18 @@ protected:
 
 private:
   bool start_limited() noexcept {
-    clock::duration patience = this->target ? this->target->patience : clock::duration::max();
+    clock::duration patience = this->target ? this->target->patience : (clock::duration::max)();
     if constexpr (limited) {
       if (!limit_.when().never()) {
         this->due = limit_.when().when();
-        patience = clock::duration::max();
+        patience = (clock::duration::max)();
       }
       if (limit_.token().stop_requested())
         this->ending = std::errc::operation_canceled;
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (patience != clock::duration::max()) this->due = deadline(patience).when();
+    if (patience != (clock::duration::max)()) this->due = deadline(patience).when();
     if (!proceed(false)) return false;
     settle();
     return true;

@@ -6,8 +6,19 @@
 
 #include <atomic>
 #include <coroutine>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI::detail {
+
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
+
+template <class F>
+concept gives_awaitable = requires(F& f) {
+  { f() } -> awaitable;
+};
 
 class coroutine_chain;
 

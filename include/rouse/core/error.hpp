@@ -157,7 +157,12 @@ constexpr std::errc meaning_of(int number) noexcept {
 class windows_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.windows"; }
-  std::string message(int number) const override { return std::system_category().message(number); }
+  // Not every library's system_category has words for Winsock's numbers.
+  std::string message(int number) const override {
+    const std::errc meaning = meaning_of(number);
+    return meaning == std::errc{} ? std::system_category().message(number)
+                                  : std::generic_category().message(static_cast<int>(meaning));
+  }
   std::error_condition default_error_condition(int number) const noexcept override {
     const std::errc meaning = meaning_of(number);
     if (meaning == std::errc{}) return {number, *this};

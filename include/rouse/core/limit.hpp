@@ -25,7 +25,9 @@ public:
   deadline(std::chrono::duration<Rep, Period> from_now) noexcept : when_(after(from_now)) {}
 
   [[nodiscard]] constexpr clock::time_point when() const noexcept { return when_; }
-  [[nodiscard]] constexpr bool never() const noexcept { return when_ == clock::time_point::max(); }
+  [[nodiscard]] constexpr bool never() const noexcept {
+    return when_ == (clock::time_point::max)();
+  }
   friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
 
 private:
@@ -33,13 +35,13 @@ private:
   static clock::time_point after(std::chrono::duration<Rep, Period> d) noexcept {
     using seconds = std::chrono::duration<double>;
     const auto now = clock::now();
-    const auto room = std::chrono::duration_cast<seconds>(clock::time_point::max() - now);
-    if (std::chrono::duration_cast<seconds>(d) >= room) return clock::time_point::max();
+    const auto room = std::chrono::duration_cast<seconds>((clock::time_point::max)() - now);
+    if (std::chrono::duration_cast<seconds>(d) >= room) return (clock::time_point::max)();
     if (std::chrono::duration_cast<seconds>(d) <= seconds::zero()) return now;
     return now + std::chrono::ceil<clock::duration>(d);
   }
 
-  clock::time_point when_ = clock::time_point::max();
+  clock::time_point when_ = (clock::time_point::max)();
 };
 
 /// When to give up: at a deadline (`timed_out`), when a stop_token says so (`operation_canceled`),

@@ -53,7 +53,7 @@ public:
   std::intptr_t native = -1; ///< the system's handle, -1 when closed
   int family = 0; ///< AF_…
   int type = 0; ///< SOCK_…
-  clock::duration patience = clock::duration::max(); ///< the limit of calls that give no deadline
+  clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
 
@@ -88,7 +88,7 @@ public:
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
   };
   std::size_t size = 0; ///< recv, send: bytes
-  clock::time_point due = clock::time_point::max(); ///< when to give up
+  clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved

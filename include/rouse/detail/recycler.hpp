@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 
+#include <bit>
 #include <cstddef>
 #include <new>
 #if ROUSE_EMULATED_TLS
@@ -24,13 +25,13 @@ public:
       --mine.count[c];
       return b;
     }
-    return ::operator new((c + 1) * grain);
+    return ::operator new(size_of(c));
   }
 
   static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.gone || mine.count[c] == keep) {
+    if (c >= classes || mine.gone || mine.count[c] == keep / size_of(c)) {
       ::operator delete(p);
       return;
     }
@@ -40,14 +41,15 @@ public:
   }
 
 private:
-  static constexpr std::size_t grain = 64, classes = 32; // up to 2 KiB
-  static constexpr unsigned keep = 4096; // blocks of one size that a thread keeps
+  // Up to 2 KiB in steps of 64, then in powers of two up to 64 KiB.
+  static constexpr std::size_t grain = 64, fine = 32, classes = fine + 5;
+  static constexpr std::size_t keep = std::size_t{8} << 20; // bytes of one size that a thread keeps
   struct block {
     block* next;
   };
   struct cache {
     block* free[classes] = {};
-    unsigned count[classes] = {};
+    std::size_t count[classes] = {};
     bool gone = false; // blocks may still be released while the thread's other objects die
     ~cache() {
       for (block* b : free) {
@@ -61,8 +63,12 @@ private:
     }
   };
 
-  static std::size_t class_of(std::size_t size) noexcept {
-    return size == 0 ? 0 : (size - 1) / grain;
+  static constexpr std::size_t class_of(std::size_t size) noexcept {
+    const std::size_t step = size == 0 ? 0 : (size - 1) / grain;
+    return step < fine ? step : fine - 1 + static_cast<std::size_t>(std::bit_width(step / fine));
+  }
+  static constexpr std::size_t size_of(std::size_t c) noexcept {
+    return c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine);
   }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_NOINLINE static cache& local() noexcept {

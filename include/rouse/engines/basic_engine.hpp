@@ -155,7 +155,7 @@ public:
     run_stops();
     std::size_t done = run_posted(lock);
     while (!later_.empty()) ready_.push_back(later_.pop_front());
-    if (done != 0 || !ready_.empty()) until = clock::time_point::min();
+    if (done != 0 || !ready_.empty()) until = (clock::time_point::min)();
     harvest_some(until, lock);
     run_stops();
     expire(); // only now: a limit that has passed already still takes what the kernel had
@@ -208,7 +208,7 @@ public:
       open_.for_each([&](descriptor& d) { cancel_all(d); });
     }
     posted_.take([](posted& p) { p.run(p, false); });
-    while (!idle()) turn(clock::time_point::max());
+    while (!idle()) turn((clock::time_point::max)());
   }
 
   // ---- sockets
@@ -368,7 +368,7 @@ private:
       (inward ? op.target->inbound : op.target->outbound).push_back(op);
     }
     op.now = operation::state::pending;
-    if (op.due != clock::time_point::max()) {
+    if (op.due != (clock::time_point::max)()) {
       timers_.arm(op, op.due);
       if (op.due < sleeping_until_) wake_others();
     }
@@ -431,15 +431,15 @@ private:
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
     while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
-    until = ready_.empty() ? std::min(until, timers_.next()) : clock::time_point::min();
-    if (until != clock::time_point::min()) {
+    until = ready_.empty() ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    if (until != (clock::time_point::min)()) {
       auto was = rest::awake;
       if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))
-        until = clock::time_point::min();
+        until = (clock::time_point::min)();
     }
     sleeping_until_ = until;
     harvest_alone(until, lock);
-    sleeping_until_ = clock::time_point::min();
+    sleeping_until_ = (clock::time_point::min)();
     // Acquires what whoever woke the loop has pushed.
     if (rest_.load(std::memory_order_relaxed) != rest::awake)
       rest_.exchange(rest::awake, std::memory_order_acq_rel);
@@ -457,7 +457,7 @@ private:
     if (harvesting_)
       harvested_.wait(lock);
     else
-      harvest_alone(clock::time_point::max(), lock);
+      harvest_alone((clock::time_point::max)(), lock);
   }
 
   std::size_t tell_ready(lock_type& lock) noexcept {
@@ -491,7 +491,7 @@ private:
     d->native = static_cast<std::intptr_t>(h);
     d->family = family;
     d->type = type;
-    d->patience = clock::duration::max();
+    d->patience = (clock::duration::max)();
     why = attach(*d);
     if (why) {
       d->native = -1;
@@ -528,7 +528,7 @@ private:
   detail::list<descriptor> open_;
   detail::list<descriptor> spare_;
   detail::timer_wheel timers_;
-  clock::time_point sleeping_until_ = clock::time_point::min();
+  clock::time_point sleeping_until_ = (clock::time_point::min)();
   std::atomic<rest> rest_{rest::awake};
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;

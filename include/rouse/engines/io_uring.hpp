@@ -37,7 +37,7 @@ public:
   /// @param forbidden  setup flags to do without, as an older kernel would.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
     auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
-    why = engine->ring_.create(entries, wanted & ~forbidden);
+    why = engine->ring_.create(entries, wanted, forbidden);
     if (!why) why = engine->waker_.create();
     if (why) return nullptr;
     engine->describe();
@@ -102,7 +102,7 @@ private:
   void harvest(clock::time_point until, lock_type& lock) noexcept override {
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
-    const bool wait = until != clock::time_point::min() && !ring_.completed();
+    const bool wait = until != (clock::time_point::min)() && !ring_.completed();
     if constexpr (Threading::shared) {
       ring_.submit();
       lock.unlock();

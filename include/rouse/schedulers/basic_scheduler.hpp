@@ -1,5 +1,7 @@
 // The scheduler: an engine and a waker.
 #pragma once
+#include <rouse/concepts/engine.hpp>
+#include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/flow.hpp>
@@ -53,12 +55,11 @@ public:
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
   /// operation_not_permitted).
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) join(How&&... how) {
     return begin(no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
   decltype(auto) join(limit l, How&&... how) {
     return begin(std::move(l), std::forward<How>(how)...);
   }
@@ -98,6 +99,8 @@ private:
 /// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
 class basic_scheduler {
+  static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
+
 public:
   using engine_type = typename Engine::core;
   using waker_type = Waker;
@@ -139,6 +142,9 @@ public:
   /// `task`.
   template <class F>
   flow_handle<basic_scheduler> spawn(F&& f) {
+    static_assert(std::constructible_from<std::decay_t<F>, F>,
+                  "rouse: spawn keeps what it is given, which cannot be copied: write "
+                  "spawn(std::move(t))");
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
@@ -147,18 +153,15 @@ public:
 
   /// Waits; awaited, or with a handler, where recv would be.
   template <class... How>
-    requires(accepts<done, How...>)
   decltype(auto) sleep_until(deadline when, How&&... how) {
     return initiate(this, detail::sleep_call{when}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(accepts<done, How...>)
   decltype(auto) sleep_for(clock::duration d, How&&... how) {
     return sleep_until(deadline(d), std::forward<How>(how)...);
   }
   /// Lets others run first.
   template <class... How>
-    requires(accepts<done, How...>)
   decltype(auto) yield(How&&... how) {
     return initiate(this, detail::yield_call{}, no_limit{}, std::forward<How>(how)...);
   }
@@ -176,7 +179,7 @@ public:
   std::size_t run_once() { return run_until({}, true); }
   std::size_t run_once(clock::duration d) { return run_until(deadline(d), true); }
   /// What is ready, without waiting.
-  std::size_t poll() { return run_until(deadline(clock::time_point::min()), true); }
+  std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
 
   /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
   /// once. Any thread.
@@ -188,6 +191,10 @@ public:
   /// Calls `f` from the loop. Any thread. What it throws comes out of `run()`.
   template <class F>
   void post(F&& f) {
+    static_assert(std::invocable<std::decay_t<F>&>,
+                  "rouse: post takes a callable without parameters");
+    static_assert(!detail::gives_task<std::decay_t<F>>,
+                  "rouse: post would drop the task that this callable returns: spawn it");
     using function = posted_function<std::decay_t<F>>;
     engine_->post(*new function(*engine_, std::forward<F>(f)));
     if constexpr (requires { waker_.notify(); }) waker_.notify();
@@ -205,6 +212,7 @@ public:
   /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
   static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
+    if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 

@@ -19,11 +19,6 @@ class task;
 
 namespace detail {
 
-template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
-  std::forward<A>(a).operator co_await();
-} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
-
 // What a call returned directly (on fibers and threads): awaiting it costs nothing.
 template <class T>
 struct ready_value {
@@ -205,6 +200,12 @@ public:
   /// Once only.
   [[nodiscard]] detail::task_awaiter<T> operator co_await() && noexcept {
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
+  }
+  template <class Task = task>
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() const& noexcept {
+    static_assert(!std::same_as<Task, task>,
+                  "rouse: a task is awaited once, and gone then: write co_await std::move(t)");
+    return detail::task_awaiter<T>({});
   }
 
 private:

@@ -25,14 +25,14 @@ inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
   op.what = action::recv;
   op.target = d;
   op.data = b.data();
-  op.size = std::min(b.size(), largest_request);
+  op.size = (std::min)(b.size(), largest_request);
 }
 
 inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
   op.what = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
-  op.size = std::min(b.size(), largest_request);
+  op.size = (std::min)(b.size(), largest_request);
 }
 
 struct recv_call {
@@ -137,7 +137,7 @@ struct accept_call {
   static constexpr const char* name = "rouse: accept";
   static constexpr auto pause = std::chrono::milliseconds(20);
   descriptor* socket;
-  clock::time_point limit = clock::time_point::max();
+  clock::time_point limit = (clock::time_point::max)();
 
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
@@ -154,7 +154,7 @@ struct accept_call {
     op.what = action::wait;
     op.target = nullptr;
     op.gate = nullptr;
-    op.due = std::min(limit, clock::now() + pause);
+    op.due = (std::min)(limit, clock::now() + pause);
     return false;
   }
 
@@ -167,7 +167,7 @@ private:
   bool go_on(operation& op) noexcept {
     op.due = limit;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit) return true;
-    op.ending = {};
+    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
     return !prepare(op);
   }
 };

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <type_traits>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -29,6 +30,23 @@ concept socket_option = std::default_initializable<O> && requires(O o, const O c
   { o.data() } -> std::convertible_to<void*>;
   { c.size() } -> std::convertible_to<std::size_t>;
 };
+
+namespace detail {
+
+// Say in words what is no option, and no value of a raw one.
+template <class O>
+consteval void explain_option() {
+  static_assert(socket_option<O>, "rouse: an option is of a type such as tcp_no_delay, or raw: "
+                                  "write tcp_no_delay{true}, or level, name and value");
+}
+template <class T>
+consteval void explain_raw_option() {
+  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
+                "rouse: the value of a raw option is what the kernel copies: write the int or "
+                "the struct itself, not a pointer to it");
+}
+
+} // namespace detail
 
 /// One that is on or off.
 template <int Level, int Name>

@@ -1,5 +1,6 @@
 // The socket: one class, whatever waits on it.
 #pragma once
+#include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
 #include <rouse/core/call.hpp>
@@ -12,7 +13,9 @@
 #include <rouse/sockets/options.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -91,6 +94,10 @@ public:
   /// Source: bind(2).
   void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
+  template <std::convertible_to<std::string_view> Address, std::integral Port>
+  void bind(const Address&, Port) {
+    explain_endpoint<Address>();
+  }
 
   /// Lets peers connect; an unbound socket gets an address of the system's choice.
   /// @param backlog  how many connections may wait for `accept`; the system may use less.
@@ -152,51 +159,59 @@ public:
     if (record_) record_->patience = d;
   }
   [[nodiscard]] clock::duration timeout() const noexcept {
-    return record_ ? record_->patience : clock::duration::max();
+    return record_ ? record_->patience : (clock::duration::max)();
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
   ///
   /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
-  template <socket_option O>
+  template <class O>
   void set_option(const O& option) {
+    detail::explain_option<O>();
     check(do_set(O::level, O::name, option.data(), option.size()), "rouse: set_option");
   }
-  template <socket_option O>
+  template <class O>
   void set_option(const O& option, std::error_code& ec) noexcept {
+    detail::explain_option<O>();
     ec = do_set(O::level, O::name, option.data(), option.size()).code();
   }
   template <class T>
   void set_option(int level, int name, const T& value) {
+    detail::explain_raw_option<T>();
     check(do_set(level, name, &value, sizeof value), "rouse: set_option");
   }
   template <class T>
   void set_option(int level, int name, const T& value, std::error_code& ec) noexcept {
+    detail::explain_raw_option<T>();
     ec = do_set(level, name, &value, sizeof value).code();
   }
 
   /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
-  template <socket_option O>
+  template <class O>
   [[nodiscard]] O get_option() const {
+    detail::explain_option<O>();
     std::error_code ec;
     O option = get_option<O>(ec);
     if (ec) detail::throw_error(ec, "rouse: get_option");
     return option;
   }
-  template <socket_option O>
+  template <class O>
   [[nodiscard]] O get_option(std::error_code& ec) const noexcept {
+    detail::explain_option<O>();
     O option;
     ec = do_get(O::level, O::name, option.data(), option.size()).code();
     return option;
   }
   template <class T>
   [[nodiscard]] T get_option(int level, int name) const {
+    detail::explain_raw_option<T>();
     T value{};
     check(do_get(level, name, &value, sizeof value), "rouse: get_option");
     return value;
   }
   template <class T>
   [[nodiscard]] T get_option(int level, int name, std::error_code& ec) const noexcept {
+    detail::explain_raw_option<T>();
     T value{};
     ec = do_get(level, name, &value, sizeof value).code();
     return value;
@@ -214,12 +229,11 @@ public:
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class... How>
-    requires(Scheduler::template accepts<socket, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) accept(How&&... how) {
     return begin(detail::accept_call<socket>{record_}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<socket, How...>)
   decltype(auto) accept(limit l, How&&... how) {
     return begin(detail::accept_call<socket>{record_}, std::move(l), std::forward<How>(how)...);
   }
@@ -233,14 +247,17 @@ public:
   /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
   /// another family). Source: connect(2); IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) connect(const endpoint& peer, How&&... how) {
     return begin(detail::connect_call{record_, peer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<done, How...>)
   decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
     return begin(detail::connect_call{record_, peer}, std::move(l), std::forward<How>(how)...);
+  }
+  template <std::convertible_to<std::string_view> Address, std::integral Port>
+  void connect(const Address&, Port) {
+    explain_endpoint<Address>();
   }
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
@@ -261,12 +278,11 @@ public:
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) recv(mutable_buffer buffer, How&&... how) {
     return begin(detail::recv_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
     return begin(detail::recv_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
   }
@@ -277,12 +293,11 @@ public:
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) recv_exactly(mutable_buffer buffer, How&&... how) {
     return begin(detail::recv_exactly_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
     return begin(detail::recv_exactly_call{record_, buffer}, std::move(l),
                  std::forward<How>(how)...);
@@ -300,12 +315,11 @@ public:
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) send(const_buffer buffer, How&&... how) {
     return begin(detail::send_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
     return begin(detail::send_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
   }
@@ -315,12 +329,11 @@ public:
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
+    requires(!detail::limit_first<How...>)
   decltype(auto) send_all(const_buffer buffer, How&&... how) {
     return begin(detail::send_all_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
-    requires(Scheduler::template accepts<std::size_t, How...>)
   decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
     return begin(detail::send_all_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
   }
@@ -335,7 +348,16 @@ private:
     return s;
   }
 
+  template <class Address>
+  static consteval void explain_endpoint() {
+    static_assert(detail::always_false<Address>,
+                  "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}");
+  }
+
   socket(Scheduler& s, int family, int type, int protocol, std::error_code* ec) {
+    static_assert(rouse::scheduler<Scheduler>,
+                  "rouse: a socket is made with its scheduler: "
+                  "coroutines, fibers, threads, callbacks, or a basic_scheduler");
     failure why;
     record_ = s.engine().open(&s, family, type, protocol, why);
     if (ec)

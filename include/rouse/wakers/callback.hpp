@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
+#include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
@@ -115,20 +116,22 @@ public:
   static constexpr bool accepts =
       sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
-  template <class Scheduler, class Call, class Limit, class Handler>
-  static void initiate(Scheduler* s, Call call, Limit l, Handler&& handler) {
-    using engine = typename Scheduler::engine_type;
-    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
-    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
-                        std::forward<Handler>(handler));
-    if (s) s->waker().pending_.push_back(*b);
-    b->begin();
+  template <class Scheduler, class Call, class Limit, class... How>
+  static void initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+    constexpr bool handled = accepts<typename Call::value_type, How...>;
+    static_assert(handled || detail::misplaced<How...>,
+                  "rouse: a call of callbacks ends with its handler, void(std::error_code, "
+                  "T), or void(std::error_code) where there is no value");
+    if constexpr (handled) begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
   /// @param f  called inside `run()`; lives until then.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
+    static_assert(!detail::gives_awaitable<F>,
+                  "rouse: callbacks run a function to its end and cannot wait in a task: spawn it "
+                  "on coroutines, fibers or threads");
     auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
     started->owner = &s;
     started->hold();
@@ -149,6 +152,16 @@ public:
   }
 
 private:
+  template <class Scheduler, class Call, class Limit, class Handler>
+  static void begin(Scheduler* s, Call call, Limit l, Handler&& handler) {
+    using engine = typename Scheduler::engine_type;
+    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
+    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
+                        std::forward<Handler>(handler));
+    if (s) s->waker().pending_.push_back(*b);
+    b->begin();
+  }
+
   detail::list<flow> flows_;
   detail::list<detail::waiting_handler> pending_;
 };

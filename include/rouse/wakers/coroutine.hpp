@@ -115,23 +115,14 @@ struct spawned {
   promise_type* promise;
 };
 
-template <class F>
-struct invoked {
-  using type = int;
-};
-template <class F>
-  requires std::invocable<F>
-struct invoked<F> : std::invoke_result<F> {};
-template <class F>
-using invoke_result = typename invoked<F&>::type;
-
 template <class Engine, class F>
 spawned<Engine> run_spawned(F f) {
-  static_assert(!std::invocable<F&> || !std::is_void_v<invoke_result<F>>,
-                "rouse: a coroutine scheduler spawns a task<> or a callable that returns one");
-  if constexpr (std::invocable<F&>)
+  static_assert(gives_awaitable<F> || awaitable<F>,
+                "rouse: coroutines spawn a task<>, or a callable without parameters that gives "
+                "one");
+  if constexpr (gives_awaitable<F>)
     co_await f();
-  else
+  else if constexpr (awaitable<F>)
     co_await std::move(f);
 }
 
@@ -144,17 +135,16 @@ class coroutine_waker {
 public:
   /// How a call may be completed: with nothing, or with a std::error_code.
   template <class Value, class... How>
-  static constexpr bool accepts =
-      sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+  static constexpr bool accepts = detail::gives_back<How...>;
 
   /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
   /// over, as one awaited in place does.
   template <class Scheduler, class Call, class Limit, class... How>
-  static auto initiate(Scheduler* s, Call call, Limit l, How&... ec) {
+  static auto initiate(Scheduler* s, Call call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
-    std::error_code* const where[] = {&ec..., nullptr};
     return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
-                                                       std::move(l), where[0]);
+                                                       std::move(l),
+                                                       detail::error_of(std::forward<How>(how)...));
   }
 
   /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.

@@ -174,9 +174,9 @@ public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
   explicit fiber_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s),
-        turn_([](void* sched) { static_cast<Scheduler*>(sched)->turn(clock::time_point::max()); }) {
-  }
+      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s), turn_([](void* sched) {
+          static_cast<Scheduler*>(sched)->turn((clock::time_point::max)());
+        }) {}
 
   [[nodiscard]] const char* refusal() const noexcept {
     if (me_ || !crew_.loop_runs()) return nullptr;
@@ -258,7 +258,7 @@ public:
     flows_.for_each([&](flow& f) {
       if (f.waiting) engine.cancel(*f.waiting);
     });
-    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, clock::time_point::max());
+    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
     flows_.for_each([](flow& f) {
       const bool over = f.ended.is_open;
       static_cast<detail::engine_flow<Engine>&>(f).orphan();

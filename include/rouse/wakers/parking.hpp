@@ -59,6 +59,10 @@ private:
   // Null, or why the caller cannot wait.
   template <class Scheduler>
   const char* wait(Scheduler& s) {
+    static_assert(
+        std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
+        "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
+        "constructor");
     if constexpr (std::constructible_from<Parker, Scheduler&>)
       parker_.emplace(s);
     else
@@ -96,17 +100,15 @@ class parking_waker {
 public:
   static constexpr bool blocking = true;
   template <class Value, class... How>
-  static constexpr bool accepts =
-      sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+  static constexpr bool accepts = detail::gives_back<How...>;
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
-  static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&... ec) {
+  static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
-    std::error_code* const where[] = {&ec..., nullptr};
     detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
                                                              std::move(call), std::move(l));
-    return pending.run(s, where[0]);
+    return pending.run(s, detail::error_of(std::forward<How>(how)...));
   }
 };
 

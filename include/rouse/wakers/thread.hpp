@@ -36,7 +36,7 @@ public:
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
   explicit thread_parker(Scheduler& s) noexcept
       : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine) {
-          static_cast<typename Scheduler::engine_type*>(engine)->turn(clock::time_point::max());
+          static_cast<typename Scheduler::engine_type*>(engine)->turn((clock::time_point::max)());
         }) {}
 
   inline void enter(operation& op) noexcept;
@@ -93,12 +93,13 @@ public:
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
     join_finished();
-    if (engine_runs_ || (engine.idle() && live_ != 0)) {
-      if (until == clock::time_point::max())
+    while (engine_runs_ || (engine.idle() && live_ != 0)) {
+      // What came between the caller's last look and this lock has left its mark.
+      if (std::exchange(notified_, false) || until <= clock::now()) return 0;
+      if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else if (until > clock::now())
+      else
         runner_.wait_until(lock, until);
-      return 0;
     }
     engine_runs_ = true;
     lock.unlock();
@@ -109,9 +110,10 @@ public:
     return done;
   }
 
+  // Whoever is in run() looks again at what he waits for.
   void notify() noexcept {
     std::lock_guard lock(mutex_);
-    runner_.notify_all();
+    notify_locked();
   }
 
   [[nodiscard]] bool idle() noexcept {
@@ -160,7 +162,7 @@ public:
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
     --live_;
-    runner_.notify_all();
+    notify_locked();
   }
 
   void forget(flow& f) noexcept {
@@ -176,7 +178,7 @@ public:
       std::lock_guard lock(mutex_);
       flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
     }
-    while (!idle()) turn(engine, clock::time_point::max());
+    while (!idle()) turn(engine, (clock::time_point::max)());
     std::lock_guard lock(mutex_);
     join_finished();
     flows_.for_each(orphan);
@@ -189,8 +191,17 @@ private:
     if (f.waiting) engine.cancel(*f.waiting);
   }
 
+  void notify_locked() noexcept {
+    notified_ = true;
+    runner_.notify_all();
+  }
+
   void hand_over() noexcept {
-    if (!engine_runs_ && !waiting_.empty()) waiting_.front().wake_.notify_one();
+    if (engine_runs_) return;
+    if (waiting_.empty())
+      runner_.notify_all();
+    else
+      waiting_.front().wake_.notify_one();
   }
 
   void join_finished() noexcept {
@@ -205,6 +216,7 @@ private:
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
   bool engine_runs_ = false;
+  bool notified_ = false; // since run() last waited
 };
 
 template <class Engine, class F>
@@ -258,9 +270,8 @@ class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
-    static_assert(Scheduler::engine_type::threading::shared,
-                  "rouse: thread_waker needs an engine that any thread may use, such as "
-                  "shared_native_engine");
+    static_assert(std::invocable<F&>,
+                  "rouse: spawn takes a callable without parameters, or a task");
     auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(),
                                                                                 std::move(f));
     started->owner = &s;
@@ -271,6 +282,11 @@ public:
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
+    // Said here because every scheduler comes by, whatever is asked of it.
+    static_assert(
+        requires { requires Engine::threading::shared; },
+        "rouse: thread_waker needs an engine that any thread may use, such as "
+        "shared_native_engine");
     crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
   }
 

@@ -141,7 +141,8 @@ private:
 class ring {
 public:
   /// With as many of the `wanted` flags as the kernel knows.
-  failure create(unsigned entries, std::uint32_t wanted) noexcept {
+  /// @param forbidden  flags to be treated as if this kernel did not know them.
+  failure create(unsigned entries, std::uint32_t wanted, std::uint32_t forbidden = 0) noexcept {
     failure f;
     // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
     // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
@@ -150,7 +151,7 @@ public:
         (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
         wanted & (cq_size | clamp)};
     for (const std::uint32_t flags : ladder) {
-      f = attempt(entries, flags);
+      f = (flags & forbidden) ? failure::from_os(EINVAL) : attempt(entries, flags);
       if (f.os_number() != EINVAL) break;
     }
     return f;
@@ -185,7 +186,7 @@ public:
   }
 
   /// Hands over what is new, and takes the answers that wait for their thread.
-  void submit() noexcept { enter(publish(), false, clock::time_point::min()); }
+  void submit() noexcept { enter(publish(), false, (clock::time_point::min)()); }
   /// The same, then waits for an answer until `until` (max: for ever).
   void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
   /// Only waits. Other threads may submit meanwhile.
@@ -256,7 +257,7 @@ private:
   // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
   // of the queue tells, so the result is of no use.
   void enter(unsigned n, bool wait, clock::time_point until) noexcept {
-    const bool timed = wait && until != clock::time_point::max();
+    const bool timed = wait && until != (clock::time_point::max)();
     const timespec left = timed ? time_left(until) : timespec{};
     const kernel_time time{left.tv_sec, left.tv_nsec};
     wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};

@@ -91,8 +91,8 @@ public:
   /// Waits for events; an interruption by a signal counts as none.
   int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
     int n = 0;
-    if (until == clock::time_point::min() || until == clock::time_point::max()) {
-      n = ::epoll_wait(fd_.get(), events, batch, until == clock::time_point::min() ? 0 : -1);
+    if (until == (clock::time_point::min)() || until == (clock::time_point::max)()) {
+      n = ::epoll_wait(fd_.get(), events, batch, until == (clock::time_point::min)() ? 0 : -1);
     } else {
       n = wait_precisely(events, time_left(until));
     }

@@ -69,7 +69,8 @@ private:
     void* caught = nullptr;
     unsigned int uncaught = 0;
 
-    void swap(const exception_state& to) noexcept {
+    // Asked anew after each switch, which may have changed the thread.
+    ROUSE_NOINLINE void swap(const exception_state& to) noexcept {
 #if defined(__GNUC__)
       char* globals = reinterpret_cast<char*>(abi::__cxa_get_globals());
       std::memcpy(&caught, globals, sizeof caught);
@@ -82,10 +83,18 @@ private:
     }
   };
 
-  static void* own_fiber() noexcept {
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
+#endif
+  // Not inline, for the same reason.
+  ROUSE_NOINLINE static void* own_fiber() noexcept {
     return ::IsThreadAFiber() ? ::GetCurrentFiber()
                               : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
   }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
   // One life after the other on this stack: an entry leaves at its end, and the next switch here
   // goes round.

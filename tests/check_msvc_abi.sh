@@ -1,0 +1,60 @@
+#!/bin/sh
+# The headers as a compiler for Microsoft's ABI reads them, on a machine that has none: clang, libc++ and the headers of
+# mingw-w64, which then forget their names. It catches broken _MSC_VER branches, GNU extensions, assumptions about sizes, and names
+# that <windows.h> takes. Nothing is linked, and Microsoft's own compiler and library have the last word.
+#
+# CXX (clang++-19), LIBCXX (/usr/lib/llvm-19/include/c++/v1), MINGW (/usr/x86_64-w64-mingw32/include) and CATCH
+# (/usr/include/catch2/catch.hpp) say what is used.
+set -u
+cd "$(dirname "$0")/.."
+dir=build/tests/msvc
+mkdir -p "$dir/stub/catch2"
+
+msvc() {
+  "${CXX:-clang++-19}" -std=c++20 --target=x86_64-pc-windows-msvc -fms-compatibility-version=19.38 -fgnuc-version=12.2 \
+    -D__MINGW32__=1 -D__MINGW64__=1 -D_UCRT -D_LIBCPP_NO_VCRUNTIME -D_LIBCPP_ENABLE_EXPERIMENTAL -D_WIN32_WINNT=0x0A00 -nostdlibinc \
+    -isystem "${LIBCXX:-/usr/lib/llvm-19/include/c++/v1}" -isystem "$dir/stub" -isystem "${MINGW:-/usr/x86_64-w64-mingw32/include}" \
+    -Iinclude -Itests -Wall -Wextra -Wgnu -Wmicrosoft -Wvla-extension -Wundef -Werror "$@"
+}
+
+# All headers of the system come first, since they need the compiler's names (and stop_token is an experiment in libc++ 19).
+# Nothing that is poisoned is known to Microsoft's compiler; it may stand where the preprocessor skips it.
+printf '#pragma once\n#include <x86intrin.h>\n' > "$dir/stub/intrin.h"
+cp "${CATCH:-/usr/include/catch2/catch.hpp}" "$dir/stub/catch2/catch.hpp" || exit 1
+{
+  printf '#include <%s>\n' winsock2.h ws2tcpip.h mswsock.h windows.h catch2/catch.hpp
+  grep -rhoE '^#include <[a-z_]+>' include examples tests | LC_ALL=C sort -u
+  printf '#undef %s\n' __GNUC__ __GNUC_MINOR__ __GNUC_PATCHLEVEL__ __GNUG__ __MINGW32__ __MINGW64__ __clang__
+  printf '#pragma GCC poison %s\n' asm __asm__ __attribute__ __extension__ __int128 __typeof__ \
+    $(grep -rhoE '__builtin_[a-z_]+' include | sort -u)
+} > "$dir/systems.hpp"
+msvc -x c++-header "$dir/systems.hpp" -o "$dir/systems.pch" || exit 1
+
+failures=0
+expect() { # name, command...
+  name=$1
+  shift
+  said=$("$@" 2>&1) && return
+  printf 'FAILS FOR MSVC: %s\n%s\n' "$name" "$said"
+  failures=$((failures + 1))
+}
+# As <windows.h> has them without NOMINMAX.
+macros=$(printf '#define %s(a, b) (((a) %s (b)) ? (a) : (b))\n' min '<' max '>')
+read_source() { printf '%s\n' "$1" | msvc -include-pch "$dir/systems.pch" -fsyntax-only -x c++ -; }
+
+# What is read must be what Microsoft's compiler would read.
+expect "the names of clang and mingw are forgotten" read_source '#if !defined(_MSC_VER) || defined(__GNUC__) || defined(__clang__)
+#error
+#endif'
+refuses() { ! read_source "$1"; }
+expect "poison works" refuses '__attribute__((noinline)) int f();'
+
+headers=$(cd include && find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort)
+for header in $headers; do expect "$header" read_source "$macros
+#include <$header>"; done
+for program in $(find examples tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp'); do
+  expect "$program" msvc -include-pch "$dir/systems.pch" -fsyntax-only "$program"
+done
+
+echo "check_msvc_abi: $(echo "$headers" | wc -l) headers, the examples, the tests: $failures failures"
+[ "$failures" -eq 0 ]

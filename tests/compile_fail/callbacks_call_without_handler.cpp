@@ -1,0 +1,14 @@
+// expect: rouse: a call of callbacks ends with its handler
+#include <rouse/rouse.hpp>
+
+#include <cstddef>
+#include <system_error>
+
+void read(rouse::socket<rouse::callbacks>& conn) {
+  static char buf[8];
+#ifdef BROKEN
+  conn.recv(buf);
+#else
+  conn.recv(buf, [](std::error_code, std::size_t) {});
+#endif
+}

@@ -1,0 +1,10 @@
+// expect: rouse: spawn takes a callable without parameters
+#include <rouse/rouse.hpp>
+
+void go(rouse::fibers& sched) {
+#ifdef BROKEN
+  sched.spawn([](int) {});
+#else
+  sched.spawn([] {});
+#endif
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Misuse must be refused with a sentence: compiles each file here twice, broken and mended.
+
+    run.py g++ -std=c++20        (any compiler that takes GCC's options, from any directory)
+
+With -DBROKEN a file must not compile, and what the compiler says must hold the sentence of the
+file's first line, `// expect: ...`. Without, it must compile without a warning.
+"""
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+INCLUDE = HERE.parent.parent / "include"
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+FLAGS = ["-fsyntax-only", *WARNINGS, f"-I{INCLUDE}"]
+MARK = "// expect: "
+
+
+def compiled(command, file, *flags):
+    """Whether it compiles, and what the compiler says, on one line."""
+    run = subprocess.run([*command, *FLAGS, *flags, str(file)], capture_output=True, text=True,
+                         encoding="utf-8", errors="replace", env={**os.environ, "LC_ALL": "C"})
+    return run.returncode == 0, " ".join(run.stderr.split())
+
+
+def fault(command, file):
+    """What is wrong with the file; None if nothing is."""
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    if not first.startswith(MARK):
+        return f"its first line is not '{MARK}...'"
+    sentence = first.removeprefix(MARK).strip()
+    fine, said = compiled(command, file, "-DBROKEN")
+    if fine:
+        return "broken, it compiles"
+    if sentence not in said.replace('\\"', '"'):
+        return f"broken, it fails without '{sentence}': {said[:300]}"
+    fine, said = compiled(command, file)
+    return None if fine else f"mended, it does not compile: {said[:300]}"
+
+
+def main(command):
+    if not command:
+        sys.exit(__doc__)
+    files = sorted(HERE.glob("*.cpp"))
+    with ThreadPoolExecutor(2) as pool:
+        faults = list(pool.map(lambda file: fault(command, file), files))
+    for file, what in zip(files, faults):
+        if what:
+            print(f"FAILED {file.name}: {what}")
+    failed = sum(1 for what in faults if what)
+    print(f"{len(files) - failed} passed, {failed} failed")
+    return failed != 0 or not files
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

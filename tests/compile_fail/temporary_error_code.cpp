@@ -1,0 +1,14 @@
+// expect: rouse: a call of this scheduler gives its value back
+#include <rouse/rouse.hpp>
+
+#include <system_error>
+
+void read(rouse::socket<rouse::fibers>& conn) {
+  char buf[8];
+#ifdef BROKEN
+  conn.recv(buf, std::error_code());
+#else
+  std::error_code ec;
+  conn.recv(buf, ec);
+#endif
+}

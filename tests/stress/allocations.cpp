@@ -1,0 +1,123 @@
+// After a warm-up no call allocates, whatever wakes its caller.
+#include <support/testing.hpp>
+
+#include <cstdlib>
+#include <new>
+
+using namespace testing;
+
+namespace {
+
+std::atomic<std::size_t> allocations{0};
+
+void* counted(std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* p = std::malloc(size ? size : 1)) return p;
+  throw std::bad_alloc();
+}
+
+} // namespace
+
+void* operator new(std::size_t size) { return counted(size); }
+void* operator new[](std::size_t size) { return counted(size); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+
+namespace {
+
+constexpr int warm_up = 50, measured = 500;
+
+// One of each kind of call: written once, for all that have flows.
+template <class S>
+rouse::task<> one_of_each(connected_pair<S>& pair, std::stop_token token) {
+  std::array<char, 16> buf;
+  std::error_code ec;
+  (void)co_await pair.client.send_all("ping");
+  (void)co_await pair.server.recv_exactly(std::span(buf).first(4), 1h);
+  (void)co_await pair.server.send("pong", {1h, token});
+  (void)co_await pair.client.recv(buf, token);
+  (void)co_await pair.client.recv(buf, 0s, ec);
+  CHECK(ec == std::errc::timed_out);
+  co_await pair.sched.yield();
+  co_await pair.sched.sleep_for(0s);
+  // Among threads the block of a posted function goes over to the thread that runs it.
+  if constexpr (!is_threads<S>) pair.sched.post([] {});
+  rouse::socket<S> fresh{pair.sched};
+  co_await fresh.connect(pair.listener.local_endpoint());
+  rouse::socket<S> accepted = co_await pair.listener.accept();
+}
+
+template <class S>
+rouse::task<> count(connected_pair<S>& pair, std::size_t& counted) {
+  std::stop_source source;
+  for (int i = 0; i != warm_up; ++i) co_await one_of_each(pair, source.get_token());
+  const std::size_t before = allocations;
+  for (int i = 0; i != measured; ++i) co_await one_of_each(pair, source.get_token());
+  counted = allocations - before;
+}
+
+// The same as a chain of handlers.
+struct handlers {
+  connected_pair<rouse::callbacks>& pair;
+  std::array<char, 16> buf{};
+  rouse::socket<rouse::callbacks> fresh{pair.sched}, accepted{pair.sched};
+  int rounds = 0;
+  std::size_t before = 0, counted = 0;
+
+  void ping() {
+    if (rounds == warm_up) before = allocations;
+    if (rounds++ == warm_up + measured) {
+      counted = allocations - before;
+      return;
+    }
+    pair.client.send_all("ping", [this](std::error_code, std::size_t) { pong(); });
+  }
+  void pong() {
+    pair.server.recv(buf, 1h, [this](std::error_code, std::size_t n) {
+      pair.server.send_all(std::span(buf).first(n), [this](std::error_code, std::size_t) {
+        pair.client.recv_exactly(std::span(buf).first(4),
+                                 [this](std::error_code, std::size_t) { time_out(); });
+      });
+    });
+  }
+  void time_out() {
+    pair.client.recv(buf, 0s, [this](std::error_code ec, std::size_t) {
+      CHECK(ec == std::errc::timed_out);
+      pair.sched.yield([this](std::error_code) {
+        pair.sched.sleep_for(0s, [this](std::error_code) { connect(); });
+      });
+    });
+  }
+  void connect() {
+    fresh = rouse::socket<rouse::callbacks>{pair.sched};
+    fresh.connect(pair.listener.local_endpoint(), [this](std::error_code ec) {
+      CHECK(!ec);
+      pair.listener.accept([this](std::error_code, rouse::socket<rouse::callbacks> s) {
+        accepted = std::move(s);
+        pair.sched.post([this] { ping(); });
+      });
+    });
+  }
+};
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("after a warm-up no call allocates", "[stress][allocations]",
+                        every_flowing) {
+  connected_pair<TestType> pair;
+  std::size_t counted = 1;
+  pair.sched.spawn(count(pair, counted));
+  pair.sched.run();
+  CHECK(counted == 0);
+}
+
+TEST_CASE("after a warm-up no call allocates: handlers", "[stress][allocations]") {
+  connected_pair<rouse::callbacks> pair;
+  handlers h{pair};
+  h.ping();
+  pair.sched.run();
+  CHECK(h.rounds == warm_up + measured + 1);
+  CHECK(h.counted == 0);
+}
