@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the tests in every configuration, runs them on every engine of the platform, and ends with a
-# table of what ran where. `tests/run.sh NAME...` runs only those configurations: gcc clang asan tsan single windows checks.
+# table of what ran where. `tests/run.sh NAME...` runs only those configurations: checks gcc clang asan tsan single windows aarch64.
 set -u
 cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/build/tests
 mkdir -p "$out"
-wanted=${*:-checks gcc clang asan tsan single windows}
+wanted=${*:-checks gcc clang asan tsan single windows aarch64}
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 
 need=""
@@ -18,6 +18,11 @@ ls /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-x86_64.a > /dev/null
 [ -f /usr/include/catch2/catch.hpp ] || need="$need catch2"
 have x86_64-w64-mingw32-g++-posix || need="$need g++-mingw-w64-x86-64-posix"
 have wine || need="$need wine wine64"
+[ -f /usr/lib/llvm-19/include/c++/v1/vector ] || need="$need libc++-19-dev"
+have aarch64-linux-gnu-g++ || need="$need g++-aarch64-linux-gnu"
+have qemu-aarch64 || need="$need qemu-user"
+have cmake || need="$need cmake"
+have ninja || need="$need ninja-build"
 [ -f /etc/protocols ] || need="$need netbase"
 if [ -n "$need" ]; then
   echo "installing:$need"
@@ -100,9 +105,30 @@ wine_up() {
     wine cmd /c exit; } < /dev/null > /dev/null 2>&1
 }
 
-windows() {
+# Catch2's header alone: a cross compiler must not see the rest of /usr/include.
+catch_alone() {
   mkdir -p "$out/catch/catch2"
   cp /usr/include/catch2/catch.hpp "$out/catch/catch2/"
+}
+
+# The stack switch of AArch64, under qemu. Optimized, since only then values live in registers across it.
+aarch64() {
+  catch_alone
+  if sources="tests/main.cpp tests/unit/os/context.cpp tests/scenarios/flows.cpp tests/scenarios/lifetime.cpp" \
+    build aarch64 "-pthread" aarch64-linux-gnu-g++ -O2 -std=c++20 -pthread $warnings -isystem "$out/catch" -Iinclude -Itests; then
+    suite aarch64 "epoll (qemu)" env ROUSE_ENGINE=epoll ROUSE_PROMISED_ENGINE=epoll qemu-aarch64 -L /usr/aarch64-linux-gnu "$out/aarch64/suite"
+  else row aarch64 "does not build" 0 1 0
+  fi
+}
+
+# Fibers where no stack switch of our own is written.
+ucontext() {
+  g++ -std=c++20 -O1 -pthread $warnings -DROUSE_CONTEXT_UCONTEXT=1 -Iinclude -Itests tests/main.cpp tests/unit/os/context.cpp \
+    tests/scenarios/flows.cpp -o "$out/ucontext" && suite gcc "ucontext" "$out/ucontext" || row gcc "ucontext does not build" 0 1 0
+}
+
+windows() {
+  catch_alone
   wine_up
   if LIBRARIES="-lws2_32 -lmswsock" build windows "-static" x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 \
     -Wall -Wextra -Wconversion -Wshadow -isystem "$out/catch" -Iinclude -Itests; then
@@ -127,8 +153,14 @@ for configuration in $wanted; do
     check checks includes python3 tests/check_includes.py
     check checks "single header" python3 single_include/amalgamate.py --check
     check checks "headers alone" tests/check_headers_alone.sh g++ -std=c++20 $warnings
+    check checks "misuse, g++" python3 tests/compile_fail/run.py g++ -std=c++20
+    check checks "misuse, clang++" python3 tests/compile_fail/run.py clang++-19 -std=c++20
+    check checks "MSVC ABI" tests/check_msvc_abi.sh
     ;;
-  gcc) on_linux gcc "-pthread" g++ -O0 -g && refused ;;
+  gcc)
+    on_linux gcc "-pthread" g++ -O0 -g && refused
+    ucontext
+    ;;
   clang) on_linux clang "-pthread" clang++-19 -O0 ;;
   # Without vptr: its check needs a descriptor, and a test has none left.
   asan) on_linux asan "-pthread -fsanitize=address,undefined" clang++-19 -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all ;;
@@ -138,6 +170,7 @@ for configuration in $wanted; do
     INCLUDE=-Isingle_include on_linux single "-pthread" g++ -O0
     ;;
   windows) windows ;;
+  aarch64) aarch64 ;;
   *) echo "no configuration is called $configuration" >&2; exit 2 ;;
   esac
 done

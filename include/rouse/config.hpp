@@ -73,10 +73,23 @@
 // meaning, so that two vendored copies, or objects built with and without exceptions, link into one
 // program.
 #if ROUSE_EXCEPTIONS
-#define ROUSE_ABI v0_1
+#define ROUSE_ABI_ERRORS
 #else
-#define ROUSE_ABI v0_1_noexcept
+#define ROUSE_ABI_ERRORS _noexcept
 #endif
+#if ROUSE_CONTEXT_UCONTEXT
+#define ROUSE_ABI_CONTEXT _ucontext
+#else
+#define ROUSE_ABI_CONTEXT
+#endif
+#if ROUSE_ASAN || ROUSE_TSAN
+#define ROUSE_ABI_SANITIZER _sanitized
+#else
+#define ROUSE_ABI_SANITIZER
+#endif
+#define ROUSE_ABI_PASTE(errors, context, sanitizer) v0_1##errors##context##sanitizer
+#define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
+#define ROUSE_ABI ROUSE_ABI_NAME(ROUSE_ABI_ERRORS, ROUSE_ABI_CONTEXT, ROUSE_ABI_SANITIZER)
 
 // try/catch that an -fno-exceptions build can read: there the try block always runs, the handler
 // never.

@@ -88,10 +88,23 @@
 // meaning, so that two vendored copies, or objects built with and without exceptions, link into one
 // program.
 #if ROUSE_EXCEPTIONS
-#define ROUSE_ABI v0_1
+#define ROUSE_ABI_ERRORS
 #else
-#define ROUSE_ABI v0_1_noexcept
+#define ROUSE_ABI_ERRORS _noexcept
 #endif
+#if ROUSE_CONTEXT_UCONTEXT
+#define ROUSE_ABI_CONTEXT _ucontext
+#else
+#define ROUSE_ABI_CONTEXT
+#endif
+#if ROUSE_ASAN || ROUSE_TSAN
+#define ROUSE_ABI_SANITIZER _sanitized
+#else
+#define ROUSE_ABI_SANITIZER
+#endif
+#define ROUSE_ABI_PASTE(errors, context, sanitizer) v0_1##errors##context##sanitizer
+#define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
+#define ROUSE_ABI ROUSE_ABI_NAME(ROUSE_ABI_ERRORS, ROUSE_ABI_CONTEXT, ROUSE_ABI_SANITIZER)
 
 // try/catch that an -fno-exceptions build can read: there the try block always runs, the handler
 // never.
@@ -5667,7 +5680,8 @@ private:
     void* caught = nullptr;
     unsigned int uncaught = 0;
 
-    void swap(const exception_state& to) noexcept {
+    // Asked anew after each switch, which may have changed the thread.
+    ROUSE_NOINLINE void swap(const exception_state& to) noexcept {
 #if defined(__GNUC__)
       char* globals = reinterpret_cast<char*>(abi::__cxa_get_globals());
       std::memcpy(&caught, globals, sizeof caught);
@@ -5680,10 +5694,18 @@ private:
     }
   };
 
-  static void* own_fiber() noexcept {
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
+#endif
+  // Not inline, for the same reason.
+  ROUSE_NOINLINE static void* own_fiber() noexcept {
     return ::IsThreadAFiber() ? ::GetCurrentFiber()
                               : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
   }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
   // One life after the other on this stack: an entry leaves at its end, and the next switch here
   // goes round.
@@ -5832,8 +5854,6 @@ struct fiber_unwind {};
 struct fiber_stack : list_node {
   os::context context;
 };
-
-class fiber_crew;
 
 class fiber_crew;
 

@@ -225,6 +225,32 @@ TEMPLATE_LIST_TEST_CASE("nobody is told inside submit, cancel or close", "[confo
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("who is told may call the engine: no lock is held",
+                        "[conformance][O2][L07]", every_engine) {
+  ENGINE_UNDER_TEST(b)
+  using core = typename bench<TestType>::core;
+  struct caller : core::operation {
+    explicit caller(core& e) : core::operation(&caller::on_told), engine(e) {}
+    static void on_told(rouse::operation& op) noexcept {
+      auto& self = static_cast<caller&>(static_cast<typename core::operation&>(op));
+      self.engine.raise(nullptr); // takes the lock of a shared engine
+      self.active = self.engine.active();
+      self.again = ++self.told < 3 && !self.engine.submit(self);
+    }
+    core& engine;
+    std::size_t active = 99;
+    int told = 0;
+    bool again = false;
+  };
+  caller op(*b.engine);
+  op.what = action::yield;
+  CHECK_FALSE(b.engine->submit(op));
+  while (op.told == 0 || op.again) b.engine->turn(rouse::clock::now() + 1s);
+  CHECK(op.told == 3);
+  CHECK(op.active == 0); // it was told, so it is no longer in progress
+  CHECK_FALSE(b.engine->take_raised());
+}
+
 TEMPLATE_LIST_TEST_CASE("an operation that is done at once is not told as well",
                         "[conformance][O2]", every_engine) {
   ENGINE_UNDER_TEST(b)

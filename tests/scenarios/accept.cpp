@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #endif
 
+#include <future>
+
 using namespace testing;
 
 TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or after",
@@ -206,4 +208,45 @@ TEMPLATE_LIST_TEST_CASE(
   stopped.request_stop();
   CHECK(await<rouse::socket<TestType>>(sched, CALL(listener.accept(stopped.get_token(), how...)))
             .ec == std::errc::operation_canceled);
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "reuse_port: two schedulers in two threads share a port, where there is such", "[accept][A09]",
+    every_scheduler) {
+  TestType here;
+  rouse::socket first{here};
+  std::error_code ec;
+  first.set_option(rouse::reuse_port{true}, ec);
+#if ROUSE_WINDOWS
+  CHECK(ec == std::errc::no_protocol_option);
+#else
+  REQUIRE(!ec);
+  first.bind({"127.0.0.1", 0});
+  first.listen();
+  const rouse::endpoint where = first.local_endpoint();
+  std::promise<void> bound;
+  std::atomic<bool> served{false};
+  std::thread other([&] {
+    TestType there;
+    rouse::socket second{there};
+    second.set_option(rouse::reuse_port{true});
+    second.bind(where);
+    second.listen();
+    bound.set_value();
+    const auto got = await<rouse::socket<TestType>>(there, CALL(second.accept(patience, how...)));
+    served = !got.ec;
+  });
+  bound.get_future().wait();
+  auto accepted = start<rouse::socket<TestType>>(here, CALL(first.accept(patience, how...)));
+  // The kernel spreads them by their addresses: enough of them, and both get some.
+  std::vector<rouse::socket<TestType>> clients;
+  const auto until = rouse::clock::now() + patience;
+  while ((!accepted.finished() || !served) && rouse::clock::now() < until) {
+    clients.emplace_back(here);
+    CHECK(!await<rouse::done>(here, CALL(clients.back().connect(where, how...))).ec);
+  }
+  other.join();
+  CHECK(!accepted.wait().ec);
+  CHECK(served);
+#endif
 }

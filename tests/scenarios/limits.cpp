@@ -104,7 +104,7 @@ TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told on
 }
 
 TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call without I/O",
-                        "[limit][X06]", every_scheduler) {
+                        "[limit][X06][A11]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "untouched");
   std::stop_source stop;
@@ -112,6 +112,12 @@ TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call
   const auto token = stop.get_token();
   std::array<char, 8> buf;
   rouse::socket fresh{pair.sched};
+  REQUIRE(
+      !await<rouse::done>(pair.sched, CALL(fresh.connect(pair.listener.local_endpoint(), how...)))
+           .ec);
+  CHECK(await<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(token, how...))).ec ==
+        std::errc::operation_canceled); // though a client has come
+  fresh = rouse::socket{pair.sched};
   CHECK(await(pair.sched, CALL(pair.client.recv(buf, token, how...))).ec ==
         std::errc::operation_canceled);
   CHECK(await(pair.sched, CALL(pair.client.recv_exactly(buf, token, how...))).ec ==

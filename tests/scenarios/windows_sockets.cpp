@@ -26,6 +26,33 @@ void** import_of(const char* dll, const char* function) {
   return nullptr;
 }
 
+/// Puts a function of the tests in place of an imported one while it lives.
+class replaced_import {
+public:
+  replaced_import(const char* dll, const char* function, void* by)
+      : entry_(import_of(dll, function)) {
+    REQUIRE(entry_);
+    original_ = *entry_;
+    write(by);
+  }
+  replaced_import(const replaced_import&) = delete;
+  replaced_import& operator=(const replaced_import&) = delete;
+  ~replaced_import() { write(original_); }
+
+  void* original() const { return original_; }
+
+private:
+  void write(void* address) {
+    DWORD protection = 0;
+    ::VirtualProtect(entry_, sizeof *entry_, PAGE_READWRITE, &protection);
+    *entry_ = address;
+    ::VirtualProtect(entry_, sizeof *entry_, protection, &protection);
+  }
+
+  void** entry_;
+  void* original_ = nullptr;
+};
+
 /// Records this program's calls of setsockopt while it lives.
 class option_spy {
 public:
@@ -38,13 +65,8 @@ public:
 
   option_spy() {
     calls().clear();
-    REQUIRE(entry_);
-    original() = reinterpret_cast<function>(*entry_);
-    write(reinterpret_cast<void*>(&option_spy::record));
+    original_ = reinterpret_cast<function>(spy_.original());
   }
-  option_spy(const option_spy&) = delete;
-  option_spy& operator=(const option_spy&) = delete;
-  ~option_spy() { write(reinterpret_cast<void*>(original())); }
 
   static std::ptrdiff_t count(const call& c) {
     std::lock_guard lock(mutex());
@@ -52,8 +74,6 @@ public:
   }
 
 private:
-  using function = int(WSAAPI*)(SOCKET, int, int, const char*, int);
-
   static int WSAAPI record(SOCKET s, int level, int name, const char* value, int size) {
     SOCKET socket = 0;
     if (size == sizeof socket) std::memcpy(&socket, value, sizeof socket);
@@ -61,20 +81,9 @@ private:
       std::lock_guard lock(mutex());
       calls().push_back({s, level, name, socket});
     }
-    return original()(s, level, name, value, size);
+    return original_(s, level, name, value, size);
   }
 
-  void write(void* address) {
-    DWORD protection = 0;
-    ::VirtualProtect(entry_, sizeof *entry_, PAGE_READWRITE, &protection);
-    *entry_ = address;
-    ::VirtualProtect(entry_, sizeof *entry_, protection, &protection);
-  }
-
-  static function& original() {
-    static function f = nullptr;
-    return f;
-  }
   static std::vector<call>& calls() {
     static std::vector<call> all;
     return all;
@@ -84,8 +93,16 @@ private:
     return m;
   }
 
-  void** entry_ = import_of("ws2_32.dll", "setsockopt");
+  using function = decltype(&::setsockopt);
+  static inline function original_ = nullptr;
+  replaced_import spy_{"ws2_32.dll", "setsockopt", reinterpret_cast<void*>(&option_spy::record)};
 };
+
+// Windows without resources for another socket.
+SOCKET WSAAPI refuse_socket(int, int, int, WSAPROTOCOL_INFOW*, GROUP, DWORD) {
+  ::WSASetLastError(WSAEMFILE);
+  return INVALID_SOCKET;
+}
 
 } // namespace
 
@@ -102,6 +119,25 @@ TEMPLATE_LIST_TEST_CASE("Windows is told that a socket has connected", "[socket]
   option_spy spy;
   connected_pair<TestType> pair;
   CHECK(spy.count({pair.client.native_handle(), SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, 0}) == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("accept: without sockets it waits, and goes on when there are some",
+                        "[accept][windows][A05]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  rouse::socket client{sched};
+  auto connected =
+      start<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
+  std::optional<started<TestType, rouse::socket<TestType>>> pending;
+  {
+    replaced_import none("ws2_32.dll", "WSASocketW", reinterpret_cast<void*>(&refuse_socket));
+    pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    REQUIRE(!connected.wait().ec);
+    sched.run_for(100ms);
+    CHECK(!pending->finished());
+  }
+  REQUIRE(!pending->wait().ec);
+  CHECK(pending->wait().value.remote_endpoint() == client.local_endpoint());
 }
 
 #endif

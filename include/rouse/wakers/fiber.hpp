@@ -37,8 +37,6 @@ struct fiber_stack : list_node {
 
 class fiber_crew;
 
-class fiber_crew;
-
 // The part of a fiber that the crew switches to and from.
 struct fiber_core {
   fiber_stack* stack = nullptr;
