@@ -2269,19 +2269,15 @@ inline bool is_stillborn(failure f) noexcept {
 // ---- rouse/os/socket.hpp
 // Sockets of this platform: one of the two gives names to namespace rouse::os.
 
-// ---- rouse/engines/basic_engine.hpp
-// What every engine shares, and all that the layers above may ask of one: an operation's way from
-// `submit` to `tell`.
-//
-// An engine of its own adds what its kernel needs: begin, interrupt, harvest, kick and make_record.
+// ---- rouse/engines/operation_loop.hpp
+// An operation's way from `submit` to `tell`, the same in every engine.
 
 #include <algorithm>
-#include <new>
 #include <vector>
 
 namespace rouse::inline ROUSE_ABI {
 
-/// The completion engine, whichever kernel interface is below it.
+/// The half of an engine that knows operations and nothing of sockets.
 ///
 /// An operation is `pending` from `submit` until the kernel's answer has been harvested, then
 /// `ready` until it is told, in `turn`. No waiter ever runs on the stack of `submit`, `cancel` or
@@ -2292,7 +2288,7 @@ namespace rouse::inline ROUSE_ABI {
 /// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong
 /// to the thread that runs it.
 template <class Threading>
-class basic_engine {
+class operation_loop {
 public:
   using threading = Threading;
   using lock_type = typename Threading::lock;
@@ -2303,13 +2299,9 @@ public:
   };
   using descriptor = rouse::descriptor;
 
-  basic_engine(const basic_engine&) = delete;
-  basic_engine& operator=(const basic_engine&) = delete;
-  virtual ~basic_engine() = default;
-
-  /// Which kernel interface this is, and why a better one was refused.
-  [[nodiscard]] const std::string& report() const noexcept { return report_; }
-  void report(std::string text) { report_ = std::move(text); }
+  operation_loop(const operation_loop&) = delete;
+  operation_loop& operator=(const operation_loop&) = delete;
+  virtual ~operation_loop() = default;
 
   // ---- operations
 
@@ -2455,93 +2447,8 @@ public:
     return e;
   }
 
-  /// Ends everything that is pending and tells it; whatever is submitted from then on is canceled
-  /// at once.
-  void shut_down() noexcept {
-    {
-      lock_type lock(mutex_);
-      closing_ = true;
-      waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
-      open_.for_each([&](descriptor& d) { cancel_all(d); });
-    }
-    posted_.take([](posted& p) { p.run(p, false); });
-    while (!idle()) turn((clock::time_point::max)());
-  }
-
-  // ---- sockets
-
-  /// A record of a new socket, owned by the engine until `give_back`; null with the reason in
-  /// `why`.
-  [[nodiscard]] descriptor* open(void* owner, int family, int type, int protocol,
-                                 failure& why) noexcept {
-    native_handle_type h = os::no_handle;
-    why = os::open_socket(family, type, protocol, blocking_, h);
-    if (why) return nullptr;
-    lock_type lock(mutex_);
-    descriptor* d = enter(owner, h, family, type, why);
-    if (!d) os::close_socket(h);
-    return d;
-  }
-
-  /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays
-  /// the caller's, open.
-  [[nodiscard]] descriptor* adopt(void* owner, native_handle_type h, failure& why) noexcept {
-    int family = 0, type = 0;
-    why = os::describe(h, family, type);
-    if (!why) why = os::set_blocking(h, blocking_);
-    if (why) return nullptr;
-    lock_type lock(mutex_);
-    return enter(owner, h, family, type, why);
-  }
-
-  /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
-  /// the handle. The record stays.
-  void close(descriptor& d) noexcept {
-    lock_type lock(mutex_);
-    close(d, lock);
-  }
-
-  /// The same, but the handle goes to the caller, in blocking mode, as the system makes sockets.
-  native_handle_type release(descriptor& d) noexcept {
-    lock_type lock(mutex_);
-    const auto h = take_handle(d, true, lock);
-    if (h != os::no_handle) (void)os::set_blocking(h, true);
-    return h;
-  }
-
-  /// Ends what is pending on `d`; the socket stays open.
-  void cancel(descriptor& d) noexcept {
-    lock_type lock(mutex_);
-    cancel_all(d);
-  }
-
-  /// The socket is done with its record.
-  void give_back(descriptor& d) noexcept {
-    lock_type lock(mutex_);
-    close(d, lock);
-    d.unlink();
-    d.owner = nullptr;
-    spare_.push_back(d);
-  }
-
-  /// A scheduler goes: its sockets are closed, their records are the sockets' own from now on.
-  void orphan(const void* owner) noexcept {
-    lock_type lock(mutex_);
-    for (bool again = true; again;) {
-      again = false; // closing may harvest an accept, whose connection then joins the list
-      open_.for_each([&](descriptor& d) {
-        if (d.owner != owner) return;
-        again = true;
-        close(d, lock);
-        d.unlink();
-        d.owner = nullptr;
-      });
-    }
-  }
-
 protected:
-  /// @param blocking  whether this kernel interface wants handles in blocking mode.
-  explicit basic_engine(bool blocking) noexcept : blocking_(blocking), timers_(clock::now()) {}
+  operation_loop() noexcept : timers_(clock::now()) {}
 
   // ---- what an engine adds; all but kick() are called with the lock held
 
@@ -2555,13 +2462,8 @@ protected:
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
-  /// A new record; null when memory is short.
-  virtual descriptor* make_record() noexcept = 0;
-  /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the
-  /// kernel interface.
-  virtual failure attach(descriptor& d) noexcept = 0;
-  /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
-  virtual void detach(descriptor& d, bool kept) noexcept = 0;
+
+  // ---- what an engine calls, with the lock held
 
   /// The kernel's answer to a pending operation.
   void finish(operation& op, failure error, std::size_t bytes) noexcept {
@@ -2575,24 +2477,34 @@ protected:
     put_ready(op);
   }
 
-  /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
-  void answer_accept(operation& op, native_handle_type h) noexcept {
-    failure why;
-    op.accepted = enter(op.target->owner, h, op.target->family, op.target->type, why);
-    if (!op.accepted) os::close_socket(h);
-    op.error = why;
+  /// Asks for the end of everything that is pending on `d`. With the lock held.
+  void cancel_all(descriptor& d) noexcept {
+    const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
+    d.inbound.for_each(stop);
+    d.outbound.for_each(stop);
   }
 
-  [[nodiscard]] lock_type acquire() noexcept { return lock_type(mutex_); }
-  /// Whether a thread waits in `harvest` now, so that others must hand their requests to the kernel
-  /// themselves.
-  [[nodiscard]] bool harvesting() const noexcept { return harvesting_; }
+  /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
+  /// the lock held.
+  void begin_closing() noexcept {
+    closing_ = true;
+    waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+  }
 
-  /// For the destructors of engines, which come before this class's: frees the records.
-  void drop_everything() noexcept {
+  /// Destroys the posted functions that have not run.
+  void drop_posted() noexcept {
     posted_.take([](posted& p) { p.run(p, false); });
-    while (!spare_.empty()) delete &spare_.pop_front();
   }
+
+  /// Waits for some of the kernel's answers; whom they concern is told later. With the lock held.
+  void reap(lock_type& lock) noexcept {
+    if (harvesting_)
+      harvested_.wait(lock);
+    else
+      harvest_alone((clock::time_point::max)(), lock);
+  }
+
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
   enum class rest { awake, asleep, woken };
@@ -2644,12 +2556,6 @@ private:
     else
       interrupt(op);
     wake_others();
-  }
-
-  void cancel_all(descriptor& d) noexcept {
-    const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
-    d.inbound.for_each(stop);
-    d.outbound.for_each(stop);
   }
 
   void put_ready(operation& op) noexcept {
@@ -2709,14 +2615,6 @@ private:
     harvested_.notify_all();
   }
 
-  // Waits for some of the kernel's answers; whom they concern is told later.
-  void reap(lock_type& lock) noexcept {
-    if (harvesting_)
-      harvested_.wait(lock);
-    else
-      harvest_alone((clock::time_point::max)(), lock);
-  }
-
   std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
     while (told != tell_budget && !ready_.empty()) {
@@ -2738,6 +2636,163 @@ private:
     if constexpr (Threading::shared) wake();
   }
 
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
+  bool harvesting_ = false;
+  bool closing_ = false;
+  unsigned instant_left_ = instant_budget;
+  std::size_t active_ = 0; // submitted, not yet told
+  detail::list<rouse::operation> ready_; // to be told in this turn
+  detail::list<rouse::operation> later_; // to be told in the next
+  detail::list<rouse::operation> waiting_; // pending, but not on a socket
+  detail::timer_wheel timers_;
+  clock::time_point sleeping_until_ = (clock::time_point::min)();
+  std::atomic<rest> rest_{rest::awake};
+  detail::remote_queue<stop_request> stops_;
+  detail::remote_queue<posted> posted_;
+  std::vector<std::exception_ptr> raised_;
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/engines/basic_engine.hpp
+// What every engine shares, and all that the layers above may ask of one: operations, and the
+// records of sockets.
+//
+// An engine of its own adds what its kernel needs: begin, interrupt, harvest, kick, make_record,
+// attach and detach.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// The completion engine, whichever kernel interface is below it: an `operation_loop` whose
+/// operations may concern sockets.
+///
+/// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong
+/// to the thread that runs it.
+template <class Threading>
+class basic_engine : public operation_loop<Threading> {
+  using loop = operation_loop<Threading>;
+
+public:
+  using typename loop::lock_type;
+  using typename loop::operation;
+  using descriptor = rouse::descriptor;
+  using loop::cancel;
+  using loop::open;
+
+  /// Which kernel interface this is, and why a better one was refused.
+  [[nodiscard]] const std::string& report() const noexcept { return report_; }
+  void report(std::string text) { report_ = std::move(text); }
+
+  /// A record of a new socket, owned by the engine until `give_back`; null with the reason in
+  /// `why`.
+  [[nodiscard]] descriptor* open(void* owner, int family, int type, int protocol,
+                                 failure& why) noexcept {
+    native_handle_type h = os::no_handle;
+    why = os::open_socket(family, type, protocol, blocking_, h);
+    if (why) return nullptr;
+    lock_type lock(this->mutex_);
+    descriptor* d = enter(owner, h, family, type, why);
+    if (!d) os::close_socket(h);
+    return d;
+  }
+
+  /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays
+  /// the caller's, open.
+  [[nodiscard]] descriptor* adopt(void* owner, native_handle_type h, failure& why) noexcept {
+    int family = 0, type = 0;
+    why = os::describe(h, family, type);
+    if (!why) why = os::set_blocking(h, blocking_);
+    if (why) return nullptr;
+    lock_type lock(this->mutex_);
+    return enter(owner, h, family, type, why);
+  }
+
+  /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
+  /// the handle. The record stays.
+  void close(descriptor& d) noexcept {
+    lock_type lock(this->mutex_);
+    close(d, lock);
+  }
+
+  /// The same, but the handle goes to the caller, in blocking mode, as the system makes sockets.
+  native_handle_type release(descriptor& d) noexcept {
+    lock_type lock(this->mutex_);
+    const auto h = take_handle(d, true, lock);
+    if (h != os::no_handle) (void)os::set_blocking(h, true);
+    return h;
+  }
+
+  /// Ends what is pending on `d`; the socket stays open.
+  void cancel(descriptor& d) noexcept {
+    lock_type lock(this->mutex_);
+    this->cancel_all(d);
+  }
+
+  /// The socket is done with its record.
+  void give_back(descriptor& d) noexcept {
+    lock_type lock(this->mutex_);
+    close(d, lock);
+    d.unlink();
+    d.owner = nullptr;
+    spare_.push_back(d);
+  }
+
+  /// A scheduler goes: its sockets are closed, their records are the sockets' own from now on.
+  void orphan(const void* owner) noexcept {
+    lock_type lock(this->mutex_);
+    for (bool again = true; again;) {
+      again = false; // closing may harvest an accept, whose connection then joins the list
+      open_.for_each([&](descriptor& d) {
+        if (d.owner != owner) return;
+        again = true;
+        close(d, lock);
+        d.unlink();
+        d.owner = nullptr;
+      });
+    }
+  }
+
+  /// Ends everything that is pending and tells it; whatever is submitted from then on is canceled
+  /// at once.
+  void shut_down() noexcept {
+    {
+      lock_type lock(this->mutex_);
+      this->begin_closing();
+      open_.for_each([&](descriptor& d) { this->cancel_all(d); });
+    }
+    this->drop_posted();
+    while (!this->idle()) this->turn((clock::time_point::max)());
+  }
+
+protected:
+  /// @param blocking  whether this kernel interface wants handles in blocking mode.
+  explicit basic_engine(bool blocking) noexcept : blocking_(blocking) {}
+
+  // ---- what an engine adds, called with the lock held
+
+  /// A new record; null when memory is short.
+  virtual descriptor* make_record() noexcept = 0;
+  /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the
+  /// kernel interface.
+  virtual failure attach(descriptor& d) noexcept = 0;
+  /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
+  virtual void detach(descriptor& d, bool kept) noexcept = 0;
+
+  /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
+  void answer_accept(operation& op, native_handle_type h) noexcept {
+    failure why;
+    op.accepted = enter(op.target->owner, h, op.target->family, op.target->type, why);
+    if (!op.accepted) os::close_socket(h);
+    op.error = why;
+  }
+
+  /// For the destructors of engines, which come before this class's: frees the records.
+  void drop_everything() noexcept {
+    this->drop_posted();
+    while (!spare_.empty()) delete &spare_.pop_front();
+  }
+
+private:
   descriptor* enter(void* owner, native_handle_type h, int family, int type,
                     failure& why) noexcept {
     descriptor* d = spare_.empty() ? make_record() : &spare_.pop_front();
@@ -2766,30 +2821,15 @@ private:
 
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
-    cancel_all(d);
-    while (d.busy()) reap(lock);
+    this->cancel_all(d);
+    while (d.busy()) this->reap(lock);
     detach(d, kept);
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
   }
 
-  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
-  ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
   const bool blocking_;
-  bool harvesting_ = false;
-  bool closing_ = false;
-  unsigned instant_left_ = instant_budget;
-  std::size_t active_ = 0; // submitted, not yet told
-  detail::list<rouse::operation> ready_; // to be told in this turn
-  detail::list<rouse::operation> later_; // to be told in the next
-  detail::list<rouse::operation> waiting_; // pending, but not on a socket
   detail::list<descriptor> open_;
-  detail::list<descriptor> spare_;
-  detail::timer_wheel timers_;
-  clock::time_point sleeping_until_ = (clock::time_point::min)();
-  std::atomic<rest> rest_{rest::awake};
-  detail::remote_queue<stop_request> stops_;
-  detail::remote_queue<posted> posted_;
-  std::vector<std::exception_ptr> raised_;
+  detail::list<descriptor> spare_; // closed, for the next sockets
   std::string report_;
 };
 
@@ -3943,6 +3983,8 @@ inline failure from_status(ULONG_PTR internal) noexcept {
 
 // ---- rouse/engines/iocp.hpp
 // The engine on Windows' I/O completion ports.
+
+#include <new>
 
 #if ROUSE_WINDOWS
 namespace rouse::inline ROUSE_ABI {

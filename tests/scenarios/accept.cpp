@@ -224,7 +224,7 @@ TEMPLATE_LIST_TEST_CASE(
   first.bind({"127.0.0.1", 0});
   first.listen();
   const rouse::endpoint where = first.local_endpoint();
-  std::promise<void> bound;
+  std::promise<void> bound, over;
   std::atomic<bool> served{false};
   std::thread other([&] {
     TestType there;
@@ -235,6 +235,7 @@ TEMPLATE_LIST_TEST_CASE(
     bound.set_value();
     const auto got = await<rouse::socket<TestType>>(there, CALL(second.accept(patience, how...)));
     served = !got.ec;
+    over.get_future().wait(); // its listener may have further clients in its queue
   });
   bound.get_future().wait();
   auto accepted = start<rouse::socket<TestType>>(here, CALL(first.accept(patience, how...)));
@@ -245,6 +246,7 @@ TEMPLATE_LIST_TEST_CASE(
     clients.emplace_back(here);
     CHECK(!await<rouse::done>(here, CALL(clients.back().connect(where, how...))).ec);
   }
+  over.set_value();
   other.join();
   CHECK(!accepted.wait().ec);
   CHECK(served);

@@ -1,0 +1,395 @@
+// An operation's way from `submit` to `tell`, the same in every engine.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/remote_queue.hpp>
+#include <rouse/detail/threading.hpp>
+#include <rouse/detail/timer_wheel.hpp>
+#include <rouse/os/socket.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// The half of an engine that knows operations and nothing of sockets.
+///
+/// An operation is `pending` from `submit` until the kernel's answer has been harvested, then
+/// `ready` until it is told, in `turn`. No waiter ever runs on the stack of `submit`, `cancel` or
+/// `close` (O2), and never under a lock.
+///
+/// @tparam Threading  `one_thread` (no locks, no atomics on the path of a call) or `any_thread`.
+///
+/// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong
+/// to the thread that runs it.
+template <class Threading>
+class operation_loop {
+public:
+  using threading = Threading;
+  using lock_type = typename Threading::lock;
+
+  /// What calls derive from: the operation, with room for what the kernel keeps in it.
+  struct operation : rouse::operation, os::kernel_record {
+    using rouse::operation::operation;
+  };
+  using descriptor = rouse::descriptor;
+
+  operation_loop(const operation_loop&) = delete;
+  operation_loop& operator=(const operation_loop&) = delete;
+  virtual ~operation_loop() = default;
+
+  // ---- operations
+
+  /// Starts `op`. True: it is done already, the answer is in it, and it will not be told. False: it
+  /// will be told.
+  ///
+  /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
+  /// cannot starve the rest.
+  [[nodiscard]] bool submit(operation& op) noexcept {
+    lock_type lock(mutex_);
+    op.error = {};
+    op.bytes = 0;
+    if (start(op)) {
+      if (Threading::shared || instant_left_-- != 0) return true;
+      instant_left_ = 0;
+      put_off(op);
+    }
+    ++active_;
+    return false;
+  }
+
+  /// For a waiter that must not go on inside its own call (a handler): tells an operation that
+  /// `submit` found done.
+  void defer(operation& op) noexcept {
+    lock_type lock(mutex_);
+    put_ready(op);
+    ++active_;
+  }
+
+  /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
+  /// that stands (O4). An operation that is not pending remembers the reason, and ends with it when
+  /// it is next submitted.
+  void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept {
+    lock_type lock(mutex_);
+    end(op, reason);
+  }
+
+  /// Ends `op` and waits until nothing of it is left with the kernel; it is not told. Its memory
+  /// may then go (O5).
+  void abandon(operation& op) noexcept {
+    lock_type lock(mutex_);
+    if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
+    while (op.now == operation::state::pending) reap(lock);
+    if (op.now == operation::state::idle) return;
+    op.unlink();
+    op.now = operation::state::idle;
+    --active_;
+  }
+
+  /// Opens a gate: the operation that waits for it, now or later, completes.
+  void open(gate& g) noexcept {
+    lock_type lock(mutex_);
+    g.is_open = true;
+    if (g.waiter) finish(static_cast<operation&>(*g.waiter), {}, 0);
+    wake_others();
+  }
+
+  /// From any thread: ends an operation of the thread that runs the engine. The request is borrowed
+  /// until it was carried out or `withdraw` has returned.
+  struct stop_request : detail::remote_node {
+    rouse::operation* op = nullptr;
+    std::atomic<bool> sent{false};
+  };
+  void request_stop(stop_request& r) noexcept {
+    r.sent.store(true,
+                 std::memory_order_relaxed); // read by withdraw() only once this call has returned
+    stops_.push(r);
+    wake();
+  }
+  void withdraw(stop_request& r) noexcept {
+    if (!r.sent.load(std::memory_order_relaxed)) return;
+    lock_type lock(mutex_);
+    run_stops();
+  }
+
+  // ---- the loop
+
+  /// Nothing is pending, ready or posted.
+  [[nodiscard]] bool idle() noexcept {
+    lock_type lock(mutex_);
+    return active_ == 0 && posted_.empty();
+  }
+
+  /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to
+  /// the thread that ran it before.
+  [[nodiscard]] virtual bool usable_here() const noexcept { return true; }
+
+  /// How many operations are in progress: submitted, and not yet told.
+  [[nodiscard]] std::size_t active() noexcept {
+    lock_type lock(mutex_);
+    return active_;
+  }
+
+  /// One turn: waits until something is ready, `until` has passed, or `wake` was called; then tells
+  /// what is ready.
+  /// @param until  `time_point::min()` does not wait.
+  /// @returns how many waiters were told and posted functions run.
+  std::size_t turn(clock::time_point until) noexcept {
+    lock_type lock(mutex_);
+    run_stops();
+    std::size_t done = run_posted(lock);
+    while (!later_.empty()) ready_.push_back(later_.pop_front());
+    if (done != 0 || !ready_.empty()) until = (clock::time_point::min)();
+    harvest_some(until, lock);
+    run_stops();
+    expire(); // only now: a limit that has passed already still takes what the kernel had
+    done += run_posted(lock);
+    return done + tell_ready(lock);
+  }
+
+  /// A function for the thread that runs the engine; `run` is called there once, with false if it
+  /// must only be destroyed.
+  struct posted : detail::remote_node {
+    using runner = void(posted&, bool call) noexcept;
+    explicit posted(runner* r) noexcept : run(r) {}
+    runner* run;
+  };
+  /// Any thread.
+  void post(posted& p) noexcept {
+    posted_.push(p);
+    wake();
+  }
+
+  /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
+  /// the loop is awake.
+  void wake() noexcept {
+    // Partner of harvest_some(): either this thread sees that the loop sleeps, or the loop sees
+    // that it was woken.
+    if (rest_.exchange(rest::woken, std::memory_order_acq_rel) == rest::asleep) kick();
+  }
+
+  /// Keeps what a flow threw, for whoever runs the loop (O7).
+  void raise(std::exception_ptr e) {
+    lock_type lock(mutex_);
+    raised_.push_back(std::move(e));
+  }
+  /// The oldest exception that was kept, or null.
+  [[nodiscard]] std::exception_ptr take_raised() noexcept {
+    lock_type lock(mutex_);
+    if (raised_.empty()) return nullptr;
+    std::exception_ptr e = std::move(raised_.front());
+    raised_.erase(raised_.begin());
+    return e;
+  }
+
+protected:
+  operation_loop() noexcept : timers_(clock::now()) {}
+
+  // ---- what an engine adds; all but kick() are called with the lock held
+
+  /// Gives `op` to the kernel. True: done, the answer is in it. False: `finish` will be called for
+  /// it.
+  virtual bool begin(operation& op) noexcept = 0;
+  /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
+  virtual void interrupt(operation& op) noexcept = 0;
+  /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
+  /// calls `finish` for each.
+  virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
+  /// Ends the wait of another thread in `harvest`. Any thread.
+  virtual void kick() noexcept = 0;
+
+  // ---- what an engine calls, with the lock held
+
+  /// The kernel's answer to a pending operation.
+  void finish(operation& op, failure error, std::size_t bytes) noexcept {
+    // Canceled on request: say which request it was.
+    if (error == failure(std::errc::operation_canceled) && op.ending) error = op.ending;
+    op.error = error;
+    op.bytes = bytes;
+    if (op.what == action::wait && op.gate) op.gate->waiter = nullptr;
+    timers_.disarm(op);
+    op.unlink();
+    put_ready(op);
+  }
+
+  /// Asks for the end of everything that is pending on `d`. With the lock held.
+  void cancel_all(descriptor& d) noexcept {
+    const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
+    d.inbound.for_each(stop);
+    d.outbound.for_each(stop);
+  }
+
+  /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
+  /// the lock held.
+  void begin_closing() noexcept {
+    closing_ = true;
+    waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+  }
+
+  /// Destroys the posted functions that have not run.
+  void drop_posted() noexcept {
+    posted_.take([](posted& p) { p.run(p, false); });
+  }
+
+  /// Waits for some of the kernel's answers; whom they concern is told later. With the lock held.
+  void reap(lock_type& lock) noexcept {
+    if (harvesting_)
+      harvested_.wait(lock);
+    else
+      harvest_alone((clock::time_point::max)(), lock);
+  }
+
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
+
+private:
+  enum class rest { awake, asleep, woken };
+  static constexpr unsigned instant_budget =
+      32; // calls in a row that a waiter may find done before others get their turn
+  static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
+
+  // True: done.
+  bool start(operation& op) noexcept {
+    if (op.ending || closing_) {
+      op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
+      return true;
+    }
+    if (op.what == action::yield) {
+      put_off(op);
+      wake_others();
+      return false;
+    }
+    if (op.what == action::wait) {
+      if (op.gate && op.gate->is_open) return true;
+      if (op.gate) op.gate->waiter = &op;
+      waiting_.push_back(op);
+    } else {
+      if (!op.target->open()) {
+        op.error = std::errc::bad_file_descriptor;
+        return true;
+      }
+      if (begin(op)) return true;
+      const bool inward = op.what == action::recv || op.what == action::accept;
+      (inward ? op.target->inbound : op.target->outbound).push_back(op);
+    }
+    op.now = operation::state::pending;
+    if (op.due != (clock::time_point::max)()) {
+      timers_.arm(op, op.due);
+      if (op.due < sleeping_until_) wake_others();
+    }
+    return false;
+  }
+
+  void end(rouse::operation& base, failure reason) noexcept {
+    auto& op = static_cast<operation&>(base);
+    // A cancel outranks a limit, and the first request is the only one that the kernel hears of.
+    const bool asked = static_cast<bool>(op.ending);
+    if (asked && reason != failure(std::errc::operation_canceled)) return;
+    op.ending = reason;
+    if (op.now != operation::state::pending || asked) return;
+    if (op.what == action::wait)
+      finish(op, std::errc::operation_canceled, 0);
+    else
+      interrupt(op);
+    wake_others();
+  }
+
+  void put_ready(operation& op) noexcept {
+    op.now = operation::state::ready;
+    ready_.push_back(op);
+  }
+  // To be told in the next turn, after the kernel was asked again.
+  void put_off(operation& op) noexcept {
+    op.now = operation::state::ready;
+    later_.push_back(op);
+  }
+
+  void run_stops() noexcept {
+    stops_.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
+  }
+
+  std::size_t run_posted(lock_type& lock) noexcept {
+    if (posted_.empty()) return 0;
+    std::size_t done = 0;
+    lock.unlock();
+    posted_.take([&](posted& p) {
+      ++done;
+      p.run(p, true);
+    });
+    lock.lock();
+    return done;
+  }
+
+  void expire() noexcept {
+    if (timers_.empty()) return;
+    timers_.expire(clock::now(), [&](detail::timer_node& n) {
+      end(static_cast<operation&>(n), std::errc::timed_out);
+    });
+  }
+
+  void harvest_some(clock::time_point until, lock_type& lock) noexcept {
+    while (harvesting_) harvested_.wait(lock);
+    // Whoever harvested meanwhile (a close in another thread) may have made something ready.
+    until = ready_.empty() ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    if (until != (clock::time_point::min)()) {
+      auto was = rest::awake;
+      if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))
+        until = (clock::time_point::min)();
+    }
+    sleeping_until_ = until;
+    harvest_alone(until, lock);
+    sleeping_until_ = (clock::time_point::min)();
+    // Acquires what whoever woke the loop has pushed.
+    if (rest_.load(std::memory_order_relaxed) != rest::awake)
+      rest_.exchange(rest::awake, std::memory_order_acq_rel);
+  }
+
+  void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
+    harvesting_ = true;
+    harvest(until, lock);
+    harvesting_ = false;
+    harvested_.notify_all();
+  }
+
+  std::size_t tell_ready(lock_type& lock) noexcept {
+    std::size_t told = 0;
+    while (told != tell_budget && !ready_.empty()) {
+      auto& op = static_cast<operation&>(ready_.pop_front());
+      op.now = operation::state::idle;
+      --active_;
+      ++told;
+      instant_left_ = instant_budget;
+      lock.unlock();
+      op.tell(op);
+      lock.lock();
+    }
+    instant_left_ = instant_budget;
+    return told;
+  }
+
+  // In a shared engine, whoever sleeps in harvest has to see what another thread changed.
+  void wake_others() noexcept {
+    if constexpr (Threading::shared) wake();
+  }
+
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
+  bool harvesting_ = false;
+  bool closing_ = false;
+  unsigned instant_left_ = instant_budget;
+  std::size_t active_ = 0; // submitted, not yet told
+  detail::list<rouse::operation> ready_; // to be told in this turn
+  detail::list<rouse::operation> later_; // to be told in the next
+  detail::list<rouse::operation> waiting_; // pending, but not on a socket
+  detail::timer_wheel timers_;
+  clock::time_point sleeping_until_ = (clock::time_point::min)();
+  std::atomic<rest> rest_{rest::awake};
+  detail::remote_queue<stop_request> stops_;
+  detail::remote_queue<posted> posted_;
+  std::vector<std::exception_ptr> raised_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

@@ -1,0 +1,104 @@
+#include <rouse/core/limit.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <chrono>
+#include <limits>
+#include <stop_token>
+#include <type_traits>
+
+using rouse::deadline;
+using rouse::limit;
+using namespace std::chrono_literals;
+
+TEST_CASE("deadline: by default it is never", "[unit][limit]") {
+  CHECK(deadline().never());
+  CHECK(deadline().when() == (rouse::clock::time_point::max)());
+}
+
+TEST_CASE("deadline: a point in time is kept as it is", "[unit][limit]") {
+  const auto when = rouse::clock::now() + 5s;
+  CHECK(deadline(when).when() == when);
+  CHECK(!deadline(when).never());
+}
+
+TEST_CASE("deadline: a duration counts from now", "[unit][limit]") {
+  const auto before = rouse::clock::now();
+  const deadline d = 1h;
+  const auto after = rouse::clock::now();
+  CHECK(d.when() >= before + 1h);
+  CHECK(d.when() <= after + 1h);
+}
+
+TEST_CASE("deadline: a duration may be of any unit and type", "[unit][limit]") {
+  const auto before = rouse::clock::now();
+  CHECK(deadline(std::chrono::duration<double, std::ratio<60>>(1.5)).when() >= before + 90s);
+  CHECK(deadline(std::chrono::days(2)).when() >= before + 48h);
+}
+
+TEST_CASE("deadline: what is finer than the clock is rounded up, never down", "[unit][limit]") {
+  using finer = std::chrono::duration<long long, std::pico>;
+  const auto before = rouse::clock::now();
+  CHECK(deadline(finer(1)).when() >= before + rouse::clock::duration(1));
+  CHECK(deadline(std::chrono::duration<double>(1e-12)).when() >=
+        before + rouse::clock::duration(1));
+}
+
+TEST_CASE("deadline: a duration that is negative, however large, has passed already",
+          "[unit][limit]") {
+  for (const auto d : {-1ns, -1000000ns, (std::chrono::nanoseconds::min)()}) {
+    const deadline due = d;
+    CHECK(due.when() <= rouse::clock::now());
+    CHECK(due.when() > rouse::clock::time_point{}); // it has not wrapped around
+  }
+  CHECK(deadline((std::chrono::hours::min)()).when() <= rouse::clock::now());
+}
+
+TEST_CASE("deadline: a duration too long to be represented is never", "[unit][limit]") {
+  CHECK(deadline((std::chrono::nanoseconds::max)()).never());
+  CHECK(deadline((std::chrono::hours::max)()).never());
+  CHECK(deadline(std::chrono::years(1000)).never());
+  CHECK(deadline(std::chrono::duration<double>(1e300)).never());
+  CHECK(deadline(std::chrono::duration<double>(std::numeric_limits<double>::infinity())).never());
+}
+
+TEST_CASE("deadline: a century is a deadline", "[unit][limit]") {
+  CHECK(!deadline(std::chrono::years(100)).never());
+}
+
+TEST_CASE("deadline: sooner is less, and never is greatest", "[unit][limit]") {
+  CHECK(deadline(rouse::clock::time_point(1s)) < deadline(rouse::clock::time_point(2s)));
+  CHECK(deadline(rouse::clock::time_point(2s)) < deadline());
+  CHECK(deadline(rouse::clock::time_point(1s)) == deadline(rouse::clock::time_point(1s)));
+}
+
+TEST_CASE("limit: by default there is none", "[unit][limit]") {
+  CHECK(limit().when().never());
+  CHECK(!limit().token().stop_possible());
+}
+
+TEST_CASE("limit: is made from a duration, a point in time or a deadline", "[unit][limit]") {
+  const auto when = rouse::clock::now() + 1h;
+  CHECK(limit(when).when() == deadline(when));
+  CHECK(limit(deadline(when)).when() == deadline(when));
+  CHECK(limit(2h).when() > deadline(when));
+}
+
+TEST_CASE("limit: a token alone sets no deadline", "[unit][limit]") {
+  std::stop_source source;
+  const limit l = source.get_token();
+  CHECK(l.when().never());
+  CHECK(l.token() == source.get_token());
+}
+
+TEST_CASE("limit: takes both, in braces", "[unit][limit]") {
+  std::stop_source source;
+  const limit l = {1h, source.get_token()};
+  CHECK(!l.when().never());
+  CHECK(l.token() == source.get_token());
+}
+
+TEST_CASE("limit: no bare number is one", "[unit][limit]") {
+  STATIC_REQUIRE(!std::is_convertible_v<int, limit>);
+  STATIC_REQUIRE(!std::is_convertible_v<double, deadline>);
+}
