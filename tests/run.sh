@@ -33,12 +33,23 @@ fi
 passed=0
 failed=0
 table=""
-row() { # what, engine, passed, failed, seconds
+row() { # what, engine, passed, failed, seconds, how many tests ran under each waker
   passed=$((passed + $3))
   failed=$((failed + $4))
-  table="$table$(printf '%-10s %-30s %7s %7s %6ss' "$1" "$2" "$3" "$4" "$5")
+  table="$table$(printf '%-10s %-30s %7s %7s %6ss  %s' "$1" "$2" "$3" "$4" "$5" "${6:-}")
 "
   printf '%-10s %-30s passed %s, failed %s (%s s)\n' "$1" "$2" "$3" "$4" "$5"
+}
+
+# How many of the tests in a log ran under coroutines, fibers, threads, callbacks, and without a waker.
+by_waker() {
+  awk '/^[0-9.]+ s: / {
+      if (/every_(scheduler|flowing|single) - 0$/) coroutine++
+      else if (/every_(scheduler|flowing|single) - 1$/) fiber++
+      else if (/every_(scheduler|flowing) - 2$/) thread++
+      else if (/every_scheduler - 3$|every_single - 2$/) callback++
+      else other++
+    } END { printf "%9d %5d %6d %8d %5d", coroutine, fiber, thread, callback, other }'
 }
 
 # A check that either holds or not.
@@ -78,7 +89,7 @@ suite() { # configuration, engine, command...
   good=${good:-0} bad=${bad:-0}
   if [ $code -ne 0 ] && [ "$bad" -eq 0 ] || [ "$good" -eq 0 ]; then bad=$((bad + 1)); fi
   [ "$bad" -ne 0 ] && { grep -A12 'FAILED:\|ERROR\|WARNING: Thread' "$log" | head -60; echo "exit code $code"; }
-  row "$configuration" "$engine" "$good" "$bad" $((SECONDS - begun))
+  row "$configuration" "$engine" "$good" "$bad" $((SECONDS - begun)) "$(tr -d '\r' < "$log" | by_waker)"
 }
 
 on_linux() { # configuration, linker options, compiler...
@@ -132,6 +143,7 @@ windows() {
   wine_up
   if LIBRARIES="-lws2_32 -lmswsock" build windows "-static" x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 \
     -Wall -Wextra -Wconversion -Wshadow -isystem "$out/catch" -Iinclude -Itests; then
+    check windows "consumers" tests/consumers/run.sh windows
     suite windows "IOCP (Wine)" env ROUSE_PROMISED_ENGINE=IOCP wine "$out/windows/suite.exe"
   else row windows "does not build" 0 1 0
   fi
@@ -156,6 +168,8 @@ for configuration in $wanted; do
     check checks "misuse, g++" python3 tests/compile_fail/run.py g++ -std=c++20
     check checks "misuse, clang++" python3 tests/compile_fail/run.py clang++-19 -std=c++20
     check checks "MSVC ABI" tests/check_msvc_abi.sh
+    check checks "consumers" tests/consumers/run.sh linux
+    check checks "CMake presets" sh -c 'for p in dev clang asan tsan single windows; do cmake --preset $p || exit 1; done'
     ;;
   gcc)
     on_linux gcc "-pthread" g++ -O0 -g && refused
@@ -175,6 +189,7 @@ for configuration in $wanted; do
   esac
 done
 
-printf '\n%-10s %-30s %7s %7s %7s\n%s\n' configuration "engine or check" passed failed time "$table"
+printf '\n%-10s %-30s %7s %7s %7s  %9s %5s %6s %8s %5s\n%s\n' configuration "engine or check" passed failed time \
+  coroutine fiber thread callback other "$table"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -2034,6 +2034,9 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 #ifndef NOMINMAX
 #define NOMINMAX
 #endif
+#if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
+#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
+#endif
 #include <winsock2.h>
 
 #include <ws2tcpip.h>
@@ -4456,16 +4459,20 @@ public:
 
   /// Runs the chain until it waits for something or has ended; then `this` may be gone.
   void resume(std::coroutine_handle<> h) {
-    do {
-      std::coroutine_handle<> next;
-      next_ = &next;
-      h.resume();
-      h = next;
-    } while (h);
+    loop running{this, {}, innermost()};
+    const leaving restore{running.outer};
+    for (innermost() = &running; h; h = std::exchange(running.next, {})) h.resume();
   }
 
-  /// From inside `resume`, by a coroutine that suspends: who goes on.
-  void transfer(std::coroutine_handle<> h) noexcept { *next_ = h; }
+  /// By a coroutine that suspends: who goes on. If something else than this loop has resumed the
+  /// chain (what it awaited was of another library), a loop begins here.
+  void transfer(std::coroutine_handle<> h) {
+    loop* l = innermost();
+    if (l && l->of == this)
+      l->next = h;
+    else
+      resume(h);
+  }
 
   void push(chain_link& child) noexcept {
     child.chain = this;
@@ -4493,7 +4500,20 @@ public:
   }
 
 private:
-  std::coroutine_handle<>* next_ = nullptr;
+  struct loop {
+    coroutine_chain* of;
+    std::coroutine_handle<> next; // who goes on
+    loop* outer; // of another chain, whose coroutine resumed one of this
+  };
+  struct leaving {
+    loop* outer;
+    ~leaving() { innermost() = outer; }
+  };
+  // Not inlined: a coroutine may go on in another thread, whose loop this then must be.
+  ROUSE_NOINLINE static loop*& innermost() noexcept {
+    static thread_local loop* l = nullptr;
+    return l;
+  }
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail

@@ -20,6 +20,9 @@
 #ifndef NOMINMAX
 #define NOMINMAX
 #endif
+#if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
+#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
+#endif
 #include <winsock2.h>
 
 #include <ws2tcpip.h>

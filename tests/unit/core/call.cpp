@@ -1,0 +1,284 @@
+#include <rouse/core/call.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <vector>
+
+using rouse::action;
+using rouse::failure;
+using namespace std::chrono_literals;
+
+namespace {
+
+// An engine that does only what the test says, and counts what it is asked for.
+struct fake_engine {
+  struct operation : rouse::operation {
+    using rouse::operation::operation;
+  };
+  struct stop_request {
+    rouse::operation* op = nullptr;
+  };
+
+  bool at_once = false; // whether the next answers are there already
+  int submitted = 0, abandoned = 0, given_back = 0, stops = 0, withdrawn = 0;
+  operation* pending = nullptr;
+
+  bool submit(operation& op) noexcept {
+    ++submitted;
+    op.error = op.ending;
+    if (at_once || op.ending) return true;
+    pending = &op;
+    op.now = operation::state::pending;
+    return false;
+  }
+  void answer() {
+    operation& op = *std::exchange(pending, nullptr);
+    op.now = operation::state::idle;
+    op.tell(op);
+  }
+  void abandon(operation& op) noexcept {
+    ++abandoned;
+    op.now = operation::state::idle;
+  }
+  void give_back(rouse::descriptor&) noexcept { ++given_back; }
+  void request_stop(stop_request&) noexcept { ++stops; }
+  void withdraw(stop_request&) noexcept { ++withdrawn; }
+};
+
+// A call of so many rounds, which may be refused.
+struct rounds {
+  using value_type = int;
+  static constexpr const char* name = "rouse: rounds";
+  int left = 1;
+  rouse::descriptor* target = nullptr;
+  action what = action::recv;
+  failure refusal{};
+
+  bool prepare(rouse::operation& op) noexcept {
+    op.what = what;
+    op.target = target;
+    op.error = refusal;
+    return !refusal;
+  }
+  bool advance(rouse::operation&) noexcept { return --left == 0; }
+  int value(rouse::operation&) { return 42; }
+};
+
+template <class Limit>
+class waiter : public rouse::detail::pending_call<fake_engine, rounds, Limit, waiter<Limit>> {
+  using base = rouse::detail::pending_call<fake_engine, rounds, Limit, waiter>;
+  friend base;
+
+public:
+  waiter(fake_engine* e, rounds r, Limit l = {}) : base(e, r, l) {}
+  using base::start;
+  using base::take;
+  int delivered = 0;
+
+private:
+  void deliver() noexcept { ++delivered; }
+};
+using unlimited = waiter<rouse::no_limit>;
+using limited = waiter<rouse::limit>;
+
+struct record final : rouse::descriptor {};
+
+template <class... How>
+constexpr bool gives_back = rouse::detail::gives_back<How...>;
+template <class... How>
+constexpr bool limit_first = rouse::detail::limit_first<How...>;
+
+} // namespace
+
+TEST_CASE("call: one that is done at once is not delivered", "[unit][call]") {
+  fake_engine engine;
+  engine.at_once = true;
+  unlimited call(&engine, {});
+  CHECK(call.start());
+  CHECK(call.delivered == 0);
+}
+
+TEST_CASE("call: one that waits is delivered once, when it is told", "[unit][call]") {
+  fake_engine engine;
+  unlimited call(&engine, {});
+  CHECK(!call.start());
+  CHECK(call.delivered == 0);
+  engine.answer();
+  CHECK(call.delivered == 1);
+}
+
+TEST_CASE("call: goes round after round, whether each waits or not", "[unit][call]") {
+  fake_engine engine;
+  unlimited call(&engine, {.left = 5});
+  CHECK(!call.start());
+  engine.answer();
+  CHECK(engine.submitted == 2);
+  engine.at_once = true;
+  engine.answer();
+  CHECK(engine.submitted == 5);
+  CHECK(call.delivered == 1);
+}
+
+TEST_CASE("call: one that is refused never comes to the engine", "[unit][call]") {
+  fake_engine engine;
+  unlimited call(&engine, {.refusal = std::errc::invalid_argument});
+  CHECK(call.start());
+  CHECK(engine.submitted == 0);
+  std::error_code ec;
+  (void)call.take(&ec);
+  CHECK(ec == std::errc::invalid_argument);
+}
+
+TEST_CASE("call: without an engine it ends with bad_file_descriptor", "[unit][call]") {
+  limited call(nullptr, {}, {1h});
+  CHECK(call.start());
+  std::error_code ec;
+  (void)call.take(&ec);
+  CHECK(ec == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE("call: what went wrong is thrown, under the call's name", "[unit][call]") {
+  fake_engine engine;
+  unlimited call(&engine, {.refusal = std::errc::invalid_argument});
+  (void)call.start();
+  CHECK_THROWS_AS(call.take(nullptr), std::system_error);
+  CHECK_THROWS_WITH(call.take(nullptr), Catch::StartsWith("rouse: rounds"));
+}
+
+TEST_CASE("call: success clears the error_code and gives the value", "[unit][call]") {
+  fake_engine engine;
+  engine.at_once = true;
+  unlimited call(&engine, {});
+  (void)call.start();
+  std::error_code ec = std::make_error_code(std::errc::io_error);
+  CHECK(call.take(&ec) == 42);
+  CHECK(!ec);
+}
+
+TEST_CASE("call: one that goes while it waits is abandoned", "[unit][call]") {
+  fake_engine engine;
+  {
+    unlimited call(&engine, {});
+    (void)call.start();
+  }
+  CHECK(engine.abandoned == 1);
+}
+
+TEST_CASE("call: one that has ended, or never began, is not abandoned", "[unit][call]") {
+  fake_engine engine;
+  {
+    unlimited never(&engine, {}), over(&engine, {});
+    (void)over.start();
+    engine.answer();
+  }
+  CHECK(engine.abandoned == 0);
+}
+
+TEST_CASE("call: an accepted connection that nobody took is given back", "[unit][call]") {
+  fake_engine engine;
+  record accepted;
+  {
+    unlimited call(&engine, {.what = action::accept});
+    (void)call.start();
+    engine.pending->accepted = &accepted;
+    engine.answer();
+  }
+  CHECK(engine.given_back == 1);
+}
+
+TEST_CASE("call: the socket's timeout is its limit if it has no other", "[unit][call]") {
+  fake_engine engine;
+  record socket;
+  socket.patience = 1h;
+  const auto before = rouse::clock::now();
+  unlimited none(&engine, {.target = &socket});
+  (void)none.start();
+  CHECK(none.due >= before + 1h);
+  CHECK(none.due <= rouse::clock::now() + 1h);
+  std::stop_source source;
+  limited token(&engine, {.target = &socket}, {source.get_token()});
+  (void)token.start();
+  CHECK(token.due >= before + 1h);
+}
+
+TEST_CASE("call: a deadline of its own outranks the socket's timeout, also a later one",
+          "[unit][call]") {
+  fake_engine engine;
+  record socket;
+  socket.patience = 1h;
+  const auto when = rouse::clock::now() + 2h;
+  limited call(&engine, {.target = &socket}, {when});
+  (void)call.start();
+  CHECK(call.due == when);
+}
+
+TEST_CASE("call: a token that was stopped before ends it with operation_canceled", "[unit][call]") {
+  fake_engine engine;
+  std::stop_source source;
+  source.request_stop();
+  limited call(&engine, {}, {source.get_token()});
+  CHECK(call.start());
+  std::error_code ec;
+  (void)call.take(&ec);
+  CHECK(ec == std::errc::operation_canceled);
+  CHECK(engine.stops == 0);
+}
+
+TEST_CASE("call: a stop while it waits is one request to the engine", "[unit][call]") {
+  fake_engine engine;
+  std::stop_source source;
+  limited call(&engine, {}, {source.get_token()});
+  (void)call.start();
+  source.request_stop();
+  source.request_stop();
+  CHECK(engine.stops == 1);
+}
+
+TEST_CASE("call: once it has ended a stop asks nothing any more", "[unit][call]") {
+  fake_engine engine;
+  std::stop_source source;
+  limited told(&engine, {}, {source.get_token()});
+  (void)told.start();
+  engine.answer();
+  engine.at_once = true;
+  limited at_once(&engine, {}, {source.get_token()});
+  (void)at_once.start();
+  source.request_stop();
+  CHECK(engine.stops == 0);
+}
+
+TEST_CASE("call: one that goes while it waits has its stop request withdrawn", "[unit][call]") {
+  fake_engine engine;
+  std::stop_source source;
+  {
+    limited call(&engine, {}, {source.get_token()});
+    (void)call.start();
+    source.request_stop();
+  }
+  CHECK(engine.withdrawn == 1);
+}
+
+TEST_CASE("call: gives its value back with nothing more, or with an error_code variable",
+          "[unit][call]") {
+  STATIC_REQUIRE(gives_back<>);
+  STATIC_REQUIRE(gives_back<std::error_code&>);
+  STATIC_REQUIRE(!gives_back<std::error_code>);
+  STATIC_REQUIRE(!gives_back<const std::error_code&>);
+  STATIC_REQUIRE(!gives_back<std::error_code&, std::error_code&>);
+}
+
+TEST_CASE("call: what follows begins with a limit if it converts to one", "[unit][call]") {
+  STATIC_REQUIRE(limit_first<std::chrono::seconds>);
+  STATIC_REQUIRE(limit_first<rouse::deadline, std::error_code&>);
+  STATIC_REQUIRE(limit_first<const std::stop_token&>);
+  STATIC_REQUIRE(!limit_first<>);
+  STATIC_REQUIRE(!limit_first<std::error_code&, std::chrono::seconds>);
+  STATIC_REQUIRE(!limit_first<int>);
+}

@@ -1,0 +1,141 @@
+#include <rouse/core/flow.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+using rouse::action;
+using rouse::flow;
+using rouse::operation;
+
+namespace {
+
+struct counted_flow final : flow {
+  int destroyed = 0;
+  void destroy() noexcept override { ++destroyed; }
+};
+
+void nobody(operation&) noexcept {}
+
+// Keeps what `leave` throws, as the end of a flow does.
+template <class F>
+void end_with(flow& f, F leave) {
+  try {
+    leave();
+  } catch (...) {
+    f.keep_exception();
+  }
+}
+const auto canceled = [] {
+  throw std::system_error(std::make_error_code(std::errc::operation_canceled));
+};
+const auto reset = [] {
+  throw std::system_error(std::make_error_code(std::errc::connection_reset));
+};
+const auto bug = [] { throw std::logic_error("bug"); };
+
+} // namespace
+
+TEST_CASE("flow: the last one to drop it destroys it", "[unit][flow]") {
+  counted_flow f;
+  f.hold();
+  f.drop();
+  CHECK(f.destroyed == 0);
+  f.drop();
+  CHECK(f.destroyed == 1);
+}
+
+TEST_CASE("flow: dropped by several threads it is destroyed once", "[unit][flow]") {
+  for (int round = 0; round != 100; ++round) {
+    counted_flow f;
+    for (int i = 0; i != 3; ++i) f.hold();
+    std::vector<std::thread> threads;
+    for (int i = 0; i != 4; ++i) threads.emplace_back([&] { f.drop(); });
+    for (std::thread& t : threads) t.join();
+    REQUIRE(f.destroyed == 1);
+  }
+}
+
+TEST_CASE("flow: keeps what left it", "[unit][flow]") {
+  counted_flow f;
+  end_with(f, bug);
+  REQUIRE(f.thrown);
+  CHECK_THROWS_AS(std::rethrow_exception(f.thrown), std::logic_error);
+}
+
+TEST_CASE("flow: that a cancelled one ended with operation_canceled is no news", "[unit][flow]") {
+  counted_flow f;
+  f.cancelled = true;
+  end_with(f, canceled);
+  CHECK(!f.thrown);
+}
+
+TEST_CASE("flow: any other exception of a cancelled one is kept", "[unit][flow]") {
+  for (const auto leave : {+reset, +bug}) {
+    counted_flow f;
+    f.cancelled = true;
+    end_with(f, leave);
+    CHECK(f.thrown);
+  }
+}
+
+TEST_CASE("flow: operation_canceled that nobody asked of the flow is kept", "[unit][flow]") {
+  counted_flow f;
+  end_with(f, canceled);
+  CHECK(f.thrown);
+}
+
+TEST_CASE("join: waits for the flow's gate", "[unit][flow]") {
+  counted_flow f;
+  operation op(&nobody);
+  CHECK(rouse::detail::join_call{&f}.prepare(op));
+  CHECK(op.what == action::wait);
+  CHECK(op.gate == &f.ended);
+}
+
+TEST_CASE("join: a second waiter is refused", "[unit][flow]") {
+  counted_flow f;
+  operation first(&nobody), second(&nobody);
+  f.ended.waiter = &first;
+  CHECK(!rouse::detail::join_call{&f}.prepare(second));
+  CHECK(second.error.code() == std::errc::operation_not_permitted);
+}
+
+TEST_CASE("join: throws what the flow threw, once", "[unit][flow]") {
+  counted_flow f;
+  end_with(f, bug);
+  operation op(&nobody);
+  rouse::detail::join_call join{&f};
+  CHECK_THROWS_AS(join.value(op), std::logic_error);
+  CHECK_NOTHROW(join.value(op));
+}
+
+TEST_CASE("join: one that gave up leaves what was thrown to the next", "[unit][flow]") {
+  counted_flow f;
+  end_with(f, bug);
+  operation op(&nobody);
+  op.error = std::errc::timed_out;
+  CHECK_NOTHROW(rouse::detail::join_call{&f}.value(op));
+  CHECK(f.thrown);
+}
+
+TEST_CASE("sleep: its limit is its end, and no error", "[unit][flow]") {
+  operation op(&nobody);
+  const auto when = rouse::clock::now() + std::chrono::hours(1);
+  rouse::detail::sleep_call sleep{when};
+  CHECK(sleep.prepare(op));
+  CHECK(op.due == when);
+  op.error = std::errc::timed_out;
+  CHECK(sleep.advance(op));
+  CHECK(!op.error);
+}
+
+TEST_CASE("sleep: that it was cancelled is an error", "[unit][flow]") {
+  operation op(&nobody);
+  op.error = std::errc::operation_canceled;
+  CHECK(rouse::detail::sleep_call{{}}.advance(op));
+  CHECK(op.error.code() == std::errc::operation_canceled);
+}

@@ -1,0 +1,64 @@
+#include <rouse/core/operation.hpp>
+
+#include <catch2/catch.hpp>
+
+using rouse::operation;
+
+namespace {
+
+void nobody(operation&) noexcept {}
+
+struct record final : rouse::descriptor {};
+
+} // namespace
+
+TEST_CASE("operation: a new one is idle, without limit, error or target", "[unit][operation]") {
+  const operation op(&nobody);
+  CHECK(op.now == operation::state::idle);
+  CHECK(!op.linked());
+  CHECK(!op.armed());
+  CHECK(op.due == (rouse::clock::time_point::max)());
+  CHECK(!op.error);
+  CHECK(!op.ending);
+  CHECK(op.target == nullptr);
+  CHECK(!op.more);
+}
+
+TEST_CASE("operation: what it asks of, or gets from, the kernel starts as null",
+          "[unit][operation]") {
+  const operation op(&nobody);
+  CHECK(op.data == nullptr);
+  CHECK(op.size == 0);
+  CHECK(op.bytes == 0);
+}
+
+TEST_CASE("descriptor: a new one is closed and idle", "[unit][operation]") {
+  const record d;
+  CHECK(!d.open());
+  CHECK(!d.busy());
+  CHECK(d.owner == nullptr);
+  CHECK(d.patience == (rouse::clock::duration::max)());
+}
+
+TEST_CASE("descriptor: is open while it has a handle, of which 0 is one", "[unit][operation]") {
+  record d;
+  d.native = 0;
+  CHECK(d.open());
+  d.native = -1;
+  CHECK(!d.open());
+}
+
+TEST_CASE("descriptor: is busy while anything is pending in either direction",
+          "[unit][operation]") {
+  record d;
+  operation in(&nobody), out(&nobody);
+  d.inbound.push_back(in);
+  d.outbound.push_back(out);
+  in.unlink();
+  CHECK(d.busy());
+  out.unlink();
+  CHECK(!d.busy());
+  d.inbound.push_back(in);
+  CHECK(d.busy());
+  in.unlink();
+}

@@ -1,0 +1,259 @@
+#include <rouse/schedulers/task.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <coroutine>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+using rouse::task;
+
+namespace {
+
+// A coroutine of another kind, which runs at once and awaits a task. It goes with its handle.
+struct outside {
+  struct promise_type {
+    outside get_return_object() {
+      return outside(std::coroutine_handle<promise_type>::from_promise(*this));
+    }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+  explicit outside(std::coroutine_handle<promise_type> h) : handle(h) {}
+  outside(const outside&) = delete;
+  ~outside() { handle.destroy(); }
+  bool done() const { return handle.done(); }
+  std::coroutine_handle<promise_type> handle;
+};
+
+// Something to wait for that knows nothing of tasks.
+struct event {
+  std::coroutine_handle<> waiter;
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> h) noexcept { waiter = h; }
+  void await_resume() const noexcept {}
+};
+
+// What a task gives that never waits.
+template <class T>
+T result_of(task<T> t) {
+  if constexpr (std::is_void_v<T>) {
+    std::exception_ptr thrown;
+    outside o = [](task<T> what, std::exception_ptr& e) -> outside {
+      try {
+        co_await std::move(what);
+      } catch (...) {
+        e = std::current_exception();
+      }
+    }(std::move(t), thrown);
+    REQUIRE(o.done());
+    if (thrown) std::rethrow_exception(thrown);
+  } else {
+    std::remove_reference_t<T>* place = nullptr;
+    std::optional<std::remove_reference_t<T>> value;
+    result_of<void>([](task<T> what, auto*& p, auto& v) -> task<> {
+      if constexpr (std::is_reference_v<T>)
+        p = &co_await std::move(what);
+      else
+        v.emplace(co_await std::move(what));
+    }(std::move(t), place, value));
+    if constexpr (std::is_reference_v<T>)
+      return *place;
+    else
+      return std::move(*value);
+  }
+}
+
+task<int> number(int n) { co_return n; }
+task<> sets(bool& flag) {
+  flag = true;
+  co_return;
+}
+task<> fails() {
+  throw std::logic_error("inside");
+  co_return;
+}
+
+// Says when it is destroyed, and in which order.
+struct mark {
+  std::string& order;
+  char letter;
+  ~mark() { order += letter; }
+};
+
+} // namespace
+
+TEST_CASE("task: does not run before it is awaited", "[unit][task]") {
+  bool ran = false;
+  auto t = sets(ran);
+  CHECK(!ran);
+  result_of(std::move(t));
+  CHECK(ran);
+}
+
+TEST_CASE("task: gives its value", "[unit][task]") { CHECK(result_of(number(42)) == 42); }
+
+TEST_CASE("task: gives a value that can only be moved", "[unit][task]") {
+  auto t = []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(7); }();
+  CHECK(*result_of(std::move(t)) == 7);
+}
+
+TEST_CASE("task: gives a value that cannot be default-constructed", "[unit][task]") {
+  struct named {
+    explicit named(std::string s) : name(std::move(s)) {}
+    std::string name;
+  };
+  auto t = []() -> task<named> { co_return std::string("n"); }();
+  CHECK(result_of(std::move(t)).name == "n");
+}
+
+TEST_CASE("task: gives a reference to the very object", "[unit][task]") {
+  int there = 1;
+  auto t = [](int& i) -> task<int&> { co_return i; }(there);
+  CHECK(&result_of(std::move(t)) == &there);
+}
+
+TEST_CASE("task: what leaves it is thrown where it is awaited", "[unit][task]") {
+  CHECK_THROWS_WITH(result_of(fails()), "inside");
+}
+
+TEST_CASE("task: an exception goes through each task that lets it", "[unit][task]") {
+  auto t = []() -> task<int> {
+    co_await []() -> task<> { co_await fails(); }();
+    co_return 1;
+  }();
+  CHECK_THROWS_WITH(result_of(std::move(t)), "inside");
+}
+
+TEST_CASE("task: an exception can be caught by the one that awaits, which goes on",
+          "[unit][task]") {
+  auto t = []() -> task<int> {
+    try {
+      co_await fails();
+    } catch (const std::logic_error&) {
+    }
+    co_return co_await number(2);
+  }();
+  CHECK(result_of(std::move(t)) == 2);
+}
+
+TEST_CASE("task: nested ones run to their ends in order", "[unit][task]") {
+  struct tree {
+    static task<int> sum(int depth) {
+      if (depth == 0) co_return 1;
+      const int left = co_await sum(depth - 1);
+      co_return left + co_await sum(depth - 1);
+    }
+  };
+  CHECK(result_of(tree::sum(10)) == 1024);
+}
+
+TEST_CASE("task: one that is never awaited is destroyed, with its parameters", "[unit][task]") {
+  auto token = std::make_shared<int>();
+  {
+    const auto t = [](std::shared_ptr<int>) -> task<> { co_return; }(token);
+    CHECK(token.use_count() == 2);
+  }
+  CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("task: a moved one is empty, and may be assigned again", "[unit][task]") {
+  bool first = false, second = false;
+  task<> a = sets(first), b = std::move(a);
+  a = sets(second);
+  result_of(std::move(a));
+  CHECK(!first);
+  CHECK(second);
+}
+
+TEST_CASE("task: assigned to, it lets go of what it had", "[unit][task]") {
+  auto token = std::make_shared<int>();
+  auto t = [](std::shared_ptr<int>) -> task<> { co_return; }(token);
+  t = task<>();
+  CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("task: is moved, never copied", "[unit][task]") {
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<task<>>);
+  STATIC_REQUIRE(!std::is_copy_constructible_v<task<>>);
+}
+
+TEST_CASE("task: destroyed while it waits, its variables go, the innermost task's first",
+          "[unit][task]") {
+  std::string order;
+  event never;
+  {
+    outside o = [](std::string& s, event& e) -> outside {
+      const mark last{s, 'c'};
+      co_await [](std::string& s2, event& e2) -> task<> {
+        const mark middle{s2, 'b'};
+        co_await [](std::string& s3, event& e3) -> task<> {
+          const mark innermost{s3, 'a'};
+          co_await e3;
+        }(s2, e2);
+      }(s, e);
+    }(order, never);
+    CHECK(!o.done());
+    CHECK(order.empty());
+  }
+  CHECK(order == "abc");
+}
+
+TEST_CASE("task: is gone as soon as the await is over", "[unit][task]") {
+  std::string order;
+  result_of([](std::string& s) -> task<> {
+    co_await [](std::string& s2) -> task<> {
+      const mark inner{s2, 'a'};
+      co_return;
+    }(s);
+    s += 'b';
+  }(order));
+  CHECK(order == "ab");
+}
+
+TEST_CASE("task: goes on when what it awaits resumes it, whatever that is", "[unit][task]") {
+  event e;
+  int got = 0;
+  outside o = [](event& what, int& n) -> outside {
+    n = co_await [](event& w) -> task<int> {
+      co_await w;
+      co_return co_await number(3);
+    }(what);
+  }(e, got);
+  CHECK(!o.done());
+  e.waiter.resume();
+  CHECK(o.done());
+  CHECK(got == 3);
+}
+
+TEST_CASE("task: a plain value is awaited for free", "[unit][task]") {
+  auto t = []() -> task<std::string> { co_return co_await std::string("here"); }();
+  CHECK(result_of(std::move(t)) == "here");
+}
+
+TEST_CASE("run_here: runs a task on the caller's stack, and gives or throws what it does",
+          "[unit][task]") {
+  CHECK(rouse::detail::run_here(number(5)) == 5);
+  CHECK_THROWS_WITH(rouse::detail::run_here(fails()), "inside");
+}
+
+TEST_CASE("run_here: a task that suspends is told that it cannot, and goes", "[unit][task]") {
+  std::string order;
+  event never;
+  auto t = [](std::string& s, event& e) -> task<> {
+    const mark outer{s, 'b'};
+    co_await [](std::string& s2, event& e2) -> task<> {
+      const mark inner{s2, 'a'};
+      co_await e2;
+    }(s, e);
+  }(order, never);
+  CHECK_THROWS_AS(rouse::detail::run_here(std::move(t)), std::system_error);
+  CHECK(order == "ab");
+}
