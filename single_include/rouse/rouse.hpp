@@ -1774,38 +1774,55 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI::detail
 
-// ---- rouse/os/linux/socket.hpp
-// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
-// epoll builds on.
+// ---- rouse/os/address.hpp
+// What both systems call a socket address, and the headers that they declare it in.
 
-#if ROUSE_LINUX
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
+
+#if ROUSE_WINDOWS
+#if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
+#error "rouse: <windows.h> came first, with the old <winsock.h>: define WIN32_LEAN_AND_MEAN"
+#endif
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
+#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
+#endif
+#include <winsock2.h>
+
+#include <ws2tcpip.h>
+
+#include <windows.h>
+#if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0600
+#error "rouse: _WIN32_WINNT must be 0x0600 (Windows Vista) or above: CancelIoEx is not there before"
+#endif
+#if defined(_MSC_VER)
+#pragma comment(lib, "ws2_32")
+#endif
+#else
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
+#endif
 
 namespace rouse::inline ROUSE_ABI {
 
+#if ROUSE_WINDOWS
+/// The system's own handle: a SOCKET here, a file descriptor on Linux.
+using native_handle_type = std::uintptr_t;
+static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
+#else
 /// The system's own handle: a file descriptor here, a SOCKET on Windows.
 using native_handle_type = int;
+#endif
 
 namespace os {
 
 static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
-
-inline constexpr native_handle_type no_handle = -1;
-inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
-inline constexpr int reuse_port_name = SO_REUSEPORT;
-
-/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
-/// Windows.
-struct kernel_record {};
-
-inline failure last_error() noexcept { return failure::from_os(errno); }
-inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
 
 /// A socket address in the kernel's form, with its length.
 struct socket_address {
@@ -1819,7 +1836,7 @@ struct socket_address {
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {
     const auto bytes = ep.bytes();
-    any.sa_family = static_cast<sa_family_t>(ep.family());
+    any.sa_family = static_cast<decltype(any.sa_family)>(ep.family());
     if (ep.family() == AF_INET) {
       v4.sin_port = htons(ep.port());
       std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
@@ -1831,15 +1848,25 @@ struct socket_address {
       length = sizeof v6;
     }
   }
+  /// Any address of a family, any port; length 0 where the family is not an Internet one.
+  static socket_address wildcard(int family) noexcept {
+    socket_address a;
+    a.any.sa_family = static_cast<decltype(a.any.sa_family)>(family);
+    if (family == AF_INET)
+      a.length = sizeof a.v4;
+    else if (family == AF_INET6)
+      a.length = sizeof a.v6;
+    return a;
+  }
 
   /// Unspecified where the family is not an Internet one.
   [[nodiscard]] endpoint to_endpoint() const noexcept {
-    if (any.sa_family == AF_INET && length >= sizeof v4) {
+    if (any.sa_family == AF_INET && length >= static_cast<socklen_t>(sizeof v4)) {
       std::array<unsigned char, 4> bytes;
       std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
       return endpoint::ipv4(bytes, ntohs(v4.sin_port));
     }
-    if (any.sa_family == AF_INET6 && length >= sizeof v6) {
+    if (any.sa_family == AF_INET6 && length >= static_cast<socklen_t>(sizeof v6)) {
       std::array<unsigned char, 16> bytes;
       std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
       return endpoint::ipv6(bytes, ntohs(v6.sin6_port), v6.sin6_scope_id);
@@ -1847,6 +1874,32 @@ struct socket_address {
     return {};
   }
 };
+
+} // namespace os
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/os/linux/socket.hpp
+// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
+// epoll builds on.
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+inline constexpr native_handle_type no_handle = -1;
+inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
+inline constexpr int reuse_port_name = SO_REUSEPORT;
+
+/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
+/// Windows.
+struct kernel_record {};
+
+inline failure last_error() noexcept { return failure::from_os(errno); }
+inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
 
 /// Not inherited by programs that this one executes.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
@@ -2015,49 +2068,14 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-} // namespace os
-} // namespace rouse::inline ROUSE_ABI
+} // namespace rouse::inline ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/windows/socket.hpp
 // Sockets as Windows gives them: the calls that need no engine.
 
-#include <cstring>
-
 #if ROUSE_WINDOWS
-#if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#error "rouse: <windows.h> came first, with the old <winsock.h>: define WIN32_LEAN_AND_MEAN"
-#endif
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
-#if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
-#endif
-#include <winsock2.h>
-
-#include <ws2tcpip.h>
-
-#include <windows.h>
-#if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0600
-#error "rouse: _WIN32_WINNT must be 0x0600 (Windows Vista) or above: CancelIoEx is not there before"
-#endif
-#if defined(_MSC_VER)
-#pragma comment(lib, "ws2_32")
-#endif
-
-namespace rouse::inline ROUSE_ABI {
-
-/// The system's own handle: a SOCKET here, a file descriptor on Linux.
-using native_handle_type = std::uintptr_t;
-
-namespace os {
-
-static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
-static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+namespace rouse::inline ROUSE_ABI::os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
@@ -2073,57 +2091,6 @@ struct kernel_record : OVERLAPPED {
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
-
-/// A socket address in the kernel's form, with its length.
-struct socket_address {
-  union {
-    sockaddr any;
-    sockaddr_in v4;
-    sockaddr_in6 v6;
-  };
-  int length = 0;
-
-  socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
-  explicit socket_address(const endpoint& ep) noexcept : socket_address() {
-    const auto bytes = ep.bytes();
-    any.sa_family = static_cast<ADDRESS_FAMILY>(ep.family());
-    if (ep.family() == AF_INET) {
-      v4.sin_port = ::htons(ep.port());
-      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
-      length = sizeof v4;
-    } else if (ep.family() == AF_INET6) {
-      v6.sin6_port = ::htons(ep.port());
-      v6.sin6_scope_id = ep.scope_id();
-      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
-      length = sizeof v6;
-    }
-  }
-  /// Any address of a family, any port; length 0 where the family is not an Internet one.
-  static socket_address wildcard(int family) noexcept {
-    socket_address a;
-    a.any.sa_family = static_cast<ADDRESS_FAMILY>(family);
-    if (family == AF_INET)
-      a.length = sizeof a.v4;
-    else if (family == AF_INET6)
-      a.length = sizeof a.v6;
-    return a;
-  }
-
-  /// Unspecified where the family is not an Internet one.
-  [[nodiscard]] endpoint to_endpoint() const noexcept {
-    if (any.sa_family == AF_INET && length >= static_cast<int>(sizeof v4)) {
-      std::array<unsigned char, 4> bytes;
-      std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
-      return endpoint::ipv4(bytes, ::ntohs(v4.sin_port));
-    }
-    if (any.sa_family == AF_INET6 && length >= static_cast<int>(sizeof v6)) {
-      std::array<unsigned char, 16> bytes;
-      std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-      return endpoint::ipv6(bytes, ::ntohs(v6.sin6_port), v6.sin6_scope_id);
-    }
-    return {};
-  }
-};
 
 /// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever
 /// would know when.
@@ -2265,8 +2232,7 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-} // namespace os
-} // namespace rouse::inline ROUSE_ABI
+} // namespace rouse::inline ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/socket.hpp

@@ -1,6 +1,4 @@
-#include <rouse/schedulers/task.hpp>
-
-#include <catch2/catch.hpp>
+#include <support/testing.hpp>
 
 #include <coroutine>
 #include <exception>
@@ -79,6 +77,12 @@ task<> sets(bool& flag) {
 task<> fails() {
   throw std::logic_error("inside");
   co_return;
+}
+
+template <class S>
+task<int> yields(S& sched, int times) {
+  for (int i = 0; i != times; ++i) co_await sched.yield();
+  co_return times;
 }
 
 // Says when it is destroyed, and in which order.
@@ -233,6 +237,29 @@ TEST_CASE("task: goes on when what it awaits resumes it, whatever that is", "[un
   CHECK(got == 3);
 }
 
+TEST_CASE("task: goes on when something of an operator co_await resumes it", "[unit][task]") {
+  struct pointer_to_event {
+    event* e;
+    struct awaiter {
+      event* e;
+      awaiter(event* what) : e(what) {}
+      awaiter(const awaiter&) = delete;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> h) noexcept { e->waiter = h; }
+      int await_resume() const noexcept { return 4; }
+    };
+    awaiter operator co_await() const noexcept { return {e}; }
+  };
+  event e;
+  int got = 0;
+  outside o = [](pointer_to_event what, int& n) -> outside {
+    n = co_await [](pointer_to_event w) -> task<int> { co_return co_await w; }(what);
+  }({&e}, got);
+  e.waiter.resume();
+  CHECK(o.done());
+  CHECK(got == 4);
+}
+
 TEST_CASE("task: a plain value is awaited for free", "[unit][task]") {
   auto t = []() -> task<std::string> { co_return co_await std::string("here"); }();
   CHECK(result_of(std::move(t)) == "here");
@@ -256,4 +283,23 @@ TEST_CASE("run_here: a task that suspends is told that it cannot, and goes", "[u
   }(order, never);
   CHECK_THROWS_AS(rouse::detail::run_here(std::move(t)), std::system_error);
   CHECK(order == "ab");
+}
+
+TEMPLATE_LIST_TEST_CASE("task: several may be in the middle at once, and end in any order",
+                        "[unit][task]", testing::every_flowing) {
+  TestType sched;
+  std::atomic<int> right{0};
+  const auto body = [&](int rounds) -> task<> {
+    for (int i = 0; i != rounds; ++i) {
+      if (co_await yields(sched, i) == i) ++right;
+      co_await sched.yield();
+    }
+  };
+  for (const int rounds : {1, 5, 2, 7, 3, 1, 4, 1}) {
+    sched.spawn([&body, rounds] { return body(rounds); });
+  }
+  sched.run();
+  sched.spawn([&body] { return body(2); }); // where others have been
+  sched.run();
+  CHECK(right == 1 + 5 + 2 + 7 + 3 + 1 + 4 + 1 + 2);
 }

@@ -5,24 +5,15 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/os/address.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI {
-
-/// The system's own handle: a file descriptor here, a SOCKET on Windows.
-using native_handle_type = int;
-
-namespace os {
-
-static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+namespace rouse::inline ROUSE_ABI::os {
 
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
@@ -34,47 +25,6 @@ struct kernel_record {};
 
 inline failure last_error() noexcept { return failure::from_os(errno); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
-
-/// A socket address in the kernel's form, with its length.
-struct socket_address {
-  union {
-    sockaddr any;
-    sockaddr_in v4;
-    sockaddr_in6 v6;
-  };
-  socklen_t length = 0;
-
-  socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
-  explicit socket_address(const endpoint& ep) noexcept : socket_address() {
-    const auto bytes = ep.bytes();
-    any.sa_family = static_cast<sa_family_t>(ep.family());
-    if (ep.family() == AF_INET) {
-      v4.sin_port = htons(ep.port());
-      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
-      length = sizeof v4;
-    } else if (ep.family() == AF_INET6) {
-      v6.sin6_port = htons(ep.port());
-      v6.sin6_scope_id = ep.scope_id();
-      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
-      length = sizeof v6;
-    }
-  }
-
-  /// Unspecified where the family is not an Internet one.
-  [[nodiscard]] endpoint to_endpoint() const noexcept {
-    if (any.sa_family == AF_INET && length >= sizeof v4) {
-      std::array<unsigned char, 4> bytes;
-      std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
-      return endpoint::ipv4(bytes, ntohs(v4.sin_port));
-    }
-    if (any.sa_family == AF_INET6 && length >= sizeof v6) {
-      std::array<unsigned char, 16> bytes;
-      std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-      return endpoint::ipv6(bytes, ntohs(v6.sin6_port), v6.sin6_scope_id);
-    }
-    return {};
-  }
-};
 
 /// Not inherited by programs that this one executes.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
@@ -243,6 +193,5 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-} // namespace os
-} // namespace rouse::inline ROUSE_ABI
+} // namespace rouse::inline ROUSE_ABI::os
 #endif

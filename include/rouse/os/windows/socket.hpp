@@ -4,6 +4,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/os/address.hpp>
 
 #include <array>
 #include <cstddef>
@@ -11,39 +12,7 @@
 #include <cstring>
 
 #if ROUSE_WINDOWS
-#if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#error "rouse: <windows.h> came first, with the old <winsock.h>: define WIN32_LEAN_AND_MEAN"
-#endif
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
-#if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
-#endif
-#include <winsock2.h>
-
-#include <ws2tcpip.h>
-
-#include <windows.h>
-#if !defined(_WIN32_WINNT) || _WIN32_WINNT < 0x0600
-#error "rouse: _WIN32_WINNT must be 0x0600 (Windows Vista) or above: CancelIoEx is not there before"
-#endif
-#if defined(_MSC_VER)
-#pragma comment(lib, "ws2_32")
-#endif
-
-namespace rouse::inline ROUSE_ABI {
-
-/// The system's own handle: a SOCKET here, a file descriptor on Linux.
-using native_handle_type = std::uintptr_t;
-
-namespace os {
-
-static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
-static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+namespace rouse::inline ROUSE_ABI::os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
@@ -59,57 +28,6 @@ struct kernel_record : OVERLAPPED {
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
-
-/// A socket address in the kernel's form, with its length.
-struct socket_address {
-  union {
-    sockaddr any;
-    sockaddr_in v4;
-    sockaddr_in6 v6;
-  };
-  int length = 0;
-
-  socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
-  explicit socket_address(const endpoint& ep) noexcept : socket_address() {
-    const auto bytes = ep.bytes();
-    any.sa_family = static_cast<ADDRESS_FAMILY>(ep.family());
-    if (ep.family() == AF_INET) {
-      v4.sin_port = ::htons(ep.port());
-      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
-      length = sizeof v4;
-    } else if (ep.family() == AF_INET6) {
-      v6.sin6_port = ::htons(ep.port());
-      v6.sin6_scope_id = ep.scope_id();
-      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
-      length = sizeof v6;
-    }
-  }
-  /// Any address of a family, any port; length 0 where the family is not an Internet one.
-  static socket_address wildcard(int family) noexcept {
-    socket_address a;
-    a.any.sa_family = static_cast<ADDRESS_FAMILY>(family);
-    if (family == AF_INET)
-      a.length = sizeof a.v4;
-    else if (family == AF_INET6)
-      a.length = sizeof a.v6;
-    return a;
-  }
-
-  /// Unspecified where the family is not an Internet one.
-  [[nodiscard]] endpoint to_endpoint() const noexcept {
-    if (any.sa_family == AF_INET && length >= static_cast<int>(sizeof v4)) {
-      std::array<unsigned char, 4> bytes;
-      std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
-      return endpoint::ipv4(bytes, ::ntohs(v4.sin_port));
-    }
-    if (any.sa_family == AF_INET6 && length >= static_cast<int>(sizeof v6)) {
-      std::array<unsigned char, 16> bytes;
-      std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-      return endpoint::ipv6(bytes, ::ntohs(v6.sin6_port), v6.sin6_scope_id);
-    }
-    return {};
-  }
-};
 
 /// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever
 /// would know when.
@@ -251,6 +169,5 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-} // namespace os
-} // namespace rouse::inline ROUSE_ABI
+} // namespace rouse::inline ROUSE_ABI::os
 #endif
