@@ -4425,20 +4425,27 @@ public:
 
   /// Runs the chain until it waits for something or has ended; then `this` may be gone.
   void resume(std::coroutine_handle<> h) {
-    loop running{this, {}, innermost()};
-    const leaving restore{running.outer};
-    for (innermost() = &running; h; h = std::exchange(running.next, {})) h.resume();
+    do {
+      std::coroutine_handle<> next;
+      next_ = &next;
+      h.resume();
+      h = next;
+    } while (h);
   }
 
-  /// By a coroutine that suspends: who goes on. If something else than this loop has resumed the
-  /// chain (what it awaited was of another library), a loop begins here.
+  /// By a coroutine that suspends: who goes on. Its loop is `resume`'s, or one begun here where
+  /// something else resumed it.
   void transfer(std::coroutine_handle<> h) {
-    loop* l = innermost();
-    if (l && l->of == this)
-      l->next = h;
+    if (next_)
+      *next_ = h;
     else
       resume(h);
   }
+
+  /// A coroutine is about to wait for something that may resume it from outside of `resume`.
+  [[nodiscard]] std::coroutine_handle<>* leave() noexcept { return std::exchange(next_, nullptr); }
+  /// It did not wait after all.
+  void stay(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
 
   void push(chain_link& child) noexcept {
     child.chain = this;
@@ -4466,20 +4473,7 @@ public:
   }
 
 private:
-  struct loop {
-    coroutine_chain* of;
-    std::coroutine_handle<> next; // who goes on
-    loop* outer; // of another chain, whose coroutine resumed one of this
-  };
-  struct leaving {
-    loop* outer;
-    ~leaving() { innermost() = outer; }
-  };
-  // Not inlined: a coroutine may go on in another thread, whose loop this then must be.
-  ROUSE_NOINLINE static loop*& innermost() noexcept {
-    static thread_local loop* l = nullptr;
-    return l;
-  }
+  std::coroutine_handle<>* next_ = nullptr;
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
@@ -4503,18 +4497,38 @@ struct ready_value {
   T await_resume() { return std::forward<T>(value); }
 };
 
-// Awaits an awaiter where it stands: a call cannot be moved, and GCC 12 copies what await_transform
-// returns by reference.
+template <class>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+// Awaits, in a chain, what may resume it from outside of the chain's loop.
 template <class A>
-struct borrowed_awaiter {
-  A& awaiter;
+struct chain_awaiter {
+  A awaiter;
   decltype(auto) await_ready() { return awaiter.await_ready(); }
   template <class P>
-  decltype(auto) await_suspend(std::coroutine_handle<P> h) {
-    return awaiter.await_suspend(h);
+  auto await_suspend(std::coroutine_handle<P> h) {
+    coroutine_chain& chain = *h.promise().chain;
+    auto* const loop = chain.leave();
+    if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
+      const bool waits = awaiter.await_suspend(h);
+      if (!waits) chain.stay(loop);
+      return waits;
+    } else {
+      return awaiter.await_suspend(h);
+    }
   }
   decltype(auto) await_resume() { return awaiter.await_resume(); }
 };
+
+template <class A>
+decltype(auto) awaiter_of(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); })
+    return std::forward<A>(a).operator co_await();
+  else
+    return operator co_await(std::forward<A>(a));
+}
 
 struct task_promise_base : chain_link {
   std::exception_ptr thrown;
@@ -4543,9 +4557,12 @@ struct task_promise_base : chain_link {
   template <class A>
   decltype(auto) await_transform(A&& a) noexcept {
     if constexpr (requires { a.await_ready(); })
-      return borrowed_awaiter<std::remove_reference_t<A>>{a};
-    else if constexpr (awaitable<A>)
+      return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
+    else if constexpr (is_task<std::remove_cvref_t<A>>)
       return std::forward<A>(a);
+    else if constexpr (awaitable<A>)
+      return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
+          awaiter_of(std::forward<A>(a))};
     else
       return ready_value<A>{std::forward<A>(a)};
   }
@@ -4714,17 +4731,13 @@ T run_here(task<T> t) {
   promise.self = t.handle_;
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
+    t = {}; // before the chain, which what it awaits refers to
     throw_error(std::make_error_code(std::errc::operation_not_permitted),
                 "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
                 "but nothing that suspends it");
   }
   return promise.result();
 }
-
-template <class>
-inline constexpr bool is_task = false;
-template <class T>
-inline constexpr bool is_task<task<T>> = true;
 
 } // namespace detail
 } // namespace rouse::inline ROUSE_ABI

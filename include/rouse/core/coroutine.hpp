@@ -46,20 +46,27 @@ public:
 
   /// Runs the chain until it waits for something or has ended; then `this` may be gone.
   void resume(std::coroutine_handle<> h) {
-    loop running{this, {}, innermost()};
-    const leaving restore{running.outer};
-    for (innermost() = &running; h; h = std::exchange(running.next, {})) h.resume();
+    do {
+      std::coroutine_handle<> next;
+      next_ = &next;
+      h.resume();
+      h = next;
+    } while (h);
   }
 
-  /// By a coroutine that suspends: who goes on. If something else than this loop has resumed the
-  /// chain (what it awaited was of another library), a loop begins here.
+  /// By a coroutine that suspends: who goes on. Its loop is `resume`'s, or one begun here where
+  /// something else resumed it.
   void transfer(std::coroutine_handle<> h) {
-    loop* l = innermost();
-    if (l && l->of == this)
-      l->next = h;
+    if (next_)
+      *next_ = h;
     else
       resume(h);
   }
+
+  /// A coroutine is about to wait for something that may resume it from outside of `resume`.
+  [[nodiscard]] std::coroutine_handle<>* leave() noexcept { return std::exchange(next_, nullptr); }
+  /// It did not wait after all.
+  void stay(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
 
   void push(chain_link& child) noexcept {
     child.chain = this;
@@ -87,20 +94,7 @@ public:
   }
 
 private:
-  struct loop {
-    coroutine_chain* of;
-    std::coroutine_handle<> next; // who goes on
-    loop* outer; // of another chain, whose coroutine resumed one of this
-  };
-  struct leaving {
-    loop* outer;
-    ~leaving() { innermost() = outer; }
-  };
-  // Not inlined: a coroutine may go on in another thread, whose loop this then must be.
-  ROUSE_NOINLINE static loop*& innermost() noexcept {
-    static thread_local loop* l = nullptr;
-    return l;
-  }
+  std::coroutine_handle<>* next_ = nullptr;
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail

@@ -28,18 +28,38 @@ struct ready_value {
   T await_resume() { return std::forward<T>(value); }
 };
 
-// Awaits an awaiter where it stands: a call cannot be moved, and GCC 12 copies what await_transform
-// returns by reference.
+template <class>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+// Awaits, in a chain, what may resume it from outside of the chain's loop.
 template <class A>
-struct borrowed_awaiter {
-  A& awaiter;
+struct chain_awaiter {
+  A awaiter;
   decltype(auto) await_ready() { return awaiter.await_ready(); }
   template <class P>
-  decltype(auto) await_suspend(std::coroutine_handle<P> h) {
-    return awaiter.await_suspend(h);
+  auto await_suspend(std::coroutine_handle<P> h) {
+    coroutine_chain& chain = *h.promise().chain;
+    auto* const loop = chain.leave();
+    if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
+      const bool waits = awaiter.await_suspend(h);
+      if (!waits) chain.stay(loop);
+      return waits;
+    } else {
+      return awaiter.await_suspend(h);
+    }
   }
   decltype(auto) await_resume() { return awaiter.await_resume(); }
 };
+
+template <class A>
+decltype(auto) awaiter_of(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); })
+    return std::forward<A>(a).operator co_await();
+  else
+    return operator co_await(std::forward<A>(a));
+}
 
 struct task_promise_base : chain_link {
   std::exception_ptr thrown;
@@ -68,9 +88,12 @@ struct task_promise_base : chain_link {
   template <class A>
   decltype(auto) await_transform(A&& a) noexcept {
     if constexpr (requires { a.await_ready(); })
-      return borrowed_awaiter<std::remove_reference_t<A>>{a};
-    else if constexpr (awaitable<A>)
+      return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
+    else if constexpr (is_task<std::remove_cvref_t<A>>)
       return std::forward<A>(a);
+    else if constexpr (awaitable<A>)
+      return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
+          awaiter_of(std::forward<A>(a))};
     else
       return ready_value<A>{std::forward<A>(a)};
   }
@@ -239,17 +262,13 @@ T run_here(task<T> t) {
   promise.self = t.handle_;
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
+    t = {}; // before the chain, which what it awaits refers to
     throw_error(std::make_error_code(std::errc::operation_not_permitted),
                 "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
                 "but nothing that suspends it");
   }
   return promise.result();
 }
-
-template <class>
-inline constexpr bool is_task = false;
-template <class T>
-inline constexpr bool is_task<task<T>> = true;
 
 } // namespace detail
 } // namespace rouse::inline ROUSE_ABI

@@ -5,11 +5,69 @@
 #include <cerrno>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
+#if ROUSE_WINDOWS
+#include <winsock2.h>
+#endif
 
 using rouse::failure;
 
 namespace {
 const rouse::detail::windows_category windows; // whose table is the same wherever it is read
+
+using meaning = std::pair<int, std::errc>;
+const std::vector<meaning> meanings{
+#if ROUSE_WINDOWS
+    {ERROR_CONNECTION_REFUSED, std::errc::connection_refused},
+    {WSAECONNREFUSED, std::errc::connection_refused},
+    {ERROR_NETNAME_DELETED, std::errc::connection_reset},
+    {WSAECONNRESET, std::errc::connection_reset},
+    {ERROR_CONNECTION_ABORTED, std::errc::connection_aborted},
+    {WSAECONNABORTED, std::errc::connection_aborted},
+    {ERROR_SEM_TIMEOUT, std::errc::timed_out},
+    {WAIT_TIMEOUT, std::errc::timed_out},
+    {WSAETIMEDOUT, std::errc::timed_out},
+    {ERROR_OPERATION_ABORTED, std::errc::operation_canceled},
+    {WSAEADDRINUSE, std::errc::address_in_use},
+    {WSAEADDRNOTAVAIL, std::errc::address_not_available},
+    {WSAENOTCONN, std::errc::not_connected},
+    {WSAEISCONN, std::errc::already_connected},
+    {ERROR_INVALID_HANDLE, std::errc::bad_file_descriptor},
+    {WSAEBADF, std::errc::bad_file_descriptor},
+    {WSAENOTSOCK, std::errc::not_a_socket},
+    {ERROR_NETWORK_UNREACHABLE, std::errc::network_unreachable},
+    {WSAENETUNREACH, std::errc::network_unreachable},
+    {ERROR_HOST_UNREACHABLE, std::errc::host_unreachable},
+    {WSAEHOSTUNREACH, std::errc::host_unreachable},
+    {ERROR_MORE_DATA, std::errc::message_size},
+    {WSAEMSGSIZE, std::errc::message_size},
+    {WSAEMFILE, std::errc::too_many_files_open},
+    {ERROR_BROKEN_PIPE, std::errc::broken_pipe},
+    {WSAESHUTDOWN, std::errc::broken_pipe},
+    {WSAENOPROTOOPT, std::errc::no_protocol_option},
+    {WSAEACCES, std::errc::permission_denied},
+#else
+    {ECONNREFUSED, std::errc::connection_refused},
+    {ECONNRESET, std::errc::connection_reset},
+    {ECONNABORTED, std::errc::connection_aborted},
+    {ETIMEDOUT, std::errc::timed_out},
+    {ECANCELED, std::errc::operation_canceled},
+    {EADDRINUSE, std::errc::address_in_use},
+    {EADDRNOTAVAIL, std::errc::address_not_available},
+    {ENOTCONN, std::errc::not_connected},
+    {EISCONN, std::errc::already_connected},
+    {EBADF, std::errc::bad_file_descriptor},
+    {ENOTSOCK, std::errc::not_a_socket},
+    {ENETUNREACH, std::errc::network_unreachable},
+    {EHOSTUNREACH, std::errc::host_unreachable},
+    {EMSGSIZE, std::errc::message_size},
+    {EMFILE, std::errc::too_many_files_open},
+    {EPIPE, std::errc::broken_pipe},
+    {ENOPROTOOPT, std::errc::no_protocol_option},
+    {EACCES, std::errc::permission_denied},
+#endif
+};
 } // namespace
 
 TEST_CASE("failure: nothing is no failure", "[error]") {
@@ -50,4 +108,46 @@ TEST_CASE("windows_category: a number that has a meaning has its words", "[error
 
 TEST_CASE("windows_category: a number without a meaning has the words of the system", "[error]") {
   CHECK(windows.message(21) == std::system_category().message(21));
+}
+
+TEST_CASE("failure: a number of the system equals the std::errc that it means", "[unit][error]") {
+  for (const auto& [number, what] : meanings) {
+    INFO(number);
+    CHECK(failure::from_os(number).code() == what);
+  }
+}
+
+TEST_CASE("failure: a number of the system equals no std::errc that it does not mean",
+          "[unit][error]") {
+  for (const auto& [number, what] : meanings) {
+    for (const auto& [other, meant] : meanings) {
+      INFO(number << " and " << other);
+      CHECK((failure::from_os(number).code() == meant) == (what == meant));
+    }
+  }
+}
+
+TEST_CASE("failure: a std::errc gives a code that equals it alone", "[unit][error]") {
+  CHECK(failure(std::errc::connection_refused).code() == std::errc::connection_refused);
+  CHECK(failure(std::errc::connection_refused).code() != std::errc::connection_reset);
+}
+
+TEST_CASE("failure: two are equal if they are the same number from the same source",
+          "[unit][error]") {
+  CHECK(failure::from_os(5) == failure::from_os(5));
+  CHECK(failure::from_os(5) != failure::from_os(6));
+  CHECK(failure(std::errc::io_error) == failure(std::errc::io_error));
+  CHECK(failure::from_os(EIO) != failure(std::errc::io_error));
+}
+
+TEST_CASE("throw_error: throws a system_error with the code, and says what was "
+          "called",
+          "[unit][error]") {
+  try {
+    rouse::detail::throw_error(failure(std::errc::timed_out).code(), "rouse: connect");
+    FAIL("nothing was thrown");
+  } catch (const std::system_error& e) {
+    CHECK(e.code() == std::errc::timed_out);
+    CHECK(std::string(e.what()).rfind("rouse: connect", 0) == 0);
+  }
 }
