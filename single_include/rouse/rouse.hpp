@@ -518,6 +518,7 @@ public:
     const std::uint64_t tick = tick_not_before(due);
     n.tick_ = tick < now_ ? now_ : tick;
     insert(n);
+    ++armed_;
   }
 
   /// Harmless when not armed.
@@ -527,13 +528,10 @@ public:
     n.next->prev = n.prev;
     if (n.prev == n.next) vacate(*n.next); // it was alone: both are the slot's head
     n.prev = n.next = nullptr;
+    --armed_;
   }
 
-  [[nodiscard]] bool empty() const noexcept {
-    std::uint64_t any = 0;
-    for (const std::uint64_t slots_of_level : occupied_) any |= slots_of_level;
-    return any == 0;
-  }
+  [[nodiscard]] bool empty() const noexcept { return armed_ == 0; }
 
   /// Until when one may sleep before calling `expire`: never later than the first timer is due,
   /// rounded up to a tick.
@@ -543,6 +541,7 @@ public:
   ///
   /// @returns `time_point::max()` when empty.
   [[nodiscard]] time_point next() const noexcept {
+    if (empty()) return (time_point::max)();
     if (occupied_[levels] != 0) return begin_of(now_);
     const place first = first_occupied();
     return first.tick == never ? (time_point::max)() : begin_of(first.tick);
@@ -677,6 +676,7 @@ private:
   }
 
   std::uint64_t now_; // a tick
+  std::size_t armed_ = 0; // nodes
   std::array<std::uint64_t, levels + 1> occupied_{};
   std::array<timer_links, due_slot + 1> heads_;
 };
@@ -692,6 +692,8 @@ private:
 //            describes an operation    engine        waker
 //            (recv into these bytes)   "do it"       "tell them"
 //                  +------------- operation ------------+
+
+#include <atomic>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -710,10 +712,10 @@ enum class action : unsigned char {
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
-/// time.
+/// time; a second ends with operation_not_permitted.
 struct gate {
-  bool is_open = false;
-  operation* waiter = nullptr;
+  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
+  operation* waiter = nullptr; ///< the engine's
 };
 
 /// An engine's record of one open socket: the opaque handle of the layers above. Engines derive
@@ -1052,7 +1054,6 @@ private:
 // A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
 // fiber, a thread).
 
-#include <atomic>
 #include <exception>
 
 namespace rouse::inline ROUSE_ABI {
@@ -1121,7 +1122,7 @@ public:
     unlink();
     owner = nullptr;
     if (starter_.now != operation::state::idle) engine_->abandon(starter_);
-    ended.is_open = true;
+    ended.is_open.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
 
@@ -1161,9 +1162,7 @@ struct join_call {
   bool prepare(operation& op) noexcept {
     op.what = action::wait;
     op.gate = &which->ended;
-    if (!which->ended.waiter) return true;
-    op.error = std::errc::operation_not_permitted; // one waiter at a time
-    return false;
+    return true;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation& op) {
@@ -2323,7 +2322,7 @@ public:
   /// Opens a gate: the operation that waits for it, now or later, completes.
   void open(gate& g) noexcept {
     lock_type lock(mutex_);
-    g.is_open = true;
+    g.is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
     if (g.waiter) finish(static_cast<operation&>(*g.waiter), {}, 0);
     wake_others();
   }
@@ -2493,8 +2492,7 @@ private:
       return false;
     }
     if (op.what == action::wait) {
-      if (op.gate && op.gate->is_open) return true;
-      if (op.gate) op.gate->waiter = &op;
+      if (op.gate && !enter_gate(op)) return true;
       waiting_.push_back(op);
     } else {
       if (!op.target->open()) {
@@ -2511,6 +2509,17 @@ private:
       if (op.due < sleeping_until_) wake_others();
     }
     return false;
+  }
+
+  // False: there is nothing to wait for.
+  static bool enter_gate(operation& op) noexcept {
+    if (op.gate->is_open.load(std::memory_order_relaxed)) return false; // under the lock
+    if (op.gate->waiter) {
+      op.error = std::errc::operation_not_permitted;
+      return false;
+    }
+    op.gate->waiter = &op;
+    return true;
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
@@ -2572,9 +2581,10 @@ private:
     sleeping_until_ = until;
     harvest_alone(until, lock);
     sleeping_until_ = (clock::time_point::min)();
-    // Acquires what whoever woke the loop has pushed.
-    if (rest_.load(std::memory_order_relaxed) != rest::awake)
-      rest_.exchange(rest::awake, std::memory_order_acq_rel);
+    if (until != (clock::time_point::min)())
+      rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
+    else if (rest_.load(std::memory_order_relaxed) != rest::awake)
+      rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
   }
 
   void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
@@ -4314,7 +4324,7 @@ public:
     cache& mine = local();
     if (block* b = mine.free[c]) {
       mine.free[c] = b->next;
-      --mine.count[c];
+      ++mine.room[c];
       return b;
     }
     return ::operator new(size_of(c));
@@ -4323,13 +4333,13 @@ public:
   static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.gone || mine.count[c] == keep / size_of(c)) {
+    if (c >= classes || mine.gone || mine.room[c] == 0) {
       ::operator delete(p);
       return;
     }
     auto* b = ::new (p) block{mine.free[c]};
     mine.free[c] = b;
-    ++mine.count[c];
+    --mine.room[c];
   }
 
 private:
@@ -4341,8 +4351,11 @@ private:
   };
   struct cache {
     block* free[classes] = {};
-    std::size_t count[classes] = {};
+    std::size_t room[classes] = {}; // how many more it keeps
     bool gone = false; // blocks may still be released while the thread's other objects die
+    constexpr cache() {
+      for (std::size_t c = 0; c != classes; ++c) room[c] = keep / size_of(c);
+    }
     ~cache() {
       for (block* b : free) {
         while (b) {
@@ -4689,8 +4702,9 @@ public:
     if (handle_) handle_.destroy(); // never started: a started one belongs to its awaiter
   }
 
-  /// Once only.
-  [[nodiscard]] detail::task_awaiter<T> operator co_await() && noexcept {
+  /// Once only: of one that was awaited or moved from it throws invalid_argument.
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
+    check();
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
   }
   template <class Task = task>
@@ -4705,6 +4719,13 @@ private:
   template <class U>
   friend U detail::run_here(task<U>);
   explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
+  void check() const {
+    if (!handle_) {
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+                          "rouse: this task is empty: it was awaited before, or moved from");
+    }
+  }
+
   std::coroutine_handle<promise_type> handle_;
 };
 
@@ -4725,6 +4746,7 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 // Runs a task on the caller's stack, where every call returns directly.
 template <class T>
 T run_here(task<T> t) {
+  t.check();
   auto& promise = t.handle_.promise();
   coroutine_chain chain;
   chain.push(promise);
@@ -4797,7 +4819,9 @@ public:
     static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
   }
 
-  [[nodiscard]] bool ended() const noexcept { return !flow_ || flow_->ended.is_open; }
+  [[nodiscard]] bool ended() const noexcept {
+    return !flow_ || flow_->ended.is_open.load(std::memory_order_acquire);
+  }
 
 private:
   template <class Limit, class... How>
@@ -5018,7 +5042,10 @@ private:
     }
     std::size_t done = 0;
     do {
-      if (stop_.exchange(false, std::memory_order_acq_rel)) break;
+      if (stop_.load(std::memory_order_acquire)) { // set in stop()
+        stop_.store(false, std::memory_order_relaxed);
+        break;
+      }
       rethrow_raised();
       if (idle()) break;
       done += turn(limit.when());

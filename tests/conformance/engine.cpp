@@ -357,6 +357,22 @@ TEMPLATE_LIST_TEST_CASE("abandoning what is answered but not told leaves nothing
   CHECK(b.engine->turn(time_point::min()) == 0);
 }
 
+TEMPLATE_LIST_TEST_CASE("a gate has one waiter at a time, and lets everybody pass once it is open",
+                        "[conformance]", every_engine) {
+  ENGINE_UNDER_TEST(b)
+  rouse::gate gate;
+  typename bench<TestType>::observed first, second, late;
+  for (auto* op : {&first, &second, &late}) b.wait(*op).gate = &gate;
+  CHECK_FALSE(b.submit(first));
+  CHECK(b.submit(second));
+  CHECK(second.error == failure(std::errc::operation_not_permitted));
+  b.engine->open(gate);
+  b.finish(first);
+  CHECK(!first.error);
+  CHECK(b.submit(late));
+  CHECK(!late.error);
+}
+
 TEMPLATE_LIST_TEST_CASE("closing ends what is pending with operation_canceled, on every engine",
                         "[conformance][O6]", every_engine) {
   ENGINE_UNDER_TEST(b)

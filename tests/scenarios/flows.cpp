@@ -265,3 +265,27 @@ TEST_CASE("a waker of the user's own is two functions", "[flow][waker]") {
   (void)s.recv(buf, 1ms, ec);
   CHECK(ec == std::errc::timed_out);
 }
+
+TEMPLATE_LIST_TEST_CASE("a task that is awaited twice, or was moved from, says so", "[flow]",
+                        every_flowing) {
+  TestType sched;
+  int awaited = 0, refused = 0;
+  sched.spawn([&]() -> rouse::task<> {
+    auto t = [](int& n) -> rouse::task<> {
+      ++n;
+      co_return;
+    }(awaited);
+    for (int i = 0; i != 2; ++i) {
+      try {
+        co_await std::move(t);
+      } catch (const std::system_error& e) {
+        refused += e.code() == std::errc::invalid_argument;
+      }
+    }
+  });
+  sched.spawn(rouse::task<>());
+  CHECK_THROWS_AS(sched.run(), std::system_error); // the empty one, spawned
+  sched.run();
+  CHECK(awaited == 1);
+  CHECK(refused == 1);
+}

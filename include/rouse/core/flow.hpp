@@ -79,7 +79,7 @@ public:
     unlink();
     owner = nullptr;
     if (starter_.now != operation::state::idle) engine_->abandon(starter_);
-    ended.is_open = true;
+    ended.is_open.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
 
@@ -119,9 +119,7 @@ struct join_call {
   bool prepare(operation& op) noexcept {
     op.what = action::wait;
     op.gate = &which->ended;
-    if (!which->ended.waiter) return true;
-    op.error = std::errc::operation_not_permitted; // one waiter at a time
-    return false;
+    return true;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation& op) {

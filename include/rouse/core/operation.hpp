@@ -13,6 +13,7 @@
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/timer_wheel.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -34,10 +35,10 @@ enum class action : unsigned char {
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
-/// time.
+/// time; a second ends with operation_not_permitted.
 struct gate {
-  bool is_open = false;
-  operation* waiter = nullptr;
+  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
+  operation* waiter = nullptr; ///< the engine's
 };
 
 /// An engine's record of one open socket: the opaque handle of the layers above. Engines derive

@@ -22,7 +22,7 @@ public:
     cache& mine = local();
     if (block* b = mine.free[c]) {
       mine.free[c] = b->next;
-      --mine.count[c];
+      ++mine.room[c];
       return b;
     }
     return ::operator new(size_of(c));
@@ -31,13 +31,13 @@ public:
   static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.gone || mine.count[c] == keep / size_of(c)) {
+    if (c >= classes || mine.gone || mine.room[c] == 0) {
       ::operator delete(p);
       return;
     }
     auto* b = ::new (p) block{mine.free[c]};
     mine.free[c] = b;
-    ++mine.count[c];
+    --mine.room[c];
   }
 
 private:
@@ -49,8 +49,11 @@ private:
   };
   struct cache {
     block* free[classes] = {};
-    std::size_t count[classes] = {};
+    std::size_t room[classes] = {}; // how many more it keeps
     bool gone = false; // blocks may still be released while the thread's other objects die
+    constexpr cache() {
+      for (std::size_t c = 0; c != classes; ++c) room[c] = keep / size_of(c);
+    }
     ~cache() {
       for (block* b : free) {
         while (b) {

@@ -66,6 +66,7 @@ public:
     const std::uint64_t tick = tick_not_before(due);
     n.tick_ = tick < now_ ? now_ : tick;
     insert(n);
+    ++armed_;
   }
 
   /// Harmless when not armed.
@@ -75,13 +76,10 @@ public:
     n.next->prev = n.prev;
     if (n.prev == n.next) vacate(*n.next); // it was alone: both are the slot's head
     n.prev = n.next = nullptr;
+    --armed_;
   }
 
-  [[nodiscard]] bool empty() const noexcept {
-    std::uint64_t any = 0;
-    for (const std::uint64_t slots_of_level : occupied_) any |= slots_of_level;
-    return any == 0;
-  }
+  [[nodiscard]] bool empty() const noexcept { return armed_ == 0; }
 
   /// Until when one may sleep before calling `expire`: never later than the first timer is due,
   /// rounded up to a tick.
@@ -91,6 +89,7 @@ public:
   ///
   /// @returns `time_point::max()` when empty.
   [[nodiscard]] time_point next() const noexcept {
+    if (empty()) return (time_point::max)();
     if (occupied_[levels] != 0) return begin_of(now_);
     const place first = first_occupied();
     return first.tick == never ? (time_point::max)() : begin_of(first.tick);
@@ -225,6 +224,7 @@ private:
   }
 
   std::uint64_t now_; // a tick
+  std::size_t armed_ = 0; // nodes
   std::array<std::uint64_t, levels + 1> occupied_{};
   std::array<timer_links, due_slot + 1> heads_;
 };

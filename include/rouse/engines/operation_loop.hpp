@@ -94,7 +94,7 @@ public:
   /// Opens a gate: the operation that waits for it, now or later, completes.
   void open(gate& g) noexcept {
     lock_type lock(mutex_);
-    g.is_open = true;
+    g.is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
     if (g.waiter) finish(static_cast<operation&>(*g.waiter), {}, 0);
     wake_others();
   }
@@ -264,8 +264,7 @@ private:
       return false;
     }
     if (op.what == action::wait) {
-      if (op.gate && op.gate->is_open) return true;
-      if (op.gate) op.gate->waiter = &op;
+      if (op.gate && !enter_gate(op)) return true;
       waiting_.push_back(op);
     } else {
       if (!op.target->open()) {
@@ -282,6 +281,17 @@ private:
       if (op.due < sleeping_until_) wake_others();
     }
     return false;
+  }
+
+  // False: there is nothing to wait for.
+  static bool enter_gate(operation& op) noexcept {
+    if (op.gate->is_open.load(std::memory_order_relaxed)) return false; // under the lock
+    if (op.gate->waiter) {
+      op.error = std::errc::operation_not_permitted;
+      return false;
+    }
+    op.gate->waiter = &op;
+    return true;
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
@@ -343,9 +353,10 @@ private:
     sleeping_until_ = until;
     harvest_alone(until, lock);
     sleeping_until_ = (clock::time_point::min)();
-    // Acquires what whoever woke the loop has pushed.
-    if (rest_.load(std::memory_order_relaxed) != rest::awake)
-      rest_.exchange(rest::awake, std::memory_order_acq_rel);
+    if (until != (clock::time_point::min)())
+      rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
+    else if (rest_.load(std::memory_order_relaxed) != rest::awake)
+      rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
   }
 
   void harvest_alone(clock::time_point until, lock_type& lock) noexcept {

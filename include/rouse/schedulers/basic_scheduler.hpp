@@ -70,7 +70,9 @@ public:
     static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
   }
 
-  [[nodiscard]] bool ended() const noexcept { return !flow_ || flow_->ended.is_open; }
+  [[nodiscard]] bool ended() const noexcept {
+    return !flow_ || flow_->ended.is_open.load(std::memory_order_acquire);
+  }
 
 private:
   template <class Limit, class... How>
@@ -291,7 +293,10 @@ private:
     }
     std::size_t done = 0;
     do {
-      if (stop_.exchange(false, std::memory_order_acq_rel)) break;
+      if (stop_.load(std::memory_order_acquire)) { // set in stop()
+        stop_.store(false, std::memory_order_relaxed);
+        break;
+      }
       rethrow_raised();
       if (idle()) break;
       done += turn(limit.when());

@@ -220,8 +220,9 @@ public:
     if (handle_) handle_.destroy(); // never started: a started one belongs to its awaiter
   }
 
-  /// Once only.
-  [[nodiscard]] detail::task_awaiter<T> operator co_await() && noexcept {
+  /// Once only: of one that was awaited or moved from it throws invalid_argument.
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
+    check();
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
   }
   template <class Task = task>
@@ -236,6 +237,13 @@ private:
   template <class U>
   friend U detail::run_here(task<U>);
   explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
+  void check() const {
+    if (!handle_) {
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+                          "rouse: this task is empty: it was awaited before, or moved from");
+    }
+  }
+
   std::coroutine_handle<promise_type> handle_;
 };
 
@@ -256,6 +264,7 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
 // Runs a task on the caller's stack, where every call returns directly.
 template <class T>
 T run_here(task<T> t) {
+  t.check();
   auto& promise = t.handle_.promise();
   coroutine_chain chain;
   chain.push(promise);

@@ -1,4 +1,4 @@
-#include <rouse/core/flow.hpp>
+#include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -94,14 +94,6 @@ TEST_CASE("join: waits for the flow's gate", "[unit][flow]") {
   CHECK(rouse::detail::join_call{&f}.prepare(op));
   CHECK(op.what == action::wait);
   CHECK(op.gate == &f.ended);
-}
-
-TEST_CASE("join: a second waiter is refused", "[unit][flow]") {
-  counted_flow f;
-  operation first(&nobody), second(&nobody);
-  f.ended.waiter = &first;
-  CHECK(!rouse::detail::join_call{&f}.prepare(second));
-  CHECK(second.error.code() == std::errc::operation_not_permitted);
 }
 
 TEST_CASE("join: throws what the flow threw, once", "[unit][flow]") {

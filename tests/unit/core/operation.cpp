@@ -1,4 +1,4 @@
-#include <rouse/core/operation.hpp>
+#include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include <rouse/detail/recycler.hpp>
+#include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -113,6 +113,7 @@ TEST_CASE("recycler: a block serves the thread that released it", "[unit][recycl
   CHECK(again == block);
 }
 
+#if !ROUSE_EMULATED_TLS // there the thread's own objects are freed before they are destroyed
 TEST_CASE("recycler: a thread's last objects may release a block, which is not lost",
           "[unit][recycler]") {
   in_a_thread([] {
@@ -121,3 +122,4 @@ TEST_CASE("recycler: a thread's last objects may release a block, which is not l
   });
   SUCCEED("the sanitizer would tell of a block that was lost, or freed twice");
 }
+#endif

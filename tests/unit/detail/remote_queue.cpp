@@ -1,4 +1,4 @@
-#include <rouse/detail/remote_queue.hpp>
+#include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
 
