@@ -1,0 +1,2 @@
+// The smallest echo: the example itself.
+#include "../../../examples/echo_coroutine.cpp"

@@ -1,0 +1,2 @@
+#include <rouse/rouse.hpp>
+int main() {}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Measures rouse beside hand-written engines and other libraries, interleaved, and writes medians with their range to
+# build/bench/report.md, with plots beside it. `run.sh quick` takes about ten minutes on
+# two quiet cores, `run.sh` longer.
+set -eu
+cd "$(dirname "$0")"
+out=../../build/bench
+mkdir -p "$out"
+need=""
+for package in make libasio-dev libuv1-dev liburing-dev libboost-context-dev time gnuplot-nox; do
+  dpkg -s "$package" > /dev/null 2>&1 || need="$need $package"
+done
+command -v g++ > /dev/null || need="$need g++"
+if [ -n "$need" ]; then
+  echo "installing:$need"
+  apt-get update > "$out/apt.log" 2>&1
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $need >> "$out/apt.log" 2>&1 || { tail -5 "$out/apt.log"; exit 1; }
+fi
+make -j2 > "$out/make.log" 2>&1 || { tail -20 "$out/make.log"; exit 1; }
+export BENCH_PLOTS=$out
+[ "$(id -u)" = 0 ] || export BENCH_NICE=0
+if [ "${1:-full}" = quick ]; then
+  rounds=3 seconds=0.4 batches=1x64,16x64 scenarios=pp1-64s,pp64-64
+else
+  rounds=5 seconds=0.6 batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,16x4096 scenarios=pp1-64s,pp64-64,pp1024-64,pipe16x16,stream8,conn16
+fi
+servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,uv-try,threads
+{
+  echo "# Measured $(date -u +%Y-%m-%d), Linux $(uname -r), $(g++ --version | head -1), $(nproc) cores"
+  python3 bench.py verify --servers rouse
+  python3 bench.py lockstep --rounds $rounds --batches $batches
+  python3 bench.py load --servers $servers --scenario $scenarios --rounds $rounds --seconds $seconds
+  python3 bench.py idle --servers $servers --rounds 1
+  python3 bench.py alloc --servers $servers
+  python3 bench.py icount --servers rouse-callback-epoll,rouse-coroutine-epoll,rouse-fiber-epoll,rouse-callback-uring,epoll-et,uring-rf,asio-cb,asio-co,uv-try
+  printf '\n### Compile time and size\n\n'
+  sh compile.sh
+} | tee "$out/report.md"
