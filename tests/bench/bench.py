@@ -129,13 +129,13 @@ set title "{title}" noenhanced
 set ylabel "{unit}"
 set xtics rotate by -45 noenhanced
 set style fill solid 0.6
-set boxwidth 0.7
+set yrange [*<0:*]
 set grid ytics
 unset key
 $rows << EOD
 {rows}
 EOD
-plot $rows using 0:2:3:4:xtic(1) with boxerrorbars linecolor rgb "#4477aa"
+plot $rows using 0:2:3:4:(0.7):xtic(1) with boxerrorbars linecolor rgb "#4477aa"
 """
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
 
