@@ -16,6 +16,7 @@ class task; ///< a coroutine that gives a T
 class endpoint; ///< an address and a port
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
+class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
 class failure; ///< what went wrong, in four bytes

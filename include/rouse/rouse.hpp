@@ -1,7 +1,7 @@
 // rouse: one socket class; you choose how it wakes you.
 //
 //   sockets/     socket, its options, its calls described           start here: sockets/socket.hpp
-//   core/        operation, endpoint, buffer, limit, error          then core/operation.hpp
+//   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
@@ -17,6 +17,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/core/loan.hpp>
 #include <rouse/engines/native.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/schedulers/aliases.hpp>

@@ -5,7 +5,7 @@
 // rouse: one socket class; you choose how it wakes you.
 //
 //   sockets/     socket, its options, its calls described           start here: sockets/socket.hpp
-//   core/        operation, endpoint, buffer, limit, error          then core/operation.hpp
+//   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
@@ -461,6 +461,7 @@ private:
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <memory>
 #include <ratio>
 
 namespace rouse::inline ROUSE_ABI::detail {
@@ -504,7 +505,7 @@ public:
   using time_point = clock::time_point;
 
   explicit timer_wheel(time_point now) noexcept : now_(tick_at(now)) {
-    for (timer_links& head : heads_) head.prev = head.next = &head;
+    for (std::size_t i = 0; i <= due_slot; ++i) heads_[i].prev = heads_[i].next = &heads_[i];
   }
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
@@ -621,7 +622,7 @@ private:
   }
 
   void vacate(timer_links& head) noexcept {
-    const auto slot = static_cast<std::size_t>(&head - heads_.data());
+    const auto slot = static_cast<std::size_t>(&head - heads_.get());
     occupied_[slot / level_size] &= ~(std::uint64_t{1} << (slot % level_size));
     head.prev = head.next = &head;
   }
@@ -678,7 +679,7 @@ private:
   std::uint64_t now_; // a tick
   std::size_t armed_ = 0; // nodes
   std::array<std::uint64_t, levels + 1> occupied_{};
-  std::array<timer_links, due_slot + 1> heads_;
+  std::unique_ptr<timer_links[]> heads_ = std::make_unique<timer_links[]>(due_slot + 1);
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
@@ -709,6 +710,7 @@ enum class action : unsigned char {
   send, ///< up to `size` bytes from `data`
   accept, ///< a connection; the answer is in `accepted`
   connect, ///< to `peer`
+  receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
@@ -760,13 +762,20 @@ public:
   teller* tell; ///< called on the thread that runs the engine; may destroy the operation
   descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
-    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them)
+    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); the answer to
+                          ///< receive: a buffer of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     rouse::gate* gate; ///< wait: borrowed, or null
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
+    std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
   std::size_t size = 0; ///< recv, send: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
+
+  /// Whether it waits for what comes in.
+  [[nodiscard]] bool inward() const noexcept {
+    return what == action::recv || what == action::receive || what == action::accept;
+  }
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved
@@ -777,6 +786,7 @@ public:
                   ///< else comes first
   action what = action::yield;
   state now = state::idle;
+  bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
 };
 
@@ -784,8 +794,6 @@ public:
 
 // ---- rouse/concepts/engine.hpp
 // What an engine is.
-
-#include <memory>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -966,8 +974,9 @@ protected:
   ~pending_call() {
     if (!engine_) return;
     if constexpr (limited) watch_.forget(*engine_);
-    if (this->now != operation::state::idle) engine_->abandon(*this);
-    if (this->what == action::accept && this->accepted) engine_->give_back(*this->accepted);
+    if (in_progress()) engine_->abandon(*this);
+    // An answer that nobody took.
+    if constexpr (requires { call_.discard(*this, *engine_); }) call_.discard(*this, *engine_);
   }
 
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
@@ -985,6 +994,8 @@ protected:
   /// For receivers that must not be delivered to inside `start`.
   void deliver_later() noexcept { engine_->defer(*this); }
 
+  /// Started, and not told yet.
+  [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
   [[nodiscard]] value_type value() { return call_.value(*this); }
@@ -1672,11 +1683,158 @@ struct std::formatter<rouse::endpoint> : std::formatter<std::string_view> {
 };
 #endif
 
+// ---- rouse/detail/buffer_pool.hpp
+// Buffers of one size, lent out one at a time.
+
+#include <mutex>
+#include <new>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// Its owner lends, whoever has a buffer gives it back; the one that came back last goes out first,
+/// since it is in the cache. Closed by its owner, the pool is gone once all buffers are back.
+///
+/// Threads: any. Cost: no allocation while fewer than `kept` buffers are out beyond those that were
+/// before.
+class buffer_pool {
+  struct block {
+    buffer_pool* owner;
+    block* next;
+  };
+
+public:
+  static constexpr std::size_t block_size = std::size_t{16} << 10;
+  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of a buffer
+  static constexpr std::size_t kept = 64; ///< free buffers that are not given back to the system
+
+  buffer_pool() noexcept = default;
+  buffer_pool(const buffer_pool&) = delete;
+  buffer_pool& operator=(const buffer_pool&) = delete;
+
+  /// `room` bytes; null when memory is short.
+  [[nodiscard]] std::byte* lend() noexcept {
+    const std::lock_guard lock(mutex_);
+    block* b = free_;
+    if (b) {
+      free_ = b->next;
+      --spare_;
+    } else {
+      void* p = ::operator new(block_size, std::nothrow);
+      if (!p) return nullptr;
+      b = ::new (p) block{this, nullptr};
+    }
+    ++lent_;
+    return reinterpret_cast<std::byte*>(b + 1);
+  }
+
+  /// To whichever pool it is from.
+  static void give_back(std::byte* bytes) noexcept {
+    block* b = reinterpret_cast<block*>(bytes) - 1;
+    buffer_pool& from = *b->owner;
+    if (from.take(b)) delete &from;
+  }
+
+  struct closer {
+    void operator()(buffer_pool* p) const noexcept {
+      if (p->close()) delete p;
+    }
+  };
+
+private:
+  ~buffer_pool() = default;
+
+  // True: it was the last one of a closed pool.
+  bool take(block* b) noexcept {
+    const std::lock_guard lock(mutex_);
+    --lent_;
+    if (closed_ || spare_ == kept) {
+      ::operator delete(b);
+    } else {
+      b->next = free_;
+      free_ = b;
+      ++spare_;
+    }
+    return closed_ && lent_ == 0;
+  }
+
+  bool close() noexcept {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    while (block* b = free_) {
+      free_ = b->next;
+      ::operator delete(b);
+    }
+    return lent_ == 0;
+  }
+
+  std::mutex mutex_;
+  block* free_ = nullptr;
+  std::size_t spare_ = 0; // in free_
+  std::size_t lent_ = 0;
+  bool closed_ = false;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/core/loan.hpp
+// A loan: what was received, in a buffer that the engine lends.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Bytes that `receive` gave: a contiguous range, yours to read and to change until the loan is
+/// destroyed, when the buffer goes back to the engine. Empty at the end of the stream.
+///
+/// Move-only. May outlive its socket and its scheduler. Threads: any. A loan kept is a buffer of
+/// 16 KiB kept.
+class [[nodiscard]] loan {
+public:
+  loan() noexcept = default;
+  /// Takes over a buffer of a pool with `size` bytes in it, or null.
+  loan(std::byte* buffer, std::size_t size) noexcept : data_(buffer), size_(size) {
+    if (size_ == 0) reset();
+  }
+  loan(loan&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  loan& operator=(loan&& other) noexcept {
+    if (this != &other) {
+      reset();
+      data_ = std::exchange(other.data_, nullptr);
+      size_ = std::exchange(other.size_, 0);
+    }
+    return *this;
+  }
+  ~loan() { reset(); }
+
+  /// Gives the buffer back.
+  void reset() noexcept {
+    if (data_) detail::buffer_pool::give_back(std::exchange(data_, nullptr));
+    size_ = 0;
+  }
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::byte* begin() const noexcept { return data_; }
+  [[nodiscard]] std::byte* end() const noexcept { return data_ + size_; }
+  /// Whether there are bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
+  explicit operator bool() const noexcept { return size_ != 0; }
+  /// The bytes as text, of the loan's lifetime.
+  [[nodiscard]] std::string_view text() const& noexcept {
+    return {reinterpret_cast<const char*>(data_), size_};
+  }
+  std::string_view text() const&& = delete;
+
+private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/detail/threading.hpp
 // The threading policies of an engine.
 
 #include <condition_variable>
-#include <mutex>
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
@@ -1892,6 +2050,8 @@ namespace rouse::inline ROUSE_ABI::os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
+/// Whether the system spreads connections over several listeners that share an address.
+inline constexpr bool spreads_connections = true;
 
 /// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
 /// Windows.
@@ -2008,13 +2168,14 @@ inline bool is_stillborn(failure f) noexcept {
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
-inline bool settle(operation& op, ssize_t result) noexcept {
-  if (result >= 0) {
-    op.bytes = static_cast<std::size_t>(result);
-    return true;
-  }
+ROUSE_NOINLINE inline bool settle_error(operation& op) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   op.error = last_error();
+  return true;
+}
+inline bool settle(operation& op, ssize_t result) noexcept {
+  if (result < 0) return settle_error(op);
+  op.bytes = static_cast<std::size_t>(result);
   return true;
 }
 
@@ -2080,6 +2241,8 @@ inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVAL
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
 /// Windows has no such option; the number is BSD's, and none of Winsock's.
 inline constexpr int reuse_port_name = 0x0200;
+/// Whether the system spreads connections over several listeners that share an address.
+inline constexpr bool spreads_connections = false;
 
 /// What an engine's operation needs beside rouse::operation.
 struct kernel_record : OVERLAPPED {
@@ -2369,14 +2532,11 @@ public:
   /// @returns how many waiters were told and posted functions run.
   std::size_t turn(clock::time_point until) noexcept {
     lock_type lock(mutex_);
-    run_stops();
-    std::size_t done = run_posted(lock);
     while (!later_.empty()) ready_.push_back(later_.pop_front());
-    if (done != 0 || !ready_.empty()) until = (clock::time_point::min)();
     harvest_some(until, lock);
-    run_stops();
+    const bool remote = !stops_.empty() || !posted_.empty();
+    const std::size_t done = remote ? run_remote(lock) : 0;
     expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += run_posted(lock);
     return done + tell_ready(lock);
   }
 
@@ -2500,8 +2660,7 @@ private:
         return true;
       }
       if (begin(op)) return true;
-      const bool inward = op.what == action::recv || op.what == action::accept;
-      (inward ? op.target->inbound : op.target->outbound).push_back(op);
+      (op.inward() ? op.target->inbound : op.target->outbound).push_back(op);
     }
     op.now = operation::state::pending;
     if (op.due != (clock::time_point::max)()) {
@@ -2550,8 +2709,9 @@ private:
     stops_.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
   }
 
-  std::size_t run_posted(lock_type& lock) noexcept {
-    if (posted_.empty()) return 0;
+  // What other threads have handed over. Each has called `wake` then, so nothing slept on it.
+  ROUSE_NOINLINE std::size_t run_remote(lock_type& lock) noexcept {
+    run_stops();
     std::size_t done = 0;
     lock.unlock();
     posted_.take([&](posted& p) {
@@ -2572,16 +2732,15 @@ private:
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
     while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
-    until = ready_.empty() ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
-    if (until != (clock::time_point::min)()) {
+    bool sleeps = until != (clock::time_point::min)() && ready_.empty();
+    if (sleeps) {
       auto was = rest::awake;
-      if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))
-        until = (clock::time_point::min)();
+      sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
-    sleeping_until_ = until;
-    harvest_alone(until, lock);
+    sleeping_until_ = sleeps ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
-    if (until != (clock::time_point::min)())
+    if (sleeps)
       rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
     else if (rest_.load(std::memory_order_relaxed) != rest::awake)
       rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
@@ -2745,7 +2904,7 @@ public:
 
 protected:
   /// @param blocking  whether this kernel interface wants handles in blocking mode.
-  explicit basic_engine(bool blocking) noexcept : blocking_(blocking) {}
+  explicit basic_engine(bool blocking) : blocking_(blocking) {}
 
   // ---- what an engine adds, called with the lock held
 
@@ -2759,10 +2918,26 @@ protected:
 
   /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
   void answer_accept(operation& op, native_handle_type h) noexcept {
+    if (op.bare) {
+      op.handle = static_cast<std::intptr_t>(h);
+      return;
+    }
     failure why;
     op.accepted = enter(op.target->owner, h, op.target->family, op.target->type, why);
     if (!op.accepted) os::close_socket(h);
     op.error = why;
+  }
+
+  /// receive: gives `op` a buffer, for `recv()` to fill, which says whether it could. False: it
+  /// could not yet.
+  template <class Recv>
+  bool lend(operation& op, Recv recv) noexcept {
+    op.data = pool_->lend();
+    op.size = detail::buffer_pool::room;
+    if (!op.data) op.error = std::errc::not_enough_memory;
+    if (!op.data || recv()) return true;
+    detail::buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));
+    return false;
   }
 
   /// For the destructors of engines, which come before this class's: frees the records.
@@ -2809,6 +2984,7 @@ private:
   const bool blocking_;
   detail::list<descriptor> open_;
   detail::list<descriptor> spare_; // closed, for the next sockets
+  std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
   std::string report_;
 };
 
@@ -2902,12 +3078,10 @@ public:
 
   /// Waits for events; an interruption by a signal counts as none.
   int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
-    int n = 0;
-    if (until == (clock::time_point::min)() || until == (clock::time_point::max)()) {
-      n = ::epoll_wait(fd_.get(), events, batch, until == (clock::time_point::min)() ? 0 : -1);
-    } else {
-      n = wait_precisely(events, time_left(until));
-    }
+    const bool timed = until != (clock::time_point::max)() && until != (clock::time_point::min)();
+    const int forever_or_not = until == (clock::time_point::max)() ? -1 : 0;
+    const int n = timed ? wait_precisely(events, time_left(until))
+                        : ::epoll_wait(fd_.get(), events, batch, forever_or_not);
     return n < 0 ? 0 : n;
   }
 
@@ -3004,20 +3178,24 @@ private:
     auto& r = static_cast<record&>(*op.target);
     switch (op.what) {
     case action::recv:
+    case action::receive:
     case action::accept:
-      if (r.inbound.empty() && attempt_inbound(r, op)) return true;
+      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
       break;
     case action::send:
-      if (r.outbound.empty() && attempt_outbound(r, op)) return true;
+      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) return true;
       break;
     default:
       if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
       r.writable = false;
     }
-    if (r.watched) return false;
+    return !r.watched && !watch(r, op);
+  }
+
+  // From now on epoll reports the edges of `r`. False: the answer is in `op`.
+  ROUSE_NOINLINE bool watch(record& r, operation& op) noexcept {
     op.error = events_.add(static_cast<native_handle_type>(r.native), &r);
-    r.watched = !op.error;
-    return !r.watched;
+    return r.watched = !op.error;
   }
 
   void interrupt(operation& op) noexcept override {
@@ -3044,46 +3222,44 @@ private:
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) r.finished = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
       r.readable = true;
-      while (!r.inbound.empty() && r.readable)
-        settle(r.inbound, &basic_epoll_engine::attempt_inbound, r);
+      while (r.readable && !r.inbound.empty()) {
+        auto& op = static_cast<operation&>(r.inbound.front());
+        if (attempt_inbound(r, op)) this->finish(op, op.error, op.bytes);
+      }
     }
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
       r.writable = true;
-      while (!r.outbound.empty() && r.writable)
-        settle(r.outbound, &basic_epoll_engine::attempt_outbound, r);
+      while (r.writable && !r.outbound.empty()) {
+        auto& op = static_cast<operation&>(r.outbound.front());
+        if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
+      }
     }
   }
 
-  void settle(detail::list<rouse::operation>& pending,
-              bool (basic_epoll_engine::*attempt)(record&, operation&) noexcept,
-              record& r) noexcept {
-    auto& op = static_cast<operation&>(pending.front());
-    if ((this->*attempt)(r, op)) this->finish(op, op.error, op.bytes);
-  }
+  // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
 
   bool attempt_inbound(record& r, operation& op) noexcept {
-    if (!r.readable) return false;
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::recv) {
-      r.readable = os::try_recv(h, op);
-      if (!r.readable) return false;
-      // A short count means that the queue is empty, and epoll reports the next arrival: no need to
-      // see EAGAIN first.
-      if (!op.error && op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
-        r.readable = false;
-      return true;
-    }
+    if (op.what == action::accept) return attempt_accept(r, op);
+    const auto recv = [&] { return os::try_recv(h, op); };
+    if (!(op.what == action::recv ? recv() : this->lend(op, recv))) return r.readable = false;
+    // A short count means that the queue is empty, and epoll reports the next arrival: no need to
+    // see EAGAIN first.
+    if (op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
+      r.readable = false;
+    return true;
+  }
+
+  ROUSE_NOINLINE bool attempt_accept(record& r, operation& op) noexcept {
     native_handle_type accepted = os::no_handle;
-    r.readable = os::try_accept(h, op, accepted);
+    r.readable = os::try_accept(static_cast<native_handle_type>(r.native), op, accepted);
     if (r.readable && !op.error) this->answer_accept(op, accepted);
     return r.readable;
   }
 
   bool attempt_outbound(record& r, operation& op) noexcept {
-    if (!r.writable) return false;
     const auto h = static_cast<native_handle_type>(r.native);
-    r.writable = op.what == action::send ? os::try_send(h, op) : os::finish_connect(h, op);
-    return r.writable;
+    return r.writable = op.what == action::send ? os::try_send(h, op) : os::finish_connect(h, op);
   }
 
   os::poll_set events_;
@@ -3100,6 +3276,7 @@ using epoll_engine = basic_epoll_engine<one_thread>;
 
 #if ROUSE_LINUX
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -3195,6 +3372,10 @@ enum enter_flag : std::uint32_t {
 };
 enum registration : unsigned { enable_rings = 12, register_ring_fds = 20 };
 
+/// POLLIN | POLLRDHUP, as a submission has them: big-endian machines swap the halves.
+inline constexpr std::uint32_t poll_readable =
+    std::endian::native == std::endian::little ? 0x2001u : 0x20010000u;
+
 /// Whether an answer says that the operation was ended before it did anything.
 inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
@@ -3285,8 +3466,19 @@ public:
   /// Only waits. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
-  [[nodiscard]] bool completed() const noexcept {
-    return *cq_head_ != std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
+  /// How many answers wait to be drained.
+  [[nodiscard]] std::uint32_t completed() const noexcept {
+    return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
+  }
+
+  /// Deferred task work is done in portions of 20 a call: fetches the rest, as long as they come
+  /// full.
+  void fetch_rest() noexcept {
+    constexpr std::uint32_t portion = 20;
+    for (std::uint32_t had = 0, has = completed(); has - had >= portion; has = completed()) {
+      had = has;
+      enter(0, false, (clock::time_point::min)());
+    }
   }
 
   /// Calls `use(completion)` for each that is there. It may submit.
@@ -3464,8 +3656,7 @@ private:
   }
 
   static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.what == action::recv || op.what == action::accept ? op.target->inbound
-                                                                : op.target->outbound;
+    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   // The entry goes into the queue after that of `op` and before that of any operation that comes to
@@ -3482,16 +3673,18 @@ private:
   void harvest(clock::time_point until, lock_type& lock) noexcept override {
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
-    const bool wait = until != (clock::time_point::min)() && !ring_.completed();
+    const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Threading::shared) {
       ring_.submit();
       lock.unlock();
       if (wait) ring_.wait(until);
       lock.lock();
-    } else if (wait) {
-      ring_.submit_and_wait(until);
     } else {
-      ring_.submit();
+      if (wait)
+        ring_.submit_and_wait(until);
+      else
+        ring_.submit();
+      ring_.fetch_rest();
     }
     brought_ = 0;
     ring_.drain([&](const os::uring::completion& c) {
@@ -3525,7 +3718,8 @@ private:
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
-                                        os::uring::op_accept, os::uring::op_connect};
+                                        os::uring::op_accept, os::uring::op_connect,
+                                        os::uring::op_poll_add};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -3536,6 +3730,9 @@ private:
       r.peer = os::socket_address(*op.peer);
       s.addr = reinterpret_cast<std::uintptr_t>(&r.peer.any);
       s.off = r.peer.length;
+      break;
+    case action::receive:
+      s.op_flags = os::uring::poll_readable;
       break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);
@@ -3577,9 +3774,33 @@ private:
 
   void succeed(operation& op, int result) noexcept {
     op.error = {};
-    if (op.what == action::accept) this->answer_accept(op, result);
-    const bool moves = op.what == action::recv || op.what == action::send;
-    conclude(op, op.error, moves ? static_cast<std::size_t>(result) : 0);
+    switch (op.what) {
+    case action::recv:
+    case action::send:
+      op.bytes = static_cast<std::size_t>(result);
+      break;
+    case action::accept:
+      this->answer_accept(op, result);
+      break;
+    case action::receive:
+      if (!receive_now(op)) return;
+      break;
+    default:
+      break;
+    }
+    conclude(op, op.error, op.bytes);
+  }
+
+  // The socket is readable. False: it is not any more, and is waited for again.
+  bool receive_now(operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(op.target->native);
+    if (this->lend(op, [&] { return os::try_recv(h, op); })) return true;
+    if (op.ending) {
+      op.error = std::errc::operation_canceled;
+      return true;
+    }
+    ask(op);
+    return false;
   }
 
   void fail(operation& op, int number) noexcept {
@@ -3977,8 +4198,6 @@ inline failure from_status(ULONG_PTR internal) noexcept {
 // ---- rouse/engines/iocp.hpp
 // The engine on Windows' I/O completion ports.
 
-#include <new>
-
 #if ROUSE_WINDOWS
 namespace rouse::inline ROUSE_ABI {
 
@@ -4059,6 +4278,8 @@ private:
       return begin_recv(op);
     case action::send:
       return begin_send(op);
+    case action::receive:
+      return begin_receive(op);
     case action::accept:
       return begin_accept(op);
     default:
@@ -4090,7 +4311,7 @@ private:
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
-    this->finish(op, op.error, op.bytes);
+    if (op.what != action::receive || receive_now(op)) this->finish(op, op.error, op.bytes);
   }
 
   // ---- the call. True: done, the answer is in `op`.
@@ -4099,6 +4320,26 @@ private:
     DWORD bytes = 0;
     const int result = os::start_recv(handle_of(*op.target), op.data, largest(op.size), op, bytes);
     return started(op, result, bytes);
+  }
+
+  // First a recv of no bytes, which waits and holds no buffer; then one that has something to take.
+  bool begin_receive(operation& op) noexcept {
+    op.data = nullptr;
+    op.size = 0;
+    return begin_recv(op) && receive_now(op);
+  }
+
+  // The recv of no bytes is over, or the other one.
+  bool receive_now(operation& op) noexcept {
+    if (op.error || op.data) return true;
+    static_cast<OVERLAPPED&>(op) = {};
+    bool done = true;
+    (void)this->lend(op, [&] {
+      done = begin_recv(op);
+      return true;
+    });
+    if (!done && op.ending) interrupt(op); // asked for while there was nothing to interrupt
+    return done;
   }
 
   bool begin_send(operation& op) noexcept {
@@ -4161,6 +4402,7 @@ private:
     op.bytes = bytes;
     switch (op.what) {
     case action::recv:
+    case action::receive:
     case action::send:
       if (op.target->type == SOCK_STREAM) conclude_stream(op);
       break;
@@ -4299,6 +4541,7 @@ class task; ///< a coroutine that gives a T
 class endpoint; ///< an address and a port
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
+class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
 class failure; ///< what went wrong, in four bytes
@@ -5263,7 +5506,7 @@ public:
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
-    if (chain_ && chain_->of && chain_->of->waiting == this) chain_->of->waiting = nullptr;
+    if (this->in_progress()) wait_no_more();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -5279,13 +5522,20 @@ public:
         if (f->cancelled) this->refuse(std::errc::operation_canceled);
       }
     }
-    return !this->start();
+    if (!this->start()) return true;
+    wait_no_more();
+    return false;
   }
 
   typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
+  void wait_no_more() noexcept {
+    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
+  }
+
   void deliver() noexcept {
+    wait_no_more();
     Engine* engine = this->engine();
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
@@ -6660,6 +6910,26 @@ struct recv_call {
   std::size_t value(operation& op) noexcept { return op.bytes; }
 };
 
+struct receive_call {
+  using value_type = loan;
+  static constexpr const char* name = "rouse: receive";
+  descriptor* socket;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::receive;
+    op.target = socket;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  loan value(operation& op) noexcept {
+    return {static_cast<std::byte*>(std::exchange(op.data, nullptr)), op.bytes};
+  }
+  template <class Engine>
+  void discard(operation& op, Engine&) noexcept {
+    value(op).reset();
+  }
+};
+
 struct send_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send";
@@ -6740,9 +7010,12 @@ struct connect_call {
 
 // Connections that died in the queue are passed over. While descriptors (or memory) are short, the
 // connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
-template <class Socket>
+//
+// Gives a socket of the listener's scheduler, or the bare handle.
+template <class Answer>
 struct accept_call {
-  using value_type = Socket;
+  using value_type = Answer;
+  static constexpr bool bare = std::same_as<Answer, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
   static constexpr auto pause = std::chrono::milliseconds(20);
   descriptor* socket;
@@ -6751,7 +7024,11 @@ struct accept_call {
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
     op.target = socket;
-    op.accepted = nullptr;
+    op.bare = bare;
+    if constexpr (bare)
+      op.handle = static_cast<std::intptr_t>(os::no_handle);
+    else
+      op.accepted = nullptr;
     return true;
   }
 
@@ -6767,11 +7044,29 @@ struct accept_call {
     return false;
   }
 
-  Socket value(operation& op) noexcept {
-    return Socket::from(op.what == action::accept ? std::exchange(op.accepted, nullptr) : nullptr);
+  Answer value(operation& op) noexcept {
+    if constexpr (bare)
+      return op.what == action::accept ? take_handle(op) : os::no_handle;
+    else
+      return Answer::from(op.what == action::accept ? std::exchange(op.accepted, nullptr)
+                                                    : nullptr);
+  }
+  template <class Engine>
+  void discard(operation& op, Engine& engine) noexcept {
+    if (op.what != action::accept) return;
+    if constexpr (bare) {
+      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
+    } else {
+      if (op.accepted) engine.give_back(*op.accepted);
+    }
   }
 
 private:
+  static native_handle_type take_handle(operation& op) noexcept {
+    return static_cast<native_handle_type>(
+        std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
+  }
+
   // The pause is over.
   bool go_on(operation& op) noexcept {
     op.due = limit;
@@ -7005,6 +7300,21 @@ public:
     return begin(detail::accept_call<socket>{record_}, std::move(l), std::forward<How>(how)...);
   }
 
+  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
+  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
+  /// to.)
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) accept_native(How&&... how) {
+    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{},
+                 std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) accept_native(limit l, How&&... how) {
+    return begin(detail::accept_call<native_handle_type>{record_}, std::move(l),
+                 std::forward<How>(how)...);
+  }
+
   /// Connects to `peer`.
   ///
   /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
@@ -7052,6 +7362,24 @@ public:
   template <class... How>
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
     return begin(detail::recv_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
+  /// none. For servers with many idle connections.
+  ///
+  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream.
+  ///
+  /// Errors: as `recv`; not_enough_memory.
+  /// Cost: no allocation while the loans come back; io_uring one SQE and one recv(2), epoll one
+  /// recv(2), IOCP two WSARecv. Source: IORING_OP_POLL_ADD; a WSARecv of no bytes.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) receive(How&&... how) {
+    return begin(detail::receive_call{record_}, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) receive(limit l, How&&... how) {
+    return begin(detail::receive_call{record_}, std::move(l), std::forward<How>(how)...);
   }
 
   /// Receives until the buffer is full or the peer has finished.

@@ -45,6 +45,8 @@ rouse::task<> one_of_each(connected_pair<S>& pair, std::stop_token token) {
   (void)co_await pair.server.recv_exactly(std::span(buf).first(4), 1h);
   (void)co_await pair.server.send("pong", {1h, token});
   (void)co_await pair.client.recv(buf, token);
+  (void)co_await pair.client.send("lent");
+  (void)co_await pair.server.receive();
   (void)co_await pair.client.recv(buf, 0s, ec);
   CHECK(ec == std::errc::timed_out);
   co_await pair.sched.yield();
@@ -85,8 +87,13 @@ struct handlers {
     pair.server.recv(buf, 1h, [this](std::error_code, std::size_t n) {
       pair.server.send_all(std::span(buf).first(n), [this](std::error_code, std::size_t) {
         pair.client.recv_exactly(std::span(buf).first(4),
-                                 [this](std::error_code, std::size_t) { time_out(); });
+                                 [this](std::error_code, std::size_t) { receive(); });
       });
+    });
+  }
+  void receive() {
+    pair.client.send("lent", [this](std::error_code, std::size_t) {
+      pair.server.receive([this](std::error_code, rouse::loan) { time_out(); });
     });
   }
   void time_out() {
@@ -114,6 +121,7 @@ struct handlers {
 TEMPLATE_LIST_TEST_CASE("after a warm-up no call allocates", "[stress][allocations]",
                         every_flowing) {
   connected_pair<TestType> pair;
+  pair.client.set_option(rouse::tcp_no_delay{true});
   std::size_t counted = 1;
   pair.sched.spawn(count(pair, counted));
   pair.sched.run();
@@ -122,6 +130,7 @@ TEMPLATE_LIST_TEST_CASE("after a warm-up no call allocates", "[stress][allocatio
 
 TEST_CASE("after a warm-up no call allocates: handlers", "[stress][allocations]") {
   connected_pair<rouse::callbacks> pair;
+  pair.client.set_option(rouse::tcp_no_delay{true});
   handlers h{pair};
   h.ping();
   pair.sched.run();

@@ -132,8 +132,9 @@ protected:
   ~pending_call() {
     if (!engine_) return;
     if constexpr (limited) watch_.forget(*engine_);
-    if (this->now != operation::state::idle) engine_->abandon(*this);
-    if (this->what == action::accept && this->accepted) engine_->give_back(*this->accepted);
+    if (in_progress()) engine_->abandon(*this);
+    // An answer that nobody took.
+    if constexpr (requires { call_.discard(*this, *engine_); }) call_.discard(*this, *engine_);
   }
 
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
@@ -151,6 +152,8 @@ protected:
   /// For receivers that must not be delivered to inside `start`.
   void deliver_later() noexcept { engine_->defer(*this); }
 
+  /// Started, and not told yet.
+  [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
   [[nodiscard]] value_type value() { return call_.value(*this); }

@@ -32,6 +32,7 @@ enum class action : unsigned char {
   send, ///< up to `size` bytes from `data`
   accept, ///< a connection; the answer is in `accepted`
   connect, ///< to `peer`
+  receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
@@ -83,13 +84,20 @@ public:
   teller* tell; ///< called on the thread that runs the engine; may destroy the operation
   descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
-    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them)
+    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); the answer to
+                          ///< receive: a buffer of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     rouse::gate* gate; ///< wait: borrowed, or null
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
+    std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
   std::size_t size = 0; ///< recv, send: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
+
+  /// Whether it waits for what comes in.
+  [[nodiscard]] bool inward() const noexcept {
+    return what == action::recv || what == action::receive || what == action::accept;
+  }
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved
@@ -100,6 +108,7 @@ public:
                   ///< else comes first
   action what = action::yield;
   state now = state::idle;
+  bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
 };
 

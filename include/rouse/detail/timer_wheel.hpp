@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <ratio>
 #include <type_traits>
 
@@ -52,7 +53,7 @@ public:
   using time_point = clock::time_point;
 
   explicit timer_wheel(time_point now) noexcept : now_(tick_at(now)) {
-    for (timer_links& head : heads_) head.prev = head.next = &head;
+    for (std::size_t i = 0; i <= due_slot; ++i) heads_[i].prev = heads_[i].next = &heads_[i];
   }
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
@@ -169,7 +170,7 @@ private:
   }
 
   void vacate(timer_links& head) noexcept {
-    const auto slot = static_cast<std::size_t>(&head - heads_.data());
+    const auto slot = static_cast<std::size_t>(&head - heads_.get());
     occupied_[slot / level_size] &= ~(std::uint64_t{1} << (slot % level_size));
     head.prev = head.next = &head;
   }
@@ -226,7 +227,7 @@ private:
   std::uint64_t now_; // a tick
   std::size_t armed_ = 0; // nodes
   std::array<std::uint64_t, levels + 1> occupied_{};
-  std::array<timer_links, due_slot + 1> heads_;
+  std::unique_ptr<timer_links[]> heads_ = std::make_unique<timer_links[]>(due_slot + 1);
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail

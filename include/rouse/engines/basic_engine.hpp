@@ -8,6 +8,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/buffer_pool.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/engines/operation_loop.hpp>
 #include <rouse/os/socket.hpp>
@@ -122,7 +123,7 @@ public:
 
 protected:
   /// @param blocking  whether this kernel interface wants handles in blocking mode.
-  explicit basic_engine(bool blocking) noexcept : blocking_(blocking) {}
+  explicit basic_engine(bool blocking) : blocking_(blocking) {}
 
   // ---- what an engine adds, called with the lock held
 
@@ -136,10 +137,26 @@ protected:
 
   /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
   void answer_accept(operation& op, native_handle_type h) noexcept {
+    if (op.bare) {
+      op.handle = static_cast<std::intptr_t>(h);
+      return;
+    }
     failure why;
     op.accepted = enter(op.target->owner, h, op.target->family, op.target->type, why);
     if (!op.accepted) os::close_socket(h);
     op.error = why;
+  }
+
+  /// receive: gives `op` a buffer, for `recv()` to fill, which says whether it could. False: it
+  /// could not yet.
+  template <class Recv>
+  bool lend(operation& op, Recv recv) noexcept {
+    op.data = pool_->lend();
+    op.size = detail::buffer_pool::room;
+    if (!op.data) op.error = std::errc::not_enough_memory;
+    if (!op.data || recv()) return true;
+    detail::buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));
+    return false;
   }
 
   /// For the destructors of engines, which come before this class's: frees the records.
@@ -186,6 +203,7 @@ private:
   const bool blocking_;
   detail::list<descriptor> open_;
   detail::list<descriptor> spare_; // closed, for the next sockets
+  std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
   std::string report_;
 };
 

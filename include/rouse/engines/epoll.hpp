@@ -71,20 +71,24 @@ private:
     auto& r = static_cast<record&>(*op.target);
     switch (op.what) {
     case action::recv:
+    case action::receive:
     case action::accept:
-      if (r.inbound.empty() && attempt_inbound(r, op)) return true;
+      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
       break;
     case action::send:
-      if (r.outbound.empty() && attempt_outbound(r, op)) return true;
+      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) return true;
       break;
     default:
       if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
       r.writable = false;
     }
-    if (r.watched) return false;
+    return !r.watched && !watch(r, op);
+  }
+
+  // From now on epoll reports the edges of `r`. False: the answer is in `op`.
+  ROUSE_NOINLINE bool watch(record& r, operation& op) noexcept {
     op.error = events_.add(static_cast<native_handle_type>(r.native), &r);
-    r.watched = !op.error;
-    return !r.watched;
+    return r.watched = !op.error;
   }
 
   void interrupt(operation& op) noexcept override {
@@ -111,46 +115,44 @@ private:
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) r.finished = true;
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
       r.readable = true;
-      while (!r.inbound.empty() && r.readable)
-        settle(r.inbound, &basic_epoll_engine::attempt_inbound, r);
+      while (r.readable && !r.inbound.empty()) {
+        auto& op = static_cast<operation&>(r.inbound.front());
+        if (attempt_inbound(r, op)) this->finish(op, op.error, op.bytes);
+      }
     }
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
       r.writable = true;
-      while (!r.outbound.empty() && r.writable)
-        settle(r.outbound, &basic_epoll_engine::attempt_outbound, r);
+      while (r.writable && !r.outbound.empty()) {
+        auto& op = static_cast<operation&>(r.outbound.front());
+        if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
+      }
     }
   }
 
-  void settle(detail::list<rouse::operation>& pending,
-              bool (basic_epoll_engine::*attempt)(record&, operation&) noexcept,
-              record& r) noexcept {
-    auto& op = static_cast<operation&>(pending.front());
-    if ((this->*attempt)(r, op)) this->finish(op, op.error, op.bytes);
-  }
+  // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
 
   bool attempt_inbound(record& r, operation& op) noexcept {
-    if (!r.readable) return false;
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::recv) {
-      r.readable = os::try_recv(h, op);
-      if (!r.readable) return false;
-      // A short count means that the queue is empty, and epoll reports the next arrival: no need to
-      // see EAGAIN first.
-      if (!op.error && op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
-        r.readable = false;
-      return true;
-    }
+    if (op.what == action::accept) return attempt_accept(r, op);
+    const auto recv = [&] { return os::try_recv(h, op); };
+    if (!(op.what == action::recv ? recv() : this->lend(op, recv))) return r.readable = false;
+    // A short count means that the queue is empty, and epoll reports the next arrival: no need to
+    // see EAGAIN first.
+    if (op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
+      r.readable = false;
+    return true;
+  }
+
+  ROUSE_NOINLINE bool attempt_accept(record& r, operation& op) noexcept {
     native_handle_type accepted = os::no_handle;
-    r.readable = os::try_accept(h, op, accepted);
+    r.readable = os::try_accept(static_cast<native_handle_type>(r.native), op, accepted);
     if (r.readable && !op.error) this->answer_accept(op, accepted);
     return r.readable;
   }
 
   bool attempt_outbound(record& r, operation& op) noexcept {
-    if (!r.writable) return false;
     const auto h = static_cast<native_handle_type>(r.native);
-    r.writable = op.what == action::send ? os::try_send(h, op) : os::finish_connect(h, op);
-    return r.writable;
+    return r.writable = op.what == action::send ? os::try_send(h, op) : os::finish_connect(h, op);
   }
 
   os::poll_set events_;

@@ -93,8 +93,7 @@ private:
   }
 
   static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.what == action::recv || op.what == action::accept ? op.target->inbound
-                                                                : op.target->outbound;
+    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   // The entry goes into the queue after that of `op` and before that of any operation that comes to
@@ -111,16 +110,18 @@ private:
   void harvest(clock::time_point until, lock_type& lock) noexcept override {
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
-    const bool wait = until != (clock::time_point::min)() && !ring_.completed();
+    const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Threading::shared) {
       ring_.submit();
       lock.unlock();
       if (wait) ring_.wait(until);
       lock.lock();
-    } else if (wait) {
-      ring_.submit_and_wait(until);
     } else {
-      ring_.submit();
+      if (wait)
+        ring_.submit_and_wait(until);
+      else
+        ring_.submit();
+      ring_.fetch_rest();
     }
     brought_ = 0;
     ring_.drain([&](const os::uring::completion& c) {
@@ -154,7 +155,8 @@ private:
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
-                                        os::uring::op_accept, os::uring::op_connect};
+                                        os::uring::op_accept, os::uring::op_connect,
+                                        os::uring::op_poll_add};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -165,6 +167,9 @@ private:
       r.peer = os::socket_address(*op.peer);
       s.addr = reinterpret_cast<std::uintptr_t>(&r.peer.any);
       s.off = r.peer.length;
+      break;
+    case action::receive:
+      s.op_flags = os::uring::poll_readable;
       break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);
@@ -206,9 +211,33 @@ private:
 
   void succeed(operation& op, int result) noexcept {
     op.error = {};
-    if (op.what == action::accept) this->answer_accept(op, result);
-    const bool moves = op.what == action::recv || op.what == action::send;
-    conclude(op, op.error, moves ? static_cast<std::size_t>(result) : 0);
+    switch (op.what) {
+    case action::recv:
+    case action::send:
+      op.bytes = static_cast<std::size_t>(result);
+      break;
+    case action::accept:
+      this->answer_accept(op, result);
+      break;
+    case action::receive:
+      if (!receive_now(op)) return;
+      break;
+    default:
+      break;
+    }
+    conclude(op, op.error, op.bytes);
+  }
+
+  // The socket is readable. False: it is not any more, and is waited for again.
+  bool receive_now(operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(op.target->native);
+    if (this->lend(op, [&] { return os::try_recv(h, op); })) return true;
+    if (op.ending) {
+      op.error = std::errc::operation_canceled;
+      return true;
+    }
+    ask(op);
+    return false;
   }
 
   void fail(operation& op, int number) noexcept {

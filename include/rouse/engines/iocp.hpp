@@ -93,6 +93,8 @@ private:
       return begin_recv(op);
     case action::send:
       return begin_send(op);
+    case action::receive:
+      return begin_receive(op);
     case action::accept:
       return begin_accept(op);
     default:
@@ -124,7 +126,7 @@ private:
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
-    this->finish(op, op.error, op.bytes);
+    if (op.what != action::receive || receive_now(op)) this->finish(op, op.error, op.bytes);
   }
 
   // ---- the call. True: done, the answer is in `op`.
@@ -133,6 +135,26 @@ private:
     DWORD bytes = 0;
     const int result = os::start_recv(handle_of(*op.target), op.data, largest(op.size), op, bytes);
     return started(op, result, bytes);
+  }
+
+  // First a recv of no bytes, which waits and holds no buffer; then one that has something to take.
+  bool begin_receive(operation& op) noexcept {
+    op.data = nullptr;
+    op.size = 0;
+    return begin_recv(op) && receive_now(op);
+  }
+
+  // The recv of no bytes is over, or the other one.
+  bool receive_now(operation& op) noexcept {
+    if (op.error || op.data) return true;
+    static_cast<OVERLAPPED&>(op) = {};
+    bool done = true;
+    (void)this->lend(op, [&] {
+      done = begin_recv(op);
+      return true;
+    });
+    if (!done && op.ending) interrupt(op); // asked for while there was nothing to interrupt
+    return done;
   }
 
   bool begin_send(operation& op) noexcept {
@@ -195,6 +217,7 @@ private:
     op.bytes = bytes;
     switch (op.what) {
     case action::recv:
+    case action::receive:
     case action::send:
       if (op.target->type == SOCK_STREAM) conclude_stream(op);
       break;

@@ -141,14 +141,11 @@ public:
   /// @returns how many waiters were told and posted functions run.
   std::size_t turn(clock::time_point until) noexcept {
     lock_type lock(mutex_);
-    run_stops();
-    std::size_t done = run_posted(lock);
     while (!later_.empty()) ready_.push_back(later_.pop_front());
-    if (done != 0 || !ready_.empty()) until = (clock::time_point::min)();
     harvest_some(until, lock);
-    run_stops();
+    const bool remote = !stops_.empty() || !posted_.empty();
+    const std::size_t done = remote ? run_remote(lock) : 0;
     expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += run_posted(lock);
     return done + tell_ready(lock);
   }
 
@@ -272,8 +269,7 @@ private:
         return true;
       }
       if (begin(op)) return true;
-      const bool inward = op.what == action::recv || op.what == action::accept;
-      (inward ? op.target->inbound : op.target->outbound).push_back(op);
+      (op.inward() ? op.target->inbound : op.target->outbound).push_back(op);
     }
     op.now = operation::state::pending;
     if (op.due != (clock::time_point::max)()) {
@@ -322,8 +318,9 @@ private:
     stops_.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
   }
 
-  std::size_t run_posted(lock_type& lock) noexcept {
-    if (posted_.empty()) return 0;
+  // What other threads have handed over. Each has called `wake` then, so nothing slept on it.
+  ROUSE_NOINLINE std::size_t run_remote(lock_type& lock) noexcept {
+    run_stops();
     std::size_t done = 0;
     lock.unlock();
     posted_.take([&](posted& p) {
@@ -344,16 +341,15 @@ private:
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
     while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
-    until = ready_.empty() ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
-    if (until != (clock::time_point::min)()) {
+    bool sleeps = until != (clock::time_point::min)() && ready_.empty();
+    if (sleeps) {
       auto was = rest::awake;
-      if (!rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel))
-        until = (clock::time_point::min)();
+      sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
-    sleeping_until_ = until;
-    harvest_alone(until, lock);
+    sleeping_until_ = sleeps ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
-    if (until != (clock::time_point::min)())
+    if (sleeps)
       rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
     else if (rest_.load(std::memory_order_relaxed) != rest::awake)
       rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed

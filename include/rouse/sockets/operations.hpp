@@ -8,12 +8,15 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/core/loan.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI::detail {
@@ -49,6 +52,26 @@ struct recv_call {
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+struct receive_call {
+  using value_type = loan;
+  static constexpr const char* name = "rouse: receive";
+  descriptor* socket;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::receive;
+    op.target = socket;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  loan value(operation& op) noexcept {
+    return {static_cast<std::byte*>(std::exchange(op.data, nullptr)), op.bytes};
+  }
+  template <class Engine>
+  void discard(operation& op, Engine&) noexcept {
+    value(op).reset();
+  }
 };
 
 struct send_call {
@@ -131,9 +154,12 @@ struct connect_call {
 
 // Connections that died in the queue are passed over. While descriptors (or memory) are short, the
 // connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
-template <class Socket>
+//
+// Gives a socket of the listener's scheduler, or the bare handle.
+template <class Answer>
 struct accept_call {
-  using value_type = Socket;
+  using value_type = Answer;
+  static constexpr bool bare = std::same_as<Answer, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
   static constexpr auto pause = std::chrono::milliseconds(20);
   descriptor* socket;
@@ -142,7 +168,11 @@ struct accept_call {
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
     op.target = socket;
-    op.accepted = nullptr;
+    op.bare = bare;
+    if constexpr (bare)
+      op.handle = static_cast<std::intptr_t>(os::no_handle);
+    else
+      op.accepted = nullptr;
     return true;
   }
 
@@ -158,11 +188,29 @@ struct accept_call {
     return false;
   }
 
-  Socket value(operation& op) noexcept {
-    return Socket::from(op.what == action::accept ? std::exchange(op.accepted, nullptr) : nullptr);
+  Answer value(operation& op) noexcept {
+    if constexpr (bare)
+      return op.what == action::accept ? take_handle(op) : os::no_handle;
+    else
+      return Answer::from(op.what == action::accept ? std::exchange(op.accepted, nullptr)
+                                                    : nullptr);
+  }
+  template <class Engine>
+  void discard(operation& op, Engine& engine) noexcept {
+    if (op.what != action::accept) return;
+    if constexpr (bare) {
+      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
+    } else {
+      if (op.accepted) engine.give_back(*op.accepted);
+    }
   }
 
 private:
+  static native_handle_type take_handle(operation& op) noexcept {
+    return static_cast<native_handle_type>(
+        std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
+  }
+
   // The pause is over.
   bool go_on(operation& op) noexcept {
     op.due = limit;

@@ -238,6 +238,21 @@ public:
     return begin(detail::accept_call<socket>{record_}, std::move(l), std::forward<How>(how)...);
   }
 
+  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
+  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
+  /// to.)
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) accept_native(How&&... how) {
+    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{},
+                 std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) accept_native(limit l, How&&... how) {
+    return begin(detail::accept_call<native_handle_type>{record_}, std::move(l),
+                 std::forward<How>(how)...);
+  }
+
   /// Connects to `peer`.
   ///
   /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
@@ -285,6 +300,24 @@ public:
   template <class... How>
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
     return begin(detail::recv_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
+  /// none. For servers with many idle connections.
+  ///
+  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream.
+  ///
+  /// Errors: as `recv`; not_enough_memory.
+  /// Cost: no allocation while the loans come back; io_uring one SQE and one recv(2), epoll one
+  /// recv(2), IOCP two WSARecv. Source: IORING_OP_POLL_ADD; a WSARecv of no bytes.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) receive(How&&... how) {
+    return begin(detail::receive_call{record_}, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) receive(limit l, How&&... how) {
+    return begin(detail::receive_call{record_}, std::move(l), std::forward<How>(how)...);
   }
 
   /// Receives until the buffer is full or the peer has finished.

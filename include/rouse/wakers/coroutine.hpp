@@ -30,7 +30,7 @@ public:
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
-    if (chain_ && chain_->of && chain_->of->waiting == this) chain_->of->waiting = nullptr;
+    if (this->in_progress()) wait_no_more();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -46,13 +46,20 @@ public:
         if (f->cancelled) this->refuse(std::errc::operation_canceled);
       }
     }
-    return !this->start();
+    if (!this->start()) return true;
+    wait_no_more();
+    return false;
   }
 
   typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
+  void wait_no_more() noexcept {
+    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
+  }
+
   void deliver() noexcept {
+    wait_no_more();
     Engine* engine = this->engine();
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;

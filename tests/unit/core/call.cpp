@@ -69,6 +69,9 @@ struct rounds {
   }
   bool advance(rouse::operation&) noexcept { return --left == 0; }
   int value(rouse::operation&) { return 42; }
+  void discard(rouse::operation& op, fake_engine& e) noexcept {
+    if (op.what == action::accept && op.accepted) e.give_back(*op.accepted);
+  }
 };
 
 template <class Limit>
@@ -181,7 +184,7 @@ TEST_CASE("call: one that has ended, or never began, is not abandoned", "[unit][
   CHECK(engine.abandoned == 0);
 }
 
-TEST_CASE("call: an accepted connection that nobody took is given back", "[unit][call]") {
+TEST_CASE("call: an answer that nobody took is discarded", "[unit][call]") {
   fake_engine engine;
   record accepted;
   {

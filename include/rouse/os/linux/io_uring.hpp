@@ -7,6 +7,7 @@
 
 #if ROUSE_LINUX
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -102,6 +103,10 @@ enum enter_flag : std::uint32_t {
 };
 enum registration : unsigned { enable_rings = 12, register_ring_fds = 20 };
 
+/// POLLIN | POLLRDHUP, as a submission has them: big-endian machines swap the halves.
+inline constexpr std::uint32_t poll_readable =
+    std::endian::native == std::endian::little ? 0x2001u : 0x20010000u;
+
 /// Whether an answer says that the operation was ended before it did anything.
 inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
@@ -192,8 +197,19 @@ public:
   /// Only waits. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
-  [[nodiscard]] bool completed() const noexcept {
-    return *cq_head_ != std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
+  /// How many answers wait to be drained.
+  [[nodiscard]] std::uint32_t completed() const noexcept {
+    return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
+  }
+
+  /// Deferred task work is done in portions of 20 a call: fetches the rest, as long as they come
+  /// full.
+  void fetch_rest() noexcept {
+    constexpr std::uint32_t portion = 20;
+    for (std::uint32_t had = 0, has = completed(); has - had >= portion; has = completed()) {
+      had = has;
+      enter(0, false, (clock::time_point::min)());
+    }
   }
 
   /// Calls `use(completion)` for each that is there. It may submit.

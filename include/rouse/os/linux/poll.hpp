@@ -90,12 +90,10 @@ public:
 
   /// Waits for events; an interruption by a signal counts as none.
   int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
-    int n = 0;
-    if (until == (clock::time_point::min)() || until == (clock::time_point::max)()) {
-      n = ::epoll_wait(fd_.get(), events, batch, until == (clock::time_point::min)() ? 0 : -1);
-    } else {
-      n = wait_precisely(events, time_left(until));
-    }
+    const bool timed = until != (clock::time_point::max)() && until != (clock::time_point::min)();
+    const int forever_or_not = until == (clock::time_point::max)() ? -1 : 0;
+    const int n = timed ? wait_precisely(events, time_left(until))
+                        : ::epoll_wait(fd_.get(), events, batch, forever_or_not);
     return n < 0 ? 0 : n;
   }
 

@@ -18,6 +18,8 @@ namespace rouse::inline ROUSE_ABI::os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
+/// Whether the system spreads connections over several listeners that share an address.
+inline constexpr bool spreads_connections = true;
 
 /// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
 /// Windows.
@@ -134,13 +136,14 @@ inline bool is_stillborn(failure f) noexcept {
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
-inline bool settle(operation& op, ssize_t result) noexcept {
-  if (result >= 0) {
-    op.bytes = static_cast<std::size_t>(result);
-    return true;
-  }
+ROUSE_NOINLINE inline bool settle_error(operation& op) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   op.error = last_error();
+  return true;
+}
+inline bool settle(operation& op, ssize_t result) noexcept {
+  if (result < 0) return settle_error(op);
+  op.bytes = static_cast<std::size_t>(result);
   return true;
 }
 

@@ -18,6 +18,8 @@ inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVAL
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
 /// Windows has no such option; the number is BSD's, and none of Winsock's.
 inline constexpr int reuse_port_name = 0x0200;
+/// Whether the system spreads connections over several listeners that share an address.
+inline constexpr bool spreads_connections = false;
 
 /// What an engine's operation needs beside rouse::operation.
 struct kernel_record : OVERLAPPED {

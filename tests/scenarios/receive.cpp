@@ -1,0 +1,156 @@
+// receive(): bytes in a buffer that the engine lends.
+#include <support/testing.hpp>
+
+using namespace testing;
+
+namespace {
+
+template <class S>
+outcome<rouse::loan> receive_loan(connected_pair<S>& pair) {
+  return await<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("receive: gives what is there, and nothing at the end of the stream",
+                        "[stream][receive]", every_scheduler) {
+  connected_pair<TestType> pair;
+  send(pair.sched, pair.client, "abc");
+  auto first = receive_loan(pair);
+  CHECK(!first.ec);
+  CHECK(first.value.text() == "abc");
+  CHECK(first.value);
+  auto waiting = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+  until_pending(pair.sched, 1);
+  CHECK(!waiting.finished());
+  send(pair.sched, pair.client, "defg");
+  CHECK(waiting.wait().value.text() == "defg");
+  CHECK(first.value.text() == "abc"); // its own buffer
+  pair.client.close();
+  const auto end = receive_loan(pair);
+  CHECK(!end.ec);
+  CHECK(!end.value);
+  CHECK(end.value.data() == nullptr);
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: a loan may be changed, and sent", "[stream][receive]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  send(pair.sched, pair.client, "ping");
+  auto got = receive_loan(pair);
+  REQUIRE(got.value.size() == 4);
+  *got.value.begin() = std::byte{'P'};
+  CHECK(await(pair.sched, CALL(pair.server.send_all(got.value, how...))).value == 4);
+  CHECK(receive(pair.sched, pair.client, 4) == "Ping");
+}
+
+TEMPLATE_LIST_TEST_CASE("receive and recv of one socket take turns, in order", "[stream][receive]",
+                        every_single) {
+  connected_pair<TestType> pair;
+  std::array<char, 2> two;
+  auto first = start(pair.sched, CALL(pair.server.recv(two, how...)));
+  until_pending(pair.sched, 1);
+  auto second = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+  until_pending(pair.sched, 2);
+  send(pair.sched, pair.client, "abcdef");
+  CHECK(first.wait().value == 2);
+  CHECK(std::string(two.data(), 2) == "ab");
+  CHECK(second.wait().value.text() == "cdef");
+  send(pair.sched, pair.client, "gh");
+  CHECK(receive(pair.sched, pair.server, 2) == "gh");
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: a limit, a cancel, a close end it; no byte is lost",
+                        "[stream][receive]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const auto timed = await<rouse::loan>(pair.sched, CALL(pair.server.receive(1ms, how...)));
+  CHECK(timed.ec == std::errc::timed_out);
+  CHECK(!timed.value);
+  auto cancelled = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+  until_pending(pair.sched, 1);
+  pair.server.cancel();
+  CHECK(cancelled.wait().ec == std::errc::operation_canceled);
+  send(pair.sched, pair.client, "still here");
+  const auto late = await<rouse::loan>(pair.sched, CALL(pair.server.receive(0s, how...)));
+  // Whether the bytes had arrived when it was asked is the kernel's to say; they are not lost.
+  const std::string got =
+      late.ec ? receive(pair.sched, pair.server, 10) : std::string(late.value.text());
+  CHECK(got == "still here");
+  auto closed = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+  until_pending(pair.sched, 1);
+  pair.server.close();
+  CHECK(closed.wait().ec == std::errc::operation_canceled);
+  CHECK(receive_loan(pair).ec == std::errc::bad_file_descriptor);
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: a stopped token, and a socket that is not connected",
+                        "[stream][receive]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::stop_source source;
+  auto stopped =
+      start<rouse::loan>(pair.sched, CALL(pair.server.receive(source.get_token(), how...)));
+  until_pending(pair.sched, 1);
+  source.request_stop();
+  CHECK(stopped.wait().ec == std::errc::operation_canceled);
+  rouse::socket lone{pair.sched};
+  CHECK(await<rouse::loan>(pair.sched, CALL(lone.receive(how...))).ec == std::errc::not_connected);
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: a reset is an error", "[stream][receive]", every_scheduler) {
+  connected_pair<TestType> pair;
+  auto waiting = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+  until_pending(pair.sched, 1);
+  pair.client.set_option(rouse::linger{true, 0s});
+  pair.client.close();
+  CHECK(waiting.wait().ec == std::errc::connection_reset);
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: many loans at once, then more than one holds",
+                        "[stream][receive]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::vector<rouse::loan> loans;
+  std::string all;
+  for (int i = 0; i != 100; ++i) {
+    const std::string text = std::to_string(i);
+    all += text;
+    send(pair.sched, pair.client, text);
+    loans.push_back(std::move(receive_loan(pair).value));
+  }
+  std::string got;
+  for (const auto& l : loans) got += l.text();
+  CHECK(got == all);
+  loans.clear();
+
+  const std::string block(100'000, 'x');
+  auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
+  std::size_t received = 0, largest = 0;
+  while (received != block.size()) {
+    const auto part = receive_loan(pair);
+    REQUIRE(part.value);
+    received += part.value.size();
+    largest = (std::max)(largest, part.value.size());
+  }
+  CHECK(sending.wait().value == block.size());
+  CHECK(largest <= std::size_t{16} << 10);
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: a loan outlives its socket and its scheduler",
+                        "[stream][receive][lifetime]", every_scheduler) {
+  rouse::loan kept;
+  {
+    connected_pair<TestType> pair;
+    send(pair.sched, pair.client, "kept");
+    kept = std::move(receive_loan(pair).value);
+  }
+  CHECK(kept.text() == "kept");
+}
+
+TEMPLATE_LIST_TEST_CASE("receive: abandoned while it waits, or answered when nobody is left",
+                        "[stream][receive][lifetime]", every_scheduler) {
+  for (const bool answered : {false, true}) {
+    connected_pair<TestType> pair;
+    auto waiting = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
+    until_pending(pair.sched, 1);
+    if (answered) send(pair.sched, pair.client, "for nobody");
+  } // the sanitizers see what is left over
+}

@@ -1,0 +1,94 @@
+#include <rouse/rouse.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <cstring>
+#include <set>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+using rouse::loan;
+using pool = rouse::detail::buffer_pool;
+using owned_pool = std::unique_ptr<pool, pool::closer>;
+
+static_assert(!std::is_copy_constructible_v<loan>);
+static_assert(std::is_nothrow_move_constructible_v<loan>);
+static_assert(std::ranges::contiguous_range<const loan>);
+
+namespace {
+loan filled(pool& from, const char* text) {
+  std::byte* bytes = from.lend();
+  std::memcpy(bytes, text, std::strlen(text));
+  return {bytes, std::strlen(text)};
+}
+} // namespace
+
+TEST_CASE("loan: its bytes, as bytes and as text", "[unit][loan]") {
+  const owned_pool from(new pool);
+  const loan l = filled(*from, "hello");
+  CHECK(l);
+  CHECK(l.size() == 5);
+  CHECK(l.text() == "hello");
+  CHECK(l.end() - l.begin() == 5);
+  CHECK(rouse::const_buffer(l).size() == 5);
+}
+
+TEST_CASE("loan: moving it leaves an empty one; assigning gives the old buffer back",
+          "[unit][loan]") {
+  const owned_pool from(new pool);
+  loan a = filled(*from, "a"), b = filled(*from, "b");
+  std::byte* const of_b = b.data();
+  b = std::move(a);
+  CHECK(!a);
+  CHECK(b.text() == "a");
+  CHECK(from->lend() == of_b);
+  pool::give_back(of_b);
+  loan c = std::move(b);
+  CHECK(b.data() == nullptr);
+  CHECK(c.text() == "a");
+}
+
+TEST_CASE("loan: one without bytes holds no buffer", "[unit][loan]") {
+  const owned_pool from(new pool);
+  std::byte* const bytes = from->lend();
+  const loan none(bytes, 0);
+  CHECK(!none);
+  CHECK(none.text().empty());
+  std::byte* const again = from->lend();
+  CHECK(again == bytes);
+  pool::give_back(again);
+}
+
+TEST_CASE("buffer pool: buffers are apart, whole, and the last one back goes out first",
+          "[unit][loan]") {
+  const owned_pool from(new pool);
+  std::set<std::byte*> out;
+  for (std::size_t i = 0; i != pool::kept + 10; ++i) {
+    std::byte* bytes = from->lend();
+    REQUIRE(bytes);
+    std::memset(bytes, static_cast<int>(i), pool::room); // the sanitizer's to judge
+    CHECK(out.insert(bytes).second);
+  }
+  std::byte* last = nullptr;
+  std::size_t back = 0;
+  for (std::byte* bytes : out) {
+    pool::give_back(bytes);
+    if (back++ < pool::kept) last = bytes;
+  }
+  std::byte* const first = from->lend();
+  CHECK(first == last);
+  pool::give_back(first);
+}
+
+TEST_CASE("buffer pool: gone with its last buffer, whichever thread gives it back",
+          "[unit][loan]") {
+  loan kept;
+  {
+    const owned_pool from(new pool);
+    kept = filled(*from, "kept");
+  }
+  CHECK(kept.text() == "kept");
+  std::thread([l = std::move(kept)]() mutable { l.reset(); }).join();
+}
