@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 strict=${1:-}
 out=$PWD/build/examples
 include=${ROUSE_INCLUDE:-include}
-servers=(echo_coroutine echo_fiber echo_thread echo_callback own_waker)
+servers=(echo_coroutine echo_fiber echo_thread echo_callback echo_per_core own_waker)
 patience=60 # seconds: a client that takes longer has failed
 mkdir -p "$out/linux" "$out/windows" "$out/log"
 rm -f "$out"/log/*

@@ -25,6 +25,7 @@ SEES["concepts"] = SEES["core"] | {"core"}
 SEES["os"] = SEES["concepts"] | {"concepts"}
 SEES["engines"] = SEES["wakers"] = SEES["sockets"] = SEES["os"] | {"os"}
 SEES["schedulers"] = SEES["engines"] | {"engines", "wakers"}
+SEES["serving"] = SEES["schedulers"] | {"schedulers", "sockets"}
 SEES["rouse"] = set(SEES)
 
 OS_HEADER = re.compile(

@@ -10,6 +10,8 @@ template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
 class flow_handle; ///< what spawn gives: join, cancel
+template <class Scheduler>
+class per_core; ///< a server with a scheduler on each core
 template <class T>
 class task; ///< a coroutine that gives a T
 

@@ -6,6 +6,7 @@
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
 //   schedulers/  basic_scheduler, task, the aliases
+//   serving/     per_core
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 #pragma once
@@ -23,5 +24,6 @@
 #include <rouse/schedulers/aliases.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/task.hpp>
+#include <rouse/serving/per_core.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/socket.hpp>

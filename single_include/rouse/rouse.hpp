@@ -10,6 +10,7 @@
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
 //   schedulers/  basic_scheduler, task, the aliases
+//   serving/     per_core
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 
@@ -4535,6 +4536,8 @@ template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
 class flow_handle; ///< what spawn gives: join, cancel
+template <class Scheduler>
+class per_core; ///< a server with a scheduler on each core
 template <class T>
 class task; ///< a coroutine that gives a T
 
@@ -6744,132 +6747,6 @@ using callbacks = basic_scheduler<native_engine, callback_waker>;
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/sockets/options.hpp
-// Socket options by name.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// Which direction `shutdown` ends.
-enum class shutdown_how : int {
-  recv = os::shutdown_recv,
-  send = os::shutdown_send,
-  both = os::shutdown_both
-};
-inline constexpr shutdown_how shutdown_recv = shutdown_how::recv;
-inline constexpr shutdown_how shutdown_send = shutdown_how::send;
-inline constexpr shutdown_how shutdown_both = shutdown_how::both;
-
-/// An option by type: where it is (`level`, `name`) and its value in the kernel's form. Users may
-/// write their own.
-template <class O>
-concept socket_option = std::default_initializable<O> && requires(O o, const O c) {
-  { O::level } -> std::convertible_to<int>;
-  { O::name } -> std::convertible_to<int>;
-  { c.data() } -> std::convertible_to<const void*>;
-  { o.data() } -> std::convertible_to<void*>;
-  { c.size() } -> std::convertible_to<std::size_t>;
-};
-
-namespace detail {
-
-// Say in words what is no option, and no value of a raw one.
-template <class O>
-consteval void explain_option() {
-  static_assert(socket_option<O>, "rouse: an option is of a type such as tcp_no_delay, or raw: "
-                                  "write tcp_no_delay{true}, or level, name and value");
-}
-template <class T>
-consteval void explain_raw_option() {
-  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
-                "rouse: the value of a raw option is what the kernel copies: write the int or "
-                "the struct itself, not a pointer to it");
-}
-
-} // namespace detail
-
-/// One that is on or off.
-template <int Level, int Name>
-class flag_option {
-public:
-  static constexpr int level = Level, name = Name;
-  constexpr flag_option() noexcept = default;
-  constexpr explicit flag_option(bool on) noexcept : value_(on) {}
-  [[nodiscard]] constexpr bool value() const noexcept { return value_ != 0; }
-  constexpr explicit operator bool() const noexcept { return value(); }
-  [[nodiscard]] const void* data() const noexcept { return &value_; }
-  [[nodiscard]] void* data() noexcept { return &value_; }
-  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
-
-private:
-  int value_ = 0;
-};
-
-/// One that is a number.
-template <int Level, int Name>
-class number_option {
-public:
-  static constexpr int level = Level, name = Name;
-  constexpr number_option() noexcept = default;
-  constexpr explicit number_option(int value) noexcept : value_(value) {}
-  [[nodiscard]] constexpr int value() const noexcept { return value_; }
-  [[nodiscard]] const void* data() const noexcept { return &value_; }
-  [[nodiscard]] void* data() noexcept { return &value_; }
-  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
-
-private:
-  int value_ = 0;
-};
-
-/// Whether an address may be bound while old connections of it linger (SO_REUSEADDR). `bind` of a
-/// stream socket does what is right without it; on Windows it would let others steal the port.
-using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
-/// Whether small segments go out at once (TCP_NODELAY).
-using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
-/// Whether an idle connection is probed (SO_KEEPALIVE).
-using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
-/// Bytes of the kernel's receive buffer (SO_RCVBUF). Linux doubles what it is given.
-using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
-/// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.
-using send_buffer_size = number_option<SOL_SOCKET, SO_SNDBUF>;
-/// Whether an IPv6 socket refuses IPv4-mapped peers (IPV6_V6ONLY). Linux starts with 0, Windows
-/// with 1: say which you want.
-using v6_only = flag_option<IPPROTO_IPV6, IPV6_V6ONLY>;
-/// Whether datagrams may go to broadcast addresses (SO_BROADCAST).
-using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
-/// Hops that an IPv4 packet may take, 1 to 255 (IP_TTL).
-using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
-/// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
-using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
-/// Whether several sockets may listen on one port, the kernel spreading connections among them
-/// (SO_REUSEPORT). Windows has none: no_protocol_option.
-using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
-
-/// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
-/// with 0, it throws them away and resets the connection.
-class linger {
-public:
-  static constexpr int level = SOL_SOCKET, name = SO_LINGER;
-  linger() noexcept = default;
-  linger(bool on, std::chrono::seconds time) noexcept {
-    using onoff = decltype(value_.l_onoff);
-    using seconds = decltype(value_.l_linger);
-    value_.l_onoff = static_cast<onoff>(on);
-    value_.l_linger = static_cast<seconds>(time.count());
-  }
-  [[nodiscard]] bool on() const noexcept { return value_.l_onoff != 0; }
-  [[nodiscard]] std::chrono::seconds time() const noexcept {
-    return std::chrono::seconds(value_.l_linger);
-  }
-  [[nodiscard]] const void* data() const noexcept { return &value_; }
-  [[nodiscard]] void* data() noexcept { return &value_; }
-  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
-
-private:
-  ::linger value_{};
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/sockets/operations.hpp
 // The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
 // calls are those whose `advance` asks for another round; they are written here once, for every
@@ -7077,6 +6954,132 @@ private:
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/sockets/options.hpp
+// Socket options by name.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Which direction `shutdown` ends.
+enum class shutdown_how : int {
+  recv = os::shutdown_recv,
+  send = os::shutdown_send,
+  both = os::shutdown_both
+};
+inline constexpr shutdown_how shutdown_recv = shutdown_how::recv;
+inline constexpr shutdown_how shutdown_send = shutdown_how::send;
+inline constexpr shutdown_how shutdown_both = shutdown_how::both;
+
+/// An option by type: where it is (`level`, `name`) and its value in the kernel's form. Users may
+/// write their own.
+template <class O>
+concept socket_option = std::default_initializable<O> && requires(O o, const O c) {
+  { O::level } -> std::convertible_to<int>;
+  { O::name } -> std::convertible_to<int>;
+  { c.data() } -> std::convertible_to<const void*>;
+  { o.data() } -> std::convertible_to<void*>;
+  { c.size() } -> std::convertible_to<std::size_t>;
+};
+
+namespace detail {
+
+// Say in words what is no option, and no value of a raw one.
+template <class O>
+consteval void explain_option() {
+  static_assert(socket_option<O>, "rouse: an option is of a type such as tcp_no_delay, or raw: "
+                                  "write tcp_no_delay{true}, or level, name and value");
+}
+template <class T>
+consteval void explain_raw_option() {
+  static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
+                "rouse: the value of a raw option is what the kernel copies: write the int or "
+                "the struct itself, not a pointer to it");
+}
+
+} // namespace detail
+
+/// One that is on or off.
+template <int Level, int Name>
+class flag_option {
+public:
+  static constexpr int level = Level, name = Name;
+  constexpr flag_option() noexcept = default;
+  constexpr explicit flag_option(bool on) noexcept : value_(on) {}
+  [[nodiscard]] constexpr bool value() const noexcept { return value_ != 0; }
+  constexpr explicit operator bool() const noexcept { return value(); }
+  [[nodiscard]] const void* data() const noexcept { return &value_; }
+  [[nodiscard]] void* data() noexcept { return &value_; }
+  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
+
+private:
+  int value_ = 0;
+};
+
+/// One that is a number.
+template <int Level, int Name>
+class number_option {
+public:
+  static constexpr int level = Level, name = Name;
+  constexpr number_option() noexcept = default;
+  constexpr explicit number_option(int value) noexcept : value_(value) {}
+  [[nodiscard]] constexpr int value() const noexcept { return value_; }
+  [[nodiscard]] const void* data() const noexcept { return &value_; }
+  [[nodiscard]] void* data() noexcept { return &value_; }
+  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
+
+private:
+  int value_ = 0;
+};
+
+/// Whether an address may be bound while old connections of it linger (SO_REUSEADDR). `bind` of a
+/// stream socket does what is right without it; on Windows it would let others steal the port.
+using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
+/// Whether small segments go out at once (TCP_NODELAY).
+using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
+/// Whether an idle connection is probed (SO_KEEPALIVE).
+using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
+/// Bytes of the kernel's receive buffer (SO_RCVBUF). Linux doubles what it is given.
+using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
+/// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.
+using send_buffer_size = number_option<SOL_SOCKET, SO_SNDBUF>;
+/// Whether an IPv6 socket refuses IPv4-mapped peers (IPV6_V6ONLY). Linux starts with 0, Windows
+/// with 1: say which you want.
+using v6_only = flag_option<IPPROTO_IPV6, IPV6_V6ONLY>;
+/// Whether datagrams may go to broadcast addresses (SO_BROADCAST).
+using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
+/// Hops that an IPv4 packet may take, 1 to 255 (IP_TTL).
+using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
+/// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
+using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
+/// Whether several sockets may listen on one port, the kernel spreading connections among them
+/// (SO_REUSEPORT). Windows has none: no_protocol_option.
+using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
+
+/// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
+/// with 0, it throws them away and resets the connection.
+class linger {
+public:
+  static constexpr int level = SOL_SOCKET, name = SO_LINGER;
+  linger() noexcept = default;
+  linger(bool on, std::chrono::seconds time) noexcept {
+    using onoff = decltype(value_.l_onoff);
+    using seconds = decltype(value_.l_linger);
+    value_.l_onoff = static_cast<onoff>(on);
+    value_.l_linger = static_cast<seconds>(time.count());
+  }
+  [[nodiscard]] bool on() const noexcept { return value_.l_onoff != 0; }
+  [[nodiscard]] std::chrono::seconds time() const noexcept {
+    return std::chrono::seconds(value_.l_linger);
+  }
+  [[nodiscard]] const void* data() const noexcept { return &value_; }
+  [[nodiscard]] void* data() noexcept { return &value_; }
+  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
+
+private:
+  ::linger value_{};
+};
+
+} // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/sockets/socket.hpp
 // The socket: one class, whatever waits on it.
@@ -7536,5 +7539,251 @@ template <class Scheduler>
 socket(Scheduler&, int, int, int) -> socket<Scheduler>;
 template <class Scheduler>
 socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/serving/per_core.hpp
+// One scheduler per core, sharing nothing.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// A handle that nobody has adopted yet.
+class bare_handle {
+public:
+  bare_handle() noexcept = default;
+  explicit bare_handle(native_handle_type h) noexcept : handle_(h) {}
+  bare_handle(bare_handle&& other) noexcept : handle_(other.release()) {}
+  bare_handle& operator=(bare_handle&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~bare_handle() {
+    if (handle_ != os::no_handle) os::close_socket(handle_);
+  }
+  [[nodiscard]] native_handle_type get() const noexcept { return handle_; }
+  native_handle_type release() noexcept { return std::exchange(handle_, os::no_handle); }
+
+private:
+  native_handle_type handle_ = os::no_handle;
+};
+
+template <class Scheduler>
+socket<Scheduler> adopt(Scheduler& s, bare_handle h) {
+  auto adopted = socket<Scheduler>::adopt(s, h.get());
+  (void)h.release();
+  return adopted;
+}
+
+} // namespace detail
+
+/// A server on several cores: each has a thread, a scheduler and, where the system spreads
+/// connections over listeners (SO_REUSEPORT on Linux), a listener of its own; elsewhere the first
+/// accepts and hands over in turn. A connection stays on its core, so its handler needs no locks.
+///
+///     rouse::per_core<rouse::coroutines> server{{"0.0.0.0", 3000}};
+///     server.run([](rouse::socket<rouse::coroutines> conn) -> rouse::task<> { ... });
+///
+/// Threads: `stop` is for any. Source: SO_REUSEPORT in socket(7), Linux 3.9.
+template <class Scheduler>
+class per_core {
+public:
+  using socket_type = socket<Scheduler>;
+
+  /// Listens; peers can connect from then on.
+  /// @param cores  how many threads; 0: as many as the machine runs at once.
+  ///
+  /// Errors: those of socket, bind and listen.
+  explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
+      : where_(where),
+        seats_(cores != 0 ? cores : (std::max)(1u, std::thread::hardware_concurrency())) {
+    const std::size_t listeners = os::spreads_connections ? seats_.size() : 1;
+    while (listeners_.size() != listeners) {
+      listeners_.push_back(listen(where_, backlog));
+      check(os::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
+    }
+  }
+  per_core(const per_core&) = delete;
+  per_core& operator=(const per_core&) = delete;
+
+  [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(seats_.size()); }
+
+  /// Where it listens: with port 0 the system has chosen one. Any thread.
+  [[nodiscard]] const endpoint& local_endpoint() const noexcept { return where_; }
+
+  /// Serves until `stop()`; this thread is one of them. Once only.
+  ///
+  /// @param handler  copied for each core; called there with each connection, as a flow of its own
+  /// (under `callbacks`: called). What leaves a flow or the accepting ends all cores, and is thrown
+  /// here.
+  template <class Handler>
+  void run(Handler handler) {
+    static_assert(std::invocable<Handler&, socket_type>,
+                  "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
+                  "socket<S> conn) { ... }");
+    std::vector<std::thread> others;
+    ROUSE_TRY {
+      for (std::size_t core = 1; core != seats_.size(); ++core)
+        others.emplace_back([this, core, handler] { run_one(core, handler); });
+    }
+    ROUSE_CATCH(...) { fail(); }
+    run_one(0, handler);
+    for (auto& t : others) t.join();
+    listeners_.clear(); // what no core came to take over
+#if ROUSE_EXCEPTIONS
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+#endif
+  }
+
+  /// Ends `run`: what waits is cancelled, flows are ended as by a scheduler's destructor. Any
+  /// thread, before it as well.
+  void stop() noexcept {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    for (const seat& s : seats_) {
+      if (s.scheduler) s.scheduler->stop();
+    }
+  }
+
+private:
+  static detail::bare_handle listen(const endpoint& where, int backlog) {
+    native_handle_type h = os::no_handle;
+    check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
+    detail::bare_handle listener(h);
+    const int on = 1;
+    if (os::spreads_connections)
+      check(os::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
+            "rouse: reuse_port");
+    check(os::bind(h, where, true), "rouse: bind");
+    check(os::listen(h, backlog, where.family()), "rouse: listen");
+    return listener;
+  }
+
+  static void check(failure why, const char* what) {
+    if (why) detail::throw_error(why.code(), what);
+  }
+
+  // A core at work: its scheduler, and its copy of the handler.
+  struct seat {
+    Scheduler* scheduler = nullptr;
+    void* handler = nullptr;
+  };
+
+  // The life of one core's thread.
+  template <class Handler>
+  void run_one(std::size_t core, Handler handler) noexcept {
+    ROUSE_TRY {
+      socket_type listener; // outlives the flow that accepts
+      Scheduler sched; // here: it belongs to the thread that runs it
+      if (!take_seat(core, {&sched, &handler})) return;
+      const leave_at_end seated{*this, core};
+      if (core < listeners_.size()) {
+        listener = detail::adopt(sched, std::move(listeners_[core]));
+        accept(sched, listener, handler);
+      } else {
+        stay(sched);
+      }
+      sched.run();
+    }
+    ROUSE_CATCH(...) { fail(); }
+  }
+
+  // Before the scheduler goes: nobody hands over to it any more.
+  struct leave_at_end {
+    per_core& server;
+    std::size_t core;
+    ~leave_at_end() { server.take_seat(core, {}); }
+  };
+
+  // False: stopped already.
+  bool take_seat(std::size_t core, seat s) noexcept {
+    const std::lock_guard lock(mutex_);
+    seats_[core] = stopped_ ? seat{} : s;
+    return !stopped_;
+  }
+
+  void fail() noexcept {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!thrown_) thrown_ = std::current_exception();
+    }
+    stop();
+  }
+
+  // ---- accepting
+
+  static constexpr bool by_callback = !Scheduler::template accepts<socket_type>;
+
+  // Where the system spreads connections a socket of this scheduler, else a handle for any.
+  template <class... How>
+  static decltype(auto) accept_one(socket_type& listener, How&&... how) {
+    if constexpr (os::spreads_connections)
+      return listener.accept(std::forward<How>(how)...);
+    else
+      return listener.accept_native(std::forward<How>(how)...);
+  }
+
+  template <class Handler>
+  void accept(Scheduler& s, socket_type& listener, Handler& handler) {
+    if constexpr (by_callback) {
+      accept_one(listener, [this, &s, &listener, &handler](std::error_code ec, auto connection) {
+        if (ec) detail::throw_error(ec, "rouse: accept");
+        take(s, std::move(connection), handler);
+        accept(s, listener, handler);
+      });
+    } else {
+      s.spawn(accept_loop(*this, s, listener, handler));
+    }
+  }
+
+  template <class Handler>
+  static task<> accept_loop(per_core& self, Scheduler& s, socket_type& listener, Handler& handler) {
+    for (;;) self.take(s, co_await accept_one(listener), handler);
+  }
+
+  // Something to wait for, while nothing was handed over.
+  static void stay(Scheduler& s) {
+    if constexpr (by_callback)
+      s.sleep_until(deadline{}, [](std::error_code) {});
+    else
+      s.spawn(sleep_for_ever(s));
+  }
+  static task<> sleep_for_ever(Scheduler& s) { co_await s.sleep_until(deadline{}); }
+
+  template <class Handler>
+  void take(Scheduler& s, socket_type connection, Handler& handler) {
+    if constexpr (by_callback)
+      handler(std::move(connection));
+    else
+      s.spawn([&handler, c = std::move(connection)]() mutable { return handler(std::move(c)); });
+  }
+
+  // Each core gets one in turn.
+  template <class Handler>
+  void take(Scheduler& here, native_handle_type h, Handler& handler) {
+    detail::bare_handle connection(h);
+    {
+      const std::lock_guard lock(mutex_);
+      turn_ = (turn_ + 1) % seats_.size();
+      const seat there = seats_[turn_];
+      if (there.scheduler && there.scheduler != &here) {
+        there.scheduler->post([this, there, c = std::move(connection)]() mutable {
+          take(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
+               *static_cast<Handler*>(there.handler));
+        });
+        return;
+      }
+    }
+    take(here, detail::adopt(here, std::move(connection)), handler);
+  }
+
+  endpoint where_;
+  std::vector<detail::bare_handle> listeners_;
+  std::mutex mutex_; // guards what follows
+  std::vector<seat> seats_; // one a core; empty before and after
+  std::size_t turn_ = 0; // whom the last connection was handed to
+  bool stopped_ = false;
+  std::exception_ptr thrown_;
+};
 
 } // namespace rouse::inline ROUSE_ABI

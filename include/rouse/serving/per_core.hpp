@@ -1,0 +1,262 @@
+// One scheduler per core, sharing nothing.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/os/socket.hpp>
+#include <rouse/schedulers/task.hpp>
+#include <rouse/sockets/socket.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// A handle that nobody has adopted yet.
+class bare_handle {
+public:
+  bare_handle() noexcept = default;
+  explicit bare_handle(native_handle_type h) noexcept : handle_(h) {}
+  bare_handle(bare_handle&& other) noexcept : handle_(other.release()) {}
+  bare_handle& operator=(bare_handle&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~bare_handle() {
+    if (handle_ != os::no_handle) os::close_socket(handle_);
+  }
+  [[nodiscard]] native_handle_type get() const noexcept { return handle_; }
+  native_handle_type release() noexcept { return std::exchange(handle_, os::no_handle); }
+
+private:
+  native_handle_type handle_ = os::no_handle;
+};
+
+template <class Scheduler>
+socket<Scheduler> adopt(Scheduler& s, bare_handle h) {
+  auto adopted = socket<Scheduler>::adopt(s, h.get());
+  (void)h.release();
+  return adopted;
+}
+
+} // namespace detail
+
+/// A server on several cores: each has a thread, a scheduler and, where the system spreads
+/// connections over listeners (SO_REUSEPORT on Linux), a listener of its own; elsewhere the first
+/// accepts and hands over in turn. A connection stays on its core, so its handler needs no locks.
+///
+///     rouse::per_core<rouse::coroutines> server{{"0.0.0.0", 3000}};
+///     server.run([](rouse::socket<rouse::coroutines> conn) -> rouse::task<> { ... });
+///
+/// Threads: `stop` is for any. Source: SO_REUSEPORT in socket(7), Linux 3.9.
+template <class Scheduler>
+class per_core {
+public:
+  using socket_type = socket<Scheduler>;
+
+  /// Listens; peers can connect from then on.
+  /// @param cores  how many threads; 0: as many as the machine runs at once.
+  ///
+  /// Errors: those of socket, bind and listen.
+  explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
+      : where_(where),
+        seats_(cores != 0 ? cores : (std::max)(1u, std::thread::hardware_concurrency())) {
+    const std::size_t listeners = os::spreads_connections ? seats_.size() : 1;
+    while (listeners_.size() != listeners) {
+      listeners_.push_back(listen(where_, backlog));
+      check(os::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
+    }
+  }
+  per_core(const per_core&) = delete;
+  per_core& operator=(const per_core&) = delete;
+
+  [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(seats_.size()); }
+
+  /// Where it listens: with port 0 the system has chosen one. Any thread.
+  [[nodiscard]] const endpoint& local_endpoint() const noexcept { return where_; }
+
+  /// Serves until `stop()`; this thread is one of them. Once only.
+  ///
+  /// @param handler  copied for each core; called there with each connection, as a flow of its own
+  /// (under `callbacks`: called). What leaves a flow or the accepting ends all cores, and is thrown
+  /// here.
+  template <class Handler>
+  void run(Handler handler) {
+    static_assert(std::invocable<Handler&, socket_type>,
+                  "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
+                  "socket<S> conn) { ... }");
+    std::vector<std::thread> others;
+    ROUSE_TRY {
+      for (std::size_t core = 1; core != seats_.size(); ++core)
+        others.emplace_back([this, core, handler] { run_one(core, handler); });
+    }
+    ROUSE_CATCH(...) { fail(); }
+    run_one(0, handler);
+    for (auto& t : others) t.join();
+    listeners_.clear(); // what no core came to take over
+#if ROUSE_EXCEPTIONS
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+#endif
+  }
+
+  /// Ends `run`: what waits is cancelled, flows are ended as by a scheduler's destructor. Any
+  /// thread, before it as well.
+  void stop() noexcept {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    for (const seat& s : seats_) {
+      if (s.scheduler) s.scheduler->stop();
+    }
+  }
+
+private:
+  static detail::bare_handle listen(const endpoint& where, int backlog) {
+    native_handle_type h = os::no_handle;
+    check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
+    detail::bare_handle listener(h);
+    const int on = 1;
+    if (os::spreads_connections)
+      check(os::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
+            "rouse: reuse_port");
+    check(os::bind(h, where, true), "rouse: bind");
+    check(os::listen(h, backlog, where.family()), "rouse: listen");
+    return listener;
+  }
+
+  static void check(failure why, const char* what) {
+    if (why) detail::throw_error(why.code(), what);
+  }
+
+  // A core at work: its scheduler, and its copy of the handler.
+  struct seat {
+    Scheduler* scheduler = nullptr;
+    void* handler = nullptr;
+  };
+
+  // The life of one core's thread.
+  template <class Handler>
+  void run_one(std::size_t core, Handler handler) noexcept {
+    ROUSE_TRY {
+      socket_type listener; // outlives the flow that accepts
+      Scheduler sched; // here: it belongs to the thread that runs it
+      if (!take_seat(core, {&sched, &handler})) return;
+      const leave_at_end seated{*this, core};
+      if (core < listeners_.size()) {
+        listener = detail::adopt(sched, std::move(listeners_[core]));
+        accept(sched, listener, handler);
+      } else {
+        stay(sched);
+      }
+      sched.run();
+    }
+    ROUSE_CATCH(...) { fail(); }
+  }
+
+  // Before the scheduler goes: nobody hands over to it any more.
+  struct leave_at_end {
+    per_core& server;
+    std::size_t core;
+    ~leave_at_end() { server.take_seat(core, {}); }
+  };
+
+  // False: stopped already.
+  bool take_seat(std::size_t core, seat s) noexcept {
+    const std::lock_guard lock(mutex_);
+    seats_[core] = stopped_ ? seat{} : s;
+    return !stopped_;
+  }
+
+  void fail() noexcept {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!thrown_) thrown_ = std::current_exception();
+    }
+    stop();
+  }
+
+  // ---- accepting
+
+  static constexpr bool by_callback = !Scheduler::template accepts<socket_type>;
+
+  // Where the system spreads connections a socket of this scheduler, else a handle for any.
+  template <class... How>
+  static decltype(auto) accept_one(socket_type& listener, How&&... how) {
+    if constexpr (os::spreads_connections)
+      return listener.accept(std::forward<How>(how)...);
+    else
+      return listener.accept_native(std::forward<How>(how)...);
+  }
+
+  template <class Handler>
+  void accept(Scheduler& s, socket_type& listener, Handler& handler) {
+    if constexpr (by_callback) {
+      accept_one(listener, [this, &s, &listener, &handler](std::error_code ec, auto connection) {
+        if (ec) detail::throw_error(ec, "rouse: accept");
+        take(s, std::move(connection), handler);
+        accept(s, listener, handler);
+      });
+    } else {
+      s.spawn(accept_loop(*this, s, listener, handler));
+    }
+  }
+
+  template <class Handler>
+  static task<> accept_loop(per_core& self, Scheduler& s, socket_type& listener, Handler& handler) {
+    for (;;) self.take(s, co_await accept_one(listener), handler);
+  }
+
+  // Something to wait for, while nothing was handed over.
+  static void stay(Scheduler& s) {
+    if constexpr (by_callback)
+      s.sleep_until(deadline{}, [](std::error_code) {});
+    else
+      s.spawn(sleep_for_ever(s));
+  }
+  static task<> sleep_for_ever(Scheduler& s) { co_await s.sleep_until(deadline{}); }
+
+  template <class Handler>
+  void take(Scheduler& s, socket_type connection, Handler& handler) {
+    if constexpr (by_callback)
+      handler(std::move(connection));
+    else
+      s.spawn([&handler, c = std::move(connection)]() mutable { return handler(std::move(c)); });
+  }
+
+  // Each core gets one in turn.
+  template <class Handler>
+  void take(Scheduler& here, native_handle_type h, Handler& handler) {
+    detail::bare_handle connection(h);
+    {
+      const std::lock_guard lock(mutex_);
+      turn_ = (turn_ + 1) % seats_.size();
+      const seat there = seats_[turn_];
+      if (there.scheduler && there.scheduler != &here) {
+        there.scheduler->post([this, there, c = std::move(connection)]() mutable {
+          take(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
+               *static_cast<Handler*>(there.handler));
+        });
+        return;
+      }
+    }
+    take(here, detail::adopt(here, std::move(connection)), handler);
+  }
+
+  endpoint where_;
+  std::vector<detail::bare_handle> listeners_;
+  std::mutex mutex_; // guards what follows
+  std::vector<seat> seats_; // one a core; empty before and after
+  std::size_t turn_ = 0; // whom the last connection was handed to
+  bool stopped_ = false;
+  std::exception_ptr thrown_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

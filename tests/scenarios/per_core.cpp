@@ -1,0 +1,174 @@
+// per_core: a scheduler on each core. And accept_native, which it is made of.
+#include <support/testing.hpp>
+
+#include <mutex>
+#include <set>
+
+using namespace testing;
+
+namespace {
+
+// Which threads have served; and what is the same under every waker.
+struct served {
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  std::atomic<int> connections{0};
+
+  void note() {
+    const std::lock_guard lock(mutex);
+    threads.insert(std::this_thread::get_id());
+    ++connections;
+  }
+};
+
+template <class S>
+rouse::task<> echo(rouse::socket<S> conn, served& seen) {
+  seen.note();
+  std::array<char, 64> buf;
+  std::error_code ec;
+  while (const std::size_t n = co_await conn.recv(buf, ec))
+    (void)co_await conn.send_all({buf.data(), n}, ec);
+}
+
+// A handler that echoes one message.
+struct session {
+  rouse::socket<rouse::callbacks> conn;
+  std::array<char, 64> buf{};
+  void begin(std::shared_ptr<session> self) {
+    conn.recv(buf, [self](std::error_code, std::size_t n) {
+      if (n == 0) return;
+      self->conn.send_all({self->buf.data(), n}, [self](std::error_code ec, std::size_t) {
+        if (!ec) self->begin(self);
+      });
+    });
+  }
+};
+
+template <class S>
+void run(rouse::per_core<S>& server, served& seen) {
+  if constexpr (calls_back<S>) {
+    server.run([&seen](rouse::socket<S> conn) {
+      seen.note();
+      auto s = std::make_shared<session>(std::move(conn));
+      s->begin(s);
+    });
+  } else if constexpr (awaits<S>) {
+    server.run([&seen](rouse::socket<S> conn) { return echo(std::move(conn), seen); });
+  } else {
+    server.run([&seen](rouse::socket<S> conn) {
+      seen.note();
+      std::array<char, 64> buf;
+      std::error_code ec;
+      while (const std::size_t n = conn.recv(buf, ec)) (void)conn.send_all({buf.data(), n}, ec);
+    });
+  }
+}
+
+// Connects, and has its message echoed.
+bool ask(const rouse::endpoint& where) {
+  rouse::fibers sched;
+  rouse::socket s{sched};
+  s.connect(where, patience);
+  s.send_all("hello");
+  std::array<char, 5> buf;
+  return s.recv_exactly(buf, patience) == 5 && std::string_view(buf.data(), 5) == "hello";
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("per_core: connections come to every core, and stop ends them all",
+                        "[accept][per_core]", every_scheduler) {
+  rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+  CHECK(server.cores() == 2);
+  const auto where = server.local_endpoint();
+  served seen;
+  std::thread serving([&] { run(server, seen); });
+  // Which core a connection comes to is the system's to say; in the end each has had one.
+  const auto both = [&] {
+    const std::lock_guard lock(seen.mutex);
+    return is_threads<TestType> ? seen.connections >= 2 : seen.threads.size() == 2;
+  };
+  int asked = 0;
+  bool right = true;
+  while (right && !both() && asked != 1000) {
+    right = ask(where);
+    ++asked;
+  }
+  CHECK(right);
+  CHECK(both());
+  CHECK(seen.connections == asked);
+  server.stop();
+  serving.join();
+  CHECK_THROWS_AS(ask(where), std::system_error); // nobody listens any more
+}
+
+TEMPLATE_LIST_TEST_CASE("per_core: stop before run, and with a connection that waits",
+                        "[accept][per_core]", every_scheduler) {
+  served seen;
+  {
+    rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+    server.stop();
+    run(server, seen);
+    CHECK(seen.connections == 0);
+    CHECK_THROWS_AS(ask(server.local_endpoint()), std::system_error);
+  }
+  rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+  const auto where = server.local_endpoint();
+  std::thread serving([&] { run(server, seen); });
+  rouse::fibers sched;
+  rouse::socket idle{sched};
+  idle.connect(where, patience);
+  CHECK(ask(where));
+  server.stop();
+  serving.join();
+  std::array<char, 1> buf;
+  std::error_code ec;
+  CHECK(idle.recv(buf, patience, ec) == 0); // closed by the server, whether politely or not
+  CHECK(ec != std::errc::timed_out);
+}
+
+TEST_CASE("per_core: an address in use is said at once", "[accept][per_core]") {
+  rouse::fibers sched;
+  const auto taken = listening(sched);
+  CHECK_THROWS_AS(rouse::per_core<rouse::fibers>(taken.local_endpoint(), 2), std::system_error);
+}
+
+TEST_CASE("per_core: what leaves a connection's flow comes out of run", "[accept][per_core]") {
+  rouse::per_core<rouse::coroutines> server{{"127.0.0.1", 0}, 2};
+  const auto where = server.local_endpoint();
+  std::thread client([&] {
+    rouse::fibers sched;
+    rouse::socket s{sched};
+    s.connect(where, patience);
+    std::array<char, 1> buf;
+    std::error_code ec;
+    (void)s.recv(buf, patience, ec);
+  });
+  CHECK_THROWS_WITH(server.run([](rouse::socket<rouse::coroutines>) -> rouse::task<> {
+    throw std::runtime_error("left");
+    co_return;
+  }),
+                    "left");
+  client.join();
+}
+
+TEMPLATE_LIST_TEST_CASE("accept_native: the handle is of no scheduler, another adopts it",
+                        "[accept]", every_scheduler) {
+  TestType sched;
+  rouse::fibers other;
+  auto listener = listening(sched);
+  rouse::socket client{other};
+  auto accepted = start<rouse::native_handle_type>(sched, CALL(listener.accept_native(how...)));
+  until_pending(sched, 1);
+  client.connect(listener.local_endpoint());
+  const auto h = accepted.wait();
+  REQUIRE(!h.ec);
+  auto server = rouse::socket<rouse::fibers>::adopt(other, h.value);
+  CHECK(server.remote_endpoint() == client.local_endpoint());
+  client.send_all("hello");
+  CHECK(receive(other, server, 5) == "hello");
+  auto cancelled = start<rouse::native_handle_type>(sched, CALL(listener.accept_native(how...)));
+  until_pending(sched, 1);
+  listener.cancel();
+  CHECK(cancelled.wait().ec == std::errc::operation_canceled);
+}
