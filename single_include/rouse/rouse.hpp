@@ -4468,8 +4468,8 @@ using iocp_engine = basic_iocp_engine<one_thread>;
 #endif
 
 // ---- rouse/engines/native.hpp
-// The engine of the platform: IOCP on Windows; on Linux the first of io_uring and epoll that the
-// kernel lets start.
+// The engine of the platform: IOCP on Windows; on Linux io_uring, or epoll where the kernel refuses
+// that.
 
 #if ROUSE_WINDOWS
 namespace rouse::inline ROUSE_ABI {
@@ -4488,6 +4488,9 @@ namespace rouse::inline ROUSE_ABI {
 /// The best engine that starts here. `engine_report()` tells which it is and why a better one was
 /// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
 /// for diagnosis.
+///
+/// Where threads share it, epoll comes first: io_uring works on an answer in the thread that asked
+/// for it, which has to be woken for that, and again to be told.
 template <class Threading = one_thread>
 struct basic_native_engine {
   using core = basic_engine<Threading>;
@@ -4495,8 +4498,11 @@ struct basic_native_engine {
   /// Null, with the last refusal in `why`, where none starts.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
     std::string refusals;
-    auto engine = attempt<basic_io_uring_engine<Threading>>("io_uring", refusals, why);
-    if (!engine) engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
+    std::unique_ptr<core> engine;
+    if (Threading::shared) engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
+    if (!engine) engine = attempt<basic_io_uring_engine<Threading>>("io_uring", refusals, why);
+    if (!engine && !Threading::shared)
+      engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
     return engine;
   }
 
@@ -5690,10 +5696,11 @@ struct exception_state {
   unsigned int uncaught = 0;
 };
 
-// Asked anew after each switch, which may have changed the thread.
-ROUSE_NOINLINE inline void swap_exceptions(exception_state& from,
-                                           const exception_state& to) noexcept {
-  void* globals = abi::__cxa_get_globals();
+// The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
+extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
+
+inline void swap_exceptions(exception_state& from, const exception_state& to) noexcept {
+  void* globals = rouse_exception_globals();
   std::memcpy(&from.caught, globals, sizeof from.caught);
   std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
               sizeof from.uncaught);
@@ -5864,8 +5871,9 @@ private:
         "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
         "pushq %%rbp\n\t"
         "subq $8, %%rsp\n\t"
-        "stmxcsr (%%rsp)\n\t"
         "fnstcw 4(%%rsp)\n\t"
+        "stmxcsr (%%rsp)\n\t"
+        "movzwl 4(%%rsp), %%ecx\n\t"
         "leaq 1f(%%rip), %%rax\n\t"
         "pushq %%rax\n\t"
         "movq %%rsp, (%%rsi)\n\t"
@@ -5874,7 +5882,10 @@ private:
         "jmpq *%%rax\n\t"
         "1:\n\t"
         "ldmxcsr (%%rsp)\n\t"
+        "cmpw 4(%%rsp), %%cx\n\t" // that load is slow, and the word is nearly always the same
+        "je 2f\n\t"
         "fldcw 4(%%rsp)\n\t"
+        "2:\n\t"
         "addq $8, %%rsp\n\t"
         "popq %%rbp\n\t"
         "leaq 128(%%rsp), %%rsp\n\t"
@@ -6569,6 +6580,7 @@ public:
   void start(Flow& f, Body body) {
     std::lock_guard lock(mutex_);
     join_finished();
+    f.cancelled = closing_; // a flow that is being ended may still have started it
     f.thread = std::thread(std::move(body));
     flows_.push_back(f);
     ++live_;
@@ -6599,6 +6611,7 @@ public:
   void shut_down(Engine& engine, Orphan orphan) noexcept {
     {
       std::lock_guard lock(mutex_);
+      closing_ = true;
       flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
@@ -6639,6 +6652,7 @@ private:
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
   bool engine_runs_ = false;
+  bool closing_ = false;
   bool notified_ = false; // since run() last waited
 };
 

@@ -1,5 +1,5 @@
-// The engine of the platform: IOCP on Windows; on Linux the first of io_uring and epoll that the
-// kernel lets start.
+// The engine of the platform: IOCP on Windows; on Linux io_uring, or epoll where the kernel refuses
+// that.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -31,6 +31,9 @@ namespace rouse::inline ROUSE_ABI {
 /// The best engine that starts here. `engine_report()` tells which it is and why a better one was
 /// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
 /// for diagnosis.
+///
+/// Where threads share it, epoll comes first: io_uring works on an answer in the thread that asked
+/// for it, which has to be woken for that, and again to be told.
 template <class Threading = one_thread>
 struct basic_native_engine {
   using core = basic_engine<Threading>;
@@ -38,8 +41,11 @@ struct basic_native_engine {
   /// Null, with the last refusal in `why`, where none starts.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
     std::string refusals;
-    auto engine = attempt<basic_io_uring_engine<Threading>>("io_uring", refusals, why);
-    if (!engine) engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
+    std::unique_ptr<core> engine;
+    if (Threading::shared) engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
+    if (!engine) engine = attempt<basic_io_uring_engine<Threading>>("io_uring", refusals, why);
+    if (!engine && !Threading::shared)
+      engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
     return engine;
   }
 

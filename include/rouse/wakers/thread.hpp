@@ -146,6 +146,7 @@ public:
   void start(Flow& f, Body body) {
     std::lock_guard lock(mutex_);
     join_finished();
+    f.cancelled = closing_; // a flow that is being ended may still have started it
     f.thread = std::thread(std::move(body));
     flows_.push_back(f);
     ++live_;
@@ -176,6 +177,7 @@ public:
   void shut_down(Engine& engine, Orphan orphan) noexcept {
     {
       std::lock_guard lock(mutex_);
+      closing_ = true;
       flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
@@ -216,6 +218,7 @@ private:
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
   bool engine_runs_ = false;
+  bool closing_ = false;
   bool notified_ = false; // since run() last waited
 };
 

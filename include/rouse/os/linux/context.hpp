@@ -33,10 +33,11 @@ struct exception_state {
   unsigned int uncaught = 0;
 };
 
-// Asked anew after each switch, which may have changed the thread.
-ROUSE_NOINLINE inline void swap_exceptions(exception_state& from,
-                                           const exception_state& to) noexcept {
-  void* globals = abi::__cxa_get_globals();
+// The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
+extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
+
+inline void swap_exceptions(exception_state& from, const exception_state& to) noexcept {
+  void* globals = rouse_exception_globals();
   std::memcpy(&from.caught, globals, sizeof from.caught);
   std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
               sizeof from.uncaught);
@@ -207,8 +208,9 @@ private:
         "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
         "pushq %%rbp\n\t"
         "subq $8, %%rsp\n\t"
-        "stmxcsr (%%rsp)\n\t"
         "fnstcw 4(%%rsp)\n\t"
+        "stmxcsr (%%rsp)\n\t"
+        "movzwl 4(%%rsp), %%ecx\n\t"
         "leaq 1f(%%rip), %%rax\n\t"
         "pushq %%rax\n\t"
         "movq %%rsp, (%%rsi)\n\t"
@@ -217,7 +219,10 @@ private:
         "jmpq *%%rax\n\t"
         "1:\n\t"
         "ldmxcsr (%%rsp)\n\t"
+        "cmpw 4(%%rsp), %%cx\n\t" // that load is slow, and the word is nearly always the same
+        "je 2f\n\t"
         "fldcw 4(%%rsp)\n\t"
+        "2:\n\t"
         "addq $8, %%rsp\n\t"
         "popq %%rbp\n\t"
         "leaq 128(%%rsp), %%rsp\n\t"
