@@ -1269,7 +1269,7 @@ concept scheduler =
 // ---- rouse/core/buffer.hpp
 // Buffers: where bytes go and come from. Views; they own nothing.
 
-#include <ranges>
+#include <span> // with it the concepts of ranges, and without the views that <ranges> adds
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
@@ -1395,7 +1395,6 @@ private:
 #include <charconv>
 #include <compare>
 #include <iosfwd>
-#include <span>
 #include <string_view>
 #include <version>
 #if defined(__cpp_lib_format)
@@ -2404,7 +2403,6 @@ inline bool is_stillborn(failure f) noexcept {
 // ---- rouse/engines/operation_loop.hpp
 // An operation's way from `submit` to `tell`, the same in every engine.
 
-#include <algorithm>
 #include <vector>
 
 namespace rouse::inline ROUSE_ABI {
@@ -2738,7 +2736,10 @@ private:
       auto was = rest::awake;
       sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
-    sleeping_until_ = sleeps ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    if (sleeps) {
+      const auto next = timers_.next();
+      sleeping_until_ = next < until ? next : until;
+    }
     harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
     if (sleeps)
@@ -3917,7 +3918,7 @@ public:
   /// wake early.
   std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
                    clock::time_point until) noexcept {
-    const auto room = static_cast<ULONG>(std::clamp<std::size_t>(most, 1, batch));
+    const auto room = static_cast<ULONG>(most == 0 ? 1 : most < batch ? most : batch);
     ULONG n = 0;
     return ::GetQueuedCompletionStatusEx(port_, entries, room, &n, milliseconds(until), FALSE) ? n
                                                                                                : 0;
@@ -3929,7 +3930,7 @@ private:
     if (until == (clock::time_point::max)()) return INFINITE;
     constexpr std::int64_t longest = 1'000'000'000;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()).count();
-    return static_cast<DWORD>(std::clamp<std::int64_t>(left, 0, longest));
+    return static_cast<DWORD>(left < 0 ? 0 : left < longest ? left : longest);
   }
 
   HANDLE port_ = nullptr;
@@ -4451,7 +4452,7 @@ private:
 
   // WSABUF counts in 32 bits.
   static std::size_t largest(std::size_t size) noexcept {
-    return std::min<std::size_t>(size, 1u << 30);
+    return size < (1u << 30) ? size : 1u << 30;
   }
   static std::size_t largest_datagram(int family) noexcept {
     return family == AF_INET ? 65507 : 65527;
@@ -6775,14 +6776,14 @@ inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
   op.what = action::recv;
   op.target = d;
   op.data = b.data();
-  op.size = (std::min)(b.size(), largest_request);
+  op.size = b.size() < largest_request ? b.size() : largest_request;
 }
 
 inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
   op.what = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
-  op.size = (std::min)(b.size(), largest_request);
+  op.size = b.size() < largest_request ? b.size() : largest_request;
 }
 
 struct recv_call {
@@ -6931,7 +6932,8 @@ struct accept_call {
     op.what = action::wait;
     op.target = nullptr;
     op.gate = nullptr;
-    op.due = (std::min)(limit, clock::now() + pause);
+    const auto again = clock::now() + pause;
+    op.due = again < limit ? again : limit;
     return false;
   }
 
@@ -7609,8 +7611,7 @@ public:
   ///
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
-      : where_(where),
-        seats_(cores != 0 ? cores : (std::max)(1u, std::thread::hardware_concurrency())) {
+      : where_(where), seats_(cores != 0 ? cores : all_cores()) {
     const std::size_t listeners = os::spreads_connections ? seats_.size() : 1;
     while (listeners_.size() != listeners) {
       listeners_.push_back(listen(where_, backlog));
@@ -7660,6 +7661,11 @@ public:
   }
 
 private:
+  static unsigned all_cores() noexcept {
+    const unsigned n = std::thread::hardware_concurrency();
+    return n != 0 ? n : 1; // 0: the system does not say
+  }
+
   static detail::bare_handle listen(const endpoint& where, int backlog) {
     native_handle_type h = os::no_handle;
     check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");

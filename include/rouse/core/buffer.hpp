@@ -3,8 +3,7 @@
 #include <rouse/config.hpp>
 
 #include <cstddef>
-#include <memory>
-#include <ranges>
+#include <span> // with it the concepts of ranges, and without the views that <ranges> adds
 #include <type_traits>
 
 namespace rouse::inline ROUSE_ABI {

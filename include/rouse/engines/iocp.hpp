@@ -6,7 +6,6 @@
 #include <rouse/os/socket.hpp>
 #include <rouse/os/windows/iocp.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -265,7 +264,7 @@ private:
 
   // WSABUF counts in 32 bits.
   static std::size_t largest(std::size_t size) noexcept {
-    return std::min<std::size_t>(size, 1u << 30);
+    return size < (1u << 30) ? size : 1u << 30;
   }
   static std::size_t largest_datagram(int family) noexcept {
     return family == AF_INET ? 65507 : 65527;

@@ -9,7 +9,6 @@
 #include <rouse/detail/timer_wheel.hpp>
 #include <rouse/os/socket.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <utility>
@@ -346,7 +345,10 @@ private:
       auto was = rest::awake;
       sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
-    sleeping_until_ = sleeps ? (std::min)(until, timers_.next()) : (clock::time_point::min)();
+    if (sleeps) {
+      const auto next = timers_.next();
+      sleeping_until_ = next < until ? next : until;
+    }
     harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
     if (sleeps)

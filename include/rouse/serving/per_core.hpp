@@ -8,7 +8,6 @@
 #include <rouse/schedulers/task.hpp>
 #include <rouse/sockets/socket.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -68,8 +67,7 @@ public:
   ///
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
-      : where_(where),
-        seats_(cores != 0 ? cores : (std::max)(1u, std::thread::hardware_concurrency())) {
+      : where_(where), seats_(cores != 0 ? cores : all_cores()) {
     const std::size_t listeners = os::spreads_connections ? seats_.size() : 1;
     while (listeners_.size() != listeners) {
       listeners_.push_back(listen(where_, backlog));
@@ -119,6 +117,11 @@ public:
   }
 
 private:
+  static unsigned all_cores() noexcept {
+    const unsigned n = std::thread::hardware_concurrency();
+    return n != 0 ? n : 1; // 0: the system does not say
+  }
+
   static detail::bare_handle listen(const endpoint& where, int backlog) {
     native_handle_type h = os::no_handle;
     check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");

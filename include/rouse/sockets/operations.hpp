@@ -12,7 +12,6 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -28,14 +27,14 @@ inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
   op.what = action::recv;
   op.target = d;
   op.data = b.data();
-  op.size = (std::min)(b.size(), largest_request);
+  op.size = b.size() < largest_request ? b.size() : largest_request;
 }
 
 inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
   op.what = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
-  op.size = (std::min)(b.size(), largest_request);
+  op.size = b.size() < largest_request ? b.size() : largest_request;
 }
 
 struct recv_call {
@@ -184,7 +183,8 @@ struct accept_call {
     op.what = action::wait;
     op.target = nullptr;
     op.gate = nullptr;
-    op.due = (std::min)(limit, clock::now() + pause);
+    const auto again = clock::now() + pause;
+    op.due = again < limit ? again : limit;
     return false;
   }
 

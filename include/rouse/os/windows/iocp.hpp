@@ -6,7 +6,6 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/os/windows/socket.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -54,7 +53,7 @@ public:
   /// wake early.
   std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
                    clock::time_point until) noexcept {
-    const auto room = static_cast<ULONG>(std::clamp<std::size_t>(most, 1, batch));
+    const auto room = static_cast<ULONG>(most == 0 ? 1 : most < batch ? most : batch);
     ULONG n = 0;
     return ::GetQueuedCompletionStatusEx(port_, entries, room, &n, milliseconds(until), FALSE) ? n
                                                                                                : 0;
@@ -66,7 +65,7 @@ private:
     if (until == (clock::time_point::max)()) return INFINITE;
     constexpr std::int64_t longest = 1'000'000'000;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()).count();
-    return static_cast<DWORD>(std::clamp<std::int64_t>(left, 0, longest));
+    return static_cast<DWORD>(left < 0 ? 0 : left < longest ? left : longest);
   }
 
   HANDLE port_ = nullptr;
