@@ -4,8 +4,12 @@
   bench.py verify [--servers A,B]             every server echoes correctly
   bench.py load   --scenario NAME [...]       throughput, latency, server CPU per request
   bench.py idle | alloc | icount | syscalls   memory per idle connection, allocations, user instructions, system calls
+  bench.py scaling                            one core against two, each with a scheduler of its own
+  bench.py targets --out FILE                 what FILE has, beside what was aimed at
+  bench.py micro                              fiber switches, hand-overs, posts, limits, each beside its measure
+  bench.py wine                               requests to wineserver per echo, callback, coroutine and fiber on IOCP
 """
-import argparse, itertools, json, os, signal, statistics, subprocess, sys, time
+import argparse, itertools, json, os, re, signal, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 B = os.path.join(HERE, "..", "..", "build", "bench")
@@ -17,8 +21,9 @@ def rouse(engine, waker):
     return ["/usr/bin/env", "ROUSE_ENGINE=" + engine, B + "/srv_rouse", "{port}", waker, "{buf}"]
 
 WAKERS = ["coroutine", "fiber", "thread", "callback"]
+KINDS = WAKERS + ["lent-coroutine", "lent-fiber", "lent-callback", "cores-1", "cores-2"]
 SERVERS = {
-    **{f"rouse-{w}-{'uring' if e == 'io_uring' else e}": rouse(e, w) for e in ("io_uring", "epoll") for w in WAKERS},
+    **{f"rouse-{w}-{'uring' if e == 'io_uring' else e}": rouse(e, w) for e in ("io_uring", "epoll") for w in KINDS},
     # --- the physical limit ---
     "epoll-lt":        ["srv_epoll", "{port}", "lt", "{buf}"],
     "epoll-et":        ["srv_epoll", "{port}", "et", "{buf}"],
@@ -59,8 +64,9 @@ LIMITS = ["epoll-lt", "epoll-et", "epoll-et2", "uring-plain", "uring-rf", "uring
           "uring-ms-direct", "uring-ms-sys", "uring-spec"]
 DEBIAN = ["epoll-lt", "epoll-et", "uring-plain", "uring-rf", "uring-link", "uring-ms", "uring-ms-direct", "uring-ms-sys", "uring-auto",
           "uring-spec", "asio-cb", "asio-cb-tuned", "asio-cb-uring", "asio-co", "uv-try", "uv-write", "threads"]
-ROUSE = [n for n in SERVERS if n.startswith("rouse-")]
-GROUPS = {"rouse": ROUSE, "limits": LIMITS, "debian": DEBIAN}
+ROUSE = [f"rouse-{w}-{e}" for e in ("uring", "epoll") for w in WAKERS]
+LENT = [n for n in SERVERS if n.startswith("rouse-lent-")]
+GROUPS = {"rouse": ROUSE, "lent": LENT, "limits": LIMITS, "debian": DEBIAN}
 
 SCENARIOS = {  # load generator arguments, server buffer size, number of provided buffers
     "pp1-64":     (["--connections", "1", "--size", "64"], 4096, 64),
@@ -217,6 +223,7 @@ def cmd_idle(a):
             except Exception as e: print("!!", n, e, file=sys.stderr)
         if not res: continue
         m = lambda k: [r[k] for r in res]
+        record(a, {"what": "idle", "server": n, "value": statistics.median(m("rss_per_conn"))})
         print(f"| {n} | {statistics.median(m('rss_base_kb')):.0f} | {spread(m('rss_per_conn'), lambda x: f'{x:.0f}')} | {spread(m('slab_per_conn'), lambda x: f'{x:.0f}')} | {statistics.median(m('idle_cpu_ms_per_s')):.2f} |")
         sys.stdout.flush()
 
@@ -241,6 +248,7 @@ def cmd_alloc(a):
             dr = rb["requests"] - ra["requests"]
             per = ((cb[0] - ca[0]) - (ca[0] - c1[0])) / dr
             byt = ((cb[1] - ca[1]) - (ca[1] - c1[1])) / dr
+            record(a, {"what": "alloc", "server": n, "request": max(per, 0), "connection": (c1[0] - c0[0]) / max(1, r1["requests"])})
             print(f"| {n} | {c0[0]} | {(c1[0]-c0[0])/max(1,r1['requests']):.2f} | {max(per,0):.3f} | {max(byt,0):.1f} |")
         except Exception as e: print("!!", n, e, file=sys.stderr)
         sys.stdout.flush()
@@ -265,6 +273,7 @@ def cmd_icount(a):
             try:
                 (r1, i1), (r2, i2) = run(n, conns, k1), run(n, conns, k2)
                 d = r2 - r1
+                record(a, {"what": "icount", "server": n, "connections": conns, "value": (i2["instructions"] - i1["instructions"]) / d, "calls": (i2["syscalls"] - i1["syscalls"]) / d})
                 by = {k: (v - i1["by_nr"].get(k, 0)) / d for k, v in i2["by_nr"].items()}
                 print(f"| {n} | {conns} | {(i2['instructions'] - i1['instructions']) / d:.0f} | {(i2['syscalls'] - i1['syscalls']) / d:.2f} | "
                       + ", ".join(f"{NR.get(k,k)} {v:.2f}" for k, v in sorted(by.items(), key=lambda x: -x[1])[:5] if v > 0.01) + " |")
@@ -291,6 +300,70 @@ def cmd_syscalls(a):
             except Exception as e:
                 cells.append("?"); print("!!", n, sc, e, file=sys.stderr)
         print(f"| {n} | " + " | ".join(cells) + " |"); sys.stdout.flush()
+
+def cmd_micro(a):
+    """Rivals take turns inside the program; the engine is picked from outside."""
+    print("\n### rouse's own mechanisms, beside what they are measured against (medians of 9 rounds, rivals in turn)\n")
+    print("| what | io_uring: median [min–max] | epoll: median [min–max] | unit |\n|---|---|---|---|")
+    rows = {}
+    for engine in ("io_uring", "epoll"):
+        out = subprocess.run(["nice", "-n", NICE, B + "/m_rouse"], capture_output=True, text=True, timeout=300, env={**os.environ, "ROUSE_ENGINE": engine}).stdout
+        for l in out.splitlines():
+            name, med, lo, hi, unit = l.split("|")
+            rows.setdefault((name, unit), {})[engine] = (float(med), float(lo), float(hi))
+            record(a, {"what": "micro", "engine": engine, "name": name, "value": float(med), "unit": unit})
+    cell = lambda v: f"{v[0]:,.1f} [{v[1]:,.1f}–{v[2]:,.1f}]" if v else "-"
+    for (name, unit), v in rows.items(): print(f"| {name} | {cell(v.get('io_uring'))} | {cell(v.get('epoll'))} | {unit} |")
+
+def record(a, what):
+    if a.out:
+        with open(a.out, "a") as f: f.write(json.dumps(what) + "\n")
+
+WINESERVER = "/usr/lib/wine/wineserver64"
+def cmd_wine(a):
+    """wineserver says each request in its log: a measure without noise. Two runs of different length are subtracted."""
+    print("\n### Requests to wineserver per echo of 64 B (IOCP under Wine; two run lengths subtracted)\n")
+    if not (os.path.exists(WINESERVER) and os.path.exists(B + "/srv_rouse.exe")):
+        print("not measured: this needs Debian's wine64 and g++-mingw-w64-x86-64-posix"); return
+    env = {**os.environ, "WINEPREFIX": os.path.abspath(B + "/wine"), "WINEDEBUG": "-all", "WINEARCH": "win64", "WINEDLLOVERRIDES": "mscoree,mshtml,winedbg.exe="}
+    for k in ("DISPLAY", "WAYLAND_DISPLAY"): env.pop(k, None)
+    quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    subprocess.run(["wine", "wineboot", "-i"], **quiet)
+    subprocess.run([WINESERVER, "-w"], **quiet)
+    log_path = B + "/wineserver.log"
+    with open(log_path, "w") as log: ws = subprocess.Popen([WINESERVER, "-f", "-d", "-p"], **{**quiet, "stderr": log})
+    is_request = re.compile(r"^[0-9a-f]{4}: \w+\( ", re.M)
+    def requests():
+        last = -1
+        while True:  # the log is still until its length stays
+            time.sleep(0.3)
+            text = open(log_path, errors="replace").read()
+            if len(text) == last: return len(is_request.findall(text))
+            last = len(text)
+    print("| waker | 1 connection | 16 connections |\n|---|---|---|")
+    try:
+        for waker in ("callback", "coroutine", "fiber"):
+            port = next(_ports)
+            srv = subprocess.Popen(["wine", B + "/srv_rouse.exe", str(port), waker, "4096"], **quiet)
+            for _ in range(300):
+                if ":%04X 00000000:0000 0A" % port in open("/proc/net/tcp").read(): break
+                time.sleep(0.05)
+            cells = []
+            for conns in (1, 16):
+                counted = []
+                for count in (200, 1800):
+                    before = requests()
+                    r = json.loads(subprocess.run([B + "/loadgen", "--port", str(port), "--connections", str(conns), "--seconds", "30", "--warmup", "0", "--count", str(count)],
+                                                  capture_output=True, text=True, timeout=60).stdout)
+                    counted.append((r["requests"], requests() - before))
+                (r1, q1), (r2, q2) = counted
+                cells.append((q2 - q1) / (r2 - r1))
+                record(a, {"what": "wine", "waker": waker, "connections": conns, "value": cells[-1]})
+            print(f"| {waker} | {cells[0]:.2f} | {cells[1]:.2f} |"); sys.stdout.flush()
+            srv.terminate(); srv.wait()
+    finally:
+        subprocess.run([WINESERVER, "-k"], **quiet)
+        ws.wait()
 
 # program, engine that rouse takes, rows
 LOCKSTEP = [("ls_rouse", "io_uring", []), ("ls_rouse", "epoll", []),
@@ -324,9 +397,77 @@ def cmd_lockstep(a):
     for n, v in res.items():
         print(f"| {n} | " + " | ".join(spread(v[c], lambda x: f"{x:+.0f}") if c in v else "-" for c in cols) + " |")
 
+def cmd_scaling(a):
+    """Both cores are the generator's as well: what counts is the server's own time per request, which does not grow if nothing is shared."""
+    print("\n### From one core to two (per_core, coroutines, 64 connections, 64 B; the generator runs on both cores too)\n")
+    print("| server | req/s median [min–max] | server CPU µs/req median [min–max] |\n|---|---|---|")
+    rows = {n: [] for n in ("rouse-cores-1-uring", "rouse-cores-2-uring", "rouse-cores-1-epoll", "rouse-cores-2-epoll")}
+    for rnd in range(a.rounds):
+        for n in rows if rnd % 2 == 0 else list(rows)[::-1]:
+            with Server(n, 4096, 256, cpu="0,1") as s:
+                rows[n].append(loadgen(s, ["--connections", "64", "--size", "64", "--seconds", str(a.seconds), "--warmup", str(a.warmup)], cpu="0,1"))
+                record(a, {"what": "scaling", "server": n, **rows[n][-1]})
+    for n, v in rows.items():
+        print(f"| {n} | {spread([r['req_s'] for r in v], lambda x: f'{x:,.0f}')} | {spread([r['server_cpu_us_per_req'] for r in v], lambda x: f'{x:.2f}')} |")
+
+def cmd_targets(a):
+    data = [json.loads(l) for l in open(a.out)]
+    print("\n### What was aimed at\n\n| measure | target | measured | met |\n|---|---|---|---|")
+    med = lambda v: statistics.median(v) if v else None
+    def row(what, target, cells, ok):
+        """cells: {label: figure}"""
+        cells = {k: v for k, v in cells.items() if v is not None}
+        missed = [k for k, v in cells.items() if not ok(v)]
+        num = lambda v: f"{v:,.0f}" if abs(v) >= 100 else f"{v:.3g}"
+        print(f"| {what} | {target} | " + (", ".join(f"{k} {num(v)}" for k, v in cells.items()) or "-") + " | "
+              + ("not measured" if not cells else "yes" if not missed else "no" if len(missed) == len(cells) else "no: " + ", ".join(missed)) + " |")
+    over = lambda engine, b: med([d["over"] for d in data if d.get("engine") == engine and d.get("batch") == b and d.get("size") == 64 and "over" in d])
+    def best(engines, b):
+        v = [over(e, b) for e in engines]
+        return min((x for x in v if x is not None), default=None)
+    raw = {d["engine"] for d in data if "over" in d and d["engine"].startswith(("epoll-", "uring-"))}
+    less = lambda x, y: None if x is None or y is None else x - y
+    batches = (1, 4, 16, 64)
+    for who, names_, limit in (("callbacks and coroutines on io_uring", ("cb", "co"), 60), ("fibers on io_uring", ("fiber",), 90)):
+        row(f"lock-step, {who}, over the best hand-written of each batch, ns", f"≤ +{limit} at 1, 4, 16, 64",
+            {f"{w} at {b}": less(over(f"rouse-{w}-uring", b), best(raw, b)) for w in names_ for b in batches}, lambda v: v <= limit)
+    row("lock-step, epoll, callbacks and coroutines, over hand-written epoll, ns", "≤ +60 at 1, 4, 16, 64",
+        {f"{w} at {b}": less(over(f"rouse-{w}-epoll", b), best([e for e in raw if e.startswith("epoll")], b)) for w in ("cb", "co") for b in batches}, lambda v: v <= 60)
+    for who, rivals in (("Asio callbacks", ("asio-cb", "asio-cb-tuned", "asio-cb-uring")), ("Asio coroutines", ("asio-co",)), ("libuv", ("uv-try",))):
+        mine = "co" if "coroutines" in who else "cb"
+        row(f"lock-step, {who} less rouse-{mine}, best engines, ns", "> 0 at 1, 4, 16, 64",
+            {f"at {b}": less(best(rivals, b), best((f"rouse-{mine}-uring", f"rouse-{mine}-epoll"), b)) for b in batches}, lambda v: v > 0)
+    def loads(sc, server): return {d["round"]: d for d in data if d.get("scenario") == sc and d.get("server") == server}
+    def ratio(sc, x, y, key="server_cpu_us_per_req"):
+        p, q = loads(sc, x), loads(sc, y)
+        return med([p[r][key] / q[r][key] for r in p if r in q])
+    for sc, text, wanted in (("pp64-64", "64 B", (1.25, 1.3, 1.25)), ("pp64-4k", "4 KiB", (1.1, 1.25, 1.3))):
+        for (rival, mine), least in zip((("asio-cb", "callback"), ("asio-co", "coroutine"), ("uv-try", "callback")), wanted):
+            row(f"server CPU of {rival} over rouse's {mine}, 64 connections, {text}", f"≥ {least}", {e: ratio(sc, rival, f"rouse-{mine}-{e}") for e in ("uring", "epoll")}, lambda v: v >= least)
+    row("connect-echo-close: server CPU over hand-written multishot accept", "≤ 1.1", {w: ratio("conn16", f"rouse-{w}-uring", "uring-ms") for w in ("callback", "coroutine", "fiber")}, lambda v: v <= 1.1)
+    row("threads over plain blocking, requests/s", "≥ 0.8", {sc: ratio(sc, "rouse-thread-epoll", "threads", "req_s") for sc in ("pp1-64s", "pp64-64")}, lambda v: v >= 0.8)
+    one = lambda **k: next((d for d in data if all(d.get(x) == y for x, y in k.items())), {})
+    for conns, most in ((1, 6.7), (16, 8.5)):
+        row(f"requests to wineserver per echo, {conns} connection" + "s" * (conns > 1), f"≤ {most}", {w: one(what="wine", waker=w, connections=conns).get("value") for w in ("callback", "coroutine", "fiber")}, lambda v: v <= most)
+    row("heap allocations per request", "0", {n[6:]: one(what="alloc", server=n).get("request") for n in ROUSE}, lambda v: v < 0.001)
+    row("heap allocations per connection", "≤ 1", {n[6:]: one(what="alloc", server=n).get("connection") for n in LENT}, lambda v: v <= 1.005)
+    for e, most in (("epoll", 250), ("uring", 350)):
+        row(f"user instructions per request, {e}", f"≤ {most}", {f"{w}, {c} conn.": one(what="icount", server=f"rouse-{w}-{e}", connections=c).get("value") for w in ("callback", "coroutine", "fiber") for c in (1, 16)}, lambda v: v <= most)
+    for w, most in (("callback", 256), ("coroutine", 512), ("fiber", 8704)):
+        row(f"memory per idle connection, {w}s with receive(), bytes", f"≤ {most:,}", {e: one(what="idle", server=f"rouse-lent-{w}-{e}").get("value") for e in ("uring", "epoll")}, lambda v: v <= most)
+    micro = lambda name, e="io_uring": one(what="micro", engine=e, name=name).get("value")
+    over_ = lambda x, y: None if not x or not y else x / y
+    row("fiber switch over Boost.Context's", "≤ 1.0", {f"{n} fibers": over_(micro(f"fiber switch, rouse, {n}"), micro(f"fiber switch, Boost.Context, {n}")) for n in (1, 64, 1024)}, lambda v: v <= 1.0)
+    row("waking a loop that sleeps over an eventfd", "≤ 1.0", {f"{c} core, {e}": over_(micro(f"post to a loop that sleeps, {c} core", e), micro(f"eventfd to an epoll_wait that sleeps, {c} core", e)) for c in ("other", "same") for e in ("io_uring", "epoll")}, lambda v: v <= 1.0)
+    row("arming and disarming a limit, ns", "≤ 40", {f"{n} pending": micro(f"limit armed and disarmed, {n}") for n in ("1 other", "1,000,000 others")}, lambda v: v <= 40)
+    c = {d["unit"]: d for d in data if d.get("what") == "compile"}
+    for key, text, most in (("o2_s", "compile time at -O2 over Asio's", 0.4), ("o0_s", "compile time at -O0 over Asio's", 0.4), ("kib", "stripped program over Asio's", 0.5)):
+        row(f"smallest echo: {text}", f"≤ {most}", {w: over_(c.get(f"echo_rouse_{w}", {}).get(key), c.get(f"echo_asio_{r}", {}).get(key)) for w, r in (("callback", "cb"), ("coroutine", "co"))}, lambda v: v <= most)
+    row("smallest echo: lines preprocessed", "≤ 60,000", {w: c.get(f"echo_rouse_{w}", {}).get("lines") for w in ("callback", "coroutine")}, lambda v: v <= 60000)
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["load", "verify", "idle", "alloc", "icount", "syscalls", "lockstep"])
+    p.add_argument("what", choices=["load", "verify", "idle", "alloc", "icount", "syscalls", "lockstep", "micro", "wine", "scaling", "targets"])
     p.add_argument("--scenario", default="pp1-64,pp64-64")
     p.add_argument("--servers", default="debian")
     p.add_argument("--rounds", type=int, default=5)

@@ -14,6 +14,8 @@ one() {  # source, libraries
   $CXX "$T/o.o" -o "$T/x" $2 && strip "$T/x" && size=$(stat -c %s "$T/x")
   med() { sort -n -k1 "$1" | sed -n 3p; }
   a=$(med "$T/t0"); b=$(med "$T/t2")
+  [ -z "${BENCH_OUT:-}" ] || echo "$1 $lines $a $b $size" |
+    awk '{printf "{\"what\": \"compile\", \"unit\": \"%s\", \"lines\": %d, \"o0_s\": %s, \"o2_s\": %s, \"kib\": %.1f}\n",$1,$2,$3,$6,$9/1024}' >> "$BENCH_OUT"
   echo "$1 $lines $a $b $size" | awk '{printf "| %s | %d | %.2f (%.2f) | %.0f | %.2f (%.2f) | %.0f |\n",$1,$2,$3,$4,$5/1024,$6,$7,$9/1024}'
 }
 one empty ""

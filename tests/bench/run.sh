@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures rouse beside hand-written engines and other libraries, interleaved, and writes medians with their range to
-# build/bench/report.md, with plots beside it. `run.sh quick` takes about ten minutes on
-# two quiet cores, `run.sh` longer.
+# build/bench/report.md, with plots beside it. `run.sh quick` takes about fifteen minutes on
+# two quiet cores, `run.sh` longer. Wine is measured where it is installed.
 set -eu
 cd "$(dirname "$0")"
 out=../../build/bench
@@ -19,20 +19,32 @@ fi
 make -j2 > "$out/make.log" 2>&1 || { tail -20 "$out/make.log"; exit 1; }
 export BENCH_PLOTS=$out
 [ "$(id -u)" = 0 ] || export BENCH_NICE=0
+# Figures as JSON lines, from which the table of targets is made. An absolute path: compile.sh works elsewhere.
+data=$(cd "$out" && pwd)/figures.jsonl
+: > "$data"
+export BENCH_OUT=$data
 if [ "${1:-full}" = quick ]; then
-  rounds=3 seconds=0.4 batches=1x64,16x64 scenarios=pp1-64s,pp64-64
+  rounds=3 seconds=0.4 batches=1x64,4x64,16x64,64x64 scenarios=pp1-64s,pp64-64,pp64-4k,conn16
 else
-  rounds=5 seconds=0.6 batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,16x4096 scenarios=pp1-64s,pp64-64,pp1024-64,pipe16x16,stream8,conn16
+  rounds=5 seconds=0.6 batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,16x4096 scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16,stream8,conn16
 fi
 servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,uv-try,threads
+measure() { python3 bench.py "$@" --out "$data"; }
 {
   echo "# Measured $(date -u +%Y-%m-%d), Linux $(uname -r), $(g++ --version | head -1), $(nproc) cores"
-  python3 bench.py verify --servers rouse
-  python3 bench.py lockstep --rounds $rounds --batches $batches
-  python3 bench.py load --servers $servers --scenario $scenarios --rounds $rounds --seconds $seconds
-  python3 bench.py idle --servers $servers --rounds 1
-  python3 bench.py alloc --servers $servers
-  python3 bench.py icount --servers rouse-callback-epoll,rouse-coroutine-epoll,rouse-fiber-epoll,rouse-callback-uring,epoll-et,uring-rf,asio-cb,asio-co,uv-try
+  echo
+  echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1); Debian's Asio $(dpkg-query -W -f '${Version}' libasio-dev), libuv $(dpkg-query -W -f '${Version}' libuv1-dev), liburing $(dpkg-query -W -f '${Version}' liburing-dev)"
+  echo
+  measure verify --servers rouse,lent
+  measure lockstep --rounds $rounds --batches $batches
+  measure load --servers $servers --scenario $scenarios --rounds $rounds --seconds $seconds
+  measure scaling --rounds $rounds --seconds $seconds
+  measure idle --servers rouse,lent,epoll-lt,uring-ms,asio-cb,asio-co,uv-try,threads --rounds 1
+  measure alloc --servers $servers,lent
+  measure icount --servers rouse-callback-epoll,rouse-coroutine-epoll,rouse-fiber-epoll,rouse-callback-uring,rouse-coroutine-uring,rouse-fiber-uring,epoll-et,uring-rf,asio-cb,asio-co,uv-try
+  measure micro
+  measure wine
   printf '\n### Compile time and size\n\n'
   sh compile.sh
+  measure targets
 } | tee "$out/report.md"

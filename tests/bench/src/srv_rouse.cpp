@@ -1,4 +1,6 @@
-// rouse echo servers.   srv_rouse PORT coroutine|fiber|thread|callback [BUF]    (ROUSE_ENGINE picks the engine)
+// rouse echo servers.   srv_rouse PORT KIND [BUF]    (ROUSE_ENGINE picks the engine)
+// KIND: coroutine, fiber, thread, callback; lent-coroutine, lent-fiber, lent-callback: a buffer is lent with the bytes,
+// an idle connection has none; cores-1, cores-2: coroutines, a scheduler on each of that many cores.
 #include <rouse/rouse.hpp>
 
 #include <cstdlib>
@@ -26,31 +28,53 @@ static rouse::task<> echo(rouse::socket<rouse::coroutines> s) {
   }
 }
 
-static void coroutines(int port) {
+static rouse::task<> echo_lent(rouse::socket<rouse::coroutines> s) {
+  std::error_code ec;
+  while (const auto bytes = co_await s.receive(ec)) {
+    co_await s.send_all(bytes, ec);
+    if (ec) break;
+  }
+}
+
+static void coroutines(int port, rouse::task<> (*session)(rouse::socket<rouse::coroutines>)) {
   rouse::coroutines sched;
   auto listener = listening(sched, port);
   sched.spawn([&]() -> rouse::task<> {
-    for (;;) sched.spawn(echo(co_await listener.accept()));
+    for (;;) sched.spawn(session(co_await listener.accept()));
   });
   sched.run();
 }
 
+static void cores(int port, unsigned n) {
+  rouse::per_core<rouse::coroutines> server{{"127.0.0.1", static_cast<std::uint16_t>(port)}, n, 4096};
+  server.run(echo);
+}
+
+template <class S>
+static void echo_blocking(rouse::socket<S>& s) {
+  std::vector<char> buf(buffer_size);
+  std::error_code ec;
+  while (const std::size_t n = s.recv(buf, ec)) {
+    s.send_all({buf.data(), n}, ec);
+    if (ec) break;
+  }
+}
+
+static void echo_blocking_lent(rouse::socket<rouse::fibers>& s) {
+  std::error_code ec;
+  while (const auto bytes = s.receive(ec)) {
+    s.send_all(bytes, ec);
+    if (ec) break;
+  }
+}
+
 // Fibers and threads differ in the scheduler's name alone.
 template <class S>
-static void blocking(int port) {
+static void blocking(int port, void (*session)(rouse::socket<S>&)) {
   S sched;
   auto listener = listening(sched, port);
   sched.spawn([&] {
-    for (;;) {
-      sched.spawn([s = listener.accept()]() mutable {
-        std::vector<char> buf(buffer_size);
-        std::error_code ec;
-        while (const std::size_t n = s.recv(buf, ec)) {
-          s.send_all({buf.data(), n}, ec);
-          if (ec) break;
-        }
-      });
-    }
+    for (;;) sched.spawn([session, s = listener.accept()]() mutable { session(s); });
   });
   sched.run();
 }
@@ -77,27 +101,58 @@ struct session {
   }
 };
 
+struct session_lent {
+  rouse::socket<rouse::callbacks> s;
+  rouse::loan bytes{};
+
+  void read() {
+    s.receive([this](std::error_code ec, rouse::loan got) {
+      if (ec || !got)
+        delete this;
+      else
+        write(std::move(got));
+    });
+  }
+  void write(rouse::loan got) {
+    bytes = std::move(got);
+    s.send_all(bytes, [this](std::error_code ec, std::size_t) {
+      bytes.reset();
+      if (ec)
+        delete this;
+      else
+        read();
+    });
+  }
+};
+
+template <class Session>
 static void accept(rouse::socket<rouse::callbacks>& listener) {
   listener.accept([&](std::error_code ec, rouse::socket<rouse::callbacks> s) {
-    if (!ec) (new session{std::move(s)})->read();
-    accept(listener);
+    if (!ec) (new Session{std::move(s)})->read();
+    accept<Session>(listener);
   });
 }
 
+template <class Session>
 static void callbacks(int port) {
   rouse::callbacks sched;
   auto listener = listening(sched, port);
-  accept(listener);
+  accept<Session>(listener);
   sched.run();
 }
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
   const int port = std::atoi(argv[1]);
-  const std::string waker = argv[2];
+  const std::string kind = argv[2];
   if (argc > 3) buffer_size = static_cast<std::size_t>(std::atoi(argv[3]));
-  if (waker == "coroutine") coroutines(port);
-  if (waker == "fiber") blocking<rouse::fibers>(port);
-  if (waker == "thread") blocking<rouse::threads>(port);
-  if (waker == "callback") callbacks(port);
+  if (kind == "coroutine") coroutines(port, echo);
+  if (kind == "fiber") blocking<rouse::fibers>(port, echo_blocking<rouse::fibers>);
+  if (kind == "thread") blocking<rouse::threads>(port, echo_blocking<rouse::threads>);
+  if (kind == "callback") callbacks<session>(port);
+  if (kind == "lent-coroutine") coroutines(port, echo_lent);
+  if (kind == "lent-fiber") blocking<rouse::fibers>(port, echo_blocking_lent);
+  if (kind == "lent-callback") callbacks<session_lent>(port);
+  if (kind == "cores-1") cores(port, 1);
+  if (kind == "cores-2") cores(port, 2);
 }
