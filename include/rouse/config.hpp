@@ -104,10 +104,13 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __declspec(noinline)
+#define ROUSE_ALWAYS_INLINE __forceinline
 #elif defined(_MSC_VER)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __attribute__((noinline))
+#define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
 #else
 #define ROUSE_NO_UNIQUE_ADDRESS [[no_unique_address]]
 #define ROUSE_NOINLINE __attribute__((noinline))
+#define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
 #endif

@@ -120,12 +120,15 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __declspec(noinline)
+#define ROUSE_ALWAYS_INLINE __forceinline
 #elif defined(_MSC_VER)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __attribute__((noinline))
+#define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
 #else
 #define ROUSE_NO_UNIQUE_ADDRESS [[no_unique_address]]
 #define ROUSE_NOINLINE __attribute__((noinline))
+#define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
 #endif
 
 // ---- rouse/core/error.hpp
@@ -973,19 +976,23 @@ protected:
         limit_(std::move(l)) {}
 
   ~pending_call() {
-    if (!engine_) return;
-    if constexpr (limited) watch_.forget(*engine_);
-    if (in_progress()) engine_->abandon(*this);
+    if constexpr (limited) {
+      if (engine_) watch_.forget(*engine_);
+    }
+    if (in_progress()) [[unlikely]]
+      engine_->abandon(*this);
     // An answer that nobody took.
-    if constexpr (requires { call_.discard(*this, *engine_); }) call_.discard(*this, *engine_);
+    if constexpr (requires { call_.discard(*this, *engine_); }) {
+      if (engine_) call_.discard(*this, *engine_);
+    }
   }
 
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
   /// is shared.
   bool start() noexcept {
-    if (!engine_)
+    if (!engine_) [[unlikely]]
       this->error = std::errc::bad_file_descriptor;
-    else if (call_.prepare(*this))
+    else if (call_.prepare(*this)) [[likely]]
       return start_limited();
     return finished_ = true;
   }
@@ -1003,14 +1010,17 @@ protected:
 
   /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
   value_type take(std::error_code* ec) {
-    if (ec)
-      *ec = code();
-    else if (this->error)
-      throw_error(code(), Call::name);
+    if (this->error || (ec && *ec)) [[unlikely]]
+      report(ec);
     return value();
   }
 
 private:
+  ROUSE_NOINLINE void report(std::error_code* ec) const {
+    if (!ec) throw_error(code(), Call::name);
+    *ec = code();
+  }
+
   bool start_limited() noexcept {
     clock::duration patience = this->target ? this->target->patience : (clock::duration::max)();
     if constexpr (limited) {
@@ -1023,19 +1033,19 @@ private:
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (patience != (clock::duration::max)()) this->due = deadline(patience).when();
-    if (!proceed(false)) return false;
+    if (patience != (clock::duration::max)()) [[unlikely]]
+      this->due = deadline(patience).when();
+    if (!proceed()) return false;
     settle();
     return true;
   }
 
   // Round after round, until one has to wait (false) or the call is finished. After false, `this`
   // may be gone.
-  bool proceed(bool finished) noexcept {
-    while (!finished) {
+  bool proceed() noexcept {
+    do {
       if (!engine_->submit(*this)) return false;
-      finished = call_.advance(*this);
-    }
+    } while (!call_.advance(*this));
     return finished_ = true;
   }
 
@@ -1045,18 +1055,21 @@ private:
 
   static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.finished_) {
-      if (!self.proceed(self.call_.advance(self))) return;
+    if (!self.finished_) [[likely]] {
+      if (self.call_.advance(self)) [[likely]]
+        self.finished_ = true;
+      else if (!self.proceed())
+        return;
       self.settle();
     }
     static_cast<Receiver&>(self).deliver();
   }
 
+  bool finished_ = false; // first: there is room for it behind the operation's own
   Engine* engine_;
   Call call_;
   ROUSE_NO_UNIQUE_ADDRESS Limit limit_;
   ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
-  bool finished_ = false;
 };
 
 } // namespace detail
@@ -2052,6 +2065,8 @@ inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_
 inline constexpr int reuse_port_name = SO_REUSEPORT;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = true;
+/// How many accepts a server keeps pending: here one takes all that have come, one after another.
+inline constexpr int accepts_at_once = 1;
 
 /// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
 /// Windows.
@@ -2174,7 +2189,8 @@ ROUSE_NOINLINE inline bool settle_error(operation& op) noexcept {
   return true;
 }
 inline bool settle(operation& op, ssize_t result) noexcept {
-  if (result < 0) return settle_error(op);
+  if (result < 0) [[unlikely]]
+    return settle_error(op);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
@@ -2182,18 +2198,19 @@ inline bool settle(operation& op, ssize_t result) noexcept {
 template <class Call>
 auto retry_interrupted(Call call) noexcept {
   auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
+  while (result < 0 && errno == EINTR) [[unlikely]]
+    result = call();
   return result;
 }
 } // namespace detail
 
-inline bool try_recv(native_handle_type h, operation& op) noexcept {
+ROUSE_ALWAYS_INLINE bool try_recv(native_handle_type h, operation& op) noexcept {
   return detail::settle(
       op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
-inline bool try_send(native_handle_type h, operation& op) noexcept {
+ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept {
   return detail::settle(op, detail::retry_interrupted([&] {
                           return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
                         }));
@@ -2243,6 +2260,9 @@ inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdo
 inline constexpr int reuse_port_name = 0x0200;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = false;
+/// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
+/// spares it the wait for the next one. Each holds one socket.
+inline constexpr int accepts_at_once = 8;
 
 /// What an engine's operation needs beside rouse::operation.
 struct kernel_record : OVERLAPPED {
@@ -2445,7 +2465,8 @@ public:
     op.error = {};
     op.bytes = 0;
     if (start(op)) {
-      if (Threading::shared || instant_left_-- != 0) return true;
+      if (Threading::shared || instant_left_-- != 0) [[likely]]
+        return true;
       instant_left_ = 0;
       put_off(op);
     }
@@ -2485,7 +2506,7 @@ public:
   void open(gate& g) noexcept {
     lock_type lock(mutex_);
     g.is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
-    if (g.waiter) finish(static_cast<operation&>(*g.waiter), {}, 0);
+    if (g.waiter) finish_wait(static_cast<operation&>(*g.waiter), {});
     wake_others();
   }
 
@@ -2531,11 +2552,14 @@ public:
   /// @returns how many waiters were told and posted functions run.
   std::size_t turn(clock::time_point until) noexcept {
     lock_type lock(mutex_);
-    while (!later_.empty()) ready_.push_back(later_.pop_front());
+    while (!later_.empty()) [[unlikely]]
+      ready_.push_back(later_.pop_front());
     harvest_some(until, lock);
-    const bool remote = !stops_.empty() || !posted_.empty();
-    const std::size_t done = remote ? run_remote(lock) : 0;
-    expire(); // only now: a limit that has passed already still takes what the kernel had
+    std::size_t done = 0;
+    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
+      done = run_remote(lock);
+    if (!timers_.empty()) [[unlikely]]
+      expire(); // only now: a limit that has passed already still takes what the kernel had
     return done + tell_ready(lock);
   }
 
@@ -2568,7 +2592,8 @@ public:
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept {
     lock_type lock(mutex_);
-    if (raised_.empty()) return nullptr;
+    if (raised_.empty()) [[likely]]
+      return nullptr;
     std::exception_ptr e = std::move(raised_.front());
     raised_.erase(raised_.begin());
     return e;
@@ -2593,13 +2618,14 @@ protected:
   // ---- what an engine calls, with the lock held
 
   /// The kernel's answer to a pending operation.
-  void finish(operation& op, failure error, std::size_t bytes) noexcept {
+  ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
     // Canceled on request: say which request it was.
-    if (error == failure(std::errc::operation_canceled) && op.ending) error = op.ending;
+    if (error == failure(std::errc::operation_canceled) && op.ending) [[unlikely]]
+      error = op.ending;
     op.error = error;
     op.bytes = bytes;
-    if (op.what == action::wait && op.gate) op.gate->waiter = nullptr;
-    timers_.disarm(op);
+    if (op.armed()) [[unlikely]]
+      timers_.disarm(op);
     op.unlink();
     put_ready(op);
   }
@@ -2641,32 +2667,34 @@ private:
 
   // True: done.
   bool start(operation& op) noexcept {
-    if (op.ending || closing_) {
+    if (op.ending || closing_) [[unlikely]] {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
     }
-    if (op.what == action::yield) {
-      put_off(op);
-      wake_others();
-      return false;
-    }
-    if (op.what == action::wait) {
-      if (op.gate && !enter_gate(op)) return true;
-      waiting_.push_back(op);
-    } else {
-      if (!op.target->open()) {
+    if (op.target) [[likely]] {
+      if (!op.target->open()) [[unlikely]] {
         op.error = std::errc::bad_file_descriptor;
         return true;
       }
       if (begin(op)) return true;
       (op.inward() ? op.target->inbound : op.target->outbound).push_back(op);
+    } else if (op.what == action::yield) {
+      put_off(op);
+      wake_others();
+      return false;
+    } else {
+      if (op.gate && !enter_gate(op)) return true;
+      waiting_.push_back(op);
     }
     op.now = operation::state::pending;
-    if (op.due != (clock::time_point::max)()) {
-      timers_.arm(op, op.due);
-      if (op.due < sleeping_until_) wake_others();
-    }
+    if (op.due != (clock::time_point::max)()) [[unlikely]]
+      limit_to(op);
     return false;
+  }
+
+  ROUSE_NOINLINE void limit_to(operation& op) noexcept {
+    timers_.arm(op, op.due);
+    if (op.due < sleeping_until_) wake_others();
   }
 
   // False: there is nothing to wait for.
@@ -2688,10 +2716,15 @@ private:
     op.ending = reason;
     if (op.now != operation::state::pending || asked) return;
     if (op.what == action::wait)
-      finish(op, std::errc::operation_canceled, 0);
+      finish_wait(op, std::errc::operation_canceled);
     else
       interrupt(op);
     wake_others();
+  }
+
+  void finish_wait(operation& op, failure why) noexcept {
+    if (op.gate) op.gate->waiter = nullptr;
+    finish(op, why, 0);
   }
 
   void put_ready(operation& op) noexcept {
@@ -2721,15 +2754,15 @@ private:
     return done;
   }
 
-  void expire() noexcept {
-    if (timers_.empty()) return;
+  ROUSE_NOINLINE void expire() noexcept {
     timers_.expire(clock::now(), [&](detail::timer_node& n) {
       end(static_cast<operation&>(n), std::errc::timed_out);
     });
   }
 
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
-    while (harvesting_) harvested_.wait(lock);
+    if constexpr (Threading::shared)
+      while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
     bool sleeps = until != (clock::time_point::min)() && ready_.empty();
     if (sleeps) {
@@ -2737,35 +2770,45 @@ private:
       sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
     if (sleeps) {
-      const auto next = timers_.next();
-      sleeping_until_ = next < until ? next : until;
+      sleeping_until_ = until;
+      if (!timers_.empty()) [[unlikely]]
+        sleep_no_longer_than(timers_.next());
     }
     harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
-    if (sleeps)
+    if (sleeps) [[likely]]
       rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
     else if (rest_.load(std::memory_order_relaxed) != rest::awake)
       rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
   }
 
+  ROUSE_NOINLINE void sleep_no_longer_than(clock::time_point next) noexcept {
+    if (next < sleeping_until_) sleeping_until_ = next;
+  }
+
   void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
-    harvesting_ = true;
-    harvest(until, lock);
-    harvesting_ = false;
-    harvested_.notify_all();
+    if constexpr (Threading::shared) {
+      harvesting_ = true;
+      harvest(until, lock);
+      harvesting_ = false;
+      harvested_.notify_all();
+    } else {
+      harvest(until, lock);
+    }
   }
 
   std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
-    while (told != tell_budget && !ready_.empty()) {
+    while (!ready_.empty()) [[likely]] {
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
       --active_;
-      ++told;
       instant_left_ = instant_budget;
       lock.unlock();
       op.tell(op);
       lock.lock();
+      if (++told == tell_budget) [[unlikely]]
+        break;
     }
     instant_left_ = instant_budget;
     return told;
@@ -2930,12 +2973,16 @@ protected:
     op.error = why;
   }
 
+  /// A buffer to be lent, `buffer_size` bytes; null when memory is short.
+  std::byte* take_buffer() noexcept { return pool_->lend(); }
+  static constexpr std::size_t buffer_size = detail::buffer_pool::room;
+
   /// receive: gives `op` a buffer, for `recv()` to fill, which says whether it could. False: it
   /// could not yet.
   template <class Recv>
   bool lend(operation& op, Recv recv) noexcept {
-    op.data = pool_->lend();
-    op.size = detail::buffer_pool::room;
+    op.data = take_buffer();
+    op.size = buffer_size;
     if (!op.data) op.error = std::errc::not_enough_memory;
     if (!op.data || recv()) return true;
     detail::buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));
@@ -3178,16 +3225,12 @@ private:
 
   bool begin(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
-    switch (op.what) {
-    case action::recv:
-    case action::receive:
-    case action::accept:
+    if (op.inward()) {
       if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
-      break;
-    case action::send:
-      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) return true;
-      break;
-    default:
+    } else if (op.what == action::send) [[likely]] {
+      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
+        return true;
+    } else {
       if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
       r.writable = false;
     }
@@ -3220,21 +3263,33 @@ private:
   void kick() noexcept override { waker_.signal(); }
 
   void answer(record& r, std::uint32_t events) noexcept {
-    if (!r.watched) return; // closed since, by another thread
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) r.finished = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    constexpr std::uint32_t end = EPOLLHUP | EPOLLERR;
+    if (!r.watched) [[unlikely]]
+      return; // closed since, by another thread
+    if (events & (EPOLLRDHUP | end)) [[unlikely]]
+      r.finished = true;
+    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
       r.readable = true;
-      while (r.readable && !r.inbound.empty()) {
+      while (!r.inbound.empty()) [[likely]] {
         auto& op = static_cast<operation&>(r.inbound.front());
-        if (attempt_inbound(r, op)) this->finish(op, op.error, op.bytes);
+        if (!attempt_inbound(r, op)) [[unlikely]]
+          break;
+        this->finish(op, op.error, op.bytes);
+        if (!r.readable) [[likely]]
+          break;
       }
     }
-    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+    if (events & (EPOLLOUT | end)) {
       r.writable = true;
-      while (r.writable && !r.outbound.empty()) {
-        auto& op = static_cast<operation&>(r.outbound.front());
-        if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
-      }
+      if (!r.outbound.empty()) [[unlikely]]
+        answer_outbound(r);
+    }
+  }
+
+  ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
+    while (r.writable && !r.outbound.empty()) {
+      auto& op = static_cast<operation&>(r.outbound.front());
+      if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
     }
   }
 
@@ -3242,21 +3297,22 @@ private:
 
   bool attempt_inbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::accept) return attempt_accept(r, op);
-    const auto recv = [&] { return os::try_recv(h, op); };
-    if (!(op.what == action::recv ? recv() : this->lend(op, recv))) return r.readable = false;
+    const bool done = op.what == action::recv ? os::try_recv(h, op) : attempt_other(r, op);
     // A short count means that the queue is empty, and epoll reports the next arrival: no need to
     // see EAGAIN first.
-    if (op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
-      r.readable = false;
-    return true;
+    const bool emptied =
+        op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM;
+    if (!done || emptied) r.readable = false;
+    return done;
   }
 
-  ROUSE_NOINLINE bool attempt_accept(record& r, operation& op) noexcept {
+  ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(r.native);
+    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
     native_handle_type accepted = os::no_handle;
-    r.readable = os::try_accept(static_cast<native_handle_type>(r.native), op, accepted);
-    if (r.readable && !op.error) this->answer_accept(op, accepted);
-    return r.readable;
+    const bool done = os::try_accept(h, op, accepted);
+    if (done && !op.error) this->answer_accept(op, accepted);
+    return done;
   }
 
   bool attempt_outbound(record& r, operation& op) noexcept {
@@ -3341,6 +3397,19 @@ struct fd_update {
   std::uint32_t offset, resv;
   std::uint64_t data;
 };
+struct buffer_entry {
+  std::uint64_t addr;
+  std::uint32_t len;
+  std::uint16_t id, tail; // tail: that of the whole ring, in its first entry alone
+};
+static_assert(sizeof(buffer_entry) == 16);
+struct buffer_ring_registration {
+  std::uint64_t ring_addr;
+  std::uint32_t ring_entries;
+  std::uint16_t group, flags;
+  std::uint64_t resv[3];
+};
+static_assert(sizeof(buffer_ring_registration) == 40);
 
 enum opcode : std::uint8_t {
   op_poll_add = 6,
@@ -3372,7 +3441,18 @@ enum enter_flag : std::uint32_t {
   with_ext_arg = 1u << 3,
   registered_ring = 1u << 4
 };
-enum registration : unsigned { enable_rings = 12, register_ring_fds = 20 };
+enum registration : unsigned {
+  enable_rings = 12,
+  register_ring_fds = 20,
+  register_buffer_ring = 22
+};
+/// Of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
+inline constexpr std::uint8_t select_buffer = 1u << 5;
+/// Of a completion's flags: which buffer it took, if it took one.
+inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
+inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
+  return static_cast<std::uint16_t>(flags >> 16);
+}
 
 /// POLLIN | POLLRDHUP, as a submission has them: big-endian machines swap the halves.
 inline constexpr std::uint32_t poll_readable =
@@ -3382,6 +3462,9 @@ inline constexpr std::uint32_t poll_readable =
 inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
 }
+
+/// Whether an answer says that no buffer was left to take.
+inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
 
 /// A mapping, unmapped with its owner.
 class mapping {
@@ -3397,12 +3480,14 @@ public:
     if (at_) ::munmap(at_, size_);
   }
   bool map(int fd, std::size_t size, off_t offset) noexcept {
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
+    const int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, kind | MAP_POPULATE, fd, offset);
     if (p == MAP_FAILED) return false;
     at_ = static_cast<char*>(p);
     size_ = size;
     return true;
   }
+  [[nodiscard]] bool mapped() const noexcept { return at_ != nullptr; }
   template <class T>
   [[nodiscard]] T* at(std::size_t offset) const noexcept {
     return reinterpret_cast<T*>(at_ + offset);
@@ -3411,6 +3496,39 @@ public:
 private:
   char* at_ = nullptr;
   std::size_t size_ = 0;
+};
+
+/// The buffers that a ring's kernel side may take for what it receives, one group of them. Linux
+/// 5.19.
+class buffer_ring {
+public:
+  static constexpr std::uint16_t entries = 32; // a power of two
+
+  /// Makes it known to the ring `fd`; once more where that has become another one.
+  failure create(int fd) noexcept {
+    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
+      return last_error();
+    buffer_ring_registration r{};
+    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
+    r.ring_entries = entries;
+    return outcome(
+        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
+  }
+
+  /// Lends the kernel a buffer; `id` comes back with the completion that used it.
+  void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
+    buffer_entry* all = entries_.at<buffer_entry>(0);
+    buffer_entry& e = all[tail_ % entries];
+    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
+    e.len = static_cast<std::uint32_t>(size);
+    e.id = id;
+    // Release: the kernel reads the entry after it has read the tail.
+    std::atomic_ref(all->tail).store(++tail_, std::memory_order_release);
+  }
+
+private:
+  mapping entries_;
+  std::uint16_t tail_ = 0;
 };
 
 /// One ring: submissions go in, completions come out.
@@ -3434,6 +3552,7 @@ public:
   }
 
   [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
   /// By the thread that will run the ring: starts it. One that is bound to its thread gets a
   /// quicker name.
@@ -3585,6 +3704,10 @@ namespace rouse::inline ROUSE_ABI {
 
 /// Completion I/O as Linux has it (5.11 and later).
 ///
+/// No request outlives the call that made it. A multishot recv or accept would save its share of a
+/// submission, but take bytes and connections that nobody has asked for yet: `release()`, the
+/// system's own calls on the handle, and a server that pauses could not give them back.
+///
 /// Cost of a call: one entry in the submission queue; its share of the one io_uring_enter(2) that a
 /// turn of the loop makes; of a send where little is ready one send(2). Source: io_uring(7),
 /// io_uring_setup(2), io_uring_enter(2).
@@ -3610,7 +3733,10 @@ public:
     return engine;
   }
 
-  ~basic_io_uring_engine() override { this->drop_everything(); }
+  ~basic_io_uring_engine() override {
+    take_buffers_back();
+    this->drop_everything();
+  }
 
 private:
   static constexpr unsigned entries = 256;
@@ -3624,7 +3750,8 @@ private:
   static constexpr std::uint64_t nobody = 0, wake_up = 1;
 
   struct record final : descriptor {
-    os::socket_address peer; // connect: read by the kernel when the entry is submitted
+    // connect: read by the kernel when the entry is submitted
+    std::unique_ptr<os::socket_address> peer;
   };
 
   basic_io_uring_engine() : base(true) {}
@@ -3647,6 +3774,7 @@ private:
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
   bool begin(operation& op) noexcept override {
+    if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && !queue_of(op).empty()) return false;
     const bool alone = Threading::shared || brought_ <= 1;
     if (op.what == action::send && alone &&
@@ -3655,6 +3783,14 @@ private:
     ask(op);
     hand_over();
     return false;
+  }
+
+  // False: memory is short.
+  static bool room_for_peer(operation& op) noexcept {
+    auto& peer = static_cast<record&>(*op.target).peer;
+    if (!peer) peer.reset(new (std::nothrow) os::socket_address);
+    if (!peer) op.error = std::errc::not_enough_memory;
+    return peer != nullptr;
   }
 
   static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
@@ -3716,12 +3852,12 @@ private:
     return *s;
   }
 
-  void ask(operation& op) noexcept {
+  void ask(operation& op, bool with_buffer = true) noexcept {
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
                                         os::uring::op_accept, os::uring::op_connect,
-                                        os::uring::op_poll_add};
+                                        os::uring::op_recv};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -3729,12 +3865,17 @@ private:
       s.op_flags = SOCK_CLOEXEC;
       break;
     case action::connect:
-      r.peer = os::socket_address(*op.peer);
-      s.addr = reinterpret_cast<std::uintptr_t>(&r.peer.any);
-      s.off = r.peer.length;
+      *r.peer = os::socket_address(*op.peer);
+      s.addr = reinterpret_cast<std::uintptr_t>(&r.peer->any);
+      s.off = r.peer->length;
       break;
     case action::receive:
-      s.op_flags = os::uring::poll_readable;
+      if (with_buffer && (offered_count_ != 0 || offer_buffers())) {
+        s.flags = os::uring::select_buffer;
+      } else {
+        s.opcode = os::uring::op_poll_add;
+        s.op_flags = os::uring::poll_readable;
+      }
       break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);
@@ -3768,6 +3909,7 @@ private:
     }
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
     --in_flight_;
+    if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
     else
@@ -3785,7 +3927,10 @@ private:
       this->answer_accept(op, result);
       break;
     case action::receive:
-      if (!receive_now(op)) return;
+      if (op.data || result == 0) // bytes in an offered buffer, or the end of the stream
+        op.bytes = static_cast<std::size_t>(result);
+      else if (!receive_now(op)) // a poll has seen bytes
+        return;
       break;
     default:
       break;
@@ -3806,9 +3951,11 @@ private:
   }
 
   void fail(operation& op, int number) noexcept {
-    const bool cut_off = os::uring::was_cut_off(number);
+    // The offered buffers may all be taken: then it waits without one.
+    const bool none_left = op.what == action::receive && os::uring::lacked_buffer(number);
+    const bool cut_off = none_left || os::uring::was_cut_off(number);
     if (cut_off && !op.ending) { // nobody asked for it: once more
-      ask(op);
+      ask(op, !none_left);
     } else {
       conclude(op, cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number), 0);
     }
@@ -3819,6 +3966,47 @@ private:
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);
     if (next && !queue.empty()) ask(static_cast<operation&>(queue.front()));
+  }
+
+  // ---- the buffers that the kernel may take for `receive`
+
+  using buffer_ring = os::uring::buffer_ring;
+
+  // Fills up what is vacant. False: there is none, or this kernel takes none.
+  ROUSE_NOINLINE bool offer_buffers() noexcept {
+    if (!offers_begun_) {
+      offers_begun_ = true;
+      takes_buffers_ = !buffers_.create(ring_.get());
+    }
+    for (std::uint16_t i = 0; takes_buffers_ && i != buffer_ring::entries; ++i) {
+      if (!offered_[i]) offer(i);
+    }
+    return offered_count_ != 0;
+  }
+
+  void offer(std::uint16_t id) noexcept {
+    offered_[id] = this->take_buffer();
+    if (!offered_[id]) return; // memory is short: a vacancy
+    buffers_.offer(id, offered_[id], base::buffer_size);
+    ++offered_count_;
+  }
+
+  // The kernel has used one; another takes its place.
+  std::byte* take_offered(std::uint16_t id) noexcept {
+    std::byte* const used = offered_[id];
+    --offered_count_;
+    offer(id);
+    return used;
+  }
+
+  // With nothing in flight.
+  void take_buffers_back() noexcept {
+    for (std::byte*& b : offered_) {
+      if (b) detail::buffer_pool::give_back(std::exchange(b, nullptr));
+    }
+    buffers_ = {};
+    offered_count_ = 0;
+    offers_begun_ = false;
   }
 
   // ---- threads
@@ -3854,12 +4042,18 @@ private:
       std::abort();
     ordinary.take_over(ring_);
     std::swap(ring_, ordinary);
+    take_buffers_back(); // they were known to the other ring
     listening_ = false;
     describe();
   }
 
   os::uring::ring ring_;
   os::waker_fd waker_;
+  buffer_ring buffers_;
+  std::byte* offered_[buffer_ring::entries] = {};
+  unsigned offered_count_ = 0;
+  bool offers_begun_ = false;
+  bool takes_buffers_ = false;
   std::size_t in_flight_ = 0;
   std::size_t brought_ = 0; // answers in the last turn
   bool listening_ = false;
@@ -4610,8 +4804,9 @@ public:
   }
 
 private:
-  // Up to 2 KiB in steps of 64, then in powers of two up to 64 KiB.
-  static constexpr std::size_t grain = 64, fine = 32, classes = fine + 5;
+  // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
+  // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
+  static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
   static constexpr std::size_t keep = std::size_t{8} << 20; // bytes of one size that a thread keeps
   struct block {
     block* next;
@@ -4636,11 +4831,11 @@ private:
   };
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
-    const std::size_t step = size == 0 ? 0 : (size - 1) / grain;
+    const std::size_t step = size <= own ? 0 : (size + own - 1) / grain;
     return step < fine ? step : fine - 1 + static_cast<std::size_t>(std::bit_width(step / fine));
   }
   static constexpr std::size_t size_of(std::size_t c) noexcept {
-    return c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine);
+    return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_NOINLINE static cache& local() noexcept {
@@ -5307,6 +5502,7 @@ private:
           std::make_error_code(std::errc::operation_not_permitted),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
+    const loop_left at_end{waker_};
     std::size_t done = 0;
     do {
       if (stop_.load(std::memory_order_acquire)) { // set in stop()
@@ -5320,6 +5516,14 @@ private:
     } while (!once && (limit.never() || clock::now() < limit.when()));
     return done;
   }
+
+  // Tells the waker that the loop is left, by an exception as well.
+  struct loop_left {
+    Waker& waker;
+    ~loop_left() {
+      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
+    }
+  };
 
   void rethrow_raised() {
 #if ROUSE_EXCEPTIONS
@@ -5516,7 +5720,8 @@ public:
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
-    if (this->in_progress()) wait_no_more();
+    if (this->in_progress()) [[unlikely]]
+      wait_no_more();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -5527,9 +5732,10 @@ public:
     handle_ = h;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
-      if (flow* f = chain_->of) {
+      if (flow* f = chain_->of) [[likely]] {
         f->waiting = this;
-        if (f->cancelled) this->refuse(std::errc::operation_canceled);
+        if (f->cancelled) [[unlikely]]
+          this->refuse(std::errc::operation_canceled);
       }
     }
     if (!this->start()) return true;
@@ -5550,7 +5756,7 @@ private:
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
     ROUSE_TRY {
-      if (chain)
+      if (chain) [[likely]]
         chain->resume(h);
       else
         h.resume();
@@ -5700,8 +5906,9 @@ struct exception_state {
 // The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
 extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
 
-inline void swap_exceptions(exception_state& from, const exception_state& to) noexcept {
-  void* globals = rouse_exception_globals();
+/// @param globals  the running thread's.
+inline void swap_exceptions(void* globals, exception_state& from,
+                            const exception_state& to) noexcept {
   std::memcpy(&from.caught, globals, sizeof from.caught);
   std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
               sizeof from.uncaught);
@@ -5793,14 +6000,18 @@ public:
 
 private:
   static void change(context& from, context& to, bool last) noexcept {
-    detail::swap_exceptions(from.exceptions_, to.exceptions_);
-    to.former_ = &from;
+    // A flow with a stack of its own runs in the thread that switched to it; who calls from a
+    // thread's own stack may be any.
+    void* const globals = from.stack_made_ ? from.globals_ : detail::rouse_exception_globals();
+    detail::swap_exceptions(globals, from.exceptions_, to.exceptions_);
+    to.globals_ = globals;
     (void)last;
 #if ROUSE_TSAN
     if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
 #if ROUSE_ASAN
+    to.former_ = &from;
     __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
                                    to.asan_size_);
 #endif
@@ -5843,7 +6054,6 @@ private:
   static void jump(context& from, context& to) noexcept {
     ::swapcontext(&from.machine_, &to.machine_);
   }
-  ucontext_t machine_{};
 #else
   // The registers are on the stack, with the address to go on at on top; `sp_` is where.
   void prepare() noexcept {
@@ -5939,20 +6149,26 @@ private:
     );
 #endif
   }
-  void* sp_ = nullptr;
 #endif
 
-  detail::stack_memory stack_;
+  // What a switch touches comes first, in one cache line.
+#if ROUSE_CONTEXT_UCONTEXT
+  ucontext_t machine_{};
+#else
+  void* sp_ = nullptr;
+#endif
   detail::exception_state exceptions_;
-  context* former_ = nullptr; // who switched here last
+  void* globals_ = nullptr; // where the running thread has its exception_state
+  bool stack_made_ = false;
+  detail::stack_memory stack_;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
+  [[maybe_unused]] context* former_ = nullptr; // who switched here last
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;
-  bool stack_made_ = false;
 };
 
 } // namespace rouse::inline ROUSE_ABI::os
@@ -6445,9 +6661,113 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/linux/thread_event.hpp
+// How one thread sleeps until another one says something: futex(2).
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cstdint>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+///
+/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Cost:
+/// raising is a system call only where the owner sleeps. Source: futex(2), Linux 2.6.22.
+class thread_event {
+public:
+  static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
+
+  [[nodiscard]] std::uint32_t raised() const noexcept {
+    return word_.load(std::memory_order_acquire) & all; // partner of raise()
+  }
+
+  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  void raise(std::uint32_t bits) noexcept {
+    // From here on the event may be gone; the kernel takes its address for a name and reads nothing
+    // there, and whoever else sleeps under that name looks again.
+    if (word_.fetch_or(bits, std::memory_order_acq_rel) & asleep)
+      ::syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
+
+  /// Sleeps until a bit is raised. The owner only.
+  std::uint32_t wait() noexcept {
+    std::uint32_t now = 0;
+    if (word_.compare_exchange_strong(now, asleep, std::memory_order_acquire)) {
+      while ((now = word_.load(std::memory_order_acquire)) == asleep)
+        ::syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
+    }
+    return now & all;
+  }
+
+private:
+  static constexpr std::uint32_t asleep = 0x80000000;
+  std::atomic<std::uint32_t> word_{0};
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/thread_event.hpp
+// How one thread sleeps until another one says something: a condition variable.
+
+#if ROUSE_WINDOWS
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+///
+/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Source:
+/// std::condition_variable (WaitOnAddress would want another library to link).
+class thread_event {
+public:
+  static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
+
+  [[nodiscard]] std::uint32_t raised() const noexcept {
+    const std::lock_guard lock(gate());
+    return bits_;
+  }
+
+  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  void raise(std::uint32_t bits) noexcept {
+    const std::lock_guard lock(gate());
+    bits_ |= bits;
+    wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
+  }
+
+  /// Sleeps until a bit is raised. The owner only.
+  std::uint32_t wait() noexcept {
+    std::unique_lock lock(gate());
+    while (bits_ == 0) wake_.wait(lock);
+    return bits_;
+  }
+
+private:
+  // One for all, since it must outlive whichever event it guards.
+  static std::mutex& gate() noexcept {
+    static std::mutex m;
+    return m;
+  }
+
+  std::uint32_t bits_ = 0;
+  std::condition_variable wake_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/thread_event.hpp
+// Sleeping threads, on this platform: one of the two gives names to namespace rouse::os.
+
 // ---- rouse/wakers/thread.hpp
-// The thread waker: a call blocks its thread on a condition variable; whoever waits and finds
-// nobody running the engine runs it.
+// The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
+// engine runs it.
 
 #include <thread>
 
@@ -6464,7 +6784,7 @@ ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
 
 } // namespace detail
 
-/// Sleeps on a condition variable, or runs the engine meanwhile if nobody else does.
+/// Sleeps, or runs the engine meanwhile if nobody else does.
 class thread_parker : public detail::list_node {
 public:
   template <class Scheduler>
@@ -6484,8 +6804,9 @@ private:
   detail::thread_crew& crew_;
   void* engine_;
   void (*turn_)(void*);
-  std::atomic<bool> told_{false};
-  std::condition_variable wake_;
+  static constexpr std::uint32_t told = 1; // the call is done
+  static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
+  os::thread_event event_;
 };
 
 namespace detail {
@@ -6494,36 +6815,29 @@ namespace detail {
 // engine's, never after.
 class thread_crew {
 public:
-  // Until the parker is told. The engine is run by one of those who wait; when he is done he wakes
-  // another one to go on.
+  // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
+  // it over to another one.
   void wait(thread_parker& me) {
     std::unique_lock lock(mutex_);
-    waiting_.push_back(me);
-    while (!me.told_.load(std::memory_order_relaxed)) {
-      if (engine_runs_) {
-        me.wake_.wait(lock);
-        continue;
-      }
-      engine_runs_ = true;
+    if (engine_runs_) {
+      waiting_.push_back(me);
       lock.unlock();
-      while (!me.told_.load(std::memory_order_relaxed)) me.turn_(me.engine_);
+      me.event_.wait();
       lock.lock();
-      engine_runs_ = false;
+      me.unlink();
+      if (!(me.event_.raised() & thread_parker::lead)) return;
     }
-    me.unlink();
+    engine_runs_ = true;
+    lock.unlock();
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
+    lock.lock();
     hand_over();
   }
 
-  void tell(thread_parker& who) noexcept {
-    std::lock_guard lock(mutex_);
-    who.told_.store(true,
-                    std::memory_order_relaxed); // ordered by the mutex, or read by the same thread
-    who.wake_
-        .notify_one(); // under the lock: who wakes may destroy the parker as soon as it is free
-  }
+  void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
 
   // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
-  // nothing to run.
+  // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
@@ -6531,18 +6845,24 @@ public:
     while (engine_runs_ || (engine.idle() && live_ != 0)) {
       // What came between the caller's last look and this lock has left its mark.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
+      ++runners_;
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
       else
         runner_.wait_until(lock, until);
+      --runners_;
     }
     engine_runs_ = true;
     lock.unlock();
     const std::size_t done = engine.turn(until);
     lock.lock();
     engine_runs_ = false;
-    hand_over();
     return done;
+  }
+
+  void leave_loop() noexcept {
+    std::lock_guard lock(mutex_);
+    if (!engine_runs_) hand_over();
   }
 
   // Whoever is in run() looks again at what he waits for.
@@ -6633,12 +6953,15 @@ private:
     runner_.notify_all();
   }
 
+  // The engine goes to whoever is in run(), for he keeps it; else to one who waits.
   void hand_over() noexcept {
-    if (engine_runs_) return;
-    if (waiting_.empty())
-      runner_.notify_all();
-    else
-      waiting_.front().wake_.notify_one();
+    engine_runs_ = false;
+    if (runners_ != 0) return runner_.notify_all();
+    while (!engine_runs_ && !waiting_.empty()) {
+      thread_parker& next = waiting_.pop_front();
+      engine_runs_ = !(next.event_.raised() & thread_parker::told);
+      if (engine_runs_) next.event_.raise(thread_parker::lead);
+    }
   }
 
   void join_finished() noexcept {
@@ -6652,6 +6975,7 @@ private:
   list<flow> flows_;
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
+  std::size_t runners_ = 0; // how many wait in run() for the engine
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
@@ -6702,8 +7026,8 @@ inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 /// the engine is run by one of those who wait, until his own call is done, and then by another one.
 /// Needs a shared engine.
 ///
-/// Cost of a wake-up: none for the thread that runs the engine itself; for another one, a condition
-/// variable.
+/// Whoever is in `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
+/// for the thread that runs the engine itself; another one is woken by a system call, if it sleeps.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
@@ -6732,6 +7056,7 @@ public:
   std::size_t turn(Engine& engine, clock::time_point until) {
     return crew_.turn(engine, until);
   }
+  void leave_loop() noexcept { crew_.leave_loop(); }
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
     crew_.cancel(engine, f);
@@ -6794,9 +7119,10 @@ struct recv_call {
 
   bool prepare(operation& op) noexcept {
     ask_recv(op, socket, buffer);
-    if (buffer.size() == 0)
-      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
-    return !op.error;
+    if (buffer.size() != 0) [[likely]]
+      return true;
+    op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    return false;
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -6830,8 +7156,10 @@ struct send_call {
 
   bool prepare(operation& op) noexcept {
     ask_send(op, socket, buffer);
+    if (buffer.size() != 0) [[likely]]
+      return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return buffer.size() != 0 && !op.error;
+    return false;
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -6844,14 +7172,17 @@ struct send_all_call {
   const_buffer buffer;
   std::size_t moved = 0;
 
-  bool prepare(operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool prepare(operation& op) noexcept {
     ask_send(op, socket, rest());
+    if (buffer.size() != 0) [[likely]]
+      return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return buffer.size() != 0 && !op.error;
+    return false;
   }
-  bool advance(operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
     moved += op.bytes;
-    if (op.error || moved == buffer.size()) return true;
+    if (op.error || moved == buffer.size()) [[likely]]
+      return true;
     ask_send(op, socket, rest());
     return false;
   }
@@ -6870,8 +7201,10 @@ struct recv_exactly_call {
 
   bool prepare(operation& op) noexcept {
     ask_recv(op, socket, buffer);
-    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
+    if (buffer.size() != 0) [[likely]]
+      return true;
+    op.error = std::errc::invalid_argument;
+    return false;
   }
   bool advance(operation& op) noexcept {
     moved += op.bytes;
@@ -7389,8 +7722,10 @@ public:
   /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream.
   ///
   /// Errors: as `recv`; not_enough_memory.
-  /// Cost: no allocation while the loans come back; io_uring one SQE and one recv(2), epoll one
-  /// recv(2), IOCP two WSARecv. Source: IORING_OP_POLL_ADD; a WSARecv of no bytes.
+  /// Cost: no allocation while the loans come back; io_uring one SQE, epoll one recv(2), IOCP two
+  /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
+  /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
+  /// bytes.
   template <class... How>
     requires(!detail::limit_first<How...>)
   decltype(auto) receive(How&&... how) {
@@ -7699,7 +8034,7 @@ private:
       const leave_at_end seated{*this, core};
       if (core < listeners_.size()) {
         listener = detail::adopt(sched, std::move(listeners_[core]));
-        accept(sched, listener, handler);
+        for (int i = 0; i != os::accepts_at_once; ++i) accept(sched, listener, handler);
       } else {
         stay(sched);
       }

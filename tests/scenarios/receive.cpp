@@ -134,6 +134,45 @@ TEMPLATE_LIST_TEST_CASE("receive: many loans at once, then more than one holds",
   CHECK(largest <= std::size_t{16} << 10);
 }
 
+TEMPLATE_LIST_TEST_CASE("receive: more connections at once than the engine has buffers ready",
+                        "[stream][receive]", every_single) {
+  TestType sched;
+  auto listener = listening(sched);
+  constexpr std::size_t many = 80;
+  std::vector<rouse::socket<TestType>> servers, clients;
+  while (clients.size() != many) {
+    auto accepted = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    auto& client = clients.emplace_back(sched);
+    const auto connected =
+        await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
+    REQUIRE(!connected.ec);
+    servers.push_back(std::move(accepted.wait().value));
+  }
+  // By value, since a call is made when its flow first runs.
+  const auto receiving = [&](std::size_t i) {
+    return start<rouse::loan>(
+        sched, [s = &servers[i]](auto&&... how) -> decltype(auto) { return s->receive(how...); });
+  };
+  const auto sending = [&](std::size_t i, std::string_view text) {
+    return start(sched, [s = &clients[i], text](auto&&... how) -> decltype(auto) {
+      return s->send_all(text, how...);
+    });
+  };
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i != many; ++i) texts.push_back(std::to_string(i));
+  for (int round = 0; round != 2; ++round) {
+    std::vector<decltype(receiving(0))> received;
+    std::vector<decltype(sending(0, ""))> sent;
+    for (std::size_t i = 0; i != many; ++i) received.push_back(receiving(i));
+    until_pending(sched, many);
+    for (std::size_t i = 0; i != many; ++i) sent.push_back(sending(i, texts[i]));
+    for (std::size_t i = 0; i != many; ++i) {
+      CHECK(!sent[i].wait().ec);
+      CHECK(received[i].wait().value.text() == texts[i]); // all loans are kept until the end
+    }
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("receive: a loan outlives its socket and its scheduler",
                         "[stream][receive][lifetime]", every_scheduler) {
   rouse::loan kept;

@@ -130,19 +130,23 @@ protected:
         limit_(std::move(l)) {}
 
   ~pending_call() {
-    if (!engine_) return;
-    if constexpr (limited) watch_.forget(*engine_);
-    if (in_progress()) engine_->abandon(*this);
+    if constexpr (limited) {
+      if (engine_) watch_.forget(*engine_);
+    }
+    if (in_progress()) [[unlikely]]
+      engine_->abandon(*this);
     // An answer that nobody took.
-    if constexpr (requires { call_.discard(*this, *engine_); }) call_.discard(*this, *engine_);
+    if constexpr (requires { call_.discard(*this, *engine_); }) {
+      if (engine_) call_.discard(*this, *engine_);
+    }
   }
 
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
   /// is shared.
   bool start() noexcept {
-    if (!engine_)
+    if (!engine_) [[unlikely]]
       this->error = std::errc::bad_file_descriptor;
-    else if (call_.prepare(*this))
+    else if (call_.prepare(*this)) [[likely]]
       return start_limited();
     return finished_ = true;
   }
@@ -160,14 +164,17 @@ protected:
 
   /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
   value_type take(std::error_code* ec) {
-    if (ec)
-      *ec = code();
-    else if (this->error)
-      throw_error(code(), Call::name);
+    if (this->error || (ec && *ec)) [[unlikely]]
+      report(ec);
     return value();
   }
 
 private:
+  ROUSE_NOINLINE void report(std::error_code* ec) const {
+    if (!ec) throw_error(code(), Call::name);
+    *ec = code();
+  }
+
   bool start_limited() noexcept {
     clock::duration patience = this->target ? this->target->patience : (clock::duration::max)();
     if constexpr (limited) {
@@ -180,19 +187,19 @@ private:
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (patience != (clock::duration::max)()) this->due = deadline(patience).when();
-    if (!proceed(false)) return false;
+    if (patience != (clock::duration::max)()) [[unlikely]]
+      this->due = deadline(patience).when();
+    if (!proceed()) return false;
     settle();
     return true;
   }
 
   // Round after round, until one has to wait (false) or the call is finished. After false, `this`
   // may be gone.
-  bool proceed(bool finished) noexcept {
-    while (!finished) {
+  bool proceed() noexcept {
+    do {
       if (!engine_->submit(*this)) return false;
-      finished = call_.advance(*this);
-    }
+    } while (!call_.advance(*this));
     return finished_ = true;
   }
 
@@ -202,18 +209,21 @@ private:
 
   static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.finished_) {
-      if (!self.proceed(self.call_.advance(self))) return;
+    if (!self.finished_) [[likely]] {
+      if (self.call_.advance(self)) [[likely]]
+        self.finished_ = true;
+      else if (!self.proceed())
+        return;
       self.settle();
     }
     static_cast<Receiver&>(self).deliver();
   }
 
+  bool finished_ = false; // first: there is room for it behind the operation's own
   Engine* engine_;
   Call call_;
   ROUSE_NO_UNIQUE_ADDRESS Limit limit_;
   ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
-  bool finished_ = false;
 };
 
 } // namespace detail

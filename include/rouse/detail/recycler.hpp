@@ -41,8 +41,9 @@ public:
   }
 
 private:
-  // Up to 2 KiB in steps of 64, then in powers of two up to 64 KiB.
-  static constexpr std::size_t grain = 64, fine = 32, classes = fine + 5;
+  // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
+  // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
+  static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
   static constexpr std::size_t keep = std::size_t{8} << 20; // bytes of one size that a thread keeps
   struct block {
     block* next;
@@ -67,11 +68,11 @@ private:
   };
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
-    const std::size_t step = size == 0 ? 0 : (size - 1) / grain;
+    const std::size_t step = size <= own ? 0 : (size + own - 1) / grain;
     return step < fine ? step : fine - 1 + static_cast<std::size_t>(std::bit_width(step / fine));
   }
   static constexpr std::size_t size_of(std::size_t c) noexcept {
-    return c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine);
+    return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_NOINLINE static cache& local() noexcept {

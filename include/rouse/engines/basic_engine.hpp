@@ -147,12 +147,16 @@ protected:
     op.error = why;
   }
 
+  /// A buffer to be lent, `buffer_size` bytes; null when memory is short.
+  std::byte* take_buffer() noexcept { return pool_->lend(); }
+  static constexpr std::size_t buffer_size = detail::buffer_pool::room;
+
   /// receive: gives `op` a buffer, for `recv()` to fill, which says whether it could. False: it
   /// could not yet.
   template <class Recv>
   bool lend(operation& op, Recv recv) noexcept {
-    op.data = pool_->lend();
-    op.size = detail::buffer_pool::room;
+    op.data = take_buffer();
+    op.size = buffer_size;
     if (!op.data) op.error = std::errc::not_enough_memory;
     if (!op.data || recv()) return true;
     detail::buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));

@@ -69,16 +69,12 @@ private:
 
   bool begin(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
-    switch (op.what) {
-    case action::recv:
-    case action::receive:
-    case action::accept:
+    if (op.inward()) {
       if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
-      break;
-    case action::send:
-      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) return true;
-      break;
-    default:
+    } else if (op.what == action::send) [[likely]] {
+      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
+        return true;
+    } else {
       if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
       r.writable = false;
     }
@@ -111,21 +107,33 @@ private:
   void kick() noexcept override { waker_.signal(); }
 
   void answer(record& r, std::uint32_t events) noexcept {
-    if (!r.watched) return; // closed since, by another thread
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) r.finished = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    constexpr std::uint32_t end = EPOLLHUP | EPOLLERR;
+    if (!r.watched) [[unlikely]]
+      return; // closed since, by another thread
+    if (events & (EPOLLRDHUP | end)) [[unlikely]]
+      r.finished = true;
+    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
       r.readable = true;
-      while (r.readable && !r.inbound.empty()) {
+      while (!r.inbound.empty()) [[likely]] {
         auto& op = static_cast<operation&>(r.inbound.front());
-        if (attempt_inbound(r, op)) this->finish(op, op.error, op.bytes);
+        if (!attempt_inbound(r, op)) [[unlikely]]
+          break;
+        this->finish(op, op.error, op.bytes);
+        if (!r.readable) [[likely]]
+          break;
       }
     }
-    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+    if (events & (EPOLLOUT | end)) {
       r.writable = true;
-      while (r.writable && !r.outbound.empty()) {
-        auto& op = static_cast<operation&>(r.outbound.front());
-        if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
-      }
+      if (!r.outbound.empty()) [[unlikely]]
+        answer_outbound(r);
+    }
+  }
+
+  ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
+    while (r.writable && !r.outbound.empty()) {
+      auto& op = static_cast<operation&>(r.outbound.front());
+      if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
     }
   }
 
@@ -133,21 +141,22 @@ private:
 
   bool attempt_inbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::accept) return attempt_accept(r, op);
-    const auto recv = [&] { return os::try_recv(h, op); };
-    if (!(op.what == action::recv ? recv() : this->lend(op, recv))) return r.readable = false;
+    const bool done = op.what == action::recv ? os::try_recv(h, op) : attempt_other(r, op);
     // A short count means that the queue is empty, and epoll reports the next arrival: no need to
     // see EAGAIN first.
-    if (op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM)
-      r.readable = false;
-    return true;
+    const bool emptied =
+        op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM;
+    if (!done || emptied) r.readable = false;
+    return done;
   }
 
-  ROUSE_NOINLINE bool attempt_accept(record& r, operation& op) noexcept {
+  ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(r.native);
+    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
     native_handle_type accepted = os::no_handle;
-    r.readable = os::try_accept(static_cast<native_handle_type>(r.native), op, accepted);
-    if (r.readable && !op.error) this->answer_accept(op, accepted);
-    return r.readable;
+    const bool done = os::try_accept(h, op, accepted);
+    if (done && !op.error) this->answer_accept(op, accepted);
+    return done;
   }
 
   bool attempt_outbound(record& r, operation& op) noexcept {

@@ -3,6 +3,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/detail/buffer_pool.hpp>
 #include <rouse/engines/basic_engine.hpp>
 #include <rouse/os/linux/io_uring.hpp>
 #include <rouse/os/linux/poll.hpp>
@@ -19,6 +20,10 @@
 namespace rouse::inline ROUSE_ABI {
 
 /// Completion I/O as Linux has it (5.11 and later).
+///
+/// No request outlives the call that made it. A multishot recv or accept would save its share of a
+/// submission, but take bytes and connections that nobody has asked for yet: `release()`, the
+/// system's own calls on the handle, and a server that pauses could not give them back.
 ///
 /// Cost of a call: one entry in the submission queue; its share of the one io_uring_enter(2) that a
 /// turn of the loop makes; of a send where little is ready one send(2). Source: io_uring(7),
@@ -45,7 +50,10 @@ public:
     return engine;
   }
 
-  ~basic_io_uring_engine() override { this->drop_everything(); }
+  ~basic_io_uring_engine() override {
+    take_buffers_back();
+    this->drop_everything();
+  }
 
 private:
   static constexpr unsigned entries = 256;
@@ -59,7 +67,8 @@ private:
   static constexpr std::uint64_t nobody = 0, wake_up = 1;
 
   struct record final : descriptor {
-    os::socket_address peer; // connect: read by the kernel when the entry is submitted
+    // connect: read by the kernel when the entry is submitted
+    std::unique_ptr<os::socket_address> peer;
   };
 
   basic_io_uring_engine() : base(true) {}
@@ -82,6 +91,7 @@ private:
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
   bool begin(operation& op) noexcept override {
+    if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && !queue_of(op).empty()) return false;
     const bool alone = Threading::shared || brought_ <= 1;
     if (op.what == action::send && alone &&
@@ -90,6 +100,14 @@ private:
     ask(op);
     hand_over();
     return false;
+  }
+
+  // False: memory is short.
+  static bool room_for_peer(operation& op) noexcept {
+    auto& peer = static_cast<record&>(*op.target).peer;
+    if (!peer) peer.reset(new (std::nothrow) os::socket_address);
+    if (!peer) op.error = std::errc::not_enough_memory;
+    return peer != nullptr;
   }
 
   static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
@@ -151,12 +169,12 @@ private:
     return *s;
   }
 
-  void ask(operation& op) noexcept {
+  void ask(operation& op, bool with_buffer = true) noexcept {
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
                                         os::uring::op_accept, os::uring::op_connect,
-                                        os::uring::op_poll_add};
+                                        os::uring::op_recv};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -164,12 +182,17 @@ private:
       s.op_flags = SOCK_CLOEXEC;
       break;
     case action::connect:
-      r.peer = os::socket_address(*op.peer);
-      s.addr = reinterpret_cast<std::uintptr_t>(&r.peer.any);
-      s.off = r.peer.length;
+      *r.peer = os::socket_address(*op.peer);
+      s.addr = reinterpret_cast<std::uintptr_t>(&r.peer->any);
+      s.off = r.peer->length;
       break;
     case action::receive:
-      s.op_flags = os::uring::poll_readable;
+      if (with_buffer && (offered_count_ != 0 || offer_buffers())) {
+        s.flags = os::uring::select_buffer;
+      } else {
+        s.opcode = os::uring::op_poll_add;
+        s.op_flags = os::uring::poll_readable;
+      }
       break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);
@@ -203,6 +226,7 @@ private:
     }
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
     --in_flight_;
+    if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
     else
@@ -220,7 +244,10 @@ private:
       this->answer_accept(op, result);
       break;
     case action::receive:
-      if (!receive_now(op)) return;
+      if (op.data || result == 0) // bytes in an offered buffer, or the end of the stream
+        op.bytes = static_cast<std::size_t>(result);
+      else if (!receive_now(op)) // a poll has seen bytes
+        return;
       break;
     default:
       break;
@@ -241,9 +268,11 @@ private:
   }
 
   void fail(operation& op, int number) noexcept {
-    const bool cut_off = os::uring::was_cut_off(number);
+    // The offered buffers may all be taken: then it waits without one.
+    const bool none_left = op.what == action::receive && os::uring::lacked_buffer(number);
+    const bool cut_off = none_left || os::uring::was_cut_off(number);
     if (cut_off && !op.ending) { // nobody asked for it: once more
-      ask(op);
+      ask(op, !none_left);
     } else {
       conclude(op, cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number), 0);
     }
@@ -254,6 +283,47 @@ private:
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);
     if (next && !queue.empty()) ask(static_cast<operation&>(queue.front()));
+  }
+
+  // ---- the buffers that the kernel may take for `receive`
+
+  using buffer_ring = os::uring::buffer_ring;
+
+  // Fills up what is vacant. False: there is none, or this kernel takes none.
+  ROUSE_NOINLINE bool offer_buffers() noexcept {
+    if (!offers_begun_) {
+      offers_begun_ = true;
+      takes_buffers_ = !buffers_.create(ring_.get());
+    }
+    for (std::uint16_t i = 0; takes_buffers_ && i != buffer_ring::entries; ++i) {
+      if (!offered_[i]) offer(i);
+    }
+    return offered_count_ != 0;
+  }
+
+  void offer(std::uint16_t id) noexcept {
+    offered_[id] = this->take_buffer();
+    if (!offered_[id]) return; // memory is short: a vacancy
+    buffers_.offer(id, offered_[id], base::buffer_size);
+    ++offered_count_;
+  }
+
+  // The kernel has used one; another takes its place.
+  std::byte* take_offered(std::uint16_t id) noexcept {
+    std::byte* const used = offered_[id];
+    --offered_count_;
+    offer(id);
+    return used;
+  }
+
+  // With nothing in flight.
+  void take_buffers_back() noexcept {
+    for (std::byte*& b : offered_) {
+      if (b) detail::buffer_pool::give_back(std::exchange(b, nullptr));
+    }
+    buffers_ = {};
+    offered_count_ = 0;
+    offers_begun_ = false;
   }
 
   // ---- threads
@@ -289,12 +359,18 @@ private:
       std::abort();
     ordinary.take_over(ring_);
     std::swap(ring_, ordinary);
+    take_buffers_back(); // they were known to the other ring
     listening_ = false;
     describe();
   }
 
   os::uring::ring ring_;
   os::waker_fd waker_;
+  buffer_ring buffers_;
+  std::byte* offered_[buffer_ring::entries] = {};
+  unsigned offered_count_ = 0;
+  bool offers_begun_ = false;
+  bool takes_buffers_ = false;
   std::size_t in_flight_ = 0;
   std::size_t brought_ = 0; // answers in the last turn
   bool listening_ = false;

@@ -54,7 +54,8 @@ public:
     op.error = {};
     op.bytes = 0;
     if (start(op)) {
-      if (Threading::shared || instant_left_-- != 0) return true;
+      if (Threading::shared || instant_left_-- != 0) [[likely]]
+        return true;
       instant_left_ = 0;
       put_off(op);
     }
@@ -94,7 +95,7 @@ public:
   void open(gate& g) noexcept {
     lock_type lock(mutex_);
     g.is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
-    if (g.waiter) finish(static_cast<operation&>(*g.waiter), {}, 0);
+    if (g.waiter) finish_wait(static_cast<operation&>(*g.waiter), {});
     wake_others();
   }
 
@@ -140,11 +141,14 @@ public:
   /// @returns how many waiters were told and posted functions run.
   std::size_t turn(clock::time_point until) noexcept {
     lock_type lock(mutex_);
-    while (!later_.empty()) ready_.push_back(later_.pop_front());
+    while (!later_.empty()) [[unlikely]]
+      ready_.push_back(later_.pop_front());
     harvest_some(until, lock);
-    const bool remote = !stops_.empty() || !posted_.empty();
-    const std::size_t done = remote ? run_remote(lock) : 0;
-    expire(); // only now: a limit that has passed already still takes what the kernel had
+    std::size_t done = 0;
+    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
+      done = run_remote(lock);
+    if (!timers_.empty()) [[unlikely]]
+      expire(); // only now: a limit that has passed already still takes what the kernel had
     return done + tell_ready(lock);
   }
 
@@ -177,7 +181,8 @@ public:
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept {
     lock_type lock(mutex_);
-    if (raised_.empty()) return nullptr;
+    if (raised_.empty()) [[likely]]
+      return nullptr;
     std::exception_ptr e = std::move(raised_.front());
     raised_.erase(raised_.begin());
     return e;
@@ -202,13 +207,14 @@ protected:
   // ---- what an engine calls, with the lock held
 
   /// The kernel's answer to a pending operation.
-  void finish(operation& op, failure error, std::size_t bytes) noexcept {
+  ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
     // Canceled on request: say which request it was.
-    if (error == failure(std::errc::operation_canceled) && op.ending) error = op.ending;
+    if (error == failure(std::errc::operation_canceled) && op.ending) [[unlikely]]
+      error = op.ending;
     op.error = error;
     op.bytes = bytes;
-    if (op.what == action::wait && op.gate) op.gate->waiter = nullptr;
-    timers_.disarm(op);
+    if (op.armed()) [[unlikely]]
+      timers_.disarm(op);
     op.unlink();
     put_ready(op);
   }
@@ -250,32 +256,34 @@ private:
 
   // True: done.
   bool start(operation& op) noexcept {
-    if (op.ending || closing_) {
+    if (op.ending || closing_) [[unlikely]] {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
     }
-    if (op.what == action::yield) {
-      put_off(op);
-      wake_others();
-      return false;
-    }
-    if (op.what == action::wait) {
-      if (op.gate && !enter_gate(op)) return true;
-      waiting_.push_back(op);
-    } else {
-      if (!op.target->open()) {
+    if (op.target) [[likely]] {
+      if (!op.target->open()) [[unlikely]] {
         op.error = std::errc::bad_file_descriptor;
         return true;
       }
       if (begin(op)) return true;
       (op.inward() ? op.target->inbound : op.target->outbound).push_back(op);
+    } else if (op.what == action::yield) {
+      put_off(op);
+      wake_others();
+      return false;
+    } else {
+      if (op.gate && !enter_gate(op)) return true;
+      waiting_.push_back(op);
     }
     op.now = operation::state::pending;
-    if (op.due != (clock::time_point::max)()) {
-      timers_.arm(op, op.due);
-      if (op.due < sleeping_until_) wake_others();
-    }
+    if (op.due != (clock::time_point::max)()) [[unlikely]]
+      limit_to(op);
     return false;
+  }
+
+  ROUSE_NOINLINE void limit_to(operation& op) noexcept {
+    timers_.arm(op, op.due);
+    if (op.due < sleeping_until_) wake_others();
   }
 
   // False: there is nothing to wait for.
@@ -297,10 +305,15 @@ private:
     op.ending = reason;
     if (op.now != operation::state::pending || asked) return;
     if (op.what == action::wait)
-      finish(op, std::errc::operation_canceled, 0);
+      finish_wait(op, std::errc::operation_canceled);
     else
       interrupt(op);
     wake_others();
+  }
+
+  void finish_wait(operation& op, failure why) noexcept {
+    if (op.gate) op.gate->waiter = nullptr;
+    finish(op, why, 0);
   }
 
   void put_ready(operation& op) noexcept {
@@ -330,15 +343,15 @@ private:
     return done;
   }
 
-  void expire() noexcept {
-    if (timers_.empty()) return;
+  ROUSE_NOINLINE void expire() noexcept {
     timers_.expire(clock::now(), [&](detail::timer_node& n) {
       end(static_cast<operation&>(n), std::errc::timed_out);
     });
   }
 
   void harvest_some(clock::time_point until, lock_type& lock) noexcept {
-    while (harvesting_) harvested_.wait(lock);
+    if constexpr (Threading::shared)
+      while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
     bool sleeps = until != (clock::time_point::min)() && ready_.empty();
     if (sleeps) {
@@ -346,35 +359,45 @@ private:
       sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
     if (sleeps) {
-      const auto next = timers_.next();
-      sleeping_until_ = next < until ? next : until;
+      sleeping_until_ = until;
+      if (!timers_.empty()) [[unlikely]]
+        sleep_no_longer_than(timers_.next());
     }
     harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
-    if (sleeps)
+    if (sleeps) [[likely]]
       rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
     else if (rest_.load(std::memory_order_relaxed) != rest::awake)
       rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
   }
 
+  ROUSE_NOINLINE void sleep_no_longer_than(clock::time_point next) noexcept {
+    if (next < sleeping_until_) sleeping_until_ = next;
+  }
+
   void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
-    harvesting_ = true;
-    harvest(until, lock);
-    harvesting_ = false;
-    harvested_.notify_all();
+    if constexpr (Threading::shared) {
+      harvesting_ = true;
+      harvest(until, lock);
+      harvesting_ = false;
+      harvested_.notify_all();
+    } else {
+      harvest(until, lock);
+    }
   }
 
   std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
-    while (told != tell_budget && !ready_.empty()) {
+    while (!ready_.empty()) [[likely]] {
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
       --active_;
-      ++told;
       instant_left_ = instant_budget;
       lock.unlock();
       op.tell(op);
       lock.lock();
+      if (++told == tell_budget) [[unlikely]]
+        break;
     }
     instant_left_ = instant_budget;
     return told;

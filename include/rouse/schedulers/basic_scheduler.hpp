@@ -291,6 +291,7 @@ private:
           std::make_error_code(std::errc::operation_not_permitted),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
+    const loop_left at_end{waker_};
     std::size_t done = 0;
     do {
       if (stop_.load(std::memory_order_acquire)) { // set in stop()
@@ -304,6 +305,14 @@ private:
     } while (!once && (limit.never() || clock::now() < limit.when()));
     return done;
   }
+
+  // Tells the waker that the loop is left, by an exception as well.
+  struct loop_left {
+    Waker& waker;
+    ~loop_left() {
+      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
+    }
+  };
 
   void rethrow_raised() {
 #if ROUSE_EXCEPTIONS

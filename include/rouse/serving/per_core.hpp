@@ -155,7 +155,7 @@ private:
       const leave_at_end seated{*this, core};
       if (core < listeners_.size()) {
         listener = detail::adopt(sched, std::move(listeners_[core]));
-        accept(sched, listener, handler);
+        for (int i = 0; i != os::accepts_at_once; ++i) accept(sched, listener, handler);
       } else {
         stay(sched);
       }

@@ -45,9 +45,10 @@ struct recv_call {
 
   bool prepare(operation& op) noexcept {
     ask_recv(op, socket, buffer);
-    if (buffer.size() == 0)
-      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
-    return !op.error;
+    if (buffer.size() != 0) [[likely]]
+      return true;
+    op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    return false;
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -81,8 +82,10 @@ struct send_call {
 
   bool prepare(operation& op) noexcept {
     ask_send(op, socket, buffer);
+    if (buffer.size() != 0) [[likely]]
+      return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return buffer.size() != 0 && !op.error;
+    return false;
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -95,14 +98,17 @@ struct send_all_call {
   const_buffer buffer;
   std::size_t moved = 0;
 
-  bool prepare(operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool prepare(operation& op) noexcept {
     ask_send(op, socket, rest());
+    if (buffer.size() != 0) [[likely]]
+      return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return buffer.size() != 0 && !op.error;
+    return false;
   }
-  bool advance(operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
     moved += op.bytes;
-    if (op.error || moved == buffer.size()) return true;
+    if (op.error || moved == buffer.size()) [[likely]]
+      return true;
     ask_send(op, socket, rest());
     return false;
   }
@@ -121,8 +127,10 @@ struct recv_exactly_call {
 
   bool prepare(operation& op) noexcept {
     ask_recv(op, socket, buffer);
-    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
+    if (buffer.size() != 0) [[likely]]
+      return true;
+    op.error = std::errc::invalid_argument;
+    return false;
   }
   bool advance(operation& op) noexcept {
     moved += op.bytes;

@@ -308,8 +308,10 @@ public:
   /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream.
   ///
   /// Errors: as `recv`; not_enough_memory.
-  /// Cost: no allocation while the loans come back; io_uring one SQE and one recv(2), epoll one
-  /// recv(2), IOCP two WSARecv. Source: IORING_OP_POLL_ADD; a WSARecv of no bytes.
+  /// Cost: no allocation while the loans come back; io_uring one SQE, epoll one recv(2), IOCP two
+  /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
+  /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
+  /// bytes.
   template <class... How>
     requires(!detail::limit_first<How...>)
   decltype(auto) receive(How&&... how) {

@@ -30,7 +30,8 @@ public:
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
-    if (this->in_progress()) wait_no_more();
+    if (this->in_progress()) [[unlikely]]
+      wait_no_more();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -41,9 +42,10 @@ public:
     handle_ = h;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
-      if (flow* f = chain_->of) {
+      if (flow* f = chain_->of) [[likely]] {
         f->waiting = this;
-        if (f->cancelled) this->refuse(std::errc::operation_canceled);
+        if (f->cancelled) [[unlikely]]
+          this->refuse(std::errc::operation_canceled);
       }
     }
     if (!this->start()) return true;
@@ -64,7 +66,7 @@ private:
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
     ROUSE_TRY {
-      if (chain)
+      if (chain) [[likely]]
         chain->resume(h);
       else
         h.resume();

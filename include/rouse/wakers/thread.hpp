@@ -1,16 +1,17 @@
-// The thread waker: a call blocks its thread on a condition variable; whoever waits and finds
-// nobody running the engine runs it.
+// The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
+// engine runs it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/os/thread_event.hpp>
 #include <rouse/wakers/parking.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -29,7 +30,7 @@ ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
 
 } // namespace detail
 
-/// Sleeps on a condition variable, or runs the engine meanwhile if nobody else does.
+/// Sleeps, or runs the engine meanwhile if nobody else does.
 class thread_parker : public detail::list_node {
 public:
   template <class Scheduler>
@@ -49,8 +50,9 @@ private:
   detail::thread_crew& crew_;
   void* engine_;
   void (*turn_)(void*);
-  std::atomic<bool> told_{false};
-  std::condition_variable wake_;
+  static constexpr std::uint32_t told = 1; // the call is done
+  static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
+  os::thread_event event_;
 };
 
 namespace detail {
@@ -59,36 +61,29 @@ namespace detail {
 // engine's, never after.
 class thread_crew {
 public:
-  // Until the parker is told. The engine is run by one of those who wait; when he is done he wakes
-  // another one to go on.
+  // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
+  // it over to another one.
   void wait(thread_parker& me) {
     std::unique_lock lock(mutex_);
-    waiting_.push_back(me);
-    while (!me.told_.load(std::memory_order_relaxed)) {
-      if (engine_runs_) {
-        me.wake_.wait(lock);
-        continue;
-      }
-      engine_runs_ = true;
+    if (engine_runs_) {
+      waiting_.push_back(me);
       lock.unlock();
-      while (!me.told_.load(std::memory_order_relaxed)) me.turn_(me.engine_);
+      me.event_.wait();
       lock.lock();
-      engine_runs_ = false;
+      me.unlink();
+      if (!(me.event_.raised() & thread_parker::lead)) return;
     }
-    me.unlink();
+    engine_runs_ = true;
+    lock.unlock();
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
+    lock.lock();
     hand_over();
   }
 
-  void tell(thread_parker& who) noexcept {
-    std::lock_guard lock(mutex_);
-    who.told_.store(true,
-                    std::memory_order_relaxed); // ordered by the mutex, or read by the same thread
-    who.wake_
-        .notify_one(); // under the lock: who wakes may destroy the parker as soon as it is free
-  }
+  void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
 
   // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
-  // nothing to run.
+  // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
@@ -96,18 +91,24 @@ public:
     while (engine_runs_ || (engine.idle() && live_ != 0)) {
       // What came between the caller's last look and this lock has left its mark.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
+      ++runners_;
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
       else
         runner_.wait_until(lock, until);
+      --runners_;
     }
     engine_runs_ = true;
     lock.unlock();
     const std::size_t done = engine.turn(until);
     lock.lock();
     engine_runs_ = false;
-    hand_over();
     return done;
+  }
+
+  void leave_loop() noexcept {
+    std::lock_guard lock(mutex_);
+    if (!engine_runs_) hand_over();
   }
 
   // Whoever is in run() looks again at what he waits for.
@@ -198,12 +199,15 @@ private:
     runner_.notify_all();
   }
 
+  // The engine goes to whoever is in run(), for he keeps it; else to one who waits.
   void hand_over() noexcept {
-    if (engine_runs_) return;
-    if (waiting_.empty())
-      runner_.notify_all();
-    else
-      waiting_.front().wake_.notify_one();
+    engine_runs_ = false;
+    if (runners_ != 0) return runner_.notify_all();
+    while (!engine_runs_ && !waiting_.empty()) {
+      thread_parker& next = waiting_.pop_front();
+      engine_runs_ = !(next.event_.raised() & thread_parker::told);
+      if (engine_runs_) next.event_.raise(thread_parker::lead);
+    }
   }
 
   void join_finished() noexcept {
@@ -217,6 +221,7 @@ private:
   list<flow> flows_;
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
+  std::size_t runners_ = 0; // how many wait in run() for the engine
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
@@ -267,8 +272,8 @@ inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 /// the engine is run by one of those who wait, until his own call is done, and then by another one.
 /// Needs a shared engine.
 ///
-/// Cost of a wake-up: none for the thread that runs the engine itself; for another one, a condition
-/// variable.
+/// Whoever is in `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
+/// for the thread that runs the engine itself; another one is woken by a system call, if it sleeps.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
@@ -297,6 +302,7 @@ public:
   std::size_t turn(Engine& engine, clock::time_point until) {
     return crew_.turn(engine, until);
   }
+  void leave_loop() noexcept { crew_.leave_loop(); }
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
     crew_.cancel(engine, f);

@@ -14,8 +14,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <thread>
+#include <tuple>
 #include <vector>
 
+#include "../src/net.hpp"
+#include "../src/uring.hpp"
 #include "micro.hpp"
 
 using rouse::os::context;
@@ -318,6 +321,48 @@ struct armed_wheel {
   }
 };
 
+// ---- zero-copy: a large send through a ring, and all that it brings back, to a peer that takes the bytes
+
+double ring_send(std::size_t bytes, bool zero_copy) {
+  uring::Ring ring;
+  if (ring.init(8, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER, 16, true) < 0) return 0; // refused
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), from = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at = loopback(0);
+  socklen_t length = sizeof at;
+  auto* const any = reinterpret_cast<sockaddr*>(&at);
+  if (::bind(listener, any, length) != 0 || ::listen(listener, 1) != 0 || ::getsockname(listener, any, &length) != 0) abort();
+  const int room = 4 << 20;
+  ::setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+  ::setsockopt(from, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  if (::connect(from, any, length) != 0) abort();
+  const int to = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  no_delay(from);
+  std::vector<char> block(bytes), sink(bytes);
+  const double took = timed(bytes > 100'000 ? 300 : 1000, [&](long n) {
+    for (long i = 0; i != n; ++i) {
+      io_uring_sqe* const s = ring.sqe();
+      s->opcode = zero_copy ? IORING_OP_SEND_ZC : IORING_OP_SEND;
+      s->fd = from;
+      s->addr = reinterpret_cast<std::uintptr_t>(block.data());
+      s->len = static_cast<unsigned>(bytes);
+      s->msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
+      // A zero-copy send answers twice: when it is queued, and when the peer has it and the bytes are free again.
+      bool over = false, taken = false;
+      while (!over) {
+        ring.enter(1);
+        ring.drain([&](const io_uring_cqe& c) {
+          if (c.res < 0) abort();
+          over = !(c.flags & IORING_CQE_F_MORE);
+        });
+        if (!taken && ::recv(to, sink.data(), bytes, MSG_WAITALL) != static_cast<ssize_t>(bytes)) abort();
+        taken = true;
+      }
+    }
+  });
+  for (const int fd : {listener, from, to, ring.fd}) ::close(fd);
+  return took;
+}
+
 // ---- fairness: a quiet connection's round trips while another one floods the same loop
 
 double quiet_p99(bool flood) {
@@ -399,6 +444,11 @@ int main() {
         {"eventfd to an epoll_wait that sleeps, other core", [] { return eventfd_to_sleeper(1); }}}, 7);
   race({{"post to a loop that sleeps, same core", [] { return post_to_sleeper(0); }},
         {"eventfd to an epoll_wait that sleeps, same core", [] { return eventfd_to_sleeper(0); }}}, 7);
+  for (const auto& [bytes, ring, zero_copy] : {std::tuple<std::size_t, const char*, const char*>
+       {16384, "send of 16 KiB through a ring, with the peer's recv", "zero-copy send of 16 KiB"},
+       {65536, "send of 64 KiB through a ring, with the peer's recv", "zero-copy send of 64 KiB"},
+       {262144, "send of 256 KiB through a ring, with the peer's recv", "zero-copy send of 256 KiB"}})
+    race({{ring, [n = bytes] { return ring_send(n, false); }}, {zero_copy, [n = bytes] { return ring_send(n, true); }}}, 7);
   cpu_set_t both;
   CPU_ZERO(&both);
   CPU_SET(0, &both), CPU_SET(1, &both);

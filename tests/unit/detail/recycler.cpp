@@ -14,9 +14,9 @@ using rouse::detail::recycler;
 namespace {
 
 // Of each class the last size, and the first of the next; then beyond the largest class.
-const std::vector<std::size_t> sizes{0,     1,     8,     64,    65,    128,    129,
-                                     2047,  2048,  2049,  4096,  4097,  8192,   16384,
-                                     32768, 32769, 65535, 65536, 65537, 100000, 1000000};
+const std::vector<std::size_t> sizes{0,     1,     8,     9,     64,    72,     73,
+                                     2039,  2040,  2041,  4088,  4089,  8192,   16384,
+                                     32760, 32761, 65527, 65528, 65529, 100000, 1000000};
 
 // Each test has a thread, hence a cache, of its own.
 template <class F>
@@ -67,12 +67,12 @@ TEST_CASE("recycler: what was released is given out again, the latest first", "[
 }
 
 TEST_CASE("recycler: sizes of one class share their blocks", "[unit][recycler]") {
-  for (const auto& [released, wanted] : {std::pair<std::size_t, std::size_t>{1, 64},
-                                         {65, 128},
-                                         {1985, 2048},
-                                         {2049, 4096},
-                                         {4097, 8192},
-                                         {32769, 65536}}) {
+  for (const auto& [released, wanted] : {std::pair<std::size_t, std::size_t>{1, 8},
+                                         {57, 72},
+                                         {2025, 2040},
+                                         {2041, 4088},
+                                         {4089, 8184},
+                                         {32761, 65528}}) {
     INFO(released << " and " << wanted);
     bool same = false;
     in_a_thread([&, from = released, to = wanted] {
@@ -87,7 +87,7 @@ TEST_CASE("recycler: sizes of one class share their blocks", "[unit][recycler]")
 }
 
 TEST_CASE("recycler: a larger size never gets a block of a smaller class", "[unit][recycler]") {
-  for (const std::size_t size : {64u, 128u, 1984u, 2048u, 4096u, 32768u}) {
+  for (const std::size_t size : {72u, 136u, 1976u, 2040u, 4088u, 32760u}) {
     INFO(size);
     bool same = true;
     in_a_thread([&, size] {

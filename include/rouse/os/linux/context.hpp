@@ -36,8 +36,9 @@ struct exception_state {
 // The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
 extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
 
-inline void swap_exceptions(exception_state& from, const exception_state& to) noexcept {
-  void* globals = rouse_exception_globals();
+/// @param globals  the running thread's.
+inline void swap_exceptions(void* globals, exception_state& from,
+                            const exception_state& to) noexcept {
   std::memcpy(&from.caught, globals, sizeof from.caught);
   std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
               sizeof from.uncaught);
@@ -129,14 +130,18 @@ public:
 
 private:
   static void change(context& from, context& to, bool last) noexcept {
-    detail::swap_exceptions(from.exceptions_, to.exceptions_);
-    to.former_ = &from;
+    // A flow with a stack of its own runs in the thread that switched to it; who calls from a
+    // thread's own stack may be any.
+    void* const globals = from.stack_made_ ? from.globals_ : detail::rouse_exception_globals();
+    detail::swap_exceptions(globals, from.exceptions_, to.exceptions_);
+    to.globals_ = globals;
     (void)last;
 #if ROUSE_TSAN
     if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
 #if ROUSE_ASAN
+    to.former_ = &from;
     __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
                                    to.asan_size_);
 #endif
@@ -179,7 +184,6 @@ private:
   static void jump(context& from, context& to) noexcept {
     ::swapcontext(&from.machine_, &to.machine_);
   }
-  ucontext_t machine_{};
 #else
   // The registers are on the stack, with the address to go on at on top; `sp_` is where.
   void prepare() noexcept {
@@ -275,20 +279,26 @@ private:
     );
 #endif
   }
-  void* sp_ = nullptr;
 #endif
 
-  detail::stack_memory stack_;
+  // What a switch touches comes first, in one cache line.
+#if ROUSE_CONTEXT_UCONTEXT
+  ucontext_t machine_{};
+#else
+  void* sp_ = nullptr;
+#endif
   detail::exception_state exceptions_;
-  context* former_ = nullptr; // who switched here last
+  void* globals_ = nullptr; // where the running thread has its exception_state
+  bool stack_made_ = false;
+  detail::stack_memory stack_;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
+  [[maybe_unused]] context* former_ = nullptr; // who switched here last
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;
-  bool stack_made_ = false;
 };
 
 } // namespace rouse::inline ROUSE_ABI::os

@@ -70,6 +70,19 @@ struct fd_update {
   std::uint32_t offset, resv;
   std::uint64_t data;
 };
+struct buffer_entry {
+  std::uint64_t addr;
+  std::uint32_t len;
+  std::uint16_t id, tail; // tail: that of the whole ring, in its first entry alone
+};
+static_assert(sizeof(buffer_entry) == 16);
+struct buffer_ring_registration {
+  std::uint64_t ring_addr;
+  std::uint32_t ring_entries;
+  std::uint16_t group, flags;
+  std::uint64_t resv[3];
+};
+static_assert(sizeof(buffer_ring_registration) == 40);
 
 enum opcode : std::uint8_t {
   op_poll_add = 6,
@@ -101,7 +114,18 @@ enum enter_flag : std::uint32_t {
   with_ext_arg = 1u << 3,
   registered_ring = 1u << 4
 };
-enum registration : unsigned { enable_rings = 12, register_ring_fds = 20 };
+enum registration : unsigned {
+  enable_rings = 12,
+  register_ring_fds = 20,
+  register_buffer_ring = 22
+};
+/// Of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
+inline constexpr std::uint8_t select_buffer = 1u << 5;
+/// Of a completion's flags: which buffer it took, if it took one.
+inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
+inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
+  return static_cast<std::uint16_t>(flags >> 16);
+}
 
 /// POLLIN | POLLRDHUP, as a submission has them: big-endian machines swap the halves.
 inline constexpr std::uint32_t poll_readable =
@@ -111,6 +135,9 @@ inline constexpr std::uint32_t poll_readable =
 inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
 }
+
+/// Whether an answer says that no buffer was left to take.
+inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
 
 /// A mapping, unmapped with its owner.
 class mapping {
@@ -126,12 +153,14 @@ public:
     if (at_) ::munmap(at_, size_);
   }
   bool map(int fd, std::size_t size, off_t offset) noexcept {
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, offset);
+    const int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, kind | MAP_POPULATE, fd, offset);
     if (p == MAP_FAILED) return false;
     at_ = static_cast<char*>(p);
     size_ = size;
     return true;
   }
+  [[nodiscard]] bool mapped() const noexcept { return at_ != nullptr; }
   template <class T>
   [[nodiscard]] T* at(std::size_t offset) const noexcept {
     return reinterpret_cast<T*>(at_ + offset);
@@ -140,6 +169,39 @@ public:
 private:
   char* at_ = nullptr;
   std::size_t size_ = 0;
+};
+
+/// The buffers that a ring's kernel side may take for what it receives, one group of them. Linux
+/// 5.19.
+class buffer_ring {
+public:
+  static constexpr std::uint16_t entries = 32; // a power of two
+
+  /// Makes it known to the ring `fd`; once more where that has become another one.
+  failure create(int fd) noexcept {
+    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
+      return last_error();
+    buffer_ring_registration r{};
+    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
+    r.ring_entries = entries;
+    return outcome(
+        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
+  }
+
+  /// Lends the kernel a buffer; `id` comes back with the completion that used it.
+  void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
+    buffer_entry* all = entries_.at<buffer_entry>(0);
+    buffer_entry& e = all[tail_ % entries];
+    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
+    e.len = static_cast<std::uint32_t>(size);
+    e.id = id;
+    // Release: the kernel reads the entry after it has read the tail.
+    std::atomic_ref(all->tail).store(++tail_, std::memory_order_release);
+  }
+
+private:
+  mapping entries_;
+  std::uint16_t tail_ = 0;
 };
 
 /// One ring: submissions go in, completions come out.
@@ -163,6 +225,7 @@ public:
   }
 
   [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
   /// By the thread that will run the ring: starts it. One that is bound to its thread gets a
   /// quicker name.

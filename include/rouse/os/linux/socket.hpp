@@ -20,6 +20,8 @@ inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_
 inline constexpr int reuse_port_name = SO_REUSEPORT;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = true;
+/// How many accepts a server keeps pending: here one takes all that have come, one after another.
+inline constexpr int accepts_at_once = 1;
 
 /// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
 /// Windows.
@@ -142,7 +144,8 @@ ROUSE_NOINLINE inline bool settle_error(operation& op) noexcept {
   return true;
 }
 inline bool settle(operation& op, ssize_t result) noexcept {
-  if (result < 0) return settle_error(op);
+  if (result < 0) [[unlikely]]
+    return settle_error(op);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
@@ -150,18 +153,19 @@ inline bool settle(operation& op, ssize_t result) noexcept {
 template <class Call>
 auto retry_interrupted(Call call) noexcept {
   auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
+  while (result < 0 && errno == EINTR) [[unlikely]]
+    result = call();
   return result;
 }
 } // namespace detail
 
-inline bool try_recv(native_handle_type h, operation& op) noexcept {
+ROUSE_ALWAYS_INLINE bool try_recv(native_handle_type h, operation& op) noexcept {
   return detail::settle(
       op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
-inline bool try_send(native_handle_type h, operation& op) noexcept {
+ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept {
   return detail::settle(op, detail::retry_interrupted([&] {
                           return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
                         }));

@@ -20,6 +20,9 @@ inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdo
 inline constexpr int reuse_port_name = 0x0200;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = false;
+/// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
+/// spares it the wait for the next one. Each holds one socket.
+inline constexpr int accepts_at_once = 8;
 
 /// What an engine's operation needs beside rouse::operation.
 struct kernel_record : OVERLAPPED {
