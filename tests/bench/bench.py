@@ -55,6 +55,7 @@ SERVERS = {
     "asio-cb-tuned":   ["srv_asio_cb_tuned", "{port}", "{buf}"],
     "asio-cb-uring":   ["srv_asio_cb_uring", "{port}", "{buf}"],
     "asio-co":         ["srv_asio_co", "{port}", "{buf}"],
+    "asio-co-uring":   ["srv_asio_co_uring", "{port}", "{buf}"],
     "uv-try":          ["srv_uv", "{port}", "try", "{buf}"],
     "uv-write":        ["srv_uv", "{port}", "write", "{buf}"],
     "threads":         ["srv_thread", "{port}", "{buf}"],
@@ -63,7 +64,7 @@ SERVERS = {
 LIMITS = ["epoll-lt", "epoll-et", "epoll-et2", "uring-plain", "uring-rf", "uring-pf", "uring-link", "uring-ms",
           "uring-ms-direct", "uring-ms-sys", "uring-spec"]
 DEBIAN = ["epoll-lt", "epoll-et", "uring-plain", "uring-rf", "uring-link", "uring-ms", "uring-ms-direct", "uring-ms-sys", "uring-auto",
-          "uring-spec", "asio-cb", "asio-cb-tuned", "asio-cb-uring", "asio-co", "uv-try", "uv-write", "threads"]
+          "uring-spec", "asio-cb", "asio-cb-tuned", "asio-cb-uring", "asio-co", "asio-co-uring", "uv-try", "uv-write", "threads"]
 ROUSE = [f"rouse-{w}-{e}" for e in ("uring", "epoll") for w in WAKERS]
 LENT = [n for n in SERVERS if n.startswith("rouse-lent-")]
 GROUPS = {"rouse": ROUSE, "lent": LENT, "limits": LIMITS, "debian": DEBIAN}
@@ -368,7 +369,7 @@ def cmd_wine(a):
 # program, engine that rouse takes, rows
 LOCKSTEP = [("ls_rouse", "io_uring", []), ("ls_rouse", "epoll", []),
             ("ls_raw", "", ["epoll-lt", "epoll-et", "uring-rf", "uring-pf", "uring-ms", "uring-ms-direct", "uring-ms-sys", "uring-poll"])]
-RIVALS = [(p, "", []) for p in ("ls_asio_cb", "ls_asio_tuned", "ls_asio_co", "ls_asio_uring", "ls_uv")]
+RIVALS = [(p, "", []) for p in ("ls_asio_cb", "ls_asio_tuned", "ls_asio_co", "ls_asio_uring", "ls_asio_co_uring", "ls_uv")]
 def cmd_lockstep(a):
     """Overhead over a bare recv + send, one thread, exact batch size."""
     res, floor = {}, {}
@@ -433,7 +434,7 @@ def cmd_targets(a):
             {f"{w} at {b}": less(over(f"rouse-{w}-uring", b), best(raw, b)) for w in names_ for b in batches}, lambda v: v <= limit)
     row("lock-step, epoll, callbacks and coroutines, over hand-written epoll, ns", "≤ +60 at 1, 4, 16, 64",
         {f"{w} at {b}": less(over(f"rouse-{w}-epoll", b), best([e for e in raw if e.startswith("epoll")], b)) for w in ("cb", "co") for b in batches}, lambda v: v <= 60)
-    for who, rivals in (("Asio callbacks", ("asio-cb", "asio-cb-tuned", "asio-cb-uring")), ("Asio coroutines", ("asio-co",)), ("libuv", ("uv-try",))):
+    for who, rivals in (("Asio callbacks", ("asio-cb", "asio-cb-tuned", "asio-cb-uring")), ("Asio coroutines", ("asio-co", "asio-co-uring")), ("libuv", ("uv-try",))):
         mine = "co" if "coroutines" in who else "cb"
         row(f"lock-step, {who} less rouse-{mine}, best engines, ns", "> 0 at 1, 4, 16, 64",
             {f"at {b}": less(best(rivals, b), best((f"rouse-{mine}-uring", f"rouse-{mine}-epoll"), b)) for b in batches}, lambda v: v > 0)
@@ -477,7 +478,7 @@ def main():
     p.add_argument("--nbuf", type=int, default=0)
     p.add_argument("--base", default="epoll-lt")
     p.add_argument("--out", default="")
-    p.add_argument("--batches", default="1x64,2x64,4x64,16x64,64x64,256x64,1x4096,16x4096")
+    p.add_argument("--batches", default="1x64,2x64,4x64,16x64,64x64,256x64,1x4096,4x4096,16x4096,64x4096")
     a = p.parse_args()
     return globals()["cmd_" + a.what](a) or 0
 

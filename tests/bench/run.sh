@@ -26,9 +26,9 @@ export BENCH_OUT=$data
 if [ "${1:-full}" = quick ]; then
   rounds=3 seconds=0.4 batches=1x64,4x64,16x64,64x64 scenarios=pp1-64s,pp64-64,pp64-4k,conn16
 else
-  rounds=5 seconds=0.6 batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,16x4096 scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16,stream8,conn16
+  rounds=5 seconds=0.6 batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,4x4096,16x4096,64x4096 scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16,stream8,conn16
 fi
-servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,uv-try,threads
+servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,asio-co-uring,uv-try,threads
 measure() { python3 bench.py "$@" --out "$data"; }
 {
   echo "# Measured $(date -u +%Y-%m-%d), Linux $(uname -r), $(g++ --version | head -1), $(nproc) cores"

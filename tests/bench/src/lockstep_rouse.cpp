@@ -1,9 +1,10 @@
-// Lock-step cost of rouse.   lockstep_rouse BATCH SIZE [WAKER...]    (ROUSE_ENGINE picks the engine)
+// Lock-step cost of rouse.   lockstep_rouse BATCH SIZE [cb|co|fiber|thread...]    (ROUSE_ENGINE picks the engine)
 #include <rouse/rouse.hpp>
 
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lockstep.hpp"
 
@@ -63,6 +64,20 @@ static void run(const char* waker, lockstep::Args a) {
   });
 }
 
+// Calls that return directly, made by the thread itself: it meets bytes that are there, as a blocking recv() and send()
+// would, so this is what a call of a shared engine costs. (What waking another thread costs, the load runs show.)
+static void run_threads(lockstep::Args a) {
+  lockstep::Pairs p(a.batch);
+  rouse::threads sched;
+  std::vector<rouse::socket<rouse::threads>> sockets;
+  for (const int fd : p.server) sockets.push_back(rouse::socket<rouse::threads>::adopt(sched, fd));
+  std::array<char, 4096> buf;
+  const bool epoll = sched.engine_report().rfind("epoll", 0) == 0;
+  lockstep::measure(epoll ? "rouse-thread-epoll" : "rouse-thread-uring", p, a.size, [&](int) {
+    for (auto& s : sockets) s.send_all({buf.data(), s.recv_exactly({buf.data(), static_cast<std::size_t>(a.size)})});
+  });
+}
+
 int main(int argc, char** argv) {
   lockstep::Args a(argc, argv);
   const auto wanted = [&](const char* n) {
@@ -73,6 +88,7 @@ int main(int argc, char** argv) {
   if (wanted("cb")) run<rouse::callbacks>("cb", a);
   if (wanted("co")) run<rouse::coroutines>("co", a);
   if (wanted("fiber")) run<rouse::fibers>("fiber", a);
+  if (wanted("thread")) run_threads(a);
   fflush(stdout);
   _exit(0);
 }
