@@ -5,7 +5,7 @@
 namespace rouse::inline ROUSE_ABI {
 
 template <class Scheduler>
-class socket; ///< a TCP socket whose calls wait the scheduler's way
+class socket; ///< a socket whose calls wait the scheduler's way
 template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
@@ -18,6 +18,9 @@ class task; ///< a coroutine that gives a T
 class endpoint; ///< an address and a port
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
+template <class Buffer>
+class buffer_list; ///< several buffers, taken one after the other
+struct datagram; ///< what recv_from gives
 class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
@@ -33,7 +36,7 @@ template <class Parker>
 class parking_waker; ///< wakes with a parker: two functions
 class coroutine_waker; ///< wakes by resuming a coroutine
 class fiber_waker; ///< wakes by switching to a fiber
-class thread_waker; ///< wakes a thread on a condition variable
+class thread_waker; ///< wakes a thread that sleeps
 class callback_waker; ///< wakes by calling a handler
 
 } // namespace rouse::inline ROUSE_ABI

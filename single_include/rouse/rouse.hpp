@@ -715,6 +715,8 @@ enum class action : unsigned char {
   accept, ///< a connection; the answer is in `accepted`
   connect, ///< to `peer`
   receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
+  recv_from, ///< as recv, but a message: `data` is an os::message, which then knows the sender
+  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
@@ -766,19 +768,21 @@ public:
   teller* tell; ///< called on the thread that runs the engine; may destroy the operation
   descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
-    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); the answer to
-                          ///< receive: a buffer of a pool, or null, owned by whoever takes it
+    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); recv_from,
+                          ///< send_to: a borrowed os::message; the answer to receive: a buffer
+                          ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     rouse::gate* gate; ///< wait: borrowed, or null
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
-  std::size_t size = 0; ///< recv, send: bytes
+  std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept {
-    return what == action::recv || what == action::receive || what == action::accept;
+    return what == action::recv || what == action::receive || what == action::accept ||
+           what == action::recv_from;
   }
 
   // ---- the answer
@@ -1306,6 +1310,21 @@ concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
 template <class>
 inline constexpr bool always_false = false;
 
+template <class R, class Buffer>
+concept range_of = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+                   std::same_as<std::ranges::range_value_t<R>, Buffer>;
+
+} // namespace detail
+
+class mutable_buffer;
+class const_buffer;
+
+namespace detail {
+
+// A list of buffers, which is no buffer.
+template <class R>
+concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
+
 } // namespace detail
 
 /// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`,
@@ -1322,7 +1341,7 @@ public:
   constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer>)
+    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> && !detail::list_of_buffers<R>)
   constexpr mutable_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
                   "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
@@ -1374,7 +1393,7 @@ public:
   template <class R>
     requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> &&
              !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
-             !std::is_array_v<std::remove_reference_t<R>>)
+             !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
   constexpr const_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
                   "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
@@ -1399,6 +1418,36 @@ private:
   const void* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Several buffers, taken one after the other as if they were one: an array, a vector or a span of
+/// `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty ones are passed over.
+///
+/// Borrowed: the list as well as what it names, until the call has completed.
+template <class Buffer>
+class buffer_list {
+public:
+  constexpr buffer_list() noexcept = default;
+  template <detail::range_of<Buffer> R>
+  constexpr buffer_list(R&& range) noexcept
+      : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
+    static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
+                  "rouse: this list of buffers is a temporary: it would be gone before the kernel "
+                  "is done with it; give it a name first");
+  }
+
+  [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return first_[i];
+  }
+
+private:
+  const Buffer* first_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+using mutable_buffers = buffer_list<mutable_buffer>;
+using const_buffers = buffer_list<const_buffer>;
 
 } // namespace rouse::inline ROUSE_ABI
 
@@ -2056,6 +2105,7 @@ struct socket_address {
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace rouse::inline ROUSE_ABI::os {
@@ -2149,6 +2199,30 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
 }
 
+/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
+/// `interface_index` 0: the system picks one.
+inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                 const endpoint* source, unsigned interface_index) noexcept {
+  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+    const socket_address a(ep);
+    std::memcpy(&there, &a.v6, sizeof a.v6);
+  };
+  if (!source) {
+    group_req request{};
+    request.gr_interface = interface_index;
+    place(request.gr_group, group);
+    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                      sizeof request);
+  }
+  group_source_req request{};
+  request.gsr_interface = interface_index;
+  place(request.gsr_group, group);
+  place(request.gsr_source, *source);
+  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+                    sizeof request);
+}
+
 /// What an accept answers when this process or the system is short of descriptors or memory, which
 /// may pass.
 inline bool is_shortage(failure f) noexcept {
@@ -2180,6 +2254,76 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
+/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
+/// Filled in where it stays until the call that uses it has completed.
+class message {
+public:
+  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof peer_.v6); }
+  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    describe(data, size, peer_.length);
+  }
+
+  /// Without an address, and in several pieces.
+  void in_pieces(iovec* pieces, std::size_t count) noexcept {
+    header_ = {};
+    header_.msg_iov = pieces;
+    header_.msg_iovlen = count;
+  }
+
+  [[nodiscard]] msghdr& header() noexcept { return header_; }
+  /// Whether the buffer was too small for what came: the rest is gone.
+  [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
+  /// Whom it came from.
+  [[nodiscard]] endpoint peer() const noexcept {
+    socket_address from = peer_;
+    from.length = header_.msg_namelen;
+    return from.to_endpoint();
+  }
+
+private:
+  void describe(void* data, std::size_t size, socklen_t room) noexcept {
+    piece_ = {data, size};
+    header_ = {};
+    header_.msg_name = &peer_.any;
+    header_.msg_namelen = room;
+    header_.msg_iov = &piece_;
+    header_.msg_iovlen = 1;
+  }
+
+  socket_address peer_;
+  iovec piece_{};
+  msghdr header_{};
+};
+
+/// A message with room for several pieces.
+class message_in_pieces : public message {
+public:
+  static constexpr std::size_t most = 16;
+
+  void clear() noexcept { count_ = 0; }
+  [[nodiscard]] bool full() const noexcept { return count_ == most; }
+  void add(void* data, std::size_t size) noexcept { pieces_[count_++] = {data, size}; }
+  void end() noexcept { in_pieces(pieces_, count_); }
+
+private:
+  iovec pieces_[most];
+  std::size_t count_ = 0;
+};
+
+/// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
+inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
+
+/// Looks at the answer to a recv or recv_from: one that was cut short is message_size.
+inline void note_truncation(operation& op) noexcept {
+  if (op.what == action::recv_from) {
+    if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
+  } else if (op.bytes > op.size) {
+    op.bytes = op.size;
+    op.error = std::errc::message_size;
+  }
+}
+
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
@@ -2205,14 +2349,33 @@ auto retry_interrupted(Call call) noexcept {
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(native_handle_type h, operation& op) noexcept {
-  return detail::settle(
-      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
+  const int flags = MSG_DONTWAIT | recv_flags(op.target->type);
+  const bool done = detail::settle(
+      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, flags); }));
+  if (op.bytes > op.size) [[unlikely]]
+    note_truncation(op);
+  return done;
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept {
   return detail::settle(op, detail::retry_interrupted([&] {
                           return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+                        }));
+}
+
+inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
+  msghdr& header = static_cast<message*>(op.data)->header();
+  const bool done = detail::settle(
+      op, detail::retry_interrupted([&] { return ::recvmsg(h, &header, MSG_DONTWAIT); }));
+  if (done && !op.error) note_truncation(op);
+  return done;
+}
+
+inline bool try_send_to(native_handle_type h, operation& op) noexcept {
+  msghdr& header = static_cast<message*>(op.data)->header();
+  return detail::settle(op, detail::retry_interrupted([&] {
+                          return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
                         }));
 }
 
@@ -2382,6 +2545,87 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
+}
+
+/// A datagram as Winsock takes it: where its bytes are, and the address that goes with it. Filled
+/// in where it stays until the call that uses it has completed.
+class message {
+public:
+  void to_receive(void* data, std::size_t size) noexcept {
+    one_piece(data, size);
+    peer_.length = sizeof peer_.v6;
+  }
+  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
+    one_piece(data, size);
+    peer_ = socket_address(to);
+  }
+  /// Without an address, and in several pieces.
+  void in_pieces(WSABUF* pieces, std::size_t count) noexcept {
+    pieces_ = pieces;
+    count_ = static_cast<DWORD>(count);
+    peer_.length = 0;
+  }
+
+  [[nodiscard]] WSABUF* pieces() noexcept { return pieces_; }
+  [[nodiscard]] DWORD count() const noexcept { return count_; }
+  /// Null where no address goes with it.
+  [[nodiscard]] sockaddr* address() noexcept { return peer_.length ? &peer_.any : nullptr; }
+  [[nodiscard]] socklen_t& address_length() noexcept { return peer_.length; }
+  /// Whom it came from.
+  [[nodiscard]] endpoint peer() const noexcept { return peer_.to_endpoint(); }
+
+private:
+  void one_piece(void* data, std::size_t size) noexcept {
+    piece_ = {static_cast<ULONG>(size), static_cast<char*>(data)};
+    pieces_ = &piece_;
+    count_ = 1;
+  }
+
+  socket_address peer_;
+  WSABUF piece_{};
+  WSABUF* pieces_ = nullptr;
+  DWORD count_ = 0;
+};
+
+/// A message with room for several pieces.
+class message_in_pieces : public message {
+public:
+  static constexpr std::size_t most = 16;
+
+  void clear() noexcept { count_ = 0; }
+  [[nodiscard]] bool full() const noexcept { return count_ == most; }
+  void add(void* data, std::size_t size) noexcept {
+    pieces_[count_++] = {static_cast<ULONG>(size), static_cast<char*>(data)};
+  }
+  void end() noexcept { in_pieces(pieces_, count_); }
+
+private:
+  WSABUF pieces_[most];
+  std::size_t count_ = 0;
+};
+
+/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
+/// `interface_index` 0: the system picks one.
+inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                 const endpoint* source, unsigned interface_index) noexcept {
+  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+    const socket_address a(ep);
+    std::memcpy(&there, &a.v6, sizeof a.v6);
+  };
+  if (!source) {
+    group_req request{};
+    request.gr_interface = interface_index;
+    place(request.gr_group, group);
+    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                      sizeof request);
+  }
+  group_source_req request{};
+  request.gsr_interface = interface_index;
+  place(request.gsr_group, group);
+  place(request.gsr_source, *source);
+  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+                    sizeof request);
 }
 
 /// What an accept answers when this process or the system is short of handles or memory, which may
@@ -3227,7 +3471,7 @@ private:
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
       if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
-    } else if (op.what == action::send) [[likely]] {
+    } else if (op.what != action::connect) [[likely]] {
       if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
         return true;
     } else {
@@ -3309,6 +3553,7 @@ private:
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
     if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
+    if (op.what == action::recv_from) return os::try_recv_from(h, op);
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
@@ -3317,7 +3562,10 @@ private:
 
   bool attempt_outbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    return r.writable = op.what == action::send ? os::try_send(h, op) : os::finish_connect(h, op);
+    if (op.what == action::send) [[likely]]
+      return r.writable = os::try_send(h, op);
+    return r.writable =
+               op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
   }
 
   os::poll_set events_;
@@ -3413,6 +3661,8 @@ static_assert(sizeof(buffer_ring_registration) == 40);
 
 enum opcode : std::uint8_t {
   op_poll_add = 6,
+  op_sendmsg = 9,
+  op_recvmsg = 10,
   op_accept = 13,
   op_async_cancel = 14,
   op_connect = 16,
@@ -3855,9 +4105,9 @@ private:
   void ask(operation& op, bool with_buffer = true) noexcept {
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
-                                        os::uring::op_accept, os::uring::op_connect,
-                                        os::uring::op_recv};
+    constexpr std::uint8_t opcodes[] = {
+        os::uring::op_recv, os::uring::op_send,    os::uring::op_accept, os::uring::op_connect,
+        os::uring::op_recv, os::uring::op_recvmsg, os::uring::op_sendmsg};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -3877,10 +4127,17 @@ private:
         s.op_flags = os::uring::poll_readable;
       }
       break;
+    case action::recv_from:
+    case action::send_to:
+      s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
+      s.len = 1;
+      if (op.what == action::send_to) s.op_flags = MSG_NOSIGNAL;
+      break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);
       s.len = static_cast<std::uint32_t>(op.size);
-      if (op.what == action::send) s.op_flags = MSG_NOSIGNAL;
+      s.op_flags = static_cast<std::uint32_t>(
+          op.what == action::send ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
     }
   }
 
@@ -3921,7 +4178,14 @@ private:
     switch (op.what) {
     case action::recv:
     case action::send:
+    case action::send_to:
       op.bytes = static_cast<std::size_t>(result);
+      if (op.bytes > op.size) [[unlikely]]
+        os::note_truncation(op);
+      break;
+    case action::recv_from:
+      op.bytes = static_cast<std::size_t>(result);
+      os::note_truncation(op);
       break;
     case action::accept:
       this->answer_accept(op, result);
@@ -4212,6 +4476,15 @@ inline bool is_unbound(native_handle_type h) noexcept {
   return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
 }
 
+/// Whether a send failed with `error` because nobody said where to: WSAENOTCONN, and under Wine
+/// WSAEINVAL, which may mean other things.
+inline bool lacks_destination(native_handle_type h, failure error) noexcept {
+  if (error == failure::from_os(WSAENOTCONN)) return true;
+  endpoint peer;
+  return error == failure::from_os(WSAEINVAL) &&
+         remote_endpoint(h, peer) == failure::from_os(WSAENOTCONN);
+}
+
 inline failure check_listening(native_handle_type h) noexcept {
   BOOL listens = FALSE;
   std::size_t size = sizeof listens;
@@ -4231,6 +4504,24 @@ inline int start_send(native_handle_type h, void* data, std::size_t size, OVERLA
                       DWORD& bytes) noexcept {
   WSABUF buffer{static_cast<ULONG>(size), static_cast<char*>(data)};
   return ::WSASend(h, &buffer, 1, &bytes, 0, &record, nullptr) == 0 ? 0 : ::WSAGetLastError();
+}
+
+inline int start_recv_from(native_handle_type h, message& m, OVERLAPPED& record,
+                           DWORD& bytes) noexcept {
+  DWORD flags = 0;
+  sockaddr* const from = m.address();
+  return ::WSARecvFrom(h, m.pieces(), m.count(), &bytes, &flags, from,
+                       from ? &m.address_length() : nullptr, &record, nullptr) == 0
+             ? 0
+             : ::WSAGetLastError();
+}
+
+inline int start_send_to(native_handle_type h, message& m, OVERLAPPED& record,
+                         DWORD& bytes) noexcept {
+  return ::WSASendTo(h, m.pieces(), m.count(), &bytes, 0, m.address(), m.address_length(), &record,
+                     nullptr) == 0
+             ? 0
+             : ::WSAGetLastError();
 }
 
 /// Where AcceptEx puts two addresses that nobody reads: the accepted socket knows them, and knows
@@ -4476,6 +4767,10 @@ private:
       return begin_send(op);
     case action::receive:
       return begin_receive(op);
+    case action::recv_from:
+      return begin_recv_from(op);
+    case action::send_to:
+      return begin_send_to(op);
     case action::accept:
       return begin_accept(op);
     default:
@@ -4522,6 +4817,7 @@ private:
   bool begin_receive(operation& op) noexcept {
     op.data = nullptr;
     op.size = 0;
+    if (op.target->type != SOCK_STREAM) return receive_now(op); // it would take a datagram away
     return begin_recv(op) && receive_now(op);
   }
 
@@ -4549,6 +4845,24 @@ private:
     int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
     if (result == WSAECONNRESET && os::is_unbound(handle_of(r)))
       result = WSAENOTCONN; // Wine; it was never connected
+    return started(op, result, bytes);
+  }
+
+  bool begin_recv_from(operation& op) noexcept {
+    DWORD bytes = 0;
+    auto& m = *static_cast<os::message*>(op.data);
+    const int result = os::start_recv_from(handle_of(*op.target), m, op, bytes);
+    return started(op, result, bytes);
+  }
+
+  bool begin_send_to(operation& op) noexcept {
+    if (op.target->type == SOCK_DGRAM && op.size > largest_datagram(op.target->family)) {
+      op.error = failure::from_os(WSAEMSGSIZE);
+      return true;
+    }
+    DWORD bytes = 0;
+    auto& m = *static_cast<os::message*>(op.data);
+    const int result = os::start_send_to(handle_of(*op.target), m, op, bytes);
     return started(op, result, bytes);
   }
 
@@ -4600,7 +4914,12 @@ private:
     case action::recv:
     case action::receive:
     case action::send:
-      if (op.target->type == SOCK_STREAM) conclude_stream(op);
+    case action::recv_from:
+    case action::send_to:
+      if (op.target->type == SOCK_STREAM)
+        conclude_stream(op);
+      else if (op.what == action::send && os::lacks_destination(handle_of(*op.target), op.error))
+        op.error = failure::from_os(WSAEDESTADDRREQ); // as on Linux
       break;
     case action::accept:
       conclude_accept(op);
@@ -4732,7 +5051,7 @@ using shared_native_engine = basic_native_engine<any_thread>;
 namespace rouse::inline ROUSE_ABI {
 
 template <class Scheduler>
-class socket; ///< a TCP socket whose calls wait the scheduler's way
+class socket; ///< a socket whose calls wait the scheduler's way
 template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
@@ -4745,6 +5064,9 @@ class task; ///< a coroutine that gives a T
 class endpoint; ///< an address and a port
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
+template <class Buffer>
+class buffer_list; ///< several buffers, taken one after the other
+struct datagram; ///< what recv_from gives
 class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
@@ -4760,7 +5082,7 @@ template <class Parker>
 class parking_waker; ///< wakes with a parker: two functions
 class coroutine_waker; ///< wakes by resuming a coroutine
 class fiber_waker; ///< wakes by switching to a fiber
-class thread_waker; ///< wakes a thread on a condition variable
+class thread_waker; ///< wakes a thread that sleeps
 class callback_waker; ///< wakes by calling a handler
 
 } // namespace rouse::inline ROUSE_ABI
@@ -7087,6 +7409,332 @@ using callbacks = basic_scheduler<native_engine, callback_waker>;
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/sockets/datagram_calls.hpp
+// Datagrams: what a socket can do with them beyond what it does with streams.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
+struct datagram {
+  std::size_t bytes = 0;
+  endpoint from;
+};
+
+namespace detail {
+
+struct recv_from_call {
+  using value_type = datagram;
+  static constexpr const char* name = "rouse: recv_from";
+  descriptor* socket;
+  mutable_buffer buffer;
+  os::message message{};
+
+  bool prepare(operation& op) noexcept {
+    message.to_receive(buffer.data(), buffer.size());
+    op.what = action::recv_from;
+    op.target = socket;
+    op.data = &message;
+    op.size = buffer.size();
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  datagram value(operation& op) noexcept {
+    const bool came = !op.error || op.error.code() == std::errc::message_size;
+    return came ? datagram{op.bytes, message.peer()} : datagram{};
+  }
+};
+
+struct send_to_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: send_to";
+  descriptor* socket;
+  const_buffer buffer;
+  endpoint to;
+  os::message message{};
+
+  bool prepare(operation& op) noexcept {
+    message.to_send(const_cast<void*>(buffer.data()), buffer.size(), to);
+    op.what = action::send_to;
+    op.target = socket;
+    op.data = &message;
+    op.size = buffer.size();
+    if (socket->open() && to.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+/// A part of `socket`: the calls on datagrams.
+template <class Socket>
+class datagram_calls {
+public:
+  /// Receives one datagram, waiting if none has come, and says who sent it.
+  ///
+  /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
+  /// gets its beginning, and the call ends with message_size; the rest is gone.
+  /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
+  /// (Of a stream the sender is unspecified.)
+  ///
+  /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
+  /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
+  /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
+    return self().begin(recv_from_call{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(recv_from_call{self().record_, buffer}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
+  ///
+  /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
+  /// @returns bytes sent: all of them.
+  ///
+  /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
+  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
+  /// another family). Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
+    return self().begin(send_to_call{self().record_, buffer, to}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
+    return self().begin(send_to_call{self().record_, buffer, to}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
+  /// to; `leave_group` ends that, as closing does.
+  ///
+  /// @param group            its address; the port does not matter.
+  /// @param interface_index  which network interface (if_nametoindex(3)); 0: the system's choice.
+  /// @param source           where given, from this sender alone (source-specific multicast).
+  ///
+  /// Errors: address_in_use (a member already), no_such_device, address_not_available,
+  /// invalid_argument (no multicast address), address_family_not_supported.
+  /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
+  void join_group(const endpoint& group, unsigned interface_index = 0) {
+    Socket::check(change(true, group, nullptr, interface_index), "rouse: join_group");
+  }
+  void join_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
+    ec = change(true, group, nullptr, interface_index).code();
+  }
+  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
+    Socket::check(change(true, group, &source, interface_index), "rouse: join_group");
+  }
+  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source,
+                  std::error_code& ec) noexcept {
+    ec = change(true, group, &source, interface_index).code();
+  }
+  void leave_group(const endpoint& group, unsigned interface_index = 0) {
+    Socket::check(change(false, group, nullptr, interface_index), "rouse: leave_group");
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
+    ec = change(false, group, nullptr, interface_index).code();
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
+    Socket::check(change(false, group, &source, interface_index), "rouse: leave_group");
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
+                   std::error_code& ec) noexcept {
+    ec = change(false, group, &source, interface_index).code();
+  }
+
+protected:
+  datagram_calls() noexcept = default;
+  datagram_calls(datagram_calls&&) noexcept = default;
+  datagram_calls& operator=(datagram_calls&&) noexcept = default;
+  ~datagram_calls() = default;
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+
+  failure change(bool join, const endpoint& group, const endpoint* source,
+                 unsigned interface_index) noexcept {
+    return self().on_handle([&](native_handle_type h) {
+      if (group.family() != self().record_->family ||
+          (source && source->family() != self().record_->family))
+        return failure(std::errc::address_family_not_supported);
+      return os::change_membership(h, join, group, source, interface_index);
+    });
+  }
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/sockets/list_calls.hpp
+// Scatter and gather: calls on lists of buffers.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// A call on a list: how far it has come, and the request for what comes next.
+///
+/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
+/// done.
+template <class Buffer, action Asks, bool All>
+struct list_call {
+  using value_type = std::size_t;
+  static constexpr bool sends = Asks == action::send_to;
+  static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
+  // What one request may move: the kernels count in int or in 32 bits.
+  static constexpr std::size_t largest = std::size_t{1} << 30;
+
+  descriptor* socket;
+  buffer_list<Buffer> list;
+  std::size_t moved = 0;
+  std::size_t at = 0; // the first buffer that is not done
+  std::size_t done_of_it = 0; // bytes
+  os::message_in_pieces message{};
+
+  bool prepare(operation& op) noexcept {
+    op.target = socket;
+    op.what = Asks;
+    op.data = &message;
+    ask(op);
+    if (socket->type != SOCK_STREAM) return whole(op);
+    if (op.size != 0) return true;
+    if constexpr (sends) {
+      if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    } else {
+      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    }
+    return false;
+  }
+
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    if (!All || op.error || (!sends && op.bytes == 0)) return true;
+    skip(op.bytes);
+    ask(op);
+    return op.size == 0;
+  }
+
+  std::size_t value(operation&) noexcept { return moved; }
+
+private:
+  // As many pieces as go into one request.
+  void ask(operation& op) noexcept {
+    message.clear();
+    op.size = 0;
+    std::size_t begin = done_of_it;
+    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest; ++i) {
+      const std::size_t left = list[i].size() - begin, room = largest - op.size;
+      const std::size_t size = left < room ? left : room;
+      auto* const data = static_cast<const char*>(list[i].data()) + begin;
+      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
+      op.size += size;
+      begin = 0;
+    }
+    message.end();
+  }
+
+  void skip(std::size_t bytes) noexcept {
+    while (bytes != 0) {
+      const std::size_t left = list[at].size() - done_of_it;
+      if (bytes < left) {
+        done_of_it += bytes;
+        return;
+      }
+      bytes -= left;
+      done_of_it = 0;
+      ++at;
+    }
+  }
+
+  // A datagram goes out in one request, or not at all.
+  bool whole(operation& op) const noexcept {
+    std::size_t all = 0;
+    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
+    if (sends && all != op.size) op.error = std::errc::message_size;
+    if (!sends && all == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+};
+
+/// A part of `socket`: its calls on lists of buffers.
+template <class Socket>
+class list_calls {
+  template <class Buffer, action Asks, bool All, class Limit, class... How>
+  decltype(auto) begin(buffer_list<Buffer> list, Limit l, How&&... how) {
+    auto& self = static_cast<Socket&>(*this);
+    return self.begin(list_call<Buffer, Asks, All>{self.record_, list}, std::move(l),
+                      std::forward<How>(how)...);
+  }
+
+public:
+  /// The call of the same name, with several buffers instead of one: filled, or sent, one after the
+  /// other. An array, a vector or a span of `mutable_buffer` (`const_buffer` to send), borrowed
+  /// with all that it names until the call has completed:
+  ///
+  ///     std::array parts{rouse::const_buffer(head), rouse::const_buffer(body)};
+  ///     co_await conn.send_all(parts);
+  ///
+  /// One request takes 16 of them; of a longer list `recv` and `send` do what fits, `send_all` and
+  /// `recv_exactly` the rest in further requests. A datagram that has more ends with message_size.
+  /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv(mutable_buffers list, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{},
+                                                           std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
+                                                           std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_exactly(mutable_buffers list, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{},
+                                                          std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
+                                                          std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send(const_buffers list, How&&... how) {
+    return begin<const_buffer, action::send_to, false>(list, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send(const_buffers list, limit l, How&&... how) {
+    return begin<const_buffer, action::send_to, false>(list, std::move(l),
+                                                       std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_all(const_buffers list, How&&... how) {
+    return begin<const_buffer, action::send_to, true>(list, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
+    return begin<const_buffer, action::send_to, true>(list, std::move(l),
+                                                      std::forward<How>(how)...);
+  }
+
+protected:
+  list_calls() noexcept = default;
+  list_calls(list_calls&&) noexcept = default;
+  list_calls& operator=(list_calls&&) noexcept = default;
+  ~list_calls() = default;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/sockets/operations.hpp
 // The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
 // calls are those whose `advance` asks for another round; they are written here once, for every
@@ -7159,7 +7807,7 @@ struct send_call {
     if (buffer.size() != 0) [[likely]]
       return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return false;
+    return !op.error && socket->type == SOCK_DGRAM; // an empty datagram is one
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -7400,6 +8048,39 @@ using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
 using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
 /// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
 using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
+/// Hops that an IPv4 multicast datagram may take, 0 to 255; the system starts with 1
+/// (IP_MULTICAST_TTL).
+using multicast_time_to_live = number_option<IPPROTO_IP, IP_MULTICAST_TTL>;
+/// Whether this machine's members get what it sends to an IPv4 group, which they do unless told
+/// otherwise (IP_MULTICAST_LOOP; on Windows it is the receivers' to say).
+using multicast_loop = flag_option<IPPROTO_IP, IP_MULTICAST_LOOP>;
+/// The same for IPv6 (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP).
+using multicast_hops = number_option<IPPROTO_IPV6, IPV6_MULTICAST_HOPS>;
+using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
+/// The interface, by index, that IPv6 multicast datagrams leave by (IPV6_MULTICAST_IF).
+using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
+
+/// The interface, by its address, that IPv4 multicast datagrams leave by (IP_MULTICAST_IF).
+class multicast_interface {
+public:
+  static constexpr int level = IPPROTO_IP, name = IP_MULTICAST_IF;
+  multicast_interface() noexcept = default;
+  /// @param address  IPv4; the port does not matter.
+  explicit multicast_interface(const endpoint& address) noexcept
+      : value_(os::socket_address(address).v4.sin_addr) {}
+  [[nodiscard]] endpoint address() const noexcept {
+    os::socket_address a = os::socket_address::wildcard(AF_INET);
+    a.v4.sin_addr = value_;
+    return a.to_endpoint();
+  }
+  [[nodiscard]] const void* data() const noexcept { return &value_; }
+  [[nodiscard]] void* data() noexcept { return &value_; }
+  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
+
+private:
+  ::in_addr value_{};
+};
+
 /// Whether several sockets may listen on one port, the kernel spreading connections among them
 /// (SO_REUSEPORT). Windows has none: no_protocol_option.
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
@@ -7454,8 +8135,14 @@ namespace rouse::inline ROUSE_ABI {
 /// scheduler; it is then closed. Threads: the scheduler's own. One recv and one send may wait at
 /// once; further ones queue up in order.
 template <class Scheduler>
-class [[nodiscard]] socket {
+class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
+                             public detail::list_calls<socket<Scheduler>> {
 public:
+  using detail::list_calls<socket>::recv;
+  using detail::list_calls<socket>::recv_exactly;
+  using detail::list_calls<socket>::send;
+  using detail::list_calls<socket>::send_all;
+
   using scheduler_type = Scheduler;
 
   socket() noexcept = default;
@@ -7790,6 +8477,8 @@ public:
 private:
   template <class>
   friend struct detail::accept_call;
+  friend detail::datagram_calls<socket>;
+  friend detail::list_calls<socket>;
 
   static socket from(descriptor* record) noexcept {
     socket s;

@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <span> // with it the concepts of ranges, and without the views that <ranges> adds
 #include <type_traits>
@@ -28,6 +29,21 @@ concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
 template <class>
 inline constexpr bool always_false = false;
 
+template <class R, class Buffer>
+concept range_of = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+                   std::same_as<std::ranges::range_value_t<R>, Buffer>;
+
+} // namespace detail
+
+class mutable_buffer;
+class const_buffer;
+
+namespace detail {
+
+// A list of buffers, which is no buffer.
+template <class R>
+concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
+
 } // namespace detail
 
 /// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`,
@@ -44,7 +60,7 @@ public:
   constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer>)
+    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> && !detail::list_of_buffers<R>)
   constexpr mutable_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
                   "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
@@ -96,7 +112,7 @@ public:
   template <class R>
     requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> &&
              !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
-             !std::is_array_v<std::remove_reference_t<R>>)
+             !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
   constexpr const_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
                   "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
@@ -121,5 +137,35 @@ private:
   const void* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Several buffers, taken one after the other as if they were one: an array, a vector or a span of
+/// `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty ones are passed over.
+///
+/// Borrowed: the list as well as what it names, until the call has completed.
+template <class Buffer>
+class buffer_list {
+public:
+  constexpr buffer_list() noexcept = default;
+  template <detail::range_of<Buffer> R>
+  constexpr buffer_list(R&& range) noexcept
+      : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
+    static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
+                  "rouse: this list of buffers is a temporary: it would be gone before the kernel "
+                  "is done with it; give it a name first");
+  }
+
+  [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return first_[i];
+  }
+
+private:
+  const Buffer* first_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+using mutable_buffers = buffer_list<mutable_buffer>;
+using const_buffers = buffer_list<const_buffer>;
 
 } // namespace rouse::inline ROUSE_ABI

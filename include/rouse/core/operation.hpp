@@ -33,6 +33,8 @@ enum class action : unsigned char {
   accept, ///< a connection; the answer is in `accepted`
   connect, ///< to `peer`
   receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
+  recv_from, ///< as recv, but a message: `data` is an os::message, which then knows the sender
+  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
@@ -84,19 +86,21 @@ public:
   teller* tell; ///< called on the thread that runs the engine; may destroy the operation
   descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
-    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); the answer to
-                          ///< receive: a buffer of a pool, or null, owned by whoever takes it
+    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); recv_from,
+                          ///< send_to: a borrowed os::message; the answer to receive: a buffer
+                          ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     rouse::gate* gate; ///< wait: borrowed, or null
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
-  std::size_t size = 0; ///< recv, send: bytes
+  std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept {
-    return what == action::recv || what == action::receive || what == action::accept;
+    return what == action::recv || what == action::receive || what == action::accept ||
+           what == action::recv_from;
   }
 
   // ---- the answer

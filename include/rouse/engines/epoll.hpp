@@ -71,7 +71,7 @@ private:
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
       if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
-    } else if (op.what == action::send) [[likely]] {
+    } else if (op.what != action::connect) [[likely]] {
       if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
         return true;
     } else {
@@ -153,6 +153,7 @@ private:
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
     if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
+    if (op.what == action::recv_from) return os::try_recv_from(h, op);
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
@@ -161,7 +162,10 @@ private:
 
   bool attempt_outbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    return r.writable = op.what == action::send ? os::try_send(h, op) : os::finish_connect(h, op);
+    if (op.what == action::send) [[likely]]
+      return r.writable = os::try_send(h, op);
+    return r.writable =
+               op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
   }
 
   os::poll_set events_;

@@ -172,9 +172,9 @@ private:
   void ask(operation& op, bool with_buffer = true) noexcept {
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {os::uring::op_recv, os::uring::op_send,
-                                        os::uring::op_accept, os::uring::op_connect,
-                                        os::uring::op_recv};
+    constexpr std::uint8_t opcodes[] = {
+        os::uring::op_recv, os::uring::op_send,    os::uring::op_accept, os::uring::op_connect,
+        os::uring::op_recv, os::uring::op_recvmsg, os::uring::op_sendmsg};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -194,10 +194,17 @@ private:
         s.op_flags = os::uring::poll_readable;
       }
       break;
+    case action::recv_from:
+    case action::send_to:
+      s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
+      s.len = 1;
+      if (op.what == action::send_to) s.op_flags = MSG_NOSIGNAL;
+      break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);
       s.len = static_cast<std::uint32_t>(op.size);
-      if (op.what == action::send) s.op_flags = MSG_NOSIGNAL;
+      s.op_flags = static_cast<std::uint32_t>(
+          op.what == action::send ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
     }
   }
 
@@ -238,7 +245,14 @@ private:
     switch (op.what) {
     case action::recv:
     case action::send:
+    case action::send_to:
       op.bytes = static_cast<std::size_t>(result);
+      if (op.bytes > op.size) [[unlikely]]
+        os::note_truncation(op);
+      break;
+    case action::recv_from:
+      op.bytes = static_cast<std::size_t>(result);
+      os::note_truncation(op);
       break;
     case action::accept:
       this->answer_accept(op, result);

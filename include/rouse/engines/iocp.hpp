@@ -94,6 +94,10 @@ private:
       return begin_send(op);
     case action::receive:
       return begin_receive(op);
+    case action::recv_from:
+      return begin_recv_from(op);
+    case action::send_to:
+      return begin_send_to(op);
     case action::accept:
       return begin_accept(op);
     default:
@@ -140,6 +144,7 @@ private:
   bool begin_receive(operation& op) noexcept {
     op.data = nullptr;
     op.size = 0;
+    if (op.target->type != SOCK_STREAM) return receive_now(op); // it would take a datagram away
     return begin_recv(op) && receive_now(op);
   }
 
@@ -167,6 +172,24 @@ private:
     int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
     if (result == WSAECONNRESET && os::is_unbound(handle_of(r)))
       result = WSAENOTCONN; // Wine; it was never connected
+    return started(op, result, bytes);
+  }
+
+  bool begin_recv_from(operation& op) noexcept {
+    DWORD bytes = 0;
+    auto& m = *static_cast<os::message*>(op.data);
+    const int result = os::start_recv_from(handle_of(*op.target), m, op, bytes);
+    return started(op, result, bytes);
+  }
+
+  bool begin_send_to(operation& op) noexcept {
+    if (op.target->type == SOCK_DGRAM && op.size > largest_datagram(op.target->family)) {
+      op.error = failure::from_os(WSAEMSGSIZE);
+      return true;
+    }
+    DWORD bytes = 0;
+    auto& m = *static_cast<os::message*>(op.data);
+    const int result = os::start_send_to(handle_of(*op.target), m, op, bytes);
     return started(op, result, bytes);
   }
 
@@ -218,7 +241,12 @@ private:
     case action::recv:
     case action::receive:
     case action::send:
-      if (op.target->type == SOCK_STREAM) conclude_stream(op);
+    case action::recv_from:
+    case action::send_to:
+      if (op.target->type == SOCK_STREAM)
+        conclude_stream(op);
+      else if (op.what == action::send && os::lacks_destination(handle_of(*op.target), op.error))
+        op.error = failure::from_os(WSAEDESTADDRREQ); // as on Linux
       break;
     case action::accept:
       conclude_accept(op);

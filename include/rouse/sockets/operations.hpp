@@ -85,7 +85,7 @@ struct send_call {
     if (buffer.size() != 0) [[likely]]
       return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return false;
+    return !op.error && socket->type == SOCK_DGRAM; // an empty datagram is one
   }
   bool advance(operation&) noexcept { return true; }
   std::size_t value(operation& op) noexcept { return op.bytes; }

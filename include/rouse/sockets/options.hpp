@@ -1,6 +1,8 @@
 // Socket options by name.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/os/address.hpp>
 #include <rouse/os/socket.hpp>
 
 #include <chrono>
@@ -101,6 +103,39 @@ using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
 using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
 /// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
 using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
+/// Hops that an IPv4 multicast datagram may take, 0 to 255; the system starts with 1
+/// (IP_MULTICAST_TTL).
+using multicast_time_to_live = number_option<IPPROTO_IP, IP_MULTICAST_TTL>;
+/// Whether this machine's members get what it sends to an IPv4 group, which they do unless told
+/// otherwise (IP_MULTICAST_LOOP; on Windows it is the receivers' to say).
+using multicast_loop = flag_option<IPPROTO_IP, IP_MULTICAST_LOOP>;
+/// The same for IPv6 (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP).
+using multicast_hops = number_option<IPPROTO_IPV6, IPV6_MULTICAST_HOPS>;
+using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
+/// The interface, by index, that IPv6 multicast datagrams leave by (IPV6_MULTICAST_IF).
+using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
+
+/// The interface, by its address, that IPv4 multicast datagrams leave by (IP_MULTICAST_IF).
+class multicast_interface {
+public:
+  static constexpr int level = IPPROTO_IP, name = IP_MULTICAST_IF;
+  multicast_interface() noexcept = default;
+  /// @param address  IPv4; the port does not matter.
+  explicit multicast_interface(const endpoint& address) noexcept
+      : value_(os::socket_address(address).v4.sin_addr) {}
+  [[nodiscard]] endpoint address() const noexcept {
+    os::socket_address a = os::socket_address::wildcard(AF_INET);
+    a.v4.sin_addr = value_;
+    return a.to_endpoint();
+  }
+  [[nodiscard]] const void* data() const noexcept { return &value_; }
+  [[nodiscard]] void* data() noexcept { return &value_; }
+  [[nodiscard]] std::size_t size() const noexcept { return sizeof value_; }
+
+private:
+  ::in_addr value_{};
+};
+
 /// Whether several sockets may listen on one port, the kernel spreading connections among them
 /// (SO_REUSEPORT). Windows has none: no_protocol_option.
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;

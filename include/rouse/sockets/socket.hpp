@@ -9,6 +9,8 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/datagram_calls.hpp>
+#include <rouse/sockets/list_calls.hpp>
 #include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/options.hpp>
 
@@ -40,8 +42,14 @@ namespace rouse::inline ROUSE_ABI {
 /// scheduler; it is then closed. Threads: the scheduler's own. One recv and one send may wait at
 /// once; further ones queue up in order.
 template <class Scheduler>
-class [[nodiscard]] socket {
+class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
+                             public detail::list_calls<socket<Scheduler>> {
 public:
+  using detail::list_calls<socket>::recv;
+  using detail::list_calls<socket>::recv_exactly;
+  using detail::list_calls<socket>::send;
+  using detail::list_calls<socket>::send_all;
+
   using scheduler_type = Scheduler;
 
   socket() noexcept = default;
@@ -376,6 +384,8 @@ public:
 private:
   template <class>
   friend struct detail::accept_call;
+  friend detail::datagram_calls<socket>;
+  friend detail::list_calls<socket>;
 
   static socket from(descriptor* record) noexcept {
     socket s;

@@ -125,3 +125,23 @@ TEST_CASE("buffer: is made in a constant expression", "[unit][buffer]") {
   STATIC_REQUIRE(const_buffer("four").size() == 4);
   STATIC_REQUIRE(mutable_buffer().size() == 0);
 }
+
+TEST_CASE("buffer_list: made from an array, a vector, a span of buffers; no buffer itself",
+          "[unit][buffer]") {
+  char one[3] = {}, two[4] = {};
+  const std::array<mutable_buffer, 2> array{one, two};
+  const std::vector<mutable_buffer> vector{one, two};
+  for (const rouse::mutable_buffers list :
+       {rouse::mutable_buffers(array), rouse::mutable_buffers(vector),
+        rouse::mutable_buffers(std::span(vector))}) {
+    REQUIRE(list.size() == 2);
+    CHECK(list[0].data() == one);
+    CHECK(list[1].size() == 4);
+  }
+  CHECK(rouse::const_buffers().size() == 0);
+  STATIC_REQUIRE(!std::is_constructible_v<mutable_buffer, const std::array<mutable_buffer, 2>&>);
+  STATIC_REQUIRE(!std::is_constructible_v<const_buffer, const std::vector<const_buffer>&>);
+  // What is to be written into is not taken from what may only be read.
+  STATIC_REQUIRE(
+      !std::is_constructible_v<rouse::mutable_buffers, const std::vector<const_buffer>&>);
+}

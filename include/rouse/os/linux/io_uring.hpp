@@ -86,6 +86,8 @@ static_assert(sizeof(buffer_ring_registration) == 40);
 
 enum opcode : std::uint8_t {
   op_poll_add = 6,
+  op_sendmsg = 9,
+  op_recvmsg = 10,
   op_accept = 13,
   op_async_cancel = 14,
   op_connect = 16,

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace rouse::inline ROUSE_ABI::os {
@@ -104,6 +105,30 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
 }
 
+/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
+/// `interface_index` 0: the system picks one.
+inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                 const endpoint* source, unsigned interface_index) noexcept {
+  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+    const socket_address a(ep);
+    std::memcpy(&there, &a.v6, sizeof a.v6);
+  };
+  if (!source) {
+    group_req request{};
+    request.gr_interface = interface_index;
+    place(request.gr_group, group);
+    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                      sizeof request);
+  }
+  group_source_req request{};
+  request.gsr_interface = interface_index;
+  place(request.gsr_group, group);
+  place(request.gsr_source, *source);
+  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+                    sizeof request);
+}
+
 /// What an accept answers when this process or the system is short of descriptors or memory, which
 /// may pass.
 inline bool is_shortage(failure f) noexcept {
@@ -135,6 +160,76 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
+/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
+/// Filled in where it stays until the call that uses it has completed.
+class message {
+public:
+  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof peer_.v6); }
+  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    describe(data, size, peer_.length);
+  }
+
+  /// Without an address, and in several pieces.
+  void in_pieces(iovec* pieces, std::size_t count) noexcept {
+    header_ = {};
+    header_.msg_iov = pieces;
+    header_.msg_iovlen = count;
+  }
+
+  [[nodiscard]] msghdr& header() noexcept { return header_; }
+  /// Whether the buffer was too small for what came: the rest is gone.
+  [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
+  /// Whom it came from.
+  [[nodiscard]] endpoint peer() const noexcept {
+    socket_address from = peer_;
+    from.length = header_.msg_namelen;
+    return from.to_endpoint();
+  }
+
+private:
+  void describe(void* data, std::size_t size, socklen_t room) noexcept {
+    piece_ = {data, size};
+    header_ = {};
+    header_.msg_name = &peer_.any;
+    header_.msg_namelen = room;
+    header_.msg_iov = &piece_;
+    header_.msg_iovlen = 1;
+  }
+
+  socket_address peer_;
+  iovec piece_{};
+  msghdr header_{};
+};
+
+/// A message with room for several pieces.
+class message_in_pieces : public message {
+public:
+  static constexpr std::size_t most = 16;
+
+  void clear() noexcept { count_ = 0; }
+  [[nodiscard]] bool full() const noexcept { return count_ == most; }
+  void add(void* data, std::size_t size) noexcept { pieces_[count_++] = {data, size}; }
+  void end() noexcept { in_pieces(pieces_, count_); }
+
+private:
+  iovec pieces_[most];
+  std::size_t count_ = 0;
+};
+
+/// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
+inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
+
+/// Looks at the answer to a recv or recv_from: one that was cut short is message_size.
+inline void note_truncation(operation& op) noexcept {
+  if (op.what == action::recv_from) {
+    if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
+  } else if (op.bytes > op.size) {
+    op.bytes = op.size;
+    op.error = std::errc::message_size;
+  }
+}
+
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
@@ -160,14 +255,33 @@ auto retry_interrupted(Call call) noexcept {
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(native_handle_type h, operation& op) noexcept {
-  return detail::settle(
-      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, MSG_DONTWAIT); }));
+  const int flags = MSG_DONTWAIT | recv_flags(op.target->type);
+  const bool done = detail::settle(
+      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, flags); }));
+  if (op.bytes > op.size) [[unlikely]]
+    note_truncation(op);
+  return done;
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept {
   return detail::settle(op, detail::retry_interrupted([&] {
                           return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+                        }));
+}
+
+inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
+  msghdr& header = static_cast<message*>(op.data)->header();
+  const bool done = detail::settle(
+      op, detail::retry_interrupted([&] { return ::recvmsg(h, &header, MSG_DONTWAIT); }));
+  if (done && !op.error) note_truncation(op);
+  return done;
+}
+
+inline bool try_send_to(native_handle_type h, operation& op) noexcept {
+  msghdr& header = static_cast<message*>(op.data)->header();
+  return detail::settle(op, detail::retry_interrupted([&] {
+                          return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
                         }));
 }
 

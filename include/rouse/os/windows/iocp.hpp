@@ -153,6 +153,15 @@ inline bool is_unbound(native_handle_type h) noexcept {
   return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
 }
 
+/// Whether a send failed with `error` because nobody said where to: WSAENOTCONN, and under Wine
+/// WSAEINVAL, which may mean other things.
+inline bool lacks_destination(native_handle_type h, failure error) noexcept {
+  if (error == failure::from_os(WSAENOTCONN)) return true;
+  endpoint peer;
+  return error == failure::from_os(WSAEINVAL) &&
+         remote_endpoint(h, peer) == failure::from_os(WSAENOTCONN);
+}
+
 inline failure check_listening(native_handle_type h) noexcept {
   BOOL listens = FALSE;
   std::size_t size = sizeof listens;
@@ -172,6 +181,24 @@ inline int start_send(native_handle_type h, void* data, std::size_t size, OVERLA
                       DWORD& bytes) noexcept {
   WSABUF buffer{static_cast<ULONG>(size), static_cast<char*>(data)};
   return ::WSASend(h, &buffer, 1, &bytes, 0, &record, nullptr) == 0 ? 0 : ::WSAGetLastError();
+}
+
+inline int start_recv_from(native_handle_type h, message& m, OVERLAPPED& record,
+                           DWORD& bytes) noexcept {
+  DWORD flags = 0;
+  sockaddr* const from = m.address();
+  return ::WSARecvFrom(h, m.pieces(), m.count(), &bytes, &flags, from,
+                       from ? &m.address_length() : nullptr, &record, nullptr) == 0
+             ? 0
+             : ::WSAGetLastError();
+}
+
+inline int start_send_to(native_handle_type h, message& m, OVERLAPPED& record,
+                         DWORD& bytes) noexcept {
+  return ::WSASendTo(h, m.pieces(), m.count(), &bytes, 0, m.address(), m.address_length(), &record,
+                     nullptr) == 0
+             ? 0
+             : ::WSAGetLastError();
 }
 
 /// Where AcceptEx puts two addresses that nobody reads: the accepted socket knows them, and knows

@@ -144,6 +144,87 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   return {};
 }
 
+/// A datagram as Winsock takes it: where its bytes are, and the address that goes with it. Filled
+/// in where it stays until the call that uses it has completed.
+class message {
+public:
+  void to_receive(void* data, std::size_t size) noexcept {
+    one_piece(data, size);
+    peer_.length = sizeof peer_.v6;
+  }
+  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
+    one_piece(data, size);
+    peer_ = socket_address(to);
+  }
+  /// Without an address, and in several pieces.
+  void in_pieces(WSABUF* pieces, std::size_t count) noexcept {
+    pieces_ = pieces;
+    count_ = static_cast<DWORD>(count);
+    peer_.length = 0;
+  }
+
+  [[nodiscard]] WSABUF* pieces() noexcept { return pieces_; }
+  [[nodiscard]] DWORD count() const noexcept { return count_; }
+  /// Null where no address goes with it.
+  [[nodiscard]] sockaddr* address() noexcept { return peer_.length ? &peer_.any : nullptr; }
+  [[nodiscard]] socklen_t& address_length() noexcept { return peer_.length; }
+  /// Whom it came from.
+  [[nodiscard]] endpoint peer() const noexcept { return peer_.to_endpoint(); }
+
+private:
+  void one_piece(void* data, std::size_t size) noexcept {
+    piece_ = {static_cast<ULONG>(size), static_cast<char*>(data)};
+    pieces_ = &piece_;
+    count_ = 1;
+  }
+
+  socket_address peer_;
+  WSABUF piece_{};
+  WSABUF* pieces_ = nullptr;
+  DWORD count_ = 0;
+};
+
+/// A message with room for several pieces.
+class message_in_pieces : public message {
+public:
+  static constexpr std::size_t most = 16;
+
+  void clear() noexcept { count_ = 0; }
+  [[nodiscard]] bool full() const noexcept { return count_ == most; }
+  void add(void* data, std::size_t size) noexcept {
+    pieces_[count_++] = {static_cast<ULONG>(size), static_cast<char*>(data)};
+  }
+  void end() noexcept { in_pieces(pieces_, count_); }
+
+private:
+  WSABUF pieces_[most];
+  std::size_t count_ = 0;
+};
+
+/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
+/// `interface_index` 0: the system picks one.
+inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                 const endpoint* source, unsigned interface_index) noexcept {
+  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+    const socket_address a(ep);
+    std::memcpy(&there, &a.v6, sizeof a.v6);
+  };
+  if (!source) {
+    group_req request{};
+    request.gr_interface = interface_index;
+    place(request.gr_group, group);
+    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                      sizeof request);
+  }
+  group_source_req request{};
+  request.gsr_interface = interface_index;
+  place(request.gsr_group, group);
+  place(request.gsr_source, *source);
+  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+                    sizeof request);
+}
+
 /// What an accept answers when this process or the system is short of handles or memory, which may
 /// pass.
 inline bool is_shortage(failure f) noexcept {

@@ -1,0 +1,175 @@
+// Datagrams: what a socket can do with them beyond what it does with streams.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/os/socket.hpp>
+
+#include <cstddef>
+#include <system_error>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
+struct datagram {
+  std::size_t bytes = 0;
+  endpoint from;
+};
+
+namespace detail {
+
+struct recv_from_call {
+  using value_type = datagram;
+  static constexpr const char* name = "rouse: recv_from";
+  descriptor* socket;
+  mutable_buffer buffer;
+  os::message message{};
+
+  bool prepare(operation& op) noexcept {
+    message.to_receive(buffer.data(), buffer.size());
+    op.what = action::recv_from;
+    op.target = socket;
+    op.data = &message;
+    op.size = buffer.size();
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  datagram value(operation& op) noexcept {
+    const bool came = !op.error || op.error.code() == std::errc::message_size;
+    return came ? datagram{op.bytes, message.peer()} : datagram{};
+  }
+};
+
+struct send_to_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: send_to";
+  descriptor* socket;
+  const_buffer buffer;
+  endpoint to;
+  os::message message{};
+
+  bool prepare(operation& op) noexcept {
+    message.to_send(const_cast<void*>(buffer.data()), buffer.size(), to);
+    op.what = action::send_to;
+    op.target = socket;
+    op.data = &message;
+    op.size = buffer.size();
+    if (socket->open() && to.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+/// A part of `socket`: the calls on datagrams.
+template <class Socket>
+class datagram_calls {
+public:
+  /// Receives one datagram, waiting if none has come, and says who sent it.
+  ///
+  /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
+  /// gets its beginning, and the call ends with message_size; the rest is gone.
+  /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
+  /// (Of a stream the sender is unspecified.)
+  ///
+  /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
+  /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
+  /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
+    return self().begin(recv_from_call{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(recv_from_call{self().record_, buffer}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
+  ///
+  /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
+  /// @returns bytes sent: all of them.
+  ///
+  /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
+  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
+  /// another family). Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
+    return self().begin(send_to_call{self().record_, buffer, to}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
+    return self().begin(send_to_call{self().record_, buffer, to}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
+  /// to; `leave_group` ends that, as closing does.
+  ///
+  /// @param group            its address; the port does not matter.
+  /// @param interface_index  which network interface (if_nametoindex(3)); 0: the system's choice.
+  /// @param source           where given, from this sender alone (source-specific multicast).
+  ///
+  /// Errors: address_in_use (a member already), no_such_device, address_not_available,
+  /// invalid_argument (no multicast address), address_family_not_supported.
+  /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
+  void join_group(const endpoint& group, unsigned interface_index = 0) {
+    Socket::check(change(true, group, nullptr, interface_index), "rouse: join_group");
+  }
+  void join_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
+    ec = change(true, group, nullptr, interface_index).code();
+  }
+  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
+    Socket::check(change(true, group, &source, interface_index), "rouse: join_group");
+  }
+  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source,
+                  std::error_code& ec) noexcept {
+    ec = change(true, group, &source, interface_index).code();
+  }
+  void leave_group(const endpoint& group, unsigned interface_index = 0) {
+    Socket::check(change(false, group, nullptr, interface_index), "rouse: leave_group");
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
+    ec = change(false, group, nullptr, interface_index).code();
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
+    Socket::check(change(false, group, &source, interface_index), "rouse: leave_group");
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
+                   std::error_code& ec) noexcept {
+    ec = change(false, group, &source, interface_index).code();
+  }
+
+protected:
+  datagram_calls() noexcept = default;
+  datagram_calls(datagram_calls&&) noexcept = default;
+  datagram_calls& operator=(datagram_calls&&) noexcept = default;
+  ~datagram_calls() = default;
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+
+  failure change(bool join, const endpoint& group, const endpoint* source,
+                 unsigned interface_index) noexcept {
+    return self().on_handle([&](native_handle_type h) {
+      if (group.family() != self().record_->family ||
+          (source && source->family() != self().record_->family))
+        return failure(std::errc::address_family_not_supported);
+      return os::change_membership(h, join, group, source, interface_index);
+    });
+  }
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI

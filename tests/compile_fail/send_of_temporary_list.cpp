@@ -1,0 +1,14 @@
+// expect: rouse: this list of buffers is a temporary
+#include <rouse/rouse.hpp>
+
+#include <string>
+#include <vector>
+
+void write(rouse::socket<rouse::fibers>& conn, const std::string& head, const std::string& body) {
+#ifdef BROKEN
+  conn.send_all(std::vector{rouse::const_buffer(head), rouse::const_buffer(body)});
+#else
+  const std::vector parts{rouse::const_buffer(head), rouse::const_buffer(body)};
+  conn.send_all(parts);
+#endif
+}

@@ -1,0 +1,103 @@
+// Scatter and gather: row T06 of the scenarios.
+#include <support/testing.hpp>
+
+using namespace testing;
+
+TEMPLATE_LIST_TEST_CASE("lists: sent as one, filled one after the other, empty pieces passed over",
+                        "[stream][lists][T06]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::string head = "head", body = "and a body";
+  const std::array parts{rouse::const_buffer(head), rouse::const_buffer(""),
+                         rouse::const_buffer(body)};
+  CHECK(await(pair.sched, CALL(pair.client.send_all(parts, how...))).value == 14);
+  std::array<char, 2> two;
+  std::array<char, 12> twelve;
+  std::array<char, 3> rest;
+  std::vector<rouse::mutable_buffer> places{two, {rest.data(), 0}, twelve, rest};
+  const auto got = await(pair.sched, CALL(pair.server.recv(places, 5s, how...)));
+  CHECK(got.value == 14);
+  CHECK(std::string(two.data(), 2) + std::string(twelve.data(), 12) == "headand a body");
+
+  // One that waits.
+  auto waiting = start(pair.sched, CALL(pair.server.recv(places, how...)));
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.client, "abc");
+  CHECK(waiting.wait().value == 3);
+  CHECK(std::string(two.data(), 2) + twelve[0] == "abc");
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: longer than one request takes, in pieces of any size",
+                        "[stream][lists][T06]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::string all;
+  for (int i = 0; i != 3'000'000; ++i) all += static_cast<char>('a' + i % 23);
+  std::vector<rouse::const_buffer> parts;
+  for (std::size_t at = 0, size = 0; at != all.size(); at += size, size = (size * 7 + 1) % 9973) {
+    size = (std::min)(size, all.size() - at);
+    parts.push_back({all.data() + at, size});
+  }
+  CHECK(parts.size() > 500);
+  std::string got(all.size(), 0);
+  std::vector<rouse::mutable_buffer> places;
+  for (std::size_t at = 0, size = 0; at != got.size(); at += size, size = (size * 5 + 3) % 7919) {
+    size = (std::min)(size, got.size() - at);
+    places.push_back({got.data() + at, size});
+  }
+  auto sending = start(pair.sched, CALL(pair.client.send_all(parts, how...)));
+  auto receiving = start(pair.sched, CALL(pair.server.recv_exactly(places, how...)));
+  CHECK(sending.wait().value == all.size());
+  CHECK(receiving.wait().value == all.size());
+  CHECK((got == all));
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: the end of the stream, and an error, tell what had come",
+                        "[stream][lists]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 3> first;
+  std::array<char, 8> second;
+  const std::array<rouse::mutable_buffer, 2> places{first, second};
+  send(pair.sched, pair.client, "abcde");
+  const auto timed = await(pair.sched, CALL(pair.server.recv_exactly(places, 5ms, how...)));
+  CHECK(timed.ec == std::errc::timed_out);
+  CHECK(timed.value == 5);
+  CHECK(second[1] == 'e');
+  send(pair.sched, pair.client, "xy");
+  pair.client.close();
+  const auto last = await(pair.sched, CALL(pair.server.recv_exactly(places, 5s, how...)));
+  CHECK(!last.ec);
+  CHECK(last.value == 2);
+  CHECK(await(pair.sched, CALL(pair.server.recv(places, how...))).value == 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: of nothing, and on a closed socket", "[stream][lists]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::vector<rouse::const_buffer> nothing(3);
+  const std::vector<rouse::mutable_buffer> nowhere(3);
+  CHECK(await(pair.sched, CALL(pair.client.send_all(nothing, how...))).value == 0);
+  CHECK(await(pair.sched, CALL(pair.client.recv(nowhere, how...))).ec ==
+        std::errc::invalid_argument);
+  pair.client.close();
+  CHECK(await(pair.sched, CALL(pair.client.send(nothing, how...))).ec ==
+        std::errc::bad_file_descriptor);
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: a datagram in pieces is one; one in too many is refused",
+                        "[datagram][lists]", every_scheduler) {
+  TestType sched;
+  rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
+  b.bind({"127.0.0.1", 0});
+  CHECK(!await<rouse::done>(sched, CALL(a.connect(b.local_endpoint(), how...))).ec);
+  const std::array parts{rouse::const_buffer("one "), rouse::const_buffer("datagram")};
+  CHECK(await(sched, CALL(a.send(parts, how...))).value == 12);
+  CHECK(await(sched, CALL(a.send_all(parts, how...))).value == 12);
+  std::array<char, 4> first;
+  std::array<char, 20> second;
+  const std::array<rouse::mutable_buffer, 2> places{first, second};
+  for (int i = 0; i != 2; ++i) {
+    CHECK(await(sched, CALL(b.recv(places, 5s, how...))).value == 12);
+    CHECK(std::string(second.data(), 8) == "datagram");
+  }
+  const std::vector<rouse::const_buffer> many(17, rouse::const_buffer("x"));
+  CHECK(await(sched, CALL(a.send(many, how...))).ec == std::errc::message_size);
+}
