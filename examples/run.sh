@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse.
+# Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse;
+# the time server is asked by rdate.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -17,7 +18,7 @@ rm -f "$out"/log/*
 
 # ---- tools
 
-declare -A package_of=([g++]=g++ [python3]=python3 [x86_64-w64-mingw32-g++-posix]=g++-mingw-w64-x86-64-posix [wine]="wine wine64")
+declare -A package_of=([g++]=g++ [python3]=python3 [rdate]=rdate [x86_64-w64-mingw32-g++-posix]=g++-mingw-w64-x86-64-posix [wine]="wine wine64")
 missing=()
 for tool in "${!package_of[@]}"; do
   command -v "$tool" >/dev/null || read -ra missing <<<"${missing[*]} ${package_of[$tool]}"
@@ -45,8 +46,8 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client "${servers[@]}"
-  printf 'windows %s\n' "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp "${servers[@]}"
+  printf 'windows %s\n' time_udp "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
 # ---- Wine: a prefix of its own. The first process starts Wine's services, which would keep our pipes open: it gets none.
@@ -105,9 +106,42 @@ cell() { # engine server connections rounds foreign-connections command...
   echo "${table[-1]}"
 }
 
+# The time server: rdate asks, and must get this minute's time.
+time_cell() { # engine command...
+  local engine=$1 log=$out/log/$1.time_udp
+  shift
+  local pid line='' port result=ok told
+  exec {output}< <(ROUSE_ENGINE=$engine exec "$@" 0 2>"$log.server")
+  pid=$!
+  IFS= read -r -t "$patience" -u "$output" line
+  port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\), engine: .*/\1/p' <<<"${line%$'\r'}")
+  if [ -n "$port" ]; then
+    for _ in 1 2 3; do told=$(timeout "$patience" rdate -u -p -o "$port" 127.0.0.1 2>>"$log.rdate"); done
+    local off=$(($(date +%s) - $(date -d "${told:-@0}" +%s)))
+    [ "${off#-}" -le 5 ] || result="told the time $off seconds wrong"
+    kill "$pid" 2>/dev/null || result="server died"
+  elif grep -q "no engine could be started" "$log.server"; then
+    result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.server")"
+  else
+    kill "$pid" 2>/dev/null
+    result="did not start"
+  fi
+  wait "$pid" 2>/dev/null
+  exec {output}<&-
+  case $result in
+  ok) ;;
+  SKIPPED*) skipped=$((skipped + 1)) ;;
+  *) failures=$((failures + 1)) ;;
+  esac
+  table+=("$(row "$engine" time_udp - - - - "rdate" "$result")")
+  echo "${table[-1]}"
+}
+
 for engine in io_uring epoll; do
   for server in "${servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
 done
+for engine in io_uring epoll; do time_cell $engine "$out/linux/time_udp"; done
+time_cell iocp wine "$out/windows/time_udp.exe"
 for server in "${servers[@]}"; do cell iocp "$server" 16 50 8 wine "$out/windows/$server.exe"; done
 
 echo

@@ -138,6 +138,12 @@ ucontext() {
     tests/scenarios/flows.cpp -o "$out/ucontext" && suite gcc "ucontext" "$out/ucontext" || row gcc "ucontext does not build" 0 1 0
 }
 
+# A real SIGINT to a real process that has idle connections and transfers half done.
+interrupted() {
+  g++ -std=c++20 -O1 -pthread $warnings -Iinclude tests/interrupted/server.cpp -o "$out/interrupted" &&
+    check gcc "interrupted" python3 tests/interrupted/run.py "$out/interrupted" || row gcc "interrupted does not build" 0 1 0
+}
+
 windows() {
   catch_alone
   wine_up
@@ -174,6 +180,7 @@ for configuration in $wanted; do
   gcc)
     on_linux gcc "-pthread" g++ -O0 -g && refused
     ucontext
+    interrupted
     ;;
   clang) on_linux clang "-pthread" clang++-19 -O0 ;;
   # Without vptr: its check needs a descriptor, and a test has none left.

@@ -12,6 +12,10 @@ template <class Scheduler>
 class flow_handle; ///< what spawn gives: join, cancel
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
+template <class Scheduler>
+class reader; ///< a socket's stream in lines and other pieces
+template <class Scheduler>
+class signals; ///< Ctrl-C and other signals, waited for
 template <class T>
 class task; ///< a coroutine that gives a T
 

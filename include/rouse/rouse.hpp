@@ -1,12 +1,12 @@
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls described           start here: sockets/socket.hpp
+//   sockets/     socket, its options, its calls described, reader   start here: sockets/socket.hpp
 //   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
 //   schedulers/  basic_scheduler, task, the aliases
-//   serving/     per_core
+//   serving/     per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 #pragma once
@@ -25,5 +25,7 @@
 #include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
+#include <rouse/serving/signals.hpp>
 #include <rouse/sockets/options.hpp>
+#include <rouse/sockets/reader.hpp>
 #include <rouse/sockets/socket.hpp>

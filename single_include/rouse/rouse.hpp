@@ -4,13 +4,13 @@
 // ---- rouse/rouse.hpp
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls described           start here: sockets/socket.hpp
+//   sockets/     socket, its options, its calls described, reader   start here: sockets/socket.hpp
 //   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
 //   schedulers/  basic_scheduler, task, the aliases
-//   serving/     per_core
+//   serving/     per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 
@@ -5058,6 +5058,10 @@ template <class Scheduler>
 class flow_handle; ///< what spawn gives: join, cancel
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
+template <class Scheduler>
+class reader; ///< a socket's stream in lines and other pieces
+template <class Scheduler>
+class signals; ///< Ctrl-C and other signals, waited for
 template <class T>
 class task; ///< a coroutine that gives a T
 
@@ -8479,6 +8483,8 @@ private:
   friend struct detail::accept_call;
   friend detail::datagram_calls<socket>;
   friend detail::list_calls<socket>;
+  friend class reader<Scheduler>;
+  friend class signals<Scheduler>;
 
   static socket from(descriptor* record) noexcept {
     socket s;
@@ -8828,6 +8834,534 @@ private:
   std::size_t turn_ = 0; // whom the last connection was handed to
   bool stopped_ = false;
   std::exception_ptr thrown_;
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/os/linux/signals.hpp
+// How a signal reaches a loop: the handler writes a byte into the sockets of those who want it.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <mutex>
+#include <sys/socket.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Two sockets connected with each other; both are the caller's.
+inline failure connected_pair(native_handle_type (&out)[2]) noexcept {
+  return outcome(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out));
+}
+
+namespace detail {
+
+// Who is told, and of what.
+struct signal_listener {
+  std::atomic<int> to{-1};
+  std::atomic<std::uint64_t> wanted{0};
+};
+
+// How many want a signal, and who had it before them.
+struct signal_owner {
+  int users = 0;
+  struct sigaction before = {};
+};
+
+} // namespace detail
+
+/// The signals that somebody waits for, whose handlers are ours meanwhile; whoever had them before
+/// has them again when nobody waits any more.
+///
+/// Threads: any. Source: signal-safety(7): the handler calls send(2) and nothing else.
+class signal_table {
+public:
+  static constexpr int most_numbers = 64;
+
+  /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
+  static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
+    const std::lock_guard lock(mutex());
+    entry* const free = find(-1);
+    if (!free) return std::errc::not_enough_memory;
+    std::uint64_t taken = 0;
+    for (int n = 1; n <= most_numbers; ++n) {
+      if (!(numbers & bit(n))) continue;
+      if (const failure f = take(n)) {
+        give_back(taken);
+        return f;
+      }
+      taken |= bit(n);
+    }
+    free->wanted.store(numbers, std::memory_order_relaxed);
+    free->to.store(to, std::memory_order_release); // partner of the load in handle()
+    return {};
+  }
+
+  static void unsubscribe(native_handle_type to) noexcept {
+    const std::lock_guard lock(mutex());
+    entry* const mine = find(to);
+    if (!mine) return;
+    mine->to.store(-1, std::memory_order_relaxed);
+    give_back(mine->wanted.exchange(0, std::memory_order_relaxed));
+  }
+
+private:
+  using entry = detail::signal_listener;
+  static constexpr std::size_t most = 64;
+  static inline entry entries_[most];
+  static inline detail::signal_owner numbers_[most_numbers + 1];
+
+  static std::mutex& mutex() noexcept {
+    static std::mutex m;
+    return m;
+  }
+  static constexpr std::uint64_t bit(int n) noexcept { return std::uint64_t{1} << (n - 1); }
+
+  static entry* find(int to) noexcept {
+    for (entry& e : entries_) {
+      if (e.to.load(std::memory_order_relaxed) == to) return &e;
+    }
+    return nullptr;
+  }
+
+  static failure take(int n) noexcept {
+    if (numbers_[n].users++ != 0) return {};
+    struct sigaction ours = {};
+    ours.sa_handler = &signal_table::handle;
+    ours.sa_flags = SA_RESTART;
+    ::sigfillset(&ours.sa_mask);
+    const failure f = outcome(::sigaction(n, &ours, &numbers_[n].before));
+    if (f) --numbers_[n].users;
+    return f;
+  }
+
+  static void give_back(std::uint64_t taken) noexcept {
+    for (int n = 1; n <= most_numbers; ++n) {
+      if ((taken & bit(n)) && --numbers_[n].users == 0)
+        ::sigaction(n, &numbers_[n].before, nullptr);
+    }
+  }
+
+  static void handle(int n) noexcept {
+    const int kept = errno;
+    const auto byte = static_cast<unsigned char>(n);
+    for (const entry& e : entries_) {
+      const int to = e.to.load(std::memory_order_acquire);
+      if (to >= 0 && (e.wanted.load(std::memory_order_relaxed) & bit(n)))
+        (void)!::send(to, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    errno = kept;
+  }
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/signals.hpp
+// How a console event reaches a loop: the handler writes a byte into the sockets of those who want
+// it.
+
+#if ROUSE_WINDOWS
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Two sockets connected with each other; both are the caller's. Windows has no socketpair(2).
+inline failure connected_pair(native_handle_type (&out)[2]) noexcept {
+  native_handle_type listener = no_handle;
+  if (const failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener)) return f;
+  out[0] = out[1] = no_handle;
+  socket_address at = socket_address::wildcard(AF_INET);
+  at.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  failure f = outcome(::bind(listener, &at.any, at.length));
+  if (!f) f = outcome(::listen(listener, 1));
+  if (!f) f = outcome(::getsockname(listener, &at.any, &at.length));
+  if (!f) f = open_socket(AF_INET, SOCK_STREAM, 0, true, out[1]);
+  if (!f) f = outcome(::connect(out[1], &at.any, at.length));
+  if (!f) {
+    out[0] = ::accept(listener, nullptr, nullptr);
+    if (out[0] == no_handle) f = last_error();
+  }
+  close_socket(listener);
+  if (f && out[1] != no_handle) close_socket(out[1]);
+  return f;
+}
+
+namespace detail {
+
+// Who is told, and of what.
+struct signal_listener {
+  native_handle_type to = no_handle;
+  std::uint64_t wanted = 0;
+};
+
+} // namespace detail
+
+/// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
+/// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
+///
+/// Threads: any. Windows calls the handler in a thread of its own. Source: SetConsoleCtrlHandler.
+class signal_table {
+public:
+  static constexpr int most_numbers = 64;
+
+  /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
+  static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
+    const std::uint64_t known = bit(SIGINT) | bit(SIGTERM) | bit(SIGBREAK);
+    if (numbers & ~known) return std::errc::invalid_argument;
+    const std::lock_guard lock(mutex());
+    entry* const free = find(no_handle);
+    if (!free) return std::errc::not_enough_memory;
+    if (users_ == 0 && !::SetConsoleCtrlHandler(&signal_table::handle, TRUE))
+      return failure::from_os(static_cast<int>(::GetLastError()));
+    ++users_;
+    *free = {to, numbers};
+    return {};
+  }
+
+  static void unsubscribe(native_handle_type to) noexcept {
+    const std::lock_guard lock(mutex());
+    entry* const mine = find(to);
+    if (!mine) return;
+    *mine = {};
+    if (--users_ == 0) ::SetConsoleCtrlHandler(&signal_table::handle, FALSE);
+  }
+
+  /// What Windows calls. @returns whether somebody wanted it: else the next handler is asked, in
+  /// the end the one that ends the process.
+  static BOOL WINAPI handle(DWORD event) noexcept {
+    const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
+    const char byte = static_cast<char>(n);
+    BOOL wanted = FALSE;
+    const std::lock_guard lock(mutex());
+    for (const entry& e : entries_) {
+      if (e.to == no_handle || !(e.wanted & bit(n))) continue;
+      ::send(e.to, &byte, 1, 0);
+      wanted = TRUE;
+    }
+    return wanted;
+  }
+
+private:
+  using entry = detail::signal_listener;
+  static inline entry entries_[64];
+  static inline std::size_t users_ = 0;
+
+  static std::mutex& mutex() noexcept {
+    static std::mutex m;
+    return m;
+  }
+  static constexpr std::uint64_t bit(int n) noexcept { return std::uint64_t{1} << (n - 1); }
+
+  static entry* find(native_handle_type to) noexcept {
+    for (entry& e : entries_) {
+      if (e.to == to) return &e;
+    }
+    return nullptr;
+  }
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/signals.hpp
+// Signals on this platform: one of the two gives names to namespace rouse::os.
+
+// ---- rouse/serving/signals.hpp
+// Ctrl-C and other signals, waited for like anything else.
+
+#include <initializer_list>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// One byte of the socket that the handler writes into: the signal's number.
+struct signal_call {
+  using value_type = int;
+  static constexpr const char* name = "rouse: wait for a signal";
+  descriptor* socket;
+  unsigned char number = 0;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::recv;
+    op.target = socket;
+    op.data = &number;
+    op.size = 1;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  int value(operation& op) noexcept { return op.error ? 0 : number; }
+};
+
+} // namespace detail
+
+/// Signals of the operating system, for code that waits the scheduler's way.
+///
+///     rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
+///     interrupted.wait();              // co_await it, or give it a handler, where recv would be
+///
+/// While one of these exists, its signals do nothing else: they do not end the process. One that
+/// comes before anybody waits is kept for the next wait. Several objects may want the same signal;
+/// each gets it.
+///
+/// Threads: the scheduler's own; the signal may come in any. Source: sigaction(2);
+/// SetConsoleCtrlHandler (Ctrl-C is SIGINT, Ctrl-Break SIGBREAK, the end of the session SIGTERM).
+template <class Scheduler>
+class signals {
+public:
+  /// @param which  SIGINT, SIGTERM ...: numbers from 1 to 64.
+  ///
+  /// Errors: invalid_argument (no signal, or one that cannot be caught); those of socket.
+  signals(Scheduler& s, std::initializer_list<int> which) {
+    native_handle_type pair[2];
+    check(os::connected_pair(pair));
+    writing_ = pair[1];
+    std::error_code ec;
+    reading_ = socket<Scheduler>::adopt(s, pair[0], ec);
+    if (ec) os::close_socket(pair[0]);
+    std::uint64_t numbers = 0;
+    for (const int n : which) {
+      if (n < 1 || n > os::signal_table::most_numbers)
+        ec = std::make_error_code(std::errc::invalid_argument);
+      else
+        numbers |= std::uint64_t{1} << (n - 1);
+    }
+    if (!ec) ec = os::signal_table::subscribe(writing_, numbers).code();
+    if (!ec) return;
+    os::close_socket(writing_);
+    detail::throw_error(ec, "rouse: signals");
+  }
+  signals(const signals&) = delete;
+  signals& operator=(const signals&) = delete;
+  ~signals() {
+    os::signal_table::unsubscribe(writing_);
+    os::close_socket(writing_);
+  }
+
+  /// Waits for the next one. @returns its number.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) wait(How&&... how) {
+    return reading_.begin(detail::signal_call{reading_.record_}, no_limit{},
+                          std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return reading_.begin(detail::signal_call{reading_.record_}, std::move(l),
+                          std::forward<How>(how)...);
+  }
+
+  /// Ends what waits with operation_canceled.
+  void cancel() noexcept { reading_.cancel(); }
+
+private:
+  static void check(failure why) {
+    if (why) detail::throw_error(why.code(), "rouse: signals");
+  }
+
+  socket<Scheduler> reading_;
+  native_handle_type writing_ = os::no_handle;
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/sockets/reader.hpp
+// A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The bytes that were received and not yet taken, in one piece.
+class read_buffer {
+public:
+  explicit read_buffer(std::size_t most) noexcept : most_(most == 0 ? 1 : most) {}
+
+  [[nodiscard]] std::string_view bytes() const noexcept {
+    return {data_.get() + begin_, end_ - begin_};
+  }
+  [[nodiscard]] std::size_t most() const noexcept { return most_; }
+
+  // Hands out the first `n`, which stay where they are until `begin_call`.
+  std::string_view hand_out(std::size_t n) noexcept {
+    handed_out_ = n;
+    return bytes().substr(0, n);
+  }
+  // What was handed out is done with.
+  void begin_call() noexcept {
+    begin_ += std::exchange(handed_out_, 0);
+    searched_ = 0;
+    if (begin_ == end_) begin_ = end_ = 0;
+  }
+
+  // Where `delimiter` ends, or 0. What was searched before is not searched again.
+  std::size_t find(std::string_view delimiter) noexcept {
+    const std::size_t at = bytes().find(delimiter, searched_);
+    if (at != std::string_view::npos) return at + delimiter.size();
+    const std::size_t have = bytes().size(), overlap = delimiter.size() - 1;
+    searched_ = have > overlap ? have - overlap : 0;
+    return 0;
+  }
+
+  // Room for what comes next: at least one byte. message_size where `most` are there already.
+  failure make_room() noexcept {
+    if (end_ != size_) return {};
+    const std::size_t have = end_ - begin_;
+    if (have >= most_) return std::errc::message_size;
+    const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
+    // In its place, if that is worth it; else into twice the room.
+    if (size_ != 0 && (have <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
+    const std::size_t size = twice < most_ ? twice : most_;
+    auto* const larger = new (std::nothrow) char[size];
+    return larger ? move_to(larger, size) : failure(std::errc::not_enough_memory);
+  }
+  [[nodiscard]] mutable_buffer room() noexcept {
+    const std::size_t left = size_ - end_, allowed = most_ - (end_ - begin_);
+    return {data_.get() + end_, left < allowed ? left : allowed};
+  }
+  void came(std::size_t n) noexcept { end_ += n; }
+
+private:
+  static constexpr std::size_t smallest = 4096;
+
+  failure move_to(char* larger, std::size_t size) noexcept {
+    const std::size_t have = end_ - begin_;
+    char* const to = larger ? larger : data_.get();
+    if (have != 0) std::memmove(to, data_.get() + begin_, have);
+    if (larger) data_.reset(larger);
+    size_ = size;
+    begin_ = 0;
+    end_ = have;
+    return {};
+  }
+
+  const std::size_t most_;
+  std::unique_ptr<char[]> data_;
+  std::size_t size_ = 0, begin_ = 0, end_ = 0;
+  std::size_t handed_out_ = 0; // at begin_
+  std::size_t searched_ = 0; // from begin_ on, without the delimiter
+};
+
+// Up to a delimiter, or, where that is empty, a number of bytes.
+struct read_call {
+  using value_type = std::string_view;
+  static constexpr const char* name = "rouse: read";
+  descriptor* socket;
+  read_buffer* buffer;
+  std::string_view delimiter;
+  std::size_t wanted = 0;
+  std::size_t found = 0; // how many bytes are the answer
+
+  bool prepare(operation& op) noexcept {
+    buffer->begin_call();
+    if (delimiter.empty() && (wanted == 0 || wanted > buffer->most())) {
+      op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
+      return false;
+    }
+    return !there() && ask(op);
+  }
+
+  bool advance(operation& op) noexcept {
+    buffer->came(op.bytes);
+    if (op.error || there()) return true;
+    if (op.bytes != 0) return !ask(op);
+    found = buffer->bytes().size(); // the end: what is left
+    return true;
+  }
+
+  std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
+
+private:
+  bool there() noexcept {
+    if (!delimiter.empty())
+      found = buffer->find(delimiter);
+    else if (buffer->bytes().size() >= wanted)
+      found = wanted;
+    return found != 0;
+  }
+  // False: there is no room, `op.error` says why.
+  bool ask(operation& op) noexcept {
+    op.error = buffer->make_room();
+    if (!op.error) ask_recv(op, socket, buffer->room());
+    return !op.error;
+  }
+};
+
+} // namespace detail
+
+/// Reads a socket's stream in pieces that mean something: lines, up to a delimiter, so many bytes.
+///
+///     rouse::reader in{conn};
+///     while (!(line = co_await in.read_line()).empty()) ...
+///
+/// What a call gives is a view into the reader, until its next call. Nothing is lost: what came
+/// with an error, a limit or a cancel, or beyond what was asked for, is there for the next call
+/// (`buffered()` shows it; the socket's own recv does not know of it).
+///
+/// Borrows the socket, which must stay where it is. One call at a time. Threads: the scheduler's
+/// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
+template <class Scheduler>
+class reader {
+public:
+  /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
+  explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
+      : socket_(&s), buffer_(most) {}
+  reader(const reader&) = delete;
+  reader& operator=(const reader&) = delete;
+
+  /// Up to and with `delimiter`, which is borrowed until the call has completed. Without it only at
+  /// the end of the stream: what was left, and empty from then on.
+  ///
+  /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_until(std::string_view delimiter, How&&... how) {
+    return begin(delimiter, 0, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
+    return begin(delimiter, 0, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// A line with its "\n". Otherwise as `read_until`.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_line(How&&... how) {
+    return begin("\n", 0, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_line(limit l, How&&... how) {
+    return begin("\n", 0, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
+  /// where n is 0.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_exactly(std::size_t n, How&&... how) {
+    return begin({}, n, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {
+    return begin({}, n, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// What has come and was not asked for yet, with what the last call gave in front of it.
+  [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
+
+private:
+  template <class Limit, class... How>
+  decltype(auto) begin(std::string_view delimiter, std::size_t n, Limit l, How&&... how) {
+    return socket_->begin(detail::read_call{socket_->record_, &buffer_, delimiter, n}, std::move(l),
+                          std::forward<How>(how)...);
+  }
+
+  socket<Scheduler>* socket_;
+  detail::read_buffer buffer_;
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -8,6 +8,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/datagram_calls.hpp>
 #include <rouse/sockets/list_calls.hpp>
@@ -386,6 +387,8 @@ private:
   friend struct detail::accept_call;
   friend detail::datagram_calls<socket>;
   friend detail::list_calls<socket>;
+  friend class reader<Scheduler>;
+  friend class signals<Scheduler>;
 
   static socket from(descriptor* record) noexcept {
     socket s;

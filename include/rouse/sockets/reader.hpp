@@ -1,0 +1,210 @@
+// A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/socket.hpp>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The bytes that were received and not yet taken, in one piece.
+class read_buffer {
+public:
+  explicit read_buffer(std::size_t most) noexcept : most_(most == 0 ? 1 : most) {}
+
+  [[nodiscard]] std::string_view bytes() const noexcept {
+    return {data_.get() + begin_, end_ - begin_};
+  }
+  [[nodiscard]] std::size_t most() const noexcept { return most_; }
+
+  // Hands out the first `n`, which stay where they are until `begin_call`.
+  std::string_view hand_out(std::size_t n) noexcept {
+    handed_out_ = n;
+    return bytes().substr(0, n);
+  }
+  // What was handed out is done with.
+  void begin_call() noexcept {
+    begin_ += std::exchange(handed_out_, 0);
+    searched_ = 0;
+    if (begin_ == end_) begin_ = end_ = 0;
+  }
+
+  // Where `delimiter` ends, or 0. What was searched before is not searched again.
+  std::size_t find(std::string_view delimiter) noexcept {
+    const std::size_t at = bytes().find(delimiter, searched_);
+    if (at != std::string_view::npos) return at + delimiter.size();
+    const std::size_t have = bytes().size(), overlap = delimiter.size() - 1;
+    searched_ = have > overlap ? have - overlap : 0;
+    return 0;
+  }
+
+  // Room for what comes next: at least one byte. message_size where `most` are there already.
+  failure make_room() noexcept {
+    if (end_ != size_) return {};
+    const std::size_t have = end_ - begin_;
+    if (have >= most_) return std::errc::message_size;
+    const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
+    // In its place, if that is worth it; else into twice the room.
+    if (size_ != 0 && (have <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
+    const std::size_t size = twice < most_ ? twice : most_;
+    auto* const larger = new (std::nothrow) char[size];
+    return larger ? move_to(larger, size) : failure(std::errc::not_enough_memory);
+  }
+  [[nodiscard]] mutable_buffer room() noexcept {
+    const std::size_t left = size_ - end_, allowed = most_ - (end_ - begin_);
+    return {data_.get() + end_, left < allowed ? left : allowed};
+  }
+  void came(std::size_t n) noexcept { end_ += n; }
+
+private:
+  static constexpr std::size_t smallest = 4096;
+
+  failure move_to(char* larger, std::size_t size) noexcept {
+    const std::size_t have = end_ - begin_;
+    char* const to = larger ? larger : data_.get();
+    if (have != 0) std::memmove(to, data_.get() + begin_, have);
+    if (larger) data_.reset(larger);
+    size_ = size;
+    begin_ = 0;
+    end_ = have;
+    return {};
+  }
+
+  const std::size_t most_;
+  std::unique_ptr<char[]> data_;
+  std::size_t size_ = 0, begin_ = 0, end_ = 0;
+  std::size_t handed_out_ = 0; // at begin_
+  std::size_t searched_ = 0; // from begin_ on, without the delimiter
+};
+
+// Up to a delimiter, or, where that is empty, a number of bytes.
+struct read_call {
+  using value_type = std::string_view;
+  static constexpr const char* name = "rouse: read";
+  descriptor* socket;
+  read_buffer* buffer;
+  std::string_view delimiter;
+  std::size_t wanted = 0;
+  std::size_t found = 0; // how many bytes are the answer
+
+  bool prepare(operation& op) noexcept {
+    buffer->begin_call();
+    if (delimiter.empty() && (wanted == 0 || wanted > buffer->most())) {
+      op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
+      return false;
+    }
+    return !there() && ask(op);
+  }
+
+  bool advance(operation& op) noexcept {
+    buffer->came(op.bytes);
+    if (op.error || there()) return true;
+    if (op.bytes != 0) return !ask(op);
+    found = buffer->bytes().size(); // the end: what is left
+    return true;
+  }
+
+  std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
+
+private:
+  bool there() noexcept {
+    if (!delimiter.empty())
+      found = buffer->find(delimiter);
+    else if (buffer->bytes().size() >= wanted)
+      found = wanted;
+    return found != 0;
+  }
+  // False: there is no room, `op.error` says why.
+  bool ask(operation& op) noexcept {
+    op.error = buffer->make_room();
+    if (!op.error) ask_recv(op, socket, buffer->room());
+    return !op.error;
+  }
+};
+
+} // namespace detail
+
+/// Reads a socket's stream in pieces that mean something: lines, up to a delimiter, so many bytes.
+///
+///     rouse::reader in{conn};
+///     while (!(line = co_await in.read_line()).empty()) ...
+///
+/// What a call gives is a view into the reader, until its next call. Nothing is lost: what came
+/// with an error, a limit or a cancel, or beyond what was asked for, is there for the next call
+/// (`buffered()` shows it; the socket's own recv does not know of it).
+///
+/// Borrows the socket, which must stay where it is. One call at a time. Threads: the scheduler's
+/// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
+template <class Scheduler>
+class reader {
+public:
+  /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
+  explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
+      : socket_(&s), buffer_(most) {}
+  reader(const reader&) = delete;
+  reader& operator=(const reader&) = delete;
+
+  /// Up to and with `delimiter`, which is borrowed until the call has completed. Without it only at
+  /// the end of the stream: what was left, and empty from then on.
+  ///
+  /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_until(std::string_view delimiter, How&&... how) {
+    return begin(delimiter, 0, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
+    return begin(delimiter, 0, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// A line with its "\n". Otherwise as `read_until`.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_line(How&&... how) {
+    return begin("\n", 0, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_line(limit l, How&&... how) {
+    return begin("\n", 0, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
+  /// where n is 0.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_exactly(std::size_t n, How&&... how) {
+    return begin({}, n, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {
+    return begin({}, n, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// What has come and was not asked for yet, with what the last call gave in front of it.
+  [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
+
+private:
+  template <class Limit, class... How>
+  decltype(auto) begin(std::string_view delimiter, std::size_t n, Limit l, How&&... how) {
+    return socket_->begin(detail::read_call{socket_->record_, &buffer_, delimiter, n}, std::move(l),
+                          std::forward<How>(how)...);
+  }
+
+  socket<Scheduler>* socket_;
+  detail::read_buffer buffer_;
+};
+
+} // namespace rouse::inline ROUSE_ABI
