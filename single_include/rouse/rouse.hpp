@@ -4122,6 +4122,8 @@ private:
     case action::receive:
       if (with_buffer && (offered_count_ != 0 || offer_buffers())) {
         s.flags = os::uring::select_buffer;
+        s.op_flags = static_cast<std::uint32_t>(os::recv_flags(r.type));
+        op.size = base::buffer_size;
       } else {
         s.opcode = os::uring::op_poll_add;
         s.op_flags = os::uring::poll_readable;
@@ -4176,6 +4178,12 @@ private:
   void succeed(operation& op, int result) noexcept {
     op.error = {};
     switch (op.what) {
+    case action::receive:
+      if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
+        if (!receive_now(op)) return;
+        break;
+      }
+      [[fallthrough]];
     case action::recv:
     case action::send:
     case action::send_to:
@@ -4189,12 +4197,6 @@ private:
       break;
     case action::accept:
       this->answer_accept(op, result);
-      break;
-    case action::receive:
-      if (op.data || result == 0) // bytes in an offered buffer, or the end of the stream
-        op.bytes = static_cast<std::size_t>(result);
-      else if (!receive_now(op)) // a poll has seen bytes
-        return;
       break;
     default:
       break;
@@ -8410,7 +8412,8 @@ public:
   /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
   /// none. For servers with many idle connections.
   ///
-  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream.
+  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream
+  /// (or for an empty datagram; a larger one is message_size, with its beginning).
   ///
   /// Errors: as `recv`; not_enough_memory.
   /// Cost: no allocation while the loans come back; io_uring one SQE, epoll one recv(2), IOCP two

@@ -167,6 +167,16 @@ TEMPLATE_LIST_TEST_CASE("receive: lends a buffer with one datagram", "[datagram]
   until_pending(sched, 1);
   send_to(sched, a, "third", b.local_endpoint());
   CHECK(waiting.wait().value.text() == "third");
+  // One that is larger than what is lent.
+  const std::string large(20'000, 'x');
+  for (const bool waits : {false, true}) {
+    auto receiving = start<rouse::loan>(sched, CALL(b.receive(5s, how...)));
+    if (waits) until_pending(sched, 1);
+    CHECK(send_to(sched, a, large, b.local_endpoint()).value == large.size());
+    CHECK(receiving.wait().ec == std::errc::message_size);
+    CHECK(receiving.wait().value.size() > 16'000);
+    CHECK(receiving.wait().value.size() < large.size());
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("a closed port does not disturb what comes from others", "[datagram][U07]",

@@ -314,7 +314,8 @@ public:
   /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
   /// none. For servers with many idle connections.
   ///
-  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream.
+  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream
+  /// (or for an empty datagram; a larger one is message_size, with its beginning).
   ///
   /// Errors: as `recv`; not_enough_memory.
   /// Cost: no allocation while the loans come back; io_uring one SQE, epoll one recv(2), IOCP two
