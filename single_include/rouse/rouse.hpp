@@ -2199,30 +2199,6 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
 }
 
-/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
-/// `interface_index` 0: the system picks one.
-inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
-                                 const endpoint* source, unsigned interface_index) noexcept {
-  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
-  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
-    const socket_address a(ep);
-    std::memcpy(&there, &a.v6, sizeof a.v6);
-  };
-  if (!source) {
-    group_req request{};
-    request.gr_interface = interface_index;
-    place(request.gr_group, group);
-    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
-                      sizeof request);
-  }
-  group_source_req request{};
-  request.gsr_interface = interface_index;
-  place(request.gsr_group, group);
-  place(request.gsr_source, *source);
-  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
-                    sizeof request);
-}
-
 /// What an accept answers when this process or the system is short of descriptors or memory, which
 /// may pass.
 inline bool is_shortage(failure f) noexcept {
@@ -2604,30 +2580,6 @@ private:
   std::size_t count_ = 0;
 };
 
-/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
-/// `interface_index` 0: the system picks one.
-inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
-                                 const endpoint* source, unsigned interface_index) noexcept {
-  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
-  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
-    const socket_address a(ep);
-    std::memcpy(&there, &a.v6, sizeof a.v6);
-  };
-  if (!source) {
-    group_req request{};
-    request.gr_interface = interface_index;
-    place(request.gr_group, group);
-    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
-                      sizeof request);
-  }
-  group_source_req request{};
-  request.gsr_interface = interface_index;
-  place(request.gsr_group, group);
-  place(request.gsr_source, *source);
-  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
-                    sizeof request);
-}
-
 /// What an accept answers when this process or the system is short of handles or memory, which may
 /// pass.
 inline bool is_shortage(failure f) noexcept {
@@ -2662,7 +2614,36 @@ inline bool is_stillborn(failure f) noexcept {
 #endif
 
 // ---- rouse/os/socket.hpp
-// Sockets of this platform: one of the two gives names to namespace rouse::os.
+// Sockets of this platform: one of the two gives names to namespace rouse::os. Below: what
+// both have under the same names.
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
+/// `interface_index` 0: the system picks one.
+inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                 const endpoint* source, unsigned interface_index) noexcept {
+  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+    const socket_address a(ep);
+    std::memcpy(&there, &a.v6, sizeof a.v6);
+  };
+  if (!source) {
+    group_req request{};
+    request.gr_interface = interface_index;
+    place(request.gr_group, group);
+    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                      sizeof request);
+  }
+  group_source_req request{};
+  request.gsr_interface = interface_index;
+  place(request.gsr_group, group);
+  place(request.gsr_source, *source);
+  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+                    sizeof request);
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
 
 // ---- rouse/engines/operation_loop.hpp
 // An operation's way from `submit` to `tell`, the same in every engine.
@@ -7579,168 +7560,6 @@ private:
 } // namespace detail
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/sockets/list_calls.hpp
-// Scatter and gather: calls on lists of buffers.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-/// A call on a list: how far it has come, and the request for what comes next.
-///
-/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
-/// done.
-template <class Buffer, action Asks, bool All>
-struct list_call {
-  using value_type = std::size_t;
-  static constexpr bool sends = Asks == action::send_to;
-  static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
-  // What one request may move: the kernels count in int or in 32 bits.
-  static constexpr std::size_t largest = std::size_t{1} << 30;
-
-  descriptor* socket;
-  buffer_list<Buffer> list;
-  std::size_t moved = 0;
-  std::size_t at = 0; // the first buffer that is not done
-  std::size_t done_of_it = 0; // bytes
-  os::message_in_pieces message{};
-
-  bool prepare(operation& op) noexcept {
-    op.target = socket;
-    op.what = Asks;
-    op.data = &message;
-    ask(op);
-    if (socket->type != SOCK_STREAM) return whole(op);
-    if (op.size != 0) return true;
-    if constexpr (sends) {
-      if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    } else {
-      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
-    }
-    return false;
-  }
-
-  bool advance(operation& op) noexcept {
-    moved += op.bytes;
-    if (!All || op.error || (!sends && op.bytes == 0)) return true;
-    skip(op.bytes);
-    ask(op);
-    return op.size == 0;
-  }
-
-  std::size_t value(operation&) noexcept { return moved; }
-
-private:
-  // As many pieces as go into one request.
-  void ask(operation& op) noexcept {
-    message.clear();
-    op.size = 0;
-    std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest; ++i) {
-      const std::size_t left = list[i].size() - begin, room = largest - op.size;
-      const std::size_t size = left < room ? left : room;
-      auto* const data = static_cast<const char*>(list[i].data()) + begin;
-      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
-      op.size += size;
-      begin = 0;
-    }
-    message.end();
-  }
-
-  void skip(std::size_t bytes) noexcept {
-    while (bytes != 0) {
-      const std::size_t left = list[at].size() - done_of_it;
-      if (bytes < left) {
-        done_of_it += bytes;
-        return;
-      }
-      bytes -= left;
-      done_of_it = 0;
-      ++at;
-    }
-  }
-
-  // A datagram goes out in one request, or not at all.
-  bool whole(operation& op) const noexcept {
-    std::size_t all = 0;
-    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
-    if (sends && all != op.size) op.error = std::errc::message_size;
-    if (!sends && all == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
-  }
-};
-
-/// A part of `socket`: its calls on lists of buffers.
-template <class Socket>
-class list_calls {
-  template <class Buffer, action Asks, bool All, class Limit, class... How>
-  decltype(auto) begin(buffer_list<Buffer> list, Limit l, How&&... how) {
-    auto& self = static_cast<Socket&>(*this);
-    return self.begin(list_call<Buffer, Asks, All>{self.record_, list}, std::move(l),
-                      std::forward<How>(how)...);
-  }
-
-public:
-  /// The call of the same name, with several buffers instead of one: filled, or sent, one after the
-  /// other. An array, a vector or a span of `mutable_buffer` (`const_buffer` to send), borrowed
-  /// with all that it names until the call has completed:
-  ///
-  ///     std::array parts{rouse::const_buffer(head), rouse::const_buffer(body)};
-  ///     co_await conn.send_all(parts);
-  ///
-  /// One request takes 16 of them; of a longer list `recv` and `send` do what fits, `send_all` and
-  /// `recv_exactly` the rest in further requests. A datagram that has more ends with message_size.
-  /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv(mutable_buffers list, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{},
-                                                           std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
-                                                           std::forward<How>(how)...);
-  }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_exactly(mutable_buffers list, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{},
-                                                          std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
-                                                          std::forward<How>(how)...);
-  }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send(const_buffers list, How&&... how) {
-    return begin<const_buffer, action::send_to, false>(list, no_limit{}, std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) send(const_buffers list, limit l, How&&... how) {
-    return begin<const_buffer, action::send_to, false>(list, std::move(l),
-                                                       std::forward<How>(how)...);
-  }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_all(const_buffers list, How&&... how) {
-    return begin<const_buffer, action::send_to, true>(list, no_limit{}, std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
-    return begin<const_buffer, action::send_to, true>(list, std::move(l),
-                                                      std::forward<How>(how)...);
-  }
-
-protected:
-  list_calls() noexcept = default;
-  list_calls(list_calls&&) noexcept = default;
-  list_calls& operator=(list_calls&&) noexcept = default;
-  ~list_calls() = default;
-};
-
-} // namespace rouse::inline ROUSE_ABI::detail
-
 // ---- rouse/sockets/operations.hpp
 // The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
 // calls are those whose `advance` asks for another round; they are written here once, for every
@@ -7954,6 +7773,167 @@ private:
     if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
     return !prepare(op);
   }
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/sockets/list_calls.hpp
+// Scatter and gather: calls on lists of buffers.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// A call on a list: how far it has come, and the request for what comes next.
+///
+/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
+/// done.
+template <class Buffer, action Asks, bool All>
+struct list_call {
+  using value_type = std::size_t;
+  static constexpr bool sends = Asks == action::send_to;
+  static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
+
+  descriptor* socket;
+  buffer_list<Buffer> list;
+  std::size_t moved = 0;
+  std::size_t at = 0; // the first buffer that is not done
+  std::size_t done_of_it = 0; // bytes
+  os::message_in_pieces message{};
+
+  bool prepare(operation& op) noexcept {
+    op.target = socket;
+    op.what = Asks;
+    op.data = &message;
+    ask(op);
+    if (socket->type != SOCK_STREAM) return whole(op);
+    if (op.size != 0) return true;
+    if constexpr (sends) {
+      if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    } else {
+      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    }
+    return false;
+  }
+
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    if (!All || op.error || (!sends && op.bytes == 0)) return true;
+    skip(op.bytes);
+    ask(op);
+    return op.size == 0;
+  }
+
+  std::size_t value(operation&) noexcept { return moved; }
+
+private:
+  // As many pieces as go into one request.
+  void ask(operation& op) noexcept {
+    message.clear();
+    op.size = 0;
+    std::size_t begin = done_of_it;
+    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest_request;
+         ++i) {
+      const std::size_t left = list[i].size() - begin, room = largest_request - op.size;
+      const std::size_t size = left < room ? left : room;
+      auto* const data = static_cast<const char*>(list[i].data()) + begin;
+      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
+      op.size += size;
+      begin = 0;
+    }
+    message.end();
+  }
+
+  void skip(std::size_t bytes) noexcept {
+    while (bytes != 0) {
+      const std::size_t left = list[at].size() - done_of_it;
+      if (bytes < left) {
+        done_of_it += bytes;
+        return;
+      }
+      bytes -= left;
+      done_of_it = 0;
+      ++at;
+    }
+  }
+
+  // A datagram goes out in one request, or not at all.
+  bool whole(operation& op) const noexcept {
+    std::size_t all = 0;
+    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
+    if (sends && all != op.size) op.error = std::errc::message_size;
+    if (!sends && all == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+};
+
+/// A part of `socket`: its calls on lists of buffers.
+template <class Socket>
+class list_calls {
+  template <class Buffer, action Asks, bool All, class Limit, class... How>
+  decltype(auto) begin(buffer_list<Buffer> list, Limit l, How&&... how) {
+    auto& self = static_cast<Socket&>(*this);
+    return self.begin(list_call<Buffer, Asks, All>{self.record_, list}, std::move(l),
+                      std::forward<How>(how)...);
+  }
+
+public:
+  /// The call of the same name, with several buffers instead of one: filled, or sent, one after the
+  /// other. An array, a vector or a span of `mutable_buffer` (`const_buffer` to send), borrowed
+  /// with all that it names until the call has completed:
+  ///
+  ///     std::array parts{rouse::const_buffer(head), rouse::const_buffer(body)};
+  ///     co_await conn.send_all(parts);
+  ///
+  /// One request takes 16 of them; of a longer list `recv` and `send` do what fits, `send_all` and
+  /// `recv_exactly` the rest in further requests. A datagram that has more ends with message_size.
+  /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv(mutable_buffers list, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{},
+                                                           std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
+                                                           std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_exactly(mutable_buffers list, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{},
+                                                          std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
+    return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
+                                                          std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send(const_buffers list, How&&... how) {
+    return begin<const_buffer, action::send_to, false>(list, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send(const_buffers list, limit l, How&&... how) {
+    return begin<const_buffer, action::send_to, false>(list, std::move(l),
+                                                       std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_all(const_buffers list, How&&... how) {
+    return begin<const_buffer, action::send_to, true>(list, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
+    return begin<const_buffer, action::send_to, true>(list, std::move(l),
+                                                      std::forward<How>(how)...);
+  }
+
+protected:
+  list_calls() noexcept = default;
+  list_calls(list_calls&&) noexcept = default;
+  list_calls& operator=(list_calls&&) noexcept = default;
+  ~list_calls() = default;
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail

@@ -1,4 +1,39 @@
-// Sockets of this platform: one of the two gives names to namespace rouse::os.
+// Sockets of this platform: one of the two gives names to namespace rouse::os. Below: what
+// both have under the same names.
 #pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/os/address.hpp>
 #include <rouse/os/linux/socket.hpp>
 #include <rouse/os/windows/socket.hpp>
+
+#include <cstring>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
+/// `interface_index` 0: the system picks one.
+inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                 const endpoint* source, unsigned interface_index) noexcept {
+  const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
+  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+    const socket_address a(ep);
+    std::memcpy(&there, &a.v6, sizeof a.v6);
+  };
+  if (!source) {
+    group_req request{};
+    request.gr_interface = interface_index;
+    place(request.gr_group, group);
+    return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                      sizeof request);
+  }
+  group_source_req request{};
+  request.gsr_interface = interface_index;
+  place(request.gsr_group, group);
+  place(request.gsr_source, *source);
+  return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+                    sizeof request);
+}
+
+} // namespace rouse::inline ROUSE_ABI::os

@@ -7,6 +7,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/operations.hpp>
 
 #include <cstddef>
 #include <utility>
@@ -22,8 +23,6 @@ struct list_call {
   using value_type = std::size_t;
   static constexpr bool sends = Asks == action::send_to;
   static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
-  // What one request may move: the kernels count in int or in 32 bits.
-  static constexpr std::size_t largest = std::size_t{1} << 30;
 
   descriptor* socket;
   buffer_list<Buffer> list;
@@ -63,8 +62,9 @@ private:
     message.clear();
     op.size = 0;
     std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest; ++i) {
-      const std::size_t left = list[i].size() - begin, room = largest - op.size;
+    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest_request;
+         ++i) {
+      const std::size_t left = list[i].size() - begin, room = largest_request - op.size;
       const std::size_t size = left < room ? left : room;
       auto* const data = static_cast<const char*>(list[i].data()) + begin;
       if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
