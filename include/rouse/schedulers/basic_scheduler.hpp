@@ -298,8 +298,10 @@ private:
         stop_.store(false, std::memory_order_relaxed);
         break;
       }
+      const bool nothing_left =
+          idle(); // asked first: the last flow, a thread, may throw as it ends
       rethrow_raised();
-      if (idle()) break;
+      if (nothing_left) break;
       done += turn(limit.when());
       rethrow_raised();
     } while (!once && (limit.never() || clock::now() < limit.when()));
