@@ -30,6 +30,8 @@ class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
 class failure; ///< what went wrong, in four bytes
 
+enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
+
 class operation; ///< one request and its answer: the record that all layers share
 class descriptor; ///< an engine's record of an open socket
 class flow; ///< one spawned line of execution

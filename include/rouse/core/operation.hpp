@@ -35,6 +35,23 @@ enum class action : unsigned char {
   receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
   recv_from, ///< as recv, but a message: `data` is an os::message, which then knows the sender
   send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
+  when_readable, ///< to try `attempt` when there is something to receive, or to accept
+  when_writable, ///< to try `attempt` when there is room to send
+  when_urgent, ///< to try `attempt` when there is out-of-band data
+};
+
+/// Something to try on a socket that may not be ready for it: what only has a system call of its
+/// own becomes a waiting call by it. Borrowed by the engine with the operation.
+///
+/// It is tried at once when nothing waits before it, then each time that the socket has become
+/// ready. The engine's lock is held: it must not wait, nor call the engine.
+struct attempt {
+  using runner = bool(operation&) noexcept;
+  /// Null: to be ready is all that is wanted.
+  explicit attempt(runner* r) noexcept : run(r) {}
+
+  runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
+  alignas(8) unsigned char room[40]; ///< the engine's
 };
 
 /// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
@@ -91,6 +108,7 @@ public:
                           ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     rouse::gate* gate; ///< wait: borrowed, or null
+    rouse::attempt* attempt; ///< when_…: borrowed
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
@@ -100,8 +118,11 @@ public:
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept {
     return what == action::recv || what == action::receive || what == action::accept ||
-           what == action::recv_from;
+           what == action::recv_from || what == action::when_readable ||
+           what == action::when_urgent;
   }
+  /// Whether it tries an `attempt`.
+  [[nodiscard]] bool attempts() const noexcept { return what >= action::when_readable; }
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved

@@ -70,7 +70,8 @@ private:
   bool begin(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
-      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
+      const bool worth_it = r.readable || op.what == action::when_urgent;
+      if (worth_it && r.inbound.empty() && attempt_inbound(r, op)) return true;
     } else if (op.what != action::connect) [[likely]] {
       if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
         return true;
@@ -112,7 +113,7 @@ private:
       return; // closed since, by another thread
     if (events & (EPOLLRDHUP | end)) [[unlikely]]
       r.finished = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
+    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | end)) [[likely]] {
       r.readable = true;
       while (!r.inbound.empty()) [[likely]] {
         auto& op = static_cast<operation&>(r.inbound.front());
@@ -146,7 +147,7 @@ private:
     // see EAGAIN first.
     const bool emptied =
         op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM;
-    if (!done || emptied) r.readable = false;
+    if (emptied || (!done && op.what != action::when_urgent)) r.readable = false;
     return done;
   }
 
@@ -154,6 +155,7 @@ private:
     const auto h = static_cast<native_handle_type>(r.native);
     if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
     if (op.what == action::recv_from) return os::try_recv_from(h, op);
+    if (op.attempts()) return os::run_attempt(op);
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
@@ -164,6 +166,7 @@ private:
     const auto h = static_cast<native_handle_type>(r.native);
     if (op.what == action::send) [[likely]]
       return r.writable = os::try_send(h, op);
+    if (op.attempts()) return r.writable = os::run_attempt(op);
     return r.writable =
                op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
   }

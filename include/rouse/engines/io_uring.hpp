@@ -92,11 +92,12 @@ private:
   // ready, they share the turn's one call.
   bool begin(operation& op) noexcept override {
     if (op.what == action::connect && !room_for_peer(op)) return true;
-    if (op.what != action::accept && !queue_of(op).empty()) return false;
+    if (op.what != action::accept && first_in_line(queue_of(op))) return false;
     const bool alone = Threading::shared || brought_ <= 1;
     if (op.what == action::send && alone &&
         os::try_send(static_cast<native_handle_type>(op.target->native), op))
       return true;
+    if (op.attempts() && os::run_attempt(op)) return true;
     ask(op);
     hand_over();
     return false;
@@ -114,11 +115,24 @@ private:
     return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
+  // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
+  // nothing waits for them.
+  static rouse::operation* first_in_line(detail::list<rouse::operation>& queue) noexcept {
+    if (queue.empty()) [[likely]]
+      return nullptr;
+    if (queue.front().what != action::accept) return &queue.front();
+    rouse::operation* first = nullptr;
+    queue.for_each([&](rouse::operation& op) {
+      if (!first && op.what != action::accept) first = &op;
+    });
+    return first;
+  }
+
   // The entry goes into the queue after that of `op` and before that of any operation that comes to
   // the same address later, and the kernel takes them in order: it can meet only the one that it
   // was meant for (O4).
   void interrupt(operation& op) noexcept override {
-    const bool queued = op.what != action::accept && &queue_of(op).front() != &op;
+    const bool queued = op.what != action::accept && first_in_line(queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, nobody);
     s.addr = address_of(op);
@@ -172,9 +186,11 @@ private:
   void ask(operation& op, bool with_buffer = true) noexcept {
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {
-        os::uring::op_recv, os::uring::op_send,    os::uring::op_accept, os::uring::op_connect,
-        os::uring::op_recv, os::uring::op_recvmsg, os::uring::op_sendmsg};
+    constexpr std::uint8_t opcodes[] = {os::uring::op_recv,     os::uring::op_send,
+                                        os::uring::op_accept,   os::uring::op_connect,
+                                        os::uring::op_recv,     os::uring::op_recvmsg,
+                                        os::uring::op_sendmsg,  os::uring::op_poll_add,
+                                        os::uring::op_poll_add, os::uring::op_poll_add};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
     switch (op.what) {
@@ -193,8 +209,13 @@ private:
         op.size = base::buffer_size;
       } else {
         s.opcode = os::uring::op_poll_add;
-        s.op_flags = os::uring::poll_readable;
+        s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
       }
+      break;
+    case action::when_readable:
+    case action::when_writable:
+    case action::when_urgent:
+      s.op_flags = os::uring::poll_events(os::readiness(op.what));
       break;
     case action::recv_from:
     case action::send_to:
@@ -247,7 +268,7 @@ private:
     switch (op.what) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
-        if (!receive_now(op)) return;
+        if (!try_now(op)) return;
         break;
       }
       [[fallthrough]];
@@ -265,16 +286,23 @@ private:
     case action::accept:
       this->answer_accept(op, result);
       break;
+    case action::when_readable:
+    case action::when_writable:
+    case action::when_urgent:
+      if (!try_now(op)) return;
+      break;
     default:
       break;
     }
     conclude(op, op.error, op.bytes);
   }
 
-  // The socket is readable. False: it is not any more, and is waited for again.
-  bool receive_now(operation& op) noexcept {
+  // A poll has found the socket ready. False: it is not any more, and is waited for again.
+  bool try_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    if (this->lend(op, [&] { return os::try_recv(h, op); })) return true;
+    const bool done = op.attempts() ? !op.attempt->run || op.attempt->run(op)
+                                    : this->lend(op, [&] { return os::try_recv(h, op); });
+    if (done) return true;
     if (op.ending) {
       op.error = std::errc::operation_canceled;
       return true;
@@ -298,7 +326,8 @@ private:
     auto& queue = queue_of(op);
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);
-    if (next && !queue.empty()) ask(static_cast<operation&>(queue.front()));
+    if (rouse::operation* const first = next ? first_in_line(queue) : nullptr) [[unlikely]]
+      ask(static_cast<operation&>(*first));
   }
 
   // ---- the buffers that the kernel may take for `receive`

@@ -53,6 +53,7 @@ private:
   struct record final : descriptor {
     bool skips = false; // what succeeds at once sends no packet
     bool reset = false; // the connection was reset: that stays, whatever Windows says next
+    std::size_t held = 0; // operations that wait for their turn
     LPFN_ACCEPTEX accept_ex = nullptr; // of listeners, from their first accept on
   };
 
@@ -69,6 +70,7 @@ private:
   failure attach(descriptor& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.skips = r.reset = false;
+    r.held = 0;
     r.accept_ex = nullptr;
     if (const failure f = port_.add(handle_of(r))) return f;
     if (r.type == SOCK_STREAM)
@@ -85,7 +87,41 @@ private:
     if (kept) os::leave_port(handle_of(d));
   }
 
+  // Windows keeps the operations of a socket in order; but for those that are attempts, which the
+  // others, and they each other, have to wait for.
   bool begin(operation& op) noexcept override {
+    auto& queue = queue_of(op);
+    if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
+        [[unlikely]] {
+      op.held = true;
+      ++record_of(op).held;
+      return false;
+    }
+    return start(op);
+  }
+
+  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
+    return op.inward() ? op.target->inbound : op.target->outbound;
+  }
+
+  // Starts what has its turn now.
+  ROUSE_NOINLINE void go_on(record& r, detail::list<rouse::operation>& queue) noexcept {
+    bool first = true, stop = false;
+    queue.for_each([&](rouse::operation& one) {
+      auto& op = static_cast<operation&>(one);
+      const bool attempts = op.attempts();
+      stop = stop || (op.held && attempts && !first);
+      if (stop) return;
+      if (std::exchange(op.held, false)) {
+        --r.held;
+        if (start(op)) return this->finish(op, op.error, op.bytes);
+      }
+      first = false;
+      stop = attempts;
+    });
+  }
+
+  bool start(operation& op) noexcept {
     static_cast<OVERLAPPED&>(op) = {};
     switch (op.what) {
     case action::recv:
@@ -100,6 +136,10 @@ private:
       return begin_send_to(op);
     case action::accept:
       return begin_accept(op);
+    case action::when_readable:
+    case action::when_writable:
+    case action::when_urgent:
+      return begin_attempt(op);
     default:
       return begin_connect(op);
     }
@@ -107,6 +147,10 @@ private:
 
   // The packet comes in any case, and says whether this or the kernel was first.
   void interrupt(operation& op) noexcept override {
+    if (std::exchange(op.held, false)) {
+      --record_of(op).held;
+      return this->finish(op, std::errc::operation_canceled, 0);
+    }
     ::CancelIoEx(os::as_file(handle_of(*op.target)), &op);
   }
 
@@ -129,7 +173,12 @@ private:
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
-    if (op.what != action::receive || receive_now(op)) this->finish(op, op.error, op.bytes);
+    if (op.what == action::receive ? !receive_now(op) : op.attempts() && !attempt_now(op)) return;
+    record& r = record_of(op);
+    auto& queue = queue_of(op);
+    this->finish(op, op.error, op.bytes);
+    if (r.held != 0) [[unlikely]]
+      go_on(r, queue);
   }
 
   // ---- the call. True: done, the answer is in `op`.
@@ -193,6 +242,37 @@ private:
     return started(op, result, bytes);
   }
 
+  bool begin_attempt(operation& op) noexcept {
+    return (op.attempt->run && tried(op)) || (begin_poll(op) && attempt_now(op));
+  }
+
+  bool begin_poll(operation& op) noexcept {
+    static_assert(sizeof(os::poll_request) <= sizeof op.attempt->room);
+    static_cast<OVERLAPPED&>(op) = {};
+    auto& request = *new (op.attempt->room) os::poll_request;
+    return started(op, os::start_poll(handle_of(*op.target), os::readiness(op.what), request, op),
+                   0);
+  }
+
+  // The poll is over. False: there is another one.
+  bool attempt_now(operation& op) noexcept {
+    op.bytes = 0;
+    if (!op.error && op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
+      record_of(op).reset = true;
+    while (!op.error && op.attempt->run && !tried(op)) {
+      if (begin_poll(op)) continue;
+      if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
+      return false;
+    }
+    return true;
+  }
+
+  static bool tried(operation& op) noexcept {
+    if (!op.attempt->run(op)) return false;
+    if (op.target->type == SOCK_STREAM) note_reset(op);
+    return true;
+  }
+
   bool begin_accept(operation& op) noexcept {
     record& r = record_of(op);
     if (!r.accept_ex) op.error = find_accept(r);
@@ -251,6 +331,10 @@ private:
     case action::accept:
       conclude_accept(op);
       break;
+    case action::when_readable:
+    case action::when_writable:
+    case action::when_urgent:
+      break;
     default:
       if (!op.error) op.error = os::note_connected(handle_of(*op.target));
       if (!op.error) record_of(op).reset = false; // of an earlier attempt
@@ -260,13 +344,17 @@ private:
   // Bytes that were moved are never lost, whatever else happened. And a reset stays a reset:
   // Windows takes what is queued away, but Wine lets it be read, and then would end the stream as
   // if all were well.
-  void conclude_stream(operation& op) noexcept {
-    record& r = record_of(op);
-    if (is_reset(op.error)) r.reset = true;
+  static void conclude_stream(operation& op) noexcept {
+    note_reset(op);
     if (op.bytes != 0)
       op.error = {};
-    else if (r.reset && op.size != 0 && op.error != failure(std::errc::operation_canceled))
+    else if (record_of(op).reset && op.size != 0 &&
+             op.error != failure(std::errc::operation_canceled))
       op.error = connection_reset();
+  }
+
+  static void note_reset(const operation& op) noexcept {
+    if (is_reset(op.error)) record_of(op).reset = true;
   }
 
   static bool is_reset(failure f) noexcept {

@@ -14,6 +14,7 @@
 #include <rouse/sockets/list_calls.hpp>
 #include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/options.hpp>
+#include <rouse/sockets/readiness_calls.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -44,7 +45,8 @@ namespace rouse::inline ROUSE_ABI {
 /// once; further ones queue up in order.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
-                             public detail::list_calls<socket<Scheduler>> {
+                             public detail::list_calls<socket<Scheduler>>,
+                             public detail::readiness_calls<socket<Scheduler>> {
 public:
   using detail::list_calls<socket>::recv;
   using detail::list_calls<socket>::recv_exactly;
@@ -388,6 +390,7 @@ private:
   friend struct detail::accept_call;
   friend detail::datagram_calls<socket>;
   friend detail::list_calls<socket>;
+  friend detail::readiness_calls<socket>;
   friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 

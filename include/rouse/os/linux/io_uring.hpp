@@ -129,9 +129,11 @@ inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
   return static_cast<std::uint16_t>(flags >> 16);
 }
 
-/// POLLIN | POLLRDHUP, as a submission has them: big-endian machines swap the halves.
-inline constexpr std::uint32_t poll_readable =
-    std::endian::native == std::endian::little ? 0x2001u : 0x20010000u;
+/// The events of poll(2) as a submission has them: big-endian machines swap the halves.
+constexpr std::uint32_t poll_events(short events) noexcept {
+  const auto mask = static_cast<std::uint16_t>(events);
+  return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
+}
 
 /// Whether an answer says that the operation was ended before it did anything.
 inline bool was_cut_off(int error) noexcept {

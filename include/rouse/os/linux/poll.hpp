@@ -78,7 +78,7 @@ public:
 
   /// Edge-triggered for everything, once for the life of the handle: no system call to arm again.
   failure add(int fd, void* tag) noexcept {
-    return add(fd, tag, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    return add(fd, tag, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET);
   }
   failure add(int fd, void* tag, std::uint32_t events) noexcept {
     epoll_event e{};

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -259,6 +260,19 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   return detail::settle(op, detail::retry_interrupted([&] {
                           return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
                         }));
+}
+
+/// What poll(2) calls the readiness that an attempt waits for.
+inline short readiness(action what) noexcept {
+  return what == action::when_writable
+             ? POLLOUT
+             : (what == action::when_urgent ? POLLPRI : POLLIN) | POLLRDHUP;
+}
+
+inline bool run_attempt(operation& op) noexcept {
+  if (op.attempt->run) return op.attempt->run(op);
+  pollfd p{static_cast<int>(op.target->native), readiness(op.what), 0};
+  return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) != 0;
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <system_error>
 
 #if ROUSE_WINDOWS
@@ -335,6 +336,16 @@ constexpr int winsock_number(std::uint32_t status) noexcept {
   }
 }
 
+/// The system's number for an error or a warning; 0 for a success.
+inline int number_of(std::uint32_t status) noexcept {
+  if (const int number = winsock_number(status)) return number;
+  if (status < 0x80000000) return 0;
+  using function = ULONG(WINAPI*)(LONG);
+  static const auto convert = reinterpret_cast<function>(
+      reinterpret_cast<void (*)()>(detail::ntdll_function("RtlNtStatusToDosError")));
+  return static_cast<int>(convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE});
+}
+
 /// How an overlapped call ended. Success and information are no failures; warnings are: an aborted
 /// call may end with one.
 inline failure from_status(ULONG_PTR internal) noexcept {
@@ -345,15 +356,57 @@ inline failure from_status(ULONG_PTR internal) noexcept {
   case 0x8000000A: /*HANDLES_CLOSED*/
     return std::errc::operation_canceled;
   default:
-    break;
+    return failure::from_os(number_of(status));
   }
-  if (const int number = winsock_number(status)) return failure::from_os(number);
-  if (status < 0x80000000) return {};
-  using function = ULONG(WINAPI*)(LONG);
-  static const auto convert = reinterpret_cast<function>(
-      reinterpret_cast<void (*)()>(detail::ntdll_function("RtlNtStatusToDosError")));
-  const ULONG number = convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE};
-  return failure::from_os(static_cast<int>(number));
+}
+
+// ---- readiness: what select and WSAPoll ask of Winsock's driver, asked of it directly, for a
+// packet.
+// Winsock itself has no overlapped call for that. (libuv, mio and wepoll do the same.)
+
+/// AFD_POLL_INFO, for one handle.
+struct poll_request {
+  LARGE_INTEGER timeout;
+  ULONG count;
+  ULONG exclusive;
+  HANDLE handle;
+  ULONG events;
+  LONG status;
+};
+
+constexpr ULONG readiness(action what) noexcept {
+  constexpr ULONG receive = 0x1, expedited = 0x2, send = 0x4, disconnect = 0x8, abort = 0x10,
+                  accept = 0x80, connect_fail = 0x100;
+  if (what == action::when_writable) return send | abort | connect_fail;
+  return (what == action::when_urgent ? expedited : receive | accept) | disconnect | abort;
+}
+
+/// Whether the answer was that the peer has reset the connection.
+inline bool found_reset(const void* request) noexcept {
+  constexpr ULONG abort = 0x10;
+  return (static_cast<const poll_request*>(request)->events & abort) != 0;
+}
+
+/// @param request  stays until the answer has come.
+inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
+                      OVERLAPPED& record) noexcept {
+  constexpr ULONG poll = 0x00012024; // IOCTL_AFD_POLL
+  constexpr LONG pending = 0x103;
+  using function =
+      LONG(WINAPI*)(HANDLE, HANDLE, void*, void*, void*, ULONG, void*, ULONG, void*, ULONG);
+  static const auto control = reinterpret_cast<function>(
+      reinterpret_cast<void (*)()>(detail::ntdll_function("NtDeviceIoControlFile")));
+  if (!control) return WSAEOPNOTSUPP;
+  request = {};
+  request.timeout.QuadPart = (std::numeric_limits<LONGLONG>::max)();
+  request.count = 1;
+  request.handle = as_file(h);
+  request.events = events;
+  record.Internal = pending;
+  const LONG status = control(as_file(h), nullptr, nullptr, &record, &record.Internal, poll,
+                              &request, sizeof request, &request, sizeof request);
+  if (status == pending) return WSA_IO_PENDING;
+  return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
 }
 
 } // namespace rouse::inline ROUSE_ABI::os

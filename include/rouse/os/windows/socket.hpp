@@ -29,6 +29,7 @@ struct kernel_record : OVERLAPPED {
   kernel_record() noexcept : OVERLAPPED{} {}
   native_handle_type incoming =
       no_handle; ///< accept: the socket that the connection will be given to
+  bool held = false; ///< it waits for its turn
 };
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }

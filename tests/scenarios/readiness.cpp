@@ -1,0 +1,217 @@
+// Readiness, and attempts that wait for it: rows T11 and T12 of the scenarios.
+#include <support/testing.hpp>
+
+using namespace testing;
+using rouse::readable;
+using rouse::writable;
+
+namespace {
+
+template <class S>
+started<S, rouse::done> waiting(S& sched, rouse::socket<S>& s, rouse::readiness what) {
+  return start<rouse::done>(
+      sched, [&s, what](auto&&... how) -> decltype(auto) { return s.wait(what, how...); });
+}
+
+template <class S>
+outcome<rouse::done> wait(S& sched, rouse::socket<S>& s, rouse::readiness what) {
+  return await<rouse::done>(sched, CALL(s.wait(what, 5s, how...)));
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("wait: for what is there already, and for what comes; it takes nothing",
+                        "[readiness][T12]", every_scheduler) {
+  connected_pair<TestType> pair;
+  auto before = waiting(pair.sched, pair.server, readable);
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.client, "abc");
+  CHECK(!before.wait().ec);
+  CHECK(before.times() == 1);
+  CHECK(!wait(pair.sched, pair.server, readable).ec); // and again: nothing was taken
+  CHECK(receive(pair.sched, pair.server, 2) == "ab");
+  CHECK(!wait(pair.sched, pair.server, readable).ec); // one is left
+  CHECK(receive(pair.sched, pair.server, 1) == "c");
+  const auto none = await<rouse::done>(pair.sched, CALL(pair.server.wait(readable, 2ms, how...)));
+  CHECK(none.ec == std::errc::timed_out);
+  pair.client.close();
+  CHECK(!wait(pair.sched, pair.server, readable).ec); // the end
+  std::array<char, 8> buf;
+  CHECK(await(pair.sched, CALL(pair.server.recv(buf, 5s, how...))).value == 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: readable after recv had to wait, and before it has to again",
+                        "[readiness][T12]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 16> buf;
+  for (int i = 0; i != 3; ++i) {
+    auto receiving = start(pair.sched, CALL(pair.server.recv(buf, how...)));
+    until_pending(pair.sched, 1);
+    send(pair.sched, pair.client, "a");
+    CHECK(receiving.wait().value == 1);
+    auto ready = waiting(pair.sched, pair.server, readable);
+    until_pending(pair.sched, 1);
+    CHECK(!ready.finished());
+    send(pair.sched, pair.client, "bc");
+    CHECK(!ready.wait().ec);
+    CHECK(await(pair.sched, CALL(pair.server.recv(buf, 5s, how...))).value == 2);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: writable once the peer has made room", "[readiness][T12]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  CHECK(!wait(pair.sched, pair.client, writable).ec);
+  const std::string block = large_block();
+  const auto filled = await(pair.sched, CALL(pair.client.send_all(block, 20ms, how...)));
+  CHECK(filled.ec == std::errc::timed_out);
+  auto room = waiting(pair.sched, pair.client, writable);
+  until_pending(pair.sched, 1);
+  CHECK(!room.finished());
+  std::vector<char> sink(std::size_t{1} << 20);
+  while (!room.finished())
+    REQUIRE(await(pair.sched, CALL(pair.server.recv(sink, 5s, how...))).value != 0);
+  CHECK(!room.wait().ec);
+  CHECK(room.times() == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: a datagram, which stays", "[readiness][datagram][T12]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
+  b.bind({"127.0.0.1", 0});
+  CHECK(!wait(sched, a, writable).ec);
+  auto ready = waiting(sched, b, readable);
+  until_pending(sched, 1);
+  const auto to = b.local_endpoint();
+  CHECK(await(sched, CALL(a.send_to("one", to, how...))).value == 3);
+  CHECK(!ready.wait().ec);
+  CHECK(!wait(sched, b, readable).ec);
+  std::array<char, 8> buf;
+  CHECK(await<rouse::datagram>(sched, CALL(b.recv_from(buf, 5s, how...))).value.bytes == 3);
+  auto none = await<rouse::done>(sched, CALL(b.wait(readable, 2ms, how...)));
+  CHECK(none.ec == std::errc::timed_out);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: a listener is readable when there is one to accept",
+                        "[readiness][T12]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  for (int i = 0; i != 2; ++i) {
+    auto ready = waiting(sched, listener, readable);
+    until_pending(sched, 1);
+    rouse::socket client{sched};
+    const auto where = listener.local_endpoint();
+    CHECK(!await<rouse::done>(sched, CALL(client.connect(where, how...))).ec);
+    CHECK(!ready.wait().ec);
+    CHECK(!await<rouse::socket<TestType>>(sched, CALL(listener.accept(5s, how...))).ec);
+  }
+  // Beside accepts that wait.
+  auto accepting = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  until_pending(sched, 1);
+  auto ready = waiting(sched, listener, readable);
+  until_pending(sched, 2);
+  rouse::socket first{sched}, second{sched};
+  const auto where = listener.local_endpoint();
+  CHECK(!await<rouse::done>(sched, CALL(first.connect(where, how...))).ec);
+  CHECK(!await<rouse::done>(sched, CALL(second.connect(where, how...))).ec);
+  CHECK(!accepting.wait().ec);
+  CHECK(!ready.wait().ec);
+  CHECK(!await<rouse::socket<TestType>>(sched, CALL(listener.accept(5s, how...))).ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: takes its turn among recvs", "[readiness][T12]", every_single) {
+  connected_pair<TestType> pair;
+  std::array<char, 3> three;
+  auto first = start(pair.sched, CALL(pair.server.recv(three, how...)));
+  until_pending(pair.sched, 1);
+  auto ready = waiting(pair.sched, pair.server, readable);
+  until_pending(pair.sched, 2);
+  auto last = start(pair.sched, CALL(pair.server.recv(three, how...)));
+  until_pending(pair.sched, 3);
+  send(pair.sched, pair.client, "abc");
+  CHECK(first.wait().value == 3);
+  run_until(pair.sched, [&] { return pair.sched.engine().active() == 2; });
+  CHECK(!ready.finished());
+  CHECK(!last.finished());
+  send(pair.sched, pair.client, "de");
+  CHECK(!ready.wait().ec);
+  CHECK(last.wait().value == 2);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: one that has not had its turn ends by a cancel, the others go on",
+                        "[readiness][T12][X04]", every_single) {
+  connected_pair<TestType> pair;
+  std::array<char, 3> three;
+  auto first = start(pair.sched, CALL(pair.server.recv(three, how...)));
+  until_pending(pair.sched, 1);
+  std::stop_source source;
+  auto ready =
+      start<rouse::done>(pair.sched, CALL(pair.server.wait(readable, source.get_token(), how...)));
+  until_pending(pair.sched, 2);
+  auto last = start(pair.sched, CALL(pair.server.recv(three, how...)));
+  until_pending(pair.sched, 3);
+  source.request_stop();
+  CHECK(ready.wait().ec == std::errc::operation_canceled);
+  send(pair.sched, pair.client, "abcdef");
+  CHECK(first.wait().value == 3);
+  CHECK(last.wait().value == 3);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: a limit, a token, a close end it", "[readiness][T12]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  const auto timed = await<rouse::done>(pair.sched, CALL(pair.server.wait(readable, 0s, how...)));
+  CHECK(timed.ec == std::errc::timed_out);
+  std::stop_source source;
+  auto stopped =
+      start<rouse::done>(pair.sched, CALL(pair.server.wait(readable, source.get_token(), how...)));
+  until_pending(pair.sched, 1);
+  source.request_stop();
+  CHECK(stopped.wait().ec == std::errc::operation_canceled);
+  auto closed = waiting(pair.sched, pair.server, readable);
+  auto behind = waiting(pair.sched, pair.server, readable);
+  until_pending(pair.sched, 2);
+  pair.server.close();
+  CHECK(closed.wait().ec == std::errc::operation_canceled);
+  CHECK(behind.wait().ec == std::errc::operation_canceled);
+  CHECK(wait(pair.sched, pair.server, writable).ec == std::errc::bad_file_descriptor);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: a reset makes readable, and recv says so", "[readiness][T12][E02]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  auto ready = waiting(pair.sched, pair.server, readable);
+  until_pending(pair.sched, 1);
+  pair.client.set_option(rouse::linger{true, 0s});
+  pair.client.close();
+  CHECK(!ready.wait().ec);
+  std::array<char, 8> buf;
+  CHECK(await(pair.sched, CALL(pair.server.recv(buf, 5s, how...))).ec ==
+        std::errc::connection_reset);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: both sides have finished, which is no reset",
+                        "[readiness][T12][E01]", every_scheduler) {
+  connected_pair<TestType> pair;
+  pair.server.shutdown(rouse::shutdown_send);
+  pair.client.shutdown(rouse::shutdown_send);
+  CHECK(!wait(pair.sched, pair.server, readable).ec);
+  std::array<char, 8> buf;
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, 5s, how...))).value == 0);
+  CHECK(!wait(pair.sched, pair.server, readable).ec);
+  const auto end = await(pair.sched, CALL(pair.server.recv(buf, 5s, how...)));
+  CHECK(!end.ec);
+  CHECK(end.value == 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("wait: abandoned while it waits", "[readiness][T12][L01]",
+                        every_scheduler) {
+  for (const bool answered : {false, true}) {
+    connected_pair<TestType> pair;
+    auto first = waiting(pair.sched, pair.server, readable);
+    auto second = waiting(pair.sched, pair.server, readable);
+    until_pending(pair.sched, 2);
+    if (answered) send(pair.sched, pair.client, "for nobody");
+  } // the sanitizers see what is left over
+}
