@@ -19,7 +19,7 @@ class signals; ///< Ctrl-C and other signals, waited for
 template <class T>
 class task; ///< a coroutine that gives a T
 
-class endpoint; ///< an address and a port
+class endpoint; ///< an address and a port, or the name of a local socket
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
 template <class Buffer>

@@ -708,7 +708,7 @@ class operation;
 /// What an operation asks for.
 enum class action : unsigned char {
   wait, ///< nothing of the kernel's: ends by its limit, by its gate, or by a cancel (sleeping,
-        ///< joining)
+        ///< joining); of a socket, where it has a target, by what ends that one's other operations
   yield, ///< nothing at all: told in the next turn of the loop
   recv, ///< up to `size` bytes into `data`
   send, ///< up to `size` bytes from `data`
@@ -759,9 +759,12 @@ public:
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
+  detail::list<operation> resting; ///< pending wait, before it tries again
 
   [[nodiscard]] bool open() const noexcept { return native != -1; }
-  [[nodiscard]] bool busy() const noexcept { return !inbound.empty() || !outbound.empty(); }
+  [[nodiscard]] bool busy() const noexcept {
+    return !inbound.empty() || !outbound.empty() || !resting.empty();
+  }
 };
 
 /// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a
@@ -1473,7 +1476,8 @@ using const_buffers = buffer_list<const_buffer>;
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/core/endpoint.hpp
-// An endpoint: an IPv4 or IPv6 address and a port, as a value; its text, read and written.
+// An endpoint: an IPv4 or IPv6 address and a port, or a local name, as a value; its text, read and
+// written.
 
 #include <charconv>
 #include <compare>
@@ -1486,23 +1490,26 @@ using const_buffers = buffer_list<const_buffer>;
 
 namespace rouse::inline ROUSE_ABI {
 
-/// The platform's AF_UNSPEC, AF_INET and AF_INET6, for where its headers are not at hand.
+/// The platform's AF_UNSPEC, AF_UNIX, AF_INET and AF_INET6, for where its headers are not at hand.
 inline constexpr int family_unspecified = 0;
+inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 
-/// An IPv4 or IPv6 address and a port: where a socket is, or its peer.
+/// An IPv4 or IPv6 address and a port, or the name of a Unix-domain socket: where a socket is, or
+/// its peer.
 ///
 /// A trivially copyable value. Default-constructed it is unspecified: no family, no bytes, port 0.
-/// Ordered by family (unspecified, IPv4, IPv6), address, scope, port, and equal when all of these
-/// are: ::ffff:1.2.3.4 is an IPv6 address, and another one than 1.2.3.4.
+/// Ordered by family (unspecified, IPv4, IPv6, local), address, scope, port, and equal when all of
+/// these are: ::ffff:1.2.3.4 is an IPv6 address, and another one than 1.2.3.4.
 ///
 /// Text is read strictly and alike on every platform, where inet_aton(3) guesses. An IPv4 address
 /// has four decimal numbers, none with a leading zero (some would read 010 as 8). A scope is a
 /// number: names of interfaces are not looked up (if_nametoindex(3) does). No sign, no space,
 /// nothing after the end. Names of hosts are a resolver's business.
 ///
-/// Threads: as an int. Cost: 28 bytes; no allocation but for the strings it gives or throws.
+/// Threads: as an int. Cost: 116 bytes, as the longest local name is 108, and to copy them; no
+/// allocation but for the strings it gives or throws.
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
@@ -1528,20 +1535,59 @@ public:
     ec = sound ? std::error_code() : std::make_error_code(std::errc::invalid_argument);
   }
 
-  /// Reads "1.2.3.4:80" and "[::1]:80", as `to_string` writes, or an address alone, with port 0.
+  /// The name of a Unix-domain socket (AF_UNIX): `listener.bind(endpoint::local("/run/x.sock"))`.
+  ///
+  /// @param name  a path of 1 to 107 bytes; or '@' and up to 107 bytes of any kind: an abstract
+  /// name, which Linux keeps apart from its files (a NUL in place of the '@' is the same). A file
+  /// whose name begins with '@' is "./@x". Read, not kept.
+  ///
+  /// Without a name it is what an unbound socket has. Linux lets it be bound: the system then
+  /// chooses an abstract name, as port 0 lets it choose a port.
+  ///
+  /// Errors: filename_too_long; invalid_argument ("", a NUL in a path). With `ec` the endpoint is
+  /// then the unspecified one. Source: unix(7).
+  [[nodiscard]] static endpoint local(std::string_view name) {
+    std::error_code ec;
+    const endpoint ep = local(name, ec);
+    if (ec) refuse(name, ": not a path, or @name, of at most 107 bytes", ec);
+    return ep;
+  }
+  [[nodiscard]] static endpoint local(std::string_view name, std::error_code& ec) noexcept {
+    const bool abstract = !name.empty() && (name[0] == '@' || name[0] == '\0');
+    const bool sound = !name.empty() && (abstract || name.find('\0') == name.npos);
+    const bool fits = name.size() <= (abstract ? longest_name : longest_name - 1);
+    ec = !sound ? std::make_error_code(std::errc::invalid_argument)
+         : fits ? std::error_code()
+                : std::make_error_code(std::errc::filename_too_long);
+    if (ec) return {};
+    endpoint ep = named(name);
+    if (abstract) ep.bytes_[0] = 0;
+    return ep;
+  }
+  [[nodiscard]] static constexpr endpoint local() noexcept { return named({}); }
+
+  /// Reads "1.2.3.4:80", "[::1]:80" and "unix:/run/x.sock", as `to_string` writes, or an IP address
+  /// alone, with port 0.
   ///
   /// Brackets are for an IPv6 address with a port; without them all of "::1:80" is the address.
-  /// A port has one to five digits.
+  /// A port has one to five digits. After "unix:" comes what `local` takes, with %XX for a byte of
+  /// these two hexadecimal digits.
   ///
-  /// Errors: invalid_argument, as above; "" is one, though `to_string` gives it for unspecified.
-  /// Source: RFC 3986, section 3.2.2 (brackets).
+  /// Errors: as above; "" and "unix:" are invalid_argument, though `to_string` gives them for the
+  /// endpoints without address. Source: RFC 3986, sections 3.2.2 (brackets) and 2.1 (%XX).
   [[nodiscard]] static endpoint parse(std::string_view text) {
     std::error_code ec;
     const endpoint ep = parse(text, ec);
-    if (ec) refuse(text, R"(: neither "1.2.3.4:80", "[::1]:80", nor an IP address alone)", ec);
+    if (ec) {
+      refuse(
+          text,
+          R"(: none of "1.2.3.4:80", "[::1]:80", an IP address alone, "unix:/path", "unix:@name")",
+          ec);
+    }
     return ep;
   }
   [[nodiscard]] static endpoint parse(std::string_view text, std::error_code& ec) noexcept {
+    if (text.starts_with(local_prefix)) return parse_local(text.substr(local_prefix.size()), ec);
     std::string_view digits = "0";
     int port = -1; // refused, unless there is a number to read
     if (split(text, digits) && digits.size() <= 5) read_number(digits, 10, port);
@@ -1556,25 +1602,39 @@ public:
   /// The same of a sockaddr_in6. `scope` is an interface's index, for link-local addresses, or 0.
   [[nodiscard]] static constexpr endpoint
   ipv6(std::array<unsigned char, 16> bytes, std::uint16_t port, std::uint32_t scope = 0) noexcept {
-    return {kind::ipv6, bytes, scope, port};
+    endpoint ep(kind::ipv6, {}, scope, port);
+    for (std::size_t i = 0; i != bytes.size(); ++i) ep.bytes_[i] = bytes[i];
+    return ep;
+  }
+  /// The same of a sockaddr_un: an abstract name begins with a NUL. What follows 108 bytes is left
+  /// out.
+  [[nodiscard]] static constexpr endpoint named(std::string_view bytes) noexcept {
+    endpoint ep;
+    ep.kind_ = kind::local;
+    for (const char c : bytes.substr(0, longest_name))
+      ep.bytes_[ep.length_++] = static_cast<unsigned char>(c);
+    return ep;
   }
 
-  /// family_ipv4 (AF_INET), family_ipv6 (AF_INET6), or family_unspecified.
+  /// family_ipv4 (AF_INET), family_ipv6 (AF_INET6), family_local (AF_UNIX), or family_unspecified.
   [[nodiscard]] constexpr int family() const noexcept {
-    if (kind_ == kind::ipv4) return family_ipv4;
-    return kind_ == kind::ipv6 ? family_ipv6 : family_unspecified;
+    constexpr int families[] = {family_unspecified, family_ipv4, family_ipv6, family_local};
+    return families[static_cast<int>(kind_)];
   }
-  /// In the host's order.
+  /// In the host's order; 0 of a local name.
   [[nodiscard]] constexpr std::uint16_t port() const noexcept { return port_; }
   constexpr void port(std::uint16_t p) noexcept { port_ = p; }
   /// The index of the interface that a link-local address is meant on; 0 is none.
   [[nodiscard]] constexpr std::uint32_t scope_id() const noexcept { return scope_; }
-  /// The address in network order: 4, 16 or no bytes. Borrowed: they live as long as the endpoint.
+  /// The address in network order: 4, 16 or no bytes; of a local name its bytes, without a NUL at
+  /// its end, but with the one that begins an abstract one. Borrowed: they live as long as the
+  /// endpoint.
   [[nodiscard]] constexpr std::span<const unsigned char> bytes() const noexcept {
-    return std::span(bytes_).first(kind_ == kind::ipv4 ? 4 : kind_ == kind::ipv6 ? 16 : 0);
+    return std::span(bytes_).first(length_);
   }
 
-  /// The address as text, which the constructor reads back; "" when unspecified.
+  /// The address as text, which the constructor reads back, or `local`; "" when unspecified or
+  /// without a name.
   ///
   /// IPv6 in its canonical form: lower case, no leading zeros, "::" for the longest run of two or
   /// more zero groups (the first of equals), ::ffff:1.2.3.4 with dots; then %scope, unless it is 0.
@@ -1583,17 +1643,32 @@ public:
     std::string text;
     if (kind_ == kind::ipv4) write_dotted(text, 0);
     if (kind_ == kind::ipv6) write_colons(text);
+    if (kind_ == kind::local) write_name(text);
     return text;
   }
 
-  friend constexpr auto operator<=>(const endpoint&, const endpoint&) noexcept = default;
+  friend constexpr std::strong_ordering operator<=>(const endpoint& a, const endpoint& b) noexcept {
+    if (a.kind_ != b.kind_) return a.kind_ <=> b.kind_;
+    const unsigned shorter = a.length_ < b.length_ ? a.length_ : b.length_;
+    for (unsigned i = 0; i != shorter; ++i) {
+      if (a.bytes_[i] != b.bytes_[i]) return a.bytes_[i] <=> b.bytes_[i];
+    }
+    if (a.length_ != b.length_) return a.length_ <=> b.length_;
+    return a.scope_ != b.scope_ ? a.scope_ <=> b.scope_ : a.port_ <=> b.port_;
+  }
+  friend constexpr bool operator==(const endpoint& a, const endpoint& b) noexcept {
+    return (a <=> b) == 0;
+  }
 
 private:
-  enum class kind : unsigned char { none, ipv4, ipv6 };
+  enum class kind : unsigned char { none, ipv4, ipv6, local };
+  static constexpr std::size_t longest_name = 108; // of a sockaddr_un
+  static constexpr std::string_view local_prefix = "unix:";
+  friend std::string to_string(const endpoint&);
 
-  constexpr endpoint(kind k, std::array<unsigned char, 16> bytes, std::uint32_t scope,
+  constexpr endpoint(kind k, std::array<unsigned char, longest_name> bytes, std::uint32_t scope,
                      std::uint16_t port) noexcept
-      : kind_(k), bytes_(bytes), scope_(scope), port_(port) {}
+      : kind_(k), length_(k == kind::ipv4 ? 4 : 16), port_(port), scope_(scope), bytes_(bytes) {}
 
   // A character that is not printable could forge a line of a log; a NUL would end what() early.
   [[noreturn]] static void refuse(std::string_view text, std::string_view why, std::error_code ec) {
@@ -1601,6 +1676,22 @@ private:
     for (const char c : text.substr(0, 60)) what += c >= ' ' && c <= '~' ? c : '?';
     what.append(text.size() > 60 ? "...\"" : "\"").append(why);
     detail::throw_error(ec, what);
+  }
+
+  static endpoint parse_local(std::string_view text, std::error_code& ec) noexcept {
+    char name[longest_name + 1]; // one more, to see that it is too long
+    std::size_t size = 0;
+    while (!text.empty() && size != sizeof name) {
+      unsigned char c = static_cast<unsigned char>(text[0]);
+      const bool escaped = c == '%';
+      if (escaped && (text.size() < 3 || !read_number(text.substr(1, 2), 16, c))) {
+        ec = std::make_error_code(std::errc::invalid_argument);
+        return {};
+      }
+      name[size++] = static_cast<char>(c);
+      text.remove_prefix(escaped ? 3 : 1);
+    }
+    return local({name, size}, ec);
   }
 
   // Takes brackets and port off an address; false where the brackets are wrong.
@@ -1651,11 +1742,11 @@ private:
   // Left of "::" is the address's front, right of it its end; "::" is one group at least.
   bool read_colons(std::string_view text) noexcept {
     const std::size_t gap = text.find("::");
-    if (gap == text.npos) return read_groups(text, true, bytes_) == 16;
+    if (gap == text.npos) return read_groups(text, true, bytes_.data()) == 16;
     const std::string_view left = text.substr(0, gap), right = text.substr(gap + 2);
     std::array<unsigned char, 16> end{};
-    const std::size_t before = read_groups(left, false, bytes_);
-    const std::size_t after = read_groups(right, true, end);
+    const std::size_t before = read_groups(left, false, bytes_.data());
+    const std::size_t after = read_groups(right, true, end.data());
     if ((before == 0) != left.empty() || (after == 0) != right.empty()) return false;
     if (before + after > 14) return false;
     for (std::size_t i = 0; i != after; ++i) bytes_[16 - after + i] = end[i];
@@ -1663,13 +1754,12 @@ private:
   }
 
   // Gives the number of bytes, 0 for what are no groups. The last two may be an IPv4 address.
-  static std::size_t read_groups(std::string_view text, bool last,
-                                 std::array<unsigned char, 16>& out) noexcept {
+  static std::size_t read_groups(std::string_view text, bool last, unsigned char* out) noexcept {
     for (std::size_t n = 0; n != 16; n += 2) {
       const std::size_t colon = text.find(':');
       const std::string_view group = text.substr(0, colon);
       if (last && colon == text.npos && group.find('.') != text.npos)
-        return n <= 12 && read_dotted(group, &out[n]) ? n + 4 : 0;
+        return n <= 12 && read_dotted(group, out + n) ? n + 4 : 0;
       std::uint16_t value = 0;
       if (group.size() > 4 || !read_number(group, 16, value)) return 0;
       out[n] = static_cast<unsigned char>(value >> 8);
@@ -1703,6 +1793,13 @@ private:
     if (scope_ != 0) write_number(text += '%', scope_);
   }
 
+  // A file whose name begins as an abstract one is another name of itself.
+  void write_name(std::string& text) const {
+    if (length_ != 0 && bytes_[0] == '@') text += "./";
+    for (const unsigned char b : bytes()) text += static_cast<char>(b);
+    if (length_ != 0 && bytes_[0] == 0) text[0] = '@';
+  }
+
   unsigned group(std::size_t i) const noexcept { return 256u * bytes_[2 * i] + bytes_[2 * i + 1]; }
 
   struct run {
@@ -1718,15 +1815,28 @@ private:
     return longest;
   }
 
-  kind kind_ = kind::none; // first: the members' order is the endpoints'
-  std::array<unsigned char, 16> bytes_{};
-  std::uint32_t scope_ = 0;
+  kind kind_ = kind::none;
+  unsigned char length_ = 0; // of bytes_, how many are used
   std::uint16_t port_ = 0;
+  std::uint32_t scope_ = 0;
+  std::array<unsigned char, longest_name> bytes_{};
 };
 
-/// "1.2.3.4:80", "[::1]:80", "[fe80::1%2]:80", as `parse` reads them; "" when unspecified.
+/// "1.2.3.4:80", "[::1]:80", "[fe80::1%2]:80", "unix:/run/x.sock", "unix:@abstract", as `parse`
+/// reads them; "" when unspecified, "unix:" without a name. Control characters and '%' of a local
+/// name are written as %XX.
 [[nodiscard]] inline std::string to_string(const endpoint& ep) {
   if (ep.family() == family_unspecified) return {};
+  if (ep.family() == family_local) {
+    std::string text(endpoint::local_prefix);
+    for (const char c : ep.address()) {
+      if (static_cast<unsigned char>(c) >= ' ' && c != '%' && c != '\x7f')
+        text += c;
+      else
+        (text += '%').append({"0123456789ABCDEF"[c >> 4], "0123456789ABCDEF"[c & 15]});
+    }
+    return text;
+  }
   const bool brackets = ep.family() == family_ipv6;
   std::string text = brackets ? "[" : "";
   text.append(ep.address()).append(brackets ? "]:" : ":");
@@ -1748,6 +1858,7 @@ struct std::hash<rouse::endpoint> {
   std::size_t operator()(const rouse::endpoint& ep) const noexcept {
     std::uint64_t h = 0xcbf29ce484222325;
     const auto add = [&h](std::uint32_t value) noexcept { h = (h ^ value) * 0x100000001b3; };
+    add(static_cast<std::uint32_t>(ep.family()));
     for (const unsigned char b : ep.bytes()) add(b);
     add(ep.scope_id());
     add(ep.port() & 0xffu);
@@ -2047,6 +2158,7 @@ private:
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #endif
 
 namespace rouse::inline ROUSE_ABI {
@@ -2055,6 +2167,14 @@ namespace rouse::inline ROUSE_ABI {
 /// The system's own handle: a SOCKET here, a file descriptor on Linux.
 using native_handle_type = std::uintptr_t;
 static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
+
+namespace os {
+/// What <afunix.h> has, which older SDKs do not.
+struct sockaddr_un {
+  ADDRESS_FAMILY sun_family;
+  char sun_path[108];
+};
+} // namespace os
 #else
 /// The system's own handle: a file descriptor here, a SOCKET on Windows.
 using native_handle_type = int;
@@ -2062,7 +2182,7 @@ using native_handle_type = int;
 
 namespace os {
 
-static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6 && family_local == AF_UNIX);
 
 /// A socket address in the kernel's form, with its length.
 struct socket_address {
@@ -2070,8 +2190,14 @@ struct socket_address {
     sockaddr any;
     sockaddr_in v4;
     sockaddr_in6 v6;
+    sockaddr_un local;
   };
   socklen_t length = 0;
+
+  /// What a kernel may write: the largest of them. (It says 111 of a path of 108 bytes, with the
+  /// NUL that did not fit.)
+  static constexpr socklen_t room = sizeof(sockaddr_un);
+  static constexpr std::size_t before_name = offsetof(sockaddr_un, sun_path);
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {
@@ -2086,9 +2212,11 @@ struct socket_address {
       v6.sin6_scope_id = ep.scope_id();
       std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
       length = sizeof v6;
+    } else if (ep.family() == AF_UNIX) {
+      name(bytes);
     }
   }
-  /// Any address of a family, any port; length 0 where the family is not an Internet one.
+  /// Any address of a family, any port; of a local socket no name; length 0 of other families.
   static socket_address wildcard(int family) noexcept {
     socket_address a;
     a.any.sa_family = static_cast<decltype(a.any.sa_family)>(family);
@@ -2096,10 +2224,12 @@ struct socket_address {
       a.length = sizeof a.v4;
     else if (family == AF_INET6)
       a.length = sizeof a.v6;
+    else if (family == AF_UNIX)
+      a.length = before_name;
     return a;
   }
 
-  /// Unspecified where the family is not an Internet one.
+  /// Unspecified where the family is none of these.
   [[nodiscard]] endpoint to_endpoint() const noexcept {
     if (any.sa_family == AF_INET && length >= static_cast<socklen_t>(sizeof v4)) {
       std::array<unsigned char, 4> bytes;
@@ -2111,7 +2241,25 @@ struct socket_address {
       std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
       return endpoint::ipv6(bytes, ntohs(v6.sin6_port), v6.sin6_scope_id);
     }
+    const auto size = static_cast<std::size_t>(length);
+    if (any.sa_family == AF_UNIX && size >= before_name) return endpoint::named(name(size));
     return {};
+  }
+
+private:
+  // A path ends with a NUL where there is room for one, which counts; an abstract name (of Linux
+  // alone) begins with one, and ends with its length.
+  void name(std::span<const unsigned char> bytes) noexcept {
+    if (!bytes.empty()) std::memcpy(local.sun_path, bytes.data(), bytes.size());
+    std::size_t size = bytes.size();
+    if (size != 0 && size != sizeof local.sun_path && bytes[0] != 0) local.sun_path[size++] = '\0';
+    length = static_cast<socklen_t>(before_name + size);
+  }
+  [[nodiscard]] std::string_view name(std::size_t size) const noexcept {
+    size = size < sizeof local ? size - before_name : sizeof local.sun_path;
+    const std::string_view all(local.sun_path, size);
+    const bool abstract = ROUSE_LINUX && size != 0 && all[0] == '\0';
+    return abstract ? all : all.substr(0, all.find('\0'));
   }
 };
 
@@ -2176,7 +2324,7 @@ inline failure shutdown(native_handle_type h, int how) noexcept {
 
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   if (::getsockname(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
@@ -2184,7 +2332,7 @@ inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
 
 inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
@@ -2235,6 +2383,10 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
+/// What a local socket answers where its peer has no room, and nothing would report that it has
+/// again: a listener whose queue is full, a datagram socket that this one is not connected to.
+inline bool is_crowded(failure f) noexcept { return f.os_number() == EAGAIN; }
+
 /// What accept(2) reports of a connection that died in the queue: the next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
@@ -2256,7 +2408,9 @@ inline bool is_stillborn(failure f) noexcept {
 /// Filled in where it stays until the call that uses it has completed.
 class message {
 public:
-  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof peer_.v6); }
+  void to_receive(void* data, std::size_t size) noexcept {
+    describe(data, size, socket_address::room);
+  }
   void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
     peer_ = socket_address(to);
     describe(data, size, peer_.length);
@@ -2308,6 +2462,12 @@ private:
   iovec pieces_[most];
   std::size_t count_ = 0;
 };
+
+/// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
+/// stream, which stops after bytes that a descriptor came with.
+inline bool is_continuous(int family, int type) noexcept {
+  return type == SOCK_STREAM && family != AF_UNIX;
+}
 
 /// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
 inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
@@ -2372,9 +2532,12 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  return detail::settle(op, detail::retry_interrupted([&] {
-                          return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-                        }));
+  const bool done = detail::settle(op, detail::retry_interrupted([&] {
+                                     return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+                                   }));
+  if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
+  op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
+  return true;
 }
 
 /// What poll(2) calls the readiness that an attempt waits for.
@@ -2540,7 +2703,7 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
 /// One that has none yet has the wildcard of its family, as on Linux.
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   failure f = outcome(::getsockname(h, &a.any, &a.length));
   if (f == failure::from_os(WSAEINVAL)) {
     int family = 0, type = 0;
@@ -2553,7 +2716,7 @@ inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
 
 inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
@@ -2565,7 +2728,7 @@ class message {
 public:
   void to_receive(void* data, std::size_t size) noexcept {
     one_piece(data, size);
-    peer_.length = sizeof peer_.v6;
+    peer_.length = socket_address::room;
   }
   void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
     one_piece(data, size);
@@ -2631,6 +2794,9 @@ inline bool is_shortage(failure f) noexcept {
     return false;
   }
 }
+
+/// Never: whoever waits for room is told of it.
+inline bool is_crowded(failure) noexcept { return false; }
 
 /// What an accept reports of a connection that died in the queue: the next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
@@ -2896,6 +3062,7 @@ protected:
     const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
+    d.resting.for_each(stop);
   }
 
   /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
@@ -2937,8 +3104,9 @@ private:
         op.error = std::errc::bad_file_descriptor;
         return true;
       }
-      if (begin(op)) return true;
-      (op.inward() ? op.target->inbound : op.target->outbound).push_back(op);
+      if (op.what != action::wait && begin(op)) [[likely]]
+        return true;
+      queue_of(op).push_back(op);
     } else if (op.what == action::yield) {
       put_off(op);
       wake_others();
@@ -2951,6 +3119,12 @@ private:
     if (op.due != (clock::time_point::max)()) [[unlikely]]
       limit_to(op);
     return false;
+  }
+
+  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
+    if (op.what == action::wait) [[unlikely]]
+      return op.target->resting;
+    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
@@ -3466,6 +3640,7 @@ private:
     bool finished =
         false; // the peer has shut down its side: a short count no longer means "nothing more"
     bool watched = false; // epoll reports edges of it
+    bool continuous = true; // a short count means that the queue is empty
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -3474,6 +3649,7 @@ private:
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.finished = r.watched = false;
+    r.continuous = os::is_continuous(r.family, r.type);
     return {};
   }
 
@@ -3562,8 +3738,7 @@ private:
     const bool done = op.what == action::recv ? os::try_recv(h, op) : attempt_other(r, op);
     // A short count means that the queue is empty, and epoll reports the next arrival: no need to
     // see EAGAIN first.
-    const bool emptied =
-        op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM;
+    const bool emptied = op.bytes != 0 && op.bytes < op.size && !r.finished && r.continuous;
     if (emptied || (!done && op.what != action::when_urgent)) r.readable = false;
     return done;
   }
@@ -3728,6 +3903,13 @@ inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
 constexpr std::uint32_t poll_events(short events) noexcept {
   const auto mask = static_cast<std::uint16_t>(events);
   return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
+}
+
+/// Whether a send that must wait may send an empty datagram instead: a local one has taken its
+/// bytes already when it finds its peer's queue full, and the kernel (6.18) tries again without
+/// them.
+inline bool loses_datagrams(int family, int type) noexcept {
+  return family == AF_UNIX && type != SOCK_STREAM;
 }
 
 /// Whether an answer says that the operation was ended before it did anything.
@@ -4024,6 +4206,7 @@ private:
   struct record final : descriptor {
     // connect: read by the kernel when the entry is submitted
     std::unique_ptr<os::socket_address> peer;
+    bool sends_by_hand = false; // by send(2) and a poll, where the kernel's own way loses bytes
   };
 
   basic_io_uring_engine() : base(true) {}
@@ -4036,7 +4219,10 @@ private:
   }
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
-  failure attach(descriptor&) noexcept override { return {}; }
+  failure attach(descriptor& d) noexcept override {
+    static_cast<record&>(d).sends_by_hand = os::uring::loses_datagrams(d.family, d.type);
+    return {};
+  }
   void detach(descriptor&, bool) noexcept override {}
 
   // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a
@@ -4049,13 +4235,20 @@ private:
     if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && first_in_line(queue_of(op))) return false;
     const bool alone = Threading::shared || brought_ <= 1;
-    if (op.what == action::send && alone &&
-        os::try_send(static_cast<native_handle_type>(op.target->native), op))
-      return true;
+    if (((op.what == action::send && alone) || by_hand(op)) && send_now(op)) return true;
     if (op.attempts() && os::run_attempt(op)) return true;
     ask(op);
     hand_over();
     return false;
+  }
+
+  static bool by_hand(const operation& op) noexcept {
+    return static_cast<const record&>(*op.target).sends_by_hand &&
+           (op.what == action::send || op.what == action::send_to);
+  }
+  static bool send_now(operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(op.target->native);
+    return op.what == action::send ? os::try_send(h, op) : os::try_send_to(h, op);
   }
 
   // False: memory is short.
@@ -4148,6 +4341,11 @@ private:
                                         os::uring::op_poll_add, os::uring::op_poll_add};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
+    if (by_hand(op)) [[unlikely]] {
+      s.opcode = os::uring::op_poll_add;
+      s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
+      return;
+    }
     switch (op.what) {
     case action::accept:
       s.op_flags = SOCK_CLOEXEC;
@@ -4220,6 +4418,10 @@ private:
 
   void succeed(operation& op, int result) noexcept {
     op.error = {};
+    if (by_hand(op)) [[unlikely]] {
+      if (try_now(op)) conclude(op, op.error, op.bytes);
+      return;
+    }
     switch (op.what) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
@@ -4256,6 +4458,7 @@ private:
   bool try_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
     const bool done = op.attempts() ? !op.attempt->run || op.attempt->run(op)
+                      : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(h, op); });
     if (done) return true;
     if (op.ending) {
@@ -4527,7 +4730,7 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
 
 inline bool is_unbound(native_handle_type h) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
 }
 
@@ -5260,7 +5463,7 @@ class signals; ///< Ctrl-C and other signals, waited for
 template <class T>
 class task; ///< a coroutine that gives a T
 
-class endpoint; ///< an address and a port
+class endpoint; ///< an address and a port, or the name of a local socket
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
 template <class Buffer>
@@ -7612,170 +7815,6 @@ using callbacks = basic_scheduler<native_engine, callback_waker>;
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/sockets/datagram_calls.hpp
-// Datagrams: what a socket can do with them beyond what it does with streams.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
-struct datagram {
-  std::size_t bytes = 0;
-  endpoint from;
-};
-
-namespace detail {
-
-struct recv_from_call {
-  using value_type = datagram;
-  static constexpr const char* name = "rouse: recv_from";
-  descriptor* socket;
-  mutable_buffer buffer;
-  os::message message{};
-
-  bool prepare(operation& op) noexcept {
-    message.to_receive(buffer.data(), buffer.size());
-    op.what = action::recv_from;
-    op.target = socket;
-    op.data = &message;
-    op.size = buffer.size();
-    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
-  }
-  bool advance(operation&) noexcept { return true; }
-  datagram value(operation& op) noexcept {
-    const bool came = !op.error || op.error.code() == std::errc::message_size;
-    return came ? datagram{op.bytes, message.peer()} : datagram{};
-  }
-};
-
-struct send_to_call {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: send_to";
-  descriptor* socket;
-  const_buffer buffer;
-  endpoint to;
-  os::message message{};
-
-  bool prepare(operation& op) noexcept {
-    message.to_send(const_cast<void*>(buffer.data()), buffer.size(), to);
-    op.what = action::send_to;
-    op.target = socket;
-    op.data = &message;
-    op.size = buffer.size();
-    if (socket->open() && to.family() != socket->family)
-      op.error = std::errc::address_family_not_supported;
-    return !op.error;
-  }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
-};
-
-/// A part of `socket`: the calls on datagrams.
-template <class Socket>
-class datagram_calls {
-public:
-  /// Receives one datagram, waiting if none has come, and says who sent it.
-  ///
-  /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
-  /// gets its beginning, and the call ends with message_size; the rest is gone.
-  /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
-  /// (Of a stream the sender is unspecified.)
-  ///
-  /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
-  /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
-  /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
-    return self().begin(recv_from_call{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(recv_from_call{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
-  }
-
-  /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
-  ///
-  /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
-  /// @returns bytes sent: all of them.
-  ///
-  /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
-  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
-  /// another family). Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
-    return self().begin(send_to_call{self().record_, buffer, to}, no_limit{},
-                        std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
-    return self().begin(send_to_call{self().record_, buffer, to}, std::move(l),
-                        std::forward<How>(how)...);
-  }
-
-  /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
-  /// to; `leave_group` ends that, as closing does.
-  ///
-  /// @param group            its address; the port does not matter.
-  /// @param interface_index  which network interface (if_nametoindex(3)); 0: the system's choice.
-  /// @param source           where given, from this sender alone (source-specific multicast).
-  ///
-  /// Errors: address_in_use (a member already), no_such_device, address_not_available,
-  /// invalid_argument (no multicast address), address_family_not_supported.
-  /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
-  void join_group(const endpoint& group, unsigned interface_index = 0) {
-    Socket::check(change(true, group, nullptr, interface_index), "rouse: join_group");
-  }
-  void join_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
-    ec = change(true, group, nullptr, interface_index).code();
-  }
-  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
-    Socket::check(change(true, group, &source, interface_index), "rouse: join_group");
-  }
-  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source,
-                  std::error_code& ec) noexcept {
-    ec = change(true, group, &source, interface_index).code();
-  }
-  void leave_group(const endpoint& group, unsigned interface_index = 0) {
-    Socket::check(change(false, group, nullptr, interface_index), "rouse: leave_group");
-  }
-  void leave_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
-    ec = change(false, group, nullptr, interface_index).code();
-  }
-  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
-    Socket::check(change(false, group, &source, interface_index), "rouse: leave_group");
-  }
-  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
-                   std::error_code& ec) noexcept {
-    ec = change(false, group, &source, interface_index).code();
-  }
-
-protected:
-  datagram_calls() noexcept = default;
-  datagram_calls(datagram_calls&&) noexcept = default;
-  datagram_calls& operator=(datagram_calls&&) noexcept = default;
-  ~datagram_calls() = default;
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-
-  failure change(bool join, const endpoint& group, const endpoint* source,
-                 unsigned interface_index) noexcept {
-    return self().on_handle([&](native_handle_type h) {
-      if (group.family() != self().record_->family ||
-          (source && source->family() != self().record_->family))
-        return failure(std::errc::address_family_not_supported);
-      return os::change_membership(h, join, group, source, interface_index);
-    });
-  }
-};
-
-} // namespace detail
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/sockets/operations.hpp
 // The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
 // calls are those whose `advance` asks for another round; they are written here once, for every
@@ -7904,6 +7943,48 @@ struct recv_exactly_call {
   std::size_t value(operation&) noexcept { return moved; }
 };
 
+// What a call does where it must try again and nothing would tell it when: it rests for a while,
+// within its limit.
+class pause {
+public:
+  static bool is(const operation& op) noexcept { return op.what == action::wait; }
+
+  /// The next round is the pause.
+  void begin(operation& op, clock::duration length) noexcept {
+    limit_ = op.due;
+    op.what = action::wait;
+    op.gate = nullptr;
+    const auto again = clock::now() + length;
+    op.due = again < limit_ ? again : limit_;
+  }
+  /// True: the call goes on. False: it has ended meanwhile.
+  bool end(operation& op) noexcept {
+    op.due = limit_;
+    if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
+    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
+    op.error = {};
+    return true;
+  }
+
+private:
+  clock::time_point limit_ = (clock::time_point::max)();
+};
+
+// A call that tries again while its peer is crowded.
+template <class Call>
+struct when_there_is_room : Call {
+  static constexpr auto length = std::chrono::milliseconds(1);
+  pause rest{};
+
+  bool advance(operation& op) noexcept {
+    if (pause::is(op)) return !rest.end(op) || !this->prepare(op);
+    if (!os::is_crowded(op.error)) [[likely]]
+      return Call::advance(op);
+    rest.begin(op, length);
+    return false;
+  }
+};
+
 struct connect_call {
   using value_type = done;
   static constexpr const char* name = "rouse: connect";
@@ -7931,9 +8012,9 @@ struct accept_call {
   using value_type = Answer;
   static constexpr bool bare = std::same_as<Answer, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
-  static constexpr auto pause = std::chrono::milliseconds(20);
+  static constexpr auto length = std::chrono::milliseconds(20);
   descriptor* socket;
-  clock::time_point limit = (clock::time_point::max)();
+  pause rest{};
 
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
@@ -7947,15 +8028,10 @@ struct accept_call {
   }
 
   bool advance(operation& op) noexcept {
-    if (op.what == action::wait) return go_on(op);
+    if (pause::is(op)) return !rest.end(op) || !prepare(op);
     if (os::is_stillborn(op.error)) return false;
     if (!os::is_shortage(op.error)) return true;
-    limit = op.due;
-    op.what = action::wait;
-    op.target = nullptr;
-    op.gate = nullptr;
-    const auto again = clock::now() + pause;
-    op.due = again < limit ? again : limit;
+    rest.begin(op, length);
     return false;
   }
 
@@ -7981,17 +8057,176 @@ private:
     return static_cast<native_handle_type>(
         std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
   }
-
-  // The pause is over.
-  bool go_on(operation& op) noexcept {
-    op.due = limit;
-    if (op.error != failure(std::errc::timed_out) || clock::now() >= limit) return true;
-    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
-    return !prepare(op);
-  }
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/sockets/datagram_calls.hpp
+// Datagrams: what a socket can do with them beyond what it does with streams.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
+struct datagram {
+  std::size_t bytes = 0;
+  endpoint from;
+};
+
+namespace detail {
+
+struct recv_from_call {
+  using value_type = datagram;
+  static constexpr const char* name = "rouse: recv_from";
+  descriptor* socket;
+  mutable_buffer buffer;
+  os::message message{};
+
+  bool prepare(operation& op) noexcept {
+    message.to_receive(buffer.data(), buffer.size());
+    op.what = action::recv_from;
+    op.target = socket;
+    op.data = &message;
+    op.size = buffer.size();
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  datagram value(operation& op) noexcept {
+    const bool came = !op.error || op.error.code() == std::errc::message_size;
+    return came ? datagram{op.bytes, message.peer()} : datagram{};
+  }
+};
+
+struct send_to_call {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: send_to";
+  descriptor* socket;
+  const_buffer buffer;
+  endpoint to;
+  os::message message{};
+
+  bool prepare(operation& op) noexcept {
+    message.to_send(const_cast<void*>(buffer.data()), buffer.size(), to);
+    op.what = action::send_to;
+    op.target = socket;
+    op.data = &message;
+    op.size = buffer.size();
+    if (socket->open() && to.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+/// A part of `socket`: the calls on datagrams.
+template <class Socket>
+class datagram_calls {
+public:
+  /// Receives one datagram, waiting if none has come, and says who sent it.
+  ///
+  /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
+  /// gets its beginning, and the call ends with message_size; the rest is gone.
+  /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
+  /// (Of a stream the sender is unspecified, and one without a name.)
+  ///
+  /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
+  /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
+  /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
+    return self().begin(recv_from_call{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(recv_from_call{self().record_, buffer}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
+  ///
+  /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
+  /// @returns bytes sent: all of them.
+  ///
+  /// Waits while the queue of a local receiver is full.
+  ///
+  /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
+  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
+  /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
+  /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
+    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
+    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}},
+                        std::move(l), std::forward<How>(how)...);
+  }
+
+  /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
+  /// to; `leave_group` ends that, as closing does.
+  ///
+  /// @param group            its address; the port does not matter.
+  /// @param interface_index  which network interface (if_nametoindex(3)); 0: the system's choice.
+  /// @param source           where given, from this sender alone (source-specific multicast).
+  ///
+  /// Errors: address_in_use (a member already), no_such_device, address_not_available,
+  /// invalid_argument (no multicast address), address_family_not_supported.
+  /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
+  void join_group(const endpoint& group, unsigned interface_index = 0) {
+    Socket::check(change(true, group, nullptr, interface_index), "rouse: join_group");
+  }
+  void join_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
+    ec = change(true, group, nullptr, interface_index).code();
+  }
+  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
+    Socket::check(change(true, group, &source, interface_index), "rouse: join_group");
+  }
+  void join_group(const endpoint& group, unsigned interface_index, const endpoint& source,
+                  std::error_code& ec) noexcept {
+    ec = change(true, group, &source, interface_index).code();
+  }
+  void leave_group(const endpoint& group, unsigned interface_index = 0) {
+    Socket::check(change(false, group, nullptr, interface_index), "rouse: leave_group");
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
+    ec = change(false, group, nullptr, interface_index).code();
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
+    Socket::check(change(false, group, &source, interface_index), "rouse: leave_group");
+  }
+  void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
+                   std::error_code& ec) noexcept {
+    ec = change(false, group, &source, interface_index).code();
+  }
+
+protected:
+  datagram_calls() noexcept = default;
+  datagram_calls(datagram_calls&&) noexcept = default;
+  datagram_calls& operator=(datagram_calls&&) noexcept = default;
+  ~datagram_calls() = default;
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+
+  failure change(bool join, const endpoint& group, const endpoint* source,
+                 unsigned interface_index) noexcept {
+    return self().on_handle([&](native_handle_type h) {
+      if (group.family() != self().record_->family ||
+          (source && source->family() != self().record_->family))
+        return failure(std::errc::address_family_not_supported);
+      return os::change_membership(h, join, group, source, interface_index);
+    });
+  }
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/sockets/list_calls.hpp
 // Scatter and gather: calls on lists of buffers.
@@ -8428,7 +8663,8 @@ public:
   socket() noexcept = default;
 
   /// A new socket.
-  /// @param family  AF_INET, AF_INET6.  @param type  SOCK_STREAM.
+  /// @param family  AF_INET, AF_INET6, AF_UNIX.  @param type  SOCK_STREAM, SOCK_DGRAM. (Windows has
+  /// AF_UNIX since Windows 10, 1803, and only streams of it.)
   ///
   /// Errors: too_many_files_open (EMFILE; WSAEMFILE), address_family_not_supported,
   /// no_buffer_space. Source: socket(2); WSASocketW.
@@ -8471,8 +8707,14 @@ public:
   /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
   /// another program steal the port.
   ///
-  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024).
-  /// Source: bind(2).
+  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
+  /// removed
+  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
+  /// and `endpoint::local()` lets Linux choose one.
+  ///
+  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
+  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
+  /// Source: bind(2), unix(7).
   void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
   template <std::convertible_to<std::string_view> Address, std::integral Port>
@@ -8641,15 +8883,19 @@ public:
   ///
   /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
   /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
-  /// another family). Source: connect(2); IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
+  /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
+  /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class... How>
     requires(!detail::limit_first<How...>)
   decltype(auto) connect(const endpoint& peer, How&&... how) {
-    return begin(detail::connect_call{record_, peer}, no_limit{}, std::forward<How>(how)...);
+    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{},
+                 std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
-    return begin(detail::connect_call{record_, peer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, std::move(l),
+                 std::forward<How>(how)...);
   }
   template <std::convertible_to<std::string_view> Address, std::integral Port>
   void connect(const Address&, Port) {

@@ -1,4 +1,5 @@
-// An endpoint: an IPv4 or IPv6 address and a port, as a value; its text, read and written.
+// An endpoint: an IPv4 or IPv6 address and a port, or a local name, as a value; its text, read and
+// written.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -21,23 +22,26 @@
 
 namespace rouse::inline ROUSE_ABI {
 
-/// The platform's AF_UNSPEC, AF_INET and AF_INET6, for where its headers are not at hand.
+/// The platform's AF_UNSPEC, AF_UNIX, AF_INET and AF_INET6, for where its headers are not at hand.
 inline constexpr int family_unspecified = 0;
+inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 
-/// An IPv4 or IPv6 address and a port: where a socket is, or its peer.
+/// An IPv4 or IPv6 address and a port, or the name of a Unix-domain socket: where a socket is, or
+/// its peer.
 ///
 /// A trivially copyable value. Default-constructed it is unspecified: no family, no bytes, port 0.
-/// Ordered by family (unspecified, IPv4, IPv6), address, scope, port, and equal when all of these
-/// are: ::ffff:1.2.3.4 is an IPv6 address, and another one than 1.2.3.4.
+/// Ordered by family (unspecified, IPv4, IPv6, local), address, scope, port, and equal when all of
+/// these are: ::ffff:1.2.3.4 is an IPv6 address, and another one than 1.2.3.4.
 ///
 /// Text is read strictly and alike on every platform, where inet_aton(3) guesses. An IPv4 address
 /// has four decimal numbers, none with a leading zero (some would read 010 as 8). A scope is a
 /// number: names of interfaces are not looked up (if_nametoindex(3) does). No sign, no space,
 /// nothing after the end. Names of hosts are a resolver's business.
 ///
-/// Threads: as an int. Cost: 28 bytes; no allocation but for the strings it gives or throws.
+/// Threads: as an int. Cost: 116 bytes, as the longest local name is 108, and to copy them; no
+/// allocation but for the strings it gives or throws.
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
@@ -63,20 +67,59 @@ public:
     ec = sound ? std::error_code() : std::make_error_code(std::errc::invalid_argument);
   }
 
-  /// Reads "1.2.3.4:80" and "[::1]:80", as `to_string` writes, or an address alone, with port 0.
+  /// The name of a Unix-domain socket (AF_UNIX): `listener.bind(endpoint::local("/run/x.sock"))`.
+  ///
+  /// @param name  a path of 1 to 107 bytes; or '@' and up to 107 bytes of any kind: an abstract
+  /// name, which Linux keeps apart from its files (a NUL in place of the '@' is the same). A file
+  /// whose name begins with '@' is "./@x". Read, not kept.
+  ///
+  /// Without a name it is what an unbound socket has. Linux lets it be bound: the system then
+  /// chooses an abstract name, as port 0 lets it choose a port.
+  ///
+  /// Errors: filename_too_long; invalid_argument ("", a NUL in a path). With `ec` the endpoint is
+  /// then the unspecified one. Source: unix(7).
+  [[nodiscard]] static endpoint local(std::string_view name) {
+    std::error_code ec;
+    const endpoint ep = local(name, ec);
+    if (ec) refuse(name, ": not a path, or @name, of at most 107 bytes", ec);
+    return ep;
+  }
+  [[nodiscard]] static endpoint local(std::string_view name, std::error_code& ec) noexcept {
+    const bool abstract = !name.empty() && (name[0] == '@' || name[0] == '\0');
+    const bool sound = !name.empty() && (abstract || name.find('\0') == name.npos);
+    const bool fits = name.size() <= (abstract ? longest_name : longest_name - 1);
+    ec = !sound ? std::make_error_code(std::errc::invalid_argument)
+         : fits ? std::error_code()
+                : std::make_error_code(std::errc::filename_too_long);
+    if (ec) return {};
+    endpoint ep = named(name);
+    if (abstract) ep.bytes_[0] = 0;
+    return ep;
+  }
+  [[nodiscard]] static constexpr endpoint local() noexcept { return named({}); }
+
+  /// Reads "1.2.3.4:80", "[::1]:80" and "unix:/run/x.sock", as `to_string` writes, or an IP address
+  /// alone, with port 0.
   ///
   /// Brackets are for an IPv6 address with a port; without them all of "::1:80" is the address.
-  /// A port has one to five digits.
+  /// A port has one to five digits. After "unix:" comes what `local` takes, with %XX for a byte of
+  /// these two hexadecimal digits.
   ///
-  /// Errors: invalid_argument, as above; "" is one, though `to_string` gives it for unspecified.
-  /// Source: RFC 3986, section 3.2.2 (brackets).
+  /// Errors: as above; "" and "unix:" are invalid_argument, though `to_string` gives them for the
+  /// endpoints without address. Source: RFC 3986, sections 3.2.2 (brackets) and 2.1 (%XX).
   [[nodiscard]] static endpoint parse(std::string_view text) {
     std::error_code ec;
     const endpoint ep = parse(text, ec);
-    if (ec) refuse(text, R"(: neither "1.2.3.4:80", "[::1]:80", nor an IP address alone)", ec);
+    if (ec) {
+      refuse(
+          text,
+          R"(: none of "1.2.3.4:80", "[::1]:80", an IP address alone, "unix:/path", "unix:@name")",
+          ec);
+    }
     return ep;
   }
   [[nodiscard]] static endpoint parse(std::string_view text, std::error_code& ec) noexcept {
+    if (text.starts_with(local_prefix)) return parse_local(text.substr(local_prefix.size()), ec);
     std::string_view digits = "0";
     int port = -1; // refused, unless there is a number to read
     if (split(text, digits) && digits.size() <= 5) read_number(digits, 10, port);
@@ -91,25 +134,39 @@ public:
   /// The same of a sockaddr_in6. `scope` is an interface's index, for link-local addresses, or 0.
   [[nodiscard]] static constexpr endpoint
   ipv6(std::array<unsigned char, 16> bytes, std::uint16_t port, std::uint32_t scope = 0) noexcept {
-    return {kind::ipv6, bytes, scope, port};
+    endpoint ep(kind::ipv6, {}, scope, port);
+    for (std::size_t i = 0; i != bytes.size(); ++i) ep.bytes_[i] = bytes[i];
+    return ep;
+  }
+  /// The same of a sockaddr_un: an abstract name begins with a NUL. What follows 108 bytes is left
+  /// out.
+  [[nodiscard]] static constexpr endpoint named(std::string_view bytes) noexcept {
+    endpoint ep;
+    ep.kind_ = kind::local;
+    for (const char c : bytes.substr(0, longest_name))
+      ep.bytes_[ep.length_++] = static_cast<unsigned char>(c);
+    return ep;
   }
 
-  /// family_ipv4 (AF_INET), family_ipv6 (AF_INET6), or family_unspecified.
+  /// family_ipv4 (AF_INET), family_ipv6 (AF_INET6), family_local (AF_UNIX), or family_unspecified.
   [[nodiscard]] constexpr int family() const noexcept {
-    if (kind_ == kind::ipv4) return family_ipv4;
-    return kind_ == kind::ipv6 ? family_ipv6 : family_unspecified;
+    constexpr int families[] = {family_unspecified, family_ipv4, family_ipv6, family_local};
+    return families[static_cast<int>(kind_)];
   }
-  /// In the host's order.
+  /// In the host's order; 0 of a local name.
   [[nodiscard]] constexpr std::uint16_t port() const noexcept { return port_; }
   constexpr void port(std::uint16_t p) noexcept { port_ = p; }
   /// The index of the interface that a link-local address is meant on; 0 is none.
   [[nodiscard]] constexpr std::uint32_t scope_id() const noexcept { return scope_; }
-  /// The address in network order: 4, 16 or no bytes. Borrowed: they live as long as the endpoint.
+  /// The address in network order: 4, 16 or no bytes; of a local name its bytes, without a NUL at
+  /// its end, but with the one that begins an abstract one. Borrowed: they live as long as the
+  /// endpoint.
   [[nodiscard]] constexpr std::span<const unsigned char> bytes() const noexcept {
-    return std::span(bytes_).first(kind_ == kind::ipv4 ? 4 : kind_ == kind::ipv6 ? 16 : 0);
+    return std::span(bytes_).first(length_);
   }
 
-  /// The address as text, which the constructor reads back; "" when unspecified.
+  /// The address as text, which the constructor reads back, or `local`; "" when unspecified or
+  /// without a name.
   ///
   /// IPv6 in its canonical form: lower case, no leading zeros, "::" for the longest run of two or
   /// more zero groups (the first of equals), ::ffff:1.2.3.4 with dots; then %scope, unless it is 0.
@@ -118,17 +175,32 @@ public:
     std::string text;
     if (kind_ == kind::ipv4) write_dotted(text, 0);
     if (kind_ == kind::ipv6) write_colons(text);
+    if (kind_ == kind::local) write_name(text);
     return text;
   }
 
-  friend constexpr auto operator<=>(const endpoint&, const endpoint&) noexcept = default;
+  friend constexpr std::strong_ordering operator<=>(const endpoint& a, const endpoint& b) noexcept {
+    if (a.kind_ != b.kind_) return a.kind_ <=> b.kind_;
+    const unsigned shorter = a.length_ < b.length_ ? a.length_ : b.length_;
+    for (unsigned i = 0; i != shorter; ++i) {
+      if (a.bytes_[i] != b.bytes_[i]) return a.bytes_[i] <=> b.bytes_[i];
+    }
+    if (a.length_ != b.length_) return a.length_ <=> b.length_;
+    return a.scope_ != b.scope_ ? a.scope_ <=> b.scope_ : a.port_ <=> b.port_;
+  }
+  friend constexpr bool operator==(const endpoint& a, const endpoint& b) noexcept {
+    return (a <=> b) == 0;
+  }
 
 private:
-  enum class kind : unsigned char { none, ipv4, ipv6 };
+  enum class kind : unsigned char { none, ipv4, ipv6, local };
+  static constexpr std::size_t longest_name = 108; // of a sockaddr_un
+  static constexpr std::string_view local_prefix = "unix:";
+  friend std::string to_string(const endpoint&);
 
-  constexpr endpoint(kind k, std::array<unsigned char, 16> bytes, std::uint32_t scope,
+  constexpr endpoint(kind k, std::array<unsigned char, longest_name> bytes, std::uint32_t scope,
                      std::uint16_t port) noexcept
-      : kind_(k), bytes_(bytes), scope_(scope), port_(port) {}
+      : kind_(k), length_(k == kind::ipv4 ? 4 : 16), port_(port), scope_(scope), bytes_(bytes) {}
 
   // A character that is not printable could forge a line of a log; a NUL would end what() early.
   [[noreturn]] static void refuse(std::string_view text, std::string_view why, std::error_code ec) {
@@ -136,6 +208,22 @@ private:
     for (const char c : text.substr(0, 60)) what += c >= ' ' && c <= '~' ? c : '?';
     what.append(text.size() > 60 ? "...\"" : "\"").append(why);
     detail::throw_error(ec, what);
+  }
+
+  static endpoint parse_local(std::string_view text, std::error_code& ec) noexcept {
+    char name[longest_name + 1]; // one more, to see that it is too long
+    std::size_t size = 0;
+    while (!text.empty() && size != sizeof name) {
+      unsigned char c = static_cast<unsigned char>(text[0]);
+      const bool escaped = c == '%';
+      if (escaped && (text.size() < 3 || !read_number(text.substr(1, 2), 16, c))) {
+        ec = std::make_error_code(std::errc::invalid_argument);
+        return {};
+      }
+      name[size++] = static_cast<char>(c);
+      text.remove_prefix(escaped ? 3 : 1);
+    }
+    return local({name, size}, ec);
   }
 
   // Takes brackets and port off an address; false where the brackets are wrong.
@@ -186,11 +274,11 @@ private:
   // Left of "::" is the address's front, right of it its end; "::" is one group at least.
   bool read_colons(std::string_view text) noexcept {
     const std::size_t gap = text.find("::");
-    if (gap == text.npos) return read_groups(text, true, bytes_) == 16;
+    if (gap == text.npos) return read_groups(text, true, bytes_.data()) == 16;
     const std::string_view left = text.substr(0, gap), right = text.substr(gap + 2);
     std::array<unsigned char, 16> end{};
-    const std::size_t before = read_groups(left, false, bytes_);
-    const std::size_t after = read_groups(right, true, end);
+    const std::size_t before = read_groups(left, false, bytes_.data());
+    const std::size_t after = read_groups(right, true, end.data());
     if ((before == 0) != left.empty() || (after == 0) != right.empty()) return false;
     if (before + after > 14) return false;
     for (std::size_t i = 0; i != after; ++i) bytes_[16 - after + i] = end[i];
@@ -198,13 +286,12 @@ private:
   }
 
   // Gives the number of bytes, 0 for what are no groups. The last two may be an IPv4 address.
-  static std::size_t read_groups(std::string_view text, bool last,
-                                 std::array<unsigned char, 16>& out) noexcept {
+  static std::size_t read_groups(std::string_view text, bool last, unsigned char* out) noexcept {
     for (std::size_t n = 0; n != 16; n += 2) {
       const std::size_t colon = text.find(':');
       const std::string_view group = text.substr(0, colon);
       if (last && colon == text.npos && group.find('.') != text.npos)
-        return n <= 12 && read_dotted(group, &out[n]) ? n + 4 : 0;
+        return n <= 12 && read_dotted(group, out + n) ? n + 4 : 0;
       std::uint16_t value = 0;
       if (group.size() > 4 || !read_number(group, 16, value)) return 0;
       out[n] = static_cast<unsigned char>(value >> 8);
@@ -238,6 +325,13 @@ private:
     if (scope_ != 0) write_number(text += '%', scope_);
   }
 
+  // A file whose name begins as an abstract one is another name of itself.
+  void write_name(std::string& text) const {
+    if (length_ != 0 && bytes_[0] == '@') text += "./";
+    for (const unsigned char b : bytes()) text += static_cast<char>(b);
+    if (length_ != 0 && bytes_[0] == 0) text[0] = '@';
+  }
+
   unsigned group(std::size_t i) const noexcept { return 256u * bytes_[2 * i] + bytes_[2 * i + 1]; }
 
   struct run {
@@ -253,15 +347,28 @@ private:
     return longest;
   }
 
-  kind kind_ = kind::none; // first: the members' order is the endpoints'
-  std::array<unsigned char, 16> bytes_{};
-  std::uint32_t scope_ = 0;
+  kind kind_ = kind::none;
+  unsigned char length_ = 0; // of bytes_, how many are used
   std::uint16_t port_ = 0;
+  std::uint32_t scope_ = 0;
+  std::array<unsigned char, longest_name> bytes_{};
 };
 
-/// "1.2.3.4:80", "[::1]:80", "[fe80::1%2]:80", as `parse` reads them; "" when unspecified.
+/// "1.2.3.4:80", "[::1]:80", "[fe80::1%2]:80", "unix:/run/x.sock", "unix:@abstract", as `parse`
+/// reads them; "" when unspecified, "unix:" without a name. Control characters and '%' of a local
+/// name are written as %XX.
 [[nodiscard]] inline std::string to_string(const endpoint& ep) {
   if (ep.family() == family_unspecified) return {};
+  if (ep.family() == family_local) {
+    std::string text(endpoint::local_prefix);
+    for (const char c : ep.address()) {
+      if (static_cast<unsigned char>(c) >= ' ' && c != '%' && c != '\x7f')
+        text += c;
+      else
+        (text += '%').append({"0123456789ABCDEF"[c >> 4], "0123456789ABCDEF"[c & 15]});
+    }
+    return text;
+  }
   const bool brackets = ep.family() == family_ipv6;
   std::string text = brackets ? "[" : "";
   text.append(ep.address()).append(brackets ? "]:" : ":");
@@ -283,6 +390,7 @@ struct std::hash<rouse::endpoint> {
   std::size_t operator()(const rouse::endpoint& ep) const noexcept {
     std::uint64_t h = 0xcbf29ce484222325;
     const auto add = [&h](std::uint32_t value) noexcept { h = (h ^ value) * 0x100000001b3; };
+    add(static_cast<std::uint32_t>(ep.family()));
     for (const unsigned char b : ep.bytes()) add(b);
     add(ep.scope_id());
     add(ep.port() & 0xffu);

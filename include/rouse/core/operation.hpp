@@ -26,7 +26,7 @@ class operation;
 /// What an operation asks for.
 enum class action : unsigned char {
   wait, ///< nothing of the kernel's: ends by its limit, by its gate, or by a cancel (sleeping,
-        ///< joining)
+        ///< joining); of a socket, where it has a target, by what ends that one's other operations
   yield, ///< nothing at all: told in the next turn of the loop
   recv, ///< up to `size` bytes into `data`
   send, ///< up to `size` bytes from `data`
@@ -77,9 +77,12 @@ public:
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
+  detail::list<operation> resting; ///< pending wait, before it tries again
 
   [[nodiscard]] bool open() const noexcept { return native != -1; }
-  [[nodiscard]] bool busy() const noexcept { return !inbound.empty() || !outbound.empty(); }
+  [[nodiscard]] bool busy() const noexcept {
+    return !inbound.empty() || !outbound.empty() || !resting.empty();
+  }
 };
 
 /// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a

@@ -49,6 +49,7 @@ private:
     bool finished =
         false; // the peer has shut down its side: a short count no longer means "nothing more"
     bool watched = false; // epoll reports edges of it
+    bool continuous = true; // a short count means that the queue is empty
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -57,6 +58,7 @@ private:
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.finished = r.watched = false;
+    r.continuous = os::is_continuous(r.family, r.type);
     return {};
   }
 
@@ -145,8 +147,7 @@ private:
     const bool done = op.what == action::recv ? os::try_recv(h, op) : attempt_other(r, op);
     // A short count means that the queue is empty, and epoll reports the next arrival: no need to
     // see EAGAIN first.
-    const bool emptied =
-        op.bytes != 0 && op.bytes < op.size && !r.finished && r.type == SOCK_STREAM;
+    const bool emptied = op.bytes != 0 && op.bytes < op.size && !r.finished && r.continuous;
     if (emptied || (!done && op.what != action::when_urgent)) r.readable = false;
     return done;
   }

@@ -69,6 +69,7 @@ private:
   struct record final : descriptor {
     // connect: read by the kernel when the entry is submitted
     std::unique_ptr<os::socket_address> peer;
+    bool sends_by_hand = false; // by send(2) and a poll, where the kernel's own way loses bytes
   };
 
   basic_io_uring_engine() : base(true) {}
@@ -81,7 +82,10 @@ private:
   }
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
-  failure attach(descriptor&) noexcept override { return {}; }
+  failure attach(descriptor& d) noexcept override {
+    static_cast<record&>(d).sends_by_hand = os::uring::loses_datagrams(d.family, d.type);
+    return {};
+  }
   void detach(descriptor&, bool) noexcept override {}
 
   // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a
@@ -94,13 +98,20 @@ private:
     if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && first_in_line(queue_of(op))) return false;
     const bool alone = Threading::shared || brought_ <= 1;
-    if (op.what == action::send && alone &&
-        os::try_send(static_cast<native_handle_type>(op.target->native), op))
-      return true;
+    if (((op.what == action::send && alone) || by_hand(op)) && send_now(op)) return true;
     if (op.attempts() && os::run_attempt(op)) return true;
     ask(op);
     hand_over();
     return false;
+  }
+
+  static bool by_hand(const operation& op) noexcept {
+    return static_cast<const record&>(*op.target).sends_by_hand &&
+           (op.what == action::send || op.what == action::send_to);
+  }
+  static bool send_now(operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(op.target->native);
+    return op.what == action::send ? os::try_send(h, op) : os::try_send_to(h, op);
   }
 
   // False: memory is short.
@@ -193,6 +204,11 @@ private:
                                         os::uring::op_poll_add, os::uring::op_poll_add};
     const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
     os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
+    if (by_hand(op)) [[unlikely]] {
+      s.opcode = os::uring::op_poll_add;
+      s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
+      return;
+    }
     switch (op.what) {
     case action::accept:
       s.op_flags = SOCK_CLOEXEC;
@@ -265,6 +281,10 @@ private:
 
   void succeed(operation& op, int result) noexcept {
     op.error = {};
+    if (by_hand(op)) [[unlikely]] {
+      if (try_now(op)) conclude(op, op.error, op.bytes);
+      return;
+    }
     switch (op.what) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
@@ -301,6 +321,7 @@ private:
   bool try_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
     const bool done = op.attempts() ? !op.attempt->run || op.attempt->run(op)
+                      : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(h, op); });
     if (done) return true;
     if (op.ending) {

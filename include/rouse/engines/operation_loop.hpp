@@ -224,6 +224,7 @@ protected:
     const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
+    d.resting.for_each(stop);
   }
 
   /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
@@ -265,8 +266,9 @@ private:
         op.error = std::errc::bad_file_descriptor;
         return true;
       }
-      if (begin(op)) return true;
-      (op.inward() ? op.target->inbound : op.target->outbound).push_back(op);
+      if (op.what != action::wait && begin(op)) [[likely]]
+        return true;
+      queue_of(op).push_back(op);
     } else if (op.what == action::yield) {
       put_off(op);
       wake_others();
@@ -279,6 +281,12 @@ private:
     if (op.due != (clock::time_point::max)()) [[unlikely]]
       limit_to(op);
     return false;
+  }
+
+  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
+    if (op.what == action::wait) [[unlikely]]
+      return op.target->resting;
+    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {

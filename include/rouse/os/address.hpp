@@ -4,8 +4,11 @@
 #include <rouse/core/endpoint.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
+#include <string_view>
 
 #if ROUSE_WINDOWS
 #if defined(_MSC_VER) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
@@ -35,6 +38,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #endif
 
 namespace rouse::inline ROUSE_ABI {
@@ -43,6 +47,14 @@ namespace rouse::inline ROUSE_ABI {
 /// The system's own handle: a SOCKET here, a file descriptor on Linux.
 using native_handle_type = std::uintptr_t;
 static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
+
+namespace os {
+/// What <afunix.h> has, which older SDKs do not.
+struct sockaddr_un {
+  ADDRESS_FAMILY sun_family;
+  char sun_path[108];
+};
+} // namespace os
 #else
 /// The system's own handle: a file descriptor here, a SOCKET on Windows.
 using native_handle_type = int;
@@ -50,7 +62,7 @@ using native_handle_type = int;
 
 namespace os {
 
-static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6);
+static_assert(family_ipv4 == AF_INET && family_ipv6 == AF_INET6 && family_local == AF_UNIX);
 
 /// A socket address in the kernel's form, with its length.
 struct socket_address {
@@ -58,8 +70,14 @@ struct socket_address {
     sockaddr any;
     sockaddr_in v4;
     sockaddr_in6 v6;
+    sockaddr_un local;
   };
   socklen_t length = 0;
+
+  /// What a kernel may write: the largest of them. (It says 111 of a path of 108 bytes, with the
+  /// NUL that did not fit.)
+  static constexpr socklen_t room = sizeof(sockaddr_un);
+  static constexpr std::size_t before_name = offsetof(sockaddr_un, sun_path);
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {
@@ -74,9 +92,11 @@ struct socket_address {
       v6.sin6_scope_id = ep.scope_id();
       std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
       length = sizeof v6;
+    } else if (ep.family() == AF_UNIX) {
+      name(bytes);
     }
   }
-  /// Any address of a family, any port; length 0 where the family is not an Internet one.
+  /// Any address of a family, any port; of a local socket no name; length 0 of other families.
   static socket_address wildcard(int family) noexcept {
     socket_address a;
     a.any.sa_family = static_cast<decltype(a.any.sa_family)>(family);
@@ -84,10 +104,12 @@ struct socket_address {
       a.length = sizeof a.v4;
     else if (family == AF_INET6)
       a.length = sizeof a.v6;
+    else if (family == AF_UNIX)
+      a.length = before_name;
     return a;
   }
 
-  /// Unspecified where the family is not an Internet one.
+  /// Unspecified where the family is none of these.
   [[nodiscard]] endpoint to_endpoint() const noexcept {
     if (any.sa_family == AF_INET && length >= static_cast<socklen_t>(sizeof v4)) {
       std::array<unsigned char, 4> bytes;
@@ -99,7 +121,25 @@ struct socket_address {
       std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
       return endpoint::ipv6(bytes, ntohs(v6.sin6_port), v6.sin6_scope_id);
     }
+    const auto size = static_cast<std::size_t>(length);
+    if (any.sa_family == AF_UNIX && size >= before_name) return endpoint::named(name(size));
     return {};
+  }
+
+private:
+  // A path ends with a NUL where there is room for one, which counts; an abstract name (of Linux
+  // alone) begins with one, and ends with its length.
+  void name(std::span<const unsigned char> bytes) noexcept {
+    if (!bytes.empty()) std::memcpy(local.sun_path, bytes.data(), bytes.size());
+    std::size_t size = bytes.size();
+    if (size != 0 && size != sizeof local.sun_path && bytes[0] != 0) local.sun_path[size++] = '\0';
+    length = static_cast<socklen_t>(before_name + size);
+  }
+  [[nodiscard]] std::string_view name(std::size_t size) const noexcept {
+    size = size < sizeof local ? size - before_name : sizeof local.sun_path;
+    const std::string_view all(local.sun_path, size);
+    const bool abstract = ROUSE_LINUX && size != 0 && all[0] == '\0';
+    return abstract ? all : all.substr(0, all.find('\0'));
   }
 };
 

@@ -8,6 +8,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/operations.hpp>
 
 #include <cstddef>
 #include <system_error>
@@ -77,7 +78,7 @@ public:
   /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
   /// gets its beginning, and the call ends with message_size; the rest is gone.
   /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
-  /// (Of a stream the sender is unspecified.)
+  /// (Of a stream the sender is unspecified, and one without a name.)
   ///
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
@@ -99,19 +100,22 @@ public:
   /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
   /// @returns bytes sent: all of them.
   ///
+  /// Waits while the queue of a local receiver is full.
+  ///
   /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
-  /// another family). Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
+  /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
-    return self().begin(send_to_call{self().record_, buffer, to}, no_limit{},
+    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}}, no_limit{},
                         std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
-    return self().begin(send_to_call{self().record_, buffer, to}, std::move(l),
-                        std::forward<How>(how)...);
+    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}},
+                        std::move(l), std::forward<How>(how)...);
   }
 
   /// From now on the socket gets what is sent to a multicast group and to the port that it is bound

@@ -141,6 +141,48 @@ struct recv_exactly_call {
   std::size_t value(operation&) noexcept { return moved; }
 };
 
+// What a call does where it must try again and nothing would tell it when: it rests for a while,
+// within its limit.
+class pause {
+public:
+  static bool is(const operation& op) noexcept { return op.what == action::wait; }
+
+  /// The next round is the pause.
+  void begin(operation& op, clock::duration length) noexcept {
+    limit_ = op.due;
+    op.what = action::wait;
+    op.gate = nullptr;
+    const auto again = clock::now() + length;
+    op.due = again < limit_ ? again : limit_;
+  }
+  /// True: the call goes on. False: it has ended meanwhile.
+  bool end(operation& op) noexcept {
+    op.due = limit_;
+    if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
+    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
+    op.error = {};
+    return true;
+  }
+
+private:
+  clock::time_point limit_ = (clock::time_point::max)();
+};
+
+// A call that tries again while its peer is crowded.
+template <class Call>
+struct when_there_is_room : Call {
+  static constexpr auto length = std::chrono::milliseconds(1);
+  pause rest{};
+
+  bool advance(operation& op) noexcept {
+    if (pause::is(op)) return !rest.end(op) || !this->prepare(op);
+    if (!os::is_crowded(op.error)) [[likely]]
+      return Call::advance(op);
+    rest.begin(op, length);
+    return false;
+  }
+};
+
 struct connect_call {
   using value_type = done;
   static constexpr const char* name = "rouse: connect";
@@ -168,9 +210,9 @@ struct accept_call {
   using value_type = Answer;
   static constexpr bool bare = std::same_as<Answer, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
-  static constexpr auto pause = std::chrono::milliseconds(20);
+  static constexpr auto length = std::chrono::milliseconds(20);
   descriptor* socket;
-  clock::time_point limit = (clock::time_point::max)();
+  pause rest{};
 
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
@@ -184,15 +226,10 @@ struct accept_call {
   }
 
   bool advance(operation& op) noexcept {
-    if (op.what == action::wait) return go_on(op);
+    if (pause::is(op)) return !rest.end(op) || !prepare(op);
     if (os::is_stillborn(op.error)) return false;
     if (!os::is_shortage(op.error)) return true;
-    limit = op.due;
-    op.what = action::wait;
-    op.target = nullptr;
-    op.gate = nullptr;
-    const auto again = clock::now() + pause;
-    op.due = again < limit ? again : limit;
+    rest.begin(op, length);
     return false;
   }
 
@@ -217,14 +254,6 @@ private:
   static native_handle_type take_handle(operation& op) noexcept {
     return static_cast<native_handle_type>(
         std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
-  }
-
-  // The pause is over.
-  bool go_on(operation& op) noexcept {
-    op.due = limit;
-    if (op.error != failure(std::errc::timed_out) || clock::now() >= limit) return true;
-    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
-    return !prepare(op);
   }
 };
 

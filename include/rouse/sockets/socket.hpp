@@ -58,7 +58,8 @@ public:
   socket() noexcept = default;
 
   /// A new socket.
-  /// @param family  AF_INET, AF_INET6.  @param type  SOCK_STREAM.
+  /// @param family  AF_INET, AF_INET6, AF_UNIX.  @param type  SOCK_STREAM, SOCK_DGRAM. (Windows has
+  /// AF_UNIX since Windows 10, 1803, and only streams of it.)
   ///
   /// Errors: too_many_files_open (EMFILE; WSAEMFILE), address_family_not_supported,
   /// no_buffer_space. Source: socket(2); WSASocketW.
@@ -101,8 +102,14 @@ public:
   /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
   /// another program steal the port.
   ///
-  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024).
-  /// Source: bind(2).
+  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
+  /// removed
+  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
+  /// and `endpoint::local()` lets Linux choose one.
+  ///
+  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
+  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
+  /// Source: bind(2), unix(7).
   void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
   template <std::convertible_to<std::string_view> Address, std::integral Port>
@@ -271,15 +278,19 @@ public:
   ///
   /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
   /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
-  /// another family). Source: connect(2); IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
+  /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
+  /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class... How>
     requires(!detail::limit_first<How...>)
   decltype(auto) connect(const endpoint& peer, How&&... how) {
-    return begin(detail::connect_call{record_, peer}, no_limit{}, std::forward<How>(how)...);
+    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{},
+                 std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
-    return begin(detail::connect_call{record_, peer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, std::move(l),
+                 std::forward<How>(how)...);
   }
   template <std::convertible_to<std::string_view> Address, std::integral Port>
   void connect(const Address&, Port) {

@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/os/address.hpp>
 #include <rouse/os/linux/poll.hpp>
 
 #if ROUSE_LINUX
@@ -133,6 +134,13 @@ inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
 constexpr std::uint32_t poll_events(short events) noexcept {
   const auto mask = static_cast<std::uint16_t>(events);
   return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
+}
+
+/// Whether a send that must wait may send an empty datagram instead: a local one has taken its
+/// bytes already when it finds its peer's queue full, and the kernel (6.18) tries again without
+/// them.
+inline bool loses_datagrams(int family, int type) noexcept {
+  return family == AF_UNIX && type != SOCK_STREAM;
 }
 
 /// Whether an answer says that the operation was ended before it did anything.

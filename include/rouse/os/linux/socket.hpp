@@ -61,7 +61,7 @@ inline failure shutdown(native_handle_type h, int how) noexcept {
 
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   if (::getsockname(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
@@ -69,7 +69,7 @@ inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
 
 inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
@@ -120,6 +120,10 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
+/// What a local socket answers where its peer has no room, and nothing would report that it has
+/// again: a listener whose queue is full, a datagram socket that this one is not connected to.
+inline bool is_crowded(failure f) noexcept { return f.os_number() == EAGAIN; }
+
 /// What accept(2) reports of a connection that died in the queue: the next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
@@ -141,7 +145,9 @@ inline bool is_stillborn(failure f) noexcept {
 /// Filled in where it stays until the call that uses it has completed.
 class message {
 public:
-  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof peer_.v6); }
+  void to_receive(void* data, std::size_t size) noexcept {
+    describe(data, size, socket_address::room);
+  }
   void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
     peer_ = socket_address(to);
     describe(data, size, peer_.length);
@@ -193,6 +199,12 @@ private:
   iovec pieces_[most];
   std::size_t count_ = 0;
 };
+
+/// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
+/// stream, which stops after bytes that a descriptor came with.
+inline bool is_continuous(int family, int type) noexcept {
+  return type == SOCK_STREAM && family != AF_UNIX;
+}
 
 /// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
 inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
@@ -257,9 +269,12 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  return detail::settle(op, detail::retry_interrupted([&] {
-                          return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-                        }));
+  const bool done = detail::settle(op, detail::retry_interrupted([&] {
+                                     return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+                                   }));
+  if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
+  op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
+  return true;
 }
 
 /// What poll(2) calls the readiness that an attempt waits for.

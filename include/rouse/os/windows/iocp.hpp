@@ -150,7 +150,7 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
 
 inline bool is_unbound(native_handle_type h) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
 }
 

@@ -126,7 +126,7 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
 /// One that has none yet has the wildcard of its family, as on Linux.
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   failure f = outcome(::getsockname(h, &a.any, &a.length));
   if (f == failure::from_os(WSAEINVAL)) {
     int family = 0, type = 0;
@@ -139,7 +139,7 @@ inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
 
 inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
-  a.length = sizeof a.v6;
+  a.length = socket_address::room;
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
@@ -151,7 +151,7 @@ class message {
 public:
   void to_receive(void* data, std::size_t size) noexcept {
     one_piece(data, size);
-    peer_.length = sizeof peer_.v6;
+    peer_.length = socket_address::room;
   }
   void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
     one_piece(data, size);
@@ -217,6 +217,9 @@ inline bool is_shortage(failure f) noexcept {
     return false;
   }
 }
+
+/// Never: whoever waits for room is told of it.
+inline bool is_crowded(failure) noexcept { return false; }
 
 /// What an accept reports of a connection that died in the queue: the next one may be sound.
 inline bool is_stillborn(failure f) noexcept {

@@ -1,0 +1,398 @@
+// Unix-domain sockets: section 10 of the scenarios.
+#include <support/testing.hpp>
+
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+using namespace testing;
+
+namespace {
+
+/// A folder for sockets' files, removed with all that is in it.
+class folder {
+public:
+  folder() : path_(std::filesystem::temp_directory_path()) {
+    path_ /= "rouse-" + std::to_string(std::random_device()());
+    std::filesystem::create_directory(path_);
+  }
+  folder(const folder&) = delete;
+  ~folder() {
+    std::error_code ec;
+    std::filesystem::remove_all(path_, ec);
+  }
+  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
+  [[nodiscard]] rouse::endpoint operator[](const std::string& name) const {
+    return rouse::endpoint::local(file(name));
+  }
+
+private:
+  std::filesystem::path path_;
+};
+
+/// Whether this system has such sockets; says so if it has not.
+bool has_local(int type = SOCK_STREAM) {
+  rouse::callbacks sched;
+  std::error_code ec;
+  const rouse::socket s{sched, AF_UNIX, type, 0, ec};
+  if (!ec) return true;
+  WARN("not tried: this system has no Unix-domain sockets of type " << type << ": "
+                                                                    << ec.message());
+  CHECK(ec == std::errc::address_family_not_supported);
+  CHECK(ROUSE_WINDOWS);
+  return false;
+}
+
+template <class S>
+rouse::socket<S> bound(S& sched, const rouse::endpoint& where, int type = SOCK_DGRAM) {
+  rouse::socket s{sched, AF_UNIX, type};
+  s.bind(where);
+  return s;
+}
+
+template <class S>
+rouse::socket<S> listening_at(S& sched, const rouse::endpoint& where, int backlog = 8) {
+  auto listener = bound(sched, where, SOCK_STREAM);
+  listener.listen(backlog);
+  return listener;
+}
+
+template <class S>
+std::error_code connect(S& sched, rouse::socket<S>& s, const rouse::endpoint& to) {
+  return await<rouse::done>(sched, CALL(s.connect(to, how...))).ec;
+}
+
+template <class S>
+outcome<std::size_t> send_to(S& sched, rouse::socket<S>& s, std::string_view text,
+                             const rouse::endpoint& to) {
+  return await(sched, CALL(s.send_to(text, to, how...)));
+}
+
+template <class S>
+std::string recv_text(S& sched, rouse::socket<S>& s, rouse::endpoint* from = nullptr) {
+  std::array<char, 64> buf;
+  const auto got = await<rouse::datagram>(sched, CALL(s.recv_from(buf, 5s, how...)));
+  CHECK(!got.ec);
+  if (from) *from = got.value.from;
+  return {buf.data(), got.value.bytes};
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("local stream: by a path, with the endpoints of both sides", "[local][P01]",
+                        every_scheduler) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  auto listener = listening_at(sched, here["x"]);
+  CHECK(listener.local_endpoint() == here["x"]);
+  rouse::socket client{sched, AF_UNIX};
+  auto accepted = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  CHECK(!connect(sched, client, here["x"]));
+  auto& server = accepted.wait().value;
+  CHECK(client.remote_endpoint() == here["x"]);
+  CHECK(client.local_endpoint() == rouse::endpoint::local());
+  CHECK(server.local_endpoint() == here["x"]);
+  CHECK(server.remote_endpoint() == rouse::endpoint::local());
+  send(sched, client, "ping");
+  CHECK(receive(sched, server, 4) == "ping");
+  // One that is waited for; and the end of the stream, again and again.
+  std::array<char, 8> buf;
+  auto waiting = start(sched, CALL(client.recv(buf, how...)));
+  until_pending(sched, 1);
+  send(sched, server, "pong");
+  CHECK(waiting.wait().value == 4);
+  server.shutdown(rouse::shutdown_send);
+  for (int i = 0; i != 2; ++i) {
+    const auto end = await(sched, CALL(client.recv(buf, 5s, how...)));
+    CHECK(!end.ec);
+    CHECK(end.value == 0);
+  }
+  send(sched, client, "still");
+  CHECK(receive(sched, server, 5) == "still");
+  server.close();
+  CHECK(send(sched, client, "nobody").ec == std::errc::broken_pipe);
+}
+
+TEMPLATE_LIST_TEST_CASE("local: a file stays after its socket, and is in the way until removed",
+                        "[local][P01]", every_scheduler) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  listening_at(sched, here["x"]).close();
+  CHECK(std::filesystem::exists(here.file("x")));
+  rouse::socket second{sched, AF_UNIX};
+  std::error_code ec;
+  second.bind(here["x"], ec);
+  CHECK(ec == std::errc::address_in_use);
+  rouse::socket client{sched, AF_UNIX};
+  CHECK(connect(sched, client, here["x"]) == std::errc::connection_refused);
+  CHECK(std::remove(here.file("x").c_str()) == 0);
+  second.bind(here["x"], ec);
+  CHECK(!ec);
+  // What is there and is no socket, is in the way as well.
+  std::ofstream(here.file("text")) << "text";
+  rouse::socket third{sched, AF_UNIX};
+  third.bind(here["text"], ec);
+  CHECK(ec == std::errc::address_in_use);
+}
+
+TEMPLATE_LIST_TEST_CASE("local: paths that cannot be bound or connected to", "[local][P01]",
+                        every_scheduler) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  rouse::socket s{sched, AF_UNIX}, t{sched, AF_UNIX};
+  std::error_code ec;
+  s.bind(here["none/x"], ec);
+  CHECK(ec == std::errc::no_such_file_or_directory);
+  s.bind({"127.0.0.1", 0}, ec);
+  CHECK(ec == std::errc::address_family_not_supported);
+  rouse::socket{sched}.bind(here["x"], ec);
+  CHECK(ec == std::errc::address_family_not_supported);
+  CHECK(connect(sched, t, here["x"]) == std::errc::no_such_file_or_directory);
+  CHECK(connect(sched, t, rouse::endpoint::local()) == std::errc::invalid_argument);
+  CHECK(connect(sched, t, {"127.0.0.1", 9}) == std::errc::address_family_not_supported);
+  s.bind(here["x"], ec);
+  CHECK(!ec);
+  s.bind(here["y"], ec);
+  CHECK(ec == std::errc::invalid_argument);
+  if (!has_local(SOCK_DGRAM)) return;
+  const auto datagrams = bound(sched, here["d"]);
+  CHECK(connect(sched, t, here["d"]) == std::errc::wrong_protocol_type);
+}
+
+TEMPLATE_LIST_TEST_CASE("local: the longest path", "[local][P01]", every_scheduler) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  const std::string longest = here.file("") + std::string(107 - here.file("").size(), 'x');
+  const auto where = rouse::endpoint::local(longest);
+  auto listener = listening_at(sched, where);
+  CHECK(listener.local_endpoint() == where);
+  rouse::socket client{sched, AF_UNIX};
+  CHECK(!connect(sched, client, where));
+  CHECK(client.remote_endpoint() == where);
+}
+
+TEMPLATE_LIST_TEST_CASE("local: abstract names are those of open sockets alone", "[local][P01]",
+                        every_scheduler) {
+  if (ROUSE_WINDOWS) {
+    WARN("not tried: abstract names are Linux's");
+    return;
+  }
+  TestType sched;
+  auto listener = listening_at(sched, rouse::endpoint::local()); // the system chooses
+  const auto where = listener.local_endpoint();
+  CHECK(where.address().starts_with('@'));
+  CHECK(where.bytes().size() > 1);
+  rouse::socket client{sched, AF_UNIX}, late{sched, AF_UNIX}, second{sched, AF_UNIX};
+  CHECK(!connect(sched, client, rouse::endpoint::parse(to_string(where))));
+  CHECK(client.remote_endpoint() == where);
+  std::error_code ec;
+  second.bind(where, ec);
+  CHECK(ec == std::errc::address_in_use);
+  listener.close();
+  CHECK(connect(sched, late, where) == std::errc::connection_refused);
+  const auto longer = rouse::endpoint::local(where.address() + std::string("\0x", 2));
+  second.bind(longer);
+  CHECK(second.local_endpoint() == longer);
+}
+
+TEMPLATE_LIST_TEST_CASE("local stream: much at once, both ways, and lent buffers",
+                        "[local][P01][T03]", every_flowing) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  auto listener = listening_at(sched, here["x"]);
+  rouse::socket client{sched, AF_UNIX};
+  CHECK(!connect(sched, client, here["x"]));
+  auto server = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...))).value;
+  const std::string block = large_block();
+  std::string there(block.size(), ' '), back(block.size(), ' ');
+  auto one = start(sched, CALL(client.send_all(block, how...)));
+  auto two = start(sched, CALL(server.send_all(block, how...)));
+  auto three = start(sched, CALL(server.recv_exactly(there, how...)));
+  auto four = start(sched, CALL(client.recv_exactly(back, how...)));
+  CHECK(one.wait().value == block.size());
+  CHECK(two.wait().value == block.size());
+  CHECK(three.wait().value == block.size());
+  CHECK(four.wait().value == block.size());
+  CHECK(there == block);
+  CHECK(back == block);
+  auto waiting = start<rouse::loan>(sched, CALL(client.receive(how...)));
+  until_pending(sched, 1);
+  send(sched, server, "lent");
+  CHECK(waiting.wait().value.text() == "lent");
+}
+
+TEMPLATE_LIST_TEST_CASE("local: connecting waits while the listener's queue is full",
+                        "[local][P01]", every_scheduler) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  const auto where = here["x"];
+  auto listener = listening_at(sched, where, 0);
+  // Where many fit in all the same, there is nothing to see.
+  std::vector<rouse::socket<TestType>> clients;
+  for (bool full = false; !full;) {
+    auto& c = clients.emplace_back(sched, AF_UNIX);
+    const auto tried = await<rouse::done>(sched, CALL(c.connect(where, 10ms, how...)));
+    full = tried.ec == std::errc::timed_out;
+    CHECK((full || !tried.ec));
+    REQUIRE(clients.size() < 100);
+  }
+  clients.pop_back();
+  rouse::socket waits{sched, AF_UNIX}, gives_up{sched, AF_UNIX}, closes{sched, AF_UNIX},
+      stops{sched, AF_UNIX};
+  auto first = start<rouse::done>(sched, CALL(waits.connect(where, how...)));
+  auto second = start<rouse::done>(sched, CALL(gives_up.connect(where, how...)));
+  auto third = start<rouse::done>(sched, CALL(closes.connect(where, how...)));
+  std::stop_source source;
+  auto fourth = start<rouse::done>(sched, CALL(stops.connect(where, source.get_token(), how...)));
+  until_pending(sched, 4);
+  sched.run_for(20ms); // they try again
+  gives_up.cancel();
+  CHECK(second.wait().ec == std::errc::operation_canceled);
+  closes.close();
+  CHECK(third.wait().ec == std::errc::operation_canceled);
+  source.request_stop();
+  CHECK(fourth.wait().ec == std::errc::operation_canceled);
+  CHECK(!first.finished());
+  // Room: of those that were cancelled none is in the queue.
+  for (std::size_t i = 0; i <= clients.size(); ++i)
+    CHECK(!await<rouse::socket<TestType>>(sched, CALL(listener.accept(5s, how...))).ec);
+  CHECK(!first.wait().ec);
+  CHECK(await<rouse::socket<TestType>>(sched, CALL(listener.accept(1ms, how...))).ec ==
+        std::errc::timed_out);
+}
+
+TEMPLATE_LIST_TEST_CASE("local datagram: whole, with the sender's name, if it has one",
+                        "[local][P01]", every_scheduler) {
+  if (!has_local(SOCK_DGRAM)) return;
+  TestType sched;
+  const folder here;
+  auto a = bound(sched, here["a"]), b = bound(sched, here["b"]);
+  rouse::socket unnamed{sched, AF_UNIX, SOCK_DGRAM};
+  rouse::endpoint from;
+  CHECK(send_to(sched, a, "one", here["b"]).value == 3);
+  CHECK(send_to(sched, a, "second", here["b"]).value == 6);
+  CHECK(send_to(sched, unnamed, "third", here["b"]).value == 5);
+  CHECK(recv_text(sched, b, &from) == "one");
+  CHECK(from == here["a"]);
+  CHECK(recv_text(sched, b) == "second");
+  CHECK(recv_text(sched, b, &from) == "third");
+  CHECK(from == rouse::endpoint());
+  // One that is waited for; one that is too large; an empty one.
+  std::array<char, 4> four;
+  auto waiting = start<rouse::datagram>(sched, CALL(a.recv_from(four, how...)));
+  until_pending(sched, 1);
+  send_to(sched, b, "abcdefgh", here["a"]);
+  CHECK(waiting.wait().ec == std::errc::message_size);
+  CHECK(waiting.wait().value.from == here["b"]);
+  CHECK(std::string(four.data(), 4) == "abcd");
+  send_to(sched, b, "", here["a"]);
+  CHECK(recv_text(sched, a, &from) == "");
+  CHECK(from == here["b"]);
+  // Connected: send and recv.
+  CHECK(!connect(sched, a, here["b"]));
+  CHECK(await(sched, CALL(a.send("sent", how...))).value == 4);
+  CHECK(recv_text(sched, b) == "sent");
+  CHECK(send_to(sched, b, "lost", here["none"]).ec == std::errc::no_such_file_or_directory);
+  a.close();
+  CHECK(send_to(sched, b, "lost", here["a"]).ec == std::errc::connection_refused);
+}
+
+TEMPLATE_LIST_TEST_CASE("local datagram: sending waits while the receiver's queue is full",
+                        "[local][P01]", every_scheduler) {
+  if (!has_local(SOCK_DGRAM)) return;
+  TestType sched;
+  const folder here;
+  const auto where = here["r"];
+  auto receiver = bound(sched, where), other = bound(sched, here["o"]), s = bound(sched, here["s"]);
+  int in_queue = 0;
+  const auto fill = [&] {
+    while (!await(sched, CALL(other.send_to("filler", where, 10ms, how...))).ec) ++in_queue;
+  };
+  fill();
+  REQUIRE(in_queue > 0);
+  // All that fills the queue is another's; connected or not.
+  for (const bool connected : {false, true}) {
+    if (connected) CHECK(!connect(sched, s, where));
+    const auto call = [&](auto&&... how) -> decltype(auto) {
+      return s.send_to("waited", where, how...);
+    };
+    auto given_up = start(sched, call);
+    until_pending(sched, 1);
+    sched.run_for(10ms);
+    CHECK(!given_up.finished());
+    s.cancel();
+    CHECK(given_up.wait().ec == std::errc::operation_canceled);
+    CHECK(await(sched, CALL(s.send_to("late", where, 5ms, how...))).ec == std::errc::timed_out);
+    auto waiting = start(sched, call);
+    until_pending(sched, 1);
+    for (; in_queue != 0; --in_queue) CHECK(recv_text(sched, receiver) == "filler");
+    CHECK(recv_text(sched, receiver) == "waited");
+    CHECK(waiting.wait().value == 6);
+    fill();
+  }
+  // Without an address, and in pieces.
+  auto plain = start(sched, CALL(s.send("plain", how...)));
+  until_pending(sched, 1);
+  std::array parts{rouse::const_buffer("in "), rouse::const_buffer("pieces")};
+  auto pieces = start(sched, CALL(s.send(parts, how...)));
+  until_pending(sched, 2);
+  sched.run_for(10ms);
+  CHECK(!plain.finished());
+  for (; in_queue != 0; --in_queue) CHECK(recv_text(sched, receiver) == "filler");
+  CHECK(recv_text(sched, receiver) == "plain");
+  CHECK(recv_text(sched, receiver) == "in pieces");
+  CHECK(plain.wait().value == 5);
+  CHECK(pieces.wait().value == 9);
+}
+
+TEMPLATE_LIST_TEST_CASE("local: options that apply, and one that does not", "[local][P01][C07]",
+                        every_scheduler) {
+  if (!has_local()) return;
+  TestType sched;
+  const folder here;
+  auto listener = listening_at(sched, here["x"]);
+  rouse::socket client{sched, AF_UNIX};
+  client.set_option(rouse::send_buffer_size{100'000});
+  CHECK(client.template get_option<rouse::send_buffer_size>().value() >= 100'000);
+  std::error_code ec;
+  client.set_option(rouse::tcp_no_delay{true}, ec);
+  CHECK(ec);
+  CHECK(!connect(sched, client, here["x"]));
+  CHECK(client.template get_option<int>(SOL_SOCKET, SO_ERROR) == 0);
+  CHECK(client.template get_option<int>(SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+}
+
+#if !ROUSE_WINDOWS // where clock() is not the CPU's time
+TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up, and nobody reads: no CPU is used",
+                        "[local][E08]", every_scheduler) {
+  TestType sched;
+  const folder here;
+  auto listener = listening_at(sched, here["x"]);
+  rouse::socket client{sched, AF_UNIX};
+  CHECK(!connect(sched, client, here["x"]));
+  auto server = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...))).value;
+  std::array<char, 8> buf;
+  // Something was waited for, so that the engine knows the socket.
+  CHECK(await(sched, CALL(client.recv(buf, 1ms, how...))).ec == std::errc::timed_out);
+  auto other = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  until_pending(sched, 1);
+  for (const bool whole : {false, true}) {
+    if (whole)
+      server.close();
+    else
+      server.shutdown(rouse::shutdown_send);
+    const std::clock_t cpu = std::clock();
+    sched.run_for(200ms);
+    CHECK(std::clock() - cpu < CLOCKS_PER_SEC / 20);
+    CHECK(!other.finished());
+  }
+  CHECK(await(sched, CALL(client.recv(buf, 5s, how...))).value == 0);
+}
+#endif
