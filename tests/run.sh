@@ -181,6 +181,7 @@ for configuration in $wanted; do
     on_linux gcc "-pthread" g++ -O0 -g && refused
     ucontext
     interrupted
+    check gcc install tests/install/run.py
     ;;
   clang) on_linux clang "-pthread" clang++-19 -O0 ;;
   # Without vptr: its check needs a descriptor, and a test has none left.

@@ -64,6 +64,12 @@ public:
     return enter(owner, h, family, type, why);
   }
 
+  /// The same of a file that is no socket, and only to wait until it is readable.
+  [[nodiscard]] descriptor* watch(void* owner, native_handle_type h, failure& why) noexcept {
+    lock_type lock(this->mutex_);
+    return enter(owner, h, 0, 0, why);
+  }
+
   /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
   /// the handle. The record stays.
   void close(descriptor& d) noexcept {

@@ -1,0 +1,249 @@
+// install(): the blocking calls that libraries make park the calling fiber in place of its thread.
+//
+// Include this header in one source file of a program; rouse.hpp does not. See
+// os/linux/installed.hpp for what each call does, os/linux/interpose.hpp for how libraries come to
+// call it.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/os/interpose.hpp>
+#include <rouse/rouse.hpp>
+#include <rouse/sockets/readiness_calls.hpp>
+
+#include <memory>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// A set of files with its record at the engine. It closes with its owner.
+class watched_files {
+public:
+  watched_files() noexcept = default;
+  watched_files(watched_files&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
+  watched_files& operator=(watched_files&& other) noexcept {
+    std::swap(record_, other.record_);
+    return *this;
+  }
+  ~watched_files() {
+    if (scheduler())
+      scheduler()->engine().give_back(*record_);
+    else
+      delete record_;
+  }
+
+  failure create(fibers& s) noexcept {
+    native_handle_type h = os::no_handle;
+    failure why = os::watch_set::create(h);
+    if (!why && !(record_ = s.engine().watch(&s, h, why))) os::close_socket(h);
+    return why;
+  }
+  [[nodiscard]] descriptor* record() const noexcept { return record_; }
+  [[nodiscard]] native_handle_type handle() const noexcept {
+    return static_cast<native_handle_type>(record_->native);
+  }
+  /// Null once it is gone.
+  [[nodiscard]] fibers* scheduler() const noexcept {
+    return record_ ? static_cast<fibers*>(record_->owner) : nullptr;
+  }
+
+private:
+  descriptor* record_ = nullptr;
+};
+
+// Somebody who is parked for files.
+struct file_waiter : list_node {
+  const os::watched_file* files;
+  os::file_count count;
+  operation* op = nullptr;
+  bool closed = false; // one of the files was, by another fiber
+};
+
+struct wait_for_files_call : wait_call {
+  static constexpr const char* name = "rouse: a blocking call";
+  file_waiter* waiter;
+
+  wait_for_files_call(descriptor* set, file_waiter& w) noexcept
+      : wait_call(set, readable), waiter(&w) {}
+  bool prepare(operation& op) noexcept {
+    waiter->op = &op;
+    return wait_call::prepare(op);
+  }
+};
+
+// Whether a fiber asked to be left to block.
+struct blocking_mark : list_node {
+  const void* fiber = nullptr;
+};
+
+class installation final : public os::call_parker {
+public:
+  /// @param first  kept, so that it is known when the scheduler goes.
+  explicit installation(watched_files first) noexcept : first_(std::move(first)) {}
+
+  [[nodiscard]] bool alive() const noexcept { return first_.scheduler() != nullptr; }
+
+  [[nodiscard]] bool parks() noexcept override {
+    const void* const fiber = running();
+    if (!fiber) return false;
+    bool wanted = true;
+    marks_.for_each([&](blocking_mark& m) { wanted &= m.fiber != fiber; });
+    return wanted;
+  }
+
+  int wait(const os::watched_file* files, os::file_count count,
+           clock::time_point until) noexcept override {
+    const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
+    if (count == 0) return sleep(until);
+    watched_files set = take_spare();
+    failure why;
+    if (!set.record()) why = set.create(*first_.scheduler());
+    if (!why) why = os::watch_set::add(set.handle(), files, count);
+    if (why) { // handles or memory are short: it looks again and again
+      const auto soon = clock::now() + pause;
+      return sleep(soon < until ? soon : until);
+    }
+    file_waiter me{};
+    me.files = files;
+    me.count = count;
+    waiters_.push_back(me);
+    const int result = call(wait_for_files_call(set.record(), me), limit(until));
+    me.unlink();
+    if (set.scheduler() && os::watch_set::remove(set.handle(), files, count))
+      keep_spare(std::move(set));
+    return me.closed ? os::handle_closed : result;
+  }
+
+  void give_way() noexcept override {
+    if (++calls_ % share == 0) (void)call(yield_call{}, no_limit{});
+  }
+
+  void closing(native_handle_type h) noexcept override {
+    waiters_.for_each([&](file_waiter& w) {
+      if (w.closed || !os::names(w.files, w.count, h)) return;
+      w.closed = true;
+      first_.scheduler()->engine().cancel(*w.op);
+    });
+  }
+
+  /// The fiber that runs now, or null.
+  [[nodiscard]] const void* running() const noexcept {
+    return alive() ? first_.scheduler()->waker().crew().running() : nullptr;
+  }
+
+  std::weak_ptr<installation> self;
+  list<blocking_mark> marks_;
+
+private:
+  static constexpr auto pause = std::chrono::milliseconds(20);
+  static constexpr unsigned share = 64; // calls that a fiber may make without ever having to wait
+
+  int sleep(clock::time_point until) noexcept { return call(sleep_call{until}, no_limit{}); }
+
+  // 0, also when the limit has passed; else the error for the caller. What unwinds a fiber when its
+  // scheduler goes must not pass through a library in C: the library sees its call fail, and so
+  // does each further one.
+  template <class Call, class Limit>
+  int call(Call c, Limit l) noexcept {
+    calls_ = 0;
+    std::error_code ec;
+    ROUSE_TRY { fibers::initiate(first_.scheduler(), std::move(c), std::move(l), ec); }
+    ROUSE_CATCH(...) { return os::call_canceled; }
+    return !ec || ec == std::errc::timed_out ? 0 : os::call_canceled;
+  }
+
+  watched_files take_spare() noexcept {
+    if (spare_.empty()) return {};
+    watched_files set = std::move(spare_.back());
+    spare_.pop_back();
+    return set;
+  }
+  void keep_spare(watched_files set) noexcept {
+    ROUSE_TRY { spare_.push_back(std::move(set)); }
+    ROUSE_CATCH(...) {}
+  }
+
+  watched_files first_;
+  std::vector<watched_files> spare_;
+  list<file_waiter> waiters_;
+  unsigned calls_ = 0;
+};
+
+// This thread's.
+inline std::shared_ptr<installation>& installed_here() noexcept {
+  static thread_local std::shared_ptr<installation> mine;
+  return mine;
+}
+
+} // namespace detail
+
+/// From now on, what blocks in this thread inside a fiber of `s` parks that fiber and lets the
+/// others run: the blocking calls that this program and all its shared libraries make.
+///
+/// connect, accept, recv and send with their kin, read, write, readv and writev (of sockets), poll,
+/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
+/// getaddrinfo (which a thread of its own asks, for the length of the call) keep their meaning:
+/// O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno are the kernel's.
+/// It makes no difference when a socket was made: sockets carry nothing of it. Calls from outside
+/// of fibers, from other threads, and on files that are no sockets (pipes, terminals) are the C
+/// library's own as before.
+///
+/// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
+/// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,
+/// with EBADF. `flow_handle::cancel`, and the end of the scheduler, end a call with ECANCELED. Not
+/// covered: what the C library does inside itself (stdio, gethostbyname), recvmmsg, sendmmsg,
+/// sendfile, flock, waitpid, mutexes. A library that holds a lock of its own while it blocks, and
+/// then is called by another fiber, blocks the thread, and with it whoever would unlock.
+///
+/// The header belongs into one source file of the program (a second one does not link), which is
+/// linked with the shared C library. Throws std::system_error: operation_not_permitted (something
+/// is installed in this thread already: `uninstall` first), too_many_files_open.
+/// Threads: for the calling one, which has to be the one that runs `s`; each may install its own.
+/// Cost: outside of fibers a test of a thread's variable; a call that need not wait costs nothing
+/// more, one that waits six system calls more than a socket of rouse's. Source: ld.so(8) on symbol
+/// lookup, dlsym(3) RTLD_NEXT, epoll(7).
+inline void install(fibers& s) {
+  auto& mine = detail::installed_here();
+  if (mine && mine->alive()) {
+    detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
+                        "rouse: install: a scheduler is installed in this thread already");
+  }
+  detail::watched_files first;
+  if (const failure why = first.create(s)) detail::throw_error(why.code(), "rouse: install");
+  mine = std::make_shared<detail::installation>(std::move(first));
+  mine->self = mine;
+  os::call_parker::here = mine.get();
+}
+
+/// From now on this thread's calls block as the system makes them; a fiber that is parked in one is
+/// woken as before. Harmless when nothing is installed. Sockets made meanwhile stay as they are.
+inline void uninstall() noexcept {
+  os::call_parker::here = nullptr;
+  detail::installed_here().reset();
+}
+
+/// As long as it lives, the fiber that made it blocks its thread as if nothing were installed.
+class [[nodiscard]] blocking_scope {
+public:
+  blocking_scope() noexcept : installed_(detail::installed_here()) {
+    if (!installed_) return;
+    mark_.fiber = installed_->running();
+    if (mark_.fiber) installed_->marks_.push_back(mark_);
+  }
+  blocking_scope(const blocking_scope&) = delete;
+  blocking_scope& operator=(const blocking_scope&) = delete;
+  ~blocking_scope() { mark_.unlink(); }
+
+private:
+  std::shared_ptr<detail::installation> installed_; // its list outlives the mark
+  detail::blocking_mark mark_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

@@ -1,0 +1,8 @@
+// The blocking calls of this platform, made to park flows.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/os/linux/interpose.hpp>
+
+#if ROUSE_WINDOWS
+#error "rouse: install() is for Linux"
+#endif

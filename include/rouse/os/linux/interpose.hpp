@@ -1,0 +1,312 @@
+// The definitions that come before the C library's: strong ones, so that this header belongs into
+// one source file of a program.
+//
+// The linker exports them, for the C library has them too, and the dynamic linker then binds the
+// references of all shared libraries to them: those loaded later by dlopen(3) as well. What the C
+// library calls inside itself (stdio, its resolver) stays its own.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/os/linux/installed.hpp>
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os::installed {
+
+// Whether somebody parks the caller.
+inline bool here() noexcept { return call_parker::here && call_parker::here->parks(); }
+
+// For read and write, which are for any file: what a socket's call gives, or, where the file is
+// none, what the real function gives.
+template <class OfSocket, class Otherwise>
+ssize_t of_any_file(OfSocket of_socket, Otherwise otherwise) noexcept {
+  const int before = errno;
+  const ssize_t n = of_socket();
+  if (n >= 0 || errno != ENOTSOCK) return n;
+  errno = before;
+  return otherwise();
+}
+
+inline msghdr pieces(const iovec* data, int count) noexcept {
+  msghdr m{};
+  m.msg_iov = const_cast<iovec*>(data); // read only
+  m.msg_iovlen = static_cast<std::size_t>(count);
+  return m;
+}
+
+// A read or write of nothing returns at once, and a list that no message may have is an error of
+// the real function's own.
+inline bool moves_bytes(const iovec* data, int count) noexcept {
+  return count > 0 && count <= IOV_MAX && parked::size_of(pieces(data, count)) != 0;
+}
+
+} // namespace rouse::inline ROUSE_ABI::os::installed
+
+// With names of their own in C++: the system's headers declare, and some define, the C ones.
+#define ROUSE_BEFORE_LIBC(name) asm(name) __attribute__((visibility("default"), used))
+
+extern "C" {
+int rouse_connect(int, const sockaddr*, socklen_t) ROUSE_BEFORE_LIBC("connect");
+int rouse_accept(int, sockaddr*, socklen_t*) ROUSE_BEFORE_LIBC("accept");
+int rouse_accept4(int, sockaddr*, socklen_t*, int) ROUSE_BEFORE_LIBC("accept4");
+ssize_t rouse_read(int, void*, size_t) ROUSE_BEFORE_LIBC("read");
+ssize_t rouse_write(int, const void*, size_t) ROUSE_BEFORE_LIBC("write");
+ssize_t rouse_readv(int, const iovec*, int) ROUSE_BEFORE_LIBC("readv");
+ssize_t rouse_writev(int, const iovec*, int) ROUSE_BEFORE_LIBC("writev");
+ssize_t rouse_recv(int, void*, size_t, int) ROUSE_BEFORE_LIBC("recv");
+ssize_t rouse_recvfrom(int, void*, size_t, int, sockaddr*, socklen_t*)
+    ROUSE_BEFORE_LIBC("recvfrom");
+ssize_t rouse_recvmsg(int, msghdr*, int) ROUSE_BEFORE_LIBC("recvmsg");
+ssize_t rouse_send(int, const void*, size_t, int) ROUSE_BEFORE_LIBC("send");
+ssize_t rouse_sendto(int, const void*, size_t, int, const sockaddr*, socklen_t)
+    ROUSE_BEFORE_LIBC("sendto");
+ssize_t rouse_sendmsg(int, const msghdr*, int) ROUSE_BEFORE_LIBC("sendmsg");
+int rouse_poll(pollfd*, nfds_t, int) ROUSE_BEFORE_LIBC("poll");
+int rouse_ppoll(pollfd*, nfds_t, const timespec*, const sigset_t*) ROUSE_BEFORE_LIBC("ppoll");
+int rouse_select(int, fd_set*, fd_set*, fd_set*, timeval*) ROUSE_BEFORE_LIBC("select");
+int rouse_pselect(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*)
+    ROUSE_BEFORE_LIBC("pselect");
+int rouse_epoll_wait(int, epoll_event*, int, int) ROUSE_BEFORE_LIBC("epoll_wait");
+int rouse_epoll_pwait(int, epoll_event*, int, int, const sigset_t*)
+    ROUSE_BEFORE_LIBC("epoll_pwait");
+int rouse_close(int) ROUSE_BEFORE_LIBC("close");
+int rouse_getaddrinfo(const char*, const char*, const addrinfo*, addrinfo**)
+    ROUSE_BEFORE_LIBC("getaddrinfo");
+unsigned rouse_sleep(unsigned) ROUSE_BEFORE_LIBC("sleep");
+int rouse_usleep(useconds_t) ROUSE_BEFORE_LIBC("usleep");
+int rouse_nanosleep(const timespec*, timespec*) ROUSE_BEFORE_LIBC("nanosleep");
+int rouse_clock_nanosleep(clockid_t, int, const timespec*, timespec*)
+    ROUSE_BEFORE_LIBC("clock_nanosleep");
+// What libraries call that were compiled with _FORTIFY_SOURCE, and another name of poll.
+ssize_t rouse_read_chk(int, void*, size_t, size_t) ROUSE_BEFORE_LIBC("__read_chk");
+ssize_t rouse_recv_chk(int, void*, size_t, size_t, int) ROUSE_BEFORE_LIBC("__recv_chk");
+ssize_t rouse_recvfrom_chk(int, void*, size_t, size_t, int, sockaddr*, socklen_t*)
+    ROUSE_BEFORE_LIBC("__recvfrom_chk");
+int rouse_poll_chk(pollfd*, nfds_t, int, size_t) ROUSE_BEFORE_LIBC("__poll_chk");
+int rouse_ppoll_chk(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t)
+    ROUSE_BEFORE_LIBC("__ppoll_chk");
+int rouse_poll_alias(pollfd*, nfds_t, int) ROUSE_BEFORE_LIBC("__poll");
+[[noreturn]] void rouse_chk_fail() noexcept asm("__chk_fail"); // the C library's
+}
+#undef ROUSE_BEFORE_LIBC
+
+// ---- sockets
+
+extern "C" int rouse_connect(int fd, const sockaddr* peer, socklen_t length) {
+  using namespace rouse::os;
+  return installed::here() ? parked::connect(fd, peer, length) : real::connect(fd, peer, length);
+}
+extern "C" int rouse_accept(int fd, sockaddr* peer, socklen_t* length) {
+  return rouse_accept4(fd, peer, length, 0);
+}
+extern "C" int rouse_accept4(int fd, sockaddr* peer, socklen_t* length, int flags) {
+  using namespace rouse::os;
+  return installed::here() ? parked::accept4(fd, peer, length, flags)
+                           : real::accept4(fd, peer, length, flags);
+}
+
+extern "C" ssize_t rouse_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from,
+                                  socklen_t* length) {
+  using namespace rouse::os;
+  const auto call = [&](int f) { return real::recvfrom(fd, data, size, f, from, length); };
+  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  const iovec piece{data, size};
+  return parked::receive(fd, installed::pieces(&piece, 1), flags, call);
+}
+extern "C" ssize_t rouse_recv(int fd, void* data, size_t size, int flags) {
+  using namespace rouse::os;
+  const auto call = [&](int f) { return real::recv(fd, data, size, f); };
+  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  const iovec piece{data, size};
+  return parked::receive(fd, installed::pieces(&piece, 1), flags, call);
+}
+extern "C" ssize_t rouse_recvmsg(int fd, msghdr* m, int flags) {
+  using namespace rouse::os;
+  const auto call = [&](int f) { return real::recvmsg(fd, m, f); };
+  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  return parked::receive(fd, *m, flags, call);
+}
+
+extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags,
+                                const sockaddr* to, socklen_t length) {
+  using namespace rouse::os;
+  const auto call = [&](int f) { return real::sendto(fd, data, size, f, to, length); };
+  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  const iovec piece{const_cast<void*>(data), size};
+  return parked::send(fd, installed::pieces(&piece, 1), flags, call);
+}
+extern "C" ssize_t rouse_send(int fd, const void* data, size_t size, int flags) {
+  using namespace rouse::os;
+  const auto call = [&](int f) { return real::send(fd, data, size, f); };
+  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  const iovec piece{const_cast<void*>(data), size};
+  return parked::send(fd, installed::pieces(&piece, 1), flags, call);
+}
+extern "C" ssize_t rouse_sendmsg(int fd, const msghdr* m, int flags) {
+  using namespace rouse::os;
+  const auto call = [&](int f) { return real::sendmsg(fd, m, f); };
+  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  return parked::send(fd, *m, flags, call);
+}
+
+extern "C" ssize_t rouse_read(int fd, void* data, size_t size) {
+  using namespace rouse::os;
+  const auto otherwise = [&] { return real::read(fd, data, size); };
+  if (size == 0 || !installed::here()) return otherwise();
+  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); }, otherwise);
+}
+extern "C" ssize_t rouse_write(int fd, const void* data, size_t size) {
+  using namespace rouse::os;
+  const auto otherwise = [&] { return real::write(fd, data, size); };
+  if (size == 0 || !installed::here()) return otherwise();
+  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); }, otherwise);
+}
+extern "C" ssize_t rouse_readv(int fd, const iovec* data, int count) {
+  using namespace rouse::os;
+  const auto otherwise = [&] { return real::readv(fd, data, count); };
+  if (!installed::here() || !installed::moves_bytes(data, count)) return otherwise();
+  msghdr m = installed::pieces(data, count);
+  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); }, otherwise);
+}
+extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
+  using namespace rouse::os;
+  const auto otherwise = [&] { return real::writev(fd, data, count); };
+  if (!installed::here() || !installed::moves_bytes(data, count)) return otherwise();
+  const msghdr m = installed::pieces(data, count);
+  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); }, otherwise);
+}
+
+extern "C" int rouse_close(int fd) {
+  using namespace rouse::os;
+  if (call_parker::here) call_parker::here->closing(fd);
+  return real::close(fd);
+}
+
+// ---- many files
+
+extern "C" int rouse_poll(pollfd* files, nfds_t count, int timeout) {
+  using namespace rouse::os;
+  if (timeout == 0 || !installed::here()) return real::poll(files, count, timeout);
+  return parked::poll(files, count, parked::after(timeout), nullptr);
+}
+extern "C" int rouse_poll_alias(pollfd* files, nfds_t count, int timeout) {
+  return rouse_poll(files, count, timeout);
+}
+extern "C" int rouse_ppoll(pollfd* files, nfds_t count, const timespec* timeout,
+                           const sigset_t* mask) {
+  using namespace rouse::os;
+  if (!installed::here() || !parked::valid(timeout))
+    return real::ppoll(files, count, timeout, mask);
+  return parked::poll(files, count, parked::after(timeout), mask);
+}
+extern "C" int rouse_pselect(int count, fd_set* in, fd_set* out, fd_set* urgent,
+                             const timespec* timeout, const sigset_t* mask) {
+  using namespace rouse::os;
+  if (!installed::here() || count > FD_SETSIZE || !parked::valid(timeout))
+    return real::pselect(count, in, out, urgent, timeout, mask);
+  return parked::select(count, in, out, urgent, parked::after(timeout), mask);
+}
+extern "C" int rouse_select(int count, fd_set* in, fd_set* out, fd_set* urgent, timeval* timeout) {
+  using namespace rouse::os;
+  timespec limit{};
+  if (timeout) limit = {timeout->tv_sec, timeout->tv_usec * 1000};
+  if (!installed::here() || count > FD_SETSIZE || !parked::valid(&limit))
+    return real::select(count, in, out, urgent, timeout);
+  const auto until = parked::after(timeout ? &limit : nullptr);
+  const int found = parked::select(count, in, out, urgent, until, nullptr);
+  if (timeout) { // Linux tells how much is left
+    const timespec left = time_left(until);
+    *timeout = {left.tv_sec, left.tv_nsec / 1000};
+  }
+  return found;
+}
+extern "C" int rouse_epoll_wait(int set, epoll_event* events, int most, int timeout) {
+  using namespace rouse::os;
+  if (timeout == 0 || !installed::here()) return real::epoll_wait(set, events, most, timeout);
+  return parked::epoll_wait(set, events, most, timeout, nullptr);
+}
+extern "C" int rouse_epoll_pwait(int set, epoll_event* events, int most, int timeout,
+                                 const sigset_t* mask) {
+  using namespace rouse::os;
+  if (timeout == 0 || !installed::here())
+    return real::epoll_pwait(set, events, most, timeout, mask);
+  return parked::epoll_wait(set, events, most, timeout, mask);
+}
+
+// ---- names, sleep
+
+extern "C" int rouse_getaddrinfo(const char* host, const char* service, const addrinfo* hints,
+                                 addrinfo** found) {
+  using namespace rouse::os;
+  return installed::here() ? parked::getaddrinfo(host, service, hints, found)
+                           : real::getaddrinfo(host, service, hints, found);
+}
+
+extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t, timespec* left) {
+  using namespace rouse::os;
+  const bool absolute = (flags & TIMER_ABSTIME) != 0;
+  const bool known = id == CLOCK_REALTIME || id == CLOCK_MONOTONIC;
+  if (!installed::here() || !known || !parked::valid(t))
+    return real::clock_nanosleep(id, flags, t, left);
+  auto until = parked::after(t);
+  if (absolute) {
+    timespec now{};
+    ::clock_gettime(id, &now);
+    until -= std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  }
+  const int error = parked::sleep_until(until);
+  if (error != 0 && !absolute && left) *left = time_left(until);
+  return error;
+}
+extern "C" int rouse_nanosleep(const timespec* t, timespec* left) {
+  using namespace rouse::os;
+  if (!installed::here() || !parked::valid(t)) return real::nanosleep(t, left);
+  errno = rouse_clock_nanosleep(CLOCK_MONOTONIC, 0, t, left);
+  return errno == 0 ? 0 : -1;
+}
+extern "C" int rouse_usleep(useconds_t microseconds) {
+  const timespec t{static_cast<time_t>(microseconds / 1'000'000),
+                   static_cast<long>(microseconds % 1'000'000) * 1000};
+  return rouse_nanosleep(&t, nullptr);
+}
+extern "C" unsigned rouse_sleep(unsigned seconds) {
+  const timespec t{static_cast<time_t>(seconds), 0};
+  timespec left{};
+  if (rouse_nanosleep(&t, &left) == 0) return 0;
+  return static_cast<unsigned>(left.tv_sec + (left.tv_nsec >= 500'000'000 ? 1 : 0));
+}
+
+// ---- fortified: the buffer's size is known
+
+extern "C" ssize_t rouse_read_chk(int fd, void* data, size_t size, size_t room) {
+  if (size > room) rouse_chk_fail();
+  return rouse_read(fd, data, size);
+}
+extern "C" ssize_t rouse_recv_chk(int fd, void* data, size_t size, size_t room, int flags) {
+  if (size > room) rouse_chk_fail();
+  return rouse_recv(fd, data, size, flags);
+}
+extern "C" ssize_t rouse_recvfrom_chk(int fd, void* data, size_t size, size_t room, int flags,
+                                      sockaddr* from, socklen_t* length) {
+  if (size > room) rouse_chk_fail();
+  return rouse_recvfrom(fd, data, size, flags, from, length);
+}
+extern "C" int rouse_poll_chk(pollfd* files, nfds_t count, int timeout, size_t room) {
+  if (room / sizeof *files < count) rouse_chk_fail();
+  return rouse_poll(files, count, timeout);
+}
+extern "C" int rouse_ppoll_chk(pollfd* files, nfds_t count, const timespec* timeout,
+                               const sigset_t* mask, size_t room) {
+  if (room / sizeof *files < count) rouse_chk_fail();
+  return rouse_ppoll(files, count, timeout, mask);
+}
+#endif

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""install() under libraries that know nothing of rouse, each with its real server on loopback.
+
+    tests/install/run.py [NAME...]      of calls hiredis libcurl libpq; on Debian, as root if packages are missing
+
+Builds, starts the servers on free ports, runs each program on io_uring and epoll, ends the servers. Builds and logs go to
+build/tests/install. Exits with the number of runs that failed.
+"""
+import contextlib
+import os
+import pathlib
+import pwd
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUT = ROOT / "build/tests/install"
+HERE = "tests/install"
+PATIENCE = 60  # seconds
+PACKAGES = {
+    "/usr/include/hiredis/hiredis.h": "libhiredis-dev", "/usr/bin/redis-server": "redis-server",
+    "/usr/include/postgresql/libpq-fe.h": "libpq-dev", "/usr/lib/postgresql": "postgresql",
+    "/usr/include/x86_64-linux-gnu/curl/curl.h": "libcurl4-openssl-dev", "/usr/sbin/nginx": "nginx-light",
+    "/usr/bin/openssl": "openssl", "/usr/include/catch2/catch.hpp": "catch2",
+}
+
+
+def run(*command, **options):
+    return subprocess.run([str(c) for c in command], check=True, **options)
+
+
+def install_packages():
+    missing = [package for path, package in PACKAGES.items() if not os.path.exists(path)]
+    if not missing:
+        return
+    print("installing", *missing, flush=True)
+    with open(OUT / "apt.log", "w") as log:
+        quiet = dict(stdout=log, stderr=log, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        run("apt-get", "update", **quiet)
+        run("apt-get", "install", "-y", "--no-install-recommends", *missing, **quiet)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until_answering(port, server):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{server.args[0]} does not answer; see {OUT}")
+
+
+@contextlib.contextmanager
+def serving(name, port, *command, **options):
+    """A server, until it is no longer needed."""
+    with open(OUT / f"{name}.log", "w") as log:
+        server = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log, **options)
+        try:
+            until_answering(port, server)
+            yield
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+# ---- the servers; each gives the arguments of its program's runs
+
+
+@contextlib.contextmanager
+def nothing(_):
+    yield [[]]
+
+
+@contextlib.contextmanager
+def redis(directory):
+    port = free_port()
+    with serving("redis", port, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", directory):
+        yield [[port]]
+
+
+def unprivileged():
+    """PostgreSQL refuses to be root's."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def postgresql(directory):
+    port, data = free_port(), pathlib.Path(directory, "data")
+    binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    as_user = {**unprivileged(), "cwd": directory}
+    if "user" in as_user:
+        os.chown(directory, as_user["user"], as_user["group"])
+    with open(OUT / "initdb.log", "w") as log:
+        run(binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-N", stdout=log, stderr=log, **as_user)
+    with serving("postgresql", port, binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", directory,
+                 "-c", "max_connections=150", "-c", "fsync=off", **as_user):
+        yield [[f"host=127.0.0.1 port={port} user=tester dbname=postgres"]]
+
+
+class Delaying(BaseHTTPRequestHandler):
+    """Answers after 100 ms with the path that was asked for."""
+
+    def do_GET(self):
+        time.sleep(0.1)
+        body = f"{self.path}\n".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Backend(ThreadingHTTPServer):
+    request_queue_size = 256
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {directory}/pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+  server {{
+    listen 127.0.0.1:{http};
+    listen 127.0.0.1:{https} ssl;
+    ssl_certificate {directory}/certificate.pem;
+    ssl_certificate_key {directory}/key.pem;
+    location / {{ proxy_pass http://127.0.0.1:{backend}; }}
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def nginx(directory):
+    http, https = free_port(), free_port()
+    certificate = f"{directory}/certificate.pem"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+        "subjectAltName=IP:127.0.0.1", "-keyout", f"{directory}/key.pem", "-out", certificate, stderr=subprocess.DEVNULL)
+    backend = Backend(("127.0.0.1", 0), Delaying)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    configuration = pathlib.Path(directory, "nginx.conf")
+    configuration.write_text(NGINX.format(directory=directory, http=http, https=https, backend=backend.server_port))
+    try:
+        with serving("nginx", https, "/usr/sbin/nginx", "-p", directory, "-c", configuration):
+            yield [[f"http://127.0.0.1:{http}", certificate], [f"https://127.0.0.1:{https}", certificate]]
+    finally:
+        backend.shutdown()
+
+
+# name: (server, what follows the source when it is compiled)
+PROGRAMS = {
+    "calls": (nothing, ["tests/main.cpp"]),
+    "hiredis": (redis, ["-lhiredis"]),
+    "libcurl": (nginx, ["-lcurl"]),
+    "libpq": (postgresql, ["-I/usr/include/postgresql", "-lpq"]),
+}
+
+
+def test(name):
+    """The number of runs that failed."""
+    server, flags = PROGRAMS[name]
+    program = OUT / name
+    run("g++", "-std=c++20", "-O1", "-pthread", "-Wall", "-Wextra", f"-I{os.environ.get('ROUSE_INCLUDE', 'include')}", "-Itests",
+        f"{HERE}/{name}.cpp", *flags, "-o", program)
+    failed = 0
+    with tempfile.TemporaryDirectory() as directory, server(directory) as runs:
+        for engine in ("io_uring", "epoll"):
+            for arguments in runs:
+                result = subprocess.run([str(a) for a in (program, *arguments)], timeout=PATIENCE,
+                                        env={**os.environ, "ROUSE_ENGINE": engine, "ROUSE_PROMISED_ENGINE": engine})
+                if result.returncode != 0:
+                    failed += 1
+                    print(f"{name} on {engine} failed: {result.returncode}", flush=True)
+    return failed
+
+
+def main():
+    os.chdir(ROOT)
+    OUT.mkdir(parents=True, exist_ok=True)
+    install_packages()
+    return sum(test(name) for name in sys.argv[1:] or PROGRAMS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
