@@ -29,3 +29,4 @@
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/reader.hpp>
 #include <rouse/sockets/socket.hpp>
+#include <rouse/sockets/socket_pair.hpp>

@@ -2302,6 +2302,11 @@ inline failure open_socket(int family, int type, int protocol, bool blocking,
   return outcome(out);
 }
 
+/// Two that are connected to each other, in blocking mode.
+inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
+  return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
+}
+
 inline void close_socket(native_handle_type h) noexcept { ::close(h); }
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
@@ -2719,6 +2724,50 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   a.length = socket_address::room;
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
+  return {};
+}
+
+namespace detail {
+struct closed_at_end {
+  native_handle_type handle = no_handle;
+  ~closed_at_end() {
+    if (handle != no_handle) ::closesocket(handle);
+  }
+};
+
+// Takes connections until one is that of `client`: anybody may have come first.
+inline failure accept_own(native_handle_type listener, native_handle_type client,
+                          closed_at_end& out) noexcept {
+  endpoint wanted, peer;
+  failure f = local_endpoint(client, wanted);
+  while (!f && peer != wanted) {
+    const closed_at_end other{std::exchange(out.handle, ::accept(listener, nullptr, nullptr))};
+    f = out.handle == no_handle ? last_error() : remote_endpoint(out.handle, peer);
+  }
+  return f;
+}
+} // namespace detail
+
+/// Two that are connected to each other, in blocking mode: over TCP, as Windows has no other way.
+inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
+  if (type != SOCK_STREAM) return failure::from_os(WSAEAFNOSUPPORT);
+  detail::closed_at_end listener, ends[2];
+  endpoint where = endpoint::ipv4({127, 0, 0, 1}, 0);
+  failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener.handle);
+  if (!f) f = bind(listener.handle, where, true);
+  if (!f) f = outcome(::listen(listener.handle, 1));
+  if (!f) f = local_endpoint(listener.handle, where);
+  if (!f) f = open_socket(AF_INET, SOCK_STREAM, 0, true, ends[0].handle);
+  const socket_address a(where);
+  if (!f) f = outcome(::connect(ends[0].handle, &a.any, a.length));
+  if (!f) f = detail::accept_own(listener.handle, ends[0].handle, ends[1]);
+  if (f) return f;
+  ::SetHandleInformation(reinterpret_cast<HANDLE>(ends[1].handle), HANDLE_FLAG_INHERIT, 0);
+  for (int i = 0; i != 2; ++i) {
+    const int on = 1;
+    (void)set_option(ends[i].handle, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    out[i] = std::exchange(ends[i].handle, no_handle);
+  }
   return {};
 }
 
@@ -9893,5 +9942,47 @@ private:
   socket<Scheduler>* socket_;
   detail::read_buffer buffer_;
 };
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/sockets/socket_pair.hpp
+// Two sockets that are connected to each other.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Two sockets that are connected to each other: `auto [here, there] = rouse::socket_pair(sched);`.
+///
+/// @param type  SOCK_STREAM; on Linux also SOCK_DGRAM, whose datagrams arrive in order and are not
+/// lost. With `ec`, both are closed if it fails.
+///
+/// On Linux they are Unix-domain sockets without a name. Windows has no such call: there they are
+/// the two ends of a TCP connection over the loopback interface, which is checked to be with itself
+/// and sends without delay (family AF_INET; a firewall may see it).
+///
+/// Errors: too_many_files_open; address_family_not_supported (anything but a stream on Windows);
+/// invalid_argument. At once: nothing waits.
+/// Source: socketpair(2), unix(7).
+template <class Scheduler>
+[[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s, int type,
+                                                                          std::error_code& ec) {
+  std::pair<socket<Scheduler>, socket<Scheduler>> pair;
+  native_handle_type ends[2] = {os::no_handle, os::no_handle};
+  ec = os::open_pair(type, ends).code();
+  for (auto* const end : {&pair.first, &pair.second}) {
+    const native_handle_type h = ends[end == &pair.second];
+    if (!ec) *end = socket<Scheduler>::adopt(s, h, ec);
+    if (!end->is_open() && h != os::no_handle) os::close_socket(h);
+  }
+  if (ec) pair.first.close();
+  return pair;
+}
+template <class Scheduler>
+[[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s,
+                                                                          int type = SOCK_STREAM) {
+  std::error_code ec;
+  auto pair = socket_pair(s, type, ec);
+  if (ec) detail::throw_error(ec, "rouse: socket_pair");
+  return pair;
+}
 
 } // namespace rouse::inline ROUSE_ABI

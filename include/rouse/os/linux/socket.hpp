@@ -39,6 +39,11 @@ inline failure open_socket(int family, int type, int protocol, bool blocking,
   return outcome(out);
 }
 
+/// Two that are connected to each other, in blocking mode.
+inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
+  return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
+}
+
 inline void close_socket(native_handle_type h) noexcept { ::close(h); }
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if ROUSE_WINDOWS
 namespace rouse::inline ROUSE_ABI::os {
@@ -142,6 +143,50 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   a.length = socket_address::room;
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
+  return {};
+}
+
+namespace detail {
+struct closed_at_end {
+  native_handle_type handle = no_handle;
+  ~closed_at_end() {
+    if (handle != no_handle) ::closesocket(handle);
+  }
+};
+
+// Takes connections until one is that of `client`: anybody may have come first.
+inline failure accept_own(native_handle_type listener, native_handle_type client,
+                          closed_at_end& out) noexcept {
+  endpoint wanted, peer;
+  failure f = local_endpoint(client, wanted);
+  while (!f && peer != wanted) {
+    const closed_at_end other{std::exchange(out.handle, ::accept(listener, nullptr, nullptr))};
+    f = out.handle == no_handle ? last_error() : remote_endpoint(out.handle, peer);
+  }
+  return f;
+}
+} // namespace detail
+
+/// Two that are connected to each other, in blocking mode: over TCP, as Windows has no other way.
+inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
+  if (type != SOCK_STREAM) return failure::from_os(WSAEAFNOSUPPORT);
+  detail::closed_at_end listener, ends[2];
+  endpoint where = endpoint::ipv4({127, 0, 0, 1}, 0);
+  failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener.handle);
+  if (!f) f = bind(listener.handle, where, true);
+  if (!f) f = outcome(::listen(listener.handle, 1));
+  if (!f) f = local_endpoint(listener.handle, where);
+  if (!f) f = open_socket(AF_INET, SOCK_STREAM, 0, true, ends[0].handle);
+  const socket_address a(where);
+  if (!f) f = outcome(::connect(ends[0].handle, &a.any, a.length));
+  if (!f) f = detail::accept_own(listener.handle, ends[0].handle, ends[1]);
+  if (f) return f;
+  ::SetHandleInformation(reinterpret_cast<HANDLE>(ends[1].handle), HANDLE_FLAG_INHERIT, 0);
+  for (int i = 0; i != 2; ++i) {
+    const int on = 1;
+    (void)set_option(ends[i].handle, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    out[i] = std::exchange(ends[i].handle, no_handle);
+  }
   return {};
 }
 

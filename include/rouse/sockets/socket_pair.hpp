@@ -1,0 +1,48 @@
+// Two sockets that are connected to each other.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/os/socket.hpp>
+#include <rouse/sockets/socket.hpp>
+
+#include <system_error>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// Two sockets that are connected to each other: `auto [here, there] = rouse::socket_pair(sched);`.
+///
+/// @param type  SOCK_STREAM; on Linux also SOCK_DGRAM, whose datagrams arrive in order and are not
+/// lost. With `ec`, both are closed if it fails.
+///
+/// On Linux they are Unix-domain sockets without a name. Windows has no such call: there they are
+/// the two ends of a TCP connection over the loopback interface, which is checked to be with itself
+/// and sends without delay (family AF_INET; a firewall may see it).
+///
+/// Errors: too_many_files_open; address_family_not_supported (anything but a stream on Windows);
+/// invalid_argument. At once: nothing waits.
+/// Source: socketpair(2), unix(7).
+template <class Scheduler>
+[[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s, int type,
+                                                                          std::error_code& ec) {
+  std::pair<socket<Scheduler>, socket<Scheduler>> pair;
+  native_handle_type ends[2] = {os::no_handle, os::no_handle};
+  ec = os::open_pair(type, ends).code();
+  for (auto* const end : {&pair.first, &pair.second}) {
+    const native_handle_type h = ends[end == &pair.second];
+    if (!ec) *end = socket<Scheduler>::adopt(s, h, ec);
+    if (!end->is_open() && h != os::no_handle) os::close_socket(h);
+  }
+  if (ec) pair.first.close();
+  return pair;
+}
+template <class Scheduler>
+[[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s,
+                                                                          int type = SOCK_STREAM) {
+  std::error_code ec;
+  auto pair = socket_pair(s, type, ec);
+  if (ec) detail::throw_error(ec, "rouse: socket_pair");
+  return pair;
+}
+
+} // namespace rouse::inline ROUSE_ABI
