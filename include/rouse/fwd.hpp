@@ -10,6 +10,16 @@ template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
 class flow_handle; ///< what spawn gives: join, cancel
+template <class T, class Scheduler>
+class channel; ///< values handed from flow to flow
+template <class Scheduler>
+class flow_mutex; ///< a lock that parks flows, not threads
+template <class Scheduler>
+class flow_semaphore; ///< permits, likewise
+template <class Scheduler>
+class flow_event; ///< something to wait for until it is so, likewise
+template <class Scheduler>
+class wait_group; ///< a count to wait for until it is 0, likewise
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>

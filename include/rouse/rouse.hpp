@@ -5,7 +5,7 @@
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, the aliases
+//   schedulers/  basic_scheduler, task, channel, sync, the aliases
 //   serving/     per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
@@ -23,6 +23,8 @@
 #include <rouse/fwd.hpp>
 #include <rouse/schedulers/aliases.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
+#include <rouse/schedulers/channel.hpp>
+#include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
 #include <rouse/serving/signals.hpp>

@@ -9,7 +9,7 @@
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, the aliases
+//   schedulers/  basic_scheduler, task, channel, sync, the aliases
 //   serving/     per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
@@ -707,8 +707,9 @@ class operation;
 
 /// What an operation asks for.
 enum class action : unsigned char {
-  wait, ///< nothing of the kernel's: ends by its limit, by its gate, or by a cancel (sleeping,
-        ///< joining); of a socket, where it has a target, by what ends that one's other operations
+  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
+        ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
+        ///< one's other operations
   yield, ///< nothing at all: told in the next turn of the loop
   recv, ///< up to `size` bytes into `data`
   send, ///< up to `size` bytes from `data`
@@ -736,11 +737,18 @@ struct attempt {
   alignas(8) unsigned char room[40]; ///< the engine's
 };
 
-/// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
-/// time; a second ends with operation_not_permitted.
-struct gate {
-  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
-  operation* waiter = nullptr; ///< the engine's
+/// Something that a `wait` may wait for besides time. The engine calls it with its lock held, so
+/// that of an answer and a cancel one wins and the other finds nothing left.
+class waitable {
+public:
+  /// `op` comes. True: it is done, the answer is in it. False: it waits. Others that it answers
+  /// join `answered`.
+  virtual bool enter(operation& op, detail::list<operation>& answered) noexcept = 0;
+  /// `op` waits no more. May be called twice.
+  virtual void leave(operation& op) noexcept = 0;
+
+protected:
+  ~waitable() = default;
 };
 
 /// An engine's record of one open socket: the opaque handle of the layers above. Engines derive
@@ -792,7 +800,7 @@ public:
                           ///< send_to: a borrowed os::message; the answer to receive: a buffer
                           ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
-    rouse::gate* gate; ///< wait: borrowed, or null
+    waitable* awaited; ///< wait: borrowed, or null
     rouse::attempt* attempt; ///< when_…: borrowed
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
@@ -822,6 +830,40 @@ public:
   bool more = false; ///< further completions will follow this one
 };
 
+/// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
+inline void answer(operation& op, failure error, detail::list<operation>& answered) noexcept {
+  op.awaited->leave(op);
+  op.error = error;
+  op.unlink();
+  answered.push_back(op);
+}
+
+/// It opens once and stays open. One operation may wait for it at a time; a second ends with
+/// operation_not_permitted.
+class gate final : public waitable {
+public:
+  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
+
+  /// With the engine's lock held.
+  void open(detail::list<operation>& answered) noexcept {
+    is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
+    if (waiter_) answer(*waiter_, {}, answered);
+  }
+  bool enter(operation& op, detail::list<operation>&) noexcept override {
+    if (is_open.load(std::memory_order_relaxed)) return true; // under the lock
+    if (waiter_) {
+      op.error = std::errc::operation_not_permitted;
+      return true;
+    }
+    waiter_ = &op;
+    return false;
+  }
+  void leave(operation&) noexcept override { waiter_ = nullptr; }
+
+private:
+  operation* waiter_ = nullptr;
+};
+
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/concepts/engine.hpp
@@ -842,6 +884,7 @@ concept engine_core =
       c.cancel(op, why);
       c.abandon(op);
       c.open(g);
+      c.settle([](detail::list<operation>&) {});
       c.wake();
       c.shut_down();
       c.orphan(owner);
@@ -1214,7 +1257,7 @@ struct join_call {
 
   bool prepare(operation& op) noexcept {
     op.what = action::wait;
-    op.gate = &which->ended;
+    op.awaited = &which->ended;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -1234,7 +1277,7 @@ struct sleep_call {
 
   bool prepare(operation& op) noexcept {
     op.what = action::wait;
-    op.gate = nullptr;
+    op.awaited = nullptr;
     op.due = until.when();
     return true;
   }
@@ -2978,12 +3021,18 @@ public:
     --active_;
   }
 
+  /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
+  template <class F>
+  void settle(F&& f) noexcept {
+    lock_type lock(mutex_);
+    detail::list<rouse::operation> answered;
+    f(answered);
+    finish_answered(answered);
+  }
   /// Opens a gate: the operation that waits for it, now or later, completes.
   void open(gate& g) noexcept {
-    lock_type lock(mutex_);
-    g.is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
-    if (g.waiter) finish_wait(static_cast<operation&>(*g.waiter), {});
-    wake_others();
+    settle([&](detail::list<rouse::operation>& answered) { g.open(answered); });
+    wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
   }
 
   /// From any thread: ends an operation of the thread that runs the engine. The request is borrowed
@@ -3161,7 +3210,7 @@ private:
       wake_others();
       return false;
     } else {
-      if (op.gate && !enter_gate(op)) return true;
+      if (op.awaited && enter(op)) return true;
       waiting_.push_back(op);
     }
     op.now = operation::state::pending;
@@ -3181,15 +3230,20 @@ private:
     if (op.due < sleeping_until_) wake_others();
   }
 
-  // False: there is nothing to wait for.
-  static bool enter_gate(operation& op) noexcept {
-    if (op.gate->is_open.load(std::memory_order_relaxed)) return false; // under the lock
-    if (op.gate->waiter) {
-      op.error = std::errc::operation_not_permitted;
-      return false;
+  bool enter(operation& op) noexcept {
+    detail::list<rouse::operation> answered;
+    const bool done = op.awaited->enter(op, answered);
+    finish_answered(answered);
+    return done;
+  }
+
+  void finish_answered(detail::list<rouse::operation>& answered) noexcept {
+    if (answered.empty()) return;
+    while (!answered.empty()) {
+      auto& op = static_cast<operation&>(answered.pop_front());
+      finish(op, op.error, 0);
     }
-    op.gate->waiter = &op;
-    return true;
+    wake_others();
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
@@ -3207,7 +3261,7 @@ private:
   }
 
   void finish_wait(operation& op, failure why) noexcept {
-    if (op.gate) op.gate->waiter = nullptr;
+    if (op.awaited) op.awaited->leave(op);
     finish(op, why, 0);
   }
 
@@ -5509,6 +5563,16 @@ template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
 class flow_handle; ///< what spawn gives: join, cancel
+template <class T, class Scheduler>
+class channel; ///< values handed from flow to flow
+template <class Scheduler>
+class flow_mutex; ///< a lock that parks flows, not threads
+template <class Scheduler>
+class flow_semaphore; ///< permits, likewise
+template <class Scheduler>
+class flow_event; ///< something to wait for until it is so, likewise
+template <class Scheduler>
+class wait_group; ///< a count to wait for until it is 0, likewise
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
@@ -7870,6 +7934,756 @@ using callbacks = basic_scheduler<native_engine, callback_waker>;
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/core/visitor.hpp
+// Who stands in line for something that flows share: a value of a channel, a lock, an event.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
+///
+/// Threads: all of it with the engine's lock held.
+class visitor : public waitable, public list_node {
+public:
+  visitor() noexcept = default;
+  visitor(const visitor&) noexcept : waitable(), list_node() {}
+  visitor& operator=(const visitor&) = delete;
+
+  bool enter(operation& op, list<operation>& answered) noexcept final {
+    list<visitor>* line = visit(op, answered);
+    if (!line) return true;
+    stand_in(*line, op);
+    return false;
+  }
+  void leave(operation&) noexcept final { unlink(); }
+
+  /// Tries at once: null, it is done; else the line to wait in.
+  virtual list<visitor>* visit(operation& op, list<operation>& answered) noexcept = 0;
+
+  void stand_in(list<visitor>& line, operation& op) noexcept {
+    op_ = &op;
+    line.push_back(*this);
+  }
+  /// It is served: its operation completes, and leaves whatever other lines it stands in.
+  void serve(list<operation>& answered, failure error = {}) noexcept {
+    served_ = true;
+    answer(*op_, error, answered);
+  }
+  [[nodiscard]] bool served() const noexcept { return served_; }
+
+protected:
+  ~visitor() = default;
+
+private:
+  operation* op_ = nullptr;
+  bool served_ = false;
+};
+
+/// Serves all who stand in line.
+inline void serve_all(list<visitor>& line, list<operation>& answered, failure error = {}) noexcept {
+  while (!line.empty()) line.front().serve(answered, error);
+}
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/detail/ring.hpp
+// A queue in one piece of memory, which grows by doubling and never shrinks.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// Allocates nothing before the first `push`, and only while it grows.
+template <class T>
+class ring {
+  static_assert(std::is_nothrow_move_constructible_v<T>);
+
+public:
+  ring() noexcept = default;
+  ring(const ring&) = delete;
+  ring& operator=(const ring&) = delete;
+  ~ring() {
+    while (size_ != 0) pop();
+    std::allocator<T>().deallocate(slots_, room_);
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  /// False, and nothing is moved from, when memory is short.
+  [[nodiscard]] bool push(T&& value) noexcept {
+    if (size_ == room_ && !grow()) return false;
+    std::construct_at(&at(size_++), std::move(value));
+    return true;
+  }
+  T pop() noexcept {
+    T value = std::move(at(0));
+    std::destroy_at(&at(0));
+    first_ = (first_ + 1) & (room_ - 1);
+    --size_;
+    return value;
+  }
+
+private:
+  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (room_ - 1)]; }
+
+  bool grow() noexcept {
+    const std::size_t room = room_ == 0 ? 8 : room_ * 2;
+    T* slots = nullptr;
+    ROUSE_TRY { slots = std::allocator<T>().allocate(room); }
+    ROUSE_CATCH(...) { return false; }
+    for (std::size_t n = 0; n != size_; ++n) {
+      std::construct_at(slots + n, std::move(at(n)));
+      std::destroy_at(&at(n));
+    }
+    std::allocator<T>().deallocate(slots_, room_);
+    slots_ = slots;
+    room_ = room;
+    first_ = 0;
+    return true;
+  }
+
+  T* slots_ = nullptr;
+  std::size_t room_ = 0; // a power of two
+  std::size_t first_ = 0;
+  std::size_t size_ = 0;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/schedulers/channel_core.hpp
+// What a channel is inside: who waits to send, who waits to receive, what is buffered.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+// What goes through a channel: a value, or an error in its place; neither once it is closed.
+template <class T>
+struct parcel {
+  std::optional<T> value;
+  failure error;
+  std::exception_ptr thrown; // an error that is no failure
+
+  explicit parcel(T v) noexcept : value(std::move(v)) {}
+  explicit parcel(std::exception_ptr e) noexcept : thrown(std::move(e)) {}
+  // A code of a category that an operation cannot carry is thrown.
+  explicit parcel(std::error_code ec) noexcept {
+    if (ec.category() == std::generic_category())
+      error = static_cast<std::errc>(ec.value());
+    else if (ec.category() == os_category())
+      error = failure::from_os(ec.value());
+    else
+      thrown = std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel"));
+  }
+  parcel() noexcept = default;
+
+  // Throws what has no number.
+  std::optional<T> open() {
+#if ROUSE_EXCEPTIONS
+    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
+#endif
+    return std::exchange(value, std::nullopt);
+  }
+};
+
+template <class T>
+class channel_core {
+  static_assert(std::is_nothrow_move_constructible_v<T>,
+                "rouse: what goes through a channel must be movable without throwing (move "
+                "constructor noexcept): else it could be lost on its way");
+
+public:
+  // Sends or receives: where the parcel is, or goes.
+  class visitor final : public detail::visitor {
+  public:
+    visitor(channel_core& c, bool sends, parcel<T> p = {}) noexcept
+        : goods(std::move(p)), core_(&c), sends_(sends) {}
+    visitor(visitor&& other) noexcept
+        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_),
+          sends_(other.sends_) {}
+
+    list<detail::visitor>* visit(operation& op, list<operation>& answered) noexcept override {
+      return sends_ ? core_->send(goods, op.error, answered) : core_->receive(goods, answered);
+    }
+
+    parcel<T> goods;
+
+  private:
+    channel_core* core_;
+    bool sends_;
+  };
+
+  explicit channel_core(std::size_t capacity) noexcept : capacity_(capacity) {}
+
+  // ---- with the engine's lock held
+
+  // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
+  // was.
+  list<detail::visitor>* send(parcel<T>& from, failure& why, list<operation>& answered) noexcept {
+    if (closed_) {
+      why = std::errc::broken_pipe;
+    } else if (!receivers_.empty()) {
+      first_of(receivers_).goods = std::move(from);
+      receivers_.front().serve(answered);
+    } else if (buffer_.size() >= capacity_) {
+      return &senders_;
+    } else {
+      put(from, why);
+    }
+    return nullptr;
+  }
+
+  // The same for whoever cannot wait: beyond the capacity, if need be.
+  void force(parcel<T>& from, list<operation>& answered) noexcept {
+    failure why;
+    if (send(from, why, answered)) put(from, why);
+  }
+
+  // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
+  list<detail::visitor>* receive(parcel<T>& into, list<operation>& answered) noexcept {
+    if (!buffer_.empty()) {
+      into = buffer_.pop();
+      if (buffer_.size() < capacity_) refill(answered);
+    } else if (!senders_.empty()) {
+      into = std::move(first_of(senders_).goods);
+      senders_.front().serve(answered);
+    } else if (!closed_) {
+      return &receivers_;
+    }
+    return nullptr;
+  }
+
+  void close(list<operation>& answered) noexcept {
+    closed_ = true;
+    serve_all(receivers_, answered);
+    serve_all(senders_, answered, std::errc::broken_pipe);
+  }
+  void join() noexcept { ++ends_; }
+  // One end less; with the last one nobody is left who could answer those who wait.
+  void part(list<operation>& answered) noexcept {
+    if (--ends_ != 0) return;
+    closed_ = true;
+    serve_all(receivers_, answered, std::errc::operation_canceled);
+    serve_all(senders_, answered, std::errc::operation_canceled);
+  }
+
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
+  [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }
+  [[nodiscard]] std::ptrdiff_t balance() noexcept {
+    std::ptrdiff_t n = 0;
+    senders_.for_each([&](detail::visitor&) { ++n; });
+    receivers_.for_each([&](detail::visitor&) { --n; });
+    return n;
+  }
+
+private:
+  static visitor& first_of(list<detail::visitor>& line) noexcept {
+    return static_cast<visitor&>(line.front());
+  }
+  void put(parcel<T>& from, failure& why) noexcept {
+    if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
+  }
+  // There is room again, in memory as well: the oldest sender's parcel takes it.
+  void refill(list<operation>& answered) noexcept {
+    if (senders_.empty()) return;
+    (void)buffer_.push(std::move(first_of(senders_).goods));
+    senders_.front().serve(answered);
+  }
+
+  const std::size_t capacity_;
+  ring<parcel<T>> buffer_;
+  list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
+  std::size_t ends_ = 1;
+  bool closed_ = false;
+};
+
+template <class T>
+struct channel_send_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: send through a channel";
+  typename channel_core<T>::visitor me;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::wait;
+    op.awaited = &me;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+template <class T>
+struct channel_receive_call {
+  using value_type = std::optional<T>;
+  static constexpr const char* name = "rouse: receive from a channel";
+  typename channel_core<T>::visitor me;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::wait;
+    op.awaited = &me;
+    return true;
+  }
+  bool advance(operation& op) noexcept {
+    if (!op.error) op.error = me.goods.error;
+    return true;
+  }
+  std::optional<T> value(operation&) { return me.goods.open(); }
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/schedulers/channel.hpp
+// Channels: values handed from one flow to another.
+
+#include <iterator>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// A channel: flows hand each other values through it, in order, and wait for one another the way
+/// their scheduler wakes.
+///
+///     rouse::channel<int, rouse::fibers> numbers{sched};
+///     sched.spawn([=]() mutable { for (int n : {1, 2, 3}) numbers.send(n); numbers.close(); });
+///     while (auto n = numbers.receive()) ...      // or: for (int n : numbers)
+///
+/// Without a capacity a send waits until its value is received; with one, until there is room.
+/// Whoever came first is served first. The channel never loses a value: where one meets a limit or
+/// a cancel, either the receiver gets it, or it stays and the next one does.
+///
+/// A channel is a handle: copies are ends of the same channel. When the last is gone, what still
+/// waits ends with operation_canceled. All of them go before the scheduler does. Calls take a limit
+/// and a `how`, as a socket's do.
+///
+/// Threads: the scheduler's own (with `threads`, any); `post` for any. Cost: one allocation a
+/// channel, and what its buffer grows by; none for a value that is handed over.
+///
+/// @tparam T  what is sent; movable without throwing.
+template <class T, class Scheduler>
+class channel {
+  using core = detail::channel_core<T>;
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  using value_type = T;
+
+  /// @param capacity  how many values may be sent before the first is received.
+  explicit channel(Scheduler& s, std::size_t capacity = 0)
+      : scheduler_(&s), core_(std::make_shared<core>(capacity)) {}
+  channel(const channel& other) noexcept : channel(*other.scheduler_, other.core_) {}
+  channel(channel&& other) noexcept
+      : scheduler_(other.scheduler_), core_(std::exchange(other.core_, nullptr)) {}
+  channel& operator=(channel other) noexcept {
+    std::swap(scheduler_, other.scheduler_);
+    core_.swap(other.core_);
+    return *this;
+  }
+  ~channel() {
+    if (core_) settle([&](auto& answered) { core_->part(answered); });
+  }
+
+  /// An end of the same channel for flows of another scheduler on the same engine.
+  template <class Other>
+    requires std::same_as<typename Other::engine_type, engine_type>
+  [[nodiscard]] channel<T, Other> on(Other& other) const {
+    if (&other.engine() != &scheduler_->engine()) {
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+                          "rouse: channel: the scheduler is on another engine; use post()");
+    }
+    return channel<T, Other>(other, core_);
+  }
+
+  // ---- waiting
+
+  /// Sends a value: waits until a receiver has it, or there is room. One that could not be sent
+  /// goes with the call (`try_send` leaves it).
+  ///
+  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) send(T value, How&&... how) {
+    return begin_send(parcel(std::move(value)), no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send(T value, limit l, How&&... how) {
+    return begin_send(parcel(std::move(value)), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Sends an error in the place of a value: the call that receives it fails with it. An
+  /// exception is thrown there whatever the form of that call (by a handler's call, out of
+  /// `run()`).
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) send_error(std::error_code error, How&&... how) {
+    return begin_send(parcel(error), no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
+    return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) send_error(std::exception_ptr error, How&&... how) {
+    return begin_send(parcel(std::move(error)), no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
+    return begin_send(parcel(std::move(error)), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Receives the next value, waiting for one if there is none.
+  ///
+  /// @returns a `std::optional<T>`, empty only when the channel is closed and all that was buffered
+  /// has been received.
+  ///
+  /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
+  /// value that is there.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) receive(How&&... how) {
+    return begin_receive(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) receive(limit l, How&&... how) {
+    return begin_receive(std::move(l), std::forward<How>(how)...);
+  }
+
+  // ---- at once
+
+  /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
+  /// `value` is then as it was.
+  [[nodiscard]] bool try_send(T& value) {
+    parcel p(std::move(value));
+    bool sent = false;
+    settle([&](auto& answered) {
+      failure why;
+      sent = !core_->send(p, why, answered) && !why;
+    });
+    if (!sent) {
+      std::destroy_at(&value);
+      std::construct_at(&value, *std::move(p.value));
+    }
+    return sent;
+  }
+  [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
+
+  /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
+  [[nodiscard]] std::optional<T> try_receive() {
+    parcel p;
+    settle([&](auto& answered) { (void)core_->receive(p, answered); });
+    if (p.error) detail::throw_error(p.error.code(), "rouse: receive from a channel");
+    return p.open();
+  }
+
+  /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
+  /// beyond the capacity if need be. One that comes after `close` is dropped. The scheduler must
+  /// live until this has returned.
+  void post(T value) {
+    scheduler_->post(
+        [p = parcel(std::move(value)), c = core_, &e = scheduler_->engine()]() mutable {
+          e.settle([&](auto& answered) { c->force(p, answered); });
+        });
+  }
+
+  /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
+  /// broken_pipe.
+  void close() noexcept {
+    settle([&](auto& answered) { core_->close(answered); });
+  }
+
+  // ---- how it stands
+
+  /// How many wait: to send (above 0), to receive (below 0).
+  [[nodiscard]] std::ptrdiff_t balance() const noexcept {
+    std::ptrdiff_t n = 0;
+    settle([&](auto&) { n = core_->balance(); });
+    return n;
+  }
+  /// How many values are buffered.
+  [[nodiscard]] std::size_t size() const noexcept {
+    std::size_t n = 0;
+    settle([&](auto&) { n = core_->buffered(); });
+    return n;
+  }
+  [[nodiscard]] bool closed() const noexcept {
+    bool is = false;
+    settle([&](auto&) { is = core_->closed(); });
+    return is;
+  }
+
+  // ---- all values, until it is closed: `for (T& value : ch)` where calls return directly
+
+  class iterator {
+  public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+
+    explicit iterator(channel& c) : from_(&c), value_(c.receive()) {}
+    T& operator*() const noexcept { return *value_; }
+    iterator& operator++() {
+      value_ = from_->receive();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return !value_; }
+
+  private:
+    channel* from_;
+    mutable std::optional<T> value_;
+  };
+  [[nodiscard]] auto begin() {
+    static_assert(
+        requires { requires Scheduler::waker_type::blocking; },
+        "rouse: a range-for cannot await: write while (auto v = co_await ch.receive())");
+    return iterator(*this);
+  }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+  template <class, class>
+  friend class channel;
+  using parcel = detail::parcel<T>;
+
+  channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {
+    settle([&](auto&) { core_->join(); });
+  }
+
+  template <class F>
+  void settle(F&& f) const noexcept {
+    scheduler_->engine().settle(std::forward<F>(f));
+  }
+
+  template <class Limit, class... How>
+  decltype(auto) begin_send(parcel p, Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_,
+                               detail::channel_send_call<T>{{*core_, true, std::move(p)}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+  template <class Limit, class... How>
+  decltype(auto) begin_receive(Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_, detail::channel_receive_call<T>{{*core_, false}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+
+  Scheduler* scheduler_;
+  std::shared_ptr<core> core_;
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/schedulers/sync.hpp
+// What flows share: locks, permits, events and counts that park a flow, never its thread.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
+// noexcept`, called with the engine's lock held; what it takes is taken.
+template <class Rule>
+struct turnstile {
+  Rule rule;
+  list<visitor> line; // oldest first
+
+  // As many as may pass now, do.
+  void let_pass(list<operation>& answered) noexcept {
+    while (!line.empty() && rule.pass()) line.front().serve(answered);
+  }
+};
+
+template <class Rule>
+struct pass_call {
+  using value_type = done;
+  static constexpr const char* name = Rule::name;
+
+  struct passer final : visitor {
+    explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
+    list<visitor>* visit(operation&, list<operation>&) noexcept override {
+      return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+    }
+    turnstile<Rule>* at;
+  } me;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::wait;
+    op.awaited = &me;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+// What the four have in common. When it goes, those who wait end with operation_canceled.
+template <class Scheduler, class Rule>
+class shared_place {
+public:
+  shared_place(const shared_place&) = delete;
+  shared_place& operator=(const shared_place&) = delete;
+
+protected:
+  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
+  ~shared_place() {
+    scheduler_->engine().settle([&](list<operation>& answered) {
+      serve_all(turnstile_.line, answered, std::errc::operation_canceled);
+    });
+  }
+
+  template <class Limit, class... How>
+  decltype(auto) begin(Limit l, How&&... how) {
+    using call = pass_call<Rule>;
+    return Scheduler::initiate(scheduler_, call{typename call::passer(turnstile_)}, std::move(l),
+                               std::forward<How>(how)...);
+  }
+
+  // Asks, or changes, the rule; then lets pass who may.
+  template <class F>
+  auto with_rule(F&& f) const noexcept {
+    decltype(f(turnstile_.rule)) answer{};
+    scheduler_->engine().settle([&](list<operation>& answered) {
+      answer = f(turnstile_.rule);
+      turnstile_.let_pass(answered);
+    });
+    return answer;
+  }
+
+private:
+  Scheduler* scheduler_;
+  mutable turnstile<Rule> turnstile_;
+};
+
+struct permit_rule {
+  static constexpr const char* name = "rouse: acquire";
+  std::size_t left;
+  bool pass() noexcept { return left != 0 && left-- != 0; }
+};
+struct event_rule {
+  static constexpr const char* name = "rouse: wait for an event";
+  bool set;
+  bool pass() const noexcept { return set; }
+};
+struct count_rule {
+  static constexpr const char* name = "rouse: wait for a group";
+  std::size_t running;
+  bool pass() const noexcept { return running == 0; }
+};
+
+} // namespace detail
+
+/// So many permits; whoever finds none waits for one to be given back. First come, first served.
+///
+/// This and the classes below park flows, not threads. Their waiting calls take a limit and a `how`
+/// as a socket's do, and give nothing; errors: timed_out, operation_canceled. They go before their
+/// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
+/// `post`). Cost: no allocation, no system call.
+template <class Scheduler>
+class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
+public:
+  explicit flow_semaphore(Scheduler& s, std::size_t permits)
+      : flow_semaphore::shared_place(s, {permits}) {}
+
+  /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
+  /// taken.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) acquire(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) acquire(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  [[nodiscard]] bool try_acquire() noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+  }
+  /// Gives permits back, or adds them.
+  void release(std::size_t n = 1) noexcept {
+    this->with_rule([n](detail::permit_rule& r) { return r.left += n; });
+  }
+  [[nodiscard]] std::size_t available() const noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.left; });
+  }
+};
+
+/// A lock that one flow holds at a time. First come, first served; the holder must not lock it
+/// again.
+///
+/// With `fibers` and `threads`, std::lock_guard and std::unique_lock do; with `coroutines`:
+///
+///     co_await m.lock();
+///     std::lock_guard held{m, std::adopt_lock};
+template <class Scheduler>
+class flow_mutex : public detail::shared_place<Scheduler, detail::permit_rule> {
+public:
+  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {1}) {}
+
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) lock(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) lock(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  [[nodiscard]] bool try_lock() noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+  }
+  void unlock() noexcept {
+    this->with_rule([](detail::permit_rule& r) { return r.left = 1; });
+  }
+};
+
+/// Something that is so or is not yet: flows wait until it is set, all of them at once.
+template <class Scheduler>
+class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
+public:
+  explicit flow_event(Scheduler& s) : flow_event::shared_place(s, {false}) {}
+
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) wait(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  void set() noexcept {
+    this->with_rule([](detail::event_rule& r) { return r.set = true; });
+  }
+  void reset() noexcept {
+    this->with_rule([](detail::event_rule& r) { return r.set = false; });
+  }
+  [[nodiscard]] bool is_set() const noexcept {
+    return this->with_rule([](detail::event_rule& r) { return r.set; });
+  }
+};
+
+/// A count of things that are under way: flows wait until it is 0.
+template <class Scheduler>
+class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
+public:
+  explicit wait_group(Scheduler& s, std::size_t running = 0)
+      : wait_group::shared_place(s, {running}) {}
+
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) wait(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  void add(std::size_t n = 1) noexcept {
+    this->with_rule([n](detail::count_rule& r) { return r.running += n; });
+  }
+  /// One is finished. (One more than were added is passed over.)
+  void finish() noexcept {
+    this->with_rule([](detail::count_rule& r) { return r.running == 0 ? 0 : --r.running; });
+  }
+  [[nodiscard]] std::size_t running() const noexcept {
+    return this->with_rule([](detail::count_rule& r) { return r.running; });
+  }
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/sockets/operations.hpp
 // The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
 // calls are those whose `advance` asks for another round; they are written here once, for every
@@ -8008,7 +8822,7 @@ public:
   void begin(operation& op, clock::duration length) noexcept {
     limit_ = op.due;
     op.what = action::wait;
-    op.gate = nullptr;
+    op.awaited = nullptr;
     const auto again = clock::now() + length;
     op.due = again < limit_ ? again : limit_;
   }

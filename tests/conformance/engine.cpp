@@ -120,7 +120,7 @@ struct bench {
   observed& wait(observed& op) {
     op.what = action::wait;
     op.target = nullptr;
-    op.gate = nullptr;
+    op.awaited = nullptr;
     return op;
   }
 
@@ -362,7 +362,7 @@ TEMPLATE_LIST_TEST_CASE("a gate has one waiter at a time, and lets everybody pas
   ENGINE_UNDER_TEST(b)
   rouse::gate gate;
   typename bench<TestType>::observed first, second, late;
-  for (auto* op : {&first, &second, &late}) b.wait(*op).gate = &gate;
+  for (auto* op : {&first, &second, &late}) b.wait(*op).awaited = &gate;
   CHECK_FALSE(b.submit(first));
   CHECK(b.submit(second));
   CHECK(second.error == failure(std::errc::operation_not_permitted));

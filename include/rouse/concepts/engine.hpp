@@ -24,6 +24,7 @@ concept engine_core =
       c.cancel(op, why);
       c.abandon(op);
       c.open(g);
+      c.settle([](detail::list<operation>&) {});
       c.wake();
       c.shut_down();
       c.orphan(owner);

@@ -118,7 +118,7 @@ struct join_call {
 
   bool prepare(operation& op) noexcept {
     op.what = action::wait;
-    op.gate = &which->ended;
+    op.awaited = &which->ended;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -138,7 +138,7 @@ struct sleep_call {
 
   bool prepare(operation& op) noexcept {
     op.what = action::wait;
-    op.gate = nullptr;
+    op.awaited = nullptr;
     op.due = until.when();
     return true;
   }

@@ -25,8 +25,9 @@ class operation;
 
 /// What an operation asks for.
 enum class action : unsigned char {
-  wait, ///< nothing of the kernel's: ends by its limit, by its gate, or by a cancel (sleeping,
-        ///< joining); of a socket, where it has a target, by what ends that one's other operations
+  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
+        ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
+        ///< one's other operations
   yield, ///< nothing at all: told in the next turn of the loop
   recv, ///< up to `size` bytes into `data`
   send, ///< up to `size` bytes from `data`
@@ -54,11 +55,18 @@ struct attempt {
   alignas(8) unsigned char room[40]; ///< the engine's
 };
 
-/// Something that a `wait` may wait for: it opens once and stays open. One operation may wait at a
-/// time; a second ends with operation_not_permitted.
-struct gate {
-  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
-  operation* waiter = nullptr; ///< the engine's
+/// Something that a `wait` may wait for besides time. The engine calls it with its lock held, so
+/// that of an answer and a cancel one wins and the other finds nothing left.
+class waitable {
+public:
+  /// `op` comes. True: it is done, the answer is in it. False: it waits. Others that it answers
+  /// join `answered`.
+  virtual bool enter(operation& op, detail::list<operation>& answered) noexcept = 0;
+  /// `op` waits no more. May be called twice.
+  virtual void leave(operation& op) noexcept = 0;
+
+protected:
+  ~waitable() = default;
 };
 
 /// An engine's record of one open socket: the opaque handle of the layers above. Engines derive
@@ -110,7 +118,7 @@ public:
                           ///< send_to: a borrowed os::message; the answer to receive: a buffer
                           ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
-    rouse::gate* gate; ///< wait: borrowed, or null
+    waitable* awaited; ///< wait: borrowed, or null
     rouse::attempt* attempt; ///< when_…: borrowed
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
@@ -138,6 +146,40 @@ public:
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
+};
+
+/// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
+inline void answer(operation& op, failure error, detail::list<operation>& answered) noexcept {
+  op.awaited->leave(op);
+  op.error = error;
+  op.unlink();
+  answered.push_back(op);
+}
+
+/// It opens once and stays open. One operation may wait for it at a time; a second ends with
+/// operation_not_permitted.
+class gate final : public waitable {
+public:
+  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
+
+  /// With the engine's lock held.
+  void open(detail::list<operation>& answered) noexcept {
+    is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
+    if (waiter_) answer(*waiter_, {}, answered);
+  }
+  bool enter(operation& op, detail::list<operation>&) noexcept override {
+    if (is_open.load(std::memory_order_relaxed)) return true; // under the lock
+    if (waiter_) {
+      op.error = std::errc::operation_not_permitted;
+      return true;
+    }
+    waiter_ = &op;
+    return false;
+  }
+  void leave(operation&) noexcept override { waiter_ = nullptr; }
+
+private:
+  operation* waiter_ = nullptr;
 };
 
 } // namespace rouse::inline ROUSE_ABI

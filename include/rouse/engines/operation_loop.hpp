@@ -91,12 +91,18 @@ public:
     --active_;
   }
 
+  /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
+  template <class F>
+  void settle(F&& f) noexcept {
+    lock_type lock(mutex_);
+    detail::list<rouse::operation> answered;
+    f(answered);
+    finish_answered(answered);
+  }
   /// Opens a gate: the operation that waits for it, now or later, completes.
   void open(gate& g) noexcept {
-    lock_type lock(mutex_);
-    g.is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
-    if (g.waiter) finish_wait(static_cast<operation&>(*g.waiter), {});
-    wake_others();
+    settle([&](detail::list<rouse::operation>& answered) { g.open(answered); });
+    wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
   }
 
   /// From any thread: ends an operation of the thread that runs the engine. The request is borrowed
@@ -274,7 +280,7 @@ private:
       wake_others();
       return false;
     } else {
-      if (op.gate && !enter_gate(op)) return true;
+      if (op.awaited && enter(op)) return true;
       waiting_.push_back(op);
     }
     op.now = operation::state::pending;
@@ -294,15 +300,20 @@ private:
     if (op.due < sleeping_until_) wake_others();
   }
 
-  // False: there is nothing to wait for.
-  static bool enter_gate(operation& op) noexcept {
-    if (op.gate->is_open.load(std::memory_order_relaxed)) return false; // under the lock
-    if (op.gate->waiter) {
-      op.error = std::errc::operation_not_permitted;
-      return false;
+  bool enter(operation& op) noexcept {
+    detail::list<rouse::operation> answered;
+    const bool done = op.awaited->enter(op, answered);
+    finish_answered(answered);
+    return done;
+  }
+
+  void finish_answered(detail::list<rouse::operation>& answered) noexcept {
+    if (answered.empty()) return;
+    while (!answered.empty()) {
+      auto& op = static_cast<operation&>(answered.pop_front());
+      finish(op, op.error, 0);
     }
-    op.gate->waiter = &op;
-    return true;
+    wake_others();
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
@@ -320,7 +331,7 @@ private:
   }
 
   void finish_wait(operation& op, failure why) noexcept {
-    if (op.gate) op.gate->waiter = nullptr;
+    if (op.awaited) op.awaited->leave(op);
     finish(op, why, 0);
   }
 

@@ -151,7 +151,7 @@ public:
   void begin(operation& op, clock::duration length) noexcept {
     limit_ = op.due;
     op.what = action::wait;
-    op.gate = nullptr;
+    op.awaited = nullptr;
     const auto again = clock::now() + length;
     op.due = again < limit_ ? again : limit_;
   }

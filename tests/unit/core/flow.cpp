@@ -93,7 +93,7 @@ TEST_CASE("join: waits for the flow's gate", "[unit][flow]") {
   operation op(&nobody);
   CHECK(rouse::detail::join_call{&f}.prepare(op));
   CHECK(op.what == action::wait);
-  CHECK(op.gate == &f.ended);
+  CHECK(op.awaited == &f.ended);
 }
 
 TEST_CASE("join: throws what the flow threw, once", "[unit][flow]") {

@@ -1,0 +1,54 @@
+// Who stands in line for something that flows share: a value of a channel, a lock, an event.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
+///
+/// Threads: all of it with the engine's lock held.
+class visitor : public waitable, public list_node {
+public:
+  visitor() noexcept = default;
+  visitor(const visitor&) noexcept : waitable(), list_node() {}
+  visitor& operator=(const visitor&) = delete;
+
+  bool enter(operation& op, list<operation>& answered) noexcept final {
+    list<visitor>* line = visit(op, answered);
+    if (!line) return true;
+    stand_in(*line, op);
+    return false;
+  }
+  void leave(operation&) noexcept final { unlink(); }
+
+  /// Tries at once: null, it is done; else the line to wait in.
+  virtual list<visitor>* visit(operation& op, list<operation>& answered) noexcept = 0;
+
+  void stand_in(list<visitor>& line, operation& op) noexcept {
+    op_ = &op;
+    line.push_back(*this);
+  }
+  /// It is served: its operation completes, and leaves whatever other lines it stands in.
+  void serve(list<operation>& answered, failure error = {}) noexcept {
+    served_ = true;
+    answer(*op_, error, answered);
+  }
+  [[nodiscard]] bool served() const noexcept { return served_; }
+
+protected:
+  ~visitor() = default;
+
+private:
+  operation* op_ = nullptr;
+  bool served_ = false;
+};
+
+/// Serves all who stand in line.
+inline void serve_all(list<visitor>& line, list<operation>& answered, failure error = {}) noexcept {
+  while (!line.empty()) line.front().serve(answered, error);
+}
+
+} // namespace rouse::inline ROUSE_ABI::detail

@@ -1,0 +1,69 @@
+// A queue in one piece of memory, which grows by doubling and never shrinks.
+#pragma once
+#include <rouse/config.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// Allocates nothing before the first `push`, and only while it grows.
+template <class T>
+class ring {
+  static_assert(std::is_nothrow_move_constructible_v<T>);
+
+public:
+  ring() noexcept = default;
+  ring(const ring&) = delete;
+  ring& operator=(const ring&) = delete;
+  ~ring() {
+    while (size_ != 0) pop();
+    std::allocator<T>().deallocate(slots_, room_);
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  /// False, and nothing is moved from, when memory is short.
+  [[nodiscard]] bool push(T&& value) noexcept {
+    if (size_ == room_ && !grow()) return false;
+    std::construct_at(&at(size_++), std::move(value));
+    return true;
+  }
+  T pop() noexcept {
+    T value = std::move(at(0));
+    std::destroy_at(&at(0));
+    first_ = (first_ + 1) & (room_ - 1);
+    --size_;
+    return value;
+  }
+
+private:
+  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (room_ - 1)]; }
+
+  bool grow() noexcept {
+    const std::size_t room = room_ == 0 ? 8 : room_ * 2;
+    T* slots = nullptr;
+    ROUSE_TRY { slots = std::allocator<T>().allocate(room); }
+    ROUSE_CATCH(...) { return false; }
+    for (std::size_t n = 0; n != size_; ++n) {
+      std::construct_at(slots + n, std::move(at(n)));
+      std::destroy_at(&at(n));
+    }
+    std::allocator<T>().deallocate(slots_, room_);
+    slots_ = slots;
+    room_ = room;
+    first_ = 0;
+    return true;
+  }
+
+  T* slots_ = nullptr;
+  std::size_t room_ = 0; // a power of two
+  std::size_t first_ = 0;
+  std::size_t size_ = 0;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail

@@ -1,0 +1,251 @@
+// Channels: values handed from one flow to another.
+#pragma once
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/schedulers/channel_core.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// A channel: flows hand each other values through it, in order, and wait for one another the way
+/// their scheduler wakes.
+///
+///     rouse::channel<int, rouse::fibers> numbers{sched};
+///     sched.spawn([=]() mutable { for (int n : {1, 2, 3}) numbers.send(n); numbers.close(); });
+///     while (auto n = numbers.receive()) ...      // or: for (int n : numbers)
+///
+/// Without a capacity a send waits until its value is received; with one, until there is room.
+/// Whoever came first is served first. The channel never loses a value: where one meets a limit or
+/// a cancel, either the receiver gets it, or it stays and the next one does.
+///
+/// A channel is a handle: copies are ends of the same channel. When the last is gone, what still
+/// waits ends with operation_canceled. All of them go before the scheduler does. Calls take a limit
+/// and a `how`, as a socket's do.
+///
+/// Threads: the scheduler's own (with `threads`, any); `post` for any. Cost: one allocation a
+/// channel, and what its buffer grows by; none for a value that is handed over.
+///
+/// @tparam T  what is sent; movable without throwing.
+template <class T, class Scheduler>
+class channel {
+  using core = detail::channel_core<T>;
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  using value_type = T;
+
+  /// @param capacity  how many values may be sent before the first is received.
+  explicit channel(Scheduler& s, std::size_t capacity = 0)
+      : scheduler_(&s), core_(std::make_shared<core>(capacity)) {}
+  channel(const channel& other) noexcept : channel(*other.scheduler_, other.core_) {}
+  channel(channel&& other) noexcept
+      : scheduler_(other.scheduler_), core_(std::exchange(other.core_, nullptr)) {}
+  channel& operator=(channel other) noexcept {
+    std::swap(scheduler_, other.scheduler_);
+    core_.swap(other.core_);
+    return *this;
+  }
+  ~channel() {
+    if (core_) settle([&](auto& answered) { core_->part(answered); });
+  }
+
+  /// An end of the same channel for flows of another scheduler on the same engine.
+  template <class Other>
+    requires std::same_as<typename Other::engine_type, engine_type>
+  [[nodiscard]] channel<T, Other> on(Other& other) const {
+    if (&other.engine() != &scheduler_->engine()) {
+      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+                          "rouse: channel: the scheduler is on another engine; use post()");
+    }
+    return channel<T, Other>(other, core_);
+  }
+
+  // ---- waiting
+
+  /// Sends a value: waits until a receiver has it, or there is room. One that could not be sent
+  /// goes with the call (`try_send` leaves it).
+  ///
+  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) send(T value, How&&... how) {
+    return begin_send(parcel(std::move(value)), no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send(T value, limit l, How&&... how) {
+    return begin_send(parcel(std::move(value)), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Sends an error in the place of a value: the call that receives it fails with it. An
+  /// exception is thrown there whatever the form of that call (by a handler's call, out of
+  /// `run()`).
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) send_error(std::error_code error, How&&... how) {
+    return begin_send(parcel(error), no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
+    return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) send_error(std::exception_ptr error, How&&... how) {
+    return begin_send(parcel(std::move(error)), no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
+    return begin_send(parcel(std::move(error)), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Receives the next value, waiting for one if there is none.
+  ///
+  /// @returns a `std::optional<T>`, empty only when the channel is closed and all that was buffered
+  /// has been received.
+  ///
+  /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
+  /// value that is there.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) receive(How&&... how) {
+    return begin_receive(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) receive(limit l, How&&... how) {
+    return begin_receive(std::move(l), std::forward<How>(how)...);
+  }
+
+  // ---- at once
+
+  /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
+  /// `value` is then as it was.
+  [[nodiscard]] bool try_send(T& value) {
+    parcel p(std::move(value));
+    bool sent = false;
+    settle([&](auto& answered) {
+      failure why;
+      sent = !core_->send(p, why, answered) && !why;
+    });
+    if (!sent) {
+      std::destroy_at(&value);
+      std::construct_at(&value, *std::move(p.value));
+    }
+    return sent;
+  }
+  [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
+
+  /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
+  [[nodiscard]] std::optional<T> try_receive() {
+    parcel p;
+    settle([&](auto& answered) { (void)core_->receive(p, answered); });
+    if (p.error) detail::throw_error(p.error.code(), "rouse: receive from a channel");
+    return p.open();
+  }
+
+  /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
+  /// beyond the capacity if need be. One that comes after `close` is dropped. The scheduler must
+  /// live until this has returned.
+  void post(T value) {
+    scheduler_->post(
+        [p = parcel(std::move(value)), c = core_, &e = scheduler_->engine()]() mutable {
+          e.settle([&](auto& answered) { c->force(p, answered); });
+        });
+  }
+
+  /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
+  /// broken_pipe.
+  void close() noexcept {
+    settle([&](auto& answered) { core_->close(answered); });
+  }
+
+  // ---- how it stands
+
+  /// How many wait: to send (above 0), to receive (below 0).
+  [[nodiscard]] std::ptrdiff_t balance() const noexcept {
+    std::ptrdiff_t n = 0;
+    settle([&](auto&) { n = core_->balance(); });
+    return n;
+  }
+  /// How many values are buffered.
+  [[nodiscard]] std::size_t size() const noexcept {
+    std::size_t n = 0;
+    settle([&](auto&) { n = core_->buffered(); });
+    return n;
+  }
+  [[nodiscard]] bool closed() const noexcept {
+    bool is = false;
+    settle([&](auto&) { is = core_->closed(); });
+    return is;
+  }
+
+  // ---- all values, until it is closed: `for (T& value : ch)` where calls return directly
+
+  class iterator {
+  public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+
+    explicit iterator(channel& c) : from_(&c), value_(c.receive()) {}
+    T& operator*() const noexcept { return *value_; }
+    iterator& operator++() {
+      value_ = from_->receive();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return !value_; }
+
+  private:
+    channel* from_;
+    mutable std::optional<T> value_;
+  };
+  [[nodiscard]] auto begin() {
+    static_assert(
+        requires { requires Scheduler::waker_type::blocking; },
+        "rouse: a range-for cannot await: write while (auto v = co_await ch.receive())");
+    return iterator(*this);
+  }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+  template <class, class>
+  friend class channel;
+  using parcel = detail::parcel<T>;
+
+  channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {
+    settle([&](auto&) { core_->join(); });
+  }
+
+  template <class F>
+  void settle(F&& f) const noexcept {
+    scheduler_->engine().settle(std::forward<F>(f));
+  }
+
+  template <class Limit, class... How>
+  decltype(auto) begin_send(parcel p, Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_,
+                               detail::channel_send_call<T>{{*core_, true, std::move(p)}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+  template <class Limit, class... How>
+  decltype(auto) begin_receive(Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_, detail::channel_receive_call<T>{{*core_, false}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+
+  Scheduler* scheduler_;
+  std::shared_ptr<core> core_;
+};
+
+} // namespace rouse::inline ROUSE_ABI

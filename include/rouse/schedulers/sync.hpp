@@ -1,0 +1,227 @@
+// What flows share: locks, permits, events and counts that park a flow, never its thread.
+#pragma once
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/visitor.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+
+#include <cstddef>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
+// noexcept`, called with the engine's lock held; what it takes is taken.
+template <class Rule>
+struct turnstile {
+  Rule rule;
+  list<visitor> line; // oldest first
+
+  // As many as may pass now, do.
+  void let_pass(list<operation>& answered) noexcept {
+    while (!line.empty() && rule.pass()) line.front().serve(answered);
+  }
+};
+
+template <class Rule>
+struct pass_call {
+  using value_type = done;
+  static constexpr const char* name = Rule::name;
+
+  struct passer final : visitor {
+    explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
+    list<visitor>* visit(operation&, list<operation>&) noexcept override {
+      return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+    }
+    turnstile<Rule>* at;
+  } me;
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::wait;
+    op.awaited = &me;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+// What the four have in common. When it goes, those who wait end with operation_canceled.
+template <class Scheduler, class Rule>
+class shared_place {
+public:
+  shared_place(const shared_place&) = delete;
+  shared_place& operator=(const shared_place&) = delete;
+
+protected:
+  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
+  ~shared_place() {
+    scheduler_->engine().settle([&](list<operation>& answered) {
+      serve_all(turnstile_.line, answered, std::errc::operation_canceled);
+    });
+  }
+
+  template <class Limit, class... How>
+  decltype(auto) begin(Limit l, How&&... how) {
+    using call = pass_call<Rule>;
+    return Scheduler::initiate(scheduler_, call{typename call::passer(turnstile_)}, std::move(l),
+                               std::forward<How>(how)...);
+  }
+
+  // Asks, or changes, the rule; then lets pass who may.
+  template <class F>
+  auto with_rule(F&& f) const noexcept {
+    decltype(f(turnstile_.rule)) answer{};
+    scheduler_->engine().settle([&](list<operation>& answered) {
+      answer = f(turnstile_.rule);
+      turnstile_.let_pass(answered);
+    });
+    return answer;
+  }
+
+private:
+  Scheduler* scheduler_;
+  mutable turnstile<Rule> turnstile_;
+};
+
+struct permit_rule {
+  static constexpr const char* name = "rouse: acquire";
+  std::size_t left;
+  bool pass() noexcept { return left != 0 && left-- != 0; }
+};
+struct event_rule {
+  static constexpr const char* name = "rouse: wait for an event";
+  bool set;
+  bool pass() const noexcept { return set; }
+};
+struct count_rule {
+  static constexpr const char* name = "rouse: wait for a group";
+  std::size_t running;
+  bool pass() const noexcept { return running == 0; }
+};
+
+} // namespace detail
+
+/// So many permits; whoever finds none waits for one to be given back. First come, first served.
+///
+/// This and the classes below park flows, not threads. Their waiting calls take a limit and a `how`
+/// as a socket's do, and give nothing; errors: timed_out, operation_canceled. They go before their
+/// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
+/// `post`). Cost: no allocation, no system call.
+template <class Scheduler>
+class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
+public:
+  explicit flow_semaphore(Scheduler& s, std::size_t permits)
+      : flow_semaphore::shared_place(s, {permits}) {}
+
+  /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
+  /// taken.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) acquire(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) acquire(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  [[nodiscard]] bool try_acquire() noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+  }
+  /// Gives permits back, or adds them.
+  void release(std::size_t n = 1) noexcept {
+    this->with_rule([n](detail::permit_rule& r) { return r.left += n; });
+  }
+  [[nodiscard]] std::size_t available() const noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.left; });
+  }
+};
+
+/// A lock that one flow holds at a time. First come, first served; the holder must not lock it
+/// again.
+///
+/// With `fibers` and `threads`, std::lock_guard and std::unique_lock do; with `coroutines`:
+///
+///     co_await m.lock();
+///     std::lock_guard held{m, std::adopt_lock};
+template <class Scheduler>
+class flow_mutex : public detail::shared_place<Scheduler, detail::permit_rule> {
+public:
+  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {1}) {}
+
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) lock(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) lock(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  [[nodiscard]] bool try_lock() noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+  }
+  void unlock() noexcept {
+    this->with_rule([](detail::permit_rule& r) { return r.left = 1; });
+  }
+};
+
+/// Something that is so or is not yet: flows wait until it is set, all of them at once.
+template <class Scheduler>
+class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
+public:
+  explicit flow_event(Scheduler& s) : flow_event::shared_place(s, {false}) {}
+
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) wait(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  void set() noexcept {
+    this->with_rule([](detail::event_rule& r) { return r.set = true; });
+  }
+  void reset() noexcept {
+    this->with_rule([](detail::event_rule& r) { return r.set = false; });
+  }
+  [[nodiscard]] bool is_set() const noexcept {
+    return this->with_rule([](detail::event_rule& r) { return r.set; });
+  }
+};
+
+/// A count of things that are under way: flows wait until it is 0.
+template <class Scheduler>
+class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
+public:
+  explicit wait_group(Scheduler& s, std::size_t running = 0)
+      : wait_group::shared_place(s, {running}) {}
+
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) wait(How&&... how) {
+    return this->begin(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  void add(std::size_t n = 1) noexcept {
+    this->with_rule([n](detail::count_rule& r) { return r.running += n; });
+  }
+  /// One is finished. (One more than were added is passed over.)
+  void finish() noexcept {
+    this->with_rule([](detail::count_rule& r) { return r.running == 0 ? 0 : --r.running; });
+  }
+  [[nodiscard]] std::size_t running() const noexcept {
+    return this->with_rule([](detail::count_rule& r) { return r.running; });
+  }
+};
+
+} // namespace rouse::inline ROUSE_ABI

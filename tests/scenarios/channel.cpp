@@ -1,0 +1,333 @@
+// Channels: values handed from one flow to another, under every waker.
+#include <support/testing.hpp>
+
+#include <stdexcept>
+
+using namespace testing;
+
+namespace {
+
+using number = std::optional<int>;
+
+template <class S>
+started<S, number> receiving(S& sched, rouse::channel<int, S>& ch) {
+  return start<number>(sched, CALL(ch.receive(how...)));
+}
+template <class S>
+started<S, rouse::done> sending(S& sched, rouse::channel<int, S>& ch, int value) {
+  return start<rouse::done>(
+      sched, [&ch, value](auto&&... how) -> decltype(auto) { return ch.send(value, how...); });
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("channel: a receiver waits for a sender, and a sender for a receiver",
+                        "[channel][B28]", every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  CHECK(ch.balance() == 0);
+  auto first = receiving(sched, ch);
+  until_pending(sched, 1);
+  CHECK(ch.balance() == -1);
+  CHECK(!sending(sched, ch, 1).wait().ec);
+  CHECK(first.wait().value == 1);
+  auto second = sending(sched, ch, 2);
+  until_pending(sched, 1);
+  CHECK(!second.finished());
+  CHECK(ch.balance() == 1);
+  CHECK(receiving(sched, ch).wait().value == 2);
+  CHECK(!second.wait().ec);
+  CHECK(ch.balance() == 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: who came first is served first", "[channel][B28]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  std::vector<started<TestType, rouse::done>> senders;
+  for (int n = 0; n != 4; ++n) {
+    senders.push_back(sending(sched, ch, n));
+    until_pending(sched, senders.size());
+  }
+  CHECK(ch.balance() == 4);
+  for (int n = 0; n != 4; ++n) CHECK(receiving(sched, ch).wait().value == n);
+  for (auto& s : senders) CHECK(!s.wait().ec);
+  std::vector<started<TestType, number>> receivers;
+  for (int n = 0; n != 4; ++n) {
+    receivers.push_back(receiving(sched, ch));
+    until_pending(sched, receivers.size());
+  }
+  CHECK(ch.balance() == -4);
+  for (int n = 0; n != 4; ++n) CHECK(!sending(sched, ch, n).wait().ec);
+  for (int n = 0; n != 4; ++n) CHECK(receivers[static_cast<unsigned>(n)].wait().value == n);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: with a capacity a sender waits only where there is no room",
+                        "[channel][B30]", every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched, 2};
+  CHECK(!sending(sched, ch, 0).wait().ec);
+  CHECK(!sending(sched, ch, 1).wait().ec);
+  auto third = sending(sched, ch, 2);
+  until_pending(sched, 1);
+  CHECK(ch.size() == 2);
+  CHECK(ch.balance() == 1);
+  CHECK(receiving(sched, ch).wait().value == 0);
+  CHECK(!third.wait().ec); // its value has the room now
+  CHECK(ch.size() == 2);
+  CHECK(receiving(sched, ch).wait().value == 1);
+  CHECK(receiving(sched, ch).wait().value == 2);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: what cannot be done at once is not done at all", "[channel]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::channel<std::unique_ptr<int>, TestType> ch{sched, 1};
+  auto value = std::make_unique<int>(1), kept = std::make_unique<int>(2);
+  CHECK(!ch.try_receive());
+  CHECK(ch.try_send(value));
+  CHECK(!value);
+  CHECK(!ch.try_send(kept));
+  REQUIRE(kept);
+  auto got = ch.try_receive();
+  REQUIRE(got);
+  CHECK(**got == 1);
+  auto waiting = start<std::optional<std::unique_ptr<int>>>(sched, CALL(ch.receive(how...)));
+  until_pending(sched, 1);
+  CHECK(ch.try_send(kept)); // to whoever waits
+  CHECK(**waiting.wait().value == 2);
+  ch.close();
+  CHECK(!ch.try_send(std::make_unique<int>(3)));
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "channel: closed, it gives what is buffered and then nothing; who sends fails",
+    "[channel][B21]", every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched, 1};
+  CHECK(!sending(sched, ch, 1).wait().ec);
+  auto stuck = sending(sched, ch, 2);
+  until_pending(sched, 1);
+  ch.close();
+  CHECK(ch.closed());
+  CHECK(stuck.wait().ec == std::errc::broken_pipe);
+  CHECK(sending(sched, ch, 3).wait().ec == std::errc::broken_pipe);
+  CHECK(receiving(sched, ch).wait().value == 1);
+  for (int n = 0; n != 2; ++n) {
+    auto end = receiving(sched, ch).wait();
+    CHECK(!end.ec);
+    CHECK(!end.value);
+  }
+  rouse::channel<int, TestType> other{sched};
+  auto waiting = receiving(sched, other);
+  until_pending(sched, 1);
+  other.close();
+  CHECK(!waiting.wait().ec);
+  CHECK(!waiting.wait().value);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: an error that is sent is the receiver's", "[channel][B29]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched, 4};
+  auto waiting = receiving(sched, ch);
+  until_pending(sched, 1);
+  const auto refused = std::make_error_code(std::errc::connection_refused);
+  CHECK(!await<rouse::done>(sched, CALL(ch.send_error(refused, how...))).ec);
+  CHECK(waiting.wait().ec == std::errc::connection_refused);
+  CHECK(!sending(sched, ch, 1).wait().ec); // in order, behind values as well
+  CHECK(!await<rouse::done>(sched, CALL(ch.send_error(refused, 5s, how...))).ec);
+  CHECK(receiving(sched, ch).wait().value == 1);
+  CHECK(receiving(sched, ch).wait().ec == std::errc::connection_refused);
+  CHECK(!await<rouse::done>(sched, CALL(ch.send_error(refused, how...))).ec);
+  CHECK_THROWS_AS(ch.try_receive(), std::system_error);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: an exception that is sent is thrown at the receiver",
+                        "[channel][B29]", every_flowing) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  std::string caught;
+  if constexpr (awaits<TestType>) {
+    sched.spawn([&]() -> rouse::task<> {
+      try {
+        (void)co_await ch.receive();
+      } catch (const std::runtime_error& e) {
+        caught = e.what();
+      }
+    });
+  } else {
+    sched.spawn([&] {
+      try {
+        (void)ch.receive();
+      } catch (const std::runtime_error& e) {
+        caught = e.what();
+      }
+    });
+  }
+  const auto error = std::make_exception_ptr(std::runtime_error("sent"));
+  CHECK(!await<rouse::done>(sched, CALL(ch.send_error(error, how...))).ec);
+  sched.run();
+  CHECK(caught == "sent");
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: a limit ends the wait, and the value goes to the next one",
+                        "[channel][B26][B30]", every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  CHECK(await<number>(sched, CALL(ch.receive(1ms, how...))).ec == std::errc::timed_out);
+  CHECK(await<rouse::done>(sched, CALL(ch.send(1, 1ms, how...))).ec == std::errc::timed_out);
+  CHECK(ch.balance() == 0); // neither is in a line any more
+  std::stop_source stop;
+  auto ended = start<number>(sched, CALL(ch.receive(stop.get_token(), how...)));
+  auto next = receiving(sched, ch);
+  until_pending(sched, 2);
+  stop.request_stop();
+  CHECK(ended.wait().ec == std::errc::operation_canceled);
+  CHECK(!sending(sched, ch, 2).wait().ec);
+  CHECK(next.wait().value == 2);
+  // Zero still takes what is there.
+  auto waiting = sending(sched, ch, 3);
+  until_pending(sched, 1);
+  CHECK(await<number>(sched, CALL(ch.receive(0s, how...))).value == 3);
+  CHECK(!waiting.wait().ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: of a value and a cancel at once the value wins",
+                        "[channel][O4][X12]", every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  std::stop_source stop;
+  auto waiting = start<number>(sched, CALL(ch.receive(stop.get_token(), how...)));
+  until_pending(sched, 1);
+  CHECK(ch.try_send(1));
+  stop.request_stop();
+  CHECK(!waiting.wait().ec);
+  CHECK(waiting.wait().value == 1);
+  CHECK(waiting.times() == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: what waits when the last end goes is cancelled", "[channel][O5]",
+                        every_scheduler) {
+  TestType sched;
+  std::optional<rouse::channel<int, TestType>> ch{std::in_place, sched}, copy{*ch};
+  auto waiting = receiving(sched, *ch);
+  until_pending(sched, 1);
+  ch.reset();
+  CHECK(copy->balance() == -1);
+  copy.reset();
+  CHECK(waiting.wait().ec == std::errc::operation_canceled);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: flows that wait when the scheduler goes are ended",
+                        "[channel][L03]", every_scheduler) {
+  auto sched = std::make_unique<TestType>();
+  auto kept = std::make_shared<int>();
+  auto ch = std::make_unique<rouse::channel<int, TestType>>(*sched);
+  if constexpr (calls_back<TestType>) {
+    ch->receive([kept](std::error_code, number) {});
+  } else if constexpr (awaits<TestType>) {
+    sched->spawn([kept, c = *ch]() mutable -> rouse::task<> { (void)co_await c.receive(); });
+  } else {
+    sched->spawn([kept, c = *ch]() mutable { (void)c.receive(); });
+  }
+  until_pending(*sched, 1);
+  ch.reset();
+  sched.reset();
+  CHECK(kept.use_count() == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("channel: values come from other threads, through post", "[channel][B30]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  constexpr int each = 200;
+  std::vector<std::thread> threads;
+  for (int t = 0; t != 2; ++t) {
+    threads.emplace_back([&] {
+      for (int n = 1; n <= each; ++n) ch.post(n);
+    });
+  }
+  int sum = 0;
+  for (int n = 0; n != 2 * each; ++n) {
+    const auto got = receiving(sched, ch).wait();
+    REQUIRE(got.value);
+    sum += *got.value;
+  }
+  for (auto& t : threads) t.join();
+  CHECK(sum == each * (each + 1));
+  CHECK(!ch.try_receive());
+}
+
+TEMPLATE_TEST_CASE("channel: a range-for takes all values, until it is closed", "[channel][B28]",
+                   rouse::fibers, rouse::threads) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched};
+  std::vector<int> got;
+  sched.spawn([&, ch]() mutable {
+    for (int n : ch) got.push_back(n);
+  });
+  sched.spawn([ch]() mutable {
+    for (int n = 0; n != 100; ++n) ch.send(n);
+    ch.close();
+  });
+  sched.run();
+  REQUIRE(got.size() == 100);
+  CHECK(got.front() == 0);
+  CHECK(got.back() == 99);
+}
+
+TEST_CASE("channel: between flows of different kinds on one engine", "[channel][B28]") {
+  rouse::fibers sched;
+  rouse::coroutines other{sched.engine()};
+  rouse::callbacks third{sched.engine()};
+  rouse::channel<int, rouse::fibers> out{sched}, back{sched};
+  other.spawn([in = out.on(other), back = back.on(other)]() mutable -> rouse::task<> {
+    while (auto n = co_await in.receive()) co_await back.send(*n * 2);
+    back.close();
+  });
+  int sum = 0;
+  sched.spawn([&] {
+    for (int n = 1; n <= 10; ++n) {
+      out.send(n);
+      sum += *back.receive();
+    }
+    out.close();
+  });
+  sched.run();
+  CHECK(sum == 110);
+  std::error_code told;
+  back.on(third).send(1, [&](std::error_code ec) { told = ec; });
+  sched.run();
+  CHECK(told == std::errc::broken_pipe);
+  rouse::fibers elsewhere;
+  CHECK_THROWS_AS(out.on(elsewhere), std::system_error);
+}
+
+TEST_CASE("channel: threads race with limits, and every value arrives once", "[channel][O4][X12]") {
+  rouse::threads sched;
+  rouse::channel<int, rouse::threads> ch{sched};
+  std::atomic<long> sent{0}, received{0};
+  std::vector<rouse::flow_handle<rouse::threads>> senders;
+  for (int t = 0; t != 2; ++t) {
+    senders.push_back(sched.spawn([&, t] {
+      for (int n = 1; n <= 300; ++n) {
+        std::error_code ec;
+        ch.send(n, std::chrono::microseconds(n % (20 * (t + 1))), ec);
+        if (!ec) sent += n;
+      }
+    }));
+    sched.spawn([&, t] {
+      for (bool open = true; open;) {
+        std::error_code ec;
+        auto got = ch.receive(std::chrono::microseconds(10 * (t + 1)), ec);
+        open = ec || got;
+        if (got) received += *got;
+      }
+    });
+  }
+  for (auto& s : senders) s.join();
+  ch.close();
+  sched.run();
+  CHECK(sent == received);
+}
