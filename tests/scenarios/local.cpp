@@ -469,3 +469,23 @@ TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up, and nobody reads: no CP
   CHECK(await(sched, CALL(client.recv(buf, 5s, how...))).value == 0);
 }
 #endif
+
+TEMPLATE_LIST_TEST_CASE("a send that waits is cancelled, though the peer has shut down its side",
+                        "[local][X04][E03]", every_scheduler) {
+  if (!has_local()) return;
+  const folder here;
+  TestType sched;
+  auto listener = listening_at(sched, here["s"]);
+  rouse::socket client{sched, AF_UNIX};
+  auto accepted = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  REQUIRE(!connect(sched, client, here["s"]));
+  auto& server = accepted.wait().value;
+  const std::string block = large_block();
+  server.shutdown(rouse::shutdown_send);
+  auto sending = start(sched, CALL(client.send_all(block, how...)));
+  until_pending(sched, 1);
+  client.cancel();
+  CHECK(sending.wait().ec == std::errc::operation_canceled);
+  CHECK(sending.wait().value < block.size());
+  CHECK(sending.times() == 1);
+}

@@ -63,8 +63,9 @@ private:
                          : os::uring::single_issuer | os::uring::defer_taskrun |
                                os::uring::no_sqarray | os::uring::disabled);
 
-  // What `user_data` says where it is not the address of an operation.
-  static constexpr std::uint64_t nobody = 0, wake_up = 1;
+  // What `user_data` says where it is not the address of an operation; a cancel has the address of
+  // the operation that it is about, with a bit set that no address has.
+  static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
 
   struct record final : descriptor {
     // connect: read by the kernel when the entry is submitted
@@ -145,8 +146,10 @@ private:
   void interrupt(operation& op) noexcept override {
     const bool queued = op.what != action::accept && first_in_line(queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
-    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, nobody);
+    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
     s.addr = address_of(op);
+    ++in_flight_;
+    op.more = true;
     hand_over();
   }
 
@@ -265,18 +268,30 @@ private:
   // ---- completions
 
   void answer(const os::uring::completion& c) noexcept {
-    if (c.user_data == nobody) return;
     if (c.user_data == wake_up) {
       listening_ = false;
       return;
     }
-    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
+    auto& op =
+        *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
     --in_flight_;
+    if (c.user_data & cancel_bit) [[unlikely]]
+      return answer_cancel(op, c.res);
     if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
     else
       fail(op, -c.res);
+  }
+
+  // The kernel does not find a request that it is about to try once more: it is asked again, until
+  // the request has ended or been found.
+  ROUSE_NOINLINE void answer_cancel(operation& op, int result) noexcept {
+    const bool answered = !std::exchange(op.more, false);
+    if (answered)
+      conclude(op, op.error, op.bytes);
+    else if (os::uring::found_nothing(-result))
+      interrupt(op);
   }
 
   void succeed(operation& op, int result) noexcept {
@@ -343,7 +358,13 @@ private:
     }
   }
 
+  // An operation is told when its cancel is answered too: until then the kernel may be about to
+  // look for its address.
   void conclude(operation& op, failure error, std::size_t bytes) noexcept {
+    op.error = error;
+    op.bytes = bytes;
+    if (std::exchange(op.more, false)) [[unlikely]]
+      return;
     auto& queue = queue_of(op);
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);

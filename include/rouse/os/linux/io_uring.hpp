@@ -148,6 +148,9 @@ inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
 }
 
+/// Whether a cancel's answer says that there was nothing to cancel.
+inline bool found_nothing(int error) noexcept { return error == ENOENT; }
+
 /// Whether an answer says that no buffer was left to take.
 inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
 
