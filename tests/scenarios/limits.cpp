@@ -174,6 +174,48 @@ TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[li
   CHECK(got == sent);
 }
 
+// Makes a call, and calls `then` when it is done.
+template <class S, class Call, class Then>
+void when_done(S& sched, Call call, Then then) {
+  if constexpr (awaits<S>) {
+    sched.spawn([call, then]() -> rouse::task<> {
+      std::error_code ec;
+      co_await call(ec);
+      then();
+    });
+  } else if constexpr (calls_back<S>) {
+    call([then](std::error_code, std::size_t) { then(); });
+  } else {
+    sched.spawn([call, then] {
+      std::error_code ec;
+      call(ec);
+      then();
+    });
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("a cancel or a close between two requests of one call ends the call",
+                        "[limit][X10][O6]", every_single) {
+  connected_pair<TestType> pair;
+  const bool close = GENERATE(false, true);
+  std::array<char, 8> first, all;
+  when_done(pair.sched, CALL(pair.server.recv(first, how...)), [&] {
+    if (close)
+      pair.client = {};
+    else
+      pair.client.cancel();
+  });
+  auto composed = start(pair.sched, CALL(pair.client.recv_exactly(all, how...)));
+  until_pending(pair.sched, 2);
+  // Both answers come in one turn, and the first waiter ends the other one's call.
+  REQUIRE(::send(pair.client.native_handle(), "now", 3, 0) == 3);
+  REQUIRE(::send(pair.server.native_handle(), "abc", 3, 0) == 3);
+  pair.sched.run_for(patience);
+  REQUIRE(composed.finished());
+  CHECK(composed.wait().ec == std::errc::operation_canceled);
+  CHECK(composed.wait().value == 3);
+}
+
 #if ROUSE_LINUX
 TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer will get",
                         "[limit][X08]", every_scheduler) {

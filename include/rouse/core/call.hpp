@@ -197,10 +197,11 @@ private:
   // Round after round, until one has to wait (false) or the call is finished. After false, `this`
   // may be gone.
   bool proceed() noexcept {
-    do {
+    while (true) {
       if (!engine_->submit(*this)) return false;
-    } while (!call_.advance(*this));
-    return finished_ = true;
+      if (call_.advance(*this)) return finished_ = true;
+      this->again = true;
+    }
   }
 
   void settle() noexcept {
@@ -210,10 +211,12 @@ private:
   static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.finished_) [[likely]] {
-      if (self.call_.advance(self)) [[likely]]
+      if (self.call_.advance(self)) [[likely]] {
         self.finished_ = true;
-      else if (!self.proceed())
-        return;
+      } else {
+        self.again = true;
+        if (!self.proceed()) return;
+      }
       self.settle();
     }
     static_cast<Receiver&>(self).deliver();

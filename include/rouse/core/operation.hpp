@@ -83,6 +83,7 @@ public:
   int family = 0; ///< AF_…
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
+  std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> resting; ///< pending wait, before it tries again
@@ -146,6 +147,8 @@ public:
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
+  bool again = false; ///< a further request of one call, which a cancel between the two ends
+  std::uint32_t cancels = 0; ///< those of `target` when the call began
 };
 
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.

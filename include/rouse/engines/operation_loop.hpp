@@ -228,6 +228,7 @@ protected:
   /// Asks for the end of everything that is pending on `d`. With the lock held.
   void cancel_all(descriptor& d) noexcept {
     const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
+    ++d.cancels; // seen by calls that are between two requests
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
     d.resting.for_each(stop);
@@ -268,6 +269,12 @@ private:
       return true;
     }
     if (op.target) [[likely]] {
+      if (!op.again) [[likely]]
+        op.cancels = op.target->cancels;
+      else if (op.cancels != op.target->cancels) {
+        op.error = std::errc::operation_canceled;
+        return true;
+      }
       if (!op.target->open()) [[unlikely]] {
         op.error = std::errc::bad_file_descriptor;
         return true;
