@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the tests in every configuration, runs them on every engine of the platform, and ends with a
-# table of what ran where. `tests/run.sh NAME...` runs only those configurations: checks gcc clang asan tsan single windows aarch64.
+# table of what ran where. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64.
 set -u
 cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/build/tests
 mkdir -p "$out"
-wanted=${*:-checks gcc clang asan tsan single windows aarch64}
+wanted=${*:-checks gcc asan tsan fuzz single windows aarch64}
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 
 need=""
@@ -101,11 +101,14 @@ on_linux() { # configuration, linker options, compiler...
   fi
 }
 
-refused() { # io_uring refused by a seccomp filter, with the errors that kernels and containers give
+# io_uring refused by a seccomp filter, with the errors that kernels and containers give: everything under EPERM, what concerns
+# engines under the others.
+refused() {
   gcc -O1 -o "$out/refuse_io_uring" tests/support/refuse_io_uring.c || return
-  for error in 1 38 12; do
-    suite gcc "io_uring refused (errno $error)" env -u ROUSE_ENGINE ROUSE_PROMISED_ENGINE=epoll "$out/refuse_io_uring" $error "$out/gcc/suite"
-  done
+  local under="env -u ROUSE_ENGINE ROUSE_PROMISED_ENGINE=epoll $out/refuse_io_uring"
+  suite gcc "io_uring refused (EPERM)" $under 1 "$out/gcc/suite"
+  suite gcc "io_uring refused (ENOSYS)" $under 38 "$out/gcc/suite" "[engine]"
+  suite gcc "io_uring refused (ENOMEM)" $under 12 "$out/gcc/suite" "[engine]"
 }
 
 wine_up() {
@@ -144,6 +147,21 @@ interrupted() {
     check gcc "interrupted" python3 tests/interrupted/run.py "$out/interrupted" || row gcc "interrupted does not build" 0 1 0
 }
 
+# Each fuzzer goes through its corpus, then on from there for some seconds. `FUZZ_SECONDS=600 tests/run.sh fuzz` for longer.
+fuzz() {
+  local name engine
+  mkdir -p "$out/fuzz"
+  printf '%s\n' endpoint reader script | xargs -P2 -I{} clang++-19 -std=c++20 -O1 -g1 -pthread $warnings \
+    -fsanitize=fuzzer,address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -Iinclude tests/fuzz/{}.cpp -o "$out/fuzz/{}" ||
+    { row fuzz "does not build" 0 1 0; return; }
+  for name in "endpoint epoll" "reader io_uring" "reader epoll" "script io_uring" "script epoll"; do
+    engine=${name#* } name=${name% *}
+    mkdir -p "$out/fuzz/found-$name"
+    check fuzz "$name, $engine" env ROUSE_ENGINE=$engine "$out/fuzz/$name" -timeout=20 -max_len=600 -max_total_time="${FUZZ_SECONDS:-5}" \
+      -artifact_prefix="$out/fuzz/" "$out/fuzz/found-$name" "tests/fuzz/corpus/$name"
+  done
+}
+
 windows() {
   catch_alone
   wine_up
@@ -178,18 +196,18 @@ for configuration in $wanted; do
     check checks "CMake presets" sh -c 'for p in dev clang asan tsan single windows; do cmake --preset $p || exit 1; done'
     ;;
   gcc)
-    on_linux gcc "-pthread" g++ -O0 -g && refused
+    on_linux gcc "-pthread" g++ -O0 && refused
     ucontext
     interrupted
     check gcc install tests/install/run.py
     ;;
-  clang) on_linux clang "-pthread" clang++-19 -O0 ;;
-  # Without vptr: its check needs a descriptor, and a test has none left.
-  asan) on_linux asan "-pthread -fsanitize=address,undefined" clang++-19 -O1 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all ;;
-  tsan) on_linux tsan "-pthread -fsanitize=thread" clang++-19 -O1 -g1 -fsanitize=thread ;;
+  # Unoptimized, since building takes longer than running. Without vptr: its check needs a descriptor, and a test has none left.
+  asan) on_linux asan "-pthread -fsanitize=address,undefined" clang++-19 -O0 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all ;;
+  tsan) on_linux tsan "-pthread -fsanitize=thread" clang++-19 -O0 -g1 -fsanitize=thread ;;
+  fuzz) fuzz ;;
   single)
     bare_header
-    INCLUDE=-Isingle_include on_linux single "-pthread" g++ -O0
+    INCLUDE=-Isingle_include on_linux single "-pthread" clang++-19 -O0
     ;;
   windows) windows ;;
   aarch64) aarch64 ;;

@@ -765,6 +765,7 @@ public:
   int family = 0; ///< AF_…
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
+  std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> resting; ///< pending wait, before it tries again
@@ -828,6 +829,8 @@ public:
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
+  bool again = false; ///< a further request of one call, which a cancel between the two ends
+  std::uint32_t cancels = 0; ///< those of `target` when the call began
 };
 
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
@@ -1114,10 +1117,11 @@ private:
   // Round after round, until one has to wait (false) or the call is finished. After false, `this`
   // may be gone.
   bool proceed() noexcept {
-    do {
+    while (true) {
       if (!engine_->submit(*this)) return false;
-    } while (!call_.advance(*this));
-    return finished_ = true;
+      if (call_.advance(*this)) return finished_ = true;
+      this->again = true;
+    }
   }
 
   void settle() noexcept {
@@ -1127,10 +1131,12 @@ private:
   static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.finished_) [[likely]] {
-      if (self.call_.advance(self)) [[likely]]
+      if (self.call_.advance(self)) [[likely]] {
         self.finished_ = true;
-      else if (!self.proceed())
-        return;
+      } else {
+        self.again = true;
+        if (!self.proceed()) return;
+      }
       self.settle();
     }
     static_cast<Receiver&>(self).deliver();
@@ -3158,6 +3164,7 @@ protected:
   /// Asks for the end of everything that is pending on `d`. With the lock held.
   void cancel_all(descriptor& d) noexcept {
     const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
+    ++d.cancels; // seen by calls that are between two requests
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
     d.resting.for_each(stop);
@@ -3198,6 +3205,12 @@ private:
       return true;
     }
     if (op.target) [[likely]] {
+      if (!op.again) [[likely]]
+        op.cancels = op.target->cancels;
+      else if (op.cancels != op.target->cancels) {
+        op.error = std::errc::operation_canceled;
+        return true;
+      }
       if (!op.target->open()) [[unlikely]] {
         op.error = std::errc::bad_file_descriptor;
         return true;
@@ -4026,6 +4039,9 @@ inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
 }
 
+/// Whether a cancel's answer says that there was nothing to cancel.
+inline bool found_nothing(int error) noexcept { return error == ENOENT; }
+
 /// Whether an answer says that no buffer was left to take.
 inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
 
@@ -4309,8 +4325,9 @@ private:
                          : os::uring::single_issuer | os::uring::defer_taskrun |
                                os::uring::no_sqarray | os::uring::disabled);
 
-  // What `user_data` says where it is not the address of an operation.
-  static constexpr std::uint64_t nobody = 0, wake_up = 1;
+  // What `user_data` says where it is not the address of an operation; a cancel has the address of
+  // the operation that it is about, with a bit set that no address has.
+  static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
 
   struct record final : descriptor {
     // connect: read by the kernel when the entry is submitted
@@ -4391,8 +4408,10 @@ private:
   void interrupt(operation& op) noexcept override {
     const bool queued = op.what != action::accept && first_in_line(queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
-    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, nobody);
+    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
     s.addr = address_of(op);
+    ++in_flight_;
+    op.more = true;
     hand_over();
   }
 
@@ -4511,18 +4530,30 @@ private:
   // ---- completions
 
   void answer(const os::uring::completion& c) noexcept {
-    if (c.user_data == nobody) return;
     if (c.user_data == wake_up) {
       listening_ = false;
       return;
     }
-    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
+    auto& op =
+        *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
     --in_flight_;
+    if (c.user_data & cancel_bit) [[unlikely]]
+      return answer_cancel(op, c.res);
     if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
     else
       fail(op, -c.res);
+  }
+
+  // The kernel does not find a request that it is about to try once more: it is asked again, until
+  // the request has ended or been found.
+  ROUSE_NOINLINE void answer_cancel(operation& op, int result) noexcept {
+    const bool answered = !std::exchange(op.more, false);
+    if (answered)
+      conclude(op, op.error, op.bytes);
+    else if (os::uring::found_nothing(-result))
+      interrupt(op);
   }
 
   void succeed(operation& op, int result) noexcept {
@@ -4589,7 +4620,13 @@ private:
     }
   }
 
+  // An operation is told when its cancel is answered too: until then the kernel may be about to
+  // look for its address.
   void conclude(operation& op, failure error, std::size_t bytes) noexcept {
+    op.error = error;
+    op.bytes = bytes;
+    if (std::exchange(op.more, false)) [[unlikely]]
+      return;
     auto& queue = queue_of(op);
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);
