@@ -18,11 +18,12 @@ rm -f "$out"/log/*
 
 # ---- tools
 
-declare -A package_of=([g++]=g++ [python3]=python3 [rdate]=rdate [x86_64-w64-mingw32-g++-posix]=g++-mingw-w64-x86-64-posix [wine]="wine wine64")
+declare -A package_of=([g++]=g++ [python3]=python3 [rdate]=rdate [redis-server]=redis-server [x86_64-w64-mingw32-g++-posix]=g++-mingw-w64-x86-64-posix [wine]="wine wine64")
 missing=()
 for tool in "${!package_of[@]}"; do
   command -v "$tool" >/dev/null || read -ra missing <<<"${missing[*]} ${package_of[$tool]}"
 done
+[ -e /usr/include/hiredis/hiredis.h ] || missing+=(libhiredis-dev)
 [ -e /etc/protocols ] || missing+=(netbase) # Wine looks protocols up there
 if [ ${#missing[@]} != 0 ]; then
   echo "installing ${missing[*]}"
@@ -36,7 +37,11 @@ compile() { # platform source: a program in $out/platform
   local flags=(-std=c++20 -O2 -Wall -Wextra "-I${include//:/ -I}") name=$2
   read -ra flags <<<"${flags[*]}"
   case $1 in
-  linux) g++ "${flags[@]}" -pthread "examples/$name.cpp" -o "$out/linux/$name" ;;
+  linux)
+    local libraries=()
+    [ "$name" != install_hiredis ] || libraries=(-lhiredis)
+    g++ "${flags[@]}" -pthread "examples/$name.cpp" -o "$out/linux/$name" "${libraries[@]}"
+    ;;
   windows) x86_64-w64-mingw32-g++-posix "${flags[@]}" -D_WIN32_WINNT=0x0A00 "examples/$name.cpp" -o "$out/windows/$name.exe" \
     -static -lws2_32 -lmswsock ;;
   esac >"$out/log/compile.$1.$name" 2>&1 || { echo "compile $1 $name failed:"; head -n 5 "$out/log/compile.$1.$name"; }
@@ -46,7 +51,7 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp install_hiredis "${servers[@]}"
   printf 'windows %s\n' time_udp "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
@@ -140,6 +145,28 @@ time_cell() { # engine command...
 for engine in io_uring epoll; do
   for server in "${servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
 done
+# A library that knows nothing of rouse, against its real server: quicker together than in turn.
+hiredis_cell() { # engine
+  local log=$out/log/$1.install_hiredis port pid result=ok told
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  redis-server --bind 127.0.0.1 --port "$port" --save "" --dir "$out" >"$log.server" 2>&1 &
+  pid=$!
+  for _ in $(seq 100); do redis-cli -p "$port" ping >/dev/null 2>&1 && break; sleep 0.1; done
+  told=$(ROUSE_ENGINE=$1 timeout "$patience" "$out/linux/install_hiredis" "$port" 2>"$log.client") || result="install_hiredis failed"
+  if grep -q "no engine could be started" "$log.client"; then
+    result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.client")"
+    skipped=$((skipped + 1))
+  elif [ "$result" != ok ]; then
+    failures=$((failures + 1))
+  fi
+  echo "$told"
+  kill "$pid"
+  wait "$pid" 2>/dev/null
+  table+=("$(row "$1" install_hiredis - - - - "redis-server" "$result")")
+  echo "${table[-1]}"
+}
+
+for engine in io_uring epoll; do hiredis_cell $engine; done
 for engine in io_uring epoll; do time_cell $engine "$out/linux/time_udp"; done
 time_cell iocp wine "$out/windows/time_udp.exe"
 for server in "${servers[@]}"; do cell iocp "$server" 16 50 8 wine "$out/windows/$server.exe"; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """install() under libraries that know nothing of rouse, each with its real server on loopback.
 
-    tests/install/run.py [NAME...]      of calls hiredis libcurl libpq; on Debian, as root if packages are missing
+    tests/install/run.py [NAME...]      of calls hiredis hiredis_tests libcurl libpq; on Debian, as root if packages are missing
 
 Builds, starts the servers on free ports, runs each program on io_uring and epoll, ends the servers. Builds and logs go to
 build/tests/install. Exits with the number of runs that failed.
@@ -88,8 +88,22 @@ def nothing(_):
 @contextlib.contextmanager
 def redis(directory):
     port = free_port()
-    with serving("redis", port, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", directory):
+    path = f"{directory}/socket"
+    with serving("redis", port, "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", path, "--save", "",
+                 "--dir", directory, "--enable-debug-command", "yes"):
+        yield port, path
+
+
+@contextlib.contextmanager
+def redis_port(directory):
+    with redis(directory) as (port, _):
         yield [[port]]
+
+
+@contextlib.contextmanager
+def redis_both(directory):
+    with redis(directory) as (port, path):
+        yield [["-p", port, "-s", path, "--skip-throughput"]]
 
 
 def unprivileged():
@@ -171,10 +185,35 @@ def nginx(directory):
         backend.shutdown()
 
 
+def hiredis_test_object():
+    """hiredis' own test program from Debian's source package, with another name for its main; None if it cannot be had."""
+    source, lists = OUT / "hiredis_source", OUT / "lists"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    source.mkdir(exist_ok=True)
+    if not list(source.glob("*/test.c")):
+        release = dict(line.split("=", 1) for line in pathlib.Path("/etc/os-release").read_text().split("\n") if "=" in line)
+        listed = OUT / "sources.list"
+        listed.write_text("deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian "
+                          f"{release['VERSION_CODENAME']} main\n")
+        apt = ["apt-get", "-o", f"Dir::Etc::sourcelist={listed}", "-o", "Dir::Etc::sourceparts=-", "-o", f"Dir::State::lists={lists}"]
+        try:
+            with open(OUT / "source.log", "w") as log:
+                run(*apt, "update", stdout=log, stderr=log, timeout=PATIENCE)
+                run(*apt, "source", "--download-only", "hiredis", cwd=source, stdout=log, stderr=log, timeout=PATIENCE)
+                run("tar", "-xf", next(source.glob("*.orig.tar.*")), "-C", source)
+        except (subprocess.SubprocessError, OSError, StopIteration) as error:
+            print(f"SKIPPED: hiredis' own tests: its source package cannot be had ({error})", flush=True)
+            return None
+    test = next(source.glob("*/test.c"))
+    run("gcc", "-O1", "-w", "-Dmain=hiredis_tests", "-I", test.parent, "-c", test, "-o", OUT / "hiredis_test.o")
+    return OUT / "hiredis_test.o"
+
+
 # name: (server, what follows the source when it is compiled)
 PROGRAMS = {
     "calls": (nothing, ["tests/main.cpp"]),
-    "hiredis": (redis, ["-lhiredis"]),
+    "hiredis": (redis_port, ["-lhiredis"]),
+    "hiredis_tests": (redis_both, ["-lhiredis"]),
     "libcurl": (nginx, ["-lcurl"]),
     "libpq": (postgresql, ["-I/usr/include/postgresql", "-lpq"]),
 }
@@ -184,17 +223,25 @@ def test(name):
     """The number of runs that failed."""
     server, flags = PROGRAMS[name]
     program = OUT / name
+    if name == "hiredis_tests":
+        theirs = hiredis_test_object()
+        if not theirs:
+            return 0
+        flags = [str(theirs), *flags]
     run("g++", "-std=c++20", "-O1", "-pthread", "-Wall", "-Wextra", f"-I{os.environ.get('ROUSE_INCLUDE', 'include')}", "-Itests",
         f"{HERE}/{name}.cpp", *flags, "-o", program)
     failed = 0
     with tempfile.TemporaryDirectory() as directory, server(directory) as runs:
         for engine in ("io_uring", "epoll"):
             for arguments in runs:
-                result = subprocess.run([str(a) for a in (program, *arguments)], timeout=PATIENCE,
-                                        env={**os.environ, "ROUSE_ENGINE": engine, "ROUSE_PROMISED_ENGINE": engine})
+                with open(OUT / f"{name}.{engine}.log", "w") if name == "hiredis_tests" else contextlib.nullcontext() as log:
+                    result = subprocess.run([str(a) for a in (program, *arguments)], timeout=PATIENCE, stdout=log,
+                                            env={**os.environ, "ROUSE_ENGINE": engine, "ROUSE_PROMISED_ENGINE": engine})
                 if result.returncode != 0:
                     failed += 1
                     print(f"{name} on {engine} failed: {result.returncode}", flush=True)
+                elif name == "hiredis_tests":
+                    print(f"hiredis' own tests pass in a fiber on {engine}", flush=True)
     return failed
 
 
