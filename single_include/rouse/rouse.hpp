@@ -768,12 +768,15 @@ public:
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
+  detail::list<operation> urgent; ///< pending when_urgent, oldest first
   detail::list<operation> resting; ///< pending wait, before it tries again
 
   [[nodiscard]] bool open() const noexcept { return native != -1; }
   [[nodiscard]] bool busy() const noexcept {
-    return !inbound.empty() || !outbound.empty() || !resting.empty();
+    return !inbound.empty() || !outbound.empty() || !urgent.empty() || !resting.empty();
   }
+  /// Where `op` waits for its turn.
+  [[nodiscard]] detail::list<operation>& queue_of(const operation& op) noexcept;
 };
 
 /// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a
@@ -812,8 +815,7 @@ public:
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept {
     return what == action::recv || what == action::receive || what == action::accept ||
-           what == action::recv_from || what == action::when_readable ||
-           what == action::when_urgent;
+           what == action::recv_from || what == action::when_readable;
   }
   /// Whether it tries an `attempt`.
   [[nodiscard]] bool attempts() const noexcept { return what >= action::when_readable; }
@@ -867,6 +869,15 @@ private:
   operation* waiter_ = nullptr;
 };
 
+inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {
+  if (op.inward()) return inbound;
+  if (op.what == action::when_urgent) [[unlikely]]
+    return urgent;
+  if (op.what == action::wait) [[unlikely]]
+    return resting;
+  return outbound;
+}
+
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/concepts/engine.hpp
@@ -895,6 +906,7 @@ concept engine_core =
       { c.idle() } noexcept -> std::same_as<bool>;
       { c.open(owner, 0, 0, 0, why) } -> std::same_as<descriptor*>;
       c.cancel(d);
+      { c.busy(d, true) } noexcept -> std::same_as<bool>;
       c.close(d);
       c.release(d);
       c.give_back(d);
@@ -2596,9 +2608,10 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
 
 /// What poll(2) calls the readiness that an attempt waits for.
 inline short readiness(action what) noexcept {
-  return what == action::when_writable
-             ? POLLOUT
-             : (what == action::when_urgent ? POLLPRI : POLLIN) | POLLRDHUP;
+  if (what == action::when_writable) return POLLOUT;
+  // RDBAND never holds for a stream, but belongs to what a wake-up says, where io_uring passes over
+  // PRI alone.
+  return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
 inline bool run_attempt(operation& op) noexcept {
@@ -3167,6 +3180,7 @@ protected:
     ++d.cancels; // seen by calls that are between two requests
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
+    d.urgent.for_each(stop);
     d.resting.for_each(stop);
   }
 
@@ -3217,7 +3231,7 @@ private:
       }
       if (op.what != action::wait && begin(op)) [[likely]]
         return true;
-      queue_of(op).push_back(op);
+      op.target->queue_of(op).push_back(op);
     } else if (op.what == action::yield) {
       put_off(op);
       wake_others();
@@ -3230,12 +3244,6 @@ private:
     if (op.due != (clock::time_point::max)()) [[unlikely]]
       limit_to(op);
     return false;
-  }
-
-  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    if (op.what == action::wait) [[unlikely]]
-      return op.target->resting;
-    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
@@ -3466,6 +3474,13 @@ public:
   void cancel(descriptor& d) noexcept {
     lock_type lock(this->mutex_);
     this->cancel_all(d);
+  }
+
+  /// Whether something waits for its turn on `d`, to receive or to send, which a call that does not
+  /// wait must not overtake.
+  [[nodiscard]] bool busy(const descriptor& d, bool inward) noexcept {
+    lock_type lock(this->mutex_);
+    return !(inward ? d.inbound : d.outbound).empty();
   }
 
   /// The socket is done with its record.
@@ -3785,8 +3800,9 @@ private:
   bool begin(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
-      const bool worth_it = r.readable || op.what == action::when_urgent;
-      if (worth_it && r.inbound.empty() && attempt_inbound(r, op)) return true;
+      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
+    } else if (op.what == action::when_urgent) [[unlikely]] {
+      if (r.urgent.empty() && os::run_attempt(op)) return true;
     } else if (op.what != action::connect) [[likely]] {
       if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
         return true;
@@ -3828,7 +3844,7 @@ private:
       return; // closed since, by another thread
     if (events & (EPOLLRDHUP | end)) [[unlikely]]
       r.finished = true;
-    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | end)) [[likely]] {
+    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
       r.readable = true;
       while (!r.inbound.empty()) [[likely]] {
         auto& op = static_cast<operation&>(r.inbound.front());
@@ -3843,6 +3859,16 @@ private:
       r.writable = true;
       if (!r.outbound.empty()) [[unlikely]]
         answer_outbound(r);
+    }
+    if ((events & (EPOLLPRI | end)) && !r.urgent.empty()) [[unlikely]]
+      answer_urgent(r);
+  }
+
+  ROUSE_NOINLINE void answer_urgent(record& r) noexcept {
+    while (!r.urgent.empty()) {
+      auto& op = static_cast<operation&>(r.urgent.front());
+      if (!os::run_attempt(op)) return;
+      this->finish(op, op.error, op.bytes);
     }
   }
 
@@ -3861,7 +3887,7 @@ private:
     // A short count means that the queue is empty, and epoll reports the next arrival: no need to
     // see EAGAIN first.
     const bool emptied = op.bytes != 0 && op.bytes < op.size && !r.finished && r.continuous;
-    if (emptied || (!done && op.what != action::when_urgent)) r.readable = false;
+    if (!done || emptied) r.readable = false;
     return done;
   }
 
@@ -4359,7 +4385,7 @@ private:
   // ready, they share the turn's one call.
   bool begin(operation& op) noexcept override {
     if (op.what == action::connect && !room_for_peer(op)) return true;
-    if (op.what != action::accept && first_in_line(queue_of(op))) return false;
+    if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
     const bool alone = Threading::shared || brought_ <= 1;
     if (((op.what == action::send && alone) || by_hand(op)) && send_now(op)) return true;
     if (op.attempts() && os::run_attempt(op)) return true;
@@ -4385,10 +4411,6 @@ private:
     return peer != nullptr;
   }
 
-  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.inward() ? op.target->inbound : op.target->outbound;
-  }
-
   // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
   // nothing waits for them.
   static rouse::operation* first_in_line(detail::list<rouse::operation>& queue) noexcept {
@@ -4406,7 +4428,7 @@ private:
   // the same address later, and the kernel takes them in order: it can meet only the one that it
   // was meant for (O4).
   void interrupt(operation& op) noexcept override {
-    const bool queued = op.what != action::accept && first_in_line(queue_of(op)) != &op;
+    const bool queued = op.what != action::accept && first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
     s.addr = address_of(op);
@@ -4597,7 +4619,7 @@ private:
   // A poll has found the socket ready. False: it is not any more, and is waited for again.
   bool try_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    const bool done = op.attempts() ? !op.attempt->run || op.attempt->run(op)
+    const bool done = op.attempts() ? os::run_attempt(op)
                       : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(h, op); });
     if (done) return true;
@@ -4627,7 +4649,7 @@ private:
     op.bytes = bytes;
     if (std::exchange(op.more, false)) [[unlikely]]
       return;
-    auto& queue = queue_of(op);
+    auto& queue = op.target->queue_of(op);
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);
     if (rouse::operation* const first = next ? first_in_line(queue) : nullptr) [[unlikely]]
@@ -5104,7 +5126,7 @@ constexpr ULONG readiness(action what) noexcept {
   constexpr ULONG receive = 0x1, expedited = 0x2, send = 0x4, disconnect = 0x8, abort = 0x10,
                   accept = 0x80, connect_fail = 0x100;
   if (what == action::when_writable) return send | abort | connect_fail;
-  return (what == action::when_urgent ? expedited : receive | accept) | disconnect | abort;
+  return what == action::when_urgent ? expedited | abort : receive | accept | disconnect | abort;
 }
 
 /// Whether the answer was that the peer has reset the connection.
@@ -5219,7 +5241,7 @@ private:
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
   // others, and they each other, have to wait for.
   bool begin(operation& op) noexcept override {
-    auto& queue = queue_of(op);
+    auto& queue = op.target->queue_of(op);
     if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
         [[unlikely]] {
       op.held = true;
@@ -5227,10 +5249,6 @@ private:
       return false;
     }
     return start(op);
-  }
-
-  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   // Starts what has its turn now.
@@ -5304,7 +5322,7 @@ private:
     conclude(op, os::from_status(op.Internal), bytes);
     if (op.what == action::receive ? !receive_now(op) : op.attempts() && !attempt_now(op)) return;
     record& r = record_of(op);
-    auto& queue = queue_of(op);
+    auto& queue = op.target->queue_of(op);
     this->finish(op, op.error, op.bytes);
     if (r.held != 0) [[unlikely]]
       go_on(r, queue);
@@ -5386,19 +5404,27 @@ private:
   // The poll is over. False: there is another one.
   bool attempt_now(operation& op) noexcept {
     op.bytes = 0;
-    if (!op.error && op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
+    if (op.error) return true;
+    if (op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
       record_of(op).reset = true;
-    while (!op.error && op.attempt->run && !tried(op)) {
-      if (begin_poll(op)) continue;
-      if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
-      return false;
+    while (op.attempt->run && !tried(op)) {
+      if (record_of(op).reset) {
+        op.error = connection_reset();
+      } else if (!begin_poll(op)) {
+        if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
+        return false;
+      }
+      if (op.error) return true;
     }
     return true;
   }
 
   static bool tried(operation& op) noexcept {
     if (!op.attempt->run(op)) return false;
-    if (op.target->type == SOCK_STREAM) note_reset(op);
+    if (op.target->type == SOCK_STREAM) {
+      note_reset(op);
+      if (record_of(op).reset && op.bytes == 0 && !op.error) op.error = connection_reset();
+    }
     return true;
   }
 
@@ -9378,6 +9404,8 @@ using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
 using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
 /// Whether an idle connection is probed (SO_KEEPALIVE).
 using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
+/// Whether out-of-band data comes in its place in the stream (SO_OOBINLINE).
+using out_of_band_inline = flag_option<SOL_SOCKET, SO_OOBINLINE>;
 /// Bytes of the kernel's receive buffer (SO_RCVBUF). Linux doubles what it is given.
 using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
 /// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.
@@ -9454,8 +9482,142 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/linux/attempts.hpp
+// System calls that never wait, whatever the mode of the handle.
+
+#if ROUSE_LINUX
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+  const ssize_t result = retry_interrupted(call);
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (errno == EAGAIN || errno == EWOULDBLOCK)
+    return false;
+  else
+    error = last_error();
+  return true;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | recv_flags(type);
+  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (bytes > size) {
+    bytes = size;
+    error = std::errc::message_size;
+  }
+  return true;
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done =
+      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(EINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  pollfd p{h, 0, 0};
+  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/attempts.hpp
+// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
+// mode, which overlapped calls do not notice.
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+  if ((error = set_blocking(h, false))) return true;
+  const int result = call();
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
+    return false;
+  else
+    error = failure::from_os(number);
+  return true;
+}
+
+inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const bool done =
+      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
+  return done;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  return detail::recv_now(h, data, size, 0, bytes, error);
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
+  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
+  return done;
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  return detail::now(h, bytes, error, [&] {
+    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
+  });
+}
+
+/// Where there is none yet, Wine says WSAEINVAL.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(WSAEINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return false;
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/attempts.hpp
+// What an attempt tries: system calls that never wait. False: they would have to; else the answer
+// is in `bytes` and `error`.
+
 // ---- rouse/sockets/readiness_calls.hpp
-// Readiness: to wait until a socket has something, or room, and take nothing.
+// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
+// are system calls of their own, tried when there is.
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -9485,11 +9647,65 @@ struct wait_call : attempt {
     op.what = actions[static_cast<unsigned>(what)];
     op.target = socket;
     op.attempt = this;
-    op.size = 0;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation&) noexcept { return {}; }
+};
+
+struct peek_attempt {
+  static constexpr const char* name = "rouse: peek";
+  static constexpr action what = action::when_readable;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct recv_out_of_band_attempt {
+  static constexpr const char* name = "rouse: recv_out_of_band";
+  static constexpr action what = action::when_urgent;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct send_out_of_band_attempt {
+  static constexpr const char* name = "rouse: send_out_of_band";
+  static constexpr action what = action::when_writable;
+  using buffer = const_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
+  }
+};
+
+/// A call on one buffer that is tried.
+template <class Tried>
+struct attempt_call : attempt {
+  using value_type = std::size_t;
+  static constexpr const char* name = Tried::name;
+  descriptor* socket;
+  typename Tried::buffer buffer;
+
+  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
+      : attempt(&attempt_call::try_now), socket(d), buffer(b) {}
+
+  bool prepare(operation& op) noexcept {
+    op.what = Tried::what;
+    op.target = socket;
+    op.attempt = this;
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+
+private:
+  static bool try_now(operation& op) noexcept {
+    const auto& self = static_cast<attempt_call&>(*op.attempt);
+    return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
+  }
 };
 
 /// A part of `socket`: its calls that wait for readiness.
@@ -9518,6 +9734,95 @@ public:
     return self().begin(wait_call{self().record_, what}, std::move(l), std::forward<How>(how)...);
   }
 
+  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
+  ///
+  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
+  /// It may be fewer than have come. A datagram's beginning, where it is larger.
+  ///
+  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
+  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) peek(mutable_buffer buffer, How&&... how) {
+    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
+  /// waits for it already. The same under every scheduler: it returns its value.
+  ///
+  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
+  /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
+  std::size_t try_recv(mutable_buffer buffer) {
+    return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
+  }
+  std::size_t try_recv(mutable_buffer buffer, std::error_code& ec) noexcept {
+    if (buffer.size() == 0) {
+      ec = std::make_error_code(std::errc::invalid_argument);
+      return 0;
+    }
+    return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      const int type = self().record_->type;
+      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
+    });
+  }
+
+  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
+  /// is none, or where another call waits for it already.
+  ///
+  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
+  std::size_t try_send(const_buffer buffer) {
+    return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
+  }
+  std::size_t try_send(const_buffer buffer, std::error_code& ec) noexcept {
+    return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
+    });
+  }
+
+  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
+  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
+  /// take the mark away.
+  ///
+  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
+  /// Source: send(2), MSG_OOB; tcp(7).
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
+    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
+    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer},
+                        std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
+  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
+  /// first one's place, which then stays in the stream.
+  ///
+  /// @returns 1, or 0 once both sides have finished.
+  ///
+  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
+  /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
+    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer},
+                        std::move(l), std::forward<How>(how)...);
+  }
+
 protected:
   readiness_calls() noexcept = default;
   readiness_calls(readiness_calls&&) noexcept = default;
@@ -9526,6 +9831,28 @@ protected:
 
 private:
   Socket& self() noexcept { return static_cast<Socket&>(*this); }
+
+  template <class F>
+  std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
+    std::size_t bytes = 0;
+    ec = self()
+             .on_handle([&](native_handle_type h) {
+               failure error;
+               const bool late = self().scheduler()->engine().busy(*self().record_, inward);
+               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
+               return error;
+             })
+             .code();
+    return bytes;
+  }
+
+  template <class F>
+  auto at_once(const char* name, F call) {
+    std::error_code ec;
+    const auto value = call(ec);
+    if (ec) throw_error(ec, name);
+    return value;
+  }
 };
 
 } // namespace detail

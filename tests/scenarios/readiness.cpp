@@ -215,3 +215,182 @@ TEMPLATE_LIST_TEST_CASE("wait: abandoned while it waits", "[readiness][T12][L01]
     if (answered) send(pair.sched, pair.client, "for nobody");
   } // the sanitizers see what is left over
 }
+
+TEMPLATE_LIST_TEST_CASE("peek: gives the bytes and leaves them", "[readiness][peek][T11]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  auto waits = start(pair.sched, CALL(pair.server.peek(buf, how...)));
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.client, "abc");
+  CHECK(waits.wait().value == 3);
+  CHECK(std::string(buf.data(), 3) == "abc");
+  std::array<char, 2> two;
+  CHECK(await(pair.sched, CALL(pair.server.peek(two, 5s, how...))).value == 2);
+  CHECK(receive(pair.sched, pair.server, 3) == "abc");
+  CHECK(await(pair.sched, CALL(pair.server.peek(buf, 2ms, how...))).ec == std::errc::timed_out);
+  CHECK(await(pair.sched, CALL(pair.server.peek({buf.data(), 0}, how...))).ec ==
+        std::errc::invalid_argument);
+  pair.client.close();
+  for (int i = 0; i != 2; ++i) {
+    const auto end = await(pair.sched, CALL(pair.server.peek(buf, 5s, how...)));
+    CHECK(!end.ec);
+    CHECK(end.value == 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("peek: before a recv that waits behind it", "[readiness][peek][T11]",
+                        every_single) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> peeked, received;
+  auto first = start(pair.sched, CALL(pair.server.peek(peeked, how...)));
+  until_pending(pair.sched, 1);
+  auto second = start(pair.sched, CALL(pair.server.recv(received, how...)));
+  until_pending(pair.sched, 2);
+  send(pair.sched, pair.client, "abc");
+  CHECK(first.wait().value == 3);
+  CHECK(second.wait().value == 3);
+}
+
+TEMPLATE_LIST_TEST_CASE("peek: a datagram, and the beginning of a larger one",
+                        "[readiness][peek][datagram][T11]", every_scheduler) {
+  TestType sched;
+  rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
+  b.bind({"127.0.0.1", 0});
+  const auto to = b.local_endpoint();
+  CHECK(await(sched, CALL(a.send_to("abcdefgh", to, how...))).value == 8);
+  std::array<char, 8> buf;
+  std::array<char, 3> three;
+  const auto beginning = await(sched, CALL(b.peek(three, 5s, how...)));
+  CHECK(!beginning.ec);
+  CHECK(beginning.value == 3);
+  CHECK(await(sched, CALL(b.peek(buf, 5s, how...))).value == 8);
+  CHECK(await(sched, CALL(b.recv(buf, 5s, how...))).value == 8);
+  CHECK(std::string(buf.data(), 8) == "abcdefgh");
+}
+
+TEMPLATE_LIST_TEST_CASE("peek: of what is not connected, and after a reset",
+                        "[readiness][peek][T11]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  rouse::socket lone{pair.sched};
+  CHECK(await(pair.sched, CALL(lone.peek(buf, how...))).ec == std::errc::not_connected);
+  rouse::socket<TestType> closed;
+  CHECK(await(pair.sched, CALL(closed.peek(buf, how...))).ec == std::errc::bad_file_descriptor);
+  auto waits = start(pair.sched, CALL(pair.server.peek(buf, how...)));
+  until_pending(pair.sched, 1);
+  pair.client.set_option(rouse::linger{true, 0s});
+  pair.client.close();
+  CHECK(waits.wait().ec == std::errc::connection_reset);
+}
+
+TEMPLATE_LIST_TEST_CASE("try_recv, try_send: at once, or operation_would_block",
+                        "[readiness][try][T11]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  std::error_code ec;
+  CHECK(pair.server.try_recv(buf, ec) == 0);
+  CHECK(ec == std::errc::operation_would_block);
+  CHECK_THROWS_AS(pair.server.try_recv(buf), std::system_error);
+  CHECK(pair.client.try_send("abc") == 3);
+  CHECK(!wait(pair.sched, pair.server, readable).ec);
+  CHECK(pair.server.try_recv(buf, ec) == 3);
+  CHECK(!ec);
+  CHECK(pair.client.try_send("", ec) == 0);
+  CHECK(!ec);
+  CHECK(pair.server.try_recv({buf.data(), 0}, ec) == 0);
+  CHECK(ec == std::errc::invalid_argument);
+
+  const std::string block = large_block();
+  std::size_t sent = 0;
+  do sent += pair.client.try_send(block, ec);
+  while (!ec);
+  CHECK(ec == std::errc::operation_would_block);
+  CHECK(sent != 0);
+  std::string got = receive(pair.sched, pair.server, sent);
+  CHECK(got.size() == sent);
+  CHECK(!wait(pair.sched, pair.client, writable).ec);
+  CHECK(pair.client.try_send("last") == 4);
+  CHECK(receive(pair.sched, pair.server, 4) == "last");
+
+  // The other calls work as before.
+  auto receiving = start(pair.sched, CALL(pair.server.recv(buf, how...)));
+  until_pending(pair.sched, 1);
+  CHECK(pair.server.try_recv(buf, ec) == 0); // that one is first
+  CHECK(ec == std::errc::operation_would_block);
+  send(pair.sched, pair.client, "more");
+  CHECK(receiving.wait().value == 4);
+
+  pair.client.close();
+  CHECK(!wait(pair.sched, pair.server, readable).ec);
+  CHECK(pair.server.try_recv(buf, ec) == 0);
+  CHECK(!ec);
+  CHECK(pair.client.try_send("gone", ec) == 0);
+  CHECK(ec == std::errc::bad_file_descriptor);
+}
+
+TEMPLATE_LIST_TEST_CASE("try_recv: a datagram larger than the buffer, and an empty one",
+                        "[readiness][try][datagram][T11][U04]", every_scheduler) {
+  TestType sched;
+  rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
+  b.bind({"127.0.0.1", 0});
+  const auto to = b.local_endpoint();
+  CHECK(!await<rouse::done>(sched, CALL(a.connect(to, how...))).ec);
+  CHECK(a.try_send("abcdefgh") == 8);
+  CHECK(a.try_send("") == 0);
+  std::array<char, 4> four;
+  std::error_code ec;
+  CHECK(!wait(sched, b, readable).ec);
+  CHECK(b.try_recv(four, ec) == 4);
+  CHECK(ec == std::errc::message_size);
+  CHECK(!wait(sched, b, readable).ec);
+  CHECK(b.try_recv(four, ec) == 0);
+  CHECK(!ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("out of band: the urgent byte comes beside the stream",
+                        "[readiness][out_of_band]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf, more;
+  auto urgent = start(pair.sched, CALL(pair.server.recv_out_of_band(buf, how...)));
+  auto receiving = start(pair.sched, CALL(pair.server.recv(more, how...)));
+  until_pending(pair.sched, 2);
+  send(pair.sched, pair.client, "abc");
+  CHECK(receiving.wait().value == 3); // not held up by the one before it
+  CHECK(!urgent.finished());
+  CHECK(await(pair.sched, CALL(pair.client.send_out_of_band("!", how...))).value == 1);
+  CHECK(urgent.wait().value == 1);
+  CHECK(buf[0] == '!');
+  send(pair.sched, pair.client, "def");
+  CHECK(receive(pair.sched, pair.server, 3) == "def");
+
+  const auto none = await(pair.sched, CALL(pair.server.recv_out_of_band(buf, 2ms, how...)));
+  CHECK(none.ec == std::errc::timed_out);
+  auto told = waiting(pair.sched, pair.server, rouse::urgent);
+  until_pending(pair.sched, 1);
+  CHECK(await(pair.sched, CALL(pair.client.send_out_of_band("?", how...))).value == 1);
+  CHECK(!told.wait().ec);
+  CHECK(await(pair.sched, CALL(pair.server.recv_out_of_band(buf, 5s, how...))).value == 1);
+  CHECK(buf[0] == '?');
+
+  auto reset = start(pair.sched, CALL(pair.server.recv_out_of_band(buf, how...)));
+  until_pending(pair.sched, 1);
+  pair.client.set_option(rouse::linger{true, 0s});
+  pair.client.close();
+  const auto& last = reset.wait();
+  CHECK(last.value == 0);
+  CHECK((!last.ec || last.ec == std::errc::connection_reset));
+}
+
+TEMPLATE_LIST_TEST_CASE("out of band: in line, it is in its place in the stream",
+                        "[readiness][out_of_band]", every_scheduler) {
+  connected_pair<TestType> pair;
+  pair.server.set_option(rouse::out_of_band_inline{true});
+  send(pair.sched, pair.client, "abc");
+  CHECK(await(pair.sched, CALL(pair.client.send_out_of_band("de!", how...))).value == 3);
+  send(pair.sched, pair.client, "fg");
+  std::array<char, 16> buf;
+  CHECK(receive(pair.sched, pair.server, 8) == "abcde!fg");
+  CHECK(await(pair.sched, CALL(pair.server.recv_out_of_band(buf, 1s, how...))).ec ==
+        std::errc::invalid_argument);
+}

@@ -32,6 +32,7 @@ concept engine_core =
       { c.idle() } noexcept -> std::same_as<bool>;
       { c.open(owner, 0, 0, 0, why) } -> std::same_as<descriptor*>;
       c.cancel(d);
+      { c.busy(d, true) } noexcept -> std::same_as<bool>;
       c.close(d);
       c.release(d);
       c.give_back(d);

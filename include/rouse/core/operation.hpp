@@ -86,12 +86,15 @@ public:
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
+  detail::list<operation> urgent; ///< pending when_urgent, oldest first
   detail::list<operation> resting; ///< pending wait, before it tries again
 
   [[nodiscard]] bool open() const noexcept { return native != -1; }
   [[nodiscard]] bool busy() const noexcept {
-    return !inbound.empty() || !outbound.empty() || !resting.empty();
+    return !inbound.empty() || !outbound.empty() || !urgent.empty() || !resting.empty();
   }
+  /// Where `op` waits for its turn.
+  [[nodiscard]] detail::list<operation>& queue_of(const operation& op) noexcept;
 };
 
 /// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a
@@ -130,8 +133,7 @@ public:
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept {
     return what == action::recv || what == action::receive || what == action::accept ||
-           what == action::recv_from || what == action::when_readable ||
-           what == action::when_urgent;
+           what == action::recv_from || what == action::when_readable;
   }
   /// Whether it tries an `attempt`.
   [[nodiscard]] bool attempts() const noexcept { return what >= action::when_readable; }
@@ -184,5 +186,14 @@ public:
 private:
   operation* waiter_ = nullptr;
 };
+
+inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {
+  if (op.inward()) return inbound;
+  if (op.what == action::when_urgent) [[unlikely]]
+    return urgent;
+  if (op.what == action::wait) [[unlikely]]
+    return resting;
+  return outbound;
+}
 
 } // namespace rouse::inline ROUSE_ABI

@@ -91,6 +91,13 @@ public:
     this->cancel_all(d);
   }
 
+  /// Whether something waits for its turn on `d`, to receive or to send, which a call that does not
+  /// wait must not overtake.
+  [[nodiscard]] bool busy(const descriptor& d, bool inward) noexcept {
+    lock_type lock(this->mutex_);
+    return !(inward ? d.inbound : d.outbound).empty();
+  }
+
   /// The socket is done with its record.
   void give_back(descriptor& d) noexcept {
     lock_type lock(this->mutex_);

@@ -72,8 +72,9 @@ private:
   bool begin(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
-      const bool worth_it = r.readable || op.what == action::when_urgent;
-      if (worth_it && r.inbound.empty() && attempt_inbound(r, op)) return true;
+      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
+    } else if (op.what == action::when_urgent) [[unlikely]] {
+      if (r.urgent.empty() && os::run_attempt(op)) return true;
     } else if (op.what != action::connect) [[likely]] {
       if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
         return true;
@@ -115,7 +116,7 @@ private:
       return; // closed since, by another thread
     if (events & (EPOLLRDHUP | end)) [[unlikely]]
       r.finished = true;
-    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | end)) [[likely]] {
+    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
       r.readable = true;
       while (!r.inbound.empty()) [[likely]] {
         auto& op = static_cast<operation&>(r.inbound.front());
@@ -130,6 +131,16 @@ private:
       r.writable = true;
       if (!r.outbound.empty()) [[unlikely]]
         answer_outbound(r);
+    }
+    if ((events & (EPOLLPRI | end)) && !r.urgent.empty()) [[unlikely]]
+      answer_urgent(r);
+  }
+
+  ROUSE_NOINLINE void answer_urgent(record& r) noexcept {
+    while (!r.urgent.empty()) {
+      auto& op = static_cast<operation&>(r.urgent.front());
+      if (!os::run_attempt(op)) return;
+      this->finish(op, op.error, op.bytes);
     }
   }
 
@@ -148,7 +159,7 @@ private:
     // A short count means that the queue is empty, and epoll reports the next arrival: no need to
     // see EAGAIN first.
     const bool emptied = op.bytes != 0 && op.bytes < op.size && !r.finished && r.continuous;
-    if (emptied || (!done && op.what != action::when_urgent)) r.readable = false;
+    if (!done || emptied) r.readable = false;
     return done;
   }
 

@@ -97,7 +97,7 @@ private:
   // ready, they share the turn's one call.
   bool begin(operation& op) noexcept override {
     if (op.what == action::connect && !room_for_peer(op)) return true;
-    if (op.what != action::accept && first_in_line(queue_of(op))) return false;
+    if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
     const bool alone = Threading::shared || brought_ <= 1;
     if (((op.what == action::send && alone) || by_hand(op)) && send_now(op)) return true;
     if (op.attempts() && os::run_attempt(op)) return true;
@@ -123,10 +123,6 @@ private:
     return peer != nullptr;
   }
 
-  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.inward() ? op.target->inbound : op.target->outbound;
-  }
-
   // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
   // nothing waits for them.
   static rouse::operation* first_in_line(detail::list<rouse::operation>& queue) noexcept {
@@ -144,7 +140,7 @@ private:
   // the same address later, and the kernel takes them in order: it can meet only the one that it
   // was meant for (O4).
   void interrupt(operation& op) noexcept override {
-    const bool queued = op.what != action::accept && first_in_line(queue_of(op)) != &op;
+    const bool queued = op.what != action::accept && first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
     s.addr = address_of(op);
@@ -335,7 +331,7 @@ private:
   // A poll has found the socket ready. False: it is not any more, and is waited for again.
   bool try_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    const bool done = op.attempts() ? !op.attempt->run || op.attempt->run(op)
+    const bool done = op.attempts() ? os::run_attempt(op)
                       : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(h, op); });
     if (done) return true;
@@ -365,7 +361,7 @@ private:
     op.bytes = bytes;
     if (std::exchange(op.more, false)) [[unlikely]]
       return;
-    auto& queue = queue_of(op);
+    auto& queue = op.target->queue_of(op);
     const bool next = op.what != action::accept;
     this->finish(op, error, bytes);
     if (rouse::operation* const first = next ? first_in_line(queue) : nullptr) [[unlikely]]

@@ -90,7 +90,7 @@ private:
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
   // others, and they each other, have to wait for.
   bool begin(operation& op) noexcept override {
-    auto& queue = queue_of(op);
+    auto& queue = op.target->queue_of(op);
     if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
         [[unlikely]] {
       op.held = true;
@@ -98,10 +98,6 @@ private:
       return false;
     }
     return start(op);
-  }
-
-  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   // Starts what has its turn now.
@@ -175,7 +171,7 @@ private:
     conclude(op, os::from_status(op.Internal), bytes);
     if (op.what == action::receive ? !receive_now(op) : op.attempts() && !attempt_now(op)) return;
     record& r = record_of(op);
-    auto& queue = queue_of(op);
+    auto& queue = op.target->queue_of(op);
     this->finish(op, op.error, op.bytes);
     if (r.held != 0) [[unlikely]]
       go_on(r, queue);
@@ -257,19 +253,27 @@ private:
   // The poll is over. False: there is another one.
   bool attempt_now(operation& op) noexcept {
     op.bytes = 0;
-    if (!op.error && op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
+    if (op.error) return true;
+    if (op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
       record_of(op).reset = true;
-    while (!op.error && op.attempt->run && !tried(op)) {
-      if (begin_poll(op)) continue;
-      if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
-      return false;
+    while (op.attempt->run && !tried(op)) {
+      if (record_of(op).reset) {
+        op.error = connection_reset();
+      } else if (!begin_poll(op)) {
+        if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
+        return false;
+      }
+      if (op.error) return true;
     }
     return true;
   }
 
   static bool tried(operation& op) noexcept {
     if (!op.attempt->run(op)) return false;
-    if (op.target->type == SOCK_STREAM) note_reset(op);
+    if (op.target->type == SOCK_STREAM) {
+      note_reset(op);
+      if (record_of(op).reset && op.bytes == 0 && !op.error) op.error = connection_reset();
+    }
     return true;
   }
 

@@ -231,6 +231,7 @@ protected:
     ++d.cancels; // seen by calls that are between two requests
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
+    d.urgent.for_each(stop);
     d.resting.for_each(stop);
   }
 
@@ -281,7 +282,7 @@ private:
       }
       if (op.what != action::wait && begin(op)) [[likely]]
         return true;
-      queue_of(op).push_back(op);
+      op.target->queue_of(op).push_back(op);
     } else if (op.what == action::yield) {
       put_off(op);
       wake_others();
@@ -294,12 +295,6 @@ private:
     if (op.due != (clock::time_point::max)()) [[unlikely]]
       limit_to(op);
     return false;
-  }
-
-  static detail::list<rouse::operation>& queue_of(const operation& op) noexcept {
-    if (op.what == action::wait) [[unlikely]]
-      return op.target->resting;
-    return op.inward() ? op.target->inbound : op.target->outbound;
   }
 
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {

@@ -90,6 +90,8 @@ using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
 using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
 /// Whether an idle connection is probed (SO_KEEPALIVE).
 using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
+/// Whether out-of-band data comes in its place in the stream (SO_OOBINLINE).
+using out_of_band_inline = flag_option<SOL_SOCKET, SO_OOBINLINE>;
 /// Bytes of the kernel's receive buffer (SO_RCVBUF). Linux doubles what it is given.
 using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
 /// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.

@@ -1,10 +1,17 @@
-// Readiness: to wait until a socket has something, or room, and take nothing.
+// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
+// are system calls of their own, tried when there is.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
 #include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/os/attempts.hpp>
+#include <rouse/os/socket.hpp>
 
+#include <cstddef>
+#include <system_error>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -35,11 +42,65 @@ struct wait_call : attempt {
     op.what = actions[static_cast<unsigned>(what)];
     op.target = socket;
     op.attempt = this;
-    op.size = 0;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation&) noexcept { return {}; }
+};
+
+struct peek_attempt {
+  static constexpr const char* name = "rouse: peek";
+  static constexpr action what = action::when_readable;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct recv_out_of_band_attempt {
+  static constexpr const char* name = "rouse: recv_out_of_band";
+  static constexpr action what = action::when_urgent;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct send_out_of_band_attempt {
+  static constexpr const char* name = "rouse: send_out_of_band";
+  static constexpr action what = action::when_writable;
+  using buffer = const_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
+  }
+};
+
+/// A call on one buffer that is tried.
+template <class Tried>
+struct attempt_call : attempt {
+  using value_type = std::size_t;
+  static constexpr const char* name = Tried::name;
+  descriptor* socket;
+  typename Tried::buffer buffer;
+
+  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
+      : attempt(&attempt_call::try_now), socket(d), buffer(b) {}
+
+  bool prepare(operation& op) noexcept {
+    op.what = Tried::what;
+    op.target = socket;
+    op.attempt = this;
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+
+private:
+  static bool try_now(operation& op) noexcept {
+    const auto& self = static_cast<attempt_call&>(*op.attempt);
+    return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
+  }
 };
 
 /// A part of `socket`: its calls that wait for readiness.
@@ -68,6 +129,95 @@ public:
     return self().begin(wait_call{self().record_, what}, std::move(l), std::forward<How>(how)...);
   }
 
+  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
+  ///
+  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
+  /// It may be fewer than have come. A datagram's beginning, where it is larger.
+  ///
+  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
+  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) peek(mutable_buffer buffer, How&&... how) {
+    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
+  /// waits for it already. The same under every scheduler: it returns its value.
+  ///
+  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
+  /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
+  std::size_t try_recv(mutable_buffer buffer) {
+    return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
+  }
+  std::size_t try_recv(mutable_buffer buffer, std::error_code& ec) noexcept {
+    if (buffer.size() == 0) {
+      ec = std::make_error_code(std::errc::invalid_argument);
+      return 0;
+    }
+    return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      const int type = self().record_->type;
+      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
+    });
+  }
+
+  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
+  /// is none, or where another call waits for it already.
+  ///
+  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
+  std::size_t try_send(const_buffer buffer) {
+    return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
+  }
+  std::size_t try_send(const_buffer buffer, std::error_code& ec) noexcept {
+    return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
+    });
+  }
+
+  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
+  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
+  /// take the mark away.
+  ///
+  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
+  /// Source: send(2), MSG_OOB; tcp(7).
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
+    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
+    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer},
+                        std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
+  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
+  /// first one's place, which then stays in the stream.
+  ///
+  /// @returns 1, or 0 once both sides have finished.
+  ///
+  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
+  /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
+    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
+    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer},
+                        std::move(l), std::forward<How>(how)...);
+  }
+
 protected:
   readiness_calls() noexcept = default;
   readiness_calls(readiness_calls&&) noexcept = default;
@@ -76,6 +226,28 @@ protected:
 
 private:
   Socket& self() noexcept { return static_cast<Socket&>(*this); }
+
+  template <class F>
+  std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
+    std::size_t bytes = 0;
+    ec = self()
+             .on_handle([&](native_handle_type h) {
+               failure error;
+               const bool late = self().scheduler()->engine().busy(*self().record_, inward);
+               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
+               return error;
+             })
+             .code();
+    return bytes;
+  }
+
+  template <class F>
+  auto at_once(const char* name, F call) {
+    std::error_code ec;
+    const auto value = call(ec);
+    if (ec) throw_error(ec, name);
+    return value;
+  }
 };
 
 } // namespace detail

@@ -284,9 +284,10 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
 
 /// What poll(2) calls the readiness that an attempt waits for.
 inline short readiness(action what) noexcept {
-  return what == action::when_writable
-             ? POLLOUT
-             : (what == action::when_urgent ? POLLPRI : POLLIN) | POLLRDHUP;
+  if (what == action::when_writable) return POLLOUT;
+  // RDBAND never holds for a stream, but belongs to what a wake-up says, where io_uring passes over
+  // PRI alone.
+  return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
 inline bool run_attempt(operation& op) noexcept {

@@ -378,7 +378,7 @@ constexpr ULONG readiness(action what) noexcept {
   constexpr ULONG receive = 0x1, expedited = 0x2, send = 0x4, disconnect = 0x8, abort = 0x10,
                   accept = 0x80, connect_fail = 0x100;
   if (what == action::when_writable) return send | abort | connect_fail;
-  return (what == action::when_urgent ? expedited : receive | accept) | disconnect | abort;
+  return what == action::when_urgent ? expedited | abort : receive | accept | disconnect | abort;
 }
 
 /// Whether the answer was that the peer has reset the connection.

@@ -1,0 +1,63 @@
+// System calls that never wait, whatever the mode of the handle.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/os/linux/socket.hpp>
+
+#if ROUSE_LINUX
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+  const ssize_t result = retry_interrupted(call);
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (errno == EAGAIN || errno == EWOULDBLOCK)
+    return false;
+  else
+    error = last_error();
+  return true;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | recv_flags(type);
+  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (bytes > size) {
+    bytes = size;
+    error = std::errc::message_size;
+  }
+  return true;
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done =
+      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(EINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  pollfd p{h, 0, 0};
+  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
