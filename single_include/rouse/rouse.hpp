@@ -1231,6 +1231,9 @@ public:
     (void)e.submit(starter_); // a yield is never done at once
   }
 
+  /// Whether the loop has called `begin`, or never will.
+  [[nodiscard]] bool begun() const noexcept { return starter_.now == operation::state::idle; }
+
   /// The scheduler goes. Nothing of the flow is told any more.
   void orphan() noexcept {
     unlink();
@@ -1335,7 +1338,7 @@ namespace rouse::inline ROUSE_ABI {
 /// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `inside_flow()`.
+/// flow&)`, `idle()`, `notify()`, `inside_flow()`, `for_each_flow(visit)` and `flow_name`.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
@@ -3191,6 +3194,14 @@ protected:
     waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
   }
 
+  /// `visit(const operation&)` for each that is in progress, but for those that are pending on a
+  /// socket. With the lock held.
+  template <class F>
+  void for_each_elsewhere(F& visit) {
+    for (auto* list : {&waiting_, &ready_, &later_})
+      list->for_each([&](rouse::operation& op) { visit(static_cast<const operation&>(op)); });
+  }
+
   /// Destroys the posted functions that have not run.
   void drop_posted() noexcept {
     posted_.take([](posted& p) { p.run(p, false); });
@@ -3517,6 +3528,21 @@ public:
     }
     this->drop_posted();
     while (!this->idle()) this->turn((clock::time_point::max)());
+  }
+
+  /// For diagnosis: calls `visit(const operation&)` for each operation in progress, whoever asked
+  /// for it. It may call nothing of the engine, which is locked; the socket of an operation that is
+  /// `ready` may be gone.
+  template <class F>
+  void for_each_operation(F visit) {
+    const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
+    lock_type lock(this->mutex_);
+    open_.for_each([&](descriptor& d) {
+      d.inbound.for_each(show);
+      d.outbound.for_each(show);
+      d.resting.for_each(show);
+    });
+    this->for_each_elsewhere(visit);
   }
 
 protected:
@@ -5764,6 +5790,117 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI::detail
 
+// ---- rouse/schedulers/dump.hpp
+// What waits, in words: for `basic_scheduler::dump`.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+// Looks at an engine once, then at flows; each gives a line.
+class dump_text {
+public:
+  // In progress are those alone that the engine has: only they stay as they are under its lock.
+  template <class Engine>
+  void add_operations(Engine& engine) {
+    engine.for_each_operation([&](const typename Engine::operation& op) {
+      pending_.emplace_back(&op, brief(op));
+      std::string line = pending_.back().second;
+      if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
+      add(line);
+    });
+  }
+
+  // Of what a flow waits for only the address is looked at: the rest may be changing.
+  void add_flow(const char* kind, const flow& f, bool begun) {
+    std::string line = kind;
+    if (f.ended.is_open.load(std::memory_order_relaxed))
+      line += ", ended";
+    else if (!begun)
+      line += ", not begun";
+    else
+      line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
+    if (f.cancelled) line += ", cancelled";
+    add(line);
+  }
+
+  [[nodiscard]] std::vector<std::string>& lines() noexcept { return lines_; }
+
+private:
+  void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
+
+  static const char* name_of(action a) noexcept {
+    switch (a) {
+    case action::wait:
+      return "wait";
+    case action::yield:
+      return "yield";
+    case action::recv:
+      return "recv";
+    case action::send:
+      return "send";
+    case action::accept:
+      return "accept";
+    case action::connect:
+      return "connect";
+    case action::receive:
+      return "receive";
+    case action::recv_from:
+      return "recv_from";
+    case action::send_to:
+      return "send_to";
+    case action::when_readable:
+      return "when_readable";
+    case action::when_writable:
+      return "when_writable";
+    case action::when_urgent:
+      return "when_urgent";
+    }
+    return "unknown";
+  }
+
+  // The socket of one that was answered may be gone already.
+  static std::string brief(const operation& op) {
+    std::string text = name_of(op.what);
+    if (op.now != operation::state::pending) return text + ", about to be told";
+    if (op.target) text += " on socket " + std::to_string(op.target->native);
+    return text;
+  }
+
+  static std::string ends_of(const operation& op) {
+    if (!op.target) return op.awaited ? ", for another flow" : "";
+    const auto handle = static_cast<native_handle_type>(op.target->native);
+    endpoint local, remote;
+    std::string text = " (";
+    text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
+    if (op.what == action::connect)
+      text += ", to " + to_string(*op.peer);
+    else if (op.what != action::accept && !os::remote_endpoint(handle, remote))
+      text += ", with " + to_string(remote);
+    return text += ")";
+  }
+
+  static std::string limit_of(const operation& op) {
+    if (op.due == (clock::time_point::max)()) return {};
+    return ", " + milliseconds(op.due - clock::now()) + " left";
+  }
+
+  static std::string milliseconds(clock::duration d) {
+    using std::chrono::milliseconds;
+    return std::to_string(std::chrono::duration_cast<milliseconds>(d).count()) + " ms";
+  }
+
+  std::string waits_for(const operation* op) const {
+    for (const auto& [pending, text] : pending_) {
+      if (pending == op) return ", waits for " + text;
+    }
+    return ", runs";
+  }
+
+  std::vector<std::pair<const operation*, std::string>> pending_;
+  std::vector<std::string> lines_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/core/coroutine.hpp
 // A chain of coroutines that await one another, and the loop that runs it: what `task` and the
 // coroutine waker share.
@@ -6326,6 +6463,35 @@ public:
   /// Which engine runs, and why a better one was refused.
   [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
 
+  // ---- to see what waits
+
+  /// Says in words what waits, a line for each operation of the engine (what, its socket and
+  /// endpoints, what is left of its limit) and for each flow of this scheduler (what it waits for).
+  /// For people: the wording may change.
+  ///
+  /// @param out  a callable that is given one line after another, as `std::string_view`, or a
+  /// stdio stream.
+  ///
+  /// Threads: the scheduler's own; from another one `post([&] { sched.dump(); })`. With a shared
+  /// engine any. Cost: allocates; two system calls for each operation on a socket.
+  template <class Out>
+    requires std::invocable<Out&, std::string_view>
+  void dump(Out&& out) {
+    detail::dump_text text;
+    text.add_operations(*engine_);
+    if constexpr (requires { Waker::flow_name; }) {
+      waker_.for_each_flow([&](const flow& f) {
+        const auto& started = static_cast<const detail::engine_flow<engine_type>&>(f);
+        text.add_flow(Waker::flow_name, f, started.begun());
+      });
+    }
+    out(std::string_view("rouse: what waits, on " + engine_report() + "\n"));
+    for (const std::string& line : text.lines()) out(std::string_view(line));
+  }
+  void dump(std::FILE* out = stderr) {
+    dump([&](std::string_view line) { std::fwrite(line.data(), 1, line.size(), out); });
+  }
+
   // ---- for sockets and the like
 
   /// Starts a call the waker's way.
@@ -6594,6 +6760,12 @@ public:
     });
   }
 
+  static constexpr const char* flow_name = "function";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
   static void begin(Scheduler* s, Call call, Limit l, Handler&& handler) {
@@ -6771,6 +6943,12 @@ public:
   void shut_down(Engine&) noexcept {
     flows_.for_each(
         [](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
+  }
+
+  static constexpr const char* flow_name = "coroutine";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
   }
 
 private:
@@ -7564,6 +7742,12 @@ public:
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
+  static constexpr const char* flow_name = "fiber";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
 private:
   detail::fiber_crew crew_;
   detail::list<flow> flows_;
@@ -7836,6 +8020,12 @@ public:
     f.unlink();
   }
 
+  template <class F>
+  void for_each_flow(F& visit) {
+    std::lock_guard lock(mutex_);
+    flows_.for_each(visit);
+  }
+
   // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
   // are gone.
   template <class Engine, class Orphan>
@@ -7974,6 +8164,12 @@ public:
   void notify() noexcept { crew_.notify(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
+
+  static constexpr const char* flow_name = "thread";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    crew_.for_each_flow(visit);
+  }
 
 private:
   detail::thread_crew crew_;

@@ -74,6 +74,9 @@ public:
     (void)e.submit(starter_); // a yield is never done at once
   }
 
+  /// Whether the loop has called `begin`, or never will.
+  [[nodiscard]] bool begun() const noexcept { return starter_.now == operation::state::idle; }
+
   /// The scheduler goes. Nothing of the flow is told any more.
   void orphan() noexcept {
     unlink();

@@ -134,6 +134,21 @@ public:
     while (!this->idle()) this->turn((clock::time_point::max)());
   }
 
+  /// For diagnosis: calls `visit(const operation&)` for each operation in progress, whoever asked
+  /// for it. It may call nothing of the engine, which is locked; the socket of an operation that is
+  /// `ready` may be gone.
+  template <class F>
+  void for_each_operation(F visit) {
+    const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
+    lock_type lock(this->mutex_);
+    open_.for_each([&](descriptor& d) {
+      d.inbound.for_each(show);
+      d.outbound.for_each(show);
+      d.resting.for_each(show);
+    });
+    this->for_each_elsewhere(visit);
+  }
+
 protected:
   /// @param blocking  whether this kernel interface wants handles in blocking mode.
   explicit basic_engine(bool blocking) : blocking_(blocking) {}

@@ -242,6 +242,14 @@ protected:
     waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
   }
 
+  /// `visit(const operation&)` for each that is in progress, but for those that are pending on a
+  /// socket. With the lock held.
+  template <class F>
+  void for_each_elsewhere(F& visit) {
+    for (auto* list : {&waiting_, &ready_, &later_})
+      list->for_each([&](rouse::operation& op) { visit(static_cast<const operation&>(op)); });
+  }
+
   /// Destroys the posted functions that have not run.
   void drop_posted() noexcept {
     posted_.take([](posted& p) { p.run(p, false); });

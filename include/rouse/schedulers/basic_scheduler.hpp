@@ -7,14 +7,17 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/recycler.hpp>
+#include <rouse/schedulers/dump.hpp>
 #include <rouse/schedulers/task.hpp>
 
 #include <atomic>
 #include <concepts>
 #include <cstddef>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -206,6 +209,35 @@ public:
   [[nodiscard]] Waker& waker() noexcept { return waker_; }
   /// Which engine runs, and why a better one was refused.
   [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
+
+  // ---- to see what waits
+
+  /// Says in words what waits, a line for each operation of the engine (what, its socket and
+  /// endpoints, what is left of its limit) and for each flow of this scheduler (what it waits for).
+  /// For people: the wording may change.
+  ///
+  /// @param out  a callable that is given one line after another, as `std::string_view`, or a
+  /// stdio stream.
+  ///
+  /// Threads: the scheduler's own; from another one `post([&] { sched.dump(); })`. With a shared
+  /// engine any. Cost: allocates; two system calls for each operation on a socket.
+  template <class Out>
+    requires std::invocable<Out&, std::string_view>
+  void dump(Out&& out) {
+    detail::dump_text text;
+    text.add_operations(*engine_);
+    if constexpr (requires { Waker::flow_name; }) {
+      waker_.for_each_flow([&](const flow& f) {
+        const auto& started = static_cast<const detail::engine_flow<engine_type>&>(f);
+        text.add_flow(Waker::flow_name, f, started.begun());
+      });
+    }
+    out(std::string_view("rouse: what waits, on " + engine_report() + "\n"));
+    for (const std::string& line : text.lines()) out(std::string_view(line));
+  }
+  void dump(std::FILE* out = stderr) {
+    dump([&](std::string_view line) { std::fwrite(line.data(), 1, line.size(), out); });
+  }
 
   // ---- for sockets and the like
 

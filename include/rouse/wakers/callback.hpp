@@ -151,6 +151,12 @@ public:
     });
   }
 
+  static constexpr const char* flow_name = "function";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
   static void begin(Scheduler* s, Call call, Limit l, Handler&& handler) {

@@ -173,6 +173,12 @@ public:
         [](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
   }
 
+  static constexpr const char* flow_name = "coroutine";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
 private:
   detail::list<flow> flows_;
 };

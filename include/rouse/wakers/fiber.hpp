@@ -271,6 +271,12 @@ public:
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
+  static constexpr const char* flow_name = "fiber";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
 private:
   detail::fiber_crew crew_;
   detail::list<flow> flows_;

@@ -172,6 +172,12 @@ public:
     f.unlink();
   }
 
+  template <class F>
+  void for_each_flow(F& visit) {
+    std::lock_guard lock(mutex_);
+    flows_.for_each(visit);
+  }
+
   // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
   // are gone.
   template <class Engine, class Orphan>
@@ -310,6 +316,12 @@ public:
   void notify() noexcept { crew_.notify(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
+
+  static constexpr const char* flow_name = "thread";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    crew_.for_each_flow(visit);
+  }
 
 private:
   detail::thread_crew crew_;

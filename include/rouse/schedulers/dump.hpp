@@ -1,0 +1,122 @@
+// What waits, in words: for `basic_scheduler::dump`.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/os/socket.hpp>
+
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+// Looks at an engine once, then at flows; each gives a line.
+class dump_text {
+public:
+  // In progress are those alone that the engine has: only they stay as they are under its lock.
+  template <class Engine>
+  void add_operations(Engine& engine) {
+    engine.for_each_operation([&](const typename Engine::operation& op) {
+      pending_.emplace_back(&op, brief(op));
+      std::string line = pending_.back().second;
+      if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
+      add(line);
+    });
+  }
+
+  // Of what a flow waits for only the address is looked at: the rest may be changing.
+  void add_flow(const char* kind, const flow& f, bool begun) {
+    std::string line = kind;
+    if (f.ended.is_open.load(std::memory_order_relaxed))
+      line += ", ended";
+    else if (!begun)
+      line += ", not begun";
+    else
+      line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
+    if (f.cancelled) line += ", cancelled";
+    add(line);
+  }
+
+  [[nodiscard]] std::vector<std::string>& lines() noexcept { return lines_; }
+
+private:
+  void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
+
+  static const char* name_of(action a) noexcept {
+    switch (a) {
+    case action::wait:
+      return "wait";
+    case action::yield:
+      return "yield";
+    case action::recv:
+      return "recv";
+    case action::send:
+      return "send";
+    case action::accept:
+      return "accept";
+    case action::connect:
+      return "connect";
+    case action::receive:
+      return "receive";
+    case action::recv_from:
+      return "recv_from";
+    case action::send_to:
+      return "send_to";
+    case action::when_readable:
+      return "when_readable";
+    case action::when_writable:
+      return "when_writable";
+    case action::when_urgent:
+      return "when_urgent";
+    }
+    return "unknown";
+  }
+
+  // The socket of one that was answered may be gone already.
+  static std::string brief(const operation& op) {
+    std::string text = name_of(op.what);
+    if (op.now != operation::state::pending) return text + ", about to be told";
+    if (op.target) text += " on socket " + std::to_string(op.target->native);
+    return text;
+  }
+
+  static std::string ends_of(const operation& op) {
+    if (!op.target) return op.awaited ? ", for another flow" : "";
+    const auto handle = static_cast<native_handle_type>(op.target->native);
+    endpoint local, remote;
+    std::string text = " (";
+    text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
+    if (op.what == action::connect)
+      text += ", to " + to_string(*op.peer);
+    else if (op.what != action::accept && !os::remote_endpoint(handle, remote))
+      text += ", with " + to_string(remote);
+    return text += ")";
+  }
+
+  static std::string limit_of(const operation& op) {
+    if (op.due == (clock::time_point::max)()) return {};
+    return ", " + milliseconds(op.due - clock::now()) + " left";
+  }
+
+  static std::string milliseconds(clock::duration d) {
+    using std::chrono::milliseconds;
+    return std::to_string(std::chrono::duration_cast<milliseconds>(d).count()) + " ms";
+  }
+
+  std::string waits_for(const operation* op) const {
+    for (const auto& [pending, text] : pending_) {
+      if (pending == op) return ", waits for " + text;
+    }
+    return ", runs";
+  }
+
+  std::vector<std::pair<const operation*, std::string>> pending_;
+  std::vector<std::string> lines_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
