@@ -5,19 +5,6 @@
 
 using namespace testing;
 
-namespace {
-
-// As the system would, in another thread.
-void ctrl_c() {
-#if ROUSE_WINDOWS
-  std::thread([] { CHECK(rouse::os::signal_table::handle(CTRL_C_EVENT)); }).join();
-#else
-  std::thread([] { ::kill(::getpid(), SIGINT); }).join();
-#endif
-}
-
-} // namespace
-
 TEMPLATE_LIST_TEST_CASE("signals: one that comes while it is waited for, and one that came before",
                         "[signals]", every_scheduler) {
   TestType sched;

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -184,5 +185,14 @@ std::string receive(S& sched, rouse::socket<S>& s, std::size_t n) {
 
 /// More than the kernel's buffers hold: sending it waits until the peer reads.
 inline std::string large_block() { return std::string(std::size_t{32} << 20, 'x'); }
+
+/// Raises SIGINT as the system would, in another thread; a rouse::signals must be there for it.
+inline void ctrl_c() {
+#if ROUSE_WINDOWS
+  std::thread([] { CHECK(rouse::os::signal_table::handle(CTRL_C_EVENT)); }).join();
+#else
+  std::thread([] { ::kill(::getpid(), SIGINT); }).join();
+#endif
+}
 
 } // namespace testing
