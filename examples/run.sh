@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse;
-# the time server is asked by rdate.
+# the time server is asked by rdate, and resp_client asks a Redis server.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -51,8 +51,8 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp install_hiredis "${servers[@]}"
-  printf 'windows %s\n' time_udp "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp resp_client install_hiredis "${servers[@]}"
+  printf 'windows %s\n' time_udp resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
 # ---- Wine: a prefix of its own. The first process starts Wine's services, which would keep our pipes open: it gets none.
@@ -142,17 +142,39 @@ time_cell() { # engine command...
   echo "${table[-1]}"
 }
 
+# A Redis server on a free port, which keeps nothing; the client talks to it under each waker.
+redis_begin() {
+  redis_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$out" >"$out/log/redis" 2>&1 &
+  redis=$!
+  for _ in $(seq 100); do redis-cli -p "$redis_port" ping >/dev/null 2>&1 && return; sleep 0.1; done
+}
+redis_end() { kill "$redis" && wait "$redis"; }
+redis_cell() { # engine command...
+  local engine=$1 log=$out/log/$1.resp_client waker result=ok
+  shift
+  local wanted='PONG|OK|hello, world|nil|ERR value is not an integer or out of range|OK|41|42|[hello, world, nil, 42]|2|'
+  for waker in coroutines fibers threads; do
+    ROUSE_ENGINE=$engine timeout "$patience" "$@" "$redis_port" $waker </dev/null >"$log" 2>"$log.$waker" || result="$waker failed"
+    [ "$(tr -d '\r' <"$log" | sed 's/^[A-Z]*: //' | tr '\n' '|')" = "$wanted" ] || result="$waker: other answers"
+    ! grep -q "no engine could be started" "$log.$waker" || result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.$waker")"
+  done
+  case $result in
+  ok) ;;
+  SKIPPED*) skipped=$((skipped + 1)) ;;
+  *) failures=$((failures + 1)) ;;
+  esac
+  table+=("$(row "$engine" resp_client - - - - "redis-server" "$result")")
+  echo "${table[-1]}"
+}
+
 for engine in io_uring epoll; do
   for server in "${servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
 done
 # A library that knows nothing of rouse, against its real server: quicker together than in turn.
 hiredis_cell() { # engine
-  local log=$out/log/$1.install_hiredis port pid result=ok told
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  redis-server --bind 127.0.0.1 --port "$port" --save "" --dir "$out" >"$log.server" 2>&1 &
-  pid=$!
-  for _ in $(seq 100); do redis-cli -p "$port" ping >/dev/null 2>&1 && break; sleep 0.1; done
-  told=$(ROUSE_ENGINE=$1 timeout "$patience" "$out/linux/install_hiredis" "$port" 2>"$log.client") || result="install_hiredis failed"
+  local log=$out/log/$1.install_hiredis result=ok told
+  told=$(ROUSE_ENGINE=$1 timeout "$patience" "$out/linux/install_hiredis" "$redis_port" 2>"$log.client") || result="install_hiredis failed"
   if grep -q "no engine could be started" "$log.client"; then
     result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.client")"
     skipped=$((skipped + 1))
@@ -160,15 +182,19 @@ hiredis_cell() { # engine
     failures=$((failures + 1))
   fi
   echo "$told"
-  kill "$pid"
-  wait "$pid" 2>/dev/null
   table+=("$(row "$1" install_hiredis - - - - "redis-server" "$result")")
   echo "${table[-1]}"
 }
 
-for engine in io_uring epoll; do hiredis_cell $engine; done
 for engine in io_uring epoll; do time_cell $engine "$out/linux/time_udp"; done
 time_cell iocp wine "$out/windows/time_udp.exe"
+redis_begin
+for engine in io_uring epoll; do
+  redis_cell $engine "$out/linux/resp_client"
+  hiredis_cell $engine
+done
+redis_cell iocp wine "$out/windows/resp_client.exe"
+redis_end
 for server in "${servers[@]}"; do cell iocp "$server" 16 50 8 wine "$out/windows/$server.exe"; done
 
 echo
