@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.." || exit 1
 strict=${1:-}
 out=$PWD/build/examples
 include=${ROUSE_INCLUDE:-include}
-servers=(echo_coroutine echo_fiber echo_thread echo_callback echo_per_core own_waker)
+servers=(echo_coroutine echo_fiber echo_thread echo_callback echo_per_core own_waker own_waker_future two_wakers)
+linux_servers=(own_waker_boost_fiber)
 patience=60 # seconds: a client that takes longer has failed
 mkdir -p "$out/linux" "$out/windows" "$out/log"
 rm -f "$out"/log/*
@@ -24,6 +25,7 @@ for tool in "${!package_of[@]}"; do
   command -v "$tool" >/dev/null || read -ra missing <<<"${missing[*]} ${package_of[$tool]}"
 done
 [ -e /usr/include/hiredis/hiredis.h ] || missing+=(libhiredis-dev)
+[ -e /usr/include/boost/fiber/all.hpp ] || missing+=(libboost-fiber-dev)
 [ -e /etc/protocols ] || missing+=(netbase) # Wine looks protocols up there
 if [ ${#missing[@]} != 0 ]; then
   echo "installing ${missing[*]}"
@@ -39,7 +41,10 @@ compile() { # platform source: a program in $out/platform
   case $1 in
   linux)
     local libraries=()
-    [ "$name" != install_hiredis ] || libraries=(-lhiredis)
+    case $name in
+    install_hiredis) libraries=(-lhiredis) ;;
+    own_waker_boost_fiber) libraries=(-lboost_fiber -lboost_context) ;;
+    esac
     g++ "${flags[@]}" -pthread "examples/$name.cpp" -o "$out/linux/$name" "${libraries[@]}"
     ;;
   windows) x86_64-w64-mingw32-g++-posix "${flags[@]}" -D_WIN32_WINNT=0x0A00 "examples/$name.cpp" -o "$out/windows/$name.exe" \
@@ -51,7 +56,7 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp resp_client install_hiredis "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
   printf 'windows %s\n' time_udp resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
@@ -68,7 +73,7 @@ trap '"$wineserver" -k >/dev/null 2>&1' EXIT
 # ---- one cell of the table
 
 value() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" <<<"$2"; }
-row() { printf '%-9s %-15s %11s %11s %8s %8s  %-14s %s\n' "$@"; }
+row() { printf '%-9s %-21s %11s %11s %8s %8s  %-14s %s\n' "$@"; }
 table=()
 failures=0
 skipped=0
@@ -169,7 +174,7 @@ redis_cell() { # engine command...
 }
 
 for engine in io_uring epoll; do
-  for server in "${servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
+  for server in "${servers[@]}" "${linux_servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
 done
 # A library that knows nothing of rouse, against its real server: quicker together than in turn.
 hiredis_cell() { # engine

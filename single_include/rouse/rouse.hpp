@@ -1162,6 +1162,16 @@ private:
 };
 
 } // namespace detail
+
+/// A call in progress, for wakers of one's own that give something other than the value.
+///
+/// What `initiate` makes derives from it, as `Receiver`: it `start`s, and where that leaves the
+/// call unfinished, `void deliver() noexcept` is called once it is finished, on the thread that
+/// runs the engine, and may destroy the call. `take` then gives the value, or throws. Destroying
+/// one that is unfinished cancels it and waits for the kernel to let go (O5).
+template <class Engine, class Call, class Limit, class Receiver>
+using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
+
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/core/flow.hpp
@@ -1334,7 +1344,8 @@ namespace rouse::inline ROUSE_ABI {
 ///
 /// - `W::accepts<Value, How...>` says how a call may be completed: which arguments may follow the
 /// others.
-/// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives.
+/// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives; see
+/// `pending_call`.
 /// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,

@@ -14,7 +14,8 @@ namespace rouse::inline ROUSE_ABI {
 ///
 /// - `W::accepts<Value, How...>` says how a call may be completed: which arguments may follow the
 /// others.
-/// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives.
+/// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives; see
+/// `pending_call`.
 /// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,

@@ -230,4 +230,14 @@ private:
 };
 
 } // namespace detail
+
+/// A call in progress, for wakers of one's own that give something other than the value.
+///
+/// What `initiate` makes derives from it, as `Receiver`: it `start`s, and where that leaves the
+/// call unfinished, `void deliver() noexcept` is called once it is finished, on the thread that
+/// runs the engine, and may destroy the call. `take` then gives the value, or throws. Destroying
+/// one that is unfinished cancels it and waits for the kernel to let go (O5).
+template <class Engine, class Call, class Limit, class Receiver>
+using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
+
 } // namespace rouse::inline ROUSE_ABI
