@@ -35,6 +35,8 @@ class const_buffer; ///< bytes to send
 template <class Buffer>
 class buffer_list; ///< several buffers, taken one after the other
 struct datagram; ///< what recv_from gives
+struct delivery; ///< what recv_descriptors gives
+class received_descriptors; ///< descriptors of another process, owned
 class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both

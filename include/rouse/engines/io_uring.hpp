@@ -236,7 +236,8 @@ private:
     case action::send_to:
       s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
       s.len = 1;
-      if (op.what == action::send_to) s.op_flags = MSG_NOSIGNAL;
+      s.op_flags =
+          static_cast<std::uint32_t>(op.what == action::send_to ? MSG_NOSIGNAL : os::message_flags);
       break;
     default:
       s.addr = reinterpret_cast<std::uintptr_t>(op.data);

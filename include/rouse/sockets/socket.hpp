@@ -11,6 +11,7 @@
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/datagram_calls.hpp>
+#include <rouse/sockets/descriptor_calls.hpp>
 #include <rouse/sockets/list_calls.hpp>
 #include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/options.hpp>
@@ -45,6 +46,7 @@ namespace rouse::inline ROUSE_ABI {
 /// once; further ones queue up in order.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
+                             public detail::descriptor_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
@@ -400,6 +402,7 @@ private:
   template <class>
   friend struct detail::accept_call;
   friend detail::datagram_calls<socket>;
+  friend detail::descriptor_calls<socket>;
   friend detail::list_calls<socket>;
   friend detail::readiness_calls<socket>;
   friend class reader<Scheduler>;

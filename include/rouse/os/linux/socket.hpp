@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
+#include <span>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -205,11 +206,67 @@ private:
   std::size_t count_ = 0;
 };
 
+/// A message that descriptors go with, or come with: those that came and that nobody has taken are
+/// still open.
+class message_with_descriptors : public message {
+public:
+  static constexpr bool supported = true;
+  static constexpr std::size_t most = 253; // SCM_MAX_FD
+
+  // Where nothing has come, nothing is to be found.
+  message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
+
+  /// Copies them. False: there are too many.
+  bool enclose(std::span<const int> handles) noexcept {
+    if (handles.size() > most) return false;
+    if (handles.empty()) return true;
+    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
+    std::memcpy(control_, &head, sizeof head);
+    std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
+    enclosed_ = CMSG_SPACE(handles.size_bytes());
+    return true;
+  }
+  void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
+  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
+
+  /// Whether some of those that came did not become descriptors of this process, which has no room
+  /// for them; the kernel has closed them.
+  [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
+  /// Gives those that came to `to`, once.
+  template <class To>
+  void take(To to) noexcept {
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
+      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+      int h = -1;
+      for (std::size_t at = CMSG_LEN(0); at + sizeof h <= c->cmsg_len; at += sizeof h) {
+        std::memcpy(&h, reinterpret_cast<unsigned char*>(c) + at, sizeof h);
+        to(h);
+      }
+    }
+    header().msg_controllen = 0;
+  }
+
+private:
+  void describe(void* data, std::size_t size, std::size_t control) noexcept {
+    piece_ = {data, size};
+    in_pieces(&piece_, 1);
+    header().msg_control = control != 0 ? control_ : nullptr;
+    header().msg_controllen = control;
+  }
+
+  iovec piece_{};
+  std::size_t enclosed_ = 0;
+  alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int))];
+};
+
 /// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
 /// stream, which stops after bytes that a descriptor came with.
 inline bool is_continuous(int family, int type) noexcept {
   return type == SOCK_STREAM && family != AF_UNIX;
 }
+
+/// Descriptors that come with a message are not inherited by programs that this one executes.
+inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
 
 /// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
 inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
@@ -266,8 +323,9 @@ ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept 
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done = detail::settle(
-      op, detail::retry_interrupted([&] { return ::recvmsg(h, &header, MSG_DONTWAIT); }));
+  const bool done = detail::settle(op, detail::retry_interrupted([&] {
+                                     return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
+                                   }));
   if (done && !op.error) note_truncation(op);
   return done;
 }

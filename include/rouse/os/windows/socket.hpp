@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #if ROUSE_WINDOWS
@@ -245,6 +246,20 @@ public:
 private:
   WSABUF pieces_[most];
   std::size_t count_ = 0;
+};
+
+/// There are none on Windows.
+class message_with_descriptors : public message {
+public:
+  static constexpr bool supported = false;
+  static constexpr std::size_t most = 1;
+
+  bool enclose(std::span<const native_handle_type>) noexcept { return true; }
+  void to_send(void*, std::size_t) noexcept {}
+  void to_receive(void*, std::size_t) noexcept {}
+  [[nodiscard]] bool lost_some() const noexcept { return false; }
+  template <class To>
+  void take(To) noexcept {}
 };
 
 /// What an accept answers when this process or the system is short of handles or memory, which may
