@@ -162,6 +162,13 @@ fuzz() {
   done
 }
 
+# Thousands of connections with random cancels, limits, resets and half-closes. `chaos CONNECTIONS SECONDS` by hand for more.
+chaos() {
+  g++ -std=c++20 -O1 -pthread $warnings -Iinclude tests/chaos/chaos.cpp -o "$out/chaos" || { row gcc "chaos does not build" 0 1 0; return; }
+  check gcc "chaos, io_uring" env ROUSE_ENGINE=io_uring timeout 120 "$out/chaos" 1000 3
+  check gcc "chaos, epoll" env ROUSE_ENGINE=epoll timeout 120 "$out/chaos" 1000 3
+}
+
 windows() {
   catch_alone
   wine_up
@@ -199,6 +206,7 @@ for configuration in $wanted; do
     on_linux gcc "-pthread" g++ -O0 && refused
     ucontext
     interrupted
+    chaos
     check gcc install tests/install/run.py
     ;;
   # Unoptimized, since building takes longer than running. Without vptr: its check needs a descriptor, and a test has none left.

@@ -25,6 +25,8 @@ constexpr std::size_t pairs = 2;
 struct stream {
   std::string sent, received;
   std::vector<std::size_t> sends; // calls in order, as indices
+  std::array<int, 2> waiting{}; // receiving and sending calls
+  std::array<bool, 2> composed{}; // whether one of them takes several requests
 };
 
 struct call {
@@ -64,19 +66,20 @@ private:
     switch (what % 14) {
     case 0:
     case 1:
-      return recv(which, 1 + in_.byte() * 8,
+      return recv(which, 1 + in_.byte() * 8, false,
                   [&](call& c, auto done) { s.recv(c.bytes, c.stop.get_token(), done); });
     case 2:
-      return recv(which, 1 + in_.byte(), [&](call& c, auto done) { s.recv(c.bytes, 0s, done); });
+      return recv(which, 1 + in_.byte(), false,
+                  [&](call& c, auto done) { s.recv(c.bytes, 0s, done); });
     case 3:
-      return recv(which, 1 + in_.byte() * 8,
+      return recv(which, 1 + in_.byte() * 8, true,
                   [&](call& c, auto done) { s.recv_exactly(c.bytes, c.stop.get_token(), done); });
     case 4:
     case 5:
-      return send(which, 1 + in_.byte(),
+      return send(which, 1 + in_.byte(), false,
                   [&](call& c, auto done) { s.send(c.bytes, c.stop.get_token(), done); });
     case 6:
-      return send(which, 1 + in_.byte() * 2000,
+      return send(which, 1 + in_.byte() * 2000, true,
                   [&](call& c, auto done) { s.send_all(c.bytes, c.stop.get_token(), done); });
     case 7:
       if (!calls_.empty()) calls_[in_.byte() % calls_.size()]->stop.request_stop();
@@ -104,20 +107,23 @@ private:
   }
 
   template <class Begin>
-  void recv(std::size_t which, std::size_t size, Begin begin) {
-    start(which, streams_[others(which)], std::string(size, '\0'), false, begin);
+  void recv(std::size_t which, std::size_t size, bool composed, Begin begin) {
+    start(streams_[others(which)], std::string(size, '\0'), false, composed, begin);
   }
   template <class Begin>
-  void send(std::size_t which, std::size_t size, Begin begin) {
+  void send(std::size_t which, std::size_t size, bool composed, Begin begin) {
     std::string bytes(size, '\0');
     for (char& c : bytes) c = static_cast<char>(next_++ * 7 >> 3);
-    start(which, streams_[which], std::move(bytes), true, begin);
+    start(streams_[which], std::move(bytes), true, composed, begin);
   }
 
   // Calls in one direction queue up in order, so the bytes of a call follow those of the one
-  // before.
+  // before. One that takes several requests goes alone.
   template <class Begin>
-  void start(std::size_t, stream& where, std::string bytes, bool sends, Begin begin) {
+  void start(stream& where, std::string bytes, bool sends, bool composed, Begin begin) {
+    if (where.waiting[sends] != 0 && (composed || where.composed[sends])) return;
+    ++where.waiting[sends];
+    where.composed[sends] = composed;
     auto& c = *calls_.emplace_back(std::make_unique<call>());
     c.bytes = std::move(bytes);
     c.sends = sends;
@@ -125,6 +131,7 @@ private:
     const bool chain = in_.byte() % 4 == 0;
     begin(c, [this, &c, &where, chain](std::error_code, std::size_t n) {
       require(++c.told == 1, "a call is told once");
+      --where.waiting[c.sends];
       require(n <= c.bytes.size(), "no more is moved than was asked for");
       c.moved = n;
       if (!c.sends) where.received.append(c.bytes, 0, n);

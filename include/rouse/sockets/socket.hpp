@@ -43,7 +43,9 @@ namespace rouse::inline ROUSE_ABI {
 ///
 /// Move-only. Default-constructed it is closed. The destructor closes. A socket may outlive its
 /// scheduler; it is then closed. Threads: the scheduler's own. One recv and one send may wait at
-/// once; further ones queue up in order.
+/// once; further ones queue up in order. Of calls that make several requests of the kernel
+/// (send_all, recv_exactly, and what reads or writes in pieces) only one a direction: two at once
+/// would mix their pieces.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
