@@ -1019,10 +1019,14 @@ private:
   unsigned calls_ = 0;
 };
 
-// This thread's.
+// This thread's. A thread that ends without uninstall may still make calls in later destructors.
 inline std::shared_ptr<installation>& installed_here() noexcept {
-  static thread_local std::shared_ptr<installation> mine;
-  return mine;
+  struct place {
+    std::shared_ptr<installation> now;
+    ~place() { os::call_parker::here = nullptr; }
+  };
+  static thread_local place mine;
+  return mine.now;
 }
 
 } // namespace detail
@@ -1050,7 +1054,7 @@ inline std::shared_ptr<installation>& installed_here() noexcept {
 /// is installed in this thread already: `uninstall` first), too_many_files_open.
 /// Threads: for the calling one, which has to be the one that runs `s`; each may install its own.
 /// Cost: outside of fibers a test of a thread's variable; a call that need not wait costs nothing
-/// more, one that waits six system calls more than a socket of rouse's. Source: ld.so(8) on symbol
+/// more, one that waits fcntl, getsockopt and two epoll_ctl. Source: ld.so(8) on symbol
 /// lookup, dlsym(3) RTLD_NEXT, epoll(7).
 inline void install(fibers& s) {
   auto& mine = detail::installed_here();

@@ -506,6 +506,25 @@ TEST_CASE("install: when the scheduler goes, the calls fail and nothing is throw
   for (int fd : ends) CHECK(::close(fd) == 0);
 }
 
+TEST_CASE("install: a thread that ends without uninstall leaves nothing behind", "[install][B7]") {
+  struct closer { // destroyed after what install keeps
+    int fd = -1;
+    ~closer() { (void)!::close(fd); }
+  };
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  std::thread([&] {
+    static thread_local closer late;
+    late.fd = ends[0];
+    rouse::fibers sched;
+    rouse::install(sched);
+    sched.spawn([] { ::usleep(1); });
+    sched.run();
+  }).join();
+  CHECK(::fcntl(ends[0], F_GETFD) == -1);
+  CHECK(::close(ends[1]) == 0);
+}
+
 TEST_CASE("install: a fiber that never has to wait lets others run", "[install][B17]") {
   installed here;
   bool over = false;
