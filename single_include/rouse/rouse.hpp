@@ -9634,6 +9634,304 @@ private:
 } // namespace detail
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/linux/attempts.hpp
+// System calls that never wait, whatever the mode of the handle.
+
+#if ROUSE_LINUX
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+  const ssize_t result = retry_interrupted(call);
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (errno == EAGAIN || errno == EWOULDBLOCK)
+    return false;
+  else
+    error = last_error();
+  return true;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | recv_flags(type);
+  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (bytes > size) {
+    bytes = size;
+    error = std::errc::message_size;
+  }
+  return true;
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// What the system calls an open file.
+using native_file_type = int;
+
+namespace detail {
+// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
+// thread's, is held back and taken away.
+class quiet_and_quick {
+public:
+  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~quiet_and_quick() {
+    const int number = errno;
+    const timespec none{};
+    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
+    errno = number;
+  }
+  quiet_and_quick(const quiet_and_quick&) = delete;
+  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
+
+private:
+  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
+
+  native_handle_type h_;
+  int mode_;
+  bool pended_;
+  sigset_t pipe_, before_;
+};
+} // namespace detail
+
+/// 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  return detail::now(bytes, error, [&] {
+    auto from = static_cast<off_t>(offset);
+    const detail::quiet_and_quick here(h);
+    return ::sendfile(h, file, &from, size);
+  });
+}
+
+/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done =
+      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(EINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  pollfd p{h, 0, 0};
+  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/attempts.hpp
+// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
+// mode, which overlapped calls do not notice.
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+  if ((error = set_blocking(h, false))) return true;
+  const int result = call();
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
+    return false;
+  else
+    error = failure::from_os(number);
+  return true;
+}
+
+inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const bool done =
+      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
+  return done;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  return detail::recv_now(h, data, size, 0, bytes, error);
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
+  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
+  return done;
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  return detail::now(h, bytes, error, [&] {
+    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
+  });
+}
+
+/// What the system calls an open file.
+using native_file_type = HANDLE;
+
+/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  char buffer[8192];
+  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  DWORD got = 0;
+  if (!::ReadFile(file, buffer, room, &got, &where)) {
+    const DWORD number = ::GetLastError();
+    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
+    return true;
+  }
+  return got == 0 || send_now(h, buffer, got, false, bytes, error);
+}
+
+/// Where there is none yet, Wine says WSAEINVAL.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(WSAEINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return false;
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/attempts.hpp
+// What an attempt tries: system calls that never wait. False: they would have to; else the answer
+// is in `bytes` and `error`.
+
+// ---- rouse/sockets/file_calls.hpp
+// Files: sent without a way through a buffer of the program's.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// A file that is open for reading: a descriptor on Linux, a HANDLE on Windows.
+using native_file_type = os::native_file_type;
+
+namespace detail {
+
+struct send_file_call : attempt {
+  using value_type = std::uint64_t;
+  static constexpr const char* name = "rouse: send_file";
+  // What is tried at once: others have their turn in between.
+  static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
+  descriptor* socket;
+  native_file_type file;
+  std::uint64_t offset;
+  std::uint64_t length;
+  std::uint64_t moved = 0;
+
+  send_file_call(descriptor* d, native_file_type f, std::uint64_t from, std::uint64_t size) noexcept
+      : attempt(&send_file_call::try_now), socket(d), file(f), offset(from), length(size) {}
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::when_writable;
+    op.target = socket;
+    op.attempt = this;
+    if (length != 0) return true;
+    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    return false;
+  }
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    return op.error || op.bytes == 0 || moved == length;
+  }
+  std::uint64_t value(operation&) noexcept { return moved; }
+
+private:
+  static bool try_now(operation& op) noexcept {
+    const auto& self = static_cast<send_file_call&>(*op.attempt);
+    const std::uint64_t left = self.length - self.moved;
+    return os::send_file_now(
+        static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
+        static_cast<std::size_t>(left < largest_part ? left : largest_part), op.bytes, op.error);
+  }
+};
+
+/// A part of `socket`: its calls on files.
+template <class Socket>
+class file_calls {
+public:
+  /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
+  ///
+  /// @param file    open for reading, on Windows without FILE_FLAG_OVERLAPPED, until the call has
+  /// completed. On Linux its position neither matters nor moves; on Windows it moves.
+  /// @returns bytes taken by the kernel (a std::uint64_t): fewer than `length` only where the file
+  /// ends before, or with an error (in the `ec` form and for handlers). `l` holds for the whole.
+  ///
+  /// Errors: as `send`; bad_file_descriptor also for the file; invalid_argument (on Linux, what is
+  /// no file that can be mapped). Waiting for the disk is not asynchronous: a file that is not in
+  /// memory holds the loop up while a part of it is read.
+  /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
+  /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
+  /// Source: sendfile(2); ReadFile, send of Winsock.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
+                           How&&... how) {
+    return self().begin(send_file_call{self().record_, file, offset, length}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
+                           limit l, How&&... how) {
+    return self().begin(send_file_call{self().record_, file, offset, length}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+protected:
+  file_calls() noexcept = default;
+  file_calls(file_calls&&) noexcept = default;
+  file_calls& operator=(file_calls&&) noexcept = default;
+  ~file_calls() = default;
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/sockets/list_calls.hpp
 // Scatter and gather: calls on lists of buffers.
 
@@ -9956,139 +10254,6 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/os/linux/attempts.hpp
-// System calls that never wait, whatever the mode of the handle.
-
-#if ROUSE_LINUX
-namespace rouse::inline ROUSE_ABI::os {
-
-namespace detail {
-template <class Call>
-bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  const ssize_t result = retry_interrupted(call);
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (errno == EAGAIN || errno == EWOULDBLOCK)
-    return false;
-  else
-    error = last_error();
-  return true;
-}
-} // namespace detail
-
-inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
-  if (bytes > size) {
-    bytes = size;
-    error = std::errc::message_size;
-  }
-  return true;
-}
-
-/// A datagram that is larger is no error here: it is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
-}
-
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
-}
-
-/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done =
-      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(EINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  pollfd p{h, 0, 0};
-  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/attempts.hpp
-// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
-// mode, which overlapped calls do not notice.
-
-#if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
-
-namespace detail {
-template <class Call>
-bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
-  if ((error = set_blocking(h, false))) return true;
-  const int result = call();
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
-    return false;
-  else
-    error = failure::from_os(number);
-  return true;
-}
-
-inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
-  const bool done =
-      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
-  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
-  return done;
-}
-} // namespace detail
-
-inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  return detail::recv_now(h, data, size, 0, bytes, error);
-}
-
-/// A datagram that is larger is no error here: it is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
-  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
-  return done;
-}
-
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
-  return detail::now(h, bytes, error, [&] {
-    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
-  });
-}
-
-/// Where there is none yet, Wine says WSAEINVAL.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(WSAEINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  return false;
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/attempts.hpp
-// What an attempt tries: system calls that never wait. False: they would have to; else the answer
-// is in `bytes` and `error`.
-
 // ---- rouse/sockets/readiness_calls.hpp
 // Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
 // are system calls of their own, tried when there is.
@@ -10360,6 +10525,7 @@ namespace rouse::inline ROUSE_ABI {
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
+                             public detail::file_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
@@ -10716,6 +10882,7 @@ private:
   friend struct detail::accept_call;
   friend detail::datagram_calls<socket>;
   friend detail::descriptor_calls<socket>;
+  friend detail::file_calls<socket>;
   friend detail::list_calls<socket>;
   friend detail::readiness_calls<socket>;
   friend class reader<Scheduler>;

@@ -12,6 +12,7 @@
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/datagram_calls.hpp>
 #include <rouse/sockets/descriptor_calls.hpp>
+#include <rouse/sockets/file_calls.hpp>
 #include <rouse/sockets/list_calls.hpp>
 #include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/options.hpp>
@@ -49,6 +50,7 @@ namespace rouse::inline ROUSE_ABI {
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
+                             public detail::file_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
@@ -405,6 +407,7 @@ private:
   friend struct detail::accept_call;
   friend detail::datagram_calls<socket>;
   friend detail::descriptor_calls<socket>;
+  friend detail::file_calls<socket>;
   friend detail::list_calls<socket>;
   friend detail::readiness_calls<socket>;
   friend class reader<Scheduler>;

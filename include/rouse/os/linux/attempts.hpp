@@ -5,6 +5,12 @@
 #include <rouse/os/linux/socket.hpp>
 
 #if ROUSE_LINUX
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+
 namespace rouse::inline ROUSE_ABI::os {
 
 namespace detail {
@@ -42,6 +48,53 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
   return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// What the system calls an open file.
+using native_file_type = int;
+
+namespace detail {
+// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
+// thread's, is held back and taken away.
+class quiet_and_quick {
+public:
+  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~quiet_and_quick() {
+    const int number = errno;
+    const timespec none{};
+    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
+    errno = number;
+  }
+  quiet_and_quick(const quiet_and_quick&) = delete;
+  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
+
+private:
+  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
+
+  native_handle_type h_;
+  int mode_;
+  bool pended_;
+  sigset_t pipe_, before_;
+};
+} // namespace detail
+
+/// 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  return detail::now(bytes, error, [&] {
+    auto from = static_cast<off_t>(offset);
+    const detail::quiet_and_quick here(h);
+    return ::sendfile(h, file, &from, size);
+  });
 }
 
 /// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.

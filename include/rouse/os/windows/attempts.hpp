@@ -5,6 +5,8 @@
 #include <rouse/core/error.hpp>
 #include <rouse/os/windows/socket.hpp>
 
+#include <cstdint>
+
 #if ROUSE_WINDOWS
 namespace rouse::inline ROUSE_ABI::os {
 
@@ -51,6 +53,26 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
   return detail::now(h, bytes, error, [&] {
     return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
   });
+}
+
+/// What the system calls an open file.
+using native_file_type = HANDLE;
+
+/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  char buffer[8192];
+  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  DWORD got = 0;
+  if (!::ReadFile(file, buffer, room, &got, &where)) {
+    const DWORD number = ::GetLastError();
+    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
+    return true;
+  }
+  return got == 0 || send_now(h, buffer, got, false, bytes, error);
 }
 
 /// Where there is none yet, Wine says WSAEINVAL.

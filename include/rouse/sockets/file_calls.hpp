@@ -1,0 +1,102 @@
+// Files: sent without a way through a buffer of the program's.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/os/attempts.hpp>
+#include <rouse/os/socket.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// A file that is open for reading: a descriptor on Linux, a HANDLE on Windows.
+using native_file_type = os::native_file_type;
+
+namespace detail {
+
+struct send_file_call : attempt {
+  using value_type = std::uint64_t;
+  static constexpr const char* name = "rouse: send_file";
+  // What is tried at once: others have their turn in between.
+  static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
+  descriptor* socket;
+  native_file_type file;
+  std::uint64_t offset;
+  std::uint64_t length;
+  std::uint64_t moved = 0;
+
+  send_file_call(descriptor* d, native_file_type f, std::uint64_t from, std::uint64_t size) noexcept
+      : attempt(&send_file_call::try_now), socket(d), file(f), offset(from), length(size) {}
+
+  bool prepare(operation& op) noexcept {
+    op.what = action::when_writable;
+    op.target = socket;
+    op.attempt = this;
+    if (length != 0) return true;
+    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    return false;
+  }
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    return op.error || op.bytes == 0 || moved == length;
+  }
+  std::uint64_t value(operation&) noexcept { return moved; }
+
+private:
+  static bool try_now(operation& op) noexcept {
+    const auto& self = static_cast<send_file_call&>(*op.attempt);
+    const std::uint64_t left = self.length - self.moved;
+    return os::send_file_now(
+        static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
+        static_cast<std::size_t>(left < largest_part ? left : largest_part), op.bytes, op.error);
+  }
+};
+
+/// A part of `socket`: its calls on files.
+template <class Socket>
+class file_calls {
+public:
+  /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
+  ///
+  /// @param file    open for reading, on Windows without FILE_FLAG_OVERLAPPED, until the call has
+  /// completed. On Linux its position neither matters nor moves; on Windows it moves.
+  /// @returns bytes taken by the kernel (a std::uint64_t): fewer than `length` only where the file
+  /// ends before, or with an error (in the `ec` form and for handlers). `l` holds for the whole.
+  ///
+  /// Errors: as `send`; bad_file_descriptor also for the file; invalid_argument (on Linux, what is
+  /// no file that can be mapped). Waiting for the disk is not asynchronous: a file that is not in
+  /// memory holds the loop up while a part of it is read.
+  /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
+  /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
+  /// Source: sendfile(2); ReadFile, send of Winsock.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
+                           How&&... how) {
+    return self().begin(send_file_call{self().record_, file, offset, length}, no_limit{},
+                        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
+                           limit l, How&&... how) {
+    return self().begin(send_file_call{self().record_, file, offset, length}, std::move(l),
+                        std::forward<How>(how)...);
+  }
+
+protected:
+  file_calls() noexcept = default;
+  file_calls(file_calls&&) noexcept = default;
+  file_calls& operator=(file_calls&&) noexcept = default;
+  ~file_calls() = default;
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+};
+
+} // namespace detail
+} // namespace rouse::inline ROUSE_ABI
