@@ -27,7 +27,7 @@ SEES["engines"] = SEES["wakers"] = SEES["sockets"] = SEES["os"] | {"os"}
 SEES["schedulers"] = SEES["engines"] | {"engines", "wakers"}
 SEES["serving"] = SEES["schedulers"] | {"schedulers", "sockets"}
 SEES["rouse"] = set(SEES)
-SEES["install"] = set(SEES)
+SEES["install"] = SEES["iostream"] = set(SEES)
 
 OS_HEADER = re.compile(
     r"<((sys|net|netinet|arpa|linux|asm|sanitizer)/.*"
