@@ -174,7 +174,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: with datagrams, also one that is cut short
   pair.pass("one", handles);
   pair.pass("", handles);
   pair.pass(std::string(100, 'x'), handles);
-  for (const std::size_t size : {3, 0}) {
+  for (const std::size_t size : {std::size_t{3}, std::size_t{0}}) {
     const auto got = pair.receive();
     CHECK(!got.ec);
     CHECK(got.value.bytes == size);
