@@ -19,11 +19,13 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/loan.hpp>
+#include <rouse/core/observer.hpp>
 #include <rouse/engines/native.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/schedulers/aliases.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/channel.hpp>
+#include <rouse/schedulers/observed.hpp>
 #include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>

@@ -2101,7 +2101,7 @@ private:
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/detail/threading.hpp
-// The threading policies of an engine.
+// The policies of an engine: which threads use it, and who watches it.
 
 #include <condition_variable>
 
@@ -2121,10 +2121,25 @@ struct no_condition {
 
 } // namespace detail
 
+/// What an engine tells of its operations, with its lock held. This one, of every normal build,
+/// keeps nothing and costs nothing; others derive from it, and define anew what they want to know.
+struct no_observer {
+  struct mark {}; ///< what each operation holds for the observer, as `op.mark`
+
+  template <class Operation>
+  void at_once(Operation&) noexcept {} ///< done within its call, which does not wait
+  template <class Operation>
+  void begun(Operation&) noexcept {} ///< the engine has it
+  template <class Operation>
+  void ended(Operation&) noexcept {} ///< it is told now, or was abandoned; its socket may be gone
+  void turned(std::size_t) noexcept {} ///< a turn of the loop has told so many
+};
+
 /// One thread at a time runs the engine and makes all calls on it: no locks, no atomics on the path
 /// of a call.
 struct one_thread {
   static constexpr bool shared = false;
+  using observer = no_observer;
   using mutex = detail::no_mutex;
   using lock = detail::no_lock;
   using condition = detail::no_condition;
@@ -2133,9 +2148,148 @@ struct one_thread {
 /// Any thread may call at any time.
 struct any_thread {
   static constexpr bool shared = true;
+  using observer = no_observer;
   using mutex = std::mutex;
   using lock = std::unique_lock<std::mutex>;
   using condition = std::condition_variable;
+};
+
+/// The same threads, with an observer.
+template <class Threading, class Observer>
+struct observed_by : Threading {
+  using observer = Observer;
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/core/observer.hpp
+// Observers: what an engine is asked to remember, or to write down, of its operations.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+inline const char* name_of(action a) noexcept {
+  switch (a) {
+  case action::wait:
+    return "wait";
+  case action::yield:
+    return "yield";
+  case action::recv:
+    return "recv";
+  case action::send:
+    return "send";
+  case action::accept:
+    return "accept";
+  case action::connect:
+    return "connect";
+  case action::receive:
+    return "receive";
+  case action::recv_from:
+    return "recv_from";
+  case action::send_to:
+    return "send_to";
+  case action::when_readable:
+    return "when_readable";
+  case action::when_writable:
+    return "when_writable";
+  case action::when_urgent:
+    return "when_urgent";
+  }
+  return "unknown";
+}
+
+} // namespace detail
+
+/// Remembers since when each operation has been with the engine, which `dump()` then says.
+///
+/// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
+/// it is the last one's time.)
+struct age_observer : no_observer {
+  struct mark {
+    clock::time_point since;
+  };
+  template <class Operation>
+  void begun(Operation& op) noexcept {
+    op.mark.since = clock::now();
+  }
+};
+
+/// Writes down each operation, and each turn of the loop, as a trace that chrome://tracing and
+/// Perfetto show: an asynchronous event from where the engine is given an operation to where its
+/// waiter is told, an instant for one that is done at once, an instant for each turn that told
+/// anybody.
+///
+///     sched.engine().observer().write_to(file);      // borrowed until finish(), or the engine's
+///     end
+///
+/// Cost: a line of text for each event. Source: "Trace Event Format", JSON array.
+class trace_observer : public no_observer {
+public:
+  struct mark {
+    clock::time_point since;
+    std::uint64_t id = 0; // 0: not traced
+  };
+
+  trace_observer() noexcept = default;
+  trace_observer(const trace_observer&) = delete;
+  trace_observer& operator=(const trace_observer&) = delete;
+  ~trace_observer() { finish(); }
+
+  /// From now on; operations that have begun are left out. With a shared engine: before others use
+  /// it.
+  void write_to(std::FILE* file) noexcept {
+    finish();
+    file_ = file;
+    first_ = true;
+    std::fputs("[", file_);
+  }
+  /// Ends the trace; what is in progress stays without an end.
+  void finish() noexcept {
+    if (!file_) return;
+    std::fputs("\n]\n", file_);
+    std::fflush(std::exchange(file_, nullptr));
+  }
+
+  template <class Operation>
+  void at_once(Operation& op) noexcept {
+    if (file_) write(detail::name_of(op.what), "i", 0, ", \"s\": \"t\"", nullptr, 0);
+  }
+  template <class Operation>
+  void begun(Operation& op) noexcept {
+    op.mark.since = clock::now();
+    op.mark.id = file_ ? ++last_ : 0;
+    if (!file_) return;
+    const auto socket = op.target ? static_cast<long long>(op.target->native) : -1;
+    write(detail::name_of(op.what), "b", op.mark.id, "", "socket", socket);
+  }
+  template <class Operation>
+  void ended(Operation& op) noexcept {
+    if (!file_ || op.mark.id == 0) return;
+    write(detail::name_of(op.what), "e", std::exchange(op.mark.id, 0), "", "bytes",
+          static_cast<long long>(op.bytes));
+  }
+  void turned(std::size_t told) noexcept {
+    if (file_ && told != 0)
+      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(told));
+  }
+
+private:
+  void write(const char* name, const char* phase, std::uint64_t id, const char* more,
+             const char* key, long long value) noexcept {
+    const std::chrono::duration<double, std::micro> now = clock::now() - start_;
+    std::fprintf(file_,
+                 "%s\n{\"name\": \"%s\", \"cat\": \"rouse\", \"ph\": \"%s\", \"pid\": 1, "
+                 "\"tid\": 1, \"ts\": %.3f%s",
+                 std::exchange(first_, false) ? "" : ",", name, phase, now.count(), more);
+    if (id != 0) std::fprintf(file_, ", \"id\": \"%llu\"", static_cast<unsigned long long>(id));
+    if (key) std::fprintf(file_, ", \"args\": {\"%s\": %lld}", key, value);
+    std::fputs("}", file_);
+  }
+
+  std::FILE* file_ = nullptr;
+  bool first_ = true;
+  std::uint64_t last_ = 0;
+  clock::time_point start_ = clock::now();
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -3070,12 +3224,16 @@ public:
   /// What calls derive from: the operation, with room for what the kernel keeps in it.
   struct operation : rouse::operation, os::kernel_record {
     using rouse::operation::operation;
+    ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
   };
   using descriptor = rouse::descriptor;
 
   operation_loop(const operation_loop&) = delete;
   operation_loop& operator=(const operation_loop&) = delete;
   virtual ~operation_loop() = default;
+
+  using observer_type = typename Threading::observer;
+  [[nodiscard]] observer_type& observer() noexcept { return observer_; }
 
   // ---- operations
 
@@ -3089,12 +3247,15 @@ public:
     op.error = {};
     op.bytes = 0;
     if (start(op)) {
-      if (Threading::shared || instant_left_-- != 0) [[likely]]
+      if (Threading::shared || instant_left_-- != 0) [[likely]] {
+        observer_.at_once(op);
         return true;
+      }
       instant_left_ = 0;
       put_off(op);
     }
     ++active_;
+    observer_.begun(op);
     return false;
   }
 
@@ -3104,6 +3265,7 @@ public:
     lock_type lock(mutex_);
     put_ready(op);
     ++active_;
+    observer_.begun(op);
   }
 
   /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
@@ -3124,6 +3286,7 @@ public:
     op.unlink();
     op.now = operation::state::idle;
     --active_;
+    observer_.ended(op);
   }
 
   /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
@@ -3190,7 +3353,9 @@ public:
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
-    return done + tell_ready(lock);
+    done += tell_ready(lock);
+    observer_.turned(done);
+    return done;
   }
 
   /// A function for the thread that runs the engine; `run` is called there once, with false if it
@@ -3456,6 +3621,7 @@ private:
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
       --active_;
+      observer_.ended(op);
       instant_left_ = instant_budget;
       lock.unlock();
       op.tell(op);
@@ -3486,6 +3652,7 @@ private:
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
   std::vector<std::exception_ptr> raised_;
+  ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -5891,6 +6058,8 @@ public:
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
       if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
+      if constexpr (requires { op.mark.since; })
+        line += ", since " + milliseconds(clock::now() - op.mark.since);
       add(line);
     });
   }
@@ -5912,36 +6081,6 @@ public:
 
 private:
   void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
-
-  static const char* name_of(action a) noexcept {
-    switch (a) {
-    case action::wait:
-      return "wait";
-    case action::yield:
-      return "yield";
-    case action::recv:
-      return "recv";
-    case action::send:
-      return "send";
-    case action::accept:
-      return "accept";
-    case action::connect:
-      return "connect";
-    case action::receive:
-      return "receive";
-    case action::recv_from:
-      return "recv_from";
-    case action::send_to:
-      return "send_to";
-    case action::when_readable:
-      return "when_readable";
-    case action::when_writable:
-      return "when_writable";
-    case action::when_urgent:
-      return "when_urgent";
-    }
-    return "unknown";
-  }
 
   // The socket of one that was answered may be gone already.
   static std::string brief(const operation& op) {
@@ -8809,6 +8948,30 @@ private:
   Scheduler* scheduler_;
   std::shared_ptr<core> core_;
 };
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/schedulers/observed.hpp
+// A scheduler whose engine is watched.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class Scheduler, class Observer>
+struct observe;
+template <template <class> class Engine, class Threading, class Waker, class Observer>
+struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
+  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
+};
+
+} // namespace detail
+
+/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
+/// `trace_observer`, or one derived from `no_observer`.
+///
+///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
+template <class Scheduler, class Observer>
+using observed = typename detail::observe<Scheduler, Observer>::type;
 
 } // namespace rouse::inline ROUSE_ABI
 

@@ -99,3 +99,78 @@ TEST_CASE("dump: into a stdio stream", "[dump]") {
   CHECK(std::string(line.data()) == "rouse: what waits, on " + sched.engine_report() + "\n");
   std::fclose(file);
 }
+
+TEMPLATE_LIST_TEST_CASE("dump: with age_observer, since when each operation waits", "[dump]",
+                        every_scheduler) {
+  connected_pair<rouse::observed<TestType, rouse::age_observer>> pair;
+  const auto before = rouse::clock::now();
+  std::array<char, 8> buf;
+  auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+  until_pending(pair.sched, 1);
+  pair.sched.engine().for_each_operation([&](const auto& op) {
+    CHECK(op.mark.since >= before);
+    CHECK(op.mark.since <= rouse::clock::now());
+  });
+  CHECK(count(dumped(pair.sched), {"  recv on " + number_of(pair.client), ", since "}) == 1);
+  pair.client.cancel();
+  (void)receiving.wait();
+}
+
+TEST_CASE("an observer that keeps nothing takes no room", "[dump]") {
+  using bare = rouse::one_thread;
+  struct plain : rouse::operation, rouse::os::kernel_record {
+    using rouse::operation::operation;
+  };
+  CHECK(sizeof(rouse::operation_loop<bare>::operation) == sizeof(plain));
+}
+
+TEMPLATE_LIST_TEST_CASE(
+    "trace_observer: what begins ends once, with its bytes, and the whole is JSON", "[dump]",
+    every_scheduler) {
+  std::FILE* const file = std::tmpfile();
+  REQUIRE(file);
+  {
+    connected_pair<rouse::observed<TestType, rouse::trace_observer>> pair;
+    pair.sched.engine().observer().write_to(file);
+    std::array<char, 8> buf;
+    auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+    until_pending(pair.sched, 1);
+    CHECK(send(pair.sched, pair.server, "abc").value == 3);
+    CHECK(receiving.wait().value == 3);
+    auto left = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+    until_pending(pair.sched, 1); // the end of the scheduler ends it
+  }
+  std::rewind(file);
+  std::vector<std::string> lines;
+  for (std::array<char, 400> line; std::fgets(line.data(), 400, file);)
+    lines.emplace_back(line.data());
+  std::fclose(file);
+  REQUIRE(lines.size() > 4);
+  CHECK(lines.front() == "[\n");
+  CHECK(lines.back() == "]\n");
+  std::vector<std::string> open;
+  std::size_t begun = 0;
+  for (std::size_t i = 1; i != lines.size() - 1; ++i) {
+    const std::string& line = lines[i];
+    INFO(line);
+    CHECK(line.substr(0, 10) == "{\"name\": \"");
+    CHECK(line.substr(line.size() - 3) == (i + 2 == lines.size() ? "}}\n" : "},\n"));
+    const auto at = line.find("\"id\": ");
+    if (at == std::string::npos) continue;
+    const std::string id = line.substr(at, line.find(',', at) - at);
+    const auto mine = std::find(open.begin(), open.end(), id);
+    if (line.find("\"ph\": \"b\"") != std::string::npos) {
+      CHECK(mine == open.end());
+      open.push_back(id);
+      ++begun;
+    } else {
+      REQUIRE(mine != open.end());
+      open.erase(mine);
+    }
+  }
+  CHECK(begun >= 2);
+  CHECK(open.empty());
+  CHECK(count(lines, {"\"recv\"", "\"ph\": \"e\"", "\"bytes\": 3"}) == 1);
+  CHECK(count(lines, {"\"recv\"", "\"ph\": \"b\"", "\"socket\": "}) == 2);
+  CHECK(count(lines, {"\"turn\"", "\"told\": "}) >= 1);
+}

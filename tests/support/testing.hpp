@@ -36,11 +36,11 @@ using every_single = std::tuple<rouse::coroutines, rouse::fibers, rouse::callbac
 inline constexpr auto patience = 30s;
 
 template <class S>
-inline constexpr bool awaits = std::is_same_v<S, rouse::coroutines>;
+inline constexpr bool awaits = std::is_same_v<typename S::waker_type, rouse::coroutine_waker>;
 template <class S>
-inline constexpr bool calls_back = std::is_same_v<S, rouse::callbacks>;
+inline constexpr bool calls_back = std::is_same_v<typename S::waker_type, rouse::callback_waker>;
 template <class S>
-inline constexpr bool is_threads = std::is_same_v<S, rouse::threads>;
+inline constexpr bool is_threads = std::is_same_v<typename S::waker_type, rouse::thread_waker>;
 
 /// What came of a call.
 template <class T>

@@ -35,12 +35,16 @@ public:
   /// What calls derive from: the operation, with room for what the kernel keeps in it.
   struct operation : rouse::operation, os::kernel_record {
     using rouse::operation::operation;
+    ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
   };
   using descriptor = rouse::descriptor;
 
   operation_loop(const operation_loop&) = delete;
   operation_loop& operator=(const operation_loop&) = delete;
   virtual ~operation_loop() = default;
+
+  using observer_type = typename Threading::observer;
+  [[nodiscard]] observer_type& observer() noexcept { return observer_; }
 
   // ---- operations
 
@@ -54,12 +58,15 @@ public:
     op.error = {};
     op.bytes = 0;
     if (start(op)) {
-      if (Threading::shared || instant_left_-- != 0) [[likely]]
+      if (Threading::shared || instant_left_-- != 0) [[likely]] {
+        observer_.at_once(op);
         return true;
+      }
       instant_left_ = 0;
       put_off(op);
     }
     ++active_;
+    observer_.begun(op);
     return false;
   }
 
@@ -69,6 +76,7 @@ public:
     lock_type lock(mutex_);
     put_ready(op);
     ++active_;
+    observer_.begun(op);
   }
 
   /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
@@ -89,6 +97,7 @@ public:
     op.unlink();
     op.now = operation::state::idle;
     --active_;
+    observer_.ended(op);
   }
 
   /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
@@ -155,7 +164,9 @@ public:
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
-    return done + tell_ready(lock);
+    done += tell_ready(lock);
+    observer_.turned(done);
+    return done;
   }
 
   /// A function for the thread that runs the engine; `run` is called there once, with false if it
@@ -421,6 +432,7 @@ private:
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
       --active_;
+      observer_.ended(op);
       instant_left_ = instant_budget;
       lock.unlock();
       op.tell(op);
@@ -451,6 +463,7 @@ private:
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
   std::vector<std::exception_ptr> raised_;
+  ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -5,6 +5,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/core/observer.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
 
@@ -25,6 +26,8 @@ public:
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
       if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
+      if constexpr (requires { op.mark.since; })
+        line += ", since " + milliseconds(clock::now() - op.mark.since);
       add(line);
     });
   }
@@ -46,36 +49,6 @@ public:
 
 private:
   void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
-
-  static const char* name_of(action a) noexcept {
-    switch (a) {
-    case action::wait:
-      return "wait";
-    case action::yield:
-      return "yield";
-    case action::recv:
-      return "recv";
-    case action::send:
-      return "send";
-    case action::accept:
-      return "accept";
-    case action::connect:
-      return "connect";
-    case action::receive:
-      return "receive";
-    case action::recv_from:
-      return "recv_from";
-    case action::send_to:
-      return "send_to";
-    case action::when_readable:
-      return "when_readable";
-    case action::when_writable:
-      return "when_writable";
-    case action::when_urgent:
-      return "when_urgent";
-    }
-    return "unknown";
-  }
 
   // The socket of one that was answered may be gone already.
   static std::string brief(const operation& op) {

@@ -1,0 +1,27 @@
+// A scheduler whose engine is watched.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/observer.hpp>
+#include <rouse/detail/threading.hpp>
+#include <rouse/schedulers/basic_scheduler.hpp>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class Scheduler, class Observer>
+struct observe;
+template <template <class> class Engine, class Threading, class Waker, class Observer>
+struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
+  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
+};
+
+} // namespace detail
+
+/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
+/// `trace_observer`, or one derived from `no_observer`.
+///
+///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
+template <class Scheduler, class Observer>
+using observed = typename detail::observe<Scheduler, Observer>::type;
+
+} // namespace rouse::inline ROUSE_ABI
