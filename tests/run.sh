@@ -175,6 +175,10 @@ windows() {
   if LIBRARIES="-lws2_32 -lmswsock" build windows "-static" x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 \
     -Wall -Wextra -Wconversion -Wshadow -isystem "$out/catch" -Iinclude -Itests; then
     check windows "consumers" tests/consumers/run.sh windows
+    # Ctrl-C, typed into the console of such a process.
+    x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 -Wall -Wextra -Wconversion -Wshadow -Iinclude -static \
+      tests/interrupted/server.cpp -o "$out/interrupted.exe" -lws2_32 -lmswsock &&
+      check windows "interrupted" python3 tests/interrupted/run.py --wine "$out/interrupted.exe" || row windows "interrupted does not build" 0 1 0
     suite windows "IOCP (Wine)" env ROUSE_PROMISED_ENGINE=IOCP wine "$out/windows/suite.exe"
   else row windows "does not build" 0 1 0
   fi

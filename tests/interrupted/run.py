@@ -1,22 +1,43 @@
 #!/usr/bin/env python3
-"""A server that is interrupted ends quietly: run.py SERVER
+"""A server that is interrupted ends quietly: run.py SERVER, run.py --wine SERVER.EXE
 
 For each waker and engine: 100 idle connections, 10 whose peer sends and never reads, then a real
-SIGINT to the process. It must close its port and exit with code 0.
+SIGINT to the process (under Wine Ctrl-C, typed into its console). It must close its port and exit
+with code 0.
 """
+import fcntl
 import os
+import pty
 import select
 import signal
 import socket
 import subprocess
 import sys
+import termios
 
 PATIENCE = 20  # seconds
 
 
+def start(server, waker, engine):
+    """The process, and how to interrupt it."""
+    if engine != "IOCP":
+        environment = {**os.environ, "ROUSE_ENGINE": engine}
+        p = subprocess.Popen([server, waker], stdout=subprocess.PIPE, text=True, env=environment)
+        return p, lambda: p.send_signal(signal.SIGINT)
+    keyboard, terminal = pty.openpty()
+
+    def rule():  # Wine takes the terminal that rules the process for its console
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    p = subprocess.Popen(["wine", server, waker], stdin=terminal, stdout=subprocess.PIPE, text=True, preexec_fn=rule)
+    os.close(terminal)
+    return p, lambda: os.write(keyboard, b"\x03")
+
+
 def fault(server, waker, engine):
     """What is wrong, or None."""
-    p = subprocess.Popen([server, waker], stdout=subprocess.PIPE, text=True, env={**os.environ, "ROUSE_ENGINE": engine})
+    p, interrupt = start(server, waker, engine)
     try:
         port, report = p.stdout.readline().split(" ", 1)
         if not report.startswith(engine):
@@ -35,7 +56,7 @@ def fault(server, waker, engine):
                     s.send(b"x" * 65536)
                 except BlockingIOError:
                     break
-        p.send_signal(signal.SIGINT)
+        interrupt()
         out, _ = p.communicate(timeout=PATIENCE)
         if p.returncode != 0:
             return f"exit code {p.returncode}"
@@ -55,9 +76,9 @@ def fault(server, waker, engine):
 
 def main():
     failed = 0
-    for engine in ("io_uring", "epoll"):
+    for engine in ("IOCP",) if sys.argv[1] == "--wine" else ("io_uring", "epoll"):
         for waker in ("coroutine", "fiber", "thread", "callback"):
-            why = fault(sys.argv[1], waker, engine)
+            why = fault(sys.argv[-1], waker, engine)
             failed += why is not None
             print(engine, waker, why or "ok")
     return 1 if failed else 0
