@@ -1,6 +1,7 @@
 // What a channel is inside: who waits to send, who waits to receive, what is buffered.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/core/visitor.hpp>
