@@ -41,6 +41,7 @@ class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
 class failure; ///< what went wrong, in four bytes
+enum class resolve_error : int; ///< why a name could not be resolved
 
 enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
 

@@ -1,6 +1,6 @@
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls described, reader   start here: sockets/socket.hpp
+//   sockets/     socket, its options, its calls, reader, resolve    start here: sockets/socket.hpp
 //   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
@@ -32,5 +32,6 @@
 #include <rouse/serving/signals.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/reader.hpp>
+#include <rouse/sockets/resolve.hpp>
 #include <rouse/sockets/socket.hpp>
 #include <rouse/sockets/socket_pair.hpp>

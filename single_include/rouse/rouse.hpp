@@ -4,7 +4,7 @@
 // ---- rouse/rouse.hpp
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls described, reader   start here: sockets/socket.hpp
+//   sockets/     socket, its options, its calls, reader, resolve    start here: sockets/socket.hpp
 //   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
@@ -139,6 +139,7 @@
 #include <cstdlib>
 #include <string>
 #include <system_error>
+#include <type_traits>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -150,12 +151,29 @@ namespace rouse::inline ROUSE_ABI {
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
+/// Why a name could not be resolved: `ec == rouse::resolve_error::host_not_found`. The same on
+/// every platform. Source: getaddrinfo(3); "GetAddrInfoW".
+enum class resolve_error : int {
+  host_not_found = 1, ///< no such host, or none with an address (EAI_NONAME; WSAHOST_NOT_FOUND)
+  service_not_found, ///< no service of that name (EAI_SERVICE; WSATYPE_NOT_FOUND)
+  try_again, ///< no name server answered (EAI_AGAIN; WSATRY_AGAIN)
+  server_failure, ///< a name server refused, or failed (EAI_FAIL; WSANO_RECOVERY)
+};
+
+/// The category of `resolve_error`.
+[[nodiscard]] inline const std::error_category& resolve_category() noexcept;
+
+[[nodiscard]] inline std::error_code make_error_code(resolve_error what) noexcept {
+  return {static_cast<int>(what), resolve_category()};
+}
+
 /// What went wrong, as operations carry it: nothing (0), a number of the operating system (> 0), a
-/// std::errc (< 0).
+/// std::errc or a resolve_error (< 0).
 class [[nodiscard]] failure {
 public:
   constexpr failure() noexcept = default;
   constexpr failure(std::errc what) noexcept : value_(-static_cast<int>(what)) {}
+  constexpr failure(resolve_error what) noexcept : value_(beyond_errc - static_cast<int>(what)) {}
   /// From errno, WSAGetLastError() or GetLastError().
   static constexpr failure from_os(int number) noexcept {
     failure f;
@@ -172,11 +190,14 @@ public:
 
   /// The one place where a number becomes an error code.
   [[nodiscard]] std::error_code code() const noexcept {
+    if (value_ < beyond_errc)
+      return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
     return {value_, os_category()};
   }
 
 private:
+  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
   int value_ = 0;
 };
 
@@ -302,7 +323,36 @@ public:
   }
 };
 
+class resolve_error_category final : public std::error_category {
+public:
+  const char* name() const noexcept override { return "rouse.resolve"; }
+  std::string message(int number) const override {
+    switch (static_cast<resolve_error>(number)) {
+    case resolve_error::host_not_found:
+      return "host not found";
+    case resolve_error::service_not_found:
+      return "service not found";
+    case resolve_error::try_again:
+      return "no name server answered";
+    case resolve_error::server_failure:
+      return "a name server failed";
+    default:
+      return "unknown error";
+    }
+  }
+  std::error_condition default_error_condition(int number) const noexcept override {
+    if (static_cast<resolve_error>(number) == resolve_error::try_again)
+      return std::make_error_condition(std::errc::resource_unavailable_try_again);
+    return {number, *this};
+  }
+};
+
 } // namespace detail
+
+inline const std::error_category& resolve_category() noexcept {
+  static const detail::resolve_error_category category;
+  return category;
+}
 
 inline const std::error_category& os_category() noexcept {
   if constexpr (ROUSE_WINDOWS) {
@@ -315,13 +365,15 @@ inline const std::error_category& os_category() noexcept {
 
 } // namespace rouse::inline ROUSE_ABI
 
+template <>
+struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
+
 // ---- rouse/core/limit.hpp
 // Limits: when a waiting call gives up.
 
 #include <chrono>
 #include <concepts>
 #include <stop_token>
-#include <type_traits>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -5934,6 +5986,7 @@ class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
 class failure; ///< what went wrong, in four bytes
+enum class resolve_error : int; ///< why a name could not be resolved
 
 enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
 
@@ -11928,6 +11981,392 @@ private:
   socket<Scheduler>* socket_;
   detail::read_buffer buffer_;
 };
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/os/lookup.hpp
+// Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
+
+#include <algorithm>
+
+#if ROUSE_LINUX
+#include <csignal>
+#include <netdb.h>
+#endif
+
+namespace rouse::inline ROUSE_ABI::os {
+namespace detail {
+
+// What getaddrinfo said, other than 0.
+inline failure lookup_failure(int said) noexcept {
+  switch (said) {
+#if ROUSE_WINDOWS
+  case WSATYPE_NOT_FOUND:
+    return resolve_error::service_not_found;
+  case WSATRY_AGAIN:
+    return resolve_error::try_again;
+  case WSANO_RECOVERY:
+    return resolve_error::server_failure;
+  case WSAHOST_NOT_FOUND:
+  case WSANO_DATA:
+    return resolve_error::host_not_found;
+  default: // Wine lets a negative number of Linux through
+    return said > 0 ? failure::from_os(said) : failure(resolve_error::host_not_found);
+#else
+  case EAI_SERVICE:
+    return resolve_error::service_not_found;
+  case EAI_AGAIN:
+    return resolve_error::try_again;
+  case EAI_FAIL:
+    return resolve_error::server_failure;
+  case EAI_MEMORY:
+    return std::errc::not_enough_memory;
+  case EAI_SYSTEM:
+    return last_error();
+  default: // EAI_NONAME, and its kin of some libraries: EAI_NODATA, EAI_ADDRFAMILY
+    return resolve_error::host_not_found;
+#endif
+  }
+}
+
+} // namespace detail
+
+/// Looks up, and blocks meanwhile: for seconds, where no name server answers.
+/// @param service  a name; empty: none is looked up, the ports are 0.
+/// @param found    what there is, in the system's order of preference, is added here, each once.
+///
+/// Source: getaddrinfo(3); getaddrinfo of Winsock.
+inline failure look_up(const std::string& host, const std::string& service,
+                       std::vector<endpoint>& found) {
+  addrinfo wanted{};
+  wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0; // some services are for datagrams alone
+  addrinfo* list = nullptr;
+  const int said =
+      ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &wanted, &list);
+  if (said != 0) return detail::lookup_failure(said);
+  for (const addrinfo* a = list; a; a = a->ai_next) {
+    if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
+    socket_address address;
+    address.length = static_cast<socklen_t>(a->ai_addrlen);
+    std::memcpy(&address.v6, a->ai_addr, (std::min)(sizeof address.v6, std::size_t{a->ai_addrlen}));
+    const endpoint ep = address.to_endpoint();
+    if (std::find(found.begin(), found.end(), ep) == found.end()) found.push_back(ep);
+  }
+  ::freeaddrinfo(list);
+  return found.empty() ? failure(resolve_error::host_not_found) : failure{};
+}
+
+/// While it exists, threads that this one starts take no signals: those are for the program's own.
+class without_signals {
+public:
+#if ROUSE_LINUX
+  without_signals() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+#else
+  without_signals() noexcept {}
+  ~without_signals() {}
+#endif
+  without_signals(const without_signals&) = delete;
+  without_signals& operator=(const without_signals&) = delete;
+
+#if ROUSE_LINUX
+private:
+  sigset_t before_;
+#endif
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+
+// ---- rouse/sockets/lookups.hpp
+// Looking up names blocks, so threads of the library's own do it: how the question gets to them,
+// and the answer back into the loop.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// A question to the system's resolver. Shared by who asked, who may leave at any time, and by who
+/// answers, who cannot be interrupted: the last one frees it.
+class lookup : public list_node {
+public:
+  gate answered; ///< opened in the loop of who asked; what follows is then his
+  failure why;
+  std::vector<endpoint> found;
+
+protected:
+  /// @param service  empty where the port is known.
+  lookup(std::string host, std::string service, std::uint16_t port)
+      : host_(std::move(host)), service_(std::move(service)), port_(port) {}
+  virtual ~lookup() = default;
+
+  void drop() noexcept {
+    // Release and acquire pair up: the destroyer sees what the other one wrote.
+    if (shares_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+private:
+  friend class lookup_helpers;
+  /// The answer is there, and who asked as well, until this returns: sends it to his loop, which
+  /// drops the answerer's share.
+  virtual void report() noexcept = 0;
+
+  const std::string host_, service_;
+  const std::uint16_t port_;
+  bool wanted_ = true; // guarded by the helpers' mutex
+  std::atomic<int> shares_{1};
+};
+
+/// The threads that look up. One is started when a question finds those that there are at work, up
+/// to `most`; further questions wait, in order. A thread ends when no question is left, so that an
+/// idle program has none, and nothing to wait for at its exit.
+///
+/// Nobody joins a thread: one that hangs in the resolver at the program's exit ends with it. So the
+/// helpers are never destroyed. Threads: any.
+class lookup_helpers {
+public:
+  static constexpr int most = 8;
+
+  using function = failure(const std::string& host, const std::string& service,
+                           std::vector<endpoint>& found);
+  /// How to look up; tests have their own.
+  static inline std::atomic<function*> look_up{&os::look_up};
+
+  /// Opens `l.answered` some time, unless `leave` comes first.
+  static failure ask(lookup& l) noexcept {
+    lookup_helpers& h = all();
+    const std::lock_guard lock(h.mutex_);
+    if (h.threads_ != most && !h.start_thread() && h.threads_ == 0)
+      return std::errc::resource_unavailable_try_again;
+    l.shares_.fetch_add(1, std::memory_order_relaxed);
+    h.questions_.push_back(l);
+    return {};
+  }
+
+  /// Who asked wants no answer any more, or has it.
+  static void leave(lookup& l) noexcept {
+    lookup_helpers& h = all();
+    {
+      const std::lock_guard lock(h.mutex_);
+      l.wanted_ = false;
+      if (l.linked()) {
+        l.unlink();
+        l.drop();
+      }
+    }
+    l.drop();
+  }
+
+  /// How many threads there are now.
+  [[nodiscard]] static int threads() noexcept {
+    lookup_helpers& h = all();
+    const std::lock_guard lock(h.mutex_);
+    return h.threads_;
+  }
+
+private:
+  static lookup_helpers& all() noexcept {
+    static lookup_helpers& instance = *new lookup_helpers;
+    return instance;
+  }
+
+  bool start_thread() noexcept {
+    ROUSE_TRY {
+      const os::without_signals inherited;
+      std::thread([this] { help(); }).detach();
+      ++threads_;
+      return true;
+    }
+    ROUSE_CATCH(...) { return false; }
+  }
+
+  void help() noexcept {
+    std::unique_lock lock(mutex_);
+    while (!questions_.empty()) {
+      lookup& l = questions_.pop_front();
+      lock.unlock();
+      answer(l);
+      lock.lock();
+      if (l.wanted_)
+        l.report();
+      else
+        l.drop();
+    }
+    --threads_;
+  }
+
+  static void answer(lookup& l) noexcept {
+    ROUSE_TRY {
+      l.why = look_up.load(std::memory_order_relaxed)(l.host_, l.service_, l.found);
+      if (!l.service_.empty()) return;
+      for (endpoint& ep : l.found) ep.port(l.port_);
+    }
+    ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
+  }
+
+  std::mutex mutex_;
+  list<lookup> questions_; // not begun
+  int threads_ = 0;
+};
+
+/// A question asked from the loop of an engine.
+template <class Engine>
+class engine_lookup final : public lookup, Engine::posted {
+public:
+  engine_lookup(Engine& e, std::string host, std::string service, std::uint16_t port)
+      : lookup(std::move(host), std::move(service), port), Engine::posted(&engine_lookup::arrive),
+        engine_(e) {}
+
+private:
+  void report() noexcept override { engine_.post(*this); }
+
+  static void arrive(typename Engine::posted& p, bool call) noexcept {
+    auto& self = static_cast<engine_lookup&>(p);
+    if (call) self.engine_.open(self.answered);
+    self.drop();
+  }
+
+  Engine& engine_;
+};
+
+struct leave_lookup {
+  void operator()(lookup* l) const noexcept { lookup_helpers::leave(*l); }
+};
+/// The share of who asks.
+using asked_lookup = std::unique_ptr<lookup, leave_lookup>;
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/sockets/resolve.hpp
+// Names to endpoints.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class S>
+concept port_or_name = std::convertible_to<const S&, std::string_view> ||
+                       (std::integral<S> && !std::same_as<S, bool> && !std::same_as<S, char>);
+
+template <class S>
+consteval void explain_service() {
+  static_assert(port_or_name<S>,
+                "rouse: a host is followed by its service, a number or a name: 80, \"80\", "
+                "\"http\"; a limit comes after it");
+}
+
+// What was asked for: the answer, where none has to look it up; else the question.
+struct name_query {
+  endpoint known;
+  failure refused;
+  asked_lookup asked;
+
+  template <class Engine, class Service>
+  name_query(Engine& engine, std::string_view host, const Service& service) {
+    if constexpr (std::integral<Service>)
+      begin(engine, host, {}, static_cast<long long>(service));
+    else if constexpr (port_or_name<Service>)
+      by_name(engine, host, service);
+  }
+
+  /// True: the operation is to wait for the answer. False: it is there.
+  bool begin(operation& op) noexcept {
+    op.error = refused;
+    if (!asked) return false;
+    op.what = action::wait;
+    op.awaited = &asked->answered;
+    op.error = lookup_helpers::ask(*asked);
+    return !op.error;
+  }
+
+  std::vector<endpoint> answer() {
+    if (asked) return std::move(asked->found);
+    return {known};
+  }
+
+private:
+  template <class Engine>
+  void by_name(Engine& engine, std::string_view host, std::string_view service) {
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    if (!std::all_of(service.begin(), service.end(), is_digit))
+      return begin(engine, host, service, 0);
+    long long port = 0;
+    for (const char digit : service.substr(0, 6)) port = port * 10 + (digit - '0');
+    begin(engine, host, {}, port);
+  }
+
+  template <class Engine>
+  void begin(Engine& engine, std::string_view host, std::string_view service, long long port) {
+    std::error_code ec;
+    if (port < 0 || port > 65535)
+      refused = std::errc::invalid_argument;
+    else if (host.empty() || host.find('\0') != host.npos)
+      refused = resolve_error::host_not_found; // "" would be this host on some systems
+    else if (service.find('\0') != service.npos || service.find_first_of(" +-") == 0)
+      refused = resolve_error::service_not_found; // "-1" would be a port on some
+    else if (known = endpoint(host, port, ec); ec || !service.empty())
+      asked.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
+                                            static_cast<std::uint16_t>(port)));
+  }
+};
+
+struct resolve_call {
+  using value_type = std::vector<endpoint>;
+  static constexpr const char* name = "rouse: resolve";
+  name_query query;
+
+  bool prepare(operation& op) noexcept { return query.begin(op); }
+  bool advance(operation& op) noexcept {
+    if (!op.error) op.error = query.asked->why;
+    return true;
+  }
+  std::vector<endpoint> value(operation& op) {
+    if (op.error) return {};
+    return query.answer();
+  }
+};
+
+template <class Scheduler, class Service, class Limit, class... How>
+decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service& service, Limit l,
+                             How&&... how) {
+  explain_service<Service>();
+  return Scheduler::initiate(&s, resolve_call{{s.engine(), host, service}}, std::move(l),
+                             std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Gives the endpoints of a service of a host, waiting the scheduler's way; the loop goes on.
+///
+///     for (const rouse::endpoint& ep : co_await rouse::resolve(sched, "example.org", "https", 5s))
+///
+/// The system looks up, in a thread of the library's own that exists meanwhile; up to 8 lookups run
+/// at once, further ones wait for their turn. An address with a number needs none of this: it is
+/// the answer at once. A lookup cannot be interrupted: one that is ended by its limit, a
+/// stop_token, a cancel, or with its flow or scheduler, is let go of at once, and what comes of it
+/// dropped; until then it counts among the 8. The program's exit waits for none.
+///
+/// @param host     a name, in ASCII, or an address without brackets. Copied.
+/// @param service  a port, 0 to 65535, or the name of a service; "" is port 0. Copied.
+/// @param l        when to give up; none waits as long as the system does, which may be a minute.
+/// @returns at least one endpoint, each once, in the system's order of preference (RFC 6724).
+///
+/// Errors: those of resolve_error; invalid_argument (no port), timed_out, operation_canceled,
+/// resource_unavailable_try_again (no thread), not_enough_memory.
+/// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
+/// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
+/// that could be relied on.
+template <class Scheduler, class Service, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
+  return detail::begin_resolve(s, host, service, no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class Service, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, limit l,
+                       How&&... how) {
+  return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
+}
 
 } // namespace rouse::inline ROUSE_ABI
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string>
 #include <system_error>
+#include <type_traits>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -18,12 +19,29 @@ namespace rouse::inline ROUSE_ABI {
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
+/// Why a name could not be resolved: `ec == rouse::resolve_error::host_not_found`. The same on
+/// every platform. Source: getaddrinfo(3); "GetAddrInfoW".
+enum class resolve_error : int {
+  host_not_found = 1, ///< no such host, or none with an address (EAI_NONAME; WSAHOST_NOT_FOUND)
+  service_not_found, ///< no service of that name (EAI_SERVICE; WSATYPE_NOT_FOUND)
+  try_again, ///< no name server answered (EAI_AGAIN; WSATRY_AGAIN)
+  server_failure, ///< a name server refused, or failed (EAI_FAIL; WSANO_RECOVERY)
+};
+
+/// The category of `resolve_error`.
+[[nodiscard]] inline const std::error_category& resolve_category() noexcept;
+
+[[nodiscard]] inline std::error_code make_error_code(resolve_error what) noexcept {
+  return {static_cast<int>(what), resolve_category()};
+}
+
 /// What went wrong, as operations carry it: nothing (0), a number of the operating system (> 0), a
-/// std::errc (< 0).
+/// std::errc or a resolve_error (< 0).
 class [[nodiscard]] failure {
 public:
   constexpr failure() noexcept = default;
   constexpr failure(std::errc what) noexcept : value_(-static_cast<int>(what)) {}
+  constexpr failure(resolve_error what) noexcept : value_(beyond_errc - static_cast<int>(what)) {}
   /// From errno, WSAGetLastError() or GetLastError().
   static constexpr failure from_os(int number) noexcept {
     failure f;
@@ -40,11 +58,14 @@ public:
 
   /// The one place where a number becomes an error code.
   [[nodiscard]] std::error_code code() const noexcept {
+    if (value_ < beyond_errc)
+      return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
     return {value_, os_category()};
   }
 
 private:
+  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
   int value_ = 0;
 };
 
@@ -170,7 +191,36 @@ public:
   }
 };
 
+class resolve_error_category final : public std::error_category {
+public:
+  const char* name() const noexcept override { return "rouse.resolve"; }
+  std::string message(int number) const override {
+    switch (static_cast<resolve_error>(number)) {
+    case resolve_error::host_not_found:
+      return "host not found";
+    case resolve_error::service_not_found:
+      return "service not found";
+    case resolve_error::try_again:
+      return "no name server answered";
+    case resolve_error::server_failure:
+      return "a name server failed";
+    default:
+      return "unknown error";
+    }
+  }
+  std::error_condition default_error_condition(int number) const noexcept override {
+    if (static_cast<resolve_error>(number) == resolve_error::try_again)
+      return std::make_error_condition(std::errc::resource_unavailable_try_again);
+    return {number, *this};
+  }
+};
+
 } // namespace detail
+
+inline const std::error_category& resolve_category() noexcept {
+  static const detail::resolve_error_category category;
+  return category;
+}
 
 inline const std::error_category& os_category() noexcept {
   if constexpr (ROUSE_WINDOWS) {
@@ -182,3 +232,6 @@ inline const std::error_category& os_category() noexcept {
 }
 
 } // namespace rouse::inline ROUSE_ABI
+
+template <>
+struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};

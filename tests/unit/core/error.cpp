@@ -88,6 +88,23 @@ TEST_CASE("failure: a number of the system keeps its category", "[error]") {
   CHECK(failure::from_os(5).code() == std::error_code(5, rouse::os_category()));
 }
 
+TEST_CASE("failure: a resolve_error keeps its meaning, and is neither a std::errc nor the system's",
+          "[error][N07]") {
+  using rouse::resolve_error;
+  for (const auto what : {resolve_error::host_not_found, resolve_error::service_not_found,
+                          resolve_error::try_again, resolve_error::server_failure}) {
+    const failure f(what);
+    CHECK(f);
+    CHECK(f.os_number() == 0);
+    CHECK(f.code() == what);
+    CHECK(f.code().category() == rouse::resolve_category());
+    CHECK(f.code().message() != "unknown error");
+    CHECK(f != failure(std::errc::operation_not_permitted));
+  }
+  CHECK(failure(resolve_error::try_again).code() == std::errc::resource_unavailable_try_again);
+  CHECK(failure(resolve_error::host_not_found).code() != resolve_error::service_not_found);
+}
+
 TEST_CASE("windows_category: the numbers of Winsock and Win32 mean the same std::errc", "[error]") {
   CHECK(std::error_code(10061, windows) == std::errc::connection_refused);
   CHECK(std::error_code(1225, windows) == std::errc::connection_refused);

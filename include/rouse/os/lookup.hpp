@@ -1,0 +1,103 @@
+// Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/os/address.hpp>
+#include <rouse/os/socket.hpp>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#if ROUSE_LINUX
+#include <csignal>
+#include <netdb.h>
+#endif
+
+namespace rouse::inline ROUSE_ABI::os {
+namespace detail {
+
+// What getaddrinfo said, other than 0.
+inline failure lookup_failure(int said) noexcept {
+  switch (said) {
+#if ROUSE_WINDOWS
+  case WSATYPE_NOT_FOUND:
+    return resolve_error::service_not_found;
+  case WSATRY_AGAIN:
+    return resolve_error::try_again;
+  case WSANO_RECOVERY:
+    return resolve_error::server_failure;
+  case WSAHOST_NOT_FOUND:
+  case WSANO_DATA:
+    return resolve_error::host_not_found;
+  default: // Wine lets a negative number of Linux through
+    return said > 0 ? failure::from_os(said) : failure(resolve_error::host_not_found);
+#else
+  case EAI_SERVICE:
+    return resolve_error::service_not_found;
+  case EAI_AGAIN:
+    return resolve_error::try_again;
+  case EAI_FAIL:
+    return resolve_error::server_failure;
+  case EAI_MEMORY:
+    return std::errc::not_enough_memory;
+  case EAI_SYSTEM:
+    return last_error();
+  default: // EAI_NONAME, and its kin of some libraries: EAI_NODATA, EAI_ADDRFAMILY
+    return resolve_error::host_not_found;
+#endif
+  }
+}
+
+} // namespace detail
+
+/// Looks up, and blocks meanwhile: for seconds, where no name server answers.
+/// @param service  a name; empty: none is looked up, the ports are 0.
+/// @param found    what there is, in the system's order of preference, is added here, each once.
+///
+/// Source: getaddrinfo(3); getaddrinfo of Winsock.
+inline failure look_up(const std::string& host, const std::string& service,
+                       std::vector<endpoint>& found) {
+  addrinfo wanted{};
+  wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0; // some services are for datagrams alone
+  addrinfo* list = nullptr;
+  const int said =
+      ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &wanted, &list);
+  if (said != 0) return detail::lookup_failure(said);
+  for (const addrinfo* a = list; a; a = a->ai_next) {
+    if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
+    socket_address address;
+    address.length = static_cast<socklen_t>(a->ai_addrlen);
+    std::memcpy(&address.v6, a->ai_addr, (std::min)(sizeof address.v6, std::size_t{a->ai_addrlen}));
+    const endpoint ep = address.to_endpoint();
+    if (std::find(found.begin(), found.end(), ep) == found.end()) found.push_back(ep);
+  }
+  ::freeaddrinfo(list);
+  return found.empty() ? failure(resolve_error::host_not_found) : failure{};
+}
+
+/// While it exists, threads that this one starts take no signals: those are for the program's own.
+class without_signals {
+public:
+#if ROUSE_LINUX
+  without_signals() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+#else
+  without_signals() noexcept {}
+  ~without_signals() {}
+#endif
+  without_signals(const without_signals&) = delete;
+  without_signals& operator=(const without_signals&) = delete;
+
+#if ROUSE_LINUX
+private:
+  sigset_t before_;
+#endif
+};
+
+} // namespace rouse::inline ROUSE_ABI::os

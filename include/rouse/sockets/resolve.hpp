@@ -1,0 +1,149 @@
+// Names to endpoints.
+#pragma once
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/sockets/lookups.hpp>
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class S>
+concept port_or_name = std::convertible_to<const S&, std::string_view> ||
+                       (std::integral<S> && !std::same_as<S, bool> && !std::same_as<S, char>);
+
+template <class S>
+consteval void explain_service() {
+  static_assert(port_or_name<S>,
+                "rouse: a host is followed by its service, a number or a name: 80, \"80\", "
+                "\"http\"; a limit comes after it");
+}
+
+// What was asked for: the answer, where none has to look it up; else the question.
+struct name_query {
+  endpoint known;
+  failure refused;
+  asked_lookup asked;
+
+  template <class Engine, class Service>
+  name_query(Engine& engine, std::string_view host, const Service& service) {
+    if constexpr (std::integral<Service>)
+      begin(engine, host, {}, static_cast<long long>(service));
+    else if constexpr (port_or_name<Service>)
+      by_name(engine, host, service);
+  }
+
+  /// True: the operation is to wait for the answer. False: it is there.
+  bool begin(operation& op) noexcept {
+    op.error = refused;
+    if (!asked) return false;
+    op.what = action::wait;
+    op.awaited = &asked->answered;
+    op.error = lookup_helpers::ask(*asked);
+    return !op.error;
+  }
+
+  std::vector<endpoint> answer() {
+    if (asked) return std::move(asked->found);
+    return {known};
+  }
+
+private:
+  template <class Engine>
+  void by_name(Engine& engine, std::string_view host, std::string_view service) {
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    if (!std::all_of(service.begin(), service.end(), is_digit))
+      return begin(engine, host, service, 0);
+    long long port = 0;
+    for (const char digit : service.substr(0, 6)) port = port * 10 + (digit - '0');
+    begin(engine, host, {}, port);
+  }
+
+  template <class Engine>
+  void begin(Engine& engine, std::string_view host, std::string_view service, long long port) {
+    std::error_code ec;
+    if (port < 0 || port > 65535)
+      refused = std::errc::invalid_argument;
+    else if (host.empty() || host.find('\0') != host.npos)
+      refused = resolve_error::host_not_found; // "" would be this host on some systems
+    else if (service.find('\0') != service.npos || service.find_first_of(" +-") == 0)
+      refused = resolve_error::service_not_found; // "-1" would be a port on some
+    else if (known = endpoint(host, port, ec); ec || !service.empty())
+      asked.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
+                                            static_cast<std::uint16_t>(port)));
+  }
+};
+
+struct resolve_call {
+  using value_type = std::vector<endpoint>;
+  static constexpr const char* name = "rouse: resolve";
+  name_query query;
+
+  bool prepare(operation& op) noexcept { return query.begin(op); }
+  bool advance(operation& op) noexcept {
+    if (!op.error) op.error = query.asked->why;
+    return true;
+  }
+  std::vector<endpoint> value(operation& op) {
+    if (op.error) return {};
+    return query.answer();
+  }
+};
+
+template <class Scheduler, class Service, class Limit, class... How>
+decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service& service, Limit l,
+                             How&&... how) {
+  explain_service<Service>();
+  return Scheduler::initiate(&s, resolve_call{{s.engine(), host, service}}, std::move(l),
+                             std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Gives the endpoints of a service of a host, waiting the scheduler's way; the loop goes on.
+///
+///     for (const rouse::endpoint& ep : co_await rouse::resolve(sched, "example.org", "https", 5s))
+///
+/// The system looks up, in a thread of the library's own that exists meanwhile; up to 8 lookups run
+/// at once, further ones wait for their turn. An address with a number needs none of this: it is
+/// the answer at once. A lookup cannot be interrupted: one that is ended by its limit, a
+/// stop_token, a cancel, or with its flow or scheduler, is let go of at once, and what comes of it
+/// dropped; until then it counts among the 8. The program's exit waits for none.
+///
+/// @param host     a name, in ASCII, or an address without brackets. Copied.
+/// @param service  a port, 0 to 65535, or the name of a service; "" is port 0. Copied.
+/// @param l        when to give up; none waits as long as the system does, which may be a minute.
+/// @returns at least one endpoint, each once, in the system's order of preference (RFC 6724).
+///
+/// Errors: those of resolve_error; invalid_argument (no port), timed_out, operation_canceled,
+/// resource_unavailable_try_again (no thread), not_enough_memory.
+/// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
+/// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
+/// that could be relied on.
+template <class Scheduler, class Service, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
+  return detail::begin_resolve(s, host, service, no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class Service, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, limit l,
+                       How&&... how) {
+  return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
+}
+
+} // namespace rouse::inline ROUSE_ABI
