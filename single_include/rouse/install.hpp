@@ -211,24 +211,20 @@ public:
     return blocks_;
   }
   /// Waits until it is worth trying again. False: errno says how the call ends.
-  bool wait() noexcept {
-    if (!blocks() || clock::now() >= until_) {
-      errno = EAGAIN;
-      return false;
-    }
-    return park(&file_, 1, until_);
-  }
+  bool wait() noexcept { return !is_over() && park(&file_, 1, until_); }
   /// For what no readiness announces.
   bool pause() noexcept {
-    if (!blocks() || clock::now() >= until_) {
-      errno = EAGAIN;
-      return false;
-    }
+    if (is_over()) return false;
     const auto soon = clock::now() + std::chrono::milliseconds(1);
     return park(nullptr, 0, soon < until_ ? soon : until_);
   }
 
 private:
+  bool is_over() noexcept {
+    if (blocks() && clock::now() < until_) return false;
+    errno = EAGAIN;
+    return true;
+  }
   void ask() noexcept {
     asked_ = true;
     const int flags = ::fcntl(file_.fd, F_GETFL);
@@ -522,7 +518,10 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
     if (hints) question->hints = *hints;
     question->with_hints = hints != nullptr;
     if (!question->done) return EAI_SYSTEM;
-    std::thread([question] { question->ask(); }).detach();
+    {
+      const without_signals inherited;
+      std::thread([question] { question->ask(); }).detach();
+    }
     const pollfd file{question->done.get(), POLLIN, 0};
     while (!question->finished.load(std::memory_order_acquire)) {
       if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;

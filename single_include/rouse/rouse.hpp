@@ -895,6 +895,12 @@ inline void answer(operation& op, failure error, detail::list<operation>& answer
   answered.push_back(op);
 }
 
+/// Asks for a wait that `what` answers; null: one that only ends by its limit, or by a cancel.
+inline void ask_wait(operation& op, waitable* what) noexcept {
+  op.what = action::wait;
+  op.awaited = what;
+}
+
 /// It opens once and stays open. One operation may wait for it at a time; a second ends with
 /// operation_not_permitted.
 class gate final : public waitable {
@@ -1339,8 +1345,7 @@ struct join_call {
   flow* which;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &which->ended;
+    ask_wait(op, &which->ended);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -1359,8 +1364,7 @@ struct sleep_call {
   deadline until;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = nullptr;
+    ask_wait(op, nullptr);
     op.due = until.when();
     return true;
   }
@@ -2828,16 +2832,19 @@ inline void note_truncation(operation& op) noexcept {
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
-ROUSE_NOINLINE inline bool settle_error(operation& op) noexcept {
+ROUSE_NOINLINE inline bool settle_error(failure& error) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-  op.error = last_error();
+  error = last_error();
+  return true;
+}
+inline bool settle(std::size_t& bytes, failure& error, ssize_t result) noexcept {
+  if (result < 0) [[unlikely]]
+    return settle_error(error);
+  bytes = static_cast<std::size_t>(result);
   return true;
 }
 inline bool settle(operation& op, ssize_t result) noexcept {
-  if (result < 0) [[unlikely]]
-    return settle_error(op);
-  op.bytes = static_cast<std::size_t>(result);
-  return true;
+  return settle(op.bytes, op.error, result);
 }
 
 template <class Call>
@@ -8737,8 +8744,7 @@ struct channel_send_call {
   typename channel_core<T>::visitor me;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &me;
+    ask_wait(op, &me);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -8752,8 +8758,7 @@ struct channel_receive_call {
   typename channel_core<T>::visitor me;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &me;
+    ask_wait(op, &me);
     return true;
   }
   bool advance(operation& op) noexcept {
@@ -9061,8 +9066,7 @@ struct pass_call {
   } me;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &me;
+    ask_wait(op, &me);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -9382,8 +9386,7 @@ public:
   /// The next round is the pause.
   void begin(operation& op, clock::duration length) noexcept {
     limit_ = op.due;
-    op.what = action::wait;
-    op.awaited = nullptr;
+    ask_wait(op, nullptr);
     const auto again = clock::now() + length;
     op.due = again < limit_ ? again : limit_;
   }
@@ -9491,6 +9494,40 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI::detail
 
+// ---- rouse/sockets/socket_part.hpp
+// What the parts of `socket` have in common: each is a base class with some of its calls.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// What a part needs of the socket.
+///
+/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
+template <class Part, class Socket>
+class socket_part {
+protected:
+  socket_part() noexcept = default;
+  socket_part(socket_part&&) noexcept = default;
+  socket_part& operator=(socket_part&&) noexcept = default;
+  ~socket_part() = default;
+
+  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
+  [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
+  template <class F>
+  failure on_handle(F&& f) noexcept {
+    return self().on_handle(std::forward<F>(f));
+  }
+  static void check(failure why, const char* what) { Socket::check(why, what); }
+  template <class Call, class Limit, class... How>
+  decltype(auto) begin(Call call, Limit l, How&&... how) {
+    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
+  }
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/sockets/datagram_calls.hpp
 // Datagrams: what a socket can do with them beyond what it does with streams.
 
@@ -9551,7 +9588,7 @@ struct send_to_call {
 
 /// A part of `socket`: the calls on datagrams.
 template <class Socket>
-class datagram_calls {
+class datagram_calls : public socket_part<datagram_calls<Socket>, Socket> {
 public:
   /// Receives one datagram, waiting if none has come, and says who sent it.
   ///
@@ -9566,13 +9603,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
-    return self().begin(recv_from_call{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(recv_from_call{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(recv_from_call{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(recv_from_call{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
@@ -9589,13 +9626,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
-    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
-    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}},
-                        std::move(l), std::forward<How>(how)...);
+    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
@@ -9609,46 +9646,38 @@ public:
   /// invalid_argument (no multicast address), address_family_not_supported.
   /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
   void join_group(const endpoint& group, unsigned interface_index = 0) {
-    Socket::check(change(true, group, nullptr, interface_index), "rouse: join_group");
+    this->check(change(true, group, nullptr, interface_index), "rouse: join_group");
   }
   void join_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
     ec = change(true, group, nullptr, interface_index).code();
   }
   void join_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
-    Socket::check(change(true, group, &source, interface_index), "rouse: join_group");
+    this->check(change(true, group, &source, interface_index), "rouse: join_group");
   }
   void join_group(const endpoint& group, unsigned interface_index, const endpoint& source,
                   std::error_code& ec) noexcept {
     ec = change(true, group, &source, interface_index).code();
   }
   void leave_group(const endpoint& group, unsigned interface_index = 0) {
-    Socket::check(change(false, group, nullptr, interface_index), "rouse: leave_group");
+    this->check(change(false, group, nullptr, interface_index), "rouse: leave_group");
   }
   void leave_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
     ec = change(false, group, nullptr, interface_index).code();
   }
   void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
-    Socket::check(change(false, group, &source, interface_index), "rouse: leave_group");
+    this->check(change(false, group, &source, interface_index), "rouse: leave_group");
   }
   void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
                    std::error_code& ec) noexcept {
     ec = change(false, group, &source, interface_index).code();
   }
 
-protected:
-  datagram_calls() noexcept = default;
-  datagram_calls(datagram_calls&&) noexcept = default;
-  datagram_calls& operator=(datagram_calls&&) noexcept = default;
-  ~datagram_calls() = default;
-
 private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-
   failure change(bool join, const endpoint& group, const endpoint* source,
                  unsigned interface_index) noexcept {
-    return self().on_handle([&](native_handle_type h) {
-      if (group.family() != self().record_->family ||
-          (source && source->family() != self().record_->family))
+    return this->on_handle([&](native_handle_type h) {
+      if (group.family() != this->record()->family ||
+          (source && source->family() != this->record()->family))
         return failure(std::errc::address_family_not_supported);
       return os::change_membership(h, join, group, source, interface_index);
     });
@@ -9787,7 +9816,7 @@ struct recv_descriptors_call {
 
 /// A part of `socket`: the calls that pass descriptors.
 template <class Socket>
-class descriptor_calls {
+class descriptor_calls : public socket_part<descriptor_calls<Socket>, Socket> {
 public:
   /// As `send`, and with the first byte go descriptors (of files, sockets, anything): whoever
   /// receives them in another process has the same open files. Local sockets on Linux only.
@@ -9805,14 +9834,14 @@ public:
     requires(!limit_first<How...>)
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
                                   How&&... how) {
-    return self().begin(send_descriptors_call{self().record_, buffer, handles}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
                                   limit l, How&&... how) {
-    return self().begin(send_descriptors_call{self().record_, buffer, handles}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(send_descriptors_call{this->record(), buffer, handles}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = …`.
@@ -9828,23 +9857,14 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) recv_descriptors(mutable_buffer buffer, How&&... how) {
-    return self().begin(recv_descriptors_call{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) recv_descriptors(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(recv_descriptors_call{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(recv_descriptors_call{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
-
-protected:
-  descriptor_calls() noexcept = default;
-  descriptor_calls(descriptor_calls&&) noexcept = default;
-  descriptor_calls& operator=(descriptor_calls&&) noexcept = default;
-  ~descriptor_calls() = default;
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
 };
 
 } // namespace detail
@@ -9865,14 +9885,7 @@ namespace rouse::inline ROUSE_ABI::os {
 namespace detail {
 template <class Call>
 bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  const ssize_t result = retry_interrupted(call);
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (errno == EAGAIN || errno == EWOULDBLOCK)
-    return false;
-  else
-    error = last_error();
-  return true;
+  return settle(bytes, error, retry_interrupted(call));
 }
 } // namespace detail
 
@@ -10106,7 +10119,7 @@ private:
 
 /// A part of `socket`: its calls on files.
 template <class Socket>
-class file_calls {
+class file_calls : public socket_part<file_calls<Socket>, Socket> {
 public:
   /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
   ///
@@ -10125,24 +10138,15 @@ public:
     requires(!limit_first<How...>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            How&&... how) {
-    return self().begin(send_file_call{self().record_, file, offset, length}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            limit l, How&&... how) {
-    return self().begin(send_file_call{self().record_, file, offset, length}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(send_file_call{this->record(), file, offset, length}, std::move(l),
+                       std::forward<How>(how)...);
   }
-
-protected:
-  file_calls() noexcept = default;
-  file_calls(file_calls&&) noexcept = default;
-  file_calls& operator=(file_calls&&) noexcept = default;
-  ~file_calls() = default;
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
 };
 
 } // namespace detail
@@ -10238,12 +10242,11 @@ private:
 
 /// A part of `socket`: its calls on lists of buffers.
 template <class Socket>
-class list_calls {
+class list_calls : public socket_part<list_calls<Socket>, Socket> {
   template <class Buffer, action Asks, bool All, class Limit, class... How>
   decltype(auto) begin(buffer_list<Buffer> list, Limit l, How&&... how) {
-    auto& self = static_cast<Socket&>(*this);
-    return self.begin(list_call<Buffer, Asks, All>{self.record_, list}, std::move(l),
-                      std::forward<How>(how)...);
+    return list_calls::socket_part::begin(list_call<Buffer, Asks, All>{this->record(), list},
+                                          std::move(l), std::forward<How>(how)...);
   }
 
 public:
@@ -10299,12 +10302,6 @@ public:
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
   }
-
-protected:
-  list_calls() noexcept = default;
-  list_calls(list_calls&&) noexcept = default;
-  list_calls& operator=(list_calls&&) noexcept = default;
-  ~list_calls() = default;
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
@@ -10565,7 +10562,7 @@ private:
 
 /// A part of `socket`: its calls that wait for readiness.
 template <class Socket>
-class readiness_calls {
+class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
 public:
   /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
   /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
@@ -10582,11 +10579,11 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) wait(readiness what, How&&... how) {
-    return self().begin(wait_call{self().record_, what}, no_limit{}, std::forward<How>(how)...);
+    return this->begin(wait_call{this->record(), what}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) wait(readiness what, limit l, How&&... how) {
-    return self().begin(wait_call{self().record_, what}, std::move(l), std::forward<How>(how)...);
+    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
   }
 
   /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
@@ -10599,13 +10596,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) peek(mutable_buffer buffer, How&&... how) {
-    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
@@ -10622,7 +10619,7 @@ public:
       return 0;
     }
     return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      const int type = self().record_->type;
+      const int type = this->record()->type;
       return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
     });
   }
@@ -10649,13 +10646,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
-    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
-    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer},
-                        std::move(l), std::forward<How>(how)...);
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
@@ -10669,31 +10666,22 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
-    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer},
-                        std::move(l), std::forward<How>(how)...);
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
-protected:
-  readiness_calls() noexcept = default;
-  readiness_calls(readiness_calls&&) noexcept = default;
-  readiness_calls& operator=(readiness_calls&&) noexcept = default;
-  ~readiness_calls() = default;
-
 private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-
   template <class F>
   std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
     std::size_t bytes = 0;
-    ec = self()
-             .on_handle([&](native_handle_type h) {
+    ec = this->on_handle([&](native_handle_type h) {
                failure error;
-               const bool late = self().scheduler()->engine().busy(*self().record_, inward);
+               const bool late = this->engine().busy(*this->record(), inward);
                if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
                return error;
              })
@@ -11096,11 +11084,8 @@ public:
 private:
   template <class>
   friend struct detail::accept_call;
-  friend detail::datagram_calls<socket>;
-  friend detail::descriptor_calls<socket>;
-  friend detail::file_calls<socket>;
-  friend detail::list_calls<socket>;
-  friend detail::readiness_calls<socket>;
+  template <class, class>
+  friend class detail::socket_part;
   friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 
@@ -12273,8 +12258,7 @@ struct name_query {
   bool begin(operation& op) noexcept {
     op.error = refused;
     if (!asked) return false;
-    op.what = action::wait;
-    op.awaited = &asked->answered;
+    ask_wait(op, &asked->answered);
     op.error = lookup_helpers::ask(*asked);
     return !op.error;
   }

@@ -63,21 +63,6 @@ std::error_code connect(S& sched, rouse::socket<S>& s, const rouse::endpoint& to
   return await<rouse::done>(sched, CALL(s.connect(to, how...))).ec;
 }
 
-template <class S>
-outcome<std::size_t> send_to(S& sched, rouse::socket<S>& s, std::string_view text,
-                             const rouse::endpoint& to) {
-  return await(sched, CALL(s.send_to(text, to, how...)));
-}
-
-template <class S>
-std::string recv_text(S& sched, rouse::socket<S>& s, rouse::endpoint* from = nullptr) {
-  std::array<char, 64> buf;
-  const auto got = await<rouse::datagram>(sched, CALL(s.recv_from(buf, 5s, how...)));
-  CHECK(!got.ec);
-  if (from) *from = got.value.from;
-  return {buf.data(), got.value.bytes};
-}
-
 } // namespace
 
 TEMPLATE_LIST_TEST_CASE("local stream: by a path, with the endpoints of both sides", "[local][P01]",

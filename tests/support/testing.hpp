@@ -183,6 +183,23 @@ std::string receive(S& sched, rouse::socket<S>& s, std::size_t n) {
   return text;
 }
 
+/// A datagram.
+template <class S>
+outcome<std::size_t> send_to(S& sched, rouse::socket<S>& s, std::string_view text,
+                             const rouse::endpoint& to) {
+  return await(sched, CALL(s.send_to(text, to, how...)));
+}
+
+/// The next datagram's text, and who sent it.
+template <class S>
+std::string recv_text(S& sched, rouse::socket<S>& s, rouse::endpoint* from = nullptr) {
+  std::array<char, 64> buf;
+  const auto got = await<rouse::datagram>(sched, CALL(s.recv_from(buf, 5s, how...)));
+  CHECK(!got.ec);
+  if (from) *from = got.value.from;
+  return {buf.data(), got.value.bytes};
+}
+
 /// More than the kernel's buffers hold: sending it waits until the peer reads.
 inline std::string large_block() { return std::string(std::size_t{32} << 20, 'x'); }
 

@@ -120,8 +120,7 @@ struct join_call {
   flow* which;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &which->ended;
+    ask_wait(op, &which->ended);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -140,8 +139,7 @@ struct sleep_call {
   deadline until;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = nullptr;
+    ask_wait(op, nullptr);
     op.due = until.when();
     return true;
   }

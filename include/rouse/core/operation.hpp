@@ -161,6 +161,12 @@ inline void answer(operation& op, failure error, detail::list<operation>& answer
   answered.push_back(op);
 }
 
+/// Asks for a wait that `what` answers; null: one that only ends by its limit, or by a cancel.
+inline void ask_wait(operation& op, waitable* what) noexcept {
+  op.what = action::wait;
+  op.awaited = what;
+}
+
 /// It opens once and stays open. One operation may wait for it at a time; a second ends with
 /// operation_not_permitted.
 class gate final : public waitable {

@@ -164,8 +164,7 @@ struct channel_send_call {
   typename channel_core<T>::visitor me;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &me;
+    ask_wait(op, &me);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -179,8 +178,7 @@ struct channel_receive_call {
   typename channel_core<T>::visitor me;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &me;
+    ask_wait(op, &me);
     return true;
   }
   bool advance(operation& op) noexcept {

@@ -42,8 +42,7 @@ struct pass_call {
   } me;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::wait;
-    op.awaited = &me;
+    ask_wait(op, &me);
     return true;
   }
   bool advance(operation&) noexcept { return true; }

@@ -9,6 +9,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
 #include <system_error>
@@ -71,7 +72,7 @@ struct send_to_call {
 
 /// A part of `socket`: the calls on datagrams.
 template <class Socket>
-class datagram_calls {
+class datagram_calls : public socket_part<datagram_calls<Socket>, Socket> {
 public:
   /// Receives one datagram, waiting if none has come, and says who sent it.
   ///
@@ -86,13 +87,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
-    return self().begin(recv_from_call{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(recv_from_call{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(recv_from_call{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(recv_from_call{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
@@ -109,13 +110,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
-    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
-    return self().begin(when_there_is_room<send_to_call>{{self().record_, buffer, to}},
-                        std::move(l), std::forward<How>(how)...);
+    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
@@ -129,46 +130,38 @@ public:
   /// invalid_argument (no multicast address), address_family_not_supported.
   /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
   void join_group(const endpoint& group, unsigned interface_index = 0) {
-    Socket::check(change(true, group, nullptr, interface_index), "rouse: join_group");
+    this->check(change(true, group, nullptr, interface_index), "rouse: join_group");
   }
   void join_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
     ec = change(true, group, nullptr, interface_index).code();
   }
   void join_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
-    Socket::check(change(true, group, &source, interface_index), "rouse: join_group");
+    this->check(change(true, group, &source, interface_index), "rouse: join_group");
   }
   void join_group(const endpoint& group, unsigned interface_index, const endpoint& source,
                   std::error_code& ec) noexcept {
     ec = change(true, group, &source, interface_index).code();
   }
   void leave_group(const endpoint& group, unsigned interface_index = 0) {
-    Socket::check(change(false, group, nullptr, interface_index), "rouse: leave_group");
+    this->check(change(false, group, nullptr, interface_index), "rouse: leave_group");
   }
   void leave_group(const endpoint& group, unsigned interface_index, std::error_code& ec) noexcept {
     ec = change(false, group, nullptr, interface_index).code();
   }
   void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source) {
-    Socket::check(change(false, group, &source, interface_index), "rouse: leave_group");
+    this->check(change(false, group, &source, interface_index), "rouse: leave_group");
   }
   void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
                    std::error_code& ec) noexcept {
     ec = change(false, group, &source, interface_index).code();
   }
 
-protected:
-  datagram_calls() noexcept = default;
-  datagram_calls(datagram_calls&&) noexcept = default;
-  datagram_calls& operator=(datagram_calls&&) noexcept = default;
-  ~datagram_calls() = default;
-
 private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-
   failure change(bool join, const endpoint& group, const endpoint* source,
                  unsigned interface_index) noexcept {
-    return self().on_handle([&](native_handle_type h) {
-      if (group.family() != self().record_->family ||
-          (source && source->family() != self().record_->family))
+    return this->on_handle([&](native_handle_type h) {
+      if (group.family() != this->record()->family ||
+          (source && source->family() != this->record()->family))
         return failure(std::errc::address_family_not_supported);
       return os::change_membership(h, join, group, source, interface_index);
     });

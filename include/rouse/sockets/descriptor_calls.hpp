@@ -9,6 +9,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
 #include <span>
@@ -140,7 +141,7 @@ struct recv_descriptors_call {
 
 /// A part of `socket`: the calls that pass descriptors.
 template <class Socket>
-class descriptor_calls {
+class descriptor_calls : public socket_part<descriptor_calls<Socket>, Socket> {
 public:
   /// As `send`, and with the first byte go descriptors (of files, sockets, anything): whoever
   /// receives them in another process has the same open files. Local sockets on Linux only.
@@ -158,14 +159,14 @@ public:
     requires(!limit_first<How...>)
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
                                   How&&... how) {
-    return self().begin(send_descriptors_call{self().record_, buffer, handles}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
                                   limit l, How&&... how) {
-    return self().begin(send_descriptors_call{self().record_, buffer, handles}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(send_descriptors_call{this->record(), buffer, handles}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = …`.
@@ -181,23 +182,14 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) recv_descriptors(mutable_buffer buffer, How&&... how) {
-    return self().begin(recv_descriptors_call{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) recv_descriptors(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(recv_descriptors_call{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(recv_descriptors_call{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
-
-protected:
-  descriptor_calls() noexcept = default;
-  descriptor_calls(descriptor_calls&&) noexcept = default;
-  descriptor_calls& operator=(descriptor_calls&&) noexcept = default;
-  ~descriptor_calls() = default;
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
 };
 
 } // namespace detail

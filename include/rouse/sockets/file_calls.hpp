@@ -7,6 +7,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/os/attempts.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -59,7 +60,7 @@ private:
 
 /// A part of `socket`: its calls on files.
 template <class Socket>
-class file_calls {
+class file_calls : public socket_part<file_calls<Socket>, Socket> {
 public:
   /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
   ///
@@ -78,24 +79,15 @@ public:
     requires(!limit_first<How...>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            How&&... how) {
-    return self().begin(send_file_call{self().record_, file, offset, length}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            limit l, How&&... how) {
-    return self().begin(send_file_call{self().record_, file, offset, length}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(send_file_call{this->record(), file, offset, length}, std::move(l),
+                       std::forward<How>(how)...);
   }
-
-protected:
-  file_calls() noexcept = default;
-  file_calls(file_calls&&) noexcept = default;
-  file_calls& operator=(file_calls&&) noexcept = default;
-  ~file_calls() = default;
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
 };
 
 } // namespace detail

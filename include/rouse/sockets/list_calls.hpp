@@ -8,6 +8,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
 #include <utility>
@@ -99,12 +100,11 @@ private:
 
 /// A part of `socket`: its calls on lists of buffers.
 template <class Socket>
-class list_calls {
+class list_calls : public socket_part<list_calls<Socket>, Socket> {
   template <class Buffer, action Asks, bool All, class Limit, class... How>
   decltype(auto) begin(buffer_list<Buffer> list, Limit l, How&&... how) {
-    auto& self = static_cast<Socket&>(*this);
-    return self.begin(list_call<Buffer, Asks, All>{self.record_, list}, std::move(l),
-                      std::forward<How>(how)...);
+    return list_calls::socket_part::begin(list_call<Buffer, Asks, All>{this->record(), list},
+                                          std::move(l), std::forward<How>(how)...);
   }
 
 public:
@@ -160,12 +160,6 @@ public:
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
   }
-
-protected:
-  list_calls() noexcept = default;
-  list_calls(list_calls&&) noexcept = default;
-  list_calls& operator=(list_calls&&) noexcept = default;
-  ~list_calls() = default;
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail

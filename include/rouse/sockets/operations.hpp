@@ -150,8 +150,7 @@ public:
   /// The next round is the pause.
   void begin(operation& op, clock::duration length) noexcept {
     limit_ = op.due;
-    op.what = action::wait;
-    op.awaited = nullptr;
+    ask_wait(op, nullptr);
     const auto again = clock::now() + length;
     op.due = again < limit_ ? again : limit_;
   }

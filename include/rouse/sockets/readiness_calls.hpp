@@ -9,6 +9,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/os/attempts.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
 #include <system_error>
@@ -105,7 +106,7 @@ private:
 
 /// A part of `socket`: its calls that wait for readiness.
 template <class Socket>
-class readiness_calls {
+class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
 public:
   /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
   /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
@@ -122,11 +123,11 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) wait(readiness what, How&&... how) {
-    return self().begin(wait_call{self().record_, what}, no_limit{}, std::forward<How>(how)...);
+    return this->begin(wait_call{this->record(), what}, no_limit{}, std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) wait(readiness what, limit l, How&&... how) {
-    return self().begin(wait_call{self().record_, what}, std::move(l), std::forward<How>(how)...);
+    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
   }
 
   /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
@@ -139,13 +140,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) peek(mutable_buffer buffer, How&&... how) {
-    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(attempt_call<peek_attempt>{self().record_, buffer}, std::move(l),
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
@@ -162,7 +163,7 @@ public:
       return 0;
     }
     return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      const int type = self().record_->type;
+      const int type = this->record()->type;
       return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
     });
   }
@@ -189,13 +190,13 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
-    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
-    return self().begin(attempt_call<send_out_of_band_attempt>{self().record_, buffer},
-                        std::move(l), std::forward<How>(how)...);
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
   /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
@@ -209,31 +210,22 @@ public:
   template <class... How>
     requires(!limit_first<How...>)
   decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
-    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer}, no_limit{},
-                        std::forward<How>(how)...);
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
   }
   template <class... How>
   decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
-    return self().begin(attempt_call<recv_out_of_band_attempt>{self().record_, buffer},
-                        std::move(l), std::forward<How>(how)...);
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
   }
 
-protected:
-  readiness_calls() noexcept = default;
-  readiness_calls(readiness_calls&&) noexcept = default;
-  readiness_calls& operator=(readiness_calls&&) noexcept = default;
-  ~readiness_calls() = default;
-
 private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-
   template <class F>
   std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
     std::size_t bytes = 0;
-    ec = self()
-             .on_handle([&](native_handle_type h) {
+    ec = this->on_handle([&](native_handle_type h) {
                failure error;
-               const bool late = self().scheduler()->engine().busy(*self().record_, inward);
+               const bool late = this->engine().busy(*this->record(), inward);
                if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
                return error;
              })

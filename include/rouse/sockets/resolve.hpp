@@ -51,8 +51,7 @@ struct name_query {
   bool begin(operation& op) noexcept {
     op.error = refused;
     if (!asked) return false;
-    op.what = action::wait;
-    op.awaited = &asked->answered;
+    ask_wait(op, &asked->answered);
     op.error = lookup_helpers::ask(*asked);
     return !op.error;
   }

@@ -17,6 +17,7 @@
 #include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
+#include <rouse/sockets/socket_part.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -405,11 +406,8 @@ public:
 private:
   template <class>
   friend struct detail::accept_call;
-  friend detail::datagram_calls<socket>;
-  friend detail::descriptor_calls<socket>;
-  friend detail::file_calls<socket>;
-  friend detail::list_calls<socket>;
-  friend detail::readiness_calls<socket>;
+  template <class, class>
+  friend class detail::socket_part;
   friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 

@@ -16,14 +16,7 @@ namespace rouse::inline ROUSE_ABI::os {
 namespace detail {
 template <class Call>
 bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  const ssize_t result = retry_interrupted(call);
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (errno == EAGAIN || errno == EWOULDBLOCK)
-    return false;
-  else
-    error = last_error();
-  return true;
+  return settle(bytes, error, retry_interrupted(call));
 }
 } // namespace detail
 

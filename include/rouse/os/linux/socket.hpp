@@ -284,16 +284,19 @@ inline void note_truncation(operation& op) noexcept {
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
-ROUSE_NOINLINE inline bool settle_error(operation& op) noexcept {
+ROUSE_NOINLINE inline bool settle_error(failure& error) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-  op.error = last_error();
+  error = last_error();
+  return true;
+}
+inline bool settle(std::size_t& bytes, failure& error, ssize_t result) noexcept {
+  if (result < 0) [[unlikely]]
+    return settle_error(error);
+  bytes = static_cast<std::size_t>(result);
   return true;
 }
 inline bool settle(operation& op, ssize_t result) noexcept {
-  if (result < 0) [[unlikely]]
-    return settle_error(op);
-  op.bytes = static_cast<std::size_t>(result);
-  return true;
+  return settle(op.bytes, op.error, result);
 }
 
 template <class Call>
