@@ -107,8 +107,8 @@ refused() {
   gcc -O1 -o "$out/refuse_io_uring" tests/support/refuse_io_uring.c || return
   local under="env -u ROUSE_ENGINE ROUSE_PROMISED_ENGINE=epoll $out/refuse_io_uring"
   suite gcc "io_uring refused (EPERM)" $under 1 "$out/gcc/suite"
-  suite gcc "io_uring refused (ENOSYS)" $under 38 "$out/gcc/suite" "[engine]"
-  suite gcc "io_uring refused (ENOMEM)" $under 12 "$out/gcc/suite" "[engine]"
+  suite gcc "io_uring refused (ENOSYS)" $under 38 "$out/gcc/suite" "[conformance]"
+  suite gcc "io_uring refused (ENOMEM)" $under 12 "$out/gcc/suite" "[conformance]"
 }
 
 wine_up() {
