@@ -1000,6 +1000,7 @@ consteval void explain_engine() {
 // A call in progress: its description, its operation, its limits. What wakers derive from.
 
 #include <optional>
+#include <thread>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -1076,12 +1077,17 @@ public:
   void watch(Engine& engine, operation& op, const std::stop_token& token) noexcept {
     if (!token.stop_possible()) return;
     request_.op = &op;
-    callback_.emplace(token, request{&engine, &request_});
+    callback_.emplace(token, request{&engine, this});
   }
   // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
   // is running.)
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
+#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
+    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
+    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
+    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
+#endif
     callback_.reset();
     engine.withdraw(request_);
   }
@@ -1089,10 +1095,15 @@ public:
 private:
   struct request {
     Engine* engine;
-    typename Engine::stop_request* what;
-    void operator()() const noexcept { engine->request_stop(*what); }
+    stop_watch* self;
+    void operator()() const noexcept {
+      self->running_.store(true, std::memory_order_relaxed);
+      engine->request_stop(self->request_);
+      self->running_.store(false, std::memory_order_relaxed);
+    }
   };
   typename Engine::stop_request request_;
+  std::atomic<bool> running_{false}; // the callback
   std::optional<std::stop_callback<request>> callback_;
 };
 
@@ -3653,10 +3664,14 @@ private:
     }
     harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
-    if (sleeps) [[likely]]
-      rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
-    else if (rest_.load(std::memory_order_relaxed) != rest::awake)
-      rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
+    // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
+    // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
+    // before the queues are looked at.
+    const rest now = rest_.load(std::memory_order_relaxed);
+    if (now == rest::asleep)
+      rest_.store(rest::awake, std::memory_order_relaxed);
+    else if (now == rest::woken)
+      rest_.exchange(rest::awake, std::memory_order_acq_rel);
   }
 
   ROUSE_NOINLINE void sleep_no_longer_than(clock::time_point next) noexcept {
@@ -8147,8 +8162,6 @@ private:
 // ---- rouse/wakers/thread.hpp
 // The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
 // engine runs it.
-
-#include <thread>
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {

@@ -5,10 +5,12 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 
+#include <atomic>
 #include <concepts>
 #include <optional>
 #include <stop_token>
 #include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -86,12 +88,17 @@ public:
   void watch(Engine& engine, operation& op, const std::stop_token& token) noexcept {
     if (!token.stop_possible()) return;
     request_.op = &op;
-    callback_.emplace(token, request{&engine, &request_});
+    callback_.emplace(token, request{&engine, this});
   }
   // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
   // is running.)
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
+#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
+    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
+    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
+    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
+#endif
     callback_.reset();
     engine.withdraw(request_);
   }
@@ -99,10 +106,15 @@ public:
 private:
   struct request {
     Engine* engine;
-    typename Engine::stop_request* what;
-    void operator()() const noexcept { engine->request_stop(*what); }
+    stop_watch* self;
+    void operator()() const noexcept {
+      self->running_.store(true, std::memory_order_relaxed);
+      engine->request_stop(self->request_);
+      self->running_.store(false, std::memory_order_relaxed);
+    }
   };
   typename Engine::stop_request request_;
+  std::atomic<bool> running_{false}; // the callback
   std::optional<std::stop_callback<request>> callback_;
 };
 

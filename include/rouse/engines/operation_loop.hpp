@@ -405,10 +405,14 @@ private:
     }
     harvest_alone(sleeping_until_, lock);
     sleeping_until_ = (clock::time_point::min)();
-    if (sleeps) [[likely]]
-      rest_.store(rest::awake, std::memory_order_relaxed); // whoever woke it meanwhile has kicked
-    else if (rest_.load(std::memory_order_relaxed) != rest::awake)
-      rest_.exchange(rest::awake, std::memory_order_acq_rel); // acquires what he has pushed
+    // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
+    // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
+    // before the queues are looked at.
+    const rest now = rest_.load(std::memory_order_relaxed);
+    if (now == rest::asleep)
+      rest_.store(rest::awake, std::memory_order_relaxed);
+    else if (now == rest::woken)
+      rest_.exchange(rest::awake, std::memory_order_acq_rel);
   }
 
   ROUSE_NOINLINE void sleep_no_longer_than(clock::time_point next) noexcept {
