@@ -37,7 +37,7 @@ TEMPLATE_LIST_TEST_CASE("accept: without listen it is an error; listen without b
 }
 
 TEMPLATE_LIST_TEST_CASE("accept: each connection wakes exactly one of several waiters",
-                        "[accept][A03]", every_scheduler) {
+                        "[accept][A03][B10]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   std::vector<started<TestType, rouse::socket<TestType>>> waiting;

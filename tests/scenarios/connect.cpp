@@ -3,7 +3,7 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("connect: the endpoints of both sides match", "[connect][S01]",
+TEMPLATE_LIST_TEST_CASE("connect: the endpoints of both sides match", "[connect][S01][N04]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(pair.client.remote_endpoint() == pair.listener.local_endpoint());
@@ -19,7 +19,7 @@ TEMPLATE_LIST_TEST_CASE("connect: over IPv6 as well", "[connect][S01]", every_sc
   CHECK(receive(pair.sched, pair.server, 3) == "six");
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect][S02]",
+TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect][S02][B11]",
                         every_scheduler) {
   TestType sched;
   const auto peer = [&] {
@@ -58,7 +58,7 @@ struct silent_peer {
 } // namespace
 
 TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out at the limit",
-                        "[connect][S03]", every_scheduler) {
+                        "[connect][S03][B11]", every_scheduler) {
   TestType sched;
   silent_peer<TestType> peer{sched};
   rouse::socket s{sched};
@@ -138,4 +138,45 @@ TEMPLATE_LIST_TEST_CASE("connect: an address without a route says so", "[connect
   const auto r = await<rouse::done>(sched, CALL(s.connect({"ff02::1", 9}, 5s, how...)));
   CHECK(r.ec);
   CHECK(r.ec != std::errc::timed_out);
+}
+
+TEMPLATE_LIST_TEST_CASE("endpoints: before a connection, after a failed one, after close",
+                        "[connect][N03]", every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched};
+  std::error_code ec;
+  CHECK(s.local_endpoint(ec).port() == 0);
+  CHECK(s.remote_endpoint(ec) == rouse::endpoint{});
+  CHECK(ec == std::errc::not_connected);
+  s.bind({"127.0.0.1", 0});
+  const auto bound = s.local_endpoint();
+  CHECK(bound.port() != 0);
+  CHECK(s.local_endpoint() == bound); // stays
+  const auto refusing = [&] {
+    rouse::socket taken{sched};
+    taken.bind({"127.0.0.1", 0});
+    return taken.local_endpoint();
+  }();
+  REQUIRE(await<rouse::done>(sched, CALL(s.connect(refusing, how...))).ec ==
+          std::errc::connection_refused);
+  CHECK(s.remote_endpoint(ec) == rouse::endpoint{});
+  CHECK(ec == std::errc::not_connected);
+  s.close();
+  CHECK(s.local_endpoint(ec) == rouse::endpoint{});
+  CHECK(ec == std::errc::bad_file_descriptor);
+  CHECK(s.remote_endpoint(ec) == rouse::endpoint{});
+  CHECK(ec == std::errc::bad_file_descriptor);
+  CHECK_THROWS_AS(s.local_endpoint(), std::system_error);
+}
+
+TEMPLATE_LIST_TEST_CASE("connect: to the unspecified address reaches this machine",
+                        "[connect][N05]", every_scheduler) {
+  TestType sched;
+  auto listener = listening(sched);
+  rouse::socket s{sched};
+  auto accepted = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  const rouse::endpoint anywhere{"0.0.0.0", listener.local_endpoint().port()};
+  REQUIRE(!await<rouse::done>(sched, CALL(s.connect(anywhere, how...))).ec);
+  REQUIRE(!accepted.wait().ec);
+  CHECK(s.remote_endpoint() == listener.local_endpoint());
 }

@@ -125,7 +125,7 @@ TEMPLATE_LIST_TEST_CASE("every call on a closed socket says bad_file_descriptor"
   all_refused(never);
 }
 
-TEMPLATE_LIST_TEST_CASE("options give back what was set", "[socket][C07]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("options give back what was set", "[socket][C07][B23]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   s.set_option(rouse::tcp_no_delay{true});

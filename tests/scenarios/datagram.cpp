@@ -77,7 +77,7 @@ TEMPLATE_LIST_TEST_CASE("send without a destination, send_to one of another fami
 }
 
 TEMPLATE_LIST_TEST_CASE("a datagram larger than the buffer: its beginning, and message_size",
-                        "[datagram][U04]", every_scheduler) {
+                        "[datagram][U04][B20]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
   std::array<char, 4> four;
@@ -179,7 +179,7 @@ TEMPLATE_LIST_TEST_CASE("a closed port does not disturb what comes from others",
 }
 
 TEMPLATE_LIST_TEST_CASE("many datagrams in a row arrive, each by itself and in order",
-                        "[datagram][U08][U10]", every_scheduler) {
+                        "[datagram][U08][U10][B19]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
   constexpr int many = 100;

@@ -20,7 +20,7 @@ TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending s
 }
 
 TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 again and again",
-                        "[end][E01]", every_scheduler) {
+                        "[end][E01][B14]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "last words");
   pair.server.close();
@@ -35,7 +35,7 @@ TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 a
 
 TEMPLATE_LIST_TEST_CASE(
     "recv: a peer that resets gives connection_reset, to one that waits and to one that comes",
-    "[end][E02][E07]", every_scheduler) {
+    "[end][E02][E07][B15]", every_scheduler) {
   for (const bool waits : {true, false}) {
     if (ROUSE_WINDOWS && !waits) {
       WARN("skipped: Wine 8 gives the end of the stream to a recv that comes after the reset");

@@ -117,7 +117,7 @@ TEST_CASE("a handler that waits is destroyed with its scheduler, uncalled", "[li
 }
 
 TEMPLATE_LIST_TEST_CASE("destroying a socket ends what is pending on it, once",
-                        "[lifetime][L02][O6]", every_scheduler) {
+                        "[lifetime][L02][O6][B9]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   const std::string block = large_block();

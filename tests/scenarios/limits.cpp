@@ -1,6 +1,8 @@
 // Time-outs and cancellation: section 7 of the scenarios.
 #include <support/testing.hpp>
 
+#include <atomic>
+#include <csignal>
 #include <random>
 
 using namespace testing;
@@ -217,8 +219,47 @@ TEMPLATE_LIST_TEST_CASE("a cancel or a close between two requests of one call en
 }
 
 #if ROUSE_LINUX
+// Interrupts the calling thread's system calls again and again.
+class interruptions {
+public:
+  ~interruptions() {
+    over_ = true;
+    thread_.join();
+    ::sigaction(SIGUSR1, &before_, nullptr);
+  }
+
+private:
+  static struct sigaction ignored() {
+    struct sigaction nothing{}, before{};
+    nothing.sa_handler = [](int) {}; // without SA_RESTART
+    ::sigaction(SIGUSR1, &nothing, &before);
+    return before;
+  }
+
+  struct sigaction before_ = ignored();
+  std::atomic<bool> over_{false};
+  std::thread thread_{[this, caller = ::pthread_self()] {
+    while (!over_) {
+      ::pthread_kill(caller, SIGUSR1);
+      std::this_thread::yield();
+    }
+  }};
+};
+
+TEMPLATE_LIST_TEST_CASE("signals interrupt no call, and put off no limit", "[limit][P04]",
+                        every_single) {
+  connected_pair<TestType> pair;
+  const interruptions many;
+  std::array<char, 8> buf;
+  for (int round = 0; round != 3; ++round) {
+    CHECK(await(pair.sched, CALL(pair.client.recv(buf, 20ms, how...))).ec == std::errc::timed_out);
+    REQUIRE(send(pair.sched, pair.server, "quiet").value == 5);
+    CHECK(receive(pair.sched, pair.client, 5) == "quiet");
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer will get",
-                        "[limit][X08]", every_scheduler) {
+                        "[limit][X08][B13]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   std::stop_source stop;

@@ -59,7 +59,7 @@ TEMPLATE_LIST_TEST_CASE("many megabytes each way at once arrive unchanged", "[st
   CHECK((back == got_back));
 }
 
-TEMPLATE_LIST_TEST_CASE("ten thousand single bytes", "[stream][T04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("ten thousand single bytes", "[stream][T04][B18]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::size_t n = ROUSE_WINDOWS ? 500 : 10000;
   std::string text(n, 0);
@@ -74,7 +74,8 @@ TEMPLATE_LIST_TEST_CASE("ten thousand single bytes", "[stream][T04]", every_sche
   CHECK(wrong == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("sends that queue up keep their order", "[stream][T05]", every_single) {
+TEMPLATE_LIST_TEST_CASE("sends that queue up keep their order", "[stream][T05][B12][B16]",
+                        every_single) {
   connected_pair<TestType> pair;
   const std::size_t block = 1 << 20;
   std::vector<std::string> blocks;
