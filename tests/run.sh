@@ -101,7 +101,7 @@ on_linux() { # configuration, linker options, compiler...
   fi
 }
 
-# io_uring refused by a seccomp filter, with the errors that kernels and containers give: everything under EPERM, what concerns
+# [P03] io_uring refused by a seccomp filter, with the errors that kernels and containers give: everything under EPERM, what concerns
 # engines under the others.
 refused() {
   gcc -O1 -o "$out/refuse_io_uring" tests/support/refuse_io_uring.c || return
@@ -198,6 +198,7 @@ for configuration in $wanted; do
   case $configuration in
   checks)
     check checks includes python3 tests/check_includes.py
+    check checks scenarios python3 tests/scenarios.py --check
     check checks "single header" python3 single_include/amalgamate.py --check
     check checks "headers alone" tests/check_headers_alone.sh g++ -std=c++20 $warnings
     check checks "misuse, g++" python3 tests/compile_fail/run.py g++ -std=c++20

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Uses rouse as its users do: the bare header, a folder in a CMake project, an installed package. Each program is run.
+# [P06] Uses rouse as its users do: the bare header, a folder in a CMake project, an installed package. Each program is run.
 # `run.sh linux` or `run.sh windows` (there with Wine, whose environment is the caller's).
 set -u
 cd "$(dirname "$0")"

@@ -42,6 +42,22 @@ TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls that give none", "[limit
   CHECK(patient.wait().value == 1);
 }
 
+TEMPLATE_LIST_TEST_CASE("timeout: of zero takes what is there, of max waits for it", "[limit][P09]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  pair.client.timeout(0s);
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, how...))).ec == std::errc::timed_out);
+  send(pair.sched, pair.server, "x");
+  CHECK(!await<rouse::done>(pair.sched, CALL(pair.client.wait(rouse::readable, 10s, how...))).ec);
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, how...))).value == 1);
+  pair.client.timeout(rouse::clock::duration::max());
+  auto waiting = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.server, "yz");
+  CHECK(waiting.wait().value == 2);
+}
+
 TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the limit is gone",
                         "[limit][X02]", every_scheduler) {
   connected_pair<TestType> pair;
