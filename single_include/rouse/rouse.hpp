@@ -1251,6 +1251,11 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
 namespace rouse::inline ROUSE_ABI {
 
+/// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
+/// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
+/// not.
+struct flow_unwind {};
+
 /// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
 ///
 /// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is
@@ -1263,13 +1268,22 @@ public:
   gate ended; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
   bool cancelled = false; ///< its waiting calls end with operation_canceled, this one and all later
+  std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
+
+  /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
+  /// the flow's still: it ends at its next call.
+  [[nodiscard]] bool ends_with(failure error) const noexcept {
+    return error == failure(std::errc::operation_canceled) &&
+           killed.load(std::memory_order_relaxed);
+  }
 
   /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
   void keep_exception() noexcept {
 #if ROUSE_EXCEPTIONS
     try {
       throw;
+    } catch (const flow_unwind&) {
     } catch (const std::system_error& e) {
       if (cancelled && e.code() == std::errc::operation_canceled) return;
       thrown = std::current_exception();
@@ -1278,6 +1292,9 @@ public:
     }
 #endif
   }
+
+  /// Ends a killed flow that waits for nothing, where there is no stack to be unwound.
+  virtual void end_here() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   /// The last one destroys the flow.
@@ -6626,6 +6643,21 @@ public:
     static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
   }
 
+  /// Ends the flow at its current or next waiting call, quietly: its destructors run, `join` just
+  /// returns. One that has not begun never does; a value or bytes that came first are the flow's,
+  /// and it ends at the call after that. A call that destructors make meanwhile gives
+  /// operation_canceled.
+  ///
+  /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
+  /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
+  /// calls.
+  void kill() noexcept {
+    if (!flow_ || !flow_->owner) return;
+    flow_->killed = true;
+    cancel();
+  }
+  [[nodiscard]] bool alive() const noexcept { return !ended(); }
+
   [[nodiscard]] bool ended() const noexcept {
     return !flow_ || flow_->ended.is_open.load(std::memory_order_acquire);
   }
@@ -6707,6 +6739,16 @@ public:
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
     return flow_handle<basic_scheduler>(waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f))));
+  }
+
+  /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
+  [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
+    requires requires(Waker& w) { w.current(); }
+  {
+    flow* const f = waker_.current();
+    if (!f || f->owner != this) return {};
+    f->hold();
+    return flow_handle<basic_scheduler>(*f);
   }
 
   /// Waits; awaited, or with a handler, where recv would be.
@@ -7121,6 +7163,10 @@ public:
       }
     }
     if (!this->start()) return true;
+    if (killed()) [[unlikely]] {
+      this->deliver_later(); // the loop ends the flow, where none of it runs
+      return true;
+    }
     wait_no_more();
     return false;
   }
@@ -7128,12 +7174,19 @@ public:
   typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
+  // Whether the flow ends with this call.
+  [[nodiscard]] bool killed() const noexcept {
+    return chain_ && chain_->of && chain_->of->ends_with(this->error);
+  }
+
   void wait_no_more() noexcept {
     if (chain_ && chain_->of) chain_->of->waiting = nullptr;
   }
 
   void deliver() noexcept {
     wait_no_more();
+    if (killed()) [[unlikely]]
+      return chain_->of->end_here();
     Engine* engine = this->engine();
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
@@ -7179,16 +7232,27 @@ struct spawned {
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { this->keep_exception(); }
 
-    // The scheduler goes: the coroutines are destroyed, and what they wait for is cancelled.
-    void kill() noexcept {
+    // The flow was killed and waits no more: its coroutines are destroyed.
+    void end_here() noexcept override {
+      destroy_tasks();
+      this->end();
+    }
+    // The scheduler goes: likewise, and what they wait for is cancelled.
+    void orphan_all() noexcept {
       const bool over = this->ended.is_open;
-      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+      destroy_tasks();
       this->orphan();
       if (!over) this->drop();
     }
 
   private:
-    void begin() noexcept override { spine.resume(self); }
+    void destroy_tasks() noexcept {
+      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+    }
+    void begin() noexcept override {
+      if (this->killed) return this->end();
+      spine.resume(self);
+    }
     void free_memory() noexcept override {
       std::coroutine_handle<promise_type>::from_promise(*this).destroy();
     }
@@ -7241,8 +7305,9 @@ public:
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    flows_.for_each(
-        [](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
+    flows_.for_each([](flow& f) {
+      static_cast<typename detail::spawned<Engine>::promise_type&>(f).orphan_all();
+    });
   }
 
   static constexpr const char* flow_name = "coroutine";
@@ -7797,10 +7862,6 @@ struct stack_size {
 
 namespace detail {
 
-// Thrown through a fiber that waits when its scheduler goes: its destructors run, nobody hears of
-// it.
-struct fiber_unwind {};
-
 // A stack with the context that runs on it, recycled.
 struct fiber_stack : list_node {
   os::context context;
@@ -7902,7 +7963,8 @@ public:
 private:
   void begin() noexcept override {
     std::error_code ec;
-    if (!crew->closing() && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
+    const bool wanted = !crew->closing() && !this->killed;
+    if (wanted && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
     ROUSE_TRY {
       if (ec) throw_error(ec, "rouse: no stack for a fiber");
     }
@@ -7915,19 +7977,8 @@ private:
       F f = std::move(f_); // gone with the fiber, though a handle may keep the flow
       f();
     }
-    ROUSE_CATCH(...) { keep_unless_unwound(); }
+    ROUSE_CATCH(...) { this->keep_exception(); }
     this->end();
-  }
-
-  void keep_unless_unwound() noexcept {
-#if ROUSE_EXCEPTIONS
-    try {
-      throw;
-    } catch (const fiber_unwind&) {
-    } catch (...) {
-      this->keep_exception();
-    }
-#endif
   }
 
   void free_memory() noexcept override { delete this; }
@@ -7955,8 +8006,8 @@ public:
 
   void enter(operation& op) {
     if (!me_) return;
-    unwind_if_closing(op);
-    me_->self->waiting = &op;
+    if (crew_.closing() || me_->self->killed) unwind(op);
+    me_->self->waiting = op_ = &op;
     if (me_->self->cancelled) op.ending = std::errc::operation_canceled;
   }
 
@@ -7971,7 +8022,8 @@ public:
     }
     while (!told_) crew_.switch_back();
 #if ROUSE_EXCEPTIONS
-    if (crew_.closing() && std::uncaught_exceptions() == 0) throw detail::fiber_unwind{};
+    const bool ends = crew_.closing() || me_->self->ends_with(op_->error);
+    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
   }
 
@@ -7981,12 +8033,11 @@ public:
   }
 
 private:
-  // The scheduler goes: no call waits any more. A destructor that calls during the unwinding gets
-  // an error instead.
-  void unwind_if_closing(operation& op) {
-    if (!crew_.closing()) return;
+  // The scheduler goes, or the flow is killed: no call waits any more. A destructor that calls
+  // during the unwinding gets an error instead.
+  void unwind(operation& op) {
 #if ROUSE_EXCEPTIONS
-    if (std::uncaught_exceptions() == 0) throw detail::fiber_unwind{};
+    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
     op.ending = std::errc::operation_canceled;
   }
@@ -7995,6 +8046,7 @@ private:
   detail::fiber_core* me_;
   void* scheduler_;
   void (*turn_)(void*);
+  operation* op_ = nullptr;
   bool told_ = false;
 };
 
@@ -8040,6 +8092,10 @@ public:
     return crew_.turn(engine, until);
   }
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
+  /// The flow that calls, or null.
+  [[nodiscard]] flow* current() const noexcept {
+    return crew_.running() ? crew_.running()->self : nullptr;
+  }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "fiber";
@@ -8186,7 +8242,7 @@ public:
           static_cast<typename Scheduler::engine_type*>(engine)->turn((clock::time_point::max)());
         }) {}
 
-  inline void enter(operation& op) noexcept;
+  inline void enter(operation& op);
   inline void leave() noexcept;
   inline void park();
   inline void unpark() noexcept;
@@ -8196,6 +8252,7 @@ private:
   detail::thread_crew& crew_;
   void* engine_;
   void (*turn_)(void*);
+  operation* op_ = nullptr;
   static constexpr std::uint32_t told = 1; // the call is done
   static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
   os::thread_event event_;
@@ -8268,10 +8325,11 @@ public:
     return live_ == 0;
   }
 
-  void enter(operation& op) noexcept {
+  void enter(operation& op) {
     flow* f = this_thread_flow();
     if (!f) return;
     std::lock_guard lock(mutex_);
+    if (f->killed) unwind();
     f->waiting = &op;
     if (f->cancelled) op.ending = std::errc::operation_canceled;
   }
@@ -8280,6 +8338,12 @@ public:
     if (!f) return;
     std::lock_guard lock(mutex_);
     f->waiting = nullptr;
+  }
+
+  // The call that has ended with `error` is where a killed flow ends.
+  static void unwind_if_killed(failure error) {
+    flow* f = this_thread_flow();
+    if (f && f->ends_with(error)) unwind();
   }
 
   template <class Engine>
@@ -8340,6 +8404,13 @@ public:
   }
 
 private:
+  // A destructor that calls during the unwinding gets an error instead.
+  static void unwind() {
+#if ROUSE_EXCEPTIONS
+    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
+#endif
+  }
+
   template <class Engine>
   void cancel_locked(Engine& engine, flow& f) noexcept {
     f.cancelled = true;
@@ -8390,7 +8461,7 @@ public:
     this_thread_flow() = this;
     ROUSE_TRY {
       F f = std::move(f_); // gone with the thread, though a handle may keep the flow
-      f();
+      if (!this->killed) f();
     }
     ROUSE_CATCH(...) { this->keep_exception(); }
     this_thread_flow() = nullptr;
@@ -8415,9 +8486,15 @@ private:
 
 } // namespace detail
 
-inline void thread_parker::enter(operation& op) noexcept { crew_.enter(op); }
+inline void thread_parker::enter(operation& op) {
+  op_ = &op;
+  crew_.enter(op);
+}
 inline void thread_parker::leave() noexcept { crew_.leave(); }
-inline void thread_parker::park() { crew_.wait(*this); }
+inline void thread_parker::park() {
+  crew_.wait(*this);
+  crew_.unwind_if_killed(op_->error);
+}
 inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 
 /// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
@@ -8460,6 +8537,8 @@ public:
     crew_.cancel(engine, f);
   }
   void notify() noexcept { crew_.notify(); }
+  /// The flow that calls, or null.
+  [[nodiscard]] flow* current() const noexcept { return detail::this_thread_flow(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
 

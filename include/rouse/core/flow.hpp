@@ -15,6 +15,11 @@
 
 namespace rouse::inline ROUSE_ABI {
 
+/// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
+/// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
+/// not.
+struct flow_unwind {};
+
 /// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
 ///
 /// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is
@@ -27,13 +32,22 @@ public:
   gate ended; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
   bool cancelled = false; ///< its waiting calls end with operation_canceled, this one and all later
+  std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
+
+  /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
+  /// the flow's still: it ends at its next call.
+  [[nodiscard]] bool ends_with(failure error) const noexcept {
+    return error == failure(std::errc::operation_canceled) &&
+           killed.load(std::memory_order_relaxed);
+  }
 
   /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
   void keep_exception() noexcept {
 #if ROUSE_EXCEPTIONS
     try {
       throw;
+    } catch (const flow_unwind&) {
     } catch (const std::system_error& e) {
       if (cancelled && e.code() == std::errc::operation_canceled) return;
       thrown = std::current_exception();
@@ -42,6 +56,9 @@ public:
     }
 #endif
   }
+
+  /// Ends a killed flow that waits for nothing, where there is no stack to be unwound.
+  virtual void end_here() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   /// The last one destroys the flow.

@@ -73,6 +73,21 @@ public:
     static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
   }
 
+  /// Ends the flow at its current or next waiting call, quietly: its destructors run, `join` just
+  /// returns. One that has not begun never does; a value or bytes that came first are the flow's,
+  /// and it ends at the call after that. A call that destructors make meanwhile gives
+  /// operation_canceled.
+  ///
+  /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
+  /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
+  /// calls.
+  void kill() noexcept {
+    if (!flow_ || !flow_->owner) return;
+    flow_->killed = true;
+    cancel();
+  }
+  [[nodiscard]] bool alive() const noexcept { return !ended(); }
+
   [[nodiscard]] bool ended() const noexcept {
     return !flow_ || flow_->ended.is_open.load(std::memory_order_acquire);
   }
@@ -154,6 +169,16 @@ public:
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
     return flow_handle<basic_scheduler>(waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f))));
+  }
+
+  /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
+  [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
+    requires requires(Waker& w) { w.current(); }
+  {
+    flow* const f = waker_.current();
+    if (!f || f->owner != this) return {};
+    f->hold();
+    return flow_handle<basic_scheduler>(*f);
   }
 
   /// Waits; awaited, or with a handler, where recv would be.

@@ -49,6 +49,10 @@ public:
       }
     }
     if (!this->start()) return true;
+    if (killed()) [[unlikely]] {
+      this->deliver_later(); // the loop ends the flow, where none of it runs
+      return true;
+    }
     wait_no_more();
     return false;
   }
@@ -56,12 +60,19 @@ public:
   typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
+  // Whether the flow ends with this call.
+  [[nodiscard]] bool killed() const noexcept {
+    return chain_ && chain_->of && chain_->of->ends_with(this->error);
+  }
+
   void wait_no_more() noexcept {
     if (chain_ && chain_->of) chain_->of->waiting = nullptr;
   }
 
   void deliver() noexcept {
     wait_no_more();
+    if (killed()) [[unlikely]]
+      return chain_->of->end_here();
     Engine* engine = this->engine();
     coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
@@ -107,16 +118,27 @@ struct spawned {
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { this->keep_exception(); }
 
-    // The scheduler goes: the coroutines are destroyed, and what they wait for is cancelled.
-    void kill() noexcept {
+    // The flow was killed and waits no more: its coroutines are destroyed.
+    void end_here() noexcept override {
+      destroy_tasks();
+      this->end();
+    }
+    // The scheduler goes: likewise, and what they wait for is cancelled.
+    void orphan_all() noexcept {
       const bool over = this->ended.is_open;
-      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+      destroy_tasks();
       this->orphan();
       if (!over) this->drop();
     }
 
   private:
-    void begin() noexcept override { spine.resume(self); }
+    void destroy_tasks() noexcept {
+      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+    }
+    void begin() noexcept override {
+      if (this->killed) return this->end();
+      spine.resume(self);
+    }
     void free_memory() noexcept override {
       std::coroutine_handle<promise_type>::from_promise(*this).destroy();
     }
@@ -169,8 +191,9 @@ public:
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    flows_.for_each(
-        [](flow& f) { static_cast<typename detail::spawned<Engine>::promise_type&>(f).kill(); });
+    flows_.for_each([](flow& f) {
+      static_cast<typename detail::spawned<Engine>::promise_type&>(f).orphan_all();
+    });
   }
 
   static constexpr const char* flow_name = "coroutine";

@@ -26,10 +26,6 @@ struct stack_size {
 
 namespace detail {
 
-// Thrown through a fiber that waits when its scheduler goes: its destructors run, nobody hears of
-// it.
-struct fiber_unwind {};
-
 // A stack with the context that runs on it, recycled.
 struct fiber_stack : list_node {
   os::context context;
@@ -131,7 +127,8 @@ public:
 private:
   void begin() noexcept override {
     std::error_code ec;
-    if (!crew->closing() && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
+    const bool wanted = !crew->closing() && !this->killed;
+    if (wanted && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
     ROUSE_TRY {
       if (ec) throw_error(ec, "rouse: no stack for a fiber");
     }
@@ -144,19 +141,8 @@ private:
       F f = std::move(f_); // gone with the fiber, though a handle may keep the flow
       f();
     }
-    ROUSE_CATCH(...) { keep_unless_unwound(); }
+    ROUSE_CATCH(...) { this->keep_exception(); }
     this->end();
-  }
-
-  void keep_unless_unwound() noexcept {
-#if ROUSE_EXCEPTIONS
-    try {
-      throw;
-    } catch (const fiber_unwind&) {
-    } catch (...) {
-      this->keep_exception();
-    }
-#endif
   }
 
   void free_memory() noexcept override { delete this; }
@@ -184,8 +170,8 @@ public:
 
   void enter(operation& op) {
     if (!me_) return;
-    unwind_if_closing(op);
-    me_->self->waiting = &op;
+    if (crew_.closing() || me_->self->killed) unwind(op);
+    me_->self->waiting = op_ = &op;
     if (me_->self->cancelled) op.ending = std::errc::operation_canceled;
   }
 
@@ -200,7 +186,8 @@ public:
     }
     while (!told_) crew_.switch_back();
 #if ROUSE_EXCEPTIONS
-    if (crew_.closing() && std::uncaught_exceptions() == 0) throw detail::fiber_unwind{};
+    const bool ends = crew_.closing() || me_->self->ends_with(op_->error);
+    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
   }
 
@@ -210,12 +197,11 @@ public:
   }
 
 private:
-  // The scheduler goes: no call waits any more. A destructor that calls during the unwinding gets
-  // an error instead.
-  void unwind_if_closing(operation& op) {
-    if (!crew_.closing()) return;
+  // The scheduler goes, or the flow is killed: no call waits any more. A destructor that calls
+  // during the unwinding gets an error instead.
+  void unwind(operation& op) {
 #if ROUSE_EXCEPTIONS
-    if (std::uncaught_exceptions() == 0) throw detail::fiber_unwind{};
+    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
     op.ending = std::errc::operation_canceled;
   }
@@ -224,6 +210,7 @@ private:
   detail::fiber_core* me_;
   void* scheduler_;
   void (*turn_)(void*);
+  operation* op_ = nullptr;
   bool told_ = false;
 };
 
@@ -269,6 +256,10 @@ public:
     return crew_.turn(engine, until);
   }
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
+  /// The flow that calls, or null.
+  [[nodiscard]] flow* current() const noexcept {
+    return crew_.running() ? crew_.running()->self : nullptr;
+  }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "fiber";

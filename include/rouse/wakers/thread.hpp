@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -40,7 +41,7 @@ public:
           static_cast<typename Scheduler::engine_type*>(engine)->turn((clock::time_point::max)());
         }) {}
 
-  inline void enter(operation& op) noexcept;
+  inline void enter(operation& op);
   inline void leave() noexcept;
   inline void park();
   inline void unpark() noexcept;
@@ -50,6 +51,7 @@ private:
   detail::thread_crew& crew_;
   void* engine_;
   void (*turn_)(void*);
+  operation* op_ = nullptr;
   static constexpr std::uint32_t told = 1; // the call is done
   static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
   os::thread_event event_;
@@ -122,10 +124,11 @@ public:
     return live_ == 0;
   }
 
-  void enter(operation& op) noexcept {
+  void enter(operation& op) {
     flow* f = this_thread_flow();
     if (!f) return;
     std::lock_guard lock(mutex_);
+    if (f->killed) unwind();
     f->waiting = &op;
     if (f->cancelled) op.ending = std::errc::operation_canceled;
   }
@@ -134,6 +137,12 @@ public:
     if (!f) return;
     std::lock_guard lock(mutex_);
     f->waiting = nullptr;
+  }
+
+  // The call that has ended with `error` is where a killed flow ends.
+  static void unwind_if_killed(failure error) {
+    flow* f = this_thread_flow();
+    if (f && f->ends_with(error)) unwind();
   }
 
   template <class Engine>
@@ -194,6 +203,13 @@ public:
   }
 
 private:
+  // A destructor that calls during the unwinding gets an error instead.
+  static void unwind() {
+#if ROUSE_EXCEPTIONS
+    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
+#endif
+  }
+
   template <class Engine>
   void cancel_locked(Engine& engine, flow& f) noexcept {
     f.cancelled = true;
@@ -244,7 +260,7 @@ public:
     this_thread_flow() = this;
     ROUSE_TRY {
       F f = std::move(f_); // gone with the thread, though a handle may keep the flow
-      f();
+      if (!this->killed) f();
     }
     ROUSE_CATCH(...) { this->keep_exception(); }
     this_thread_flow() = nullptr;
@@ -269,9 +285,15 @@ private:
 
 } // namespace detail
 
-inline void thread_parker::enter(operation& op) noexcept { crew_.enter(op); }
+inline void thread_parker::enter(operation& op) {
+  op_ = &op;
+  crew_.enter(op);
+}
 inline void thread_parker::leave() noexcept { crew_.leave(); }
-inline void thread_parker::park() { crew_.wait(*this); }
+inline void thread_parker::park() {
+  crew_.wait(*this);
+  crew_.unwind_if_killed(op_->error);
+}
 inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 
 /// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
@@ -314,6 +336,8 @@ public:
     crew_.cancel(engine, f);
   }
   void notify() noexcept { crew_.notify(); }
+  /// The flow that calls, or null.
+  [[nodiscard]] flow* current() const noexcept { return detail::this_thread_flow(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
 
