@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse;
-# the time server is asked by rdate, and resp_client asks a Redis server.
+# the time server is asked by rdate, resp_client asks a Redis server, tasklet_echo must tell what its clients do and end with 0 on
+# Ctrl-C.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -56,8 +57,8 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
-  printf 'windows %s\n' time_udp resp_client "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp tasklet_echo resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
+  printf 'windows %s\n' time_udp tasklet_echo resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
 # ---- Wine: a prefix of its own. The first process starts Wine's services, which would keep our pipes open: it gets none.
@@ -116,6 +117,17 @@ cell() { # engine server connections rounds foreign-connections command...
   echo "${table[-1]}"
 }
 
+# What became of an example that is no echo server.
+conclude() { # engine example asked-by result
+  case $4 in
+  ok) ;;
+  SKIPPED*) skipped=$((skipped + 1)) ;;
+  *) failures=$((failures + 1)) ;;
+  esac
+  table+=("$(row "$1" "$2" - - - - "$3" "$4")")
+  echo "${table[-1]}"
+}
+
 # The time server: rdate asks, and must get this minute's time.
 time_cell() { # engine command...
   local engine=$1 log=$out/log/$1.time_udp
@@ -138,13 +150,7 @@ time_cell() { # engine command...
   fi
   wait "$pid" 2>/dev/null
   exec {output}<&-
-  case $result in
-  ok) ;;
-  SKIPPED*) skipped=$((skipped + 1)) ;;
-  *) failures=$((failures + 1)) ;;
-  esac
-  table+=("$(row "$engine" time_udp - - - - "rdate" "$result")")
-  echo "${table[-1]}"
+  conclude "$engine" time_udp rdate "$result"
 }
 
 # A Redis server on a free port, which keeps nothing; the client talks to it under each waker.
@@ -164,34 +170,56 @@ redis_cell() { # engine command...
     [ "$(tr -d '\r' <"$log" | sed 's/^[A-Z]*: //' | tr '\n' '|')" = "$wanted" ] || result="$waker: other answers"
     ! grep -q "no engine could be started" "$log.$waker" || result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.$waker")"
   done
-  case $result in
-  ok) ;;
-  SKIPPED*) skipped=$((skipped + 1)) ;;
-  *) failures=$((failures + 1)) ;;
-  esac
-  table+=("$(row "$engine" resp_client - - - - "redis-server" "$result")")
-  echo "${table[-1]}"
+  conclude "$engine" resp_client redis-server "$result"
 }
 
-for engine in io_uring epoll; do
-  for server in "${servers[@]}" "${linux_servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
-done
+# The server that tells what happens: as many clients come, send and leave as there were, and Ctrl-C ends it.
+tasklet_cell() { # engine command...
+  local engine=$1 log=$out/log/$1.tasklet_echo pid port='' foreign='' result=ok
+  shift
+  ROUSE_ENGINE=$engine "$@" 0 >"$log.told" 2>"$log.server" </dev/null &
+  pid=$!
+  for _ in $(seq $((patience * 10))); do
+    port=$(sed -n 's/^listening on 127\.0\.0\.1:\([0-9]*\), engine: .*/\1/p' "$log.told")
+    [ -z "$port" ] && kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  if [ -n "$port" ]; then
+    foreign=$(timeout "$patience" python3 examples/foreign_client.py "$port" 3 2>"$log.foreign") || result="foreign_client failed"
+    kill -INT "$pid"
+    for _ in $(seq $((patience * 10))); do kill -0 "$pid" 2>/dev/null && sleep 0.1 || break; done
+    kill -KILL "$pid" 2>/dev/null && result="did not end"
+    wait "$pid" || result="ended with $?"
+    for what in connected sent left; do
+      [ "$(grep -c " $what" "$log.told")" -ge 3 ] || result="not told who $what"
+    done
+    grep -q '^interrupted' "$log.told" || result="was not interrupted"
+  elif grep -q "no engine could be started" "$log.server"; then
+    result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.server")"
+  else
+    kill "$pid" 2>/dev/null
+    result="did not start"
+  fi
+  conclude "$engine" tasklet_echo "${foreign%% bytes*}" "$result"
+}
+
 # A library that knows nothing of rouse, against its real server: quicker together than in turn.
 hiredis_cell() { # engine
   local log=$out/log/$1.install_hiredis result=ok told
   told=$(ROUSE_ENGINE=$1 timeout "$patience" "$out/linux/install_hiredis" "$redis_port" 2>"$log.client") || result="install_hiredis failed"
   if grep -q "no engine could be started" "$log.client"; then
     result="SKIPPED: $(sed -n 's/.*could be started: //p' "$log.client")"
-    skipped=$((skipped + 1))
-  elif [ "$result" != ok ]; then
-    failures=$((failures + 1))
   fi
   echo "$told"
-  table+=("$(row "$1" install_hiredis - - - - "redis-server" "$result")")
-  echo "${table[-1]}"
+  conclude "$1" install_hiredis redis-server "$result"
 }
 
+for engine in io_uring epoll; do
+  for server in "${servers[@]}" "${linux_servers[@]}"; do cell $engine "$server" 64 500 32 "$out/linux/$server"; done
+done
 for engine in io_uring epoll; do time_cell $engine "$out/linux/time_udp"; done
+for engine in io_uring epoll; do tasklet_cell $engine "$out/linux/tasklet_echo"; done
+tasklet_cell iocp wine "$out/windows/tasklet_echo.exe"
 time_cell iocp wine "$out/windows/time_udp.exe"
 redis_begin
 for engine in io_uring epoll; do
