@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The headers as a compiler for Microsoft's ABI reads them, on a machine that has none: clang, libc++ and the headers of
 # mingw-w64, which then forget their names. It catches broken _MSC_VER branches, GNU extensions, assumptions about sizes, and names
 # that <windows.h> takes. Nothing is linked, and Microsoft's own compiler and library have the last word.
@@ -31,16 +31,17 @@ cp "${CATCH:-/usr/include/catch2/catch.hpp}" "$dir/stub/catch2/catch.hpp" || exi
 msvc -x c++-header "$dir/systems.hpp" -o "$dir/systems.pch" || exit 1
 
 failures=0
+fails() { printf 'FAILS FOR MSVC: %s\n%s\n' "$1" "$2"; }
 expect() { # name, command...
-  name=$1
-  shift
-  said=$("$@" 2>&1) && return
-  printf 'FAILS FOR MSVC: %s\n%s\n' "$name" "$said"
+  local said
+  said=$("${@:2}" 2>&1) && return
+  fails "$1" "$said"
   failures=$((failures + 1))
 }
 # As <windows.h> has them without NOMINMAX.
 macros=$(printf '#define %s(a, b) (((a) %s (b)) ? (a) : (b))\n' min '<' max '>')
-read_source() { printf '%s\n' "$1" | msvc -include-pch "$dir/systems.pch" -fsyntax-only -x c++ -; }
+after_systems() { msvc -include-pch "$dir/systems.pch" -fsyntax-only "$@"; }
+read_source() { printf '%s\n' "$1" | after_systems -x c++ -; }
 
 # What is read must be what Microsoft's compiler would read.
 expect "the names of clang and mingw are forgotten" read_source '#if !defined(_MSC_VER) || defined(__GNUC__) || defined(__clang__)
@@ -51,11 +52,20 @@ expect "poison works" refuses '__attribute__((noinline)) int f();'
 
 # install() is for Linux.
 headers=$(cd include && find . -name '*.hpp' ! -name install.hpp ! -name interpose.hpp | sed 's|^\./||' | LC_ALL=C sort)
-for header in $headers; do expect "$header" read_source "$macros
-#include <$header>"; done
-for program in $(find examples tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' ! -name 'install_*' ! -name '*_boost_*'); do
-  expect "$program" msvc -include-pch "$dir/systems.pch" -fsyntax-only "$program"
-done
+programs=$(find examples tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' ! -name 'install_*' ! -name '*_boost_*')
+one() { # a header, or a program; says what is wrong with it
+  local said
+  case $1 in
+  *.hpp) said=$(read_source "$macros
+#include <$1>" 2>&1) ;;
+  *) said=$(after_systems "$1" 2>&1) ;;
+  esac || fails "$1" "$said"
+}
+export dir macros
+export -f msvc after_systems read_source one fails
+wrong=$(printf '%s\n' $headers $programs | xargs -P2 -I{} bash -c 'one {}')
+[ -z "$wrong" ] || printf '%s\n' "$wrong"
+failures=$((failures + $(printf '%s\n' "$wrong" | grep -c '^FAILS FOR MSVC: ')))
 
 echo "check_msvc_abi: $(echo "$headers" | wc -l) headers, the examples, the tests: $failures failures"
 [ "$failures" -eq 0 ]

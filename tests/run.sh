@@ -65,38 +65,58 @@ check() { # configuration, name, command...
 
 sources=$(find tests/main.cpp tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' 2> /dev/null)
 
-# Builds the suite: two files at a time, Catch's main and each test file an object of its own.
+# Builds the suite: two files at a time, Catch's main and each test file an object of its own. What nearly all include is read once.
 build() { # configuration, linker options, compiler...
   local configuration=$1 link=$2 dir=$out/$1
   shift 2
   mkdir -p "$dir"
   echo "building $configuration"
-  printf '%s\n' $sources | COMPILER="$*" DIR="$dir" xargs -P2 -I{} sh -c \
-    'o="$DIR/$(echo {} | tr / _).o"; $COMPILER -c {} -o "$o" > "$o.log" 2>&1 || { head -30 "$o.log"; exit 1; }' || return 1
+  echo '#include <support/testing.hpp>' > "$dir/common.hpp"
+  local early=
+  [[ $1 != clang* ]] || early=-fpch-instantiate-templates
+  "$@" $early -x c++-header "$dir/common.hpp" -o "$dir/common.hpp.gch" || return 1
+  printf '%s\n' $sources | COMPILER="$*" DIR="$dir" xargs -P2 -I{} sh -c '
+    o="$DIR/$(echo {} | tr / _).o"
+    [ {} = tests/main.cpp ] || common="-include $DIR/common.hpp"
+    $COMPILER $common -c {} -o "$o" > "$o.log" 2>&1 || { head -30 "$o.log"; exit 1; }' || return 1
   $1 $link "$dir"/*.o -o "$dir/suite" ${LIBRARIES:-} 2>&1 | head -20
   [ -x "$dir/suite" ] || [ -f "$dir/suite.exe" ]
 }
 
-# Runs the suite and reads Catch's count.
-suite() { # configuration, engine, command...
-  local configuration=$1 engine=$2 begun=$SECONDS log
+# Runs the suite; what it says is read by `counted`.
+run_suite() { # configuration, engine, command...
+  local begun=$SECONDS log
   log="$out/$1-$(echo "$2" | tr ' ' -).log"
-  shift 2
-  timeout 300 "$@" -d yes > "$log" 2>&1
-  local code=$? good bad
+  timeout 300 "${@:3}" -d yes > "$log" 2>&1
+  echo "$? $((SECONDS - begun))" > "$log.end"
+}
+
+# Reads Catch's count.
+counted() { # configuration, engine
+  local log code seconds good bad
+  log="$out/$1-$(echo "$2" | tr ' ' -).log"
+  read -r code seconds < "$log.end"
   good=$(tr -d '\r' < "$log" | sed -n 's/^All tests passed (.* in \([0-9]*\) test cases*)$/\1/p; s/^test cases: .*|  *\([0-9]*\) passed.*/\1/p' | tail -1)
   bad=$(tr -d '\r' < "$log" | sed -n 's/^test cases: .*|  *\([0-9]*\) failed.*/\1/p' | tail -1)
   good=${good:-0} bad=${bad:-0}
-  if [ $code -ne 0 ] && [ "$bad" -eq 0 ] || [ "$good" -eq 0 ]; then bad=$((bad + 1)); fi
+  if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] || [ "$good" -eq 0 ]; then bad=$((bad + 1)); fi
   [ "$bad" -ne 0 ] && { grep -A12 'FAILED:\|ERROR\|WARNING: Thread' "$log" | head -60; echo "exit code $code"; }
-  row "$configuration" "$engine" "$good" "$bad" $((SECONDS - begun)) "$(tr -d '\r' < "$log" | by_waker)"
+  row "$1" "$2" "$good" "$bad" "$seconds" "$(tr -d '\r' < "$log" | by_waker)"
+}
+
+suite() { # configuration, engine, command...
+  run_suite "$@"
+  counted "$1" "$2"
 }
 
 on_linux() { # configuration, linker options, compiler...
   if build "$@" -std=c++20 -pthread $warnings ${INCLUDE:--Iinclude} -Itests; then
-    for engine in io_uring epoll; do
-      suite "$1" $engine env ROUSE_ENGINE=$engine ROUSE_PROMISED_ENGINE=$engine "$out/$1/suite"
+    for engine in io_uring epoll; do # both at once: most tests are one thread that waits
+      run_suite "$1" $engine env ROUSE_ENGINE=$engine ROUSE_PROMISED_ENGINE=$engine "$out/$1/suite" &
     done
+    wait
+    counted "$1" io_uring
+    counted "$1" epoll
   else row "$1" "does not build" 0 1 0
   fi
 }
