@@ -87,7 +87,7 @@ build() { # configuration, linker options, compiler...
 run_suite() { # configuration, engine, command...
   local begun=$SECONDS log
   log="$out/$1-$(echo "$2" | tr ' ' -).log"
-  timeout 300 "${@:3}" -d yes > "$log" 2>&1
+  timeout 600 "${@:3}" -d yes > "$log" 2>&1
   echo "$? $((SECONDS - begun))" > "$log.end"
 }
 

@@ -23,6 +23,8 @@ class wait_group; ///< a count to wait for until it is 0, likewise
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
+class server; ///< accepts connections and has each served by a flow
+template <class Scheduler>
 class reader; ///< a socket's stream in lines and other pieces
 template <class Scheduler>
 class signals; ///< Ctrl-C and other signals, waited for

@@ -6,7 +6,7 @@
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
 //   schedulers/  basic_scheduler, task, channel, sync, the aliases
-//   serving/     per_core, signals
+//   serving/     serve, per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 #pragma once
@@ -29,6 +29,7 @@
 #include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
+#include <rouse/serving/serve.hpp>
 #include <rouse/serving/signals.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/reader.hpp>

@@ -10,7 +10,7 @@
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
 //   schedulers/  basic_scheduler, task, channel, sync, the aliases
-//   serving/     per_core, signals
+//   serving/     serve, per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 
@@ -6007,6 +6007,8 @@ class wait_group; ///< a count to wait for until it is 0, likewise
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
+class server; ///< accepts connections and has each served by a flow
+template <class Scheduler>
 class reader; ///< a socket's stream in lines and other pieces
 template <class Scheduler>
 class signals; ///< Ctrl-C and other signals, waited for
@@ -11533,6 +11535,247 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/serving/serve.hpp
+// A server: a flow for each connection, no more of them than it bears, and an orderly end.
+
+#include <algorithm>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What a server bears.
+struct serve_limits {
+  /// Connections open at once. At this number it accepts no more; further peers wait in the
+  /// listener's queue.
+  std::size_t connections = static_cast<std::size_t>(-1);
+};
+
+namespace detail {
+
+// What a server's handle and its flows share. Holds nothing of the engine, which it may outlive.
+template <class Threading>
+class server_state {
+public:
+  std::atomic<std::size_t> open{0};
+  std::atomic<bool> cancelled{false}; // those that are left
+
+  void stop(deadline when) noexcept {
+    typename Threading::lock lock(mutex_);
+    due_ = stopping_.stop_requested() ? (std::min)(due_, when) : when;
+    stopping_.request_stop();
+    due_changed_.request_stop();
+  }
+  [[nodiscard]] std::stop_token stopping() const noexcept { return stopping_.get_token(); }
+
+  /// How long the connections have: until then, or until that has changed.
+  [[nodiscard]] limit until_due() {
+    typename Threading::lock lock(mutex_);
+    due_changed_ = {};
+    return {cancelled ? deadline() : due_, due_changed_.get_token()};
+  }
+
+private:
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
+  deadline due_; // once it is to stop
+  std::stop_source stopping_; // accepts no more
+  std::stop_source due_changed_;
+};
+
+// What leaves a connection's flow comes out of run().
+struct out_of_run {};
+
+// The flow that accepts, and those of the connections; each keeps it alive.
+template <class Scheduler, class Handler, class OnError>
+class serving {
+  using socket_type = socket<Scheduler>;
+  using state_type = server_state<typename Scheduler::engine_type::threading>;
+
+public:
+  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e)
+      : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
+        handler_(std::move(h)), on_error_(std::move(e)), room_(s, limits.connections), open_(s) {}
+
+  const std::shared_ptr<state_type> state;
+
+  static task<> run(std::shared_ptr<serving> self) {
+    std::vector<flow_handle<Scheduler>> flows;
+    const std::error_code why = co_await self->accept_all(flows, self);
+    self->listener_.close();
+    co_await self->drain(flows);
+    if (why) throw_error(why, "rouse: serve: accept");
+  }
+
+private:
+  // An open connection: whatever becomes of its flow, its place becomes free.
+  class seat {
+  public:
+    explicit seat(std::shared_ptr<serving> s) noexcept : of_(std::move(s)) {
+      of_->open_.add();
+      ++of_->state->open;
+    }
+    seat(seat&&) noexcept = default;
+    ~seat() {
+      if (!of_) return;
+      --of_->state->open;
+      of_->room_.release();
+      of_->open_.finish();
+    }
+
+  private:
+    std::shared_ptr<serving> of_;
+  };
+
+  // Why accepting has ended, if nobody asked for it.
+  task<std::error_code> accept_all(std::vector<flow_handle<Scheduler>>& flows,
+                                   const std::shared_ptr<serving>& self) {
+    const std::stop_token stopping = state->stopping();
+    std::error_code ec;
+    for (;;) {
+      co_await room_.acquire(stopping, ec);
+      if (ec) break;
+      socket_type conn = co_await listener_.accept(stopping, ec);
+      if (ec) break;
+      if (flows.size() == flows.capacity())
+        std::erase_if(flows, [](const auto& f) { return f.ended(); });
+      flows.push_back(sched_.spawn([this, s = seat(self), c = std::move(conn)]() mutable {
+        return serve_one(std::move(s), std::move(c));
+      }));
+    }
+    co_return stopping.stop_requested() ? std::error_code() : ec;
+  }
+
+  // Cancels the connections that are left when it is time.
+  task<> drain(std::vector<flow_handle<Scheduler>>& flows) {
+    std::error_code ec;
+    do {
+      const limit until = state->until_due();
+      co_await open_.wait(until, ec);
+      if (ec == std::errc::timed_out) {
+        state->cancelled = true;
+        for (auto& f : flows) f.cancel();
+      } else if (ec && !until.token().stop_requested()) {
+        break; // this flow is cancelled, as all others are: the scheduler goes
+      }
+    } while (ec);
+  }
+
+  // The seat is left last: it keeps all this alive.
+  task<> serve_one(seat, socket_type conn) {
+#if ROUSE_EXCEPTIONS
+    std::error_code ec;
+    const endpoint peer = conn.remote_endpoint(ec);
+    try {
+      co_await handle(std::move(conn));
+    } catch (const flow_unwind&) {
+      throw;
+    } catch (const std::system_error& e) {
+      if (!state->cancelled || e.code() != std::errc::operation_canceled) report(peer);
+    } catch (...) {
+      report(peer);
+    }
+#else
+    co_await handle(std::move(conn));
+#endif
+  }
+
+  decltype(auto) handle(socket_type conn) {
+    if constexpr (std::is_void_v<decltype(handler_(std::move(conn)))>)
+      return handler_(std::move(conn)), done{};
+    else
+      return handler_(std::move(conn));
+  }
+
+  // What was thrown just now.
+  void report(const endpoint& peer) {
+    if constexpr (std::same_as<OnError, out_of_run>)
+      sched_.engine().raise(std::current_exception());
+    else
+      on_error_(std::current_exception(), peer);
+    (void)peer;
+  }
+
+  Scheduler& sched_;
+  socket_type listener_;
+  Handler handler_;
+  ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
+  flow_semaphore<Scheduler> room_;
+  wait_group<Scheduler> open_;
+};
+
+} // namespace detail
+
+/// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
+/// on by itself, until its scheduler goes.
+///
+/// Threads: the scheduler's own; `connections` any.
+template <class Scheduler>
+class server {
+public:
+  /// Accepts no more and closes the listener; the connections have until `when` to end by
+  /// themselves, then their waiting calls, and all later ones, end with operation_canceled. May be
+  /// called again with an earlier time.
+  void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
+
+  /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
+  template <class... How>
+  decltype(auto) join(How&&... how) {
+    return accepting_.join(std::forward<How>(how)...);
+  }
+
+  /// How many are open.
+  [[nodiscard]] std::size_t connections() const noexcept { return state_->open; }
+  [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
+
+private:
+  using state_type = detail::server_state<typename Scheduler::engine_type::threading>;
+  template <class S, class Handler, class OnError>
+  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError);
+  server(std::shared_ptr<state_type> s, flow_handle<Scheduler> f) noexcept
+      : state_(std::move(s)), accepting_(std::move(f)) {}
+
+  std::shared_ptr<state_type> state_;
+  flow_handle<Scheduler> accepting_;
+};
+
+/// Serves what comes to a listener, with a flow for each connection.
+///
+///     auto service = rouse::serve(sched, std::move(listener), [](rouse::socket<rouse::fibers> c) {
+///       ...
+///     });
+///     ...
+///     service.stop(5s);
+///
+/// @param listener  listens already; the server owns it.
+/// @param handler   called with each connection, as a flow of its own: returns when it is served,
+///                  or gives a `task`.
+/// @param limits    what the server bears.
+/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with what left a
+///                  handler; without one it comes out of `run()`. The others go on in either case.
+///
+/// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
+/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: two
+/// allocations for each connection, recycled. Threads: the scheduler's own.
+template <class Scheduler, class Handler, class OnError = detail::out_of_run>
+server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
+                        serve_limits limits = {}, OnError on_error = {}) {
+  static_assert(std::invocable<Handler&, socket<Scheduler>>,
+                "rouse: the handler of serve takes a socket of its scheduler: "
+                "[](rouse::socket<...> connection) { ... }");
+  static_assert(Scheduler::template accepts<done>,
+                "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
+                "own handler");
+  static_assert(std::same_as<OnError, detail::out_of_run> ||
+                    std::invocable<OnError&, std::exception_ptr, const endpoint&>,
+                "rouse: the error hook of serve takes what was thrown and the peer: "
+                "[](std::exception_ptr, const rouse::endpoint&) { ... }");
+  using serving = detail::serving<Scheduler, Handler, OnError>;
+  auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,
+                                       std::move(on_error));
+  auto state = all->state;
+  return {std::move(state), sched.spawn(serving::run(std::move(all)))};
+}
+
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/os/linux/signals.hpp
 // How a signal reaches a loop: the handler writes a byte into the sockets of those who want it.
 
@@ -12063,8 +12306,6 @@ private:
 
 // ---- rouse/os/lookup.hpp
 // Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
-
-#include <algorithm>
 
 #if ROUSE_LINUX
 #include <csignal>

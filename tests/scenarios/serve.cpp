@@ -1,0 +1,173 @@
+// Servers: a flow for each connection, a cap, an end with a deadline, errors of one connection.
+#include <support/testing.hpp>
+
+#include <stdexcept>
+
+using namespace testing;
+
+namespace {
+
+// A server of S whose connections are served by `handler`, and clients of it.
+template <class S>
+struct service {
+  S sched;
+  rouse::socket<S> listener = listening(sched);
+  rouse::endpoint where = listener.local_endpoint();
+
+  rouse::socket<S> connect() {
+    rouse::socket client{sched};
+    CHECK(!await<rouse::done>(sched, CALL(client.connect(where, how...))).ec);
+    return client;
+  }
+};
+
+// Sends back what comes, until the peer has ended; for every scheduler with flows.
+struct echo {
+  template <class S>
+  rouse::task<> operator()(rouse::socket<S> conn) const {
+    std::array<char, 64> buf;
+    while (auto n = co_await conn.recv(buf)) co_await conn.send_all({buf.data(), n});
+  }
+};
+
+struct oops : std::runtime_error {
+  oops() : std::runtime_error("oops") {}
+};
+
+// Throws at the first byte.
+struct thrower {
+  template <class S>
+  rouse::task<> operator()(rouse::socket<S> conn) const {
+    std::array<char, 1> buf;
+    if (co_await conn.recv(buf)) throw oops();
+  }
+};
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("serve: each connection is a flow; join waits for the last of them",
+                        "[serve][L12]", every_flowing) {
+  service<TestType> s;
+  auto server = rouse::serve(s.sched, std::move(s.listener), echo());
+  auto one = s.connect(), two = s.connect();
+  send(s.sched, two, "second");
+  send(s.sched, one, "first");
+  CHECK(receive(s.sched, one, 5) == "first");
+  CHECK(receive(s.sched, two, 6) == "second");
+  CHECK(server.connections() == 2);
+  server.stop(1h);
+  auto joined = start<rouse::done>(s.sched, CALL(server.join(how...)));
+  one.close();
+  run_until(s.sched, [&] { return server.connections() == 1; });
+  CHECK(!joined.finished());
+  // The listener is closed, the connection that is left goes on.
+  run_until(s.sched, [&] {
+    rouse::socket late{s.sched};
+    return await<rouse::done>(s.sched, CALL(late.connect(s.where, how...))).ec ==
+           std::errc::connection_refused;
+  });
+  send(s.sched, two, "still here");
+  CHECK(receive(s.sched, two, 10) == "still here");
+  two.close();
+  CHECK(!joined.wait().ec);
+  CHECK(server.ended());
+  CHECK(server.connections() == 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("serve: what is left at the deadline is cancelled; an earlier one counts",
+                        "[serve][L12][O4]", every_flowing) {
+  service<TestType> s;
+  auto server = rouse::serve(s.sched, std::move(s.listener), echo());
+  auto client = s.connect();
+  send(s.sched, client, "x");
+  CHECK(receive(s.sched, client, 1) == "x");
+  auto joined = start<rouse::done>(s.sched, CALL(server.join(how...)));
+  SECTION("at once") { server.stop(); }
+  SECTION("a little later") { server.stop(2ms); }
+  SECTION("earlier than was said first") {
+    server.stop(1h);
+    s.sched.poll();
+    server.stop(2ms);
+    server.stop(1h); // later: too late
+  }
+  CHECK(!joined.wait().ec);
+  CHECK(server.connections() == 0);
+  CHECK(receive(s.sched, client, 1).empty()); // closed
+  s.sched.run(); // nothing of it comes out of run()
+}
+
+TEMPLATE_LIST_TEST_CASE("serve: no more connections than it bears", "[serve]", every_flowing) {
+  service<TestType> s;
+  auto server = rouse::serve(s.sched, std::move(s.listener), echo(), {.connections = 1});
+  auto one = s.connect(), two = s.connect(); // two waits in the listener's queue
+  send(s.sched, one, "1");
+  send(s.sched, two, "2");
+  CHECK(receive(s.sched, one, 1) == "1");
+  auto second =
+      start(s.sched, [&, buf = std::make_shared<char>()](auto&&... how) -> decltype(auto) {
+        return two.recv({buf.get(), 1}, how...);
+      });
+  s.sched.poll();
+  CHECK(server.connections() == 1);
+  CHECK(!second.finished());
+  one.close();
+  CHECK(second.wait().value == 1);
+  CHECK(server.connections() == 1);
+  server.stop();
+  CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("serve: what a connection throws goes to the hook, the others go on",
+                        "[serve][L07]", every_flowing) {
+  service<TestType> s;
+  std::atomic<int> told{0};
+  rouse::endpoint who;
+  auto server = rouse::serve(s.sched, std::move(s.listener), thrower(), {},
+                             [&](std::exception_ptr e, const rouse::endpoint& peer) {
+                               CHECK_THROWS_AS(std::rethrow_exception(e), oops);
+                               who = peer;
+                               ++told;
+                             });
+  auto one = s.connect(), two = s.connect();
+  send(s.sched, one, "x");
+  run_until(s.sched, [&] { return told == 1; });
+  CHECK(who == one.local_endpoint());
+  run_until(s.sched, [&] { return server.connections() == 1; });
+  send(s.sched, two, "x");
+  run_until(s.sched, [&] { return told == 2; });
+  server.stop();
+  CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("serve: without a hook it comes out of run, which goes on afterwards",
+                        "[serve][O7]", every_flowing) {
+  service<TestType> s;
+  auto server = rouse::serve(s.sched, std::move(s.listener), thrower());
+  auto one = s.connect(), two = s.connect();
+  for (auto* client : {&one, &two}) {
+    CHECK(client->try_send("x") == 1);
+    CHECK_THROWS_AS(s.sched.run(), oops);
+  }
+  server.stop();
+  CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
+}
+
+TEMPLATE_LIST_TEST_CASE("serve: goes on when its handle is dropped, ends with its scheduler",
+                        "[serve][O5]", every_flowing) {
+  auto s = std::make_unique<service<TestType>>();
+  (void)rouse::serve(s->sched, std::move(s->listener), echo());
+  auto client = s->connect();
+  send(s->sched, client, "x");
+  CHECK(receive(s->sched, client, 1) == "x");
+  s.reset();
+  CHECK(!client.is_open());
+}
+
+TEMPLATE_LIST_TEST_CASE("serve: why accepting has ended comes out of run", "[serve][L07]",
+                        every_flowing) {
+  TestType sched;
+  const auto of_a_closed_one = Catch::Predicate<std::system_error>(
+      [](const std::system_error& e) { return e.code() == std::errc::bad_file_descriptor; });
+  (void)rouse::serve(sched, rouse::socket<TestType>(), echo());
+  CHECK_THROWS_MATCHES(sched.run(), std::system_error, of_a_closed_one);
+}
