@@ -11752,8 +11752,8 @@ private:
 ///                  handler; without one it comes out of `run()`. The others go on in either case.
 ///
 /// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
-/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: two
-/// allocations for each connection, recycled. Threads: the scheduler's own.
+/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
+/// connection a flow, and the frame of a task. Threads: the scheduler's own.
 template <class Scheduler, class Handler, class OnError = detail::out_of_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
                         serve_limits limits = {}, OnError on_error = {}) {
