@@ -1,6 +1,6 @@
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls, reader, resolve    start here: sockets/socket.hpp
+//   sockets/     socket, its options, its calls, reader, connect    start here: sockets/socket.hpp
 //   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
@@ -31,6 +31,7 @@
 #include <rouse/serving/per_core.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/serving/signals.hpp>
+#include <rouse/sockets/connect.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/reader.hpp>
 #include <rouse/sockets/resolve.hpp>

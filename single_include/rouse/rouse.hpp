@@ -4,7 +4,7 @@
 // ---- rouse/rouse.hpp
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls, reader, resolve    start here: sockets/socket.hpp
+//   sockets/     socket, its options, its calls, reader, connect    start here: sockets/socket.hpp
 //   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
@@ -9479,14 +9479,18 @@ public:
 
   /// The next round is the pause.
   void begin(operation& op, clock::duration length) noexcept {
+    begin(op, clock::now() + length, nullptr);
+  }
+  /// The same, until `again`, or until `sooner` answers.
+  void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
     limit_ = op.due;
-    ask_wait(op, nullptr);
-    const auto again = clock::now() + length;
+    ask_wait(op, sooner);
     op.due = again < limit_ ? again : limit_;
   }
   /// True: the call goes on. False: it has ended meanwhile.
   bool end(operation& op) noexcept {
     op.due = limit_;
+    if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
     if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
     op.error = {};
@@ -10799,6 +10803,10 @@ private:
 // The socket: one class, whatever waits on it.
 
 namespace rouse::inline ROUSE_ABI {
+namespace detail {
+template <class>
+class connect_attempt;
+}
 
 /// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
 /// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
@@ -11178,6 +11186,8 @@ public:
 private:
   template <class>
   friend struct detail::accept_call;
+  template <class>
+  friend class detail::connect_attempt;
   template <class, class>
   friend class detail::socket_part;
   friend class reader<Scheduler>;
@@ -12108,202 +12118,6 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/sockets/reader.hpp
-// A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-// The bytes that were received and not yet taken, in one piece.
-class read_buffer {
-public:
-  explicit read_buffer(std::size_t most) noexcept : most_(most == 0 ? 1 : most) {}
-
-  [[nodiscard]] std::string_view bytes() const noexcept {
-    return {data_.get() + begin_, end_ - begin_};
-  }
-  [[nodiscard]] std::size_t most() const noexcept { return most_; }
-
-  // Hands out the first `n`, which stay where they are until `begin_call`.
-  std::string_view hand_out(std::size_t n) noexcept {
-    handed_out_ = n;
-    return bytes().substr(0, n);
-  }
-  // What was handed out is done with.
-  void begin_call() noexcept {
-    begin_ += std::exchange(handed_out_, 0);
-    searched_ = 0;
-    if (begin_ == end_) begin_ = end_ = 0;
-  }
-
-  // Where `delimiter` ends, or 0. What was searched before is not searched again.
-  std::size_t find(std::string_view delimiter) noexcept {
-    const std::size_t at = bytes().find(delimiter, searched_);
-    if (at != std::string_view::npos) return at + delimiter.size();
-    const std::size_t have = bytes().size(), overlap = delimiter.size() - 1;
-    searched_ = have > overlap ? have - overlap : 0;
-    return 0;
-  }
-
-  // Room for what comes next: at least one byte. message_size where `most` are there already.
-  failure make_room() noexcept {
-    if (end_ != size_) return {};
-    const std::size_t have = end_ - begin_;
-    if (have >= most_) return std::errc::message_size;
-    const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
-    // In its place, if that is worth it; else into twice the room.
-    if (size_ != 0 && (have <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
-    const std::size_t size = twice < most_ ? twice : most_;
-    auto* const larger = new (std::nothrow) char[size];
-    return larger ? move_to(larger, size) : failure(std::errc::not_enough_memory);
-  }
-  [[nodiscard]] mutable_buffer room() noexcept {
-    const std::size_t left = size_ - end_, allowed = most_ - (end_ - begin_);
-    return {data_.get() + end_, left < allowed ? left : allowed};
-  }
-  void came(std::size_t n) noexcept { end_ += n; }
-
-private:
-  static constexpr std::size_t smallest = 4096;
-
-  failure move_to(char* larger, std::size_t size) noexcept {
-    const std::size_t have = end_ - begin_;
-    char* const to = larger ? larger : data_.get();
-    if (have != 0) std::memmove(to, data_.get() + begin_, have);
-    if (larger) data_.reset(larger);
-    size_ = size;
-    begin_ = 0;
-    end_ = have;
-    return {};
-  }
-
-  const std::size_t most_;
-  std::unique_ptr<char[]> data_;
-  std::size_t size_ = 0, begin_ = 0, end_ = 0;
-  std::size_t handed_out_ = 0; // at begin_
-  std::size_t searched_ = 0; // from begin_ on, without the delimiter
-};
-
-// Up to a delimiter, or, where that is empty, a number of bytes.
-struct read_call {
-  using value_type = std::string_view;
-  static constexpr const char* name = "rouse: read";
-  descriptor* socket;
-  read_buffer* buffer;
-  std::string_view delimiter;
-  std::size_t wanted = 0;
-  std::size_t found = 0; // how many bytes are the answer
-
-  bool prepare(operation& op) noexcept {
-    buffer->begin_call();
-    if (delimiter.empty() && (wanted == 0 || wanted > buffer->most())) {
-      op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
-      return false;
-    }
-    return !there() && ask(op);
-  }
-
-  bool advance(operation& op) noexcept {
-    buffer->came(op.bytes);
-    if (op.error || there()) return true;
-    if (op.bytes != 0) return !ask(op);
-    found = buffer->bytes().size(); // the end: what is left
-    return true;
-  }
-
-  std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
-
-private:
-  bool there() noexcept {
-    if (!delimiter.empty())
-      found = buffer->find(delimiter);
-    else if (buffer->bytes().size() >= wanted)
-      found = wanted;
-    return found != 0;
-  }
-  // False: there is no room, `op.error` says why.
-  bool ask(operation& op) noexcept {
-    op.error = buffer->make_room();
-    if (!op.error) ask_recv(op, socket, buffer->room());
-    return !op.error;
-  }
-};
-
-} // namespace detail
-
-/// Reads a socket's stream in pieces that mean something: lines, up to a delimiter, so many bytes.
-///
-///     rouse::reader in{conn};
-///     while (!(line = co_await in.read_line()).empty()) ...
-///
-/// What a call gives is a view into the reader, until its next call. Nothing is lost: what came
-/// with an error, a limit or a cancel, or beyond what was asked for, is there for the next call
-/// (`buffered()` shows it; the socket's own recv does not know of it).
-///
-/// Borrows the socket, which must stay where it is. One call at a time. Threads: the scheduler's
-/// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
-template <class Scheduler>
-class reader {
-public:
-  /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
-  explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
-      : socket_(&s), buffer_(most) {}
-  reader(const reader&) = delete;
-  reader& operator=(const reader&) = delete;
-
-  /// Up to and with `delimiter`, which is borrowed until the call has completed. Without it only at
-  /// the end of the stream: what was left, and empty from then on.
-  ///
-  /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_until(std::string_view delimiter, How&&... how) {
-    return begin(delimiter, 0, no_limit{}, std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
-    return begin(delimiter, 0, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// A line with its "\n". Otherwise as `read_until`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_line(How&&... how) {
-    return begin("\n", 0, no_limit{}, std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) read_line(limit l, How&&... how) {
-    return begin("\n", 0, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
-  /// where n is 0.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_exactly(std::size_t n, How&&... how) {
-    return begin({}, n, no_limit{}, std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {
-    return begin({}, n, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// What has come and was not asked for yet, with what the last call gave in front of it.
-  [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
-
-private:
-  template <class Limit, class... How>
-  decltype(auto) begin(std::string_view delimiter, std::size_t n, Limit l, How&&... how) {
-    return socket_->begin(detail::read_call{socket_->record_, &buffer_, delimiter, n}, std::move(l),
-                          std::forward<How>(how)...);
-  }
-
-  socket<Scheduler>* socket_;
-  detail::read_buffer buffer_;
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/os/lookup.hpp
 // Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
 
@@ -12596,6 +12410,7 @@ struct name_query {
     return !op.error;
   }
 
+  failure why() const noexcept { return asked ? asked->why : failure(); }
   std::vector<endpoint> answer() {
     if (asked) return std::move(asked->found);
     return {known};
@@ -12634,7 +12449,7 @@ struct resolve_call {
 
   bool prepare(operation& op) noexcept { return query.begin(op); }
   bool advance(operation& op) noexcept {
-    if (!op.error) op.error = query.asked->why;
+    if (!op.error) op.error = query.why();
     return true;
   }
   std::vector<endpoint> value(operation& op) {
@@ -12684,6 +12499,465 @@ decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& servi
                        How&&... how) {
   return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
 }
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/sockets/connect.hpp
+// Connecting to a host by its name, or to the first of several addresses that answers.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
+inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
+  std::vector<endpoint> mixed, others;
+  for (const endpoint& ep : found)
+    (ep.family() == found.front().family() ? mixed : others).push_back(ep);
+  for (std::size_t i = 0; i != others.size(); ++i) {
+    const auto place = (std::min)(2 * i + 1, mixed.size());
+    mixed.insert(mixed.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
+  }
+  return mixed;
+}
+
+template <class Scheduler>
+class connector;
+
+/// One address, tried with a socket of its own.
+template <class Scheduler>
+class connect_attempt final
+    : public pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
+                          no_limit, connect_attempt<Scheduler>> {
+  using call = pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
+                            no_limit, connect_attempt<Scheduler>>;
+
+public:
+  connect_attempt(Scheduler& s, descriptor* record, const endpoint& to)
+      : call(&s.engine(), {{record, to}}, no_limit{}), tried(socket<Scheduler>::from(record)) {}
+
+  /// True: done. False: `c` will hear of it, and lives until then.
+  bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
+    whose_ = std::move(c);
+    if (!this->start()) return false;
+    whose_.reset();
+    return true;
+  }
+  void deliver() noexcept {
+    const auto whose = std::move(whose_); // destroys it, and this, where nobody waits any more
+    whose->hear(*this);
+  }
+
+  socket<Scheduler> tried;
+
+private:
+  std::shared_ptr<connector<Scheduler>> whose_; // while it is in progress
+};
+
+/// The attempts of one call, which it waits for. Shared with those in progress: a call that ends
+/// cancels them and goes; the last one to be told frees it.
+template <class Scheduler>
+class connector final : public waitable, public std::enable_shared_from_this<connector<Scheduler>> {
+  using attempt = connect_attempt<Scheduler>;
+
+public:
+  // How long an attempt is alone before the next one joins it (RFC 8305, 5).
+  static constexpr auto stagger = std::chrono::milliseconds(250);
+
+  connector(Scheduler& s, name_query query) : scheduler_(s), query_(std::move(query)) {}
+  connector(Scheduler& s, std::span<const endpoint> list)
+      : scheduler_(s), list_(list.begin(), list.end()) {}
+
+  /// True: `op` is to wait. False: it is over.
+  bool prepare(operation& op) noexcept {
+    if (query_ && query_->begin(op)) return true;
+    ask_wait(op, this); // which is over at once: only then its limit is known
+    return !op.error;
+  }
+
+  /// True: it is over.
+  bool advance(operation& op) noexcept {
+    if (begun_ ? rest_.end(op) : begin(op)) return go_on(op);
+    leave();
+    return true;
+  }
+
+  /// The call is over, or gone: so are the attempts that are left.
+  void leave() noexcept {
+    for (const auto& a : attempts_)
+      if (a.get() != winner_) engine_.cancel(*a);
+  }
+
+  [[nodiscard]] socket<Scheduler> take() noexcept {
+    return winner_ ? std::move(winner_->tried) : socket<Scheduler>();
+  }
+
+  /// An attempt has come to its end.
+  void hear(attempt& a) noexcept {
+    engine_.settle([&](list<operation>& answered) {
+      ended_.push_back(a);
+      if (waiter_) answer(*waiter_, {}, answered);
+    });
+  }
+
+  // ---- what the call waits for
+
+  bool enter(operation& op, list<operation>&) noexcept override {
+    if (!begun_ || !ended_.empty()) return true;
+    waiter_ = &op;
+    return false;
+  }
+  void leave(operation&) noexcept override { waiter_ = nullptr; }
+
+private:
+  bool begin(operation& op) noexcept {
+    begun_ = true;
+    if (op.error || !query_) return !op.error;
+    ROUSE_TRY {
+      op.error = query_->why();
+      if (!op.error) list_ = interleaved(query_->answer());
+    }
+    ROUSE_CATCH(...) { op.error = std::errc::not_enough_memory; }
+    return !op.error;
+  }
+
+  bool go_on(operation& op) noexcept {
+    while (true) {
+      while (attempt* const a = next_ended()) {
+        if (!a->error) {
+          winner_ = a;
+          op.error = {};
+          leave();
+          return true;
+        }
+        why_ = a->error;
+        next_at_ = (clock::time_point::min)(); // no reason to wait any longer
+      }
+      if (tried_ == list_.size()) {
+        op.error = why_;
+        if (in_progress_ == 0) return true;
+        rest_.begin(op, (clock::time_point::max)(), this);
+        return false;
+      }
+      if (in_progress_ != 0 && clock::now() < next_at_) {
+        rest_.begin(op, next_at_, this);
+        return false;
+      }
+      try_next();
+    }
+  }
+
+  attempt* next_ended() noexcept {
+    operation* op = nullptr;
+    engine_.settle([&](list<operation>&) {
+      if (!ended_.empty()) op = &ended_.pop_front();
+    });
+    if (!op) return nullptr;
+    --in_progress_;
+    return static_cast<attempt*>(static_cast<typename Scheduler::engine_type::operation*>(op));
+  }
+
+  void try_next() noexcept {
+    const endpoint& peer = list_[tried_++];
+    descriptor* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
+    if (!record) return;
+    ROUSE_TRY {
+      attempts_.push_back(std::make_unique<attempt>(scheduler_, record, peer));
+      ++in_progress_;
+      next_at_ = clock::now() + stagger;
+      if (attempts_.back()->begin(this->shared_from_this())) hear(*attempts_.back());
+    }
+    ROUSE_CATCH(...) { why_ = std::errc::not_enough_memory; }
+  }
+
+  Scheduler& scheduler_;
+  typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive it
+  std::optional<name_query> query_; // none: the list is known
+  bool begun_ = false;
+  std::vector<endpoint> list_;
+  std::size_t tried_ = 0; // how many of them
+  std::vector<std::unique_ptr<attempt>> attempts_;
+  std::size_t in_progress_ = 0; // how many of them
+  clock::time_point next_at_ = (clock::time_point::min)();
+  failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
+  attempt* winner_ = nullptr;
+  pause rest_;
+  list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
+  operation* waiter_ = nullptr;
+};
+
+template <class Scheduler>
+struct connect_to_call {
+  using value_type = socket<Scheduler>;
+  static constexpr const char* name = "rouse: connect";
+  std::shared_ptr<connector<Scheduler>> attempts;
+
+  bool prepare(operation& op) noexcept { return attempts->prepare(op); }
+  bool advance(operation& op) noexcept { return attempts->advance(op); }
+  socket<Scheduler> value(operation&) noexcept { return attempts->take(); }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    attempts->leave();
+  }
+};
+
+template <class Scheduler, class Service, class Limit, class... How>
+decltype(auto) begin_connect(Scheduler& s, std::string_view host, const Service& service, Limit l,
+                             How&&... how) {
+  explain_service<Service>();
+  return Scheduler::initiate(&s,
+                             connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(
+                                 s, name_query(s.engine(), host, service))},
+                             std::move(l), std::forward<How>(how)...);
+}
+template <class Scheduler, class Limit, class... How>
+decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit l, How&&... how) {
+  return Scheduler::initiate(
+      &s, connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(s, list)}, std::move(l),
+      std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Connects to a service of a host, waiting the scheduler's way: to the first of its addresses that
+/// answers.
+///
+///     rouse::socket s = co_await rouse::connect(sched, "example.org", "https", 5s);
+///
+/// The name is looked up as by `resolve`; then one address after another is tried, IPv6 and IPv4 in
+/// turn: the next one at once where one has failed, else 250 ms after the one before, which goes on
+/// meanwhile. Once one is connected the others are given up.
+///
+/// @param host     a name, in ASCII, or an address without brackets. Copied.
+/// @param service  a port, 0 to 65535, or the name of a service. Copied.
+/// @param l        when to give up; it holds for the whole, the lookup included.
+/// @returns the connection, a socket of this scheduler.
+///
+/// Errors: of `resolve`; else that of the address which failed last: connection_refused,
+/// network_unreachable, too_many_files_open, …; timed_out at the limit. Cancellation: nothing of an
+/// attempt is left.
+/// Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket for each
+/// address that is tried. Source: RFC 8305, with the one difference that the system's resolver
+/// gives the addresses of both families at once.
+template <class Scheduler, class Service, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
+  return detail::begin_connect(s, host, service, no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class Service, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, limit l,
+                       How&&... how) {
+  return detail::begin_connect(s, host, service, std::move(l), std::forward<How>(how)...);
+}
+
+/// The same with addresses that are known, in the order given.
+/// @param list  copied. None at all: invalid_argument.
+template <class Scheduler, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&&... how) {
+  return detail::begin_connect(s, list, no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, limit l, How&&... how) {
+  return detail::begin_connect(s, list, std::move(l), std::forward<How>(how)...);
+}
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/sockets/reader.hpp
+// A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The bytes that were received and not yet taken, in one piece.
+class read_buffer {
+public:
+  explicit read_buffer(std::size_t most) noexcept : most_(most == 0 ? 1 : most) {}
+
+  [[nodiscard]] std::string_view bytes() const noexcept {
+    return {data_.get() + begin_, end_ - begin_};
+  }
+  [[nodiscard]] std::size_t most() const noexcept { return most_; }
+
+  // Hands out the first `n`, which stay where they are until `begin_call`.
+  std::string_view hand_out(std::size_t n) noexcept {
+    handed_out_ = n;
+    return bytes().substr(0, n);
+  }
+  // What was handed out is done with.
+  void begin_call() noexcept {
+    begin_ += std::exchange(handed_out_, 0);
+    searched_ = 0;
+    if (begin_ == end_) begin_ = end_ = 0;
+  }
+
+  // Where `delimiter` ends, or 0. What was searched before is not searched again.
+  std::size_t find(std::string_view delimiter) noexcept {
+    const std::size_t at = bytes().find(delimiter, searched_);
+    if (at != std::string_view::npos) return at + delimiter.size();
+    const std::size_t have = bytes().size(), overlap = delimiter.size() - 1;
+    searched_ = have > overlap ? have - overlap : 0;
+    return 0;
+  }
+
+  // Room for what comes next: at least one byte. message_size where `most` are there already.
+  failure make_room() noexcept {
+    if (end_ != size_) return {};
+    const std::size_t have = end_ - begin_;
+    if (have >= most_) return std::errc::message_size;
+    const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
+    // In its place, if that is worth it; else into twice the room.
+    if (size_ != 0 && (have <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
+    const std::size_t size = twice < most_ ? twice : most_;
+    auto* const larger = new (std::nothrow) char[size];
+    return larger ? move_to(larger, size) : failure(std::errc::not_enough_memory);
+  }
+  [[nodiscard]] mutable_buffer room() noexcept {
+    const std::size_t left = size_ - end_, allowed = most_ - (end_ - begin_);
+    return {data_.get() + end_, left < allowed ? left : allowed};
+  }
+  void came(std::size_t n) noexcept { end_ += n; }
+
+private:
+  static constexpr std::size_t smallest = 4096;
+
+  failure move_to(char* larger, std::size_t size) noexcept {
+    const std::size_t have = end_ - begin_;
+    char* const to = larger ? larger : data_.get();
+    if (have != 0) std::memmove(to, data_.get() + begin_, have);
+    if (larger) data_.reset(larger);
+    size_ = size;
+    begin_ = 0;
+    end_ = have;
+    return {};
+  }
+
+  const std::size_t most_;
+  std::unique_ptr<char[]> data_;
+  std::size_t size_ = 0, begin_ = 0, end_ = 0;
+  std::size_t handed_out_ = 0; // at begin_
+  std::size_t searched_ = 0; // from begin_ on, without the delimiter
+};
+
+// Up to a delimiter, or, where that is empty, a number of bytes.
+struct read_call {
+  using value_type = std::string_view;
+  static constexpr const char* name = "rouse: read";
+  descriptor* socket;
+  read_buffer* buffer;
+  std::string_view delimiter;
+  std::size_t wanted = 0;
+  std::size_t found = 0; // how many bytes are the answer
+
+  bool prepare(operation& op) noexcept {
+    buffer->begin_call();
+    if (delimiter.empty() && (wanted == 0 || wanted > buffer->most())) {
+      op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
+      return false;
+    }
+    return !there() && ask(op);
+  }
+
+  bool advance(operation& op) noexcept {
+    buffer->came(op.bytes);
+    if (op.error || there()) return true;
+    if (op.bytes != 0) return !ask(op);
+    found = buffer->bytes().size(); // the end: what is left
+    return true;
+  }
+
+  std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
+
+private:
+  bool there() noexcept {
+    if (!delimiter.empty())
+      found = buffer->find(delimiter);
+    else if (buffer->bytes().size() >= wanted)
+      found = wanted;
+    return found != 0;
+  }
+  // False: there is no room, `op.error` says why.
+  bool ask(operation& op) noexcept {
+    op.error = buffer->make_room();
+    if (!op.error) ask_recv(op, socket, buffer->room());
+    return !op.error;
+  }
+};
+
+} // namespace detail
+
+/// Reads a socket's stream in pieces that mean something: lines, up to a delimiter, so many bytes.
+///
+///     rouse::reader in{conn};
+///     while (!(line = co_await in.read_line()).empty()) ...
+///
+/// What a call gives is a view into the reader, until its next call. Nothing is lost: what came
+/// with an error, a limit or a cancel, or beyond what was asked for, is there for the next call
+/// (`buffered()` shows it; the socket's own recv does not know of it).
+///
+/// Borrows the socket, which must stay where it is. One call at a time. Threads: the scheduler's
+/// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
+template <class Scheduler>
+class reader {
+public:
+  /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
+  explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
+      : socket_(&s), buffer_(most) {}
+  reader(const reader&) = delete;
+  reader& operator=(const reader&) = delete;
+
+  /// Up to and with `delimiter`, which is borrowed until the call has completed. Without it only at
+  /// the end of the stream: what was left, and empty from then on.
+  ///
+  /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_until(std::string_view delimiter, How&&... how) {
+    return begin(delimiter, 0, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
+    return begin(delimiter, 0, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// A line with its "\n". Otherwise as `read_until`.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_line(How&&... how) {
+    return begin("\n", 0, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_line(limit l, How&&... how) {
+    return begin("\n", 0, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
+  /// where n is 0.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) read_exactly(std::size_t n, How&&... how) {
+    return begin({}, n, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {
+    return begin({}, n, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// What has come and was not asked for yet, with what the last call gave in front of it.
+  [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
+
+private:
+  template <class Limit, class... How>
+  decltype(auto) begin(std::string_view delimiter, std::size_t n, Limit l, How&&... how) {
+    return socket_->begin(detail::read_call{socket_->record_, &buffer_, delimiter, n}, std::move(l),
+                          std::forward<How>(how)...);
+  }
+
+  socket<Scheduler>* socket_;
+  detail::read_buffer buffer_;
+};
 
 } // namespace rouse::inline ROUSE_ABI
 

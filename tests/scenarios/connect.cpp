@@ -1,5 +1,5 @@
 // Connecting: section 3 of the scenarios.
-#include <support/testing.hpp>
+#include <support/silent_peer.hpp>
 
 using namespace testing;
 
@@ -32,40 +32,14 @@ TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect]
         std::errc::connection_refused);
 }
 
-namespace {
-
-// A peer that never answers: a listener whose queue is full.
-template <class S>
-struct silent_peer {
-  S& sched;
-  rouse::socket<S> listener;
-  std::vector<rouse::socket<S>> crowd;
-
-  explicit silent_peer(S& s) : sched(s), listener(s) {
-    listener.bind({"127.0.0.1", 0});
-    listener.listen(0);
-    for (int waiting = 0; waiting != 16; ++waiting) {
-      rouse::socket<S> c{sched};
-      const auto r =
-          await<rouse::done>(sched, CALL(c.connect(listener.local_endpoint(), 100ms, how...)));
-      crowd.push_back(std::move(c));
-      if (r.ec) return;
-    }
-    FAIL("the queue of the listener does not fill");
-  }
-};
-
-} // namespace
-
 TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out at the limit",
                         "[connect][S03][B11]", every_scheduler) {
   TestType sched;
   silent_peer<TestType> peer{sched};
   rouse::socket s{sched};
   const auto before = std::chrono::steady_clock::now();
-  CHECK(
-      await<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), 50ms, how...))).ec ==
-      std::errc::timed_out);
+  CHECK(await<rouse::done>(sched, CALL(s.connect(peer.where(), 50ms, how...))).ec ==
+        std::errc::timed_out);
   CHECK(std::chrono::steady_clock::now() - before >= 50ms); // never early
 }
 
@@ -74,7 +48,7 @@ TEMPLATE_LIST_TEST_CASE("connect: closing the socket ends it, once", "[connect][
   TestType sched;
   silent_peer<TestType> peer{sched};
   rouse::socket s{sched};
-  auto pending = start<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), how...)));
+  auto pending = start<rouse::done>(sched, CALL(s.connect(peer.where(), how...)));
   until_pending(sched, 1);
   s.close();
   CHECK(pending.wait().ec == std::errc::operation_canceled);
@@ -85,7 +59,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a cancel ends it at once", "[connect][S05]", e
   TestType sched;
   silent_peer<TestType> peer{sched};
   rouse::socket s{sched};
-  auto pending = start<rouse::done>(sched, CALL(s.connect(peer.listener.local_endpoint(), how...)));
+  auto pending = start<rouse::done>(sched, CALL(s.connect(peer.where(), how...)));
   until_pending(sched, 1);
   s.cancel();
   CHECK(pending.wait().ec == std::errc::operation_canceled);

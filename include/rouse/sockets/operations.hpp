@@ -149,14 +149,18 @@ public:
 
   /// The next round is the pause.
   void begin(operation& op, clock::duration length) noexcept {
+    begin(op, clock::now() + length, nullptr);
+  }
+  /// The same, until `again`, or until `sooner` answers.
+  void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
     limit_ = op.due;
-    ask_wait(op, nullptr);
-    const auto again = clock::now() + length;
+    ask_wait(op, sooner);
     op.due = again < limit_ ? again : limit_;
   }
   /// True: the call goes on. False: it has ended meanwhile.
   bool end(operation& op) noexcept {
     op.due = limit_;
+    if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
     if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
     op.error = {};

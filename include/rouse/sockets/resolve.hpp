@@ -56,6 +56,7 @@ struct name_query {
     return !op.error;
   }
 
+  failure why() const noexcept { return asked ? asked->why : failure(); }
   std::vector<endpoint> answer() {
     if (asked) return std::move(asked->found);
     return {known};
@@ -94,7 +95,7 @@ struct resolve_call {
 
   bool prepare(operation& op) noexcept { return query.begin(op); }
   bool advance(operation& op) noexcept {
-    if (!op.error) op.error = query.asked->why;
+    if (!op.error) op.error = query.why();
     return true;
   }
   std::vector<endpoint> value(operation& op) {

@@ -27,6 +27,10 @@
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
+namespace detail {
+template <class>
+class connect_attempt;
+}
 
 /// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
 /// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
@@ -406,6 +410,8 @@ public:
 private:
   template <class>
   friend struct detail::accept_call;
+  template <class>
+  friend class detail::connect_attempt;
   template <class, class>
   friend class detail::socket_part;
   friend class reader<Scheduler>;

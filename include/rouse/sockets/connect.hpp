@@ -1,0 +1,285 @@
+// Connecting to a host by its name, or to the first of several addresses that answers.
+#pragma once
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/fwd.hpp>
+#include <rouse/os/socket.hpp>
+#include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/resolve.hpp>
+#include <rouse/sockets/socket.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
+inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
+  std::vector<endpoint> mixed, others;
+  for (const endpoint& ep : found)
+    (ep.family() == found.front().family() ? mixed : others).push_back(ep);
+  for (std::size_t i = 0; i != others.size(); ++i) {
+    const auto place = (std::min)(2 * i + 1, mixed.size());
+    mixed.insert(mixed.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
+  }
+  return mixed;
+}
+
+template <class Scheduler>
+class connector;
+
+/// One address, tried with a socket of its own.
+template <class Scheduler>
+class connect_attempt final
+    : public pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
+                          no_limit, connect_attempt<Scheduler>> {
+  using call = pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
+                            no_limit, connect_attempt<Scheduler>>;
+
+public:
+  connect_attempt(Scheduler& s, descriptor* record, const endpoint& to)
+      : call(&s.engine(), {{record, to}}, no_limit{}), tried(socket<Scheduler>::from(record)) {}
+
+  /// True: done. False: `c` will hear of it, and lives until then.
+  bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
+    whose_ = std::move(c);
+    if (!this->start()) return false;
+    whose_.reset();
+    return true;
+  }
+  void deliver() noexcept {
+    const auto whose = std::move(whose_); // destroys it, and this, where nobody waits any more
+    whose->hear(*this);
+  }
+
+  socket<Scheduler> tried;
+
+private:
+  std::shared_ptr<connector<Scheduler>> whose_; // while it is in progress
+};
+
+/// The attempts of one call, which it waits for. Shared with those in progress: a call that ends
+/// cancels them and goes; the last one to be told frees it.
+template <class Scheduler>
+class connector final : public waitable, public std::enable_shared_from_this<connector<Scheduler>> {
+  using attempt = connect_attempt<Scheduler>;
+
+public:
+  // How long an attempt is alone before the next one joins it (RFC 8305, 5).
+  static constexpr auto stagger = std::chrono::milliseconds(250);
+
+  connector(Scheduler& s, name_query query) : scheduler_(s), query_(std::move(query)) {}
+  connector(Scheduler& s, std::span<const endpoint> list)
+      : scheduler_(s), list_(list.begin(), list.end()) {}
+
+  /// True: `op` is to wait. False: it is over.
+  bool prepare(operation& op) noexcept {
+    if (query_ && query_->begin(op)) return true;
+    ask_wait(op, this); // which is over at once: only then its limit is known
+    return !op.error;
+  }
+
+  /// True: it is over.
+  bool advance(operation& op) noexcept {
+    if (begun_ ? rest_.end(op) : begin(op)) return go_on(op);
+    leave();
+    return true;
+  }
+
+  /// The call is over, or gone: so are the attempts that are left.
+  void leave() noexcept {
+    for (const auto& a : attempts_)
+      if (a.get() != winner_) engine_.cancel(*a);
+  }
+
+  [[nodiscard]] socket<Scheduler> take() noexcept {
+    return winner_ ? std::move(winner_->tried) : socket<Scheduler>();
+  }
+
+  /// An attempt has come to its end.
+  void hear(attempt& a) noexcept {
+    engine_.settle([&](list<operation>& answered) {
+      ended_.push_back(a);
+      if (waiter_) answer(*waiter_, {}, answered);
+    });
+  }
+
+  // ---- what the call waits for
+
+  bool enter(operation& op, list<operation>&) noexcept override {
+    if (!begun_ || !ended_.empty()) return true;
+    waiter_ = &op;
+    return false;
+  }
+  void leave(operation&) noexcept override { waiter_ = nullptr; }
+
+private:
+  bool begin(operation& op) noexcept {
+    begun_ = true;
+    if (op.error || !query_) return !op.error;
+    ROUSE_TRY {
+      op.error = query_->why();
+      if (!op.error) list_ = interleaved(query_->answer());
+    }
+    ROUSE_CATCH(...) { op.error = std::errc::not_enough_memory; }
+    return !op.error;
+  }
+
+  bool go_on(operation& op) noexcept {
+    while (true) {
+      while (attempt* const a = next_ended()) {
+        if (!a->error) {
+          winner_ = a;
+          op.error = {};
+          leave();
+          return true;
+        }
+        why_ = a->error;
+        next_at_ = (clock::time_point::min)(); // no reason to wait any longer
+      }
+      if (tried_ == list_.size()) {
+        op.error = why_;
+        if (in_progress_ == 0) return true;
+        rest_.begin(op, (clock::time_point::max)(), this);
+        return false;
+      }
+      if (in_progress_ != 0 && clock::now() < next_at_) {
+        rest_.begin(op, next_at_, this);
+        return false;
+      }
+      try_next();
+    }
+  }
+
+  attempt* next_ended() noexcept {
+    operation* op = nullptr;
+    engine_.settle([&](list<operation>&) {
+      if (!ended_.empty()) op = &ended_.pop_front();
+    });
+    if (!op) return nullptr;
+    --in_progress_;
+    return static_cast<attempt*>(static_cast<typename Scheduler::engine_type::operation*>(op));
+  }
+
+  void try_next() noexcept {
+    const endpoint& peer = list_[tried_++];
+    descriptor* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
+    if (!record) return;
+    ROUSE_TRY {
+      attempts_.push_back(std::make_unique<attempt>(scheduler_, record, peer));
+      ++in_progress_;
+      next_at_ = clock::now() + stagger;
+      if (attempts_.back()->begin(this->shared_from_this())) hear(*attempts_.back());
+    }
+    ROUSE_CATCH(...) { why_ = std::errc::not_enough_memory; }
+  }
+
+  Scheduler& scheduler_;
+  typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive it
+  std::optional<name_query> query_; // none: the list is known
+  bool begun_ = false;
+  std::vector<endpoint> list_;
+  std::size_t tried_ = 0; // how many of them
+  std::vector<std::unique_ptr<attempt>> attempts_;
+  std::size_t in_progress_ = 0; // how many of them
+  clock::time_point next_at_ = (clock::time_point::min)();
+  failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
+  attempt* winner_ = nullptr;
+  pause rest_;
+  list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
+  operation* waiter_ = nullptr;
+};
+
+template <class Scheduler>
+struct connect_to_call {
+  using value_type = socket<Scheduler>;
+  static constexpr const char* name = "rouse: connect";
+  std::shared_ptr<connector<Scheduler>> attempts;
+
+  bool prepare(operation& op) noexcept { return attempts->prepare(op); }
+  bool advance(operation& op) noexcept { return attempts->advance(op); }
+  socket<Scheduler> value(operation&) noexcept { return attempts->take(); }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    attempts->leave();
+  }
+};
+
+template <class Scheduler, class Service, class Limit, class... How>
+decltype(auto) begin_connect(Scheduler& s, std::string_view host, const Service& service, Limit l,
+                             How&&... how) {
+  explain_service<Service>();
+  return Scheduler::initiate(&s,
+                             connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(
+                                 s, name_query(s.engine(), host, service))},
+                             std::move(l), std::forward<How>(how)...);
+}
+template <class Scheduler, class Limit, class... How>
+decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit l, How&&... how) {
+  return Scheduler::initiate(
+      &s, connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(s, list)}, std::move(l),
+      std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Connects to a service of a host, waiting the scheduler's way: to the first of its addresses that
+/// answers.
+///
+///     rouse::socket s = co_await rouse::connect(sched, "example.org", "https", 5s);
+///
+/// The name is looked up as by `resolve`; then one address after another is tried, IPv6 and IPv4 in
+/// turn: the next one at once where one has failed, else 250 ms after the one before, which goes on
+/// meanwhile. Once one is connected the others are given up.
+///
+/// @param host     a name, in ASCII, or an address without brackets. Copied.
+/// @param service  a port, 0 to 65535, or the name of a service. Copied.
+/// @param l        when to give up; it holds for the whole, the lookup included.
+/// @returns the connection, a socket of this scheduler.
+///
+/// Errors: of `resolve`; else that of the address which failed last: connection_refused,
+/// network_unreachable, too_many_files_open, …; timed_out at the limit. Cancellation: nothing of an
+/// attempt is left.
+/// Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket for each
+/// address that is tried. Source: RFC 8305, with the one difference that the system's resolver
+/// gives the addresses of both families at once.
+template <class Scheduler, class Service, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
+  return detail::begin_connect(s, host, service, no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class Service, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, limit l,
+                       How&&... how) {
+  return detail::begin_connect(s, host, service, std::move(l), std::forward<How>(how)...);
+}
+
+/// The same with addresses that are known, in the order given.
+/// @param list  copied. None at all: invalid_argument.
+template <class Scheduler, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&&... how) {
+  return detail::begin_connect(s, list, no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, limit l, How&&... how) {
+  return detail::begin_connect(s, list, std::move(l), std::forward<How>(how)...);
+}
+
+} // namespace rouse::inline ROUSE_ABI
