@@ -21,6 +21,8 @@ class flow_event; ///< something to wait for until it is so, likewise
 template <class Scheduler>
 class wait_group; ///< a count to wait for until it is 0, likewise
 template <class Scheduler>
+class flow_group; ///< flows that end together
+template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
 class server; ///< accepts connections and has each served by a flow

@@ -9,7 +9,7 @@
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, channel, sync, the aliases
+//   schedulers/  basic_scheduler, task, channel, sync, group, aliases
 //   serving/     serve, per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
@@ -775,6 +775,13 @@ enum class action : unsigned char {
   when_urgent, ///< to try `attempt` when there is out-of-band data
 };
 
+/// Which requests to end it a further round of a call heeds.
+enum class heed : unsigned char {
+  all,
+  cancels, ///< not the limit that ended the round before: that was a rest
+  nothing, ///< it waits for what cannot be left behind
+};
+
 /// Something to try on a socket that may not be ready for it: what only has a system call of its
 /// own becomes a waiting call by it. Borrowed by the engine with the operation.
 ///
@@ -884,6 +891,7 @@ public:
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
+  rouse::heed heed = rouse::heed::all;
   std::uint32_t cancels = 0; ///< those of `target` when the call began
 };
 
@@ -1029,6 +1037,10 @@ concept call_description = requires(C c, operation& op) {
 struct no_limit {};
 
 namespace detail {
+
+// A call that neither ends with its flow nor ends it: for destructors that must wait.
+template <class C>
+inline constexpr bool shielded = requires { requires C::shielded; };
 
 // Whether the arguments that follow the others of a call begin with its limit.
 template <class...>
@@ -1248,6 +1260,7 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 // fiber, a thread).
 
 #include <exception>
+#include <source_location>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -1270,6 +1283,13 @@ public:
   bool cancelled = false; ///< its waiting calls end with operation_canceled, this one and all later
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
+  std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
+  unsigned line = 0; ///< there
+
+  void spawned_at(const std::source_location& where) noexcept {
+    line = where.line();
+    file.store(where.file_name(), std::memory_order_release); // whoever sees it sees the line
+  }
 
   /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
   /// the flow's still: it ends at its next call.
@@ -1334,7 +1354,7 @@ public:
   void orphan() noexcept {
     unlink();
     owner = nullptr;
-    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
+    never_begin();
     ended.is_open.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
@@ -1345,6 +1365,10 @@ protected:
   virtual void leave_list() noexcept { unlink(); }
   virtual void free_memory() noexcept = 0;
 
+  /// The loop calls `begin` no more.
+  void never_begin() noexcept {
+    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
+  }
   /// The flow's last act.
   void end() noexcept {
     if (engine_) engine_->open(ended);
@@ -2284,13 +2308,16 @@ inline const char* name_of(action a) noexcept {
 
 } // namespace detail
 
-/// Remembers since when each operation has been with the engine, which `dump()` then says.
+/// Remembers since when each operation has been with the engine, and which co_await of a `task`
+/// made it, which `dump()` then says. (Of calls that return directly, or take a handler, the
+/// compiler tells no place.)
 ///
 /// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
 /// it is the last one's time.)
 struct age_observer : no_observer {
   struct mark {
     clock::time_point since;
+    std::source_location where{};
   };
   template <class Operation>
   void begun(Operation& op) noexcept {
@@ -3560,6 +3587,8 @@ private:
 
   // True: done.
   bool start(operation& op) noexcept {
+    if (op.heed != heed::all) [[unlikely]]
+      forget_ending(op);
     if (op.ending || closing_) [[unlikely]] {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
@@ -3592,6 +3621,11 @@ private:
     return false;
   }
 
+  static void forget_ending(operation& op) noexcept {
+    if (op.heed == heed::nothing || op.ending == failure(std::errc::timed_out)) op.ending = {};
+    if (op.heed == heed::cancels) op.heed = heed::all;
+  }
+
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
     timers_.arm(op, op.due);
     if (op.due < sleeping_until_) wake_others();
@@ -3619,7 +3653,7 @@ private:
     const bool asked = static_cast<bool>(op.ending);
     if (asked && reason != failure(std::errc::operation_canceled)) return;
     op.ending = reason;
-    if (op.now != operation::state::pending || asked) return;
+    if (op.now != operation::state::pending || asked || op.heed == heed::nothing) return;
     if (op.what == action::wait)
       finish_wait(op, std::errc::operation_canceled);
     else
@@ -6005,6 +6039,8 @@ class flow_event; ///< something to wait for until it is so, likewise
 template <class Scheduler>
 class wait_group; ///< a count to wait for until it is 0, likewise
 template <class Scheduler>
+class flow_group; ///< flows that end together
+template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
 class server; ///< accepts connections and has each served by a flow
@@ -6154,6 +6190,7 @@ public:
       if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
+      if constexpr (requires { op.mark.where; }) line += place(op.mark.where);
       add(line);
     });
   }
@@ -6168,6 +6205,8 @@ public:
     else
       line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
     if (f.cancelled) line += ", cancelled";
+    if (const char* file = f.file.load(std::memory_order_acquire))
+      line += std::string(", spawned at ") + file + ":" + std::to_string(f.line);
     add(line);
   }
 
@@ -6200,6 +6239,11 @@ private:
   static std::string limit_of(const operation& op) {
     if (op.due == (clock::time_point::max)()) return {};
     return ", " + milliseconds(op.due - clock::now()) + " left";
+  }
+
+  static std::string place(const std::source_location& where) {
+    if (where.line() == 0) return {};
+    return std::string(", at ") + where.file_name() + ":" + std::to_string(where.line());
   }
 
   static std::string milliseconds(clock::duration d) {
@@ -6394,7 +6438,11 @@ struct task_promise_base : chain_link {
   }
 
   template <class A>
-  decltype(auto) await_transform(A&& a) noexcept {
+  decltype(auto)
+  await_transform(A&& a,
+                  const std::source_location& where = std::source_location::current()) noexcept {
+    if constexpr (requires { a.mark.where; }) a.mark.where = where; // an observer wants to know
+    (void)where;
     if constexpr (requires { a.await_ready(); })
       return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
     else if constexpr (is_task<std::remove_cvref_t<A>>)
@@ -6627,6 +6675,9 @@ public:
     if (flow_) std::exchange(flow_, nullptr)->drop();
   }
 
+  /// Gives up the handle: its reference is the caller's to drop.
+  [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
+
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
   /// operation_not_permitted).
   template <class... How>
@@ -6732,15 +6783,19 @@ public:
   /// Starts a flow. `f` lives as long as the flow does.
   /// @param f  for coroutines a `task` or a callable that returns one; else a callable, or a
   /// `task`.
+  /// @param where  what `dump` says of it.
   template <class F>
-  flow_handle<basic_scheduler> spawn(F&& f) {
+  flow_handle<basic_scheduler>
+  spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     static_assert(std::constructible_from<std::decay_t<F>, F>,
                   "rouse: spawn keeps what it is given, which cannot be copied: write "
                   "spawn(std::move(t))");
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
-    return flow_handle<basic_scheduler>(waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f))));
+    flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
+    started.spawned_at(where);
+    return flow_handle<basic_scheduler>(started);
   }
 
   /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
@@ -6810,7 +6865,8 @@ public:
   // ---- to see what waits
 
   /// Says in words what waits, a line for each operation of the engine (what, its socket and
-  /// endpoints, what is left of its limit) and for each flow of this scheduler (what it waits for).
+  /// endpoints, what is left of its limit) and for each flow of this scheduler (where it was
+  /// spawned, what it waits for).
   /// For people: the wording may change.
   ///
   /// @param out  a callable that is given one line after another, as `std::string_view`, or a
@@ -7239,7 +7295,12 @@ struct spawned {
       destroy_tasks();
       this->end();
     }
-    // The scheduler goes: likewise, and what they wait for is cancelled.
+    // The same, wherever it is: what they wait for is cancelled.
+    void end_now() noexcept {
+      this->never_begin();
+      end_here();
+    }
+    // The scheduler goes: likewise.
     void orphan_all() noexcept {
       const bool over = this->ended.is_open;
       destroy_tasks();
@@ -7307,9 +7368,13 @@ public:
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    flows_.for_each([](flow& f) {
-      static_cast<typename detail::spawned<Engine>::promise_type&>(f).orphan_all();
-    });
+    while (!flows_.empty()) promise_of<Engine>(flows_.front()).orphan_all(); // one may end others
+  }
+
+  /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
+  template <class Engine>
+  void end_now(Engine&, flow& f) noexcept {
+    promise_of<Engine>(f).end_now();
   }
 
   static constexpr const char* flow_name = "coroutine";
@@ -7319,6 +7384,11 @@ public:
   }
 
 private:
+  template <class Engine>
+  static auto& promise_of(flow& f) noexcept {
+    return static_cast<typename detail::spawned<Engine>::promise_type&>(f);
+  }
+
   detail::list<flow> flows_;
 };
 
@@ -7809,7 +7879,7 @@ private:
     if constexpr (requires { parker_->refusal(); }) {
       if (const char* why = parker_->refusal()) return why;
     }
-    if constexpr (requires { parker_->enter(*this); }) parker_->enter(*this);
+    if constexpr (!shielded<Call> && requires { parker_->enter(*this); }) parker_->enter(*this);
     if (!this->start()) parker_->park();
     return nullptr;
   }
@@ -8024,7 +8094,7 @@ public:
     }
     while (!told_) crew_.switch_back();
 #if ROUSE_EXCEPTIONS
-    const bool ends = crew_.closing() || me_->self->ends_with(op_->error);
+    const bool ends = op_ && (crew_.closing() || me_->self->ends_with(op_->error));
     if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
   }
@@ -8048,7 +8118,7 @@ private:
   detail::fiber_core* me_;
   void* scheduler_;
   void (*turn_)(void*);
-  operation* op_ = nullptr;
+  operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };
 
@@ -8495,7 +8565,7 @@ inline void thread_parker::enter(operation& op) {
 inline void thread_parker::leave() noexcept { crew_.leave(); }
 inline void thread_parker::park() {
   crew_.wait(*this);
-  crew_.unwind_if_killed(op_->error);
+  if (op_) crew_.unwind_if_killed(op_->error);
 }
 inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 
@@ -9103,30 +9173,6 @@ private:
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/schedulers/observed.hpp
-// A scheduler whose engine is watched.
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-template <class Scheduler, class Observer>
-struct observe;
-template <template <class> class Engine, class Threading, class Waker, class Observer>
-struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
-  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
-};
-
-} // namespace detail
-
-/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
-/// `trace_observer`, or one derived from `no_observer`.
-///
-///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
-template <class Scheduler, class Observer>
-using observed = typename detail::observe<Scheduler, Observer>::type;
-
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/schedulers/sync.hpp
 // What flows share: locks, permits, events and counts that park a flow, never its thread.
 
@@ -9343,6 +9389,251 @@ public:
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/schedulers/group.hpp
+// Flows that end together.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
+template <class Group, bool Shielded>
+struct group_call : pass_call<count_rule> {
+  static constexpr const char* name = "rouse: join";
+  static constexpr bool shielded = Shielded;
+  Group* group;
+  failure why{};
+
+  bool prepare(operation& op) noexcept {
+    if (Shielded) op.heed = heed::nothing;
+    return pass_call::prepare(op);
+  }
+  bool advance(operation& op) noexcept {
+    if (!op.error || op.heed == heed::nothing) {
+      if (!op.error) op.error = why;
+      group->start_anew();
+      return true;
+    }
+    why = op.error;
+    group->cancel();
+    op.heed = heed::nothing;
+    op.due = (clock::time_point::max)();
+    return !prepare(op);
+  }
+  done value(operation& op) {
+    if (!op.error) group->rethrow();
+    return {};
+  }
+};
+
+} // namespace detail
+
+/// Flows that end together: whoever leaves the scope of the group, however he does, leaves no flow
+/// of it behind.
+///
+///     rouse::flow_group group{sched};
+///     group.spawn([&]() -> rouse::task<> { ... });
+///     group.spawn([&]() -> rouse::task<> { ... });
+///     co_await group.join();          // of fibers and threads without co_await
+///
+/// Where one fails, that is, throws, the others are cancelled: their waiting calls end with
+/// operation_canceled. Its exception comes out of `join`; those of others that fail later come out
+/// of `run()`.
+///
+/// The destructor cancels the flows and waits until they have ended, also in a flow that is
+/// cancelled or killed, and calls `run()` outside of any. (Coroutines, which cannot wait in a
+/// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
+/// None of them may destroy it.
+///
+/// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
+/// join and cancel. Cost: that of the flows, and an allocation for each.
+template <class Scheduler>
+class flow_group {
+  static_assert(Scheduler::template accepts<done>,
+                "rouse: a group needs flows that wait, which callbacks are not");
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  explicit flow_group(Scheduler& s) noexcept : scheduler_(s) {}
+  flow_group(const flow_group&) = delete;
+  flow_group& operator=(const flow_group&) = delete;
+  ~flow_group() {
+    if constexpr (requires(flow& f) { scheduler_.waker().end_now(engine(), f); }) {
+      let_go([&](flow& f) {
+        if (!f.ended.is_open) scheduler_.waker().end_now(engine(), f);
+      });
+    } else {
+      cancel();
+      std::error_code ec;
+      (void)begin<true>(no_limit{}, ec);
+      if (ec) let_go([](flow&) {}); // nobody can wait here (in a posted function): they go on alone
+    }
+    if (thrown_) engine().raise(std::move(thrown_));
+  }
+
+  /// As the scheduler's `spawn`. In a group that was cancelled and not joined since, the flow is
+  /// cancelled as it begins.
+  template <class F>
+  void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
+    auto m = std::make_unique<member>(*this);
+    m->which = scheduler_.spawn(std::forward<F>(f), where).release();
+    bool too_late = false;
+    engine().settle([&](detail::list<operation>&) {
+      too_late = cancelled_;
+      (too_late ? told_ : running_).push_back(*m);
+      ++turnstile_.rule.running;
+    });
+    if (too_late) scheduler_.cancel(*m->which);
+    m.release()->watch();
+  }
+
+  /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
+  /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
+  /// then says so.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) join(How&&... how) {
+    return begin<false>(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) join(limit l, How&&... how) {
+    return begin<false>(std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Their waiting calls, and all later ones, end with operation_canceled.
+  void cancel() noexcept {
+    while (flow* f = next_to_cancel()) {
+      scheduler_.cancel(*f);
+      f->drop();
+    }
+  }
+
+  /// How many have not ended.
+  [[nodiscard]] std::size_t running() const noexcept {
+    std::size_t n = 0;
+    engine().settle([&](detail::list<operation>&) { n = turnstile_.rule.running; });
+    return n;
+  }
+
+private:
+  template <class, bool>
+  friend struct detail::group_call;
+
+  struct node : detail::list_node {};
+  // Waits for the end of a flow, to which it has a reference.
+  struct member final : node, engine_type::operation {
+    explicit member(flow_group& g) noexcept : engine_type::operation(&member::on_told), group(g) {}
+
+    void watch() noexcept {
+      ask_wait(*this, &which->ended);
+      if (group.engine().submit(*this)) group.ended(*this);
+    }
+    static void on_told(operation& op) noexcept {
+      auto& self = static_cast<member&>(static_cast<typename engine_type::operation&>(op));
+      self.group.ended(self);
+    }
+    flow_group& group;
+    flow* which = nullptr;
+  };
+
+  [[nodiscard]] engine_type& engine() const noexcept { return scheduler_.engine(); }
+
+  template <bool Shielded, class Limit, class... How>
+  decltype(auto) begin(Limit l, How&&... how) {
+    using call = detail::group_call<flow_group, Shielded>;
+    return Scheduler::initiate(&scheduler_, call{{typename call::passer(turnstile_)}, this},
+                               std::move(l), std::forward<How>(how)...);
+  }
+
+  // One that was not told yet, with a reference; null: all were.
+  flow* next_to_cancel() noexcept {
+    flow* f = nullptr;
+    engine().settle([&](detail::list<operation>&) {
+      cancelled_ = true;
+      if (running_.empty()) return;
+      auto& m = static_cast<member&>(running_.pop_front());
+      told_.push_back(m);
+      f = m.which;
+      f->hold();
+    });
+    return f;
+  }
+
+  void ended(member& m) noexcept {
+    bool first = false;
+    engine().settle([&](detail::list<operation>&) {
+      first = m.which->thrown && !thrown_;
+      if (first) thrown_ = std::exchange(m.which->thrown, nullptr);
+    });
+    if (first) cancel();
+    engine().settle([&](detail::list<operation>& answered) {
+      static_cast<node&>(m).unlink();
+      --turnstile_.rule.running;
+      turnstile_.let_pass(answered); // last: whoever waits may destroy the group
+    });
+    free(m);
+  }
+
+  template <class F>
+  void let_go(F end) noexcept {
+    for (auto* members : {&running_, &told_})
+      while (!members->empty()) {
+        auto& m = static_cast<member&>(members->pop_front());
+        engine().abandon(m);
+        end(*m.which);
+        free(m);
+      }
+  }
+
+  static void free(member& m) noexcept {
+    flow* f = m.which;
+    delete &m;
+    f->drop();
+  }
+
+  void start_anew() noexcept {
+    engine().settle([&](detail::list<operation>&) { cancelled_ = false; });
+  }
+  void rethrow() {
+#if ROUSE_EXCEPTIONS
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+#endif
+  }
+
+  Scheduler& scheduler_;
+  // Guarded by the engine's lock.
+  detail::turnstile<detail::count_rule> turnstile_{{0}, {}};
+  detail::list<node> running_; // not told to end
+  detail::list<node> told_;
+  bool cancelled_ = false;
+  std::exception_ptr thrown_; // by the first one that failed
+};
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/schedulers/observed.hpp
+// A scheduler whose engine is watched.
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+template <class Scheduler, class Observer>
+struct observe;
+template <template <class> class Engine, class Threading, class Waker, class Observer>
+struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
+  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
+};
+
+} // namespace detail
+
+/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
+/// `trace_observer`, or one derived from `no_observer`.
+///
+///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
+template <class Scheduler, class Observer>
+using observed = typename detail::observe<Scheduler, Observer>::type;
+
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/sockets/operations.hpp
 // The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
 // calls are those whose `advance` asks for another round; they are written here once, for every
@@ -9492,7 +9783,7 @@ public:
     op.due = limit_;
     if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
-    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
+    op.heed = heed::cancels;
     op.error = {};
     return true;
   }
@@ -11600,9 +11891,11 @@ class serving {
   using state_type = server_state<typename Scheduler::engine_type::threading>;
 
 public:
-  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e)
+  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e,
+          const std::source_location& where)
       : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
-        handler_(std::move(h)), on_error_(std::move(e)), room_(s, limits.connections), open_(s) {}
+        handler_(std::move(h)), on_error_(std::move(e)), where_(where),
+        room_(s, limits.connections), open_(s) {}
 
   const std::shared_ptr<state_type> state;
 
@@ -11646,9 +11939,11 @@ private:
       if (ec) break;
       if (flows.size() == flows.capacity())
         std::erase_if(flows, [](const auto& f) { return f.ended(); });
-      flows.push_back(sched_.spawn([this, s = seat(self), c = std::move(conn)]() mutable {
-        return serve_one(std::move(s), std::move(c));
-      }));
+      flows.push_back(sched_.spawn(
+          [this, s = seat(self), c = std::move(conn)]() mutable {
+            return serve_one(std::move(s), std::move(c));
+          },
+          where_));
     }
     co_return stopping.stop_requested() ? std::error_code() : ec;
   }
@@ -11707,6 +12002,7 @@ private:
   socket_type listener_;
   Handler handler_;
   ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
+  const std::source_location where_; // of whose flows the connections are
   flow_semaphore<Scheduler> room_;
   wait_group<Scheduler> open_;
 };
@@ -11738,7 +12034,8 @@ public:
 private:
   using state_type = detail::server_state<typename Scheduler::engine_type::threading>;
   template <class S, class Handler, class OnError>
-  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError);
+  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError,
+                         const std::source_location&);
   server(std::shared_ptr<state_type> s, flow_handle<Scheduler> f) noexcept
       : state_(std::move(s)), accepting_(std::move(f)) {}
 
@@ -11766,7 +12063,8 @@ private:
 /// connection a flow, and the frame of a task. Threads: the scheduler's own.
 template <class Scheduler, class Handler, class OnError = detail::out_of_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
-                        serve_limits limits = {}, OnError on_error = {}) {
+                        serve_limits limits = {}, OnError on_error = {},
+                        const std::source_location& where = std::source_location::current()) {
   static_assert(std::invocable<Handler&, socket<Scheduler>>,
                 "rouse: the handler of serve takes a socket of its scheduler: "
                 "[](rouse::socket<...> connection) { ... }");
@@ -11779,9 +12077,9 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
                 "[](std::exception_ptr, const rouse::endpoint&) { ... }");
   using serving = detail::serving<Scheduler, Handler, OnError>;
   auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,
-                                       std::move(on_error));
+                                       std::move(on_error), where);
   auto state = all->state;
-  return {std::move(state), sched.spawn(serving::run(std::move(all)))};
+  return {std::move(state), sched.spawn(serving::run(std::move(all)), where)};
 }
 
 } // namespace rouse::inline ROUSE_ABI

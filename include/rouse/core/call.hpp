@@ -41,6 +41,10 @@ struct no_limit {};
 
 namespace detail {
 
+// A call that neither ends with its flow nor ends it: for destructors that must wait.
+template <class C>
+inline constexpr bool shielded = requires { requires C::shielded; };
+
 // Whether the arguments that follow the others of a call begin with its limit.
 template <class...>
 inline constexpr bool limit_first = false;

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <exception>
+#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -34,6 +35,13 @@ public:
   bool cancelled = false; ///< its waiting calls end with operation_canceled, this one and all later
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
+  std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
+  unsigned line = 0; ///< there
+
+  void spawned_at(const std::source_location& where) noexcept {
+    line = where.line();
+    file.store(where.file_name(), std::memory_order_release); // whoever sees it sees the line
+  }
 
   /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
   /// the flow's still: it ends at its next call.
@@ -98,7 +106,7 @@ public:
   void orphan() noexcept {
     unlink();
     owner = nullptr;
-    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
+    never_begin();
     ended.is_open.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
@@ -109,6 +117,10 @@ protected:
   virtual void leave_list() noexcept { unlink(); }
   virtual void free_memory() noexcept = 0;
 
+  /// The loop calls `begin` no more.
+  void never_begin() noexcept {
+    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
+  }
   /// The flow's last act.
   void end() noexcept {
     if (engine_) engine_->open(ended);

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <source_location>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -46,13 +47,16 @@ inline const char* name_of(action a) noexcept {
 
 } // namespace detail
 
-/// Remembers since when each operation has been with the engine, which `dump()` then says.
+/// Remembers since when each operation has been with the engine, and which co_await of a `task`
+/// made it, which `dump()` then says. (Of calls that return directly, or take a handler, the
+/// compiler tells no place.)
 ///
 /// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
 /// it is the last one's time.)
 struct age_observer : no_observer {
   struct mark {
     clock::time_point since;
+    std::source_location where{};
   };
   template <class Operation>
   void begun(Operation& op) noexcept {

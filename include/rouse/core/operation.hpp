@@ -41,6 +41,13 @@ enum class action : unsigned char {
   when_urgent, ///< to try `attempt` when there is out-of-band data
 };
 
+/// Which requests to end it a further round of a call heeds.
+enum class heed : unsigned char {
+  all,
+  cancels, ///< not the limit that ended the round before: that was a rest
+  nothing, ///< it waits for what cannot be left behind
+};
+
 /// Something to try on a socket that may not be ready for it: what only has a system call of its
 /// own becomes a waiting call by it. Borrowed by the engine with the operation.
 ///
@@ -150,6 +157,7 @@ public:
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
+  rouse::heed heed = rouse::heed::all;
   std::uint32_t cancels = 0; ///< those of `target` when the call began
 };
 

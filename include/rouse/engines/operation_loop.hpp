@@ -284,6 +284,8 @@ private:
 
   // True: done.
   bool start(operation& op) noexcept {
+    if (op.heed != heed::all) [[unlikely]]
+      forget_ending(op);
     if (op.ending || closing_) [[unlikely]] {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
@@ -316,6 +318,11 @@ private:
     return false;
   }
 
+  static void forget_ending(operation& op) noexcept {
+    if (op.heed == heed::nothing || op.ending == failure(std::errc::timed_out)) op.ending = {};
+    if (op.heed == heed::cancels) op.heed = heed::all;
+  }
+
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
     timers_.arm(op, op.due);
     if (op.due < sleeping_until_) wake_others();
@@ -343,7 +350,7 @@ private:
     const bool asked = static_cast<bool>(op.ending);
     if (asked && reason != failure(std::errc::operation_canceled)) return;
     op.ending = reason;
-    if (op.now != operation::state::pending || asked) return;
+    if (op.now != operation::state::pending || asked || op.heed == heed::nothing) return;
     if (op.what == action::wait)
       finish_wait(op, std::errc::operation_canceled);
     else

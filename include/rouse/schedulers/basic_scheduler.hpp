@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -54,6 +55,9 @@ public:
   void detach() noexcept {
     if (flow_) std::exchange(flow_, nullptr)->drop();
   }
+
+  /// Gives up the handle: its reference is the caller's to drop.
+  [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
 
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
   /// operation_not_permitted).
@@ -160,15 +164,19 @@ public:
   /// Starts a flow. `f` lives as long as the flow does.
   /// @param f  for coroutines a `task` or a callable that returns one; else a callable, or a
   /// `task`.
+  /// @param where  what `dump` says of it.
   template <class F>
-  flow_handle<basic_scheduler> spawn(F&& f) {
+  flow_handle<basic_scheduler>
+  spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     static_assert(std::constructible_from<std::decay_t<F>, F>,
                   "rouse: spawn keeps what it is given, which cannot be copied: write "
                   "spawn(std::move(t))");
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
-    return flow_handle<basic_scheduler>(waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f))));
+    flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
+    started.spawned_at(where);
+    return flow_handle<basic_scheduler>(started);
   }
 
   /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
@@ -238,7 +246,8 @@ public:
   // ---- to see what waits
 
   /// Says in words what waits, a line for each operation of the engine (what, its socket and
-  /// endpoints, what is left of its limit) and for each flow of this scheduler (what it waits for).
+  /// endpoints, what is left of its limit) and for each flow of this scheduler (where it was
+  /// spawned, what it waits for).
   /// For people: the wording may change.
   ///
   /// @param out  a callable that is given one line after another, as `std::string_view`, or a

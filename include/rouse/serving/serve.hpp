@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <source_location>
 #include <stop_token>
 #include <system_error>
 #include <type_traits>
@@ -72,9 +73,11 @@ class serving {
   using state_type = server_state<typename Scheduler::engine_type::threading>;
 
 public:
-  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e)
+  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e,
+          const std::source_location& where)
       : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
-        handler_(std::move(h)), on_error_(std::move(e)), room_(s, limits.connections), open_(s) {}
+        handler_(std::move(h)), on_error_(std::move(e)), where_(where),
+        room_(s, limits.connections), open_(s) {}
 
   const std::shared_ptr<state_type> state;
 
@@ -118,9 +121,11 @@ private:
       if (ec) break;
       if (flows.size() == flows.capacity())
         std::erase_if(flows, [](const auto& f) { return f.ended(); });
-      flows.push_back(sched_.spawn([this, s = seat(self), c = std::move(conn)]() mutable {
-        return serve_one(std::move(s), std::move(c));
-      }));
+      flows.push_back(sched_.spawn(
+          [this, s = seat(self), c = std::move(conn)]() mutable {
+            return serve_one(std::move(s), std::move(c));
+          },
+          where_));
     }
     co_return stopping.stop_requested() ? std::error_code() : ec;
   }
@@ -179,6 +184,7 @@ private:
   socket_type listener_;
   Handler handler_;
   ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
+  const std::source_location where_; // of whose flows the connections are
   flow_semaphore<Scheduler> room_;
   wait_group<Scheduler> open_;
 };
@@ -210,7 +216,8 @@ public:
 private:
   using state_type = detail::server_state<typename Scheduler::engine_type::threading>;
   template <class S, class Handler, class OnError>
-  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError);
+  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError,
+                         const std::source_location&);
   server(std::shared_ptr<state_type> s, flow_handle<Scheduler> f) noexcept
       : state_(std::move(s)), accepting_(std::move(f)) {}
 
@@ -238,7 +245,8 @@ private:
 /// connection a flow, and the frame of a task. Threads: the scheduler's own.
 template <class Scheduler, class Handler, class OnError = detail::out_of_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
-                        serve_limits limits = {}, OnError on_error = {}) {
+                        serve_limits limits = {}, OnError on_error = {},
+                        const std::source_location& where = std::source_location::current()) {
   static_assert(std::invocable<Handler&, socket<Scheduler>>,
                 "rouse: the handler of serve takes a socket of its scheduler: "
                 "[](rouse::socket<...> connection) { ... }");
@@ -251,9 +259,9 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
                 "[](std::exception_ptr, const rouse::endpoint&) { ... }");
   using serving = detail::serving<Scheduler, Handler, OnError>;
   auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,
-                                       std::move(on_error));
+                                       std::move(on_error), where);
   auto state = all->state;
-  return {std::move(state), sched.spawn(serving::run(std::move(all)))};
+  return {std::move(state), sched.spawn(serving::run(std::move(all)), where)};
 }
 
 } // namespace rouse::inline ROUSE_ABI

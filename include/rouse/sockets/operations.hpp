@@ -162,7 +162,7 @@ public:
     op.due = limit_;
     if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
-    if (op.ending == failure(std::errc::timed_out)) op.ending = {}; // a cancel stands
+    op.heed = heed::cancels;
     op.error = {};
     return true;
   }

@@ -123,7 +123,12 @@ struct spawned {
       destroy_tasks();
       this->end();
     }
-    // The scheduler goes: likewise, and what they wait for is cancelled.
+    // The same, wherever it is: what they wait for is cancelled.
+    void end_now() noexcept {
+      this->never_begin();
+      end_here();
+    }
+    // The scheduler goes: likewise.
     void orphan_all() noexcept {
       const bool over = this->ended.is_open;
       destroy_tasks();
@@ -191,9 +196,13 @@ public:
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    flows_.for_each([](flow& f) {
-      static_cast<typename detail::spawned<Engine>::promise_type&>(f).orphan_all();
-    });
+    while (!flows_.empty()) promise_of<Engine>(flows_.front()).orphan_all(); // one may end others
+  }
+
+  /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
+  template <class Engine>
+  void end_now(Engine&, flow& f) noexcept {
+    promise_of<Engine>(f).end_now();
   }
 
   static constexpr const char* flow_name = "coroutine";
@@ -203,6 +212,11 @@ public:
   }
 
 private:
+  template <class Engine>
+  static auto& promise_of(flow& f) noexcept {
+    return static_cast<typename detail::spawned<Engine>::promise_type&>(f);
+  }
+
   detail::list<flow> flows_;
 };
 

@@ -186,7 +186,7 @@ public:
     }
     while (!told_) crew_.switch_back();
 #if ROUSE_EXCEPTIONS
-    const bool ends = crew_.closing() || me_->self->ends_with(op_->error);
+    const bool ends = op_ && (crew_.closing() || me_->self->ends_with(op_->error));
     if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
   }
@@ -210,7 +210,7 @@ private:
   detail::fiber_core* me_;
   void* scheduler_;
   void (*turn_)(void*);
-  operation* op_ = nullptr;
+  operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };
 

@@ -72,7 +72,7 @@ private:
     if constexpr (requires { parker_->refusal(); }) {
       if (const char* why = parker_->refusal()) return why;
     }
-    if constexpr (requires { parker_->enter(*this); }) parker_->enter(*this);
+    if constexpr (!shielded<Call> && requires { parker_->enter(*this); }) parker_->enter(*this);
     if (!this->start()) parker_->park();
     return nullptr;
   }

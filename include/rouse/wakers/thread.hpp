@@ -292,7 +292,7 @@ inline void thread_parker::enter(operation& op) {
 inline void thread_parker::leave() noexcept { crew_.leave(); }
 inline void thread_parker::park() {
   crew_.wait(*this);
-  crew_.unwind_if_killed(op_->error);
+  if (op_) crew_.unwind_if_killed(op_->error);
 }
 inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
 

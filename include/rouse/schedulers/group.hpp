@@ -1,0 +1,238 @@
+// Flows that end together.
+#pragma once
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/flow.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/fwd.hpp>
+#include <rouse/schedulers/basic_scheduler.hpp>
+#include <rouse/schedulers/sync.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <system_error>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
+template <class Group, bool Shielded>
+struct group_call : pass_call<count_rule> {
+  static constexpr const char* name = "rouse: join";
+  static constexpr bool shielded = Shielded;
+  Group* group;
+  failure why{};
+
+  bool prepare(operation& op) noexcept {
+    if (Shielded) op.heed = heed::nothing;
+    return pass_call::prepare(op);
+  }
+  bool advance(operation& op) noexcept {
+    if (!op.error || op.heed == heed::nothing) {
+      if (!op.error) op.error = why;
+      group->start_anew();
+      return true;
+    }
+    why = op.error;
+    group->cancel();
+    op.heed = heed::nothing;
+    op.due = (clock::time_point::max)();
+    return !prepare(op);
+  }
+  done value(operation& op) {
+    if (!op.error) group->rethrow();
+    return {};
+  }
+};
+
+} // namespace detail
+
+/// Flows that end together: whoever leaves the scope of the group, however he does, leaves no flow
+/// of it behind.
+///
+///     rouse::flow_group group{sched};
+///     group.spawn([&]() -> rouse::task<> { ... });
+///     group.spawn([&]() -> rouse::task<> { ... });
+///     co_await group.join();          // of fibers and threads without co_await
+///
+/// Where one fails, that is, throws, the others are cancelled: their waiting calls end with
+/// operation_canceled. Its exception comes out of `join`; those of others that fail later come out
+/// of `run()`.
+///
+/// The destructor cancels the flows and waits until they have ended, also in a flow that is
+/// cancelled or killed, and calls `run()` outside of any. (Coroutines, which cannot wait in a
+/// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
+/// None of them may destroy it.
+///
+/// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
+/// join and cancel. Cost: that of the flows, and an allocation for each.
+template <class Scheduler>
+class flow_group {
+  static_assert(Scheduler::template accepts<done>,
+                "rouse: a group needs flows that wait, which callbacks are not");
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  explicit flow_group(Scheduler& s) noexcept : scheduler_(s) {}
+  flow_group(const flow_group&) = delete;
+  flow_group& operator=(const flow_group&) = delete;
+  ~flow_group() {
+    if constexpr (requires(flow& f) { scheduler_.waker().end_now(engine(), f); }) {
+      let_go([&](flow& f) {
+        if (!f.ended.is_open) scheduler_.waker().end_now(engine(), f);
+      });
+    } else {
+      cancel();
+      std::error_code ec;
+      (void)begin<true>(no_limit{}, ec);
+      if (ec) let_go([](flow&) {}); // nobody can wait here (in a posted function): they go on alone
+    }
+    if (thrown_) engine().raise(std::move(thrown_));
+  }
+
+  /// As the scheduler's `spawn`. In a group that was cancelled and not joined since, the flow is
+  /// cancelled as it begins.
+  template <class F>
+  void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
+    auto m = std::make_unique<member>(*this);
+    m->which = scheduler_.spawn(std::forward<F>(f), where).release();
+    bool too_late = false;
+    engine().settle([&](detail::list<operation>&) {
+      too_late = cancelled_;
+      (too_late ? told_ : running_).push_back(*m);
+      ++turnstile_.rule.running;
+    });
+    if (too_late) scheduler_.cancel(*m->which);
+    m.release()->watch();
+  }
+
+  /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
+  /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
+  /// then says so.
+  template <class... How>
+    requires(!detail::limit_first<How...>)
+  decltype(auto) join(How&&... how) {
+    return begin<false>(no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) join(limit l, How&&... how) {
+    return begin<false>(std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Their waiting calls, and all later ones, end with operation_canceled.
+  void cancel() noexcept {
+    while (flow* f = next_to_cancel()) {
+      scheduler_.cancel(*f);
+      f->drop();
+    }
+  }
+
+  /// How many have not ended.
+  [[nodiscard]] std::size_t running() const noexcept {
+    std::size_t n = 0;
+    engine().settle([&](detail::list<operation>&) { n = turnstile_.rule.running; });
+    return n;
+  }
+
+private:
+  template <class, bool>
+  friend struct detail::group_call;
+
+  struct node : detail::list_node {};
+  // Waits for the end of a flow, to which it has a reference.
+  struct member final : node, engine_type::operation {
+    explicit member(flow_group& g) noexcept : engine_type::operation(&member::on_told), group(g) {}
+
+    void watch() noexcept {
+      ask_wait(*this, &which->ended);
+      if (group.engine().submit(*this)) group.ended(*this);
+    }
+    static void on_told(operation& op) noexcept {
+      auto& self = static_cast<member&>(static_cast<typename engine_type::operation&>(op));
+      self.group.ended(self);
+    }
+    flow_group& group;
+    flow* which = nullptr;
+  };
+
+  [[nodiscard]] engine_type& engine() const noexcept { return scheduler_.engine(); }
+
+  template <bool Shielded, class Limit, class... How>
+  decltype(auto) begin(Limit l, How&&... how) {
+    using call = detail::group_call<flow_group, Shielded>;
+    return Scheduler::initiate(&scheduler_, call{{typename call::passer(turnstile_)}, this},
+                               std::move(l), std::forward<How>(how)...);
+  }
+
+  // One that was not told yet, with a reference; null: all were.
+  flow* next_to_cancel() noexcept {
+    flow* f = nullptr;
+    engine().settle([&](detail::list<operation>&) {
+      cancelled_ = true;
+      if (running_.empty()) return;
+      auto& m = static_cast<member&>(running_.pop_front());
+      told_.push_back(m);
+      f = m.which;
+      f->hold();
+    });
+    return f;
+  }
+
+  void ended(member& m) noexcept {
+    bool first = false;
+    engine().settle([&](detail::list<operation>&) {
+      first = m.which->thrown && !thrown_;
+      if (first) thrown_ = std::exchange(m.which->thrown, nullptr);
+    });
+    if (first) cancel();
+    engine().settle([&](detail::list<operation>& answered) {
+      static_cast<node&>(m).unlink();
+      --turnstile_.rule.running;
+      turnstile_.let_pass(answered); // last: whoever waits may destroy the group
+    });
+    free(m);
+  }
+
+  template <class F>
+  void let_go(F end) noexcept {
+    for (auto* members : {&running_, &told_})
+      while (!members->empty()) {
+        auto& m = static_cast<member&>(members->pop_front());
+        engine().abandon(m);
+        end(*m.which);
+        free(m);
+      }
+  }
+
+  static void free(member& m) noexcept {
+    flow* f = m.which;
+    delete &m;
+    f->drop();
+  }
+
+  void start_anew() noexcept {
+    engine().settle([&](detail::list<operation>&) { cancelled_ = false; });
+  }
+  void rethrow() {
+#if ROUSE_EXCEPTIONS
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+#endif
+  }
+
+  Scheduler& scheduler_;
+  // Guarded by the engine's lock.
+  detail::turnstile<detail::count_rule> turnstile_{{0}, {}};
+  detail::list<node> running_; // not told to end
+  detail::list<node> told_;
+  bool cancelled_ = false;
+  std::exception_ptr thrown_; // by the first one that failed
+};
+
+} // namespace rouse::inline ROUSE_ABI
