@@ -66,7 +66,7 @@ TEMPLATE_LIST_TEST_CASE("dump: says what each flow waits for", "[dump]", every_f
   until_pending(pair.sched, 1);
   const std::string waits = ", waits for recv on " + number_of(pair.client);
   const std::string kind = TestType::waker_type::flow_name;
-  CHECK(count(dumped(pair.sched), {"  " + kind + waits + "\n"}) == 1);
+  CHECK(count(dumped(pair.sched), {"  " + kind + waits + ", spawned at "}) == 1);
   pair.client.cancel();
   CHECK(receiving.wait().ec == std::errc::operation_canceled);
   run_until(pair.sched, [&] { return count(dumped(pair.sched), {"  " + kind}) == 0; });
@@ -75,17 +75,19 @@ TEMPLATE_LIST_TEST_CASE("dump: says what each flow waits for", "[dump]", every_f
 TEMPLATE_LIST_TEST_CASE("dump: a flow that has not begun, one that was cancelled", "[dump]",
                         every_single) {
   TestType sched;
+  const std::string spawned =
+      std::string(", spawned at ") + __FILE__ + ":" + std::to_string(__LINE__ + 1) + "\n";
   auto flow = sched.spawn([] {
     if constexpr (awaits<TestType>) return []() -> rouse::task<> { co_return; }();
   });
   const std::string kind = TestType::waker_type::flow_name;
-  CHECK(count(dumped(sched), {"  " + kind + ", not begun\n"}) == 1);
+  CHECK(count(dumped(sched), {"  " + kind + ", not begun" + spawned}) == 1);
   CHECK(count(dumped(sched), {"  yield, about to be told\n"}) == 1);
   flow.cancel();
-  CHECK(count(dumped(sched), {"  " + kind + ", not begun, cancelled\n"}) == 1);
+  CHECK(count(dumped(sched), {"  " + kind + ", not begun, cancelled" + spawned}) == 1);
   sched.run();
   CHECK(flow.ended());
-  CHECK(count(dumped(sched), {"  " + kind + ", ended, cancelled\n"}) == 1);
+  CHECK(count(dumped(sched), {"  " + kind + ", ended, cancelled" + spawned}) == 1);
 }
 
 TEST_CASE("dump: into a stdio stream", "[dump]") {
@@ -114,6 +116,24 @@ TEMPLATE_LIST_TEST_CASE("dump: with age_observer, since when each operation wait
   CHECK(count(dumped(pair.sched), {"  recv on " + number_of(pair.client), ", since "}) == 1);
   pair.client.cancel();
   (void)receiving.wait();
+}
+
+TEST_CASE("dump: with age_observer, at which co_await of a task", "[dump]") {
+  rouse::observed<rouse::coroutines, rouse::age_observer> sched;
+  unsigned line = 0;
+  auto flow = sched.spawn([&]() -> rouse::task<> {
+    std::error_code ec;
+    line = __LINE__ + 1;
+    co_await sched.sleep_for(1h, ec);
+    co_await sched.sleep_for(1h, ec);
+  });
+  until_pending(sched, 1);
+  const auto place = [&] {
+    return std::string(", at ") + __FILE__ + ":" + std::to_string(line) + "\n";
+  };
+  CHECK(count(dumped(sched), {"  wait", place()}) == 1);
+  flow.cancel();
+  sched.run();
 }
 
 TEST_CASE("an observer that keeps nothing takes no room", "[dump]") {

@@ -10,6 +10,7 @@
 #include <rouse/os/socket.hpp>
 
 #include <chrono>
+#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,7 @@ public:
       if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
+      if constexpr (requires { op.mark.where; }) line += place(op.mark.where);
       add(line);
     });
   }
@@ -42,6 +44,8 @@ public:
     else
       line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
     if (f.cancelled) line += ", cancelled";
+    if (const char* file = f.file.load(std::memory_order_acquire))
+      line += std::string(", spawned at ") + file + ":" + std::to_string(f.line);
     add(line);
   }
 
@@ -74,6 +78,11 @@ private:
   static std::string limit_of(const operation& op) {
     if (op.due == (clock::time_point::max)()) return {};
     return ", " + milliseconds(op.due - clock::now()) + " left";
+  }
+
+  static std::string place(const std::source_location& where) {
+    if (where.line() == 0) return {};
+    return std::string(", at ") + where.file_name() + ":" + std::to_string(where.line());
   }
 
   static std::string milliseconds(clock::duration d) {
