@@ -127,6 +127,41 @@ TEMPLATE_LIST_TEST_CASE("per_core: stop before run, and with a connection that w
   CHECK(ec != std::errc::timed_out);
 }
 
+TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline lets connections end by themselves",
+                        "[accept][per_core]", every_scheduler) {
+  served seen;
+  rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+  const auto where = server.local_endpoint();
+  std::thread serving([&] { run(server, seen); });
+  rouse::fibers sched;
+  rouse::socket conn{sched};
+  conn.connect(where, patience);
+  const auto asked = [&] {
+    conn.send_all("hello");
+    std::array<char, 5> buf;
+    return conn.recv_exactly(buf, patience) == 5;
+  };
+  CHECK(asked());
+  server.stop(patience);
+  // The listeners close some time later; until then somebody may be served yet.
+  const auto until = std::chrono::steady_clock::now() + patience;
+  try {
+    while (std::chrono::steady_clock::now() < until) (void)ask(where);
+    FAIL("somebody listens still");
+  } catch (const std::system_error&) {
+  }
+  CHECK(asked()); // as before
+  SECTION("the last one leaves") { conn.close(); }
+  SECTION("a later stop ends those that are left") {
+    server.stop();
+    std::array<char, 1> buf;
+    std::error_code ec;
+    CHECK(conn.recv(buf, patience, ec) == 0);
+    CHECK(ec != std::errc::timed_out);
+  }
+  serving.join();
+}
+
 TEST_CASE("per_core: an address in use is said at once", "[accept][per_core]") {
   rouse::fibers sched;
   const auto taken = listening(sched);

@@ -5,6 +5,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/sockets/socket.hpp>
 
@@ -106,11 +107,14 @@ public:
 #endif
   }
 
-  /// Ends `run`: what waits is cancelled, flows are ended as by a scheduler's destructor. Any
-  /// thread, before it as well.
-  void stop() noexcept {
+  /// Ends `run`. Any thread, before it as well.
+  ///
+  /// @param when  until then the connections may end by themselves, while no further ones are
+  /// accepted; what is left is ended as by a scheduler's destructor. May be called again with an
+  /// earlier time.
+  void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    stopped_ = true;
+    if (when.when() < due_) due_ = when.when();
     for (const seat& s : seats_) {
       if (s.scheduler) s.scheduler->stop();
     }
@@ -149,17 +153,26 @@ private:
   template <class Handler>
   void run_one(std::size_t core, Handler handler) noexcept {
     ROUSE_TRY {
+      detail::bare_handle own; // closed also where it is too late to begin
+      if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the flow that accepts
       Scheduler sched; // here: it belongs to the thread that runs it
       if (!take_seat(core, {&sched, &handler})) return;
       const leave_at_end seated{*this, core};
-      if (core < listeners_.size()) {
-        listener = detail::adopt(sched, std::move(listeners_[core]));
+      flow_event<Scheduler> stopped{sched};
+      if (own.get() != os::no_handle) {
+        listener = detail::adopt(sched, std::move(own));
         for (int i = 0; i != os::accepts_at_once; ++i) accept(sched, listener, handler);
       } else {
-        stay(sched);
+        stay(sched, stopped);
       }
       sched.run();
+      listener.close();
+      stopped.set();
+      for (auto until = due(); clock::now() < until; until = due()) {
+        sched.run_for(until - clock::now());
+        if (until == due()) break; // nothing is left, or it is time
+      }
     }
     ROUSE_CATCH(...) { fail(); }
   }
@@ -174,9 +187,16 @@ private:
   // False: stopped already.
   bool take_seat(std::size_t core, seat s) noexcept {
     const std::lock_guard lock(mutex_);
-    seats_[core] = stopped_ ? seat{} : s;
-    return !stopped_;
+    seats_[core] = stopped() ? seat{} : s;
+    return !stopped();
   }
+
+  // When `run` ends, whatever is left; max: nobody has stopped it.
+  [[nodiscard]] clock::time_point due() noexcept {
+    const std::lock_guard lock(mutex_);
+    return due_;
+  }
+  [[nodiscard]] bool stopped() const noexcept { return due_ != (clock::time_point::max)(); }
 
   void fail() noexcept {
     {
@@ -203,7 +223,7 @@ private:
   void accept(Scheduler& s, socket_type& listener, Handler& handler) {
     if constexpr (by_callback) {
       accept_one(listener, [this, &s, &listener, &handler](std::error_code ec, auto connection) {
-        if (ec) detail::throw_error(ec, "rouse: accept");
+        if (ec) return end_of_accepting(ec);
         take(s, std::move(connection), handler);
         accept(s, listener, handler);
       });
@@ -214,17 +234,25 @@ private:
 
   template <class Handler>
   static task<> accept_loop(per_core& self, Scheduler& s, socket_type& listener, Handler& handler) {
-    for (;;) self.take(s, co_await accept_one(listener), handler);
+    std::error_code ec;
+    for (;;) {
+      auto connection = co_await accept_one(listener, ec);
+      if (ec) co_return self.end_of_accepting(ec);
+      self.take(s, std::move(connection), handler);
+    }
+  }
+  void end_of_accepting(std::error_code why) {
+    if (due() == (clock::time_point::max)()) detail::throw_error(why, "rouse: accept");
   }
 
   // Something to wait for, while nothing was handed over.
-  static void stay(Scheduler& s) {
+  static void stay(Scheduler& s, flow_event<Scheduler>& stopped) {
     if constexpr (by_callback)
-      s.sleep_until(deadline{}, [](std::error_code) {});
+      stopped.wait([](std::error_code) {});
     else
-      s.spawn(sleep_for_ever(s));
+      s.spawn(wait_for(stopped));
   }
-  static task<> sleep_for_ever(Scheduler& s) { co_await s.sleep_until(deadline{}); }
+  static task<> wait_for(flow_event<Scheduler>& stopped) { co_await stopped.wait(); }
 
   template <class Handler>
   void take(Scheduler& s, socket_type connection, Handler& handler) {
@@ -258,7 +286,7 @@ private:
   std::mutex mutex_; // guards what follows
   std::vector<seat> seats_; // one a core; empty before and after
   std::size_t turn_ = 0; // whom the last connection was handed to
-  bool stopped_ = false;
+  clock::time_point due_ = (clock::time_point::max)();
   std::exception_ptr thrown_;
 };
 
