@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse;
 # the time server is asked by rdate, resp_client asks a Redis server, tasklet_echo must tell what its clients do and end with 0 on
-# Ctrl-C; http_files is asked by curl and wrk.
+# Ctrl-C; http_files is asked by curl and wrk, socks5 stands between curl and http_files.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -57,8 +57,8 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp tasklet_echo http_files resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
-  printf 'windows %s\n' time_udp tasklet_echo http_files resp_client "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp tasklet_echo http_files socks5 resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
+  printf 'windows %s\n' time_udp tasklet_echo http_files socks5 resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
 # ---- Wine: a prefix of its own. The first process starts Wine's services, which would keep our pipes open: it gets none.
@@ -191,6 +191,17 @@ tasklet_cell() { # engine command...
   conclude "$engine" tasklet_echo "${foreign%% bytes*}" "$result"
 }
 
+# What a server answers, until it closes, to bytes that printf writes.
+ask() { # port format argument...
+  local conn port=$1
+  shift
+  exec {conn}<>"/dev/tcp/127.0.0.1/$port" || return
+  # shellcheck disable=SC2059
+  printf "$@" >&"$conn"
+  timeout "$patience" cat <&"$conn"
+  exec {conn}>&-
+}
+
 # A web site with what may go wrong: an empty file, a large one, a name with a space; and what is not of it beside it.
 site=$out/site
 site_begin() {
@@ -199,7 +210,16 @@ site_begin() {
   head -c 5000000 /dev/urandom >"$site/large.bin"
   echo "<p>hello" | tee "$site/index.html" "$site/a b.html" >"$site/folder/index.html"
   echo secret | tee "$site/.hidden" >"$out/secret.txt"
+  unset http_proxy all_proxy ALL_PROXY # of curl
+  python3 -u -m http.server --directory "$site" --bind ::1 0 >"$out/log/site_on_ipv6" 2>&1 </dev/null &
+  ipv6_server=$!
+  for _ in $(seq 100); do
+    site_on_ipv6=$(sed -n 's/^Serving.*(\(.*\)\/).*/\1/p' "$out/log/site_on_ipv6")
+    [ -z "$site_on_ipv6" ] && kill -0 "$ipv6_server" 2>/dev/null && sleep 0.05 || break
+  done
+  [ -n "$site_on_ipv6" ] || echo "no IPv6 here: socks5 is not tried with it"
 }
+site_end() { kill "$ipv6_server" 2>/dev/null && wait "$ipv6_server" 2>/dev/null; }
 
 # Whether the files of the site come through unchanged, byte for byte.
 fetch_site() { # url curl-option...
@@ -243,10 +263,8 @@ END
     [ "$("${curl[@]}" -I "$url/large.bin" | tr -d '\r' | sed -n 's/^Content-Length: //p')" = 5000000 ] || result="HEAD: no length"
     [ "$("${curl[@]}" -o "$log.body" -o "$log.body" -w '%{num_connects}' "$url/" "$url/none")" = 10 ] || result="kept no connection"
     local request='%s / HTTP/1.1\r\nHost: x\r\n%s\r\n'
-    exec {conn}<>"/dev/tcp/127.0.0.1/$port"
-    printf "$request$request$request" GET '' HEAD '' GET $'Connection: close\r\n' >&"$conn"
-    [ "$(timeout "$patience" cat <&"$conn" | tr -d '\r' | grep -c '^HTTP/1.1 200 OK$\|^<p>hello$')" = 5 ] || result="three at once failed"
-    exec {conn}>&-
+    got=$(ask "$port" "$request$request$request" GET '' HEAD '' GET $'Connection: close\r\n' | tr -d '\r')
+    [ "$(grep -c '^HTTP/1.1 200 OK$\|^<p>hello$' <<<"$got")" = 5 ] || result="three at once failed"
     load=$(wrk -t1 -c32 -d1s --latency "$url/index.html") || result="wrk failed"
     ! grep -E 'Socket errors|Non-2xx' <<<"$load" || result="wrk had errors"
     stop "$pid" INT 0
@@ -255,6 +273,37 @@ END
     function us(t) { return t ~ /us$/ ? t : t ~ /ms$/ ? t * 1000 : t * 1000000 }
     $1 == "50%" { p50 = us($2) } $1 == "99%" { p99 = us($2) } $1 == "Requests/sec:" { n = $2 }
     END { if (n) printf "%d %.1f %.1f", n, p50, p99 }' <<<"$load")
+}
+
+# The proxy: curl fetches the site through it, by name and by address; foreign_client talks to an echo service, of which it must
+# not notice the difference; what cannot be reached has a reply of its own, which curl tells with its error 97.
+socks_cell() { # engine folder suffix [wine]
+  local engine=$1 log=$out/log/$1.socks5 run=("${@:4}") pid port result=ok foreign='' name web echo told
+  declare -A pid_of=() port_of=()
+  for name in http_files echo_coroutine socks5; do
+    [ "$result" = ok ] || continue
+    start "$engine" "$log.$name" "${run[@]}" "$2/$name$3" 0 "$site"
+    [ -z "$port" ] || pid_of[$name]=$pid port_of[$name]=$port
+  done
+  if [ "$result" = ok ]; then
+    local proxy=127.0.0.1:$port
+    fetch_site "http://localhost:${port_of[http_files]}" --socks5-hostname "$proxy" >"$log.by_name" 2>&1 || result="other bytes by name"
+    fetch_site "http://127.0.0.1:${port_of[http_files]}" --socks5 "$proxy" >"$log.by_ipv4" 2>&1 || result="other bytes by IPv4"
+    [ -z "$site_on_ipv6" ] || fetch_site "$site_on_ipv6" --socks5 "$proxy" >"$log.by_ipv6" 2>&1 || result="other bytes by IPv6"
+    foreign=$(timeout "$patience" python3 examples/foreign_client.py "${port_of[echo_coroutine]}" 16 "$port" 2>"$log.foreign") ||
+      result="foreign_client failed"
+    told=$(curl -sS --max-time "$patience" --socks5 "$proxy" http://127.0.0.1:1/ 2>&1)
+    [[ $? = 97 && $told = *"(5)" ]] || result="a closed port: $told"
+    told=$(curl -sS --max-time "$patience" --socks5-hostname "$proxy" http://no-such-host.invalid/ 2>&1)
+    [[ $? = 97 && $told = *"(4)" ]] || result="no such host: $told"
+    [ "$(ask "$port" '\5\1\2' | od -An -tx1)" = " 05 ff" ] || result="authentication is not refused"
+    [[ "$(ask "$port" '\5\1\0\5\2\0\1\177\0\0\1\0\1' | od -An -tx1)" = " 05 00 05 07 "* ]] || result="BIND is not refused"
+    [[ "$(ask "$port" '\5\1\0\5\1\0\2' | od -An -tx1)" = " 05 00 05 08 "* ]] || result="a type of address is not refused"
+    stop "${pid_of[socks5]}" INT 0
+  fi
+  [ -z "${pid_of[echo_coroutine]:-}" ] || stop "${pid_of[echo_coroutine]}" TERM
+  [ -z "${pid_of[http_files]:-}" ] || stop "${pid_of[http_files]}" INT 0
+  conclude "$engine" socks5 "curl, ${foreign%% bytes*}" "$result"
 }
 
 # A library that knows nothing of rouse, against its real server: quicker together than in turn.
@@ -275,6 +324,9 @@ tasklet_cell iocp wine "$out/windows/tasklet_echo.exe"
 site_begin
 for engine in io_uring epoll; do http_cell $engine "$out/linux/http_files"; done
 http_cell iocp wine "$out/windows/http_files.exe"
+for engine in io_uring epoll; do socks_cell $engine "$out/linux" ""; done
+socks_cell iocp "$out/windows" .exe wine
+site_end
 time_cell iocp wine "$out/windows/time_udp.exe"
 redis_begin
 for engine in io_uring epoll; do
