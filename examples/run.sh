@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse;
 # the time server is asked by rdate, resp_client asks a Redis server, tasklet_echo must tell what its clients do and end with 0 on
-# Ctrl-C; http_files is asked by curl and wrk, socks5 stands between curl and http_files.
+# Ctrl-C; http_files is asked by curl and wrk, socks5 stands between curl and http_files, chat has guests.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -57,8 +57,8 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp tasklet_echo http_files socks5 resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
-  printf 'windows %s\n' time_udp tasklet_echo http_files socks5 resp_client "${servers[@]}"
+  printf 'linux %s\n' echo_client time_udp tasklet_echo http_files socks5 chat resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
+  printf 'windows %s\n' time_udp tasklet_echo http_files socks5 chat resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
 # ---- Wine: a prefix of its own. The first process starts Wine's services, which would keep our pipes open: it gets none.
@@ -306,6 +306,18 @@ socks_cell() { # engine folder suffix [wine]
   conclude "$engine" socks5 "curl, ${foreign%% bytes*}" "$result"
 }
 
+# The chat: guests hear what they should, whoever else is slow.
+chat_cell() { # engine command...
+  local engine=$1 log=$out/log/$1.chat pid port result told=''
+  shift
+  start "$engine" "$log" "$@" 0
+  if [ -n "$port" ]; then
+    told=$(timeout "$patience" python3 examples/chat_client.py "$port" 2>"$log.client") || result="chat_client failed"
+    stop "$pid" INT 0
+  fi
+  conclude "$engine" chat "$told" "$result"
+}
+
 # A library that knows nothing of rouse, against its real server: quicker together than in turn.
 hiredis_cell() { # engine
   local log=$out/log/$1.install_hiredis result=ok told
@@ -327,6 +339,8 @@ http_cell iocp wine "$out/windows/http_files.exe"
 for engine in io_uring epoll; do socks_cell $engine "$out/linux" ""; done
 socks_cell iocp "$out/windows" .exe wine
 site_end
+for engine in io_uring epoll; do chat_cell $engine "$out/linux/chat"; done
+chat_cell iocp wine "$out/windows/chat.exe"
 time_cell iocp wine "$out/windows/time_udp.exe"
 redis_begin
 for engine in io_uring epoll; do
