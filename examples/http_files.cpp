@@ -1,7 +1,7 @@
 // A web server for the files of a folder (HTTP/1.1, GET and HEAD): `http_files [PORT [FOLDER]]`.
 //
-// A coroutine for each connection takes its requests in turn, however many have come at once. What
-// the file system sends goes from file to socket by itself. Ctrl-C ends it.
+// A coroutine for each connection takes its requests in turn, however many have come at once; the
+// system itself sends the files. Ctrl-C ends it, once what is being sent has had a second.
 #include <rouse/rouse.hpp>
 
 #include <algorithm>
@@ -79,7 +79,7 @@ struct request { // RFC 9112
 };
 
 // The file that a target names, or the status that says why it names none.
-int locate(std::string_view target, fs::path& path) {
+int locate(std::string_view target, fs::path& path) try {
   target = target.substr(0, target.find_first_of("?#"));
   std::u8string name;
   for (std::size_t i = 1; i < target.size(); ++i) { // RFC 3986: %XX is a byte
@@ -102,6 +102,8 @@ int locate(std::string_view target, fs::path& path) {
   path /= relative;
   if (fs::is_directory(path, ec)) path /= "index.html";
   return fs::is_regular_file(path, ec) ? 200 : 404;
+} catch (const std::system_error&) {
+  return 400; // no UTF-8, of which Windows' paths are made
 }
 
 std::string_view type_of(const fs::path& path) {
@@ -205,7 +207,7 @@ int main(int argc, char** argv) {
   rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
   sched.spawn([&]() -> rouse::task<> {
     co_await interrupted.wait();
-    service.stop(1s); // what is being sent has a second to be sent
+    service.stop(1s);
     co_await service.join();
   });
   sched.run();
