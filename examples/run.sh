@@ -269,7 +269,7 @@ END
     local request='%s / HTTP/1.1\r\nHost: x\r\n%s\r\n'
     got=$(ask "$port" "$request$request$request" GET '' HEAD '' GET $'Connection: close\r\n' | tr -d '\r')
     [ "$(grep -c '^HTTP/1.1 200 OK$\|^<p>hello$' <<<"$got")" = 5 ] || fail "three at once failed"
-    load=$(wrk -t1 -c32 -d1s --latency "$url/index.html") || fail "wrk failed"
+    load=$(wrk -t1 -c32 -d1s --timeout "$patience" --latency "$url/index.html") || fail "wrk failed"
     ! grep -E 'Socket errors|Non-2xx' <<<"$load" || fail "wrk had errors"
     stop "$pid" INT 0
   fi
