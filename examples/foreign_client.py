@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Talks to an echo service with nothing of rouse's in it: foreign_client.py PORT [connections=32]
 
+With a third argument it does so through a SOCKS5 proxy on that port.
+
 Each connection sends blocks of many sizes (every eighth one of 1 MiB) while it reads, half-closes,
 reads on to the end of the stream and compares. In between, some connections are reset without a
 word: the others must not notice.
@@ -13,10 +15,19 @@ import threading
 
 PATIENCE = 60  # seconds; whatever takes longer has failed
 SIZES = [1, 2, 79, 80, 81, 1000, 1459, 1460, 1461, 4095, 4096, 4097, 8192, 16384, 65536]
+proxy = int(sys.argv[3]) if len(sys.argv) > 3 else None
 
 
 def connect(port):
-    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    conn = socket.create_connection(("127.0.0.1", proxy or port), timeout=PATIENCE)
+    if proxy:
+        conn.sendall(b"\5\1\0" + b"\5\1\0\1\x7f\0\0\1" + struct.pack(">H", port))
+        answer = b""
+        while len(answer) != 12 and (part := conn.recv(12 - len(answer))):
+            answer += part
+        if answer[:4] != b"\5\0\5\0":
+            raise ValueError(f"the proxy says {answer}")
+    return conn
 
 
 def blocks(number):
