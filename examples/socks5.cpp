@@ -13,7 +13,6 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -86,11 +85,7 @@ reply connect(fibers& sched, socket_type& client, socket_type& target, rouse::de
   if (asked[1] != 1) return command_not_supported;
 
   std::error_code ec;
-  for (const auto& ep : rouse::resolve(sched, host, port[0] << 8 | port[1], until, ec)) {
-    target = rouse::socket(sched, ep.family(), SOCK_STREAM, 0, ec);
-    if (!ec) target.connect(ep, 10s, ec);
-    if (!ec) break;
-  }
+  target = rouse::connect(sched, host, port[0] << 8 | port[1], until, ec);
   return reply_for(ec);
 }
 
@@ -102,41 +97,27 @@ void answer(socket_type& client, reply r, const rouse::endpoint& bound, rouse::d
   client.send_all(b, until);
 }
 
-struct tunnel {
-  socket_type client, target;
+// One direction of a tunnel. Its end is told to the other side.
+void pump(socket_type& from, socket_type& to) {
+  while (auto some = from.receive()) to.send_all(some);
+  to.shutdown(rouse::shutdown_send);
+}
 
-  // One direction. Its end is told to the other side; where it breaks, all of it does.
-  void pump(socket_type& from, socket_type& to) {
-    try {
-      while (auto some = from.receive()) to.send_all(some);
-      to.shutdown(rouse::shutdown_send);
-    } catch (const std::system_error&) {
-      close();
-    }
-  }
-  void close() {
-    client.close();
-    target.close();
-  }
-};
-
-void serve_client(fibers& sched, socket_type conn) {
-  // Both fibers own it: each may be the last.
-  const auto t = std::make_shared<tunnel>(std::move(conn), socket_type());
+void serve_client(fibers& sched, socket_type client) {
+  socket_type target;
   const rouse::deadline until = 30s;
-  if (!greet(t->client, until)) return;
-  const reply r = connect(sched, t->client, t->target, until);
-  answer(t->client, r, r ? rouse::endpoint("0.0.0.0", 0) : t->target.local_endpoint(), until);
+  if (!greet(client, until)) return;
+  const reply r = connect(sched, client, target, until);
+  answer(client, r, r ? rouse::endpoint("0.0.0.0", 0) : target.local_endpoint(), until);
   if (r != succeeded) return;
-  for (socket_type* s : {&t->client, &t->target}) {
+  for (socket_type* s : {&client, &target}) {
     s->set_option(rouse::tcp_no_delay{true}); // what is small goes on at once
     s->set_option(rouse::keep_alive{true}); // a tunnel may be silent, but not dead
   }
-  auto back = sched.spawn([t] { t->pump(t->target, t->client); });
-  t->pump(t->client, t->target);
-  std::error_code ec;
-  back.join(ec);
-  if (ec) t->close(); // this flow is cancelled: so is the other
+  rouse::flow_group both{sched}; // where one direction breaks, the other ends, too
+  both.spawn([&] { pump(client, target); });
+  both.spawn([&] { pump(target, client); });
+  both.join();
 }
 
 void report(std::exception_ptr thrown, const rouse::endpoint& peer) {
