@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds the tests in every configuration, runs them on every engine of the platform, and ends with a
-# table of what ran where. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64.
+# table of what ran where. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64;
+# and coverage, which is not run by itself: how much of include/ the suite goes through on Linux.
 set -u
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -189,6 +190,16 @@ chaos() {
   check gcc "chaos, epoll" env ROUSE_ENGINE=epoll timeout 120 "$out/chaos" 1000 3
 }
 
+# The lines of include/ that the suite goes through on both Linux engines. What there is for Windows is not compiled here.
+coverage() {
+  have gcovr || apt-get install -y --no-install-recommends gcovr >> "$out/apt.log" 2>&1
+  find "$out/coverage" -name '*.gcda' -delete 2> /dev/null
+  on_linux coverage "-pthread --coverage" g++ -O0 --coverage
+  check coverage "90 % of the lines" gcovr --root . --filter include/ --object-directory "$out/coverage" --exclude-unreachable-branches \
+    --fail-under-line 90 --txt "$out/coverage.txt" -j 2
+  tail -3 "$out/coverage.txt"
+}
+
 windows() {
   catch_alone
   wine_up
@@ -243,6 +254,7 @@ for configuration in $wanted; do
     INCLUDE=-Isingle_include on_linux single "-pthread" clang++-19 -O0
     ;;
   windows) windows ;;
+  coverage) coverage ;;
   aarch64) aarch64 ;;
   *) echo "no configuration is called $configuration" >&2; exit 2 ;;
   esac
