@@ -55,10 +55,14 @@ class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
+  using detail::datagram_calls<socket>::recv_from;
+  using detail::datagram_calls<socket>::send_to;
   using detail::list_calls<socket>::recv;
   using detail::list_calls<socket>::recv_exactly;
+  using detail::list_calls<socket>::recv_from;
   using detail::list_calls<socket>::send;
   using detail::list_calls<socket>::send_all;
+  using detail::list_calls<socket>::send_to;
 
   using scheduler_type = Scheduler;
 

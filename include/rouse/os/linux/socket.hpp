@@ -165,6 +165,12 @@ public:
     header_.msg_iov = pieces;
     header_.msg_iovlen = count;
   }
+  /// Afterwards: with one.
+  void with_sender() noexcept { address(socket_address::room); }
+  void with_destination(const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    address(peer_.length);
+  }
 
   [[nodiscard]] msghdr& header() noexcept { return header_; }
   /// Whether the buffer was too small for what came: the rest is gone.
@@ -179,11 +185,12 @@ public:
 private:
   void describe(void* data, std::size_t size, socklen_t room) noexcept {
     piece_ = {data, size};
-    header_ = {};
+    in_pieces(&piece_, 1);
+    address(room);
+  }
+  void address(socklen_t room) noexcept {
     header_.msg_name = &peer_.any;
     header_.msg_namelen = room;
-    header_.msg_iov = &piece_;
-    header_.msg_iovlen = 1;
   }
 
   socket_address peer_;

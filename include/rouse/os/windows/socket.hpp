@@ -209,6 +209,9 @@ public:
     count_ = static_cast<DWORD>(count);
     peer_.length = 0;
   }
+  /// Afterwards: with one.
+  void with_sender() noexcept { peer_.length = socket_address::room; }
+  void with_destination(const endpoint& to) noexcept { peer_ = socket_address(to); }
 
   [[nodiscard]] WSABUF* pieces() noexcept { return pieces_; }
   [[nodiscard]] DWORD count() const noexcept { return count_; }
