@@ -21,6 +21,8 @@ namespace rouse::inline ROUSE_ABI::os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
+/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and what switches the latter on.
+inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = true;
 /// How many accepts a server keeps pending: here one takes all that have come, one after another.
