@@ -9459,11 +9459,13 @@ public:
   messages(const messages&) = delete;
   messages& operator=(const messages&) = delete;
 
-  void to_receive(std::span<const incoming> slots) noexcept {
+  // Not of a local socket, where descriptors would come in with what is told beside the bytes.
+  void to_receive(std::span<const incoming> slots, bool told_more) noexcept {
     for (std::size_t i = 0; i != slots.size(); ++i) {
       msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
       m.msg_name = &(new (&places_[i].address) socket_address)->any;
       m.msg_namelen = socket_address::room;
+      if (!told_more) continue;
       m.msg_control = places_[i].control;
       m.msg_controllen = sizeof places_[i].control;
     }
@@ -9533,13 +9535,13 @@ private:
 /// An error after the first datagram is not told: the kernel keeps it for the next call, but for
 /// one that it finds at the beginning of a further system call, and then it is gone. It can only
 /// be what ICMP says of a datagram that this socket has sent.
-inline bool recv_batch_now(native_handle_type h, std::span<incoming> slots, std::size_t& taken,
-                           failure& error) noexcept {
+inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
   detail::messages m;
   while (taken != slots.size()) {
     const std::size_t left = slots.size() - taken;
     const auto part = slots.subspan(taken, left < largest_batch ? left : largest_batch);
-    m.to_receive(part);
+    m.to_receive(part, family != AF_UNIX);
     const int n = detail::retry_interrupted([&] {
       return ::recvmmsg(h, m.headers(), static_cast<unsigned>(part.size()),
                         MSG_DONTWAIT | message_flags, nullptr);
@@ -9598,12 +9600,18 @@ inline std::size_t segment_of(WSAMSG& m, std::size_t all) noexcept {
   return all;
 }
 
+inline WSABUF piece_of(const void* data, std::size_t size) noexcept {
+  constexpr std::size_t most = 1 << 30; // WSABUF counts in 32 bits, and no datagram is as large
+  return {static_cast<ULONG>(size < most ? size : most),
+          static_cast<CHAR*>(const_cast<void*>(data))};
+}
+
 // 0, or an error.
 inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& slot) noexcept {
   constexpr ULONG cut_short = 0x0100; // MSG_TRUNC
   alignas(WSACMSGHDR) CHAR control[WSA_CMSG_SPACE(sizeof(DWORD))];
   socket_address from;
-  WSABUF piece{static_cast<ULONG>(slot.buffer.size()), static_cast<CHAR*>(slot.buffer.data())};
+  WSABUF piece = piece_of(slot.buffer.data(), slot.buffer.size());
   WSAMSG m{&from.any, socket_address::room, &piece, 1, {sizeof control, control}, 0};
   DWORD bytes = 0;
   const int error = recv_msg(h, &m, &bytes, nullptr, nullptr) == 0 ? 0 : ::WSAGetLastError();
@@ -9620,8 +9628,7 @@ inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& sl
 inline int send_one(native_handle_type h, const outgoing& item) noexcept {
   const socket_address to(item.to);
   const bool named = to.length != 0;
-  WSABUF piece{static_cast<ULONG>(item.buffer.size()),
-               static_cast<CHAR*>(const_cast<void*>(item.buffer.data()))}; // read only
+  WSABUF piece = piece_of(item.buffer.data(), item.buffer.size());
   DWORD bytes = 0;
   if (::WSASendTo(h, &piece, 1, &bytes, 0, named ? &to.any : nullptr, to.length, nullptr,
                   nullptr) == 0)
@@ -9635,8 +9642,8 @@ inline int send_one(native_handle_type h, const outgoing& item) noexcept {
 
 /// Takes the datagrams that are there, as many as there are slots. False: there is none. An error
 /// after the first datagram is not told.
-inline bool recv_batch_now(native_handle_type h, std::span<incoming> slots, std::size_t& taken,
-                           failure& error) noexcept {
+inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
   LPFN_WSARECVMSG recv_msg = nullptr;
   error = find_extension(h, WSAID_WSARECVMSG, recv_msg);
   if (!error) error = set_blocking(h, false);
@@ -9958,6 +9965,13 @@ private:
 
 namespace rouse::inline ROUSE_ABI::detail {
 
+// Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
+inline failure check_batches(const descriptor& socket) noexcept {
+  const bool apart = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
+  if (!socket.open()) return std::errc::bad_file_descriptor;
+  return apart ? failure{} : failure(std::errc::operation_not_supported);
+}
+
 /// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
 /// either nothing taken, or the call done.
 struct recv_batch_call : attempt {
@@ -9974,12 +9988,10 @@ struct recv_batch_call : attempt {
     op.what = action::when_readable;
     op.target = socket;
     op.attempt = this;
+    op.error = check_batches(*socket);
     bool sound = !slots.empty();
     for (const incoming& slot : slots) sound = sound && slot.buffer.size() != 0;
-    if (!sound)
-      op.error = std::errc::invalid_argument;
-    else if (socket->open() && socket->type == SOCK_STREAM)
-      op.error = std::errc::operation_not_supported;
+    if (!op.error && !sound) op.error = std::errc::invalid_argument;
     return !op.error;
   }
   bool advance(operation&) noexcept { return true; }
@@ -9989,7 +10001,7 @@ private:
   static bool try_now(operation& op) noexcept {
     auto& self = static_cast<recv_batch_call&>(*op.attempt);
     const auto h = static_cast<native_handle_type>(op.target->native);
-    const bool done = os::recv_batch_now(h, self.slots, self.taken, op.error);
+    const bool done = os::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
     for (const incoming& slot : self.slots.first(self.taken)) op.bytes += slot.bytes;
     return done;
   }
@@ -10011,10 +10023,7 @@ struct send_batch_call : attempt {
     op.what = action::when_writable;
     op.target = socket;
     op.attempt = this;
-    if (socket->open() && socket->type == SOCK_STREAM)
-      op.error = std::errc::operation_not_supported;
-    else if (items.empty() && !socket->open())
-      op.error = std::errc::bad_file_descriptor;
+    op.error = check_batches(*socket);
     return !op.error && !items.empty();
   }
   bool advance(operation& op) noexcept { return op.error || sent == items.size(); }
@@ -11057,9 +11066,9 @@ using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
 using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
 
 /// Cuts what is sent at once into UDP datagrams of this many bytes, the last of what is left; 0
-/// does not. On Linux at most 64 of them, none larger than the way to the peer takes: else the send
-/// is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18; UDP_SEND_MSG_SIZE, Windows 10,
-/// 2004. Elsewhere, and under Wine: no_protocol_option.)
+/// does not. On Linux at most 64 of them (newer kernels: 128), none larger than the way to the peer
+/// takes: else the send is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18;
+/// UDP_SEND_MSG_SIZE, Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
 using udp_segment = number_option<IPPROTO_UDP, os::udp_segment_name>;
 /// Whether UDP datagrams of one sender and one size may come as one, up to 64 KiB: `recv_batch`
 /// then says in `segment` where they part. (The other calls do not, and of those that do not fit

@@ -384,6 +384,21 @@ TEMPLATE_LIST_TEST_CASE("send_batch: waits while the receiver's queue is full, t
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("recv_batch: descriptors that come with a datagram are closed unseen",
+                        "[datagram][batch][local]", every_scheduler) {
+  TestType sched;
+  auto [here, there] = rouse::socket_pair(sched, SOCK_DGRAM);
+  auto [kept, passed] = rouse::socket_pair(sched);
+  const std::array handles{passed.native_handle()};
+  CHECK(await(sched, CALL(here.send_descriptors("one", handles, how...))).value == 3);
+  passed.close();
+  places p(2);
+  CHECK(take(sched, there, p) == 1);
+  CHECK(p.text(0) == "one");
+  std::array<char, 1> byte;
+  CHECK(await(sched, CALL(kept.recv(byte, 5s, how...))).value == 0); // nobody has the other end
+}
+
 TEMPLATE_LIST_TEST_CASE("recv_batch: of local datagrams, the senders' names",
                         "[datagram][batch][local]", every_scheduler) {
   TestType sched;

@@ -17,6 +17,13 @@
 
 namespace rouse::inline ROUSE_ABI::detail {
 
+// Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
+inline failure check_batches(const descriptor& socket) noexcept {
+  const bool apart = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
+  if (!socket.open()) return std::errc::bad_file_descriptor;
+  return apart ? failure{} : failure(std::errc::operation_not_supported);
+}
+
 /// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
 /// either nothing taken, or the call done.
 struct recv_batch_call : attempt {
@@ -33,12 +40,10 @@ struct recv_batch_call : attempt {
     op.what = action::when_readable;
     op.target = socket;
     op.attempt = this;
+    op.error = check_batches(*socket);
     bool sound = !slots.empty();
     for (const incoming& slot : slots) sound = sound && slot.buffer.size() != 0;
-    if (!sound)
-      op.error = std::errc::invalid_argument;
-    else if (socket->open() && socket->type == SOCK_STREAM)
-      op.error = std::errc::operation_not_supported;
+    if (!op.error && !sound) op.error = std::errc::invalid_argument;
     return !op.error;
   }
   bool advance(operation&) noexcept { return true; }
@@ -48,7 +53,7 @@ private:
   static bool try_now(operation& op) noexcept {
     auto& self = static_cast<recv_batch_call&>(*op.attempt);
     const auto h = static_cast<native_handle_type>(op.target->native);
-    const bool done = os::recv_batch_now(h, self.slots, self.taken, op.error);
+    const bool done = os::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
     for (const incoming& slot : self.slots.first(self.taken)) op.bytes += slot.bytes;
     return done;
   }
@@ -70,10 +75,7 @@ struct send_batch_call : attempt {
     op.what = action::when_writable;
     op.target = socket;
     op.attempt = this;
-    if (socket->open() && socket->type == SOCK_STREAM)
-      op.error = std::errc::operation_not_supported;
-    else if (items.empty() && !socket->open())
-      op.error = std::errc::bad_file_descriptor;
+    op.error = check_batches(*socket);
     return !op.error && !items.empty();
   }
   bool advance(operation& op) noexcept { return op.error || sent == items.size(); }

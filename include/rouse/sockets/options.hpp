@@ -119,9 +119,9 @@ using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
 using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
 
 /// Cuts what is sent at once into UDP datagrams of this many bytes, the last of what is left; 0
-/// does not. On Linux at most 64 of them, none larger than the way to the peer takes: else the send
-/// is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18; UDP_SEND_MSG_SIZE, Windows 10,
-/// 2004. Elsewhere, and under Wine: no_protocol_option.)
+/// does not. On Linux at most 64 of them (newer kernels: 128), none larger than the way to the peer
+/// takes: else the send is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18;
+/// UDP_SEND_MSG_SIZE, Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
 using udp_segment = number_option<IPPROTO_UDP, os::udp_segment_name>;
 /// Whether UDP datagrams of one sender and one size may come as one, up to 64 KiB: `recv_batch`
 /// then says in `segment` where they part. (The other calls do not, and of those that do not fit

@@ -29,11 +29,13 @@ public:
   messages(const messages&) = delete;
   messages& operator=(const messages&) = delete;
 
-  void to_receive(std::span<const incoming> slots) noexcept {
+  // Not of a local socket, where descriptors would come in with what is told beside the bytes.
+  void to_receive(std::span<const incoming> slots, bool told_more) noexcept {
     for (std::size_t i = 0; i != slots.size(); ++i) {
       msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
       m.msg_name = &(new (&places_[i].address) socket_address)->any;
       m.msg_namelen = socket_address::room;
+      if (!told_more) continue;
       m.msg_control = places_[i].control;
       m.msg_controllen = sizeof places_[i].control;
     }
@@ -103,13 +105,13 @@ private:
 /// An error after the first datagram is not told: the kernel keeps it for the next call, but for
 /// one that it finds at the beginning of a further system call, and then it is gone. It can only
 /// be what ICMP says of a datagram that this socket has sent.
-inline bool recv_batch_now(native_handle_type h, std::span<incoming> slots, std::size_t& taken,
-                           failure& error) noexcept {
+inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
   detail::messages m;
   while (taken != slots.size()) {
     const std::size_t left = slots.size() - taken;
     const auto part = slots.subspan(taken, left < largest_batch ? left : largest_batch);
-    m.to_receive(part);
+    m.to_receive(part, family != AF_UNIX);
     const int n = detail::retry_interrupted([&] {
       return ::recvmmsg(h, m.headers(), static_cast<unsigned>(part.size()),
                         MSG_DONTWAIT | message_flags, nullptr);

@@ -30,12 +30,18 @@ inline std::size_t segment_of(WSAMSG& m, std::size_t all) noexcept {
   return all;
 }
 
+inline WSABUF piece_of(const void* data, std::size_t size) noexcept {
+  constexpr std::size_t most = 1 << 30; // WSABUF counts in 32 bits, and no datagram is as large
+  return {static_cast<ULONG>(size < most ? size : most),
+          static_cast<CHAR*>(const_cast<void*>(data))};
+}
+
 // 0, or an error.
 inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& slot) noexcept {
   constexpr ULONG cut_short = 0x0100; // MSG_TRUNC
   alignas(WSACMSGHDR) CHAR control[WSA_CMSG_SPACE(sizeof(DWORD))];
   socket_address from;
-  WSABUF piece{static_cast<ULONG>(slot.buffer.size()), static_cast<CHAR*>(slot.buffer.data())};
+  WSABUF piece = piece_of(slot.buffer.data(), slot.buffer.size());
   WSAMSG m{&from.any, socket_address::room, &piece, 1, {sizeof control, control}, 0};
   DWORD bytes = 0;
   const int error = recv_msg(h, &m, &bytes, nullptr, nullptr) == 0 ? 0 : ::WSAGetLastError();
@@ -52,8 +58,7 @@ inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& sl
 inline int send_one(native_handle_type h, const outgoing& item) noexcept {
   const socket_address to(item.to);
   const bool named = to.length != 0;
-  WSABUF piece{static_cast<ULONG>(item.buffer.size()),
-               static_cast<CHAR*>(const_cast<void*>(item.buffer.data()))}; // read only
+  WSABUF piece = piece_of(item.buffer.data(), item.buffer.size());
   DWORD bytes = 0;
   if (::WSASendTo(h, &piece, 1, &bytes, 0, named ? &to.any : nullptr, to.length, nullptr,
                   nullptr) == 0)
@@ -67,8 +72,8 @@ inline int send_one(native_handle_type h, const outgoing& item) noexcept {
 
 /// Takes the datagrams that are there, as many as there are slots. False: there is none. An error
 /// after the first datagram is not told.
-inline bool recv_batch_now(native_handle_type h, std::span<incoming> slots, std::size_t& taken,
-                           failure& error) noexcept {
+inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
   LPFN_WSARECVMSG recv_msg = nullptr;
   error = find_extension(h, WSAID_WSARECVMSG, recv_msg);
   if (!error) error = set_blocking(h, false);
