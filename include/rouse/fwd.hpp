@@ -39,6 +39,10 @@ class const_buffer; ///< bytes to send
 template <class Buffer>
 class buffer_list; ///< several buffers, taken one after the other
 struct datagram; ///< what recv_from gives
+struct incoming; ///< a place for one datagram of a recv_batch
+struct outgoing; ///< one datagram of a send_batch
+template <class Item>
+class batch; ///< several of them
 struct delivery; ///< what recv_descriptors gives
 class received_descriptors; ///< descriptors of another process, owned
 class loan; ///< bytes received into a buffer that the engine lends

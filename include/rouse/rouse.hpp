@@ -1,7 +1,7 @@
 // rouse: one socket class; you choose how it wakes you.
 //
 //   sockets/     socket, its options, its calls, reader, connect    start here: sockets/socket.hpp
-//   core/        operation, endpoint, buffer, loan, limit, error    then core/operation.hpp
+//   core/        operation, endpoint, buffer, batch, limit, error   then core/operation.hpp
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
@@ -14,6 +14,7 @@
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
+#include <rouse/core/batch.hpp>
 #include <rouse/core/buffer.hpp>
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>

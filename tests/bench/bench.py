@@ -6,7 +6,7 @@
   bench.py idle | alloc | icount | syscalls   memory per idle connection, allocations, user instructions, system calls
   bench.py scaling                            one core against two, each with a scheduler of its own
   bench.py targets --out FILE                 what FILE has, beside what was aimed at
-  bench.py micro                              fiber switches, hand-overs, posts, limits, each beside its measure
+  bench.py micro                              fiber switches, hand-overs, posts, limits, datagrams, each beside its measure
   bench.py wine                               requests to wineserver per echo, callback, coroutine and fiber on IOCP
 """
 import argparse, itertools, json, os, re, signal, statistics, subprocess, sys, time

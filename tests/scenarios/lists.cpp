@@ -100,4 +100,101 @@ TEMPLATE_LIST_TEST_CASE("lists: a datagram in pieces is one; one in too many is 
   }
   const std::vector<rouse::const_buffer> many(17, rouse::const_buffer("x"));
   CHECK(await(sched, CALL(a.send(many, how...))).ec == std::errc::message_size);
+  // Nor is anything taken.
+  CHECK(await(sched, CALL(a.send("stays", how...))).value == 5);
+  std::array<char, 17> bytes;
+  std::vector<rouse::mutable_buffer> too_many;
+  for (char& c : bytes) too_many.push_back({&c, 1});
+  CHECK(await(sched, CALL(b.recv(too_many, 5s, how...))).ec == std::errc::message_size);
+  too_many.pop_back();
+  CHECK(await(sched, CALL(b.recv(too_many, 5s, how...))).value == 5);
+  CHECK(std::string(bytes.data(), 5) == "stays");
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: send_to, recv_from: one datagram, with its sender's address",
+                        "[datagram][lists][U01]", every_scheduler) {
+  TestType sched;
+  for (const int family : {AF_INET, AF_INET6}) {
+    const rouse::endpoint any{family == AF_INET ? "127.0.0.1" : "::1", 0};
+    rouse::socket a{sched, family, SOCK_DGRAM}, b{sched, family, SOCK_DGRAM};
+    a.bind(any);
+    b.bind(any);
+    const auto to = b.local_endpoint();
+    const std::array parts{rouse::const_buffer("one "), rouse::const_buffer(""),
+                           rouse::const_buffer("datagram")};
+    std::array<char, 4> first;
+    std::array<char, 20> second;
+    const std::array<rouse::mutable_buffer, 3> places{first, {second.data(), 0}, second};
+    const auto check = [&](const outcome<rouse::datagram>& got) {
+      CHECK(!got.ec);
+      CHECK(got.value.bytes == 12);
+      CHECK(got.value.from == a.local_endpoint());
+      CHECK(std::string(first.data(), 4) + std::string(second.data(), 8) == "one datagram");
+    };
+    // One that is there already, and one that is waited for.
+    CHECK(await(sched, CALL(a.send_to(parts, to, how...))).value == 12);
+    check(await<rouse::datagram>(sched, CALL(b.recv_from(places, 5s, how...))));
+    first = {};
+    second = {};
+    auto waiting = start<rouse::datagram>(sched, CALL(b.recv_from(places, how...)));
+    until_pending(sched, 1);
+    CHECK(await(sched, CALL(a.send_to(parts, to, 5s, how...))).value == 12);
+    check(waiting.wait());
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: send_to, recv_from: what is larger, empty, in too many pieces",
+                        "[datagram][lists][U04][U06]", every_scheduler) {
+  TestType sched;
+  rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
+  b.bind({"127.0.0.1", 0});
+  const auto to = b.local_endpoint();
+  std::array<char, 2> first, second;
+  const std::array<rouse::mutable_buffer, 2> places{first, second};
+  send_to(sched, a, "abcdefgh", to);
+  const auto cut = await<rouse::datagram>(sched, CALL(b.recv_from(places, 5s, how...)));
+  CHECK(cut.ec == std::errc::message_size);
+  CHECK(cut.value.bytes == 4);
+  CHECK(cut.value.from.port() == a.local_endpoint().port());
+  CHECK(std::string(first.data(), 2) + std::string(second.data(), 2) == "abcd");
+
+  const std::vector<rouse::const_buffer> nothing(3), many(17, rouse::const_buffer("x")), none;
+  CHECK(!await(sched, CALL(a.send_to(nothing, to, how...))).ec);
+  CHECK(!await(sched, CALL(a.send_to(none, to, how...))).ec);
+  CHECK(await(sched, CALL(a.send_to(many, to, how...))).ec == std::errc::message_size);
+  CHECK(await(sched, CALL(a.send_to(many, {"::1", 9}, how...))).ec ==
+        std::errc::address_family_not_supported);
+  for (int i = 0; i != 2; ++i) {
+    const auto empty = await<rouse::datagram>(sched, CALL(b.recv_from(places, 5s, how...)));
+    CHECK(!empty.ec);
+    CHECK(empty.value.bytes == 0);
+  }
+  std::array<char, 17> bytes;
+  std::vector<rouse::mutable_buffer> too_many, nowhere(3);
+  for (char& c : bytes) too_many.push_back({&c, 1});
+  send_to(sched, a, "stays", to);
+  const auto refused = await<rouse::datagram>(sched, CALL(b.recv_from(too_many, 5s, how...)));
+  CHECK(refused.ec == std::errc::message_size);
+  CHECK(refused.value.bytes == 0);
+  CHECK(await<rouse::datagram>(sched, CALL(b.recv_from(nowhere, 5s, how...))).ec ==
+        std::errc::invalid_argument);
+  CHECK(recv_text(sched, b) == "stays");
+  b.close();
+  CHECK(await<rouse::datagram>(sched, CALL(b.recv_from(places, how...))).ec ==
+        std::errc::bad_file_descriptor);
+}
+
+TEMPLATE_LIST_TEST_CASE("lists: recv_from: a limit, and a cancel, end it", "[datagram][lists]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::socket s{sched, AF_INET, SOCK_DGRAM};
+  s.bind({"127.0.0.1", 0});
+  std::array<char, 2> first, second;
+  const std::array<rouse::mutable_buffer, 2> places{first, second};
+  CHECK(await<rouse::datagram>(sched, CALL(s.recv_from(places, 1ms, how...))).ec ==
+        std::errc::timed_out);
+  auto waiting = start<rouse::datagram>(sched, CALL(s.recv_from(places, how...)));
+  until_pending(sched, 1);
+  s.cancel();
+  CHECK(waiting.wait().ec == std::errc::operation_canceled);
 }

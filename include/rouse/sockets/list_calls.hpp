@@ -3,10 +3,12 @@
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
 #include <rouse/core/call.hpp>
+#include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/datagram_calls.hpp>
 #include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/socket_part.hpp>
 
@@ -88,13 +90,41 @@ private:
     }
   }
 
-  // A datagram goes out in one request, or not at all.
+  // A datagram goes out, or comes in, in one request, or not at all.
   bool whole(operation& op) const noexcept {
     std::size_t all = 0;
     for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
-    if (sends && all != op.size) op.error = std::errc::message_size;
+    if (all != op.size) op.error = std::errc::message_size;
     if (!sends && all == 0) op.error = std::errc::invalid_argument;
     return !op.error;
+  }
+};
+
+struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false> {
+  using value_type = datagram;
+  static constexpr const char* name = "rouse: recv_from into a list";
+
+  bool prepare(operation& op) noexcept {
+    const bool sound = list_call::prepare(op);
+    message.with_sender();
+    return sound;
+  }
+  datagram value(operation& op) noexcept {
+    const bool came = !op.error || op.error.code() == std::errc::message_size;
+    return came ? datagram{moved, message.peer()} : datagram{};
+  }
+};
+
+struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
+  static constexpr const char* name = "rouse: send_to of a list";
+  endpoint to;
+
+  bool prepare(operation& op) noexcept {
+    const bool sound = list_call::prepare(op);
+    message.with_destination(to);
+    if (socket->open() && to.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return sound && !op.error;
   }
 };
 
@@ -115,8 +145,9 @@ public:
   ///     std::array parts{rouse::const_buffer(head), rouse::const_buffer(body)};
   ///     co_await conn.send_all(parts);
   ///
-  /// One request takes 16 of them; of a longer list `recv` and `send` do what fits, `send_all` and
-  /// `recv_exactly` the rest in further requests. A datagram that has more ends with message_size.
+  /// One request takes 16 that are not empty; of a longer list `recv` and `send` do what fits,
+  /// `send_all` and `recv_exactly` the rest in further requests. A datagram cannot be split: on
+  /// such a socket a longer list is message_size, and nothing is sent, or taken.
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
   template <class... How>
     requires(!limit_first<How...>)
@@ -159,6 +190,30 @@ public:
   decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_from(mutable_buffers list, How&&... how) {
+    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{},
+                                          std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_from(mutable_buffers list, limit l, How&&... how) {
+    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, std::move(l),
+                                          std::forward<How>(how)...);
+  }
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_to(const_buffers list, const endpoint& to, How&&... how) {
+    return list_calls::socket_part::begin(
+        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{},
+        std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_to(const_buffers list, const endpoint& to, limit l, How&&... how) {
+    return list_calls::socket_part::begin(
+        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, std::move(l),
+        std::forward<How>(how)...);
   }
 };
 

@@ -51,12 +51,13 @@ consteval void explain_raw_option() {
 } // namespace detail
 
 /// One that is on or off.
-template <int Level, int Name>
+/// @tparam On  what the kernel takes for on.
+template <int Level, int Name, int On = 1>
 class flag_option {
 public:
   static constexpr int level = Level, name = Name;
   constexpr flag_option() noexcept = default;
-  constexpr explicit flag_option(bool on) noexcept : value_(on) {}
+  constexpr explicit flag_option(bool on) noexcept : value_(on ? On : 0) {}
   [[nodiscard]] constexpr bool value() const noexcept { return value_ != 0; }
   constexpr explicit operator bool() const noexcept { return value(); }
   [[nodiscard]] const void* data() const noexcept { return &value_; }
@@ -116,6 +117,17 @@ using multicast_hops = number_option<IPPROTO_IPV6, IPV6_MULTICAST_HOPS>;
 using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
 /// The interface, by index, that IPv6 multicast datagrams leave by (IPV6_MULTICAST_IF).
 using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
+
+/// Cuts what is sent at once into UDP datagrams of this many bytes, the last of what is left; 0
+/// does not. On Linux at most 64 of them (newer kernels: 128), none larger than the way to the peer
+/// takes: else the send is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18;
+/// UDP_SEND_MSG_SIZE, Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
+using udp_segment = number_option<IPPROTO_UDP, os::udp_segment_name>;
+/// Whether UDP datagrams of one sender and one size may come as one, up to 64 KiB: `recv_batch`
+/// then says in `segment` where they part. (The other calls do not, and of those that do not fit
+/// the rest is gone: give each slot 64 KiB.) (UDP_GRO, Linux 5.0; UDP_RECV_MAX_COALESCED_SIZE,
+/// Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
+using udp_gro = flag_option<IPPROTO_UDP, os::udp_gro_name, os::udp_gro_on>;
 
 /// The interface, by its address, that IPv4 multicast datagrams leave by (IP_MULTICAST_IF).
 class multicast_interface {

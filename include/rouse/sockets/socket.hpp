@@ -10,6 +10,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/batch_calls.hpp>
 #include <rouse/sockets/datagram_calls.hpp>
 #include <rouse/sockets/descriptor_calls.hpp>
 #include <rouse/sockets/file_calls.hpp>
@@ -53,16 +54,21 @@ class connect_attempt;
 /// (send_all, recv_exactly, and what reads or writes in pieces) only one a direction: two at once
 /// would mix their pieces.
 template <class Scheduler>
-class [[nodiscard]] socket : public detail::datagram_calls<socket<Scheduler>>,
+class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
+                             public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
                              public detail::file_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
+  using detail::datagram_calls<socket>::recv_from;
+  using detail::datagram_calls<socket>::send_to;
   using detail::list_calls<socket>::recv;
   using detail::list_calls<socket>::recv_exactly;
+  using detail::list_calls<socket>::recv_from;
   using detail::list_calls<socket>::send;
   using detail::list_calls<socket>::send_all;
+  using detail::list_calls<socket>::send_to;
 
   using scheduler_type = Scheduler;
 

@@ -364,6 +364,85 @@ double ring_send(std::size_t bytes, bool zero_copy) {
   return took;
 }
 
+// ---- datagrams, of 64 bytes over loopback: one by one, and in batches. What is not measured (to fill the receiver's
+// queue, or to empty it) is done by system calls on the handles. The queue takes them all: none is dropped.
+
+struct datagram_bench {
+  static constexpr std::size_t batch = 32, all = 4 * batch; // in the queue at once
+  rouse::coroutines sched;
+  rouse::socket<rouse::coroutines> from{sched, AF_INET, SOCK_DGRAM}, to{sched, AF_INET, SOCK_DGRAM};
+  rouse::endpoint where;
+  std::array<std::array<char, 64>, batch> room{};
+  std::array<rouse::incoming, batch> slots;
+  std::array<rouse::outgoing, batch> items;
+
+  datagram_bench() {
+    to.bind({"127.0.0.1", 0});
+    from.bind({"127.0.0.1", 0});
+    where = to.local_endpoint();
+    for (std::size_t i = 0; i != batch; ++i) slots[i].buffer = room[i], items[i] = {room[i], where};
+  }
+  void fill() {
+    const rouse::os::socket_address a(where);
+    for (std::size_t i = 0; i != all; ++i)
+      if (::sendto(from.native_handle(), room[0].data(), room[0].size(), 0, &a.any, a.length) < 0) abort();
+  }
+  void empty() {
+    for (std::size_t i = 0; i != all; ++i)
+      if (::recv(to.native_handle(), room[0].data(), room[0].size(), MSG_DONTWAIT) != 64) abort();
+  }
+
+  // ns per datagram
+  double receive(bool batches) {
+    double took = 0;
+    const auto rounds = [](datagram_bench& b, bool together, double& sum) -> rouse::task<> {
+      for (int r = 0; r != 300; ++r) {
+        b.fill();
+        const double a = now();
+        for (std::size_t n = 0; n != all;) {
+          if (together) {
+            n += co_await b.to.recv_batch(b.slots);
+          } else {
+            const auto got = co_await b.to.recv_from(b.room[0]);
+            n += got.bytes == 64;
+          }
+        }
+        sum += now() - a;
+      }
+    };
+    sched.spawn(rounds(*this, batches, took));
+    sched.run();
+    return took / 300 / all;
+  }
+  enum class way { one_by_one, batches, cut_by_the_kernel };
+  double send(way how) {
+    double took = 0;
+    const auto rounds = [](datagram_bench& b, way sent, double& sum) -> rouse::task<> {
+      for (int r = 0; r != 300; ++r) {
+        const double a = now();
+        for (std::size_t n = 0; n != all;) {
+          if (sent == way::batches) {
+            n += co_await b.from.send_batch(b.items);
+          } else if (sent == way::cut_by_the_kernel) {
+            n += co_await b.from.send_to({b.room[0].data(), 64 * batch}, b.where) / 64;
+          } else {
+            (void)co_await b.from.send_to(b.room[0], b.where);
+            ++n;
+          }
+        }
+        sum += now() - a;
+        b.empty();
+      }
+    };
+    std::error_code ec;
+    from.set_option(rouse::udp_segment{how == way::cut_by_the_kernel ? 64 : 0}, ec);
+    if (ec && how == way::cut_by_the_kernel) return 0; // refused
+    sched.spawn(rounds(*this, how, took));
+    sched.run();
+    return took / 300 / all;
+  }
+};
+
 // ---- fairness: a quiet connection's round trips while another one floods the same loop
 
 double quiet_p99(bool flood) {
@@ -453,6 +532,14 @@ int main() {
        {65536, "send of 64 KiB through a ring, with the peer's recv", "zero-copy send of 64 KiB"},
        {262144, "send of 256 KiB through a ring, with the peer's recv", "zero-copy send of 256 KiB"}})
     race({{ring, [n = bytes] { return ring_send(n, false); }}, {zero_copy, [n = bytes] { return ring_send(n, true); }}}, 7);
+  {
+    datagram_bench d;
+    race({{"datagram received by recv_from", [&] { return d.receive(false); }},
+          {"datagram received by recv_batch, 32 at once", [&] { return d.receive(true); }},
+          {"datagram sent by send_to", [&] { return d.send(datagram_bench::way::one_by_one); }},
+          {"datagram sent by send_batch, 32 at once", [&] { return d.send(datagram_bench::way::batches); }},
+          {"datagram sent by send_to, 32 cut by udp_segment", [&] { return d.send(datagram_bench::way::cut_by_the_kernel); }}});
+  }
   cpu_set_t both;
   CPU_ZERO(&both);
   CPU_SET(0, &both), CPU_SET(1, &both);

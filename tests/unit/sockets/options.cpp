@@ -51,6 +51,13 @@ TEST_CASE("options: a flag is on whatever number the kernel writes but 0", "[uni
   CHECK(!written<rouse::keep_alive>(0).value());
 }
 
+TEST_CASE("options: a flag is on by the number that the kernel wants for it", "[unit][options]") {
+  using option = rouse::flag_option<IPPROTO_UDP, 1, 65527>;
+  CHECK(raw(option{true}) == 65527);
+  CHECK(raw(option{false}) == 0);
+  CHECK(option{true}.value());
+}
+
 TEST_CASE("options: a flag is a condition", "[unit][options]") {
   CHECK(static_cast<bool>(rouse::v6_only{true}));
   CHECK(!static_cast<bool>(rouse::v6_only{false}));
@@ -92,6 +99,8 @@ TEST_CASE("options: each has its own place", "[unit][options]") {
   add(rouse::type_of_service{});
   add(rouse::reuse_port{});
   add(rouse::linger{});
+  add(rouse::udp_segment{});
+  add(rouse::udp_gro{});
   std::sort(places.begin(), places.end());
   CHECK(std::adjacent_find(places.begin(), places.end()) == places.end());
 }

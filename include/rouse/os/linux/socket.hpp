@@ -21,6 +21,8 @@ namespace rouse::inline ROUSE_ABI::os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
+/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and what switches the latter on.
+inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = true;
 /// How many accepts a server keeps pending: here one takes all that have come, one after another.
@@ -165,6 +167,12 @@ public:
     header_.msg_iov = pieces;
     header_.msg_iovlen = count;
   }
+  /// Afterwards: with one.
+  void with_sender() noexcept { address(socket_address::room); }
+  void with_destination(const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    address(peer_.length);
+  }
 
   [[nodiscard]] msghdr& header() noexcept { return header_; }
   /// Whether the buffer was too small for what came: the rest is gone.
@@ -179,11 +187,12 @@ public:
 private:
   void describe(void* data, std::size_t size, socklen_t room) noexcept {
     piece_ = {data, size};
-    header_ = {};
+    in_pieces(&piece_, 1);
+    address(room);
+  }
+  void address(socklen_t room) noexcept {
     header_.msg_name = &peer_.any;
     header_.msg_namelen = room;
-    header_.msg_iov = &piece_;
-    header_.msg_iovlen = 1;
   }
 
   socket_address peer_;

@@ -20,6 +20,9 @@ inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVAL
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
 /// Windows has no such option; the number is BSD's, and none of Winsock's.
 inline constexpr int reuse_port_name = 0x0200;
+/// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and what switches the
+/// latter on: the most bytes that may come as one.
+inline constexpr int udp_segment_name = 2, udp_gro_name = 3, udp_gro_on = 65527;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = false;
 /// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
@@ -49,12 +52,13 @@ inline failure start_winsock() noexcept {
 
 inline void close_socket(native_handle_type h) noexcept { ::closesocket(h); }
 
-inline failure set_option(native_handle_type h, int level, int name, const void* value,
-                          std::size_t size) noexcept {
-  if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
-  return outcome(
-      ::setsockopt(h, level, name, static_cast<const char*>(value), static_cast<int>(size)));
+namespace detail {
+// Wine says WSAEINVAL of an option of UDP that it has not heard of.
+inline failure unknown_option(int level, failure f) noexcept {
+  const bool unknown = level == IPPROTO_UDP && f == failure::from_os(WSAEINVAL);
+  return unknown ? failure::from_os(WSAENOPROTOOPT) : f;
 }
+} // namespace detail
 
 /// `size` holds the room at first, then what was written.
 inline failure get_option(native_handle_type h, int level, int name, void* value,
@@ -65,7 +69,18 @@ inline failure get_option(native_handle_type h, int level, int name, void* value
   auto length = static_cast<int>(size);
   const failure f = outcome(::getsockopt(h, level, name, static_cast<char*>(value), &length));
   size = static_cast<std::size_t>(length);
-  return f;
+  return detail::unknown_option(level, f);
+}
+
+inline failure set_option(native_handle_type h, int level, int name, const void* value,
+                          std::size_t size) noexcept {
+  if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
+  const failure f = outcome(
+      ::setsockopt(h, level, name, static_cast<const char*>(value), static_cast<int>(size)));
+  if (!f || level != IPPROTO_UDP) return f;
+  DWORD now = 0;
+  std::size_t room = sizeof now;
+  return get_option(h, level, name, &now, room) ? detail::unknown_option(level, f) : f;
 }
 
 /// For whoever uses the handle without rouse: overlapped calls work in either mode.
@@ -209,6 +224,9 @@ public:
     count_ = static_cast<DWORD>(count);
     peer_.length = 0;
   }
+  /// Afterwards: with one.
+  void with_sender() noexcept { peer_.length = socket_address::room; }
+  void with_destination(const endpoint& to) noexcept { peer_ = socket_address(to); }
 
   [[nodiscard]] WSABUF* pieces() noexcept { return pieces_; }
   [[nodiscard]] DWORD count() const noexcept { return count_; }

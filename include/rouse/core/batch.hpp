@@ -1,0 +1,70 @@
+// Batches: several datagrams that one call receives, or sends.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
+#include <rouse/core/endpoint.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <type_traits>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// A place for one datagram, and what came into it: `rouse::incoming slot{buffer};`
+///
+/// The buffer is the caller's to set, and stays as it is; `recv_batch` writes the rest, of those
+/// slots that it counts. A slot may be used again and again.
+struct incoming {
+  mutable_buffer buffer; ///< where the bytes go
+  std::size_t bytes = 0; ///< how many came, 0 of an empty datagram
+  endpoint from = {}; ///< who sent them
+  std::size_t segment = 0; ///< as `bytes`; with `udp_gro` the size of each of the datagrams that
+                           ///< came as one (the last may be shorter)
+  bool truncated = false; ///< it was larger than the buffer, and the rest is gone
+};
+
+/// One datagram to be sent: `rouse::outgoing item{"text", to};`
+struct outgoing {
+  const_buffer buffer; ///< its bytes; none: an empty datagram
+  endpoint to = {}; ///< unspecified: the peer that the socket is connected to
+};
+
+/// Several of them: an array, a vector or a span of `incoming` (to receive) or of `outgoing` (to
+/// send).
+///
+/// Borrowed: what it views as well as the buffers in there, until the call has completed.
+template <class Item>
+class batch {
+  using value = std::remove_const_t<Item>;
+
+public:
+  template <class R>
+    requires(!std::same_as<std::remove_cvref_t<R>, batch>)
+  constexpr batch(R&& range) noexcept {
+    static_assert(detail::range_of<R, value>,
+                  "rouse: a batch is an array, a vector or a span of rouse::incoming to receive, "
+                  "of rouse::outgoing to send");
+    if constexpr (detail::range_of<R, value>) {
+      static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
+                    "rouse: this batch is a temporary: it would be gone before the kernel is done "
+                    "with it; give it a name first");
+      constexpr bool writable = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
+      static_assert(
+          writable,
+          "rouse: recv_batch writes into its slots, which are const: give it ones that are not");
+      if constexpr (writable) items_ = {std::ranges::data(range), std::ranges::size(range)};
+    }
+  }
+
+  [[nodiscard]] constexpr std::span<Item> items() const noexcept { return items_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return items_.size(); }
+
+private:
+  std::span<Item> items_;
+};
+
+using incoming_batch = batch<incoming>;
+using outgoing_batch = batch<const outgoing>;
+
+} // namespace rouse::inline ROUSE_ABI

@@ -1,0 +1,4 @@
+// Several datagrams at once, without waiting.
+#pragma once
+#include <rouse/os/linux/batch.hpp>
+#include <rouse/os/windows/batch.hpp>
