@@ -5,7 +5,7 @@
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, channel, sync, group, aliases
+//   schedulers/  basic_scheduler, task, channel, select, sync, group
 //   serving/     serve, per_core, signals
 //   os/          the only place with OS headers
 //   detail/      mechanisms
@@ -28,6 +28,7 @@
 #include <rouse/schedulers/channel.hpp>
 #include <rouse/schedulers/group.hpp>
 #include <rouse/schedulers/observed.hpp>
+#include <rouse/schedulers/select.hpp>
 #include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>

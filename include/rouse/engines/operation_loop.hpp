@@ -89,15 +89,17 @@ public:
 
   /// Ends `op` and waits until nothing of it is left with the kernel; it is not told. Its memory
   /// may then go (O5).
-  void abandon(operation& op) noexcept {
+  /// @returns false: it was told, or is being told by another thread, or was not in progress.
+  bool abandon(operation& op) noexcept {
     lock_type lock(mutex_);
     if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
     while (op.now == operation::state::pending) reap(lock);
-    if (op.now == operation::state::idle) return;
+    if (op.now == operation::state::idle) return false;
     op.unlink();
     op.now = operation::state::idle;
     --active_;
     observer_.ended(op);
+    return true;
   }
 
   /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.

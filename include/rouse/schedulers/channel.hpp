@@ -221,6 +221,8 @@ public:
 private:
   template <class, class>
   friend class channel;
+  template <class>
+  friend class detail::channel_case;
   using parcel = detail::parcel<T>;
 
   channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {

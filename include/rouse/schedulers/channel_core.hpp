@@ -158,6 +158,9 @@ private:
 };
 
 template <class T>
+class channel_case;
+
+template <class T>
 struct channel_send_call {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";

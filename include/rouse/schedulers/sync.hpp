@@ -49,6 +49,9 @@ struct pass_call {
   done value(operation&) noexcept { return {}; }
 };
 
+template <class Rule>
+class passing_case;
+
 // What the four have in common. When it goes, those who wait end with operation_canceled.
 template <class Scheduler, class Rule>
 class shared_place {
@@ -83,6 +86,7 @@ protected:
   }
 
 private:
+  friend class passing_case<Rule>;
   Scheduler* scheduler_;
   mutable turnstile<Rule> turnstile_;
 };

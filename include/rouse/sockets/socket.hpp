@@ -31,6 +31,8 @@ namespace rouse::inline ROUSE_ABI {
 namespace detail {
 template <class>
 class connect_attempt;
+template <class>
+class ready_case;
 }
 
 /// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
@@ -418,6 +420,8 @@ private:
   friend struct detail::accept_call;
   template <class>
   friend class detail::connect_attempt;
+  template <class>
+  friend class detail::ready_case;
   template <class, class>
   friend class detail::socket_part;
   friend class reader<Scheduler>;

@@ -1,0 +1,266 @@
+// select: waiting for the first of several things.
+#pragma once
+#include <rouse/concepts/scheduler.hpp>
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/visitor.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+#include <rouse/schedulers/channel.hpp>
+#include <rouse/schedulers/channel_core.hpp>
+#include <rouse/schedulers/sync.hpp>
+#include <rouse/sockets/readiness_calls.hpp>
+#include <rouse/sockets/socket.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <thread>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// A case stands in a line, as its own call would; the first one that is served takes all the others
+// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
+// the one that was served `why`, what went wrong, and `take`, which may throw.
+template <class T>
+class channel_case {
+public:
+  template <class Scheduler>
+  channel_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
+      : me_(*ch.core_, false), into_(&into) {}
+  template <class Scheduler>
+  channel_case(const channel<T, Scheduler>& ch, T value) noexcept
+      : me_(*ch.core_, true, parcel<T>(std::move(value))) {}
+
+  visitor& place() noexcept { return me_; }
+  void begin() noexcept {}
+  void end() noexcept {}
+  [[nodiscard]] failure why() const noexcept { return me_.goods.error; }
+  void take() {
+    if (into_) *into_ = me_.goods.open();
+  }
+
+private:
+  typename channel_core<T>::visitor me_;
+  std::optional<T>* into_ = nullptr; // null: it sends
+};
+
+template <class Rule>
+class passing_case {
+public:
+  template <class Scheduler>
+  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
+      : me_(where.turnstile_) {}
+
+  visitor& place() noexcept { return me_; }
+  void begin() noexcept {}
+  void end() noexcept {}
+  [[nodiscard]] failure why() const noexcept { return {}; }
+  void take() noexcept {}
+
+private:
+  typename pass_call<Rule>::passer me_;
+};
+
+template <class Scheduler>
+class ready_case final : public visitor {
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  ready_case(const socket<Scheduler>& s, readiness what) noexcept
+      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
+  ready_case(ready_case&& other) noexcept
+      : visitor(other), engine_(other.engine_), call_(other.call_) {} // before it has begun
+
+  visitor& place() noexcept { return *this; }
+  void begin() noexcept { watch_.emplace(*this); }
+  void end() noexcept {
+    // One that is being told by another thread: that is soon over.
+    if (!watch_->stop())
+      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  [[nodiscard]] failure why() const noexcept { return why_; }
+  void take() noexcept {}
+
+  list<visitor>* visit(operation&, list<operation>&) noexcept override {
+    return ready_ ? nullptr : &line_;
+  }
+
+private:
+  class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
+    using call = pending_call<engine_type, wait_call, no_limit, watch>;
+
+  public:
+    explicit watch(ready_case& c) noexcept : call(c.engine_, c.call_, no_limit{}), case_(c) {
+      if (this->start()) deliver();
+    }
+    void deliver() noexcept { case_.tell(this->error); }
+    // False: `deliver` was called, or will be.
+    bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
+
+  private:
+    ready_case& case_;
+  };
+
+  void tell(failure why) noexcept {
+    const auto note = [&](list<operation>& answered) {
+      why_ = why;
+      ready_ = true;
+      if (linked()) serve(answered);
+      told_.store(true, std::memory_order_release); // partner of end()
+    };
+    list<operation> nobody;
+    if (engine_)
+      engine_->settle(note);
+    else
+      note(nobody);
+  }
+
+  engine_type* engine_;
+  wait_call call_;
+  std::optional<watch> watch_;
+  list<visitor> line_; // of one
+  bool ready_ = false; // guarded, as the next, by the engine's lock
+  failure why_;
+  std::atomic<bool> told_{false};
+};
+
+template <class... Cases>
+struct select_call final : waitable {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: select";
+  static constexpr std::size_t none = sizeof...(Cases);
+
+  std::tuple<Cases...> cases;
+  std::size_t chosen = none;
+
+  bool begun = false;
+
+  explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
+  select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
+
+  bool prepare(operation& op) noexcept {
+    begun = true;
+    each([](auto& c, std::size_t) { c.begin(); });
+    ask_wait(op, this);
+    return true;
+  }
+  bool advance(operation& op) noexcept {
+    end();
+    each([&](auto& c, std::size_t i) {
+      if (c.place().served()) chosen = i;
+      if (i == chosen && !op.error) op.error = c.why();
+    });
+    return true;
+  }
+  std::size_t value(operation& op) {
+    each([&](auto& c, std::size_t i) {
+      if (i == chosen && !op.error) c.take();
+    });
+    return chosen;
+  }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    if (begun) end(); // it was never told
+  }
+
+  // ---- what it waits for
+
+  bool enter(operation& op, list<operation>& answered) noexcept override {
+    std::array<list<visitor>*, none> lines{};
+    each([&](auto& c, std::size_t i) {
+      if (chosen != none) return;
+      lines[i] = c.place().visit(op, answered);
+      if (!lines[i]) chosen = i;
+    });
+    if (chosen != none) return true;
+    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
+    return false;
+  }
+  void leave(operation&) noexcept override {
+    each([](auto& c, std::size_t) { c.place().unlink(); });
+  }
+
+private:
+  void end() noexcept {
+    begun = false;
+    each([](auto& c, std::size_t) { c.end(); });
+  }
+
+  template <class F>
+  void each(F f) {
+    each(f, std::index_sequence_for<Cases...>());
+  }
+  template <class F, std::size_t... I>
+  void each(F& f, std::index_sequence<I...>) {
+    (f(std::get<I>(cases), I), ...);
+  }
+};
+
+template <class Scheduler, class... Cases, class Limit, class... How>
+decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
+  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
+                             std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
+/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
+template <class T, class Scheduler>
+[[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
+  return detail::channel_case<T>(ch, into);
+}
+template <class T, class Scheduler>
+[[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
+  return detail::channel_case<T>(ch, std::move(value));
+}
+template <class Scheduler, class Rule>
+[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
+  return detail::passing_case<Rule>(where);
+}
+template <class Scheduler>
+[[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
+  return detail::ready_case<Scheduler>(s, what);
+}
+template <class... Cases>
+[[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
+  return {std::move(c)...};
+}
+
+/// Waits for the first of several things, and does that one alone.
+///
+///     std::optional<int> number;
+///     switch (co_await rouse::select(
+///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
+///                             rouse::ready(conn, rouse::readable)), 5s)) {
+///     case 0: …                       // a number, or the end of the channel
+///
+/// Where several can be had at once, it is the one that stands first. What the others would have
+/// taken stays: no value is received or sent but by the case that is chosen.
+///
+/// @param cases  what they name is borrowed until the call has completed.
+/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
+/// are.
+///
+/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
+/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
+template <class Scheduler, class... Cases, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&&... how) {
+  return detail::begin_select(s, std::move(cases), no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class... Cases, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
+  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
+}
+
+} // namespace rouse::inline ROUSE_ABI
