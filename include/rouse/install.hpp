@@ -1,8 +1,8 @@
 // install(): the blocking calls that libraries make park the calling fiber in place of its thread.
 //
 // Include this header in one source file of a program; rouse.hpp does not. See
-// os/linux/installed.hpp for what each call does, os/linux/interpose.hpp for how libraries come to
-// call it.
+// os/linux/installed.hpp and os/windows/installed.hpp for what each call does, interpose.hpp beside
+// them for how libraries come to call it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -11,14 +11,20 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/os/call_parker.hpp>
 #include <rouse/os/interpose.hpp>
 #include <rouse/rouse.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
+
+#if ROUSE_EMULATED_TLS
+#include <cxxabi.h>
+#endif
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
@@ -70,8 +76,10 @@ struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
   file_waiter* waiter;
 
-  wait_for_files_call(descriptor* set, file_waiter& w) noexcept
-      : wait_call(set, readable), waiter(&w) {}
+  wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
+      : wait_call(set, readable), waiter(&w) {
+    attempt::files = r.files();
+  }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;
     return wait_call::prepare(op);
@@ -102,10 +110,15 @@ public:
            clock::time_point until) noexcept override {
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
     if (count == 0) return sleep(until);
-    watched_files set = take_spare();
+    watched_files own;
     failure why;
-    if (!set.record()) why = set.create(*first_.scheduler());
-    if (!why) why = os::watch_set::add(set.handle(), files, count);
+    if constexpr (!os::watch_set::is_shared) {
+      own = take_spare();
+      if (!own.record()) why = own.create(*first_.scheduler());
+    }
+    const watched_files& set = os::watch_set::is_shared ? first_ : own;
+    os::watch_set::request asked;
+    if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
       return sleep(soon < until ? soon : until);
@@ -114,10 +127,10 @@ public:
     me.files = files;
     me.count = count;
     waiters_.push_back(me);
-    const int result = call(wait_for_files_call(set.record(), me), limit(until));
+    const int result = call(wait_for_files_call(set.record(), me, asked), limit(until));
     me.unlink();
-    if (set.scheduler() && os::watch_set::remove(set.handle(), files, count))
-      keep_spare(std::move(set));
+    if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
+      keep_spare(std::move(own));
     return me.closed ? os::handle_closed : result;
   }
 
@@ -176,14 +189,33 @@ private:
   unsigned calls_ = 0;
 };
 
-// This thread's. A thread that ends without uninstall may still make calls in later destructors.
-inline std::shared_ptr<installation>& installed_here() noexcept {
-  struct place {
-    std::shared_ptr<installation> now;
-    ~place() { os::call_parker::here = nullptr; }
-  };
-  static thread_local place mine;
-  return mine.now;
+// What a thread has installed. One that ends without uninstall may still make calls in later
+// destructors.
+struct installed_scheduler {
+  std::shared_ptr<installation> now;
+  std::optional<os::interposed_calls> calls;
+
+  void clear() noexcept {
+    os::call_parker::here = nullptr;
+    now.reset();
+    calls.reset();
+  }
+  ~installed_scheduler() { clear(); }
+};
+
+inline installed_scheduler& installed_here() {
+#if ROUSE_EMULATED_TLS
+  static thread_local installed_scheduler* mine = nullptr;
+  if (!mine) {
+    mine = new installed_scheduler;
+    abi::__cxa_thread_atexit([](void* p) noexcept { delete static_cast<installed_scheduler*>(p); },
+                             mine, nullptr);
+  }
+  return *mine;
+#else
+  static thread_local installed_scheduler mine;
+  return mine;
+#endif
 }
 
 } // namespace detail
@@ -215,28 +247,26 @@ inline std::shared_ptr<installation>& installed_here() noexcept {
 /// lookup, dlsym(3) RTLD_NEXT, epoll(7).
 inline void install(fibers& s) {
   auto& mine = detail::installed_here();
-  if (mine && mine->alive()) {
+  if (mine.now && mine.now->alive()) {
     detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
                         "rouse: install: a scheduler is installed in this thread already");
   }
   detail::watched_files first;
   if (const failure why = first.create(s)) detail::throw_error(why.code(), "rouse: install");
-  mine = std::make_shared<detail::installation>(std::move(first));
-  mine->self = mine;
-  os::call_parker::here = mine.get();
+  mine.now = std::make_shared<detail::installation>(std::move(first));
+  mine.now->self = mine.now;
+  if (!mine.calls) mine.calls.emplace();
+  os::call_parker::here = mine.now.get();
 }
 
 /// From now on this thread's calls block as the system makes them; a fiber that is parked in one is
 /// woken as before. Harmless when nothing is installed. Sockets made meanwhile stay as they are.
-inline void uninstall() noexcept {
-  os::call_parker::here = nullptr;
-  detail::installed_here().reset();
-}
+inline void uninstall() noexcept { detail::installed_here().clear(); }
 
 /// As long as it lives, the fiber that made it blocks its thread as if nothing were installed.
 class [[nodiscard]] blocking_scope {
 public:
-  blocking_scope() noexcept : installed_(detail::installed_here()) {
+  blocking_scope() noexcept : installed_(detail::installed_here().now) {
     if (!installed_) return;
     mark_.fiber = installed_->running();
     if (mark_.fiber) installed_->marks_.push_back(mark_);
