@@ -223,28 +223,43 @@ inline installed_scheduler& installed_here() {
 /// From now on, what blocks in this thread inside a fiber of `s` parks that fiber and lets the
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
-/// connect, accept, recv and send with their kin, read, write, readv and writev (of sockets), poll,
-/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
-/// getaddrinfo (which a thread of its own asks, for the length of the call) keep their meaning:
-/// O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno are the kernel's.
-/// It makes no difference when a socket was made: sockets carry nothing of it. Calls from outside
-/// of fibers, from other threads, and on files that are no sockets (pipes, terminals) are the C
-/// library's own as before.
+/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev (of
+/// sockets), poll, ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep,
+/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
+/// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
+/// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
+/// SO_RCVTIMEO and the rest holding as well. Calls from outside of fibers, from other threads, and
+/// on files that are no sockets (pipes, terminals) are the system's own as before.
 ///
 /// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
 /// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,
-/// with EBADF. `flow_handle::cancel`, and the end of the scheduler, end a call with ECANCELED. Not
-/// covered: what the C library does inside itself (stdio, gethostbyname), recvmmsg, sendmmsg,
-/// sendfile, flock, waitpid, mutexes. A library that holds a lock of its own while it blocks, and
-/// then is called by another fiber, blocks the thread, and with it whoever would unlock.
+/// with EBADF (WSAENOTSOCK). `flow_handle::cancel`, and the end of the scheduler, end a call with
+/// ECANCELED (WSAECANCELLED). Not covered: what the C library does inside itself (stdio,
+/// gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows what waits for
+/// handles, gethostbyname, WSARecvMsg, WSASendMsg, TransmitFile. A library that holds a lock of its
+/// own while it blocks, and then is called by another fiber, blocks the thread, and with it whoever
+/// would unlock.
 ///
-/// The header belongs into one source file of the program (a second one does not link), which is
-/// linked with the shared C library. Throws std::system_error: operation_not_permitted (something
-/// is installed in this thread already: `uninstall` first), too_many_files_open.
+/// On Linux the header belongs into one source file of the program (a second one does not link),
+/// which is linked with the shared C library. On Windows it is the import tables that lead here, of
+/// the program and of each DLL that does not lie below Windows' own folder, loaded already or by a
+/// LoadLibrary of one of these; until `uninstall` has been called in every thread that installed.
+/// So these call Winsock as before: who got a function's address from GetProcAddress, or kept one;
+/// who imports with delay; Windows' own DLLs (WinHTTP, say). And Windows has no call that does not
+/// wait: a socket that a fiber has used stays in non-blocking mode until a call comes that shall
+/// block, or the last `uninstall`; those who are not led here would notice, and so may a thread
+/// that uses it at the same time. Windows does not tell a socket's mode either: one that was made
+/// non-blocking before `install` is taken for one that blocks.
+///
+/// Throws std::system_error: operation_not_permitted (something is installed in this thread
+/// already: `uninstall` first), too_many_files_open.
 /// Threads: for the calling one, which has to be the one that runs `s`; each may install its own.
-/// Cost: outside of fibers a test of a thread's variable; a call that need not wait costs nothing
-/// more, one that waits fcntl, getsockopt and two epoll_ctl. Source: ld.so(8) on symbol
-/// lookup, dlsym(3) RTLD_NEXT, epoll(7).
+/// Cost: outside of fibers a test of a thread's variable (on Windows a look into a table of
+/// sockets); a call that need not wait costs nothing more, one that waits fcntl, getsockopt and two
+/// epoll_ctl (getsockopt and one request to Winsock's driver). Source: ld.so(8) on symbol lookup,
+/// dlsym(3) RTLD_NEXT, epoll(7); "PE Format", the import address table; IOCTL_AFD_POLL.
 inline void install(fibers& s) {
   auto& mine = detail::installed_here();
   if (mine.now && mine.now->alive()) {

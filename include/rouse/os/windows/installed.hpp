@@ -22,8 +22,8 @@
 namespace rouse::inline ROUSE_ABI::os {
 
 /// The blocking calls of a flow. Each tries without waiting, and where Winsock would have blocked
-/// waits for readiness and tries again. Windows has no flag for a call that does not wait: for the
-/// length of a try, the socket is in non-blocking mode.
+/// waits for readiness and tries again. Windows has no flag for a call that does not wait: the
+/// socket is in non-blocking mode meanwhile, and until a call comes that shall block.
 namespace parked {
 
 /// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
@@ -77,17 +77,15 @@ private:
   clock::time_point until_ = (clock::time_point::max)();
 };
 
-/// What the call gives when it may not wait. (The mode of one that sends events cannot be changed,
-/// and need not.)
+/// What the call gives when it may not wait.
 template <class Call>
 auto at_once(SOCKET s, Call call) noexcept {
-  const auto non_blocking = [&](u_long on) {
-    return real::ioctlsocket(s, static_cast<long>(FIONBIO), &on) == 0;
-  };
-  const bool changed = non_blocking(1);
+  if (call_parker::here && socket_modes::lend(s)) return call();
+  const bool changed =
+      socket_modes::set(s, 1); // false: of one that sends events, which never waits
   const auto result = call();
   const int error = ::WSAGetLastError();
-  if (changed) non_blocking(0);
+  if (changed) socket_modes::set(s, 0);
   ::WSASetLastError(error);
   return result;
 }
@@ -190,6 +188,7 @@ struct state {
 template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
   call_parker::here->give_way();
+  socket_modes::take_back(s); // or the connection would have the mode as well
   const WSAPOLLFD file{s, POLLRDNORM, 0};
   attention a;
   while (!check_listening(s)) {
@@ -200,12 +199,10 @@ SOCKET accept(SOCKET s, Call call) noexcept {
   return call();
 }
 
-/// The attempt is begun without waiting; select then knows how it has ended. A datagram socket's
-/// sends nothing.
+/// The attempt is begun without waiting; select then knows how it has ended. (A datagram socket's
+/// has ended at once. That may be one of rouse's own, whose engine must not be left here.)
 template <class Begin>
 int connect(SOCKET s, Begin begin) noexcept {
-  if (!is_stream(s)) return begin();
-  call_parker::here->give_way();
   const int result = at_once(s, begin);
   if (result == 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
   const WSAPOLLFD file{s, POLLWRNORM, 0};

@@ -1,12 +1,8 @@
-// The functions that stand in the import tables in place of Winsock's, and how they come there.
-//
-// Each module of a process has a table with the addresses of the functions that it imports, which
-// the loader fills in and every call goes through. An entry is known by the address in it: so it
-// does not matter whether it was imported by name or by number, or from a DLL that forwards to
-// Winsock.
+// The functions that stand in the import tables in place of Winsock's.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/call_parker.hpp>
+#include <rouse/os/windows/import_tables.hpp>
 #include <rouse/os/windows/installed.hpp>
 #include <rouse/os/windows/modes.hpp>
 #include <rouse/os/windows/real_calls.hpp>
@@ -18,17 +14,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <tlhelp32.h>
 
 namespace rouse::inline ROUSE_ABI::os {
 namespace installed {
 
-/// Whether somebody parks the caller, and the socket's calls block.
-inline bool parks(SOCKET s) noexcept { return here() && !nonblocking_sockets::has(s); }
+/// Whether somebody parks the caller, and the socket's calls block. False: the real function is for
+/// this call, with the socket in the mode that the program knows.
+inline bool parks(SOCKET s) noexcept {
+  if (here() && socket_modes::blocks(s)) return true;
+  socket_modes::take_back(s);
+  return false;
+}
+inline bool parks(SOCKET s, int flags) noexcept {
+  if ((flags & MSG_OOB) == 0) return parks(s);
+  socket_modes::take_back(s);
+  return false;
+}
 
 /// What a socket that was just made is, whatever an earlier one of the same number was.
 inline SOCKET made(SOCKET s, bool blocks = true) noexcept {
-  if (s != INVALID_SOCKET) nonblocking_sockets::note(s, blocks);
+  if (s != INVALID_SOCKET) socket_modes::note(s, blocks);
   return s;
 }
 
@@ -69,22 +74,23 @@ struct calls {
     const auto call = [&] {
       return real::WSAConnect(s, peer, length, to, from, quality, of_group);
     };
-    return parks(s) && !to && !from ? parked::connect(s, call) : call();
+    if (to || from) socket_modes::take_back(s); // what it receives comes with the end of the call
+    return !to && !from && parks(s) ? parked::connect(s, call) : call();
   }
   // A connection has the mode of its listener.
   static SOCKET WSAAPI accept(SOCKET s, sockaddr* peer, int* length) {
     const auto call = [&] { return real::accept(s, peer, length); };
-    return made(parks(s) ? parked::accept(s, call) : call(), !nonblocking_sockets::has(s));
+    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
   }
   static SOCKET WSAAPI WSAAccept(SOCKET s, sockaddr* peer, LPINT length, LPCONDITIONPROC condition,
                                  DWORD_PTR data) {
     const auto call = [&] { return real::WSAAccept(s, peer, length, condition, data); };
-    return made(parks(s) ? parked::accept(s, call) : call(), !nonblocking_sockets::has(s));
+    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
   }
 
   static int WSAAPI recv(SOCKET s, char* data, int size, int flags) {
     const auto call = [&](DWORD f) { return real::recv(s, data, size, static_cast<int>(f)); };
-    if ((flags & MSG_OOB) || !parks(s)) return call(static_cast<DWORD>(flags));
+    if (!parks(s, flags)) return call(static_cast<DWORD>(flags));
     WSABUF room;
     return static_cast<int>(
         parked::receive(s, pieces(data, size, room), static_cast<DWORD>(flags), call));
@@ -94,7 +100,7 @@ struct calls {
     const auto call = [&](DWORD f) {
       return real::recvfrom(s, data, size, static_cast<int>(f), from, length);
     };
-    if ((flags & MSG_OOB) || !parks(s)) return call(static_cast<DWORD>(flags));
+    if (!parks(s, flags)) return call(static_cast<DWORD>(flags));
     WSABUF room;
     return static_cast<int>(
         parked::receive(s, pieces(data, size, room), static_cast<DWORD>(flags), call));
@@ -115,14 +121,14 @@ struct calls {
 
   static int WSAAPI send(SOCKET s, const char* data, int size, int flags) {
     const auto call = [&] { return real::send(s, data, size, flags); };
-    if ((flags & MSG_OOB) || !parks(s)) return call();
+    if (!parks(s, flags)) return call();
     WSABUF room;
     return static_cast<int>(parked::send(s, pieces(data, size, room), call));
   }
   static int WSAAPI sendto(SOCKET s, const char* data, int size, int flags, const sockaddr* to,
                            int length) {
     const auto call = [&] { return real::sendto(s, data, size, flags, to, length); };
-    if ((flags & MSG_OOB) || !parks(s)) return call();
+    if (!parks(s, flags)) return call();
     WSABUF room;
     return static_cast<int>(parked::send(s, pieces(data, size, room), call));
   }
@@ -165,15 +171,14 @@ struct calls {
     const int result = real::closesocket(s);
     if (result == 0) {
       const int error = ::WSAGetLastError();
-      nonblocking_sockets::note(s, true);
+      socket_modes::note(s, true);
       ::WSASetLastError(error);
     }
     return result;
   }
   static int WSAAPI ioctlsocket(SOCKET s, long command, u_long* value) {
     const int result = real::ioctlsocket(s, command, value);
-    if (result == 0 && command == static_cast<long>(FIONBIO))
-      nonblocking_sockets::note(s, *value == 0);
+    if (result == 0 && command == static_cast<long>(FIONBIO)) socket_modes::note(s, *value == 0);
     return result;
   }
   static int WSAAPI WSAIoctl(SOCKET s, DWORD code, LPVOID in, DWORD in_size, LPVOID out,
@@ -182,18 +187,18 @@ struct calls {
     const int result =
         real::WSAIoctl(s, code, in, in_size, out, out_size, bytes, record, completion);
     if (result == 0 && code == static_cast<DWORD>(FIONBIO))
-      nonblocking_sockets::note(s, *static_cast<const u_long*>(in) == 0);
+      socket_modes::note(s, *static_cast<const u_long*>(in) == 0);
     return result;
   }
   // Both put the socket into non-blocking mode, where it stays.
   static int WSAAPI WSAAsyncSelect(SOCKET s, HWND window, u_int message, long events) {
     const int result = real::WSAAsyncSelect(s, window, message, events);
-    if (result == 0) nonblocking_sockets::note(s, false);
+    if (result == 0) socket_modes::note(s, false);
     return result;
   }
   static int WSAAPI WSAEventSelect(SOCKET s, WSAEVENT event, long events) {
     const int result = real::WSAEventSelect(s, event, events);
-    if (result == 0) nonblocking_sockets::note(s, false);
+    if (result == 0) socket_modes::note(s, false);
     return result;
   }
 
@@ -240,7 +245,8 @@ private:
   template <class Call>
   static int received(SOCKET s, parked::pieces data, LPDWORD bytes, LPDWORD flags,
                       const void* record, Call call) {
-    if (record || !bytes || !flags || (*flags & MSG_OOB) || !parks(s)) return call(bytes, flags);
+    if (record || !bytes || !flags || !parks(s, static_cast<int>(*flags)))
+      return call(bytes, flags);
     DWORD said = *flags; // in and out
     const std::int64_t n = parked::receive(s, data, *flags, [&](DWORD f) {
       said = f;
@@ -255,7 +261,7 @@ private:
   template <class Call>
   static int sent(SOCKET s, parked::pieces data, LPDWORD bytes, DWORD flags, const void* record,
                   Call call) {
-    if (record || !bytes || (flags & MSG_OOB) || !parks(s)) return call(bytes);
+    if (record || !bytes || !parks(s, static_cast<int>(flags))) return call(bytes);
     const std::int64_t n = parked::send(s, data, [&] {
       DWORD moved = 0;
       return call(&moved) == 0 ? std::int64_t{moved} : std::int64_t{SOCKET_ERROR};
@@ -266,137 +272,59 @@ private:
   }
 };
 
-/// What stands in an import table, and what shall stand there instead.
-struct replacement {
-  const void* now;
-  const void* then;
-};
-
-/// All of them, one way or the other.
-class replacements {
-public:
-  explicit replacements(bool ours) noexcept {
+/// From Winsock's functions to `calls`, or back.
+inline void lead_here(bool here) noexcept {
+  replacements all;
+  const auto lead = [&](const void* theirs, const void* ours) {
+    here ? all.add(theirs, ours) : all.add(ours, theirs);
+  };
 #define ROUSE_REPLACE(name)                                                                        \
-  add(ours, reinterpret_cast<const void*>(real::name.find()),                                      \
-      reinterpret_cast<const void*>(&calls::name))
-    ROUSE_REPLACE(socket);
-    ROUSE_REPLACE(WSASocketA);
-    ROUSE_REPLACE(WSASocketW);
-    ROUSE_REPLACE(connect);
-    ROUSE_REPLACE(WSAConnect);
-    ROUSE_REPLACE(accept);
-    ROUSE_REPLACE(WSAAccept);
-    ROUSE_REPLACE(recv);
-    ROUSE_REPLACE(recvfrom);
-    ROUSE_REPLACE(WSARecv);
-    ROUSE_REPLACE(WSARecvFrom);
-    ROUSE_REPLACE(send);
-    ROUSE_REPLACE(sendto);
-    ROUSE_REPLACE(WSASend);
-    ROUSE_REPLACE(WSASendTo);
-    ROUSE_REPLACE(select);
-    ROUSE_REPLACE(WSAPoll);
-    ROUSE_REPLACE(closesocket);
-    ROUSE_REPLACE(ioctlsocket);
-    ROUSE_REPLACE(WSAIoctl);
-    ROUSE_REPLACE(WSAAsyncSelect);
-    ROUSE_REPLACE(WSAEventSelect);
-    ROUSE_REPLACE(getaddrinfo);
-    ROUSE_REPLACE(GetAddrInfoW);
-    ROUSE_REPLACE(Sleep);
-    ROUSE_REPLACE(SleepEx);
-    ROUSE_REPLACE(LoadLibraryA);
-    ROUSE_REPLACE(LoadLibraryW);
-    ROUSE_REPLACE(LoadLibraryExA);
-    ROUSE_REPLACE(LoadLibraryExW);
+  lead(reinterpret_cast<const void*>(real::name.find()),                                           \
+       reinterpret_cast<const void*>(&calls::name))
+  ROUSE_REPLACE(socket);
+  ROUSE_REPLACE(WSASocketA);
+  ROUSE_REPLACE(WSASocketW);
+  ROUSE_REPLACE(connect);
+  ROUSE_REPLACE(WSAConnect);
+  ROUSE_REPLACE(accept);
+  ROUSE_REPLACE(WSAAccept);
+  ROUSE_REPLACE(recv);
+  ROUSE_REPLACE(recvfrom);
+  ROUSE_REPLACE(WSARecv);
+  ROUSE_REPLACE(WSARecvFrom);
+  ROUSE_REPLACE(send);
+  ROUSE_REPLACE(sendto);
+  ROUSE_REPLACE(WSASend);
+  ROUSE_REPLACE(WSASendTo);
+  ROUSE_REPLACE(select);
+  ROUSE_REPLACE(WSAPoll);
+  ROUSE_REPLACE(closesocket);
+  ROUSE_REPLACE(ioctlsocket);
+  ROUSE_REPLACE(WSAIoctl);
+  ROUSE_REPLACE(WSAAsyncSelect);
+  ROUSE_REPLACE(WSAEventSelect);
+  ROUSE_REPLACE(getaddrinfo);
+  ROUSE_REPLACE(GetAddrInfoW);
+  ROUSE_REPLACE(Sleep);
+  ROUSE_REPLACE(SleepEx);
+  ROUSE_REPLACE(LoadLibraryA);
+  ROUSE_REPLACE(LoadLibraryW);
+  ROUSE_REPLACE(LoadLibraryExA);
+  ROUSE_REPLACE(LoadLibraryExW);
 #undef ROUSE_REPLACE
-    if (!ours) return;
-    // kernel32's have twins, which some modules import in their place.
+  if (!here) return replace_everywhere(all);
+  // kernel32's have twins, which some modules import in their place.
 #define ROUSE_REPLACE(name)                                                                        \
-  add(true, reinterpret_cast<const void*>(real::name.in(L"kernelbase.dll")),                       \
-      reinterpret_cast<const void*>(&calls::name))
-    ROUSE_REPLACE(Sleep);
-    ROUSE_REPLACE(SleepEx);
-    ROUSE_REPLACE(LoadLibraryA);
-    ROUSE_REPLACE(LoadLibraryW);
-    ROUSE_REPLACE(LoadLibraryExA);
-    ROUSE_REPLACE(LoadLibraryExW);
+  lead(reinterpret_cast<const void*>(real::name.in(L"kernelbase.dll")),                            \
+       reinterpret_cast<const void*>(&calls::name))
+  ROUSE_REPLACE(Sleep);
+  ROUSE_REPLACE(SleepEx);
+  ROUSE_REPLACE(LoadLibraryA);
+  ROUSE_REPLACE(LoadLibraryW);
+  ROUSE_REPLACE(LoadLibraryExA);
+  ROUSE_REPLACE(LoadLibraryExW);
 #undef ROUSE_REPLACE
-  }
-
-  /// In the table of one module, which must not go meanwhile.
-  void apply(HMODULE module) const noexcept {
-    auto* const base = reinterpret_cast<unsigned char*>(module);
-    const auto& dos = *reinterpret_cast<const IMAGE_DOS_HEADER*>(base);
-    if (dos.e_magic != IMAGE_DOS_SIGNATURE) return;
-    const auto& nt = *reinterpret_cast<const IMAGE_NT_HEADERS*>(base + dos.e_lfanew);
-    if (nt.Signature != IMAGE_NT_SIGNATURE) return;
-    const auto& place = nt.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
-    if (place.VirtualAddress == 0 || place.Size == 0) return;
-    auto* from = reinterpret_cast<const IMAGE_IMPORT_DESCRIPTOR*>(base + place.VirtualAddress);
-    for (; from->Name != 0 && from->FirstThunk != 0; ++from) {
-      auto** entry = reinterpret_cast<void**>(base + from->FirstThunk);
-      for (; *entry; ++entry) replace(*entry);
-    }
-  }
-
-private:
-  void add(bool ours, const void* theirs, const void* own) noexcept {
-    if (theirs) all_[count_++] = ours ? replacement{theirs, own} : replacement{own, theirs};
-  }
-
-  void replace(void*& entry) const noexcept {
-    for (std::size_t i = 0; i != count_; ++i) {
-      if (entry != all_[i].now) continue;
-      DWORD before = 0, ignored = 0;
-      if (!::VirtualProtect(&entry, sizeof entry, PAGE_READWRITE, &before)) return;
-      ::InterlockedExchangePointer(&entry, const_cast<void*>(all_[i].then));
-      ::VirtualProtect(&entry, sizeof entry, before, &ignored);
-      return;
-    }
-  }
-
-  replacement all_[40];
-  std::size_t count_ = 0;
-};
-
-/// Whether a module is the program's: the program itself, the one that this code is in, and
-/// whatever is not below Windows' own folder.
-inline bool is_the_programs(HMODULE m, const wchar_t* path) noexcept {
-  HMODULE mine = nullptr;
-  ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
-                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-                       reinterpret_cast<const wchar_t*>(&is_the_programs), &mine);
-  if (m == mine || m == ::GetModuleHandleW(nullptr)) return true;
-  wchar_t windows[MAX_PATH];
-  const UINT length = ::GetSystemWindowsDirectoryW(windows, MAX_PATH);
-  if (length == 0 || length >= MAX_PATH) return false;
-  int common = 0;
-  while (path[common] != 0 && common != static_cast<int>(length)) ++common;
-  const bool below =
-      ::CompareStringOrdinal(path, common, windows, static_cast<int>(length), TRUE) == CSTR_EQUAL;
-  return !below || path[common] != L'\\';
-}
-
-inline void replace_everywhere(bool ours) noexcept {
-  const replacements all(ours);
-  HANDLE modules = INVALID_HANDLE_VALUE;
-  do { // others may load one just then
-    modules = ::CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0);
-  } while (modules == INVALID_HANDLE_VALUE && ::GetLastError() == ERROR_BAD_LENGTH);
-  if (modules == INVALID_HANDLE_VALUE) return;
-  MODULEENTRY32W m{};
-  m.dwSize = sizeof m;
-  for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
-    if (!is_the_programs(m.hModule, m.szExePath)) continue;
-    HMODULE held = nullptr; // or else it may go
-    if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
-                              reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))
-      continue;
-    all.apply(held);
-    ::FreeLibrary(held);
-  }
-  ::CloseHandle(modules);
+  replace_everywhere(all);
 }
 
 /// Whether the tables lead here, and who changes them.
@@ -409,8 +337,8 @@ public:
       const std::lock_guard lock(t.mutex_);
       const int before = t.users_;
       t.users_ += by;
-      if ((before == 0) != (t.users_ == 0)) replace_everywhere(before == 0);
-      if (t.users_ == 0) nonblocking_sockets::forget_all();
+      if ((before == 0) != (t.users_ == 0)) lead_here(before == 0);
+      if (t.users_ == 0) socket_modes::take_all_back();
     }
     t.look_again();
   }
@@ -427,7 +355,7 @@ private:
       const std::unique_lock lock(mutex_, std::try_to_lock);
       if (!lock) return;
       again_.store(false);
-      if (users_ != 0) replace_everywhere(true);
+      if (users_ != 0) lead_here(true);
     }
   }
   // Never destroyed: libraries may load others until the process is gone.

@@ -1,50 +1,87 @@
-// Which sockets do not block. Windows does not tell, so it is noted when a program says so.
+// Which sockets do not block. Windows does not tell, so it is noted when somebody says so.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/os/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
 
 #if ROUSE_WINDOWS
 #include <mutex>
-#include <unordered_set>
+#include <unordered_map>
 
 namespace rouse::inline ROUSE_ABI::os {
 
-/// The sockets that are in non-blocking mode, as far as the calls in the import tables have seen.
+/// The sockets that are in non-blocking mode: because the program says so, or because flows call
+/// functions on them that must not wait (Windows has no flag for that), though for the program they
+/// block.
 ///
 /// Threads: any.
-class nonblocking_sockets {
+class socket_modes {
 public:
+  /// The program has put it into this mode, or made it, or closed it.
   static void note(native_handle_type h, bool blocks) noexcept {
-    nonblocking_sockets& all = instance();
+    socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
-    ROUSE_TRY {
-      if (blocks)
-        all.handles_.erase(h);
-      else
-        all.handles_.insert(h);
+    if (blocks)
+      all.modes_.erase(h);
+    else
+      (void)all.remember(h, mode::of_the_program);
+  }
+  [[nodiscard]] static bool blocks(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    return found == all.modes_.end() || found->second == mode::lent;
+  }
+
+  /// From now on its calls do not wait, until `take_back`. False: they still may.
+  static bool lend(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    if (all.modes_.contains(h)) return true;
+    if (!all.remember(h, mode::lent)) return false;
+    if (set(h, 1)) return true;
+    all.modes_.erase(h);
+    return false;
+  }
+  static void take_back(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    if (found == all.modes_.end() || found->second != mode::lent) return;
+    (void)set(h, 0);
+    all.modes_.erase(found);
+  }
+  static void take_all_back() noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    for (const auto& [h, m] : all.modes_) {
+      if (m == mode::lent) (void)set(h, 0);
     }
-    ROUSE_CATCH(...) {} // no memory: it is taken for one that blocks
+    all.modes_.clear();
   }
-  [[nodiscard]] static bool has(native_handle_type h) noexcept {
-    nonblocking_sockets& all = instance();
-    const std::lock_guard lock(all.mutex_);
-    return all.handles_.contains(h);
-  }
-  static void forget_all() noexcept {
-    nonblocking_sockets& all = instance();
-    const std::lock_guard lock(all.mutex_);
-    all.handles_.clear();
+
+  static bool set(native_handle_type h, u_long non_blocking) noexcept {
+    return real::ioctlsocket(h, static_cast<long>(FIONBIO), &non_blocking) == 0;
   }
 
 private:
+  enum class mode : unsigned char { of_the_program, lent };
+
+  bool remember(native_handle_type h, mode m) noexcept {
+    ROUSE_TRY {
+      modes_[h] = m;
+      return true;
+    }
+    ROUSE_CATCH(...) { return false; }
+  }
   // Never destroyed: calls are made until the process is gone.
-  static nonblocking_sockets& instance() noexcept {
-    static nonblocking_sockets& all = *new nonblocking_sockets;
+  static socket_modes& instance() noexcept {
+    static socket_modes& all = *new socket_modes;
     return all;
   }
 
   std::mutex mutex_;
-  std::unordered_set<native_handle_type> handles_;
+  std::unordered_map<native_handle_type, mode> modes_;
 };
 
 } // namespace rouse::inline ROUSE_ABI::os
