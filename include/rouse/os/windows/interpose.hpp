@@ -328,35 +328,45 @@ inline void lead_here(bool here) noexcept {
 }
 
 /// Whether the tables lead here, and who changes them.
+///
+/// Who does needs the loader's lock. So nobody waits for him who may hold that one (in LoadLibrary,
+/// or at the end of a thread): he looks again.
 class tables {
 public:
-  /// @param by  1 or -1: how many threads more want them to.
-  static void wanted(int by) noexcept {
+  static void one_more() noexcept {
     tables& t = instance();
     {
       const std::lock_guard lock(t.mutex_);
-      const int before = t.users_;
-      t.users_ += by;
-      if ((before == 0) != (t.users_ == 0)) lead_here(before == 0);
-      if (t.users_ == 0) socket_modes::take_all_back();
+      ++t.users_;
+      t.apply();
     }
     t.look_again();
   }
-  /// There may be new ones. The caller may hold the loader's lock, which whoever changes tables
-  /// wants as well: he does not wait for that one, who then looks again.
-  static void more() noexcept {
-    instance().again_.store(true);
+  static void one_less() noexcept {
+    --instance().users_;
+    look();
+  }
+  /// There may be new ones.
+  static void look() noexcept {
+    instance().again_ = true;
     instance().look_again();
   }
 
 private:
   void look_again() noexcept {
-    while (again_.load()) {
+    while (again_) {
       const std::unique_lock lock(mutex_, std::try_to_lock);
       if (!lock) return;
-      again_.store(false);
-      if (users_ != 0) lead_here(true);
+      again_ = false;
+      apply();
     }
+  }
+  void apply() noexcept {
+    const bool wanted = users_ != 0;
+    if (!wanted && !applied_) return;
+    lead_here(wanted);
+    if (!wanted) socket_modes::take_all_back();
+    applied_ = wanted;
   }
   // Never destroyed: libraries may load others until the process is gone.
   static tables& instance() noexcept {
@@ -365,21 +375,22 @@ private:
   }
 
   std::mutex mutex_;
-  int users_ = 0;
+  bool applied_ = false; // guarded by it
+  std::atomic<int> users_{0};
   std::atomic<bool> again_{false};
 };
 
-inline void module_loaded() noexcept { tables::more(); }
+inline void module_loaded() noexcept { tables::look(); }
 
 } // namespace installed
 
 /// As long as one exists, the import tables of the program and its DLLs lead here. Threads: any.
 class interposed_calls {
 public:
-  interposed_calls() noexcept { installed::tables::wanted(1); }
+  interposed_calls() noexcept { installed::tables::one_more(); }
   interposed_calls(const interposed_calls&) = delete;
   interposed_calls& operator=(const interposed_calls&) = delete;
-  ~interposed_calls() { installed::tables::wanted(-1); }
+  ~interposed_calls() { installed::tables::one_less(); }
 };
 
 } // namespace rouse::inline ROUSE_ABI::os
