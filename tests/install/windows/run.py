@@ -33,9 +33,7 @@ def build():
     run(f"{TOOLS}-dlltool", "-d", f"{HERE}/ws2_32_by_number.def", "-l", by_number)
     run(*dll, "-o", OUT / "blocking_client.dll", f"-Wl,--out-implib={OUT}/libblocking_client.a", "-lws2_32")
     run(*dll, "-o", OUT / "blocking_client_by_number.dll", by_number, "-lws2_32")
-    if not (OUT / "main.o").exists():
-        run(*CXX, "-c", "tests/main.cpp", "-o", OUT / "main.o")
-    run(*CXX, f"{HERE}/calls.cpp", OUT / "main.o", "-o", OUT / "calls.exe", "-static", OUT / "libblocking_client.a", "-lws2_32",
+    run(*CXX, "tests/main.cpp", f"{HERE}/calls.cpp", "-o", OUT / "calls.exe", "-static", OUT / "libblocking_client.a", "-lws2_32",
         "-lmswsock")
 
 
