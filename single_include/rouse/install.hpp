@@ -1188,7 +1188,7 @@ namespace rouse::inline ROUSE_ABI::os {
 /// Threads: any.
 class socket_modes {
 public:
-  /// The program has put it into this mode, or made it, or closed it.
+  /// The program has put it into this mode, or made it.
   static void note(native_handle_type h, bool blocks) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -1221,6 +1221,16 @@ public:
     if (found == all.modes_.end() || found->second != mode::lent) return;
     (void)set(h, 0);
     all.modes_.erase(found);
+  }
+  /// It is about to be closed: its number may be another's at once. @returns whether it was lent.
+  static bool forget(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    if (found == all.modes_.end()) return false;
+    const bool lent = found->second == mode::lent;
+    all.modes_.erase(found);
+    return lent;
   }
   static void take_all_back() noexcept {
     socket_modes& all = instance();
@@ -1816,13 +1826,12 @@ struct calls {
 
   static int WSAAPI closesocket(SOCKET s) {
     if (call_parker::here) call_parker::here->closing(s);
+    const bool lent = socket_modes::forget(s);
     const int result = real::closesocket(s);
-    if (result == 0) {
-      const int error = ::WSAGetLastError();
-      socket_modes::note(s, true);
-      ::WSASetLastError(error);
-    }
-    return result;
+    // With SO_LINGER it may have to wait, and then is open yet.
+    if (result == 0 || !lent || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    socket_modes::set(s, 0);
+    return real::closesocket(s);
   }
   static int WSAAPI ioctlsocket(SOCKET s, long command, u_long* value) {
     const int result = real::ioctlsocket(s, command, value);

@@ -168,13 +168,12 @@ struct calls {
 
   static int WSAAPI closesocket(SOCKET s) {
     if (call_parker::here) call_parker::here->closing(s);
+    const bool lent = socket_modes::forget(s);
     const int result = real::closesocket(s);
-    if (result == 0) {
-      const int error = ::WSAGetLastError();
-      socket_modes::note(s, true);
-      ::WSASetLastError(error);
-    }
-    return result;
+    // With SO_LINGER it may have to wait, and then is open yet.
+    if (result == 0 || !lent || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    socket_modes::set(s, 0);
+    return real::closesocket(s);
   }
   static int WSAAPI ioctlsocket(SOCKET s, long command, u_long* value) {
     const int result = real::ioctlsocket(s, command, value);

@@ -17,7 +17,7 @@ namespace rouse::inline ROUSE_ABI::os {
 /// Threads: any.
 class socket_modes {
 public:
-  /// The program has put it into this mode, or made it, or closed it.
+  /// The program has put it into this mode, or made it.
   static void note(native_handle_type h, bool blocks) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -50,6 +50,16 @@ public:
     if (found == all.modes_.end() || found->second != mode::lent) return;
     (void)set(h, 0);
     all.modes_.erase(found);
+  }
+  /// It is about to be closed: its number may be another's at once. @returns whether it was lent.
+  static bool forget(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    if (found == all.modes_.end()) return false;
+    const bool lent = found->second == mode::lent;
+    all.modes_.erase(found);
+    return lent;
   }
   static void take_all_back() noexcept {
     socket_modes& all = instance();
