@@ -22,7 +22,7 @@ msvc() {
 printf '#pragma once\n#include <x86intrin.h>\n' > "$dir/stub/intrin.h"
 cp "${CATCH:-/usr/include/catch2/catch.hpp}" "$dir/stub/catch2/catch.hpp" || exit 1
 {
-  printf '#include <%s>\n' winsock2.h ws2tcpip.h mswsock.h windows.h catch2/catch.hpp
+  printf '#include <%s>\n' winsock2.h ws2tcpip.h mswsock.h windows.h tlhelp32.h catch2/catch.hpp
   grep -rhoE '^#include <[a-z_]+>' include examples tests | LC_ALL=C sort -u
   printf '#undef %s\n' __GNUC__ __GNUC_MINOR__ __GNUC_PATCHLEVEL__ __GNUG__ __MINGW32__ __MINGW64__ __clang__
   printf '#pragma GCC poison %s\n' asm __asm__ __attribute__ __extension__ __int128 __typeof__ \
@@ -50,8 +50,7 @@ expect "the names of clang and mingw are forgotten" read_source '#if !defined(_M
 refuses() { ! read_source "$1"; }
 expect "poison works" refuses '__attribute__((noinline)) int f();'
 
-# install() is for Linux.
-headers=$(cd include && find . -name '*.hpp' ! -name install.hpp ! -name interpose.hpp | sed 's|^\./||' | LC_ALL=C sort)
+headers=$(cd include && find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort)
 programs=$(find examples tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' ! -name 'install_*' ! -name '*_boost_*')
 one() { # a header, or a program; says what is wrong with it
   local said

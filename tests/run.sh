@@ -210,6 +210,7 @@ windows() {
     x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 -Wall -Wextra -Wconversion -Wshadow -Iinclude -static \
       tests/interrupted/server.cpp -o "$out/interrupted.exe" -lws2_32 -lmswsock &&
       check windows "interrupted" python3 tests/interrupted/run.py --wine "$out/interrupted.exe" || row windows "interrupted does not build" 0 1 0
+    check windows "install" python3 tests/install/windows/run.py
     suite windows "IOCP (Wine)" env ROUSE_PROMISED_ENGINE=IOCP wine "$out/windows/suite.exe"
   else row windows "does not build" 0 1 0
   fi

@@ -1,8 +1,8 @@
 // install(): the blocking calls that libraries make park the calling fiber in place of its thread.
 //
 // Include this header in one source file of a program; rouse.hpp does not. See
-// os/linux/installed.hpp for what each call does, os/linux/interpose.hpp for how libraries come to
-// call it.
+// os/linux/installed.hpp and os/windows/installed.hpp for what each call does, interpose.hpp beside
+// them for how libraries come to call it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -11,14 +11,20 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/os/call_parker.hpp>
 #include <rouse/os/interpose.hpp>
 #include <rouse/rouse.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
+
+#if ROUSE_EMULATED_TLS
+#include <cxxabi.h>
+#endif
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
@@ -70,8 +76,10 @@ struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
   file_waiter* waiter;
 
-  wait_for_files_call(descriptor* set, file_waiter& w) noexcept
-      : wait_call(set, readable), waiter(&w) {}
+  wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
+      : wait_call(set, readable), waiter(&w) {
+    attempt::files = r.files();
+  }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;
     return wait_call::prepare(op);
@@ -102,10 +110,15 @@ public:
            clock::time_point until) noexcept override {
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
     if (count == 0) return sleep(until);
-    watched_files set = take_spare();
+    watched_files own;
     failure why;
-    if (!set.record()) why = set.create(*first_.scheduler());
-    if (!why) why = os::watch_set::add(set.handle(), files, count);
+    if constexpr (!os::watch_set::is_shared) {
+      own = take_spare();
+      if (!own.record()) why = own.create(*first_.scheduler());
+    }
+    const watched_files& set = os::watch_set::is_shared ? first_ : own;
+    os::watch_set::request asked;
+    if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
       return sleep(soon < until ? soon : until);
@@ -114,10 +127,10 @@ public:
     me.files = files;
     me.count = count;
     waiters_.push_back(me);
-    const int result = call(wait_for_files_call(set.record(), me), limit(until));
+    const int result = call(wait_for_files_call(set.record(), me, asked), limit(until));
     me.unlink();
-    if (set.scheduler() && os::watch_set::remove(set.handle(), files, count))
-      keep_spare(std::move(set));
+    if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
+      keep_spare(std::move(own));
     return me.closed ? os::handle_closed : result;
   }
 
@@ -176,14 +189,33 @@ private:
   unsigned calls_ = 0;
 };
 
-// This thread's. A thread that ends without uninstall may still make calls in later destructors.
-inline std::shared_ptr<installation>& installed_here() noexcept {
-  struct place {
-    std::shared_ptr<installation> now;
-    ~place() { os::call_parker::here = nullptr; }
-  };
-  static thread_local place mine;
-  return mine.now;
+// What a thread has installed. One that ends without uninstall may still make calls in later
+// destructors.
+struct installed_scheduler {
+  std::shared_ptr<installation> now;
+  std::optional<os::interposed_calls> calls;
+
+  void clear() noexcept {
+    os::call_parker::here = nullptr;
+    now.reset();
+    calls.reset();
+  }
+  ~installed_scheduler() { clear(); }
+};
+
+inline installed_scheduler& installed_here() {
+#if ROUSE_EMULATED_TLS
+  static thread_local installed_scheduler* mine = nullptr;
+  if (!mine) {
+    mine = new installed_scheduler;
+    abi::__cxa_thread_atexit([](void* p) noexcept { delete static_cast<installed_scheduler*>(p); },
+                             mine, nullptr);
+  }
+  return *mine;
+#else
+  static thread_local installed_scheduler mine;
+  return mine;
+#endif
 }
 
 } // namespace detail
@@ -191,52 +223,65 @@ inline std::shared_ptr<installation>& installed_here() noexcept {
 /// From now on, what blocks in this thread inside a fiber of `s` parks that fiber and lets the
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
-/// connect, accept, recv and send with their kin, read, write, readv and writev (of sockets), poll,
-/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
-/// getaddrinfo (which a thread of its own asks, for the length of the call) keep their meaning:
-/// O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno are the kernel's.
-/// It makes no difference when a socket was made: sockets carry nothing of it. Calls from outside
-/// of fibers, from other threads, and on files that are no sockets (pipes, terminals) are the C
-/// library's own as before.
+/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev (of
+/// sockets), poll, ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep,
+/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
+/// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
+/// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
+/// SO_RCVTIMEO and the rest holding as well. Calls from outside of fibers, from other threads, and
+/// on files that are no sockets (pipes, terminals) are the system's own as before.
 ///
 /// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
 /// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,
-/// with EBADF. `flow_handle::cancel`, and the end of the scheduler, end a call with ECANCELED. Not
-/// covered: what the C library does inside itself (stdio, gethostbyname), recvmmsg, sendmmsg,
-/// sendfile, flock, waitpid, mutexes. A library that holds a lock of its own while it blocks, and
-/// then is called by another fiber, blocks the thread, and with it whoever would unlock.
+/// with EBADF (WSAENOTSOCK). `flow_handle::cancel`, and the end of the scheduler, end a call with
+/// ECANCELED (WSAECANCELLED). Not covered: what the C library does inside itself (stdio,
+/// gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows what waits for
+/// handles, gethostbyname, WSARecvMsg, WSASendMsg, TransmitFile. A library that holds a lock of its
+/// own while it blocks, and then is called by another fiber, blocks the thread, and with it whoever
+/// would unlock.
 ///
-/// The header belongs into one source file of the program (a second one does not link), which is
-/// linked with the shared C library. Throws std::system_error: operation_not_permitted (something
-/// is installed in this thread already: `uninstall` first), too_many_files_open.
+/// On Linux the header belongs into one source file of the program (a second one does not link),
+/// which is linked with the shared C library. On Windows it is the import tables that lead here, of
+/// the program and of each DLL that does not lie below Windows' own folder, loaded already or by a
+/// LoadLibrary of one of these; until `uninstall` has been called in every thread that installed.
+/// So these call Winsock as before: who got a function's address from GetProcAddress, or kept one;
+/// who imports with delay; Windows' own DLLs (WinHTTP, say). And Windows has no call that does not
+/// wait: a socket that a fiber has used stays in non-blocking mode until a call comes that shall
+/// block, or the last `uninstall`; those who are not led here would notice, and so may a thread
+/// that uses it at the same time. Windows does not tell a socket's mode either: one that was made
+/// non-blocking before `install` is taken for one that blocks.
+///
+/// Throws std::system_error: operation_not_permitted (something is installed in this thread
+/// already: `uninstall` first), too_many_files_open.
 /// Threads: for the calling one, which has to be the one that runs `s`; each may install its own.
-/// Cost: outside of fibers a test of a thread's variable; a call that need not wait costs nothing
-/// more, one that waits fcntl, getsockopt and two epoll_ctl. Source: ld.so(8) on symbol
-/// lookup, dlsym(3) RTLD_NEXT, epoll(7).
+/// Cost: outside of fibers a test of a thread's variable (on Windows a look into a table of
+/// sockets); a call that need not wait costs nothing more, one that waits fcntl, getsockopt and two
+/// epoll_ctl (getsockopt and one request to Winsock's driver). Source: ld.so(8) on symbol lookup,
+/// dlsym(3) RTLD_NEXT, epoll(7); "PE Format", the import address table; IOCTL_AFD_POLL.
 inline void install(fibers& s) {
   auto& mine = detail::installed_here();
-  if (mine && mine->alive()) {
+  if (mine.now && mine.now->alive()) {
     detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
                         "rouse: install: a scheduler is installed in this thread already");
   }
   detail::watched_files first;
   if (const failure why = first.create(s)) detail::throw_error(why.code(), "rouse: install");
-  mine = std::make_shared<detail::installation>(std::move(first));
-  mine->self = mine;
-  os::call_parker::here = mine.get();
+  mine.now = std::make_shared<detail::installation>(std::move(first));
+  mine.now->self = mine.now;
+  if (!mine.calls) mine.calls.emplace();
+  os::call_parker::here = mine.now.get();
 }
 
 /// From now on this thread's calls block as the system makes them; a fiber that is parked in one is
 /// woken as before. Harmless when nothing is installed. Sockets made meanwhile stay as they are.
-inline void uninstall() noexcept {
-  os::call_parker::here = nullptr;
-  detail::installed_here().reset();
-}
+inline void uninstall() noexcept { detail::installed_here().clear(); }
 
 /// As long as it lives, the fiber that made it blocks its thread as if nothing were installed.
 class [[nodiscard]] blocking_scope {
 public:
-  blocking_scope() noexcept : installed_(detail::installed_here()) {
+  blocking_scope() noexcept : installed_(detail::installed_here().now) {
     if (!installed_) return;
     mark_.fiber = installed_->running();
     if (mark_.fiber) installed_->marks_.push_back(mark_);

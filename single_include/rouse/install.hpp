@@ -2,8 +2,8 @@
 #pragma once
 #include <rouse/rouse.hpp>
 
-// ---- rouse/os/linux/call_parker.hpp
-// What blocking calls need of whoever parks their caller.
+// ---- rouse/os/linux/watch_set.hpp
+// What blocking calls wait for: files as poll(2) takes them, and a set of them.
 
 #if ROUSE_LINUX
 #include <cerrno>
@@ -16,37 +16,19 @@ using watched_file = pollfd;
 using file_count = nfds_t;
 inline constexpr int call_canceled = ECANCELED, handle_closed = EBADF;
 
-/// Whether a handle is among the files.
-inline bool names(const watched_file* files, file_count count, native_handle_type h) noexcept {
-  for (file_count i = 0; i != count; ++i) {
-    if (files[i].fd == h) return true;
-  }
-  return false;
-}
-
-/// Who parks the callers of blocking functions in this thread.
-class call_parker {
-public:
-  /// Whether the caller is somebody who could be parked.
-  [[nodiscard]] virtual bool parks() noexcept = 0;
-  /// Parks the caller until one of the files may be ready (events and handles as poll(2) takes
-  /// them; none: a sleep) or `until` has passed.
-  /// @returns 0: look again; else the errno that the caller's call ends with.
-  virtual int wait(const pollfd* files, nfds_t count, clock::time_point until) noexcept = 0;
-  /// Lets others run, if the caller has had its share.
-  virtual void give_way() noexcept = 0;
-  /// The handle is about to be closed: whoever waits for it is woken, with EBADF.
-  virtual void closing(int fd) noexcept = 0;
-
-  /// This thread's, or null.
-  static constinit inline thread_local call_parker* here = nullptr;
-
-protected:
-  ~call_parker() = default;
-};
+/// How a call that fails says why.
+inline void set_call_error(int number) noexcept { errno = number; }
 
 /// A set of files that is itself a file: readable when one of them is ready.
 namespace watch_set {
+
+/// Each who waits needs one.
+inline constexpr bool is_shared = false;
+
+/// What the engine is told of a wait beside the set's handle: nothing.
+struct request {
+  static constexpr void* files() noexcept { return nullptr; }
+};
 
 inline failure create(native_handle_type& out) noexcept {
   out = ::epoll_create1(EPOLL_CLOEXEC);
@@ -54,7 +36,7 @@ inline failure create(native_handle_type& out) noexcept {
 }
 
 /// A file that cannot be watched (a regular one, say) is always ready: nobody waits for it.
-inline failure add(native_handle_type set, const pollfd* files, nfds_t count) noexcept {
+inline failure add(native_handle_type set, const pollfd* files, nfds_t count, request&) noexcept {
   for (nfds_t i = 0; i != count; ++i) {
     if (files[i].fd < 0) continue;
     epoll_event e{};
@@ -85,9 +67,180 @@ inline bool remove(native_handle_type set, const pollfd* files, nfds_t count) no
 }
 
 } // namespace watch_set
-
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
+
+// ---- rouse/os/windows/watch_set.hpp
+// What blocking calls wait for: sockets as WSAPoll takes them, and a set of them.
+
+#if ROUSE_WINDOWS
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <new>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+using watched_file = WSAPOLLFD;
+using file_count = ULONG;
+inline constexpr int call_canceled = WSAECANCELLED, handle_closed = WSAENOTSOCK;
+
+/// How a call that fails says why.
+inline void set_call_error(int number) noexcept { ::WSASetLastError(number); }
+
+/// A socket that carries requests about other sockets to Winsock's driver. It alone is on the
+/// engine's port; those others, which are a library's own, need not be, and notice nothing. (libuv
+/// polls by such a socket too.)
+namespace watch_set {
+
+/// All who wait may use the same.
+inline constexpr bool is_shared = true;
+
+/// AFD_POLL_INFO, for any number of handles: what the driver is asked of them, and answers.
+class request {
+public:
+  request() noexcept = default;
+  request(const request&) = delete;
+  request& operator=(const request&) = delete;
+
+  failure assign(const WSAPOLLFD* files, ULONG count) noexcept {
+    if (count > own_entries) {
+      const std::size_t size = sizeof(head) + count * sizeof(entry);
+      large_.reset(new (std::nothrow) std::uint64_t[size / sizeof(std::uint64_t) + 1]);
+      if (!large_) return std::errc::not_enough_memory;
+      whole_.request = large_.get();
+    }
+    auto* const h = new (whole_.request) head{};
+    h->timeout.QuadPart = (std::numeric_limits<LONGLONG>::max)();
+    auto* const entries = reinterpret_cast<entry*>(h + 1);
+    for (ULONG i = 0; i != count; ++i) add(*h, entries, files[i]);
+    whole_.size = static_cast<ULONG>(sizeof(head) + h->count * sizeof(entry));
+    return {};
+  }
+  [[nodiscard]] void* files() noexcept { return &whole_; }
+
+private:
+  struct head {
+    LARGE_INTEGER timeout;
+    ULONG count;
+    ULONG exclusive;
+  };
+  struct entry {
+    HANDLE handle;
+    ULONG events;
+    LONG status;
+  };
+  static constexpr std::size_t own_entries = 3;
+
+  // One that is named twice is asked of once, for what either wants.
+  static void add(head& h, entry* entries, const WSAPOLLFD& file) noexcept {
+    if (file.fd == no_handle) return;
+    ULONG i = 0;
+    while (i != h.count && entries[i].handle != as_file(file.fd)) ++i;
+    if (i == h.count) ::new (&entries[h.count++]) entry{as_file(file.fd), closed, 0};
+    if (file.events & POLLRDNORM) entries[i].events |= readiness(action::when_readable);
+    if (file.events & POLLWRNORM) entries[i].events |= readiness(action::when_writable);
+    if (file.events & POLLRDBAND) entries[i].events |= readiness(action::when_urgent);
+  }
+  static constexpr ULONG closed = 0x20; // AFD_POLL_LOCAL_CLOSE
+
+  alignas(8) unsigned char own_[sizeof(head) + own_entries * sizeof(entry)];
+  std::unique_ptr<std::uint64_t[]> large_;
+  polled_files whole_{own_, 0};
+};
+
+inline failure create(native_handle_type& out) noexcept {
+  return open_socket(AF_INET, SOCK_DGRAM, 0, true, out);
+}
+
+inline failure add(native_handle_type, const WSAPOLLFD* files, ULONG count, request& r) noexcept {
+  return r.assign(files, count);
+}
+
+inline bool remove(native_handle_type, const WSAPOLLFD*, ULONG) noexcept { return true; }
+
+} // namespace watch_set
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/call_parker.hpp
+// What blocking calls need of whoever parks their caller.
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Whether a handle is among the files.
+inline bool names(const watched_file* files, file_count count, native_handle_type h) noexcept {
+  for (file_count i = 0; i != count; ++i) {
+    if (files[i].fd == h) return true;
+  }
+  return false;
+}
+
+/// Who parks the callers of blocking functions in this thread.
+class call_parker {
+public:
+  /// Whether the caller is somebody who could be parked.
+  [[nodiscard]] virtual bool parks() noexcept = 0;
+  /// Parks the caller until one of the files may be ready (events and handles as poll(2) and
+  /// WSAPoll take them; none: a sleep) or `until` has passed.
+  /// @returns 0: look again; else the system's number of the error that the caller's call ends
+  /// with.
+  virtual int wait(const watched_file* files, file_count count,
+                   clock::time_point until) noexcept = 0;
+  /// Lets others run, if the caller has had its share.
+  virtual void give_way() noexcept = 0;
+  /// The handle is about to be closed: whoever waits for it is woken, with `handle_closed`.
+  virtual void closing(native_handle_type h) noexcept = 0;
+
+  /// This thread's, or null.
+  static constinit inline thread_local call_parker* here = nullptr;
+
+protected:
+  ~call_parker() = default;
+};
+
+namespace installed {
+
+/// Whether somebody parks the caller.
+inline bool here() noexcept { return call_parker::here && call_parker::here->parks(); }
+
+} // namespace installed
+
+namespace parked {
+
+/// @returns 0, or the system's number.
+inline int wait(const watched_file* files, file_count count, clock::time_point until) noexcept {
+  if (call_parker::here) return call_parker::here->wait(files, count, until);
+  // Uninstalled between two waits of one call: now its thread waits, and looks now and then.
+  const auto soon = clock::now() + std::chrono::milliseconds(2);
+  std::this_thread::sleep_until(soon < until ? soon : until);
+  return 0;
+}
+
+/// False: the error says how the call ends.
+inline bool park(const watched_file* files, file_count count, clock::time_point until) noexcept {
+  const int error = wait(files, count, until);
+  set_call_error(error);
+  return error == 0;
+}
+
+/// Until when a timeout in the style of poll(2) lasts.
+inline clock::time_point after(int milliseconds) noexcept {
+  if (milliseconds < 0) return (clock::time_point::max)();
+  return deadline(std::chrono::milliseconds(milliseconds)).when();
+}
+
+/// @returns 0, or the system's number.
+inline int sleep_until(clock::time_point until) noexcept {
+  while (clock::now() < until) {
+    if (const int error = wait(nullptr, 0, until)) return error;
+  }
+  return 0;
+}
+
+} // namespace parked
+} // namespace rouse::inline ROUSE_ABI::os
 
 // ---- rouse/os/linux/real_calls.hpp
 // The C library's functions, for whoever stands before them.
@@ -192,12 +345,6 @@ namespace rouse::inline ROUSE_ABI::os {
 /// blocked waits for readiness and tries again. What decides whether and how long a call blocks is
 /// the kernel's to know (O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO) and asked when a call would block.
 namespace parked {
-
-inline bool park(const pollfd* files, nfds_t count, clock::time_point until) noexcept {
-  const int error = call_parker::here->wait(files, count, until);
-  errno = error;
-  return error == 0;
-}
 
 /// How long one call may block, and whether at all.
 class patience {
@@ -364,11 +511,7 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return real::connect(fd, peer, length);
 }
 
-/// Until when a timeout in the style of poll(2) lasts.
-inline clock::time_point after(int milliseconds) noexcept {
-  if (milliseconds < 0) return (clock::time_point::max)();
-  return deadline(std::chrono::milliseconds(milliseconds)).when();
-}
+/// Until when one in the style of ppoll(2) lasts.
 inline clock::time_point after(const timespec* t) noexcept {
   if (!t) return (clock::time_point::max)();
   return deadline(std::chrono::seconds(t->tv_sec) + std::chrono::nanoseconds(t->tv_nsec)).when();
@@ -465,14 +608,6 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
   return watch(sets.files(), sets.size(), until, mask != nullptr, [&] { return sets.look(mask); });
 }
 
-/// @returns 0, or the errno.
-inline int sleep_until(clock::time_point until) noexcept {
-  while (clock::now() < until) {
-    if (!park(nullptr, 0, until)) return errno;
-  }
-  return 0;
-}
-
 /// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
 struct lookup {
   std::string host, service;
@@ -557,10 +692,12 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os::installed {
+namespace rouse::inline ROUSE_ABI::os {
+/// As long as one exists, libraries call what is defined here. They always do.
+class interposed_calls {};
+} // namespace rouse::inline ROUSE_ABI::os
 
-// Whether somebody parks the caller.
-inline bool here() noexcept { return call_parker::here && call_parker::here->parks(); }
+namespace rouse::inline ROUSE_ABI::os::installed {
 
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
 // none, what the real function gives.
@@ -848,19 +985,1087 @@ extern "C" int rouse_ppoll_chk(pollfd* files, nfds_t count, const timespec* time
 }
 #endif
 
-// ---- rouse/os/interpose.hpp
-// The blocking calls of this platform, made to park flows.
+// ---- rouse/os/windows/import_tables.hpp
+// Import tables: each module of a process has one, with the addresses of the functions that it
+// imports, which the loader fills in and every call goes through.
 
 #if ROUSE_WINDOWS
-#error "rouse: install() is for Linux"
+#include <cstddef>
+#include <tlhelp32.h>
+
+namespace rouse::inline ROUSE_ABI::os::installed {
+
+/// What stands in an import table, and what shall stand there instead.
+struct replacement {
+  const void* now;
+  const void* then;
+};
+
+/// Several. An entry is known by the address in it: so it does not matter whether it was imported
+/// by name or by number, or from a DLL that forwards to another.
+class replacements {
+public:
+  /// Nothing, where one address is null.
+  void add(const void* now, const void* then) noexcept {
+    if (now && then && count_ != most) all_[count_++] = {now, then};
+  }
+
+  /// In the table of one module, which must not go meanwhile.
+  void apply(HMODULE module) const noexcept {
+    auto* const base = reinterpret_cast<unsigned char*>(module);
+    const auto& dos = *reinterpret_cast<const IMAGE_DOS_HEADER*>(base);
+    if (dos.e_magic != IMAGE_DOS_SIGNATURE) return;
+    const auto& nt = *reinterpret_cast<const IMAGE_NT_HEADERS*>(base + dos.e_lfanew);
+    if (nt.Signature != IMAGE_NT_SIGNATURE) return;
+    const auto& place = nt.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
+    if (place.VirtualAddress == 0 || place.Size == 0) return;
+    auto* from = reinterpret_cast<const IMAGE_IMPORT_DESCRIPTOR*>(base + place.VirtualAddress);
+    for (; from->Name != 0 && from->FirstThunk != 0; ++from) {
+      auto** entry = reinterpret_cast<void**>(base + from->FirstThunk);
+      for (; *entry; ++entry) replace(*entry);
+    }
+  }
+
+private:
+  void replace(void*& entry) const noexcept {
+    for (std::size_t i = 0; i != count_; ++i) {
+      if (entry != all_[i].now) continue;
+      DWORD before = 0, ignored = 0;
+      if (!::VirtualProtect(&entry, sizeof entry, PAGE_READWRITE, &before)) return;
+      ::InterlockedExchangePointer(&entry, const_cast<void*>(all_[i].then));
+      ::VirtualProtect(&entry, sizeof entry, before, &ignored);
+      return;
+    }
+  }
+
+  static constexpr std::size_t most = 64;
+  replacement all_[most];
+  std::size_t count_ = 0;
+};
+
+/// Whether a module is the program's: the program itself, the one that this code is in, and
+/// whatever is not below Windows' own folder.
+inline bool is_the_programs(HMODULE m, const wchar_t* path) noexcept {
+  HMODULE mine = nullptr;
+  ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                       reinterpret_cast<const wchar_t*>(&is_the_programs), &mine);
+  if (m == mine || m == ::GetModuleHandleW(nullptr)) return true;
+  wchar_t windows[MAX_PATH];
+  const UINT length = ::GetSystemWindowsDirectoryW(windows, MAX_PATH);
+  if (length == 0 || length >= MAX_PATH) return false;
+  int common = 0;
+  while (path[common] != 0 && common != static_cast<int>(length)) ++common;
+  const bool below =
+      ::CompareStringOrdinal(path, common, windows, static_cast<int>(length), TRUE) == CSTR_EQUAL;
+  return !below || path[common] != L'\\';
+}
+
+/// In the tables of all modules that are the program's.
+inline void replace_everywhere(const replacements& all) noexcept {
+  HANDLE modules = INVALID_HANDLE_VALUE;
+  do { // others may load one just then
+    modules = ::CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0);
+  } while (modules == INVALID_HANDLE_VALUE && ::GetLastError() == ERROR_BAD_LENGTH);
+  if (modules == INVALID_HANDLE_VALUE) return;
+  MODULEENTRY32W m{};
+  m.dwSize = sizeof m;
+  for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
+    if (!is_the_programs(m.hModule, m.szExePath)) continue;
+    HMODULE held = nullptr; // or else it may go
+    if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                              reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))
+      continue;
+    all.apply(held);
+    ::FreeLibrary(held);
+  }
+  ::CloseHandle(modules);
+}
+
+} // namespace rouse::inline ROUSE_ABI::os::installed
 #endif
+
+// ---- rouse/os/windows/real_calls.hpp
+// Winsock's and the system's functions, for whoever stands before them.
+
+#if ROUSE_WINDOWS
+#include <atomic>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// What a system's module exports, found by its name and not by way of an import table.
+///
+/// Threads: any.
+template <class Function>
+class real_function {
+public:
+  constexpr real_function(const wchar_t* module, const char* name) noexcept
+      : module_(module), name_(name) {}
+
+  template <class... Arguments>
+  auto operator()(Arguments... arguments) noexcept {
+    return find()(arguments...);
+  }
+  /// Null where the system has none.
+  Function* find() noexcept {
+    Function* f = found_.load(std::memory_order_relaxed);
+    if (!f) [[unlikely]] {
+      f = in(module_);
+      found_.store(f, std::memory_order_relaxed);
+    }
+    return f;
+  }
+  /// What another module exports by the same name.
+  Function* in(const wchar_t* module) const noexcept {
+    const HMODULE m = ::GetModuleHandleW(module);
+    return m ? reinterpret_cast<Function*>(reinterpret_cast<void (*)()>(::GetProcAddress(m, name_)))
+             : nullptr;
+  }
+
+private:
+  const wchar_t* module_;
+  const char* name_;
+  std::atomic<Function*> found_{nullptr};
+};
+
+/// What is called by the functions that stand in the import tables, and so must not be called by
+/// its name.
+struct real {
+#define ROUSE_REAL(name)                                                                           \
+  static constinit inline real_function<decltype(::name)> name { L"ws2_32.dll", #name }
+  ROUSE_REAL(socket);
+  ROUSE_REAL(WSASocketA);
+  ROUSE_REAL(WSASocketW);
+  ROUSE_REAL(connect);
+  ROUSE_REAL(WSAConnect);
+  ROUSE_REAL(accept);
+  ROUSE_REAL(WSAAccept);
+  ROUSE_REAL(recv);
+  ROUSE_REAL(recvfrom);
+  ROUSE_REAL(WSARecv);
+  ROUSE_REAL(WSARecvFrom);
+  ROUSE_REAL(send);
+  ROUSE_REAL(sendto);
+  ROUSE_REAL(WSASend);
+  ROUSE_REAL(WSASendTo);
+  ROUSE_REAL(select);
+  ROUSE_REAL(WSAPoll);
+  ROUSE_REAL(closesocket);
+  ROUSE_REAL(ioctlsocket);
+  ROUSE_REAL(WSAIoctl);
+  ROUSE_REAL(WSAAsyncSelect);
+  ROUSE_REAL(WSAEventSelect);
+  ROUSE_REAL(getaddrinfo);
+  ROUSE_REAL(GetAddrInfoW);
+#undef ROUSE_REAL
+#define ROUSE_REAL(name)                                                                           \
+  static constinit inline real_function<decltype(::name)> name { L"kernel32.dll", #name }
+  ROUSE_REAL(Sleep);
+  ROUSE_REAL(SleepEx);
+  ROUSE_REAL(LoadLibraryA);
+  ROUSE_REAL(LoadLibraryW);
+  ROUSE_REAL(LoadLibraryExA);
+  ROUSE_REAL(LoadLibraryExW);
+#undef ROUSE_REAL
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/modes.hpp
+// Which sockets do not block. Windows does not tell, so it is noted when somebody says so.
+
+#if ROUSE_WINDOWS
+#include <mutex>
+#include <unordered_map>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// The sockets that are in non-blocking mode: because the program says so, or because flows call
+/// functions on them that must not wait (Windows has no flag for that), though for the program they
+/// block.
+///
+/// Threads: any.
+class socket_modes {
+public:
+  /// The program has put it into this mode, or made it.
+  static void note(native_handle_type h, bool blocks) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    if (blocks)
+      all.modes_.erase(h);
+    else
+      (void)all.remember(h, mode::of_the_program);
+  }
+  [[nodiscard]] static bool blocks(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    return found == all.modes_.end() || found->second == mode::lent;
+  }
+
+  /// From now on its calls do not wait, until `take_back`. False: they still may.
+  static bool lend(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    if (all.modes_.contains(h)) return true;
+    if (!all.remember(h, mode::lent)) return false;
+    if (set(h, 1)) return true;
+    all.modes_.erase(h);
+    return false;
+  }
+  static void take_back(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    if (found == all.modes_.end() || found->second != mode::lent) return;
+    (void)set(h, 0);
+    all.modes_.erase(found);
+  }
+  /// It is about to be closed: its number may be another's at once. @returns whether it was lent.
+  static bool forget(native_handle_type h) noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    const auto found = all.modes_.find(h);
+    if (found == all.modes_.end()) return false;
+    const bool lent = found->second == mode::lent;
+    all.modes_.erase(found);
+    return lent;
+  }
+  static void take_all_back() noexcept {
+    socket_modes& all = instance();
+    const std::lock_guard lock(all.mutex_);
+    for (const auto& [h, m] : all.modes_) {
+      if (m == mode::lent) (void)set(h, 0);
+    }
+    all.modes_.clear();
+  }
+
+  static bool set(native_handle_type h, u_long non_blocking) noexcept {
+    return real::ioctlsocket(h, static_cast<long>(FIONBIO), &non_blocking) == 0;
+  }
+
+private:
+  enum class mode : unsigned char { of_the_program, lent };
+
+  bool remember(native_handle_type h, mode m) noexcept {
+    ROUSE_TRY {
+      modes_[h] = m;
+      return true;
+    }
+    ROUSE_CATCH(...) { return false; }
+  }
+  // Never destroyed: calls are made until the process is gone.
+  static socket_modes& instance() noexcept {
+    static socket_modes& all = *new socket_modes;
+    return all;
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<native_handle_type, mode> modes_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/installed.hpp
+// The blocking calls, made so that they block a flow and not its thread: what the functions of
+// interpose.hpp do where there is somebody who parks their caller.
+
+#if ROUSE_WINDOWS
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// The blocking calls of a flow. Each tries without waiting, and where Winsock would have blocked
+/// waits for readiness and tries again. Windows has no flag for a call that does not wait: the
+/// socket is in non-blocking mode meanwhile, and until a call comes that shall block.
+namespace parked {
+
+/// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
+/// after several waits that were over at once it takes breaks.
+class attention {
+public:
+  bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
+    using namespace std::chrono_literals;
+    const auto begun = clock::now();
+    const bool rests = in_vain_ >= 16;
+    if (rests) {
+      files = nullptr;
+      count = 0;
+      if (begun + 5ms < until) until = begun + 5ms;
+    }
+    if (!park(files, count, until)) return false;
+    in_vain_ = rests || clock::now() - begun < 1ms ? in_vain_ + 1 : 0;
+    return true;
+  }
+
+private:
+  unsigned in_vain_ = 0;
+};
+
+/// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
+class patience {
+public:
+  patience(SOCKET s, int option) noexcept
+      : file_{s, option == SO_RCVTIMEO ? SHORT{POLLRDNORM} : SHORT{POLLWRNORM}, 0},
+        option_(option) {}
+
+  /// False: the last error says how the call ends.
+  bool wait(attention& a) noexcept {
+    if (!std::exchange(asked_, true)) ask();
+    if (clock::now() < until_) return a.wait(&file_, 1, until_);
+    ::WSASetLastError(WSAETIMEDOUT);
+    return false;
+  }
+
+private:
+  void ask() noexcept {
+    DWORD milliseconds = 0;
+    std::size_t size = sizeof milliseconds;
+    if (!get_option(file_.fd, SOL_SOCKET, option_, &milliseconds, size) && milliseconds != 0)
+      until_ = deadline(std::chrono::milliseconds(milliseconds)).when();
+  }
+
+  const WSAPOLLFD file_;
+  const int option_;
+  bool asked_ = false;
+  clock::time_point until_ = (clock::time_point::max)();
+};
+
+/// What the call gives when it may not wait.
+template <class Call>
+auto at_once(SOCKET s, Call call) noexcept {
+  if (call_parker::here && socket_modes::lend(s)) return call();
+  const bool changed =
+      socket_modes::set(s, 1); // false: of one that sends events, which never waits
+  const auto result = call();
+  const int error = ::WSAGetLastError();
+  if (changed) socket_modes::set(s, 0);
+  ::WSASetLastError(error);
+  return result;
+}
+
+/// Tries until it succeeds, fails, or patience ends.
+template <class Attempt>
+std::int64_t retry(SOCKET s, patience& p, Attempt attempt) noexcept {
+  attention a;
+  for (;;) {
+    const std::int64_t result = at_once(s, attempt);
+    if (result >= 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    if (!p.wait(a)) return SOCKET_ERROR;
+  }
+}
+
+/// The bytes of a call.
+struct pieces {
+  WSABUF* first;
+  DWORD count;
+
+  [[nodiscard]] std::int64_t size() const noexcept {
+    std::int64_t sum = 0;
+    for (DWORD i = 0; i != count; ++i) sum += first[i].len;
+    return sum;
+  }
+};
+
+/// Goes on after a part of the bytes was moved, as Winsock does before a blocking call returns:
+/// `transfer(data, size)` each time. What ends it early is left for the next call to meet.
+template <class Transfer>
+std::int64_t move_rest(SOCKET s, patience& p, pieces all, std::int64_t moved,
+                       Transfer transfer) noexcept {
+  std::int64_t before = 0; // bytes of the pieces passed
+  for (DWORD i = 0; i != all.count; before += all.first[i++].len) {
+    const WSABUF& piece = all.first[i];
+    while (moved < before + piece.len) {
+      const auto done = static_cast<std::size_t>(moved - before);
+      const int left = static_cast<int>(piece.len - done);
+      const std::int64_t n =
+          retry(s, p, [&] { return std::int64_t{transfer(piece.buf + done, left)}; });
+      if (n <= 0) return moved;
+      moved += n;
+    }
+  }
+  return moved;
+}
+
+inline bool is_stream(SOCKET s) noexcept {
+  int type = 0;
+  std::size_t size = sizeof type;
+  return !get_option(s, SOL_SOCKET, SO_TYPE, &type, size) && type == SOCK_STREAM;
+}
+
+/// Of `receive` and `send`, `first(flags)` makes the call itself: it gives the bytes, or -1.
+template <class First>
+std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
+  call_parker::here->give_way();
+  patience p(s, SO_RCVTIMEO);
+  const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
+  if (whole) flags &= ~DWORD{MSG_WAITALL};
+  const std::int64_t n = retry(s, p, [&] { return first(flags); });
+  if (!whole || n <= 0 || n >= all.size()) return n;
+  return move_rest(s, p, all, n, [&](char* data, int size) {
+    return real::recv(s, data, size, static_cast<int>(flags));
+  });
+}
+
+template <class First>
+std::int64_t send(SOCKET s, pieces all, First first) noexcept {
+  call_parker::here->give_way();
+  patience p(s, SO_SNDTIMEO);
+  const std::int64_t n = retry(s, p, first);
+  if (n < 0 || n >= all.size()) return n;
+  return move_rest(s, p, all, n, [&](const char* data, int size) {
+    const int no_flags = 0;
+    return real::send(s, data, size, no_flags);
+  });
+}
+
+/// What select says of one socket, at once.
+struct state {
+  bool readable = false, writable = false, failed = false;
+  bool unknown = false; ///< select failed
+
+  static state of(SOCKET s) noexcept {
+    fd_set sets[3];
+    for (fd_set& f : sets) {
+      f.fd_count = 1;
+      f.fd_array[0] = s;
+    }
+    timeval none{};
+    if (real::select(0, &sets[0], &sets[1], &sets[2], &none) == SOCKET_ERROR)
+      return {false, false, false, true};
+    return {sets[0].fd_count != 0, sets[1].fd_count != 0, sets[2].fd_count != 0, false};
+  }
+};
+
+/// A listener that another thread accepts from as well may have lost its connection between the two
+/// steps: then the call waits.
+template <class Call>
+SOCKET accept(SOCKET s, Call call) noexcept {
+  call_parker::here->give_way();
+  socket_modes::take_back(s); // or the connection would have the mode as well
+  const WSAPOLLFD file{s, POLLRDNORM, 0};
+  attention a;
+  while (!check_listening(s)) {
+    const state now = state::of(s);
+    if (now.readable || now.unknown) break;
+    if (!a.wait(&file, 1, (clock::time_point::max)())) return INVALID_SOCKET;
+  }
+  return call();
+}
+
+/// The attempt is begun without waiting; select then knows how it has ended. (A datagram socket's
+/// has ended at once. That may be one of rouse's own, whose engine must not be left here.)
+template <class Begin>
+int connect(SOCKET s, Begin begin) noexcept {
+  const int result = at_once(s, begin);
+  if (result == 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+  const WSAPOLLFD file{s, POLLWRNORM, 0};
+  attention a;
+  for (;;) {
+    const state now = state::of(s);
+    if (now.unknown) return SOCKET_ERROR;
+    if (now.failed) {
+      int error = 0;
+      std::size_t size = sizeof error;
+      if (get_option(s, SOL_SOCKET, SO_ERROR, &error, size) || error == 0) error = WSAECONNREFUSED;
+      ::WSASetLastError(error);
+      return SOCKET_ERROR;
+    }
+    if (now.writable) return 0;
+    if (!a.wait(&file, 1, (clock::time_point::max)())) return SOCKET_ERROR;
+  }
+}
+
+/// Looks, `look()`, until it finds something (or fails), or `until` has passed.
+template <class Look>
+int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
+  call_parker::here->give_way();
+  attention a;
+  for (;;) {
+    const int found = look();
+    if (found != 0 || clock::now() >= until) return found;
+    if (!a.wait(files, count, until)) return SOCKET_ERROR;
+  }
+}
+
+inline int poll(WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
+  return watch(files, count, until, [&] {
+    const INT no_wait = 0;
+    return real::WSAPoll(files, count, no_wait);
+  });
+}
+
+/// The sets of a select, which it overwrites. They may be larger than FD_SETSIZE is here.
+class select_sets {
+public:
+  select_sets(fd_set* in, fd_set* out, fd_set* urgent) : asked_{in, out, urgent} {
+    constexpr SHORT events[] = {POLLRDNORM, POLLWRNORM, POLLRDBAND};
+    for (int k = 0; k != 3; ++k) {
+      if (!asked_[k]) continue;
+      wanted_[k].assign(asked_[k]->fd_array, asked_[k]->fd_array + asked_[k]->fd_count);
+      for (const SOCKET s : wanted_[k]) files_.push_back({s, events[k], 0});
+    }
+  }
+
+  int look() noexcept {
+    for (int k = 0; k != 3; ++k) {
+      if (!asked_[k]) continue;
+      asked_[k]->fd_count = static_cast<u_int>(wanted_[k].size());
+      SOCKET* to = asked_[k]->fd_array;
+      for (const SOCKET s : wanted_[k]) *to++ = s;
+    }
+    timeval none{};
+    return real::select(0, asked_[0], asked_[1], asked_[2], &none);
+  }
+
+  [[nodiscard]] const WSAPOLLFD* files() const noexcept { return files_.data(); }
+  [[nodiscard]] ULONG size() const noexcept { return static_cast<ULONG>(files_.size()); }
+
+private:
+  fd_set* const asked_[3];
+  std::vector<SOCKET> wanted_[3];
+  std::vector<WSAPOLLFD> files_;
+};
+
+inline int select(fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until) noexcept {
+  ROUSE_TRY {
+    select_sets sets(in, out, urgent);
+    return watch(sets.files(), sets.size(), until, [&] { return sets.look(); });
+  }
+  ROUSE_CATCH(...) {
+    ::WSASetLastError(WSAENOBUFS);
+    return SOCKET_ERROR;
+  }
+}
+
+/// What one thread tells another by way of a socket, which can be waited for like others: it sends
+/// itself a datagram.
+class socket_event {
+public:
+  socket_event() noexcept = default;
+  socket_event(const socket_event&) = delete;
+  socket_event& operator=(const socket_event&) = delete;
+  ~socket_event() {
+    if (handle_ != no_handle) real::closesocket(handle_);
+  }
+
+  failure create() noexcept {
+    if (const failure f = open_socket(AF_INET, SOCK_DGRAM, 0, true, handle_)) return f;
+    socket_address a = socket_address::wildcard(AF_INET);
+    a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    failure f = outcome(::bind(handle_, &a.any, a.length));
+    if (!f) f = outcome(::getsockname(handle_, &a.any, &a.length));
+    if (!f) f = outcome(real::connect(handle_, &a.any, a.length));
+    return f;
+  }
+  void signal() const noexcept { real::send(handle_, "", 1, 0); }
+  [[nodiscard]] WSAPOLLFD file() const noexcept { return {handle_, POLLRDNORM, 0}; }
+
+private:
+  SOCKET handle_ = no_handle;
+};
+
+/// getaddrinfo and GetAddrInfoW.
+struct narrow_names {
+  using string = std::string;
+  using information = addrinfo;
+  static int ask(const char* host, const char* service, const addrinfo* hints,
+                 addrinfo** found) noexcept {
+    return real::getaddrinfo(host, service, hints, found);
+  }
+  static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
+};
+struct wide_names {
+  using string = std::wstring;
+  using information = ADDRINFOW;
+  static int ask(const wchar_t* host, const wchar_t* service, const ADDRINFOW* hints,
+                 ADDRINFOW** found) noexcept {
+    return real::GetAddrInfoW(host, service, hints, found);
+  }
+  static void free(ADDRINFOW* a) noexcept { ::FreeAddrInfoW(a); }
+};
+
+/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
+template <class Names>
+struct lookup {
+  typename Names::string host, service;
+  bool with_service = false, with_hints = false;
+  typename Names::information hints{};
+  typename Names::information* found = nullptr;
+  int result = 0;
+  socket_event done;
+  std::atomic<bool> finished{false};
+
+  lookup() = default;
+  lookup(const lookup&) = delete;
+  lookup& operator=(const lookup&) = delete;
+  ~lookup() {
+    if (found) Names::free(found);
+  }
+
+  void ask() noexcept {
+    result = Names::ask(host.c_str(), with_service ? service.c_str() : nullptr,
+                        with_hints ? &hints : nullptr, &found);
+    finished.store(true, std::memory_order_release); // acquired by who has waited
+    done.signal();
+  }
+};
+
+/// As Winsock does it, the result is the last error as well.
+inline int looked_up(int result) noexcept {
+  if (result != 0) ::WSASetLastError(result);
+  return result;
+}
+
+template <class Names, class Character>
+int look_up_name(const Character* host, const Character* service,
+                 const typename Names::information* hints,
+                 typename Names::information** found) noexcept {
+  // An address is not asked for anywhere.
+  typename Names::information numeric{};
+  if (hints) numeric = *hints;
+  numeric.ai_flags |= AI_NUMERICHOST;
+  const int result = Names::ask(host, service, host ? &numeric : hints, found);
+  if (!host || result == 0 || (hints && (hints->ai_flags & AI_NUMERICHOST)))
+    return looked_up(result);
+
+  ROUSE_TRY {
+    const auto question = std::make_shared<lookup<Names>>();
+    question->host = host;
+    if (service) question->service = service;
+    question->with_service = service != nullptr;
+    if (hints) question->hints = *hints;
+    question->with_hints = hints != nullptr;
+    if (question->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
+    std::thread([question] { question->ask(); }).detach();
+    const WSAPOLLFD file = question->done.file();
+    while (!question->finished.load(std::memory_order_acquire)) {
+      const auto now_and_then = clock::now() + std::chrono::milliseconds(200); // datagrams get lost
+      if (!park(&file, 1, now_and_then)) return ::WSAGetLastError();
+    }
+    *found = std::exchange(question->found, nullptr);
+    return looked_up(question->result);
+  }
+  ROUSE_CATCH(...) { return looked_up(WSATRY_AGAIN); } // no memory, or no thread
+}
+
+} // namespace parked
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/interpose.hpp
+// The functions that stand in the import tables in place of Winsock's.
+
+#if ROUSE_WINDOWS
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace rouse::inline ROUSE_ABI::os {
+namespace installed {
+
+/// Whether somebody parks the caller, and the socket's calls block. False: the real function is for
+/// this call, with the socket in the mode that the program knows.
+inline bool parks(SOCKET s) noexcept {
+  if (here() && socket_modes::blocks(s)) return true;
+  socket_modes::take_back(s);
+  return false;
+}
+inline bool parks(SOCKET s, int flags) noexcept {
+  if ((flags & MSG_OOB) == 0) return parks(s);
+  socket_modes::take_back(s);
+  return false;
+}
+
+/// What a socket that was just made is, whatever an earlier one of the same number was.
+inline SOCKET made(SOCKET s, bool blocks = true) noexcept {
+  if (s != INVALID_SOCKET) socket_modes::note(s, blocks);
+  return s;
+}
+
+void module_loaded() noexcept;
+
+inline HMODULE loaded(HMODULE m) noexcept {
+  const DWORD error = ::GetLastError();
+  if (m) module_loaded();
+  ::SetLastError(error);
+  return m;
+}
+
+inline parked::pieces pieces(const void* data, int size, WSABUF& room) noexcept {
+  room = {size < 0 ? 0 : static_cast<ULONG>(size), static_cast<char*>(const_cast<void*>(data))};
+  return {&room, 1};
+}
+
+/// Stands in the tables under the names of Winsock's own.
+struct calls {
+  static SOCKET WSAAPI socket(int family, int type, int protocol) {
+    return made(real::socket(family, type, protocol));
+  }
+  static SOCKET WSAAPI WSASocketA(int family, int type, int protocol, LPWSAPROTOCOL_INFOA info,
+                                  GROUP group, DWORD flags) {
+    return made(real::WSASocketA(family, type, protocol, info, group, flags));
+  }
+  static SOCKET WSAAPI WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
+                                  GROUP group, DWORD flags) {
+    return made(real::WSASocketW(family, type, protocol, info, group, flags));
+  }
+
+  static int WSAAPI connect(SOCKET s, const sockaddr* peer, int length) {
+    const auto call = [&] { return real::connect(s, peer, length); };
+    return parks(s) ? parked::connect(s, call) : call();
+  }
+  static int WSAAPI WSAConnect(SOCKET s, const sockaddr* peer, int length, LPWSABUF to,
+                               LPWSABUF from, LPQOS quality, LPQOS of_group) {
+    const auto call = [&] {
+      return real::WSAConnect(s, peer, length, to, from, quality, of_group);
+    };
+    if (to || from) socket_modes::take_back(s); // what it receives comes with the end of the call
+    return !to && !from && parks(s) ? parked::connect(s, call) : call();
+  }
+  // A connection has the mode of its listener.
+  static SOCKET WSAAPI accept(SOCKET s, sockaddr* peer, int* length) {
+    const auto call = [&] { return real::accept(s, peer, length); };
+    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
+  }
+  static SOCKET WSAAPI WSAAccept(SOCKET s, sockaddr* peer, LPINT length, LPCONDITIONPROC condition,
+                                 DWORD_PTR data) {
+    const auto call = [&] { return real::WSAAccept(s, peer, length, condition, data); };
+    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
+  }
+
+  static int WSAAPI recv(SOCKET s, char* data, int size, int flags) {
+    const auto call = [&](DWORD f) { return real::recv(s, data, size, static_cast<int>(f)); };
+    if (!parks(s, flags)) return call(static_cast<DWORD>(flags));
+    WSABUF room;
+    return static_cast<int>(
+        parked::receive(s, pieces(data, size, room), static_cast<DWORD>(flags), call));
+  }
+  static int WSAAPI recvfrom(SOCKET s, char* data, int size, int flags, sockaddr* from,
+                             int* length) {
+    const auto call = [&](DWORD f) {
+      return real::recvfrom(s, data, size, static_cast<int>(f), from, length);
+    };
+    if (!parks(s, flags)) return call(static_cast<DWORD>(flags));
+    WSABUF room;
+    return static_cast<int>(
+        parked::receive(s, pieces(data, size, room), static_cast<DWORD>(flags), call));
+  }
+  static int WSAAPI WSARecv(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, LPDWORD flags,
+                            LPWSAOVERLAPPED record, LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
+    return received(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
+      return real::WSARecv(s, data, count, n, f, record, completion);
+    });
+  }
+  static int WSAAPI WSARecvFrom(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, LPDWORD flags,
+                                sockaddr* from, LPINT length, LPWSAOVERLAPPED record,
+                                LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
+    return received(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
+      return real::WSARecvFrom(s, data, count, n, f, from, length, record, completion);
+    });
+  }
+
+  static int WSAAPI send(SOCKET s, const char* data, int size, int flags) {
+    const auto call = [&] { return real::send(s, data, size, flags); };
+    if (!parks(s, flags)) return call();
+    WSABUF room;
+    return static_cast<int>(parked::send(s, pieces(data, size, room), call));
+  }
+  static int WSAAPI sendto(SOCKET s, const char* data, int size, int flags, const sockaddr* to,
+                           int length) {
+    const auto call = [&] { return real::sendto(s, data, size, flags, to, length); };
+    if (!parks(s, flags)) return call();
+    WSABUF room;
+    return static_cast<int>(parked::send(s, pieces(data, size, room), call));
+  }
+  static int WSAAPI WSASend(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, DWORD flags,
+                            LPWSAOVERLAPPED record, LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
+    return sent(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
+      return real::WSASend(s, data, count, n, flags, record, completion);
+    });
+  }
+  static int WSAAPI WSASendTo(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, DWORD flags,
+                              const sockaddr* to, int length, LPWSAOVERLAPPED record,
+                              LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
+    return sent(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
+      return real::WSASendTo(s, data, count, n, flags, to, length, record, completion);
+    });
+  }
+
+  static int WSAAPI select(int ignored, fd_set* in, fd_set* out, fd_set* urgent,
+                           const timeval* limit) {
+    const bool some =
+        (in && in->fd_count) || (out && out->fd_count) || (urgent && urgent->fd_count);
+    const bool waits = !limit || (limit->tv_sec >= 0 && limit->tv_usec >= 0 &&
+                                  (limit->tv_sec != 0 || limit->tv_usec != 0));
+    if (!some || !waits || !here())
+      return real::select(ignored, in, out, urgent, const_cast<timeval*>(limit));
+    auto until = (clock::time_point::max)();
+    if (limit)
+      until =
+          deadline(std::chrono::seconds(limit->tv_sec) + std::chrono::microseconds(limit->tv_usec))
+              .when();
+    return parked::select(in, out, urgent, until);
+  }
+  static int WSAAPI WSAPoll(LPWSAPOLLFD files, ULONG count, INT timeout) {
+    if (timeout == 0 || count == 0 || !here()) return real::WSAPoll(files, count, timeout);
+    return parked::poll(files, count, parked::after(timeout));
+  }
+
+  static int WSAAPI closesocket(SOCKET s) {
+    if (call_parker::here) call_parker::here->closing(s);
+    const bool lent = socket_modes::forget(s);
+    const int result = real::closesocket(s);
+    // With SO_LINGER it may have to wait, and then is open yet.
+    if (result == 0 || !lent || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    socket_modes::set(s, 0);
+    return real::closesocket(s);
+  }
+  static int WSAAPI ioctlsocket(SOCKET s, long command, u_long* value) {
+    const int result = real::ioctlsocket(s, command, value);
+    if (result == 0 && command == static_cast<long>(FIONBIO)) socket_modes::note(s, *value == 0);
+    return result;
+  }
+  static int WSAAPI WSAIoctl(SOCKET s, DWORD code, LPVOID in, DWORD in_size, LPVOID out,
+                             DWORD out_size, LPDWORD bytes, LPWSAOVERLAPPED record,
+                             LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
+    const int result =
+        real::WSAIoctl(s, code, in, in_size, out, out_size, bytes, record, completion);
+    if (result == 0 && code == static_cast<DWORD>(FIONBIO))
+      socket_modes::note(s, *static_cast<const u_long*>(in) == 0);
+    return result;
+  }
+  // Both put the socket into non-blocking mode, where it stays.
+  static int WSAAPI WSAAsyncSelect(SOCKET s, HWND window, u_int message, long events) {
+    const int result = real::WSAAsyncSelect(s, window, message, events);
+    if (result == 0) socket_modes::note(s, false);
+    return result;
+  }
+  static int WSAAPI WSAEventSelect(SOCKET s, WSAEVENT event, long events) {
+    const int result = real::WSAEventSelect(s, event, events);
+    if (result == 0) socket_modes::note(s, false);
+    return result;
+  }
+
+  static INT WSAAPI getaddrinfo(PCSTR host, PCSTR service, const ADDRINFOA* hints,
+                                PADDRINFOA* found) {
+    return here() ? parked::look_up_name<parked::narrow_names>(host, service, hints, found)
+                  : real::getaddrinfo(host, service, hints, found);
+  }
+  static INT WSAAPI GetAddrInfoW(PCWSTR host, PCWSTR service, const ADDRINFOW* hints,
+                                 PADDRINFOW* found) {
+    return here() ? parked::look_up_name<parked::wide_names>(host, service, hints, found)
+                  : real::GetAddrInfoW(host, service, hints, found);
+  }
+
+  // Sleep(0) gives up the rest of a time slice, which libraries do while they wait for a lock.
+  static void WINAPI Sleep(DWORD milliseconds) {
+    if (milliseconds == 0 || !here()) return real::Sleep(milliseconds);
+    (void)slept(milliseconds);
+  }
+  static DWORD WINAPI SleepEx(DWORD milliseconds, BOOL alertable) {
+    if (alertable || milliseconds == 0 || !here()) return real::SleepEx(milliseconds, alertable);
+    return slept(milliseconds);
+  }
+
+  static HMODULE WINAPI LoadLibraryA(LPCSTR name) { return loaded(real::LoadLibraryA(name)); }
+  static HMODULE WINAPI LoadLibraryW(LPCWSTR name) { return loaded(real::LoadLibraryW(name)); }
+  static HMODULE WINAPI LoadLibraryExA(LPCSTR name, HANDLE reserved, DWORD flags) {
+    return loaded(real::LoadLibraryExA(name, reserved, flags));
+  }
+  static HMODULE WINAPI LoadLibraryExW(LPCWSTR name, HANDLE reserved, DWORD flags) {
+    return loaded(real::LoadLibraryExW(name, reserved, flags));
+  }
+
+private:
+  static DWORD slept(DWORD milliseconds) noexcept {
+    const auto until = milliseconds == INFINITE
+                           ? (clock::time_point::max)()
+                           : deadline(std::chrono::milliseconds(milliseconds)).when();
+    (void)parked::sleep_until(until);
+    return 0;
+  }
+
+  // Overlapped calls do not block.
+  template <class Call>
+  static int received(SOCKET s, parked::pieces data, LPDWORD bytes, LPDWORD flags,
+                      const void* record, Call call) {
+    if (record || !bytes || !flags || !parks(s, static_cast<int>(*flags)))
+      return call(bytes, flags);
+    DWORD said = *flags; // in and out
+    const std::int64_t n = parked::receive(s, data, *flags, [&](DWORD f) {
+      said = f;
+      DWORD moved = 0;
+      return call(&moved, &said) == 0 ? std::int64_t{moved} : std::int64_t{SOCKET_ERROR};
+    });
+    if (n < 0) return SOCKET_ERROR;
+    *bytes = static_cast<DWORD>(n);
+    *flags = said;
+    return 0;
+  }
+  template <class Call>
+  static int sent(SOCKET s, parked::pieces data, LPDWORD bytes, DWORD flags, const void* record,
+                  Call call) {
+    if (record || !bytes || !parks(s, static_cast<int>(flags))) return call(bytes);
+    const std::int64_t n = parked::send(s, data, [&] {
+      DWORD moved = 0;
+      return call(&moved) == 0 ? std::int64_t{moved} : std::int64_t{SOCKET_ERROR};
+    });
+    if (n < 0) return SOCKET_ERROR;
+    *bytes = static_cast<DWORD>(n);
+    return 0;
+  }
+};
+
+/// From Winsock's functions to `calls`, or back.
+inline void lead_here(bool here) noexcept {
+  replacements all;
+  const auto lead = [&](const void* theirs, const void* ours) {
+    here ? all.add(theirs, ours) : all.add(ours, theirs);
+  };
+#define ROUSE_REPLACE(name)                                                                        \
+  lead(reinterpret_cast<const void*>(real::name.find()),                                           \
+       reinterpret_cast<const void*>(&calls::name))
+  ROUSE_REPLACE(socket);
+  ROUSE_REPLACE(WSASocketA);
+  ROUSE_REPLACE(WSASocketW);
+  ROUSE_REPLACE(connect);
+  ROUSE_REPLACE(WSAConnect);
+  ROUSE_REPLACE(accept);
+  ROUSE_REPLACE(WSAAccept);
+  ROUSE_REPLACE(recv);
+  ROUSE_REPLACE(recvfrom);
+  ROUSE_REPLACE(WSARecv);
+  ROUSE_REPLACE(WSARecvFrom);
+  ROUSE_REPLACE(send);
+  ROUSE_REPLACE(sendto);
+  ROUSE_REPLACE(WSASend);
+  ROUSE_REPLACE(WSASendTo);
+  ROUSE_REPLACE(select);
+  ROUSE_REPLACE(WSAPoll);
+  ROUSE_REPLACE(closesocket);
+  ROUSE_REPLACE(ioctlsocket);
+  ROUSE_REPLACE(WSAIoctl);
+  ROUSE_REPLACE(WSAAsyncSelect);
+  ROUSE_REPLACE(WSAEventSelect);
+  ROUSE_REPLACE(getaddrinfo);
+  ROUSE_REPLACE(GetAddrInfoW);
+  ROUSE_REPLACE(Sleep);
+  ROUSE_REPLACE(SleepEx);
+  ROUSE_REPLACE(LoadLibraryA);
+  ROUSE_REPLACE(LoadLibraryW);
+  ROUSE_REPLACE(LoadLibraryExA);
+  ROUSE_REPLACE(LoadLibraryExW);
+#undef ROUSE_REPLACE
+  if (!here) return replace_everywhere(all);
+  // kernel32's have twins, which some modules import in their place.
+#define ROUSE_REPLACE(name)                                                                        \
+  lead(reinterpret_cast<const void*>(real::name.in(L"kernelbase.dll")),                            \
+       reinterpret_cast<const void*>(&calls::name))
+  ROUSE_REPLACE(Sleep);
+  ROUSE_REPLACE(SleepEx);
+  ROUSE_REPLACE(LoadLibraryA);
+  ROUSE_REPLACE(LoadLibraryW);
+  ROUSE_REPLACE(LoadLibraryExA);
+  ROUSE_REPLACE(LoadLibraryExW);
+#undef ROUSE_REPLACE
+  replace_everywhere(all);
+}
+
+/// Whether the tables lead here, and who changes them.
+///
+/// Who does needs the loader's lock. So nobody waits for him who may hold that one (in LoadLibrary,
+/// or at the end of a thread): he looks again.
+class tables {
+public:
+  static void one_more() noexcept {
+    tables& t = instance();
+    {
+      const std::lock_guard lock(t.mutex_);
+      ++t.users_;
+      t.apply();
+    }
+    t.look_again();
+  }
+  static void one_less() noexcept {
+    --instance().users_;
+    look();
+  }
+  /// There may be new ones.
+  static void look() noexcept {
+    instance().again_ = true;
+    instance().look_again();
+  }
+
+private:
+  void look_again() noexcept {
+    while (again_) {
+      const std::unique_lock lock(mutex_, std::try_to_lock);
+      if (!lock) return;
+      again_ = false;
+      apply();
+    }
+  }
+  void apply() noexcept {
+    const bool wanted = users_ != 0;
+    if (!wanted && !applied_) return;
+    lead_here(wanted);
+    if (!wanted) socket_modes::take_all_back();
+    applied_ = wanted;
+  }
+  // Never destroyed: libraries may load others until the process is gone.
+  static tables& instance() noexcept {
+    static tables& all = *new tables;
+    return all;
+  }
+
+  std::mutex mutex_;
+  bool applied_ = false; // guarded by it
+  std::atomic<int> users_{0};
+  std::atomic<bool> again_{false};
+};
+
+inline void module_loaded() noexcept { tables::look(); }
+
+} // namespace installed
+
+/// As long as one exists, the import tables of the program and its DLLs lead here. Threads: any.
+class interposed_calls {
+public:
+  interposed_calls() noexcept { installed::tables::one_more(); }
+  interposed_calls(const interposed_calls&) = delete;
+  interposed_calls& operator=(const interposed_calls&) = delete;
+  ~interposed_calls() { installed::tables::one_less(); }
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/interpose.hpp
+// The blocking calls of this platform, made to park flows.
 
 // ---- rouse/install.hpp
 // install(): the blocking calls that libraries make park the calling fiber in place of its thread.
 //
 // Include this header in one source file of a program; rouse.hpp does not. See
-// os/linux/installed.hpp for what each call does, os/linux/interpose.hpp for how libraries come to
-// call it.
+// os/linux/installed.hpp and os/windows/installed.hpp for what each call does, interpose.hpp beside
+// them for how libraries come to call it.
+
+#if ROUSE_EMULATED_TLS
+#include <cxxabi.h>
+#endif
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
@@ -912,8 +2117,10 @@ struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
   file_waiter* waiter;
 
-  wait_for_files_call(descriptor* set, file_waiter& w) noexcept
-      : wait_call(set, readable), waiter(&w) {}
+  wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
+      : wait_call(set, readable), waiter(&w) {
+    attempt::files = r.files();
+  }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;
     return wait_call::prepare(op);
@@ -944,10 +2151,15 @@ public:
            clock::time_point until) noexcept override {
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
     if (count == 0) return sleep(until);
-    watched_files set = take_spare();
+    watched_files own;
     failure why;
-    if (!set.record()) why = set.create(*first_.scheduler());
-    if (!why) why = os::watch_set::add(set.handle(), files, count);
+    if constexpr (!os::watch_set::is_shared) {
+      own = take_spare();
+      if (!own.record()) why = own.create(*first_.scheduler());
+    }
+    const watched_files& set = os::watch_set::is_shared ? first_ : own;
+    os::watch_set::request asked;
+    if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
       return sleep(soon < until ? soon : until);
@@ -956,10 +2168,10 @@ public:
     me.files = files;
     me.count = count;
     waiters_.push_back(me);
-    const int result = call(wait_for_files_call(set.record(), me), limit(until));
+    const int result = call(wait_for_files_call(set.record(), me, asked), limit(until));
     me.unlink();
-    if (set.scheduler() && os::watch_set::remove(set.handle(), files, count))
-      keep_spare(std::move(set));
+    if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
+      keep_spare(std::move(own));
     return me.closed ? os::handle_closed : result;
   }
 
@@ -1018,14 +2230,33 @@ private:
   unsigned calls_ = 0;
 };
 
-// This thread's. A thread that ends without uninstall may still make calls in later destructors.
-inline std::shared_ptr<installation>& installed_here() noexcept {
-  struct place {
-    std::shared_ptr<installation> now;
-    ~place() { os::call_parker::here = nullptr; }
-  };
-  static thread_local place mine;
-  return mine.now;
+// What a thread has installed. One that ends without uninstall may still make calls in later
+// destructors.
+struct installed_scheduler {
+  std::shared_ptr<installation> now;
+  std::optional<os::interposed_calls> calls;
+
+  void clear() noexcept {
+    os::call_parker::here = nullptr;
+    now.reset();
+    calls.reset();
+  }
+  ~installed_scheduler() { clear(); }
+};
+
+inline installed_scheduler& installed_here() {
+#if ROUSE_EMULATED_TLS
+  static thread_local installed_scheduler* mine = nullptr;
+  if (!mine) {
+    mine = new installed_scheduler;
+    abi::__cxa_thread_atexit([](void* p) noexcept { delete static_cast<installed_scheduler*>(p); },
+                             mine, nullptr);
+  }
+  return *mine;
+#else
+  static thread_local installed_scheduler mine;
+  return mine;
+#endif
 }
 
 } // namespace detail
@@ -1033,52 +2264,65 @@ inline std::shared_ptr<installation>& installed_here() noexcept {
 /// From now on, what blocks in this thread inside a fiber of `s` parks that fiber and lets the
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
-/// connect, accept, recv and send with their kin, read, write, readv and writev (of sockets), poll,
-/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
-/// getaddrinfo (which a thread of its own asks, for the length of the call) keep their meaning:
-/// O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno are the kernel's.
-/// It makes no difference when a socket was made: sockets carry nothing of it. Calls from outside
-/// of fibers, from other threads, and on files that are no sockets (pipes, terminals) are the C
-/// library's own as before.
+/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev (of
+/// sockets), poll, ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep,
+/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
+/// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
+/// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
+/// SO_RCVTIMEO and the rest holding as well. Calls from outside of fibers, from other threads, and
+/// on files that are no sockets (pipes, terminals) are the system's own as before.
 ///
 /// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
 /// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,
-/// with EBADF. `flow_handle::cancel`, and the end of the scheduler, end a call with ECANCELED. Not
-/// covered: what the C library does inside itself (stdio, gethostbyname), recvmmsg, sendmmsg,
-/// sendfile, flock, waitpid, mutexes. A library that holds a lock of its own while it blocks, and
-/// then is called by another fiber, blocks the thread, and with it whoever would unlock.
+/// with EBADF (WSAENOTSOCK). `flow_handle::cancel`, and the end of the scheduler, end a call with
+/// ECANCELED (WSAECANCELLED). Not covered: what the C library does inside itself (stdio,
+/// gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows what waits for
+/// handles, gethostbyname, WSARecvMsg, WSASendMsg, TransmitFile. A library that holds a lock of its
+/// own while it blocks, and then is called by another fiber, blocks the thread, and with it whoever
+/// would unlock.
 ///
-/// The header belongs into one source file of the program (a second one does not link), which is
-/// linked with the shared C library. Throws std::system_error: operation_not_permitted (something
-/// is installed in this thread already: `uninstall` first), too_many_files_open.
+/// On Linux the header belongs into one source file of the program (a second one does not link),
+/// which is linked with the shared C library. On Windows it is the import tables that lead here, of
+/// the program and of each DLL that does not lie below Windows' own folder, loaded already or by a
+/// LoadLibrary of one of these; until `uninstall` has been called in every thread that installed.
+/// So these call Winsock as before: who got a function's address from GetProcAddress, or kept one;
+/// who imports with delay; Windows' own DLLs (WinHTTP, say). And Windows has no call that does not
+/// wait: a socket that a fiber has used stays in non-blocking mode until a call comes that shall
+/// block, or the last `uninstall`; those who are not led here would notice, and so may a thread
+/// that uses it at the same time. Windows does not tell a socket's mode either: one that was made
+/// non-blocking before `install` is taken for one that blocks.
+///
+/// Throws std::system_error: operation_not_permitted (something is installed in this thread
+/// already: `uninstall` first), too_many_files_open.
 /// Threads: for the calling one, which has to be the one that runs `s`; each may install its own.
-/// Cost: outside of fibers a test of a thread's variable; a call that need not wait costs nothing
-/// more, one that waits fcntl, getsockopt and two epoll_ctl. Source: ld.so(8) on symbol
-/// lookup, dlsym(3) RTLD_NEXT, epoll(7).
+/// Cost: outside of fibers a test of a thread's variable (on Windows a look into a table of
+/// sockets); a call that need not wait costs nothing more, one that waits fcntl, getsockopt and two
+/// epoll_ctl (getsockopt and one request to Winsock's driver). Source: ld.so(8) on symbol lookup,
+/// dlsym(3) RTLD_NEXT, epoll(7); "PE Format", the import address table; IOCTL_AFD_POLL.
 inline void install(fibers& s) {
   auto& mine = detail::installed_here();
-  if (mine && mine->alive()) {
+  if (mine.now && mine.now->alive()) {
     detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
                         "rouse: install: a scheduler is installed in this thread already");
   }
   detail::watched_files first;
   if (const failure why = first.create(s)) detail::throw_error(why.code(), "rouse: install");
-  mine = std::make_shared<detail::installation>(std::move(first));
-  mine->self = mine;
-  os::call_parker::here = mine.get();
+  mine.now = std::make_shared<detail::installation>(std::move(first));
+  mine.now->self = mine.now;
+  if (!mine.calls) mine.calls.emplace();
+  os::call_parker::here = mine.now.get();
 }
 
 /// From now on this thread's calls block as the system makes them; a fiber that is parked in one is
 /// woken as before. Harmless when nothing is installed. Sockets made meanwhile stay as they are.
-inline void uninstall() noexcept {
-  os::call_parker::here = nullptr;
-  detail::installed_here().reset();
-}
+inline void uninstall() noexcept { detail::installed_here().clear(); }
 
 /// As long as it lives, the fiber that made it blocks its thread as if nothing were installed.
 class [[nodiscard]] blocking_scope {
 public:
-  blocking_scope() noexcept : installed_(detail::installed_here()) {
+  blocking_scope() noexcept : installed_(detail::installed_here().now) {
     if (!installed_) return;
     mark_.fiber = installed_->running();
     if (mark_.fiber) installed_->marks_.push_back(mark_);

@@ -793,6 +793,7 @@ struct attempt {
   explicit attempt(runner* r) noexcept : run(r) {}
 
   runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
+  void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
   alignas(8) unsigned char room[40]; ///< the engine's
 };
 
@@ -5629,8 +5630,14 @@ inline bool found_reset(const void* request) noexcept {
   return (static_cast<const poll_request*>(request)->events & abort) != 0;
 }
 
-/// @param request  stays until the answer has come.
-inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
+/// A request about several handles, as the driver takes it. It stays until the answer has come.
+struct polled_files {
+  void* request;
+  ULONG size;
+};
+
+/// @param h  any socket: those that are meant are in the request.
+inline int start_poll(native_handle_type h, const polled_files& files,
                       OVERLAPPED& record) noexcept {
   constexpr ULONG poll = 0x00012024; // IOCTL_AFD_POLL
   constexpr LONG pending = 0x103;
@@ -5639,16 +5646,22 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
   static const auto control = reinterpret_cast<function>(
       reinterpret_cast<void (*)()>(detail::ntdll_function("NtDeviceIoControlFile")));
   if (!control) return WSAEOPNOTSUPP;
+  record.Internal = pending;
+  const LONG status = control(as_file(h), nullptr, nullptr, &record, &record.Internal, poll,
+                              files.request, files.size, files.request, files.size);
+  if (status == pending) return WSA_IO_PENDING;
+  return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
+}
+
+/// @param request  stays until the answer has come.
+inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
+                      OVERLAPPED& record) noexcept {
   request = {};
   request.timeout.QuadPart = (std::numeric_limits<LONGLONG>::max)();
   request.count = 1;
   request.handle = as_file(h);
   request.events = events;
-  record.Internal = pending;
-  const LONG status = control(as_file(h), nullptr, nullptr, &record, &record.Internal, poll,
-                              &request, sizeof request, &request, sizeof request);
-  if (status == pending) return WSA_IO_PENDING;
-  return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
+  return start_poll(h, polled_files{&request, sizeof request}, record);
 }
 
 } // namespace rouse::inline ROUSE_ABI::os
@@ -5733,8 +5746,10 @@ private:
   }
 
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
-  // others, and they each other, have to wait for.
+  // others, and they each other, have to wait for. (Those of a set of files are about others.)
   bool begin(operation& op) noexcept override {
+    if (op.attempts() && op.attempt->files) [[unlikely]]
+      return start(op);
     auto& queue = op.target->queue_of(op);
     if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
         [[unlikely]] {
@@ -5890,9 +5905,12 @@ private:
   bool begin_poll(operation& op) noexcept {
     static_assert(sizeof(os::poll_request) <= sizeof op.attempt->room);
     static_cast<OVERLAPPED&>(op) = {};
+    const auto h = handle_of(*op.target);
+    if (op.attempt->files)
+      return started(op, os::start_poll(h, *static_cast<os::polled_files*>(op.attempt->files), op),
+                     0);
     auto& request = *new (op.attempt->room) os::poll_request;
-    return started(op, os::start_poll(handle_of(*op.target), os::readiness(op.what), request, op),
-                   0);
+    return started(op, os::start_poll(h, os::readiness(op.what), request, op), 0);
   }
 
   // The poll is over. False: there is another one.

@@ -153,6 +153,29 @@ TEST_CASE("uninstall: calls block their thread again; who was parked is woken as
   CHECK(byte == 'x');
 }
 
+TEST_CASE("uninstall: a send that is half done goes on", "[install][B2][B6]") {
+  installed here;
+  const std::string block = large_block();
+  result sent;
+  std::size_t got = 0;
+  std::thread reader;
+  here.run([&] { sent = made([&] { return ::send(here.a, block.data(), block.size(), 0); }); },
+           [&] {
+             rouse::uninstall();
+             reader = std::thread([&] {
+               std::vector<char> bytes(65536);
+               while (got != block.size()) {
+                 const ssize_t n = ::recv(here.b, bytes.data(), bytes.size(), 0);
+                 if (n <= 0) return;
+                 got += static_cast<std::size_t>(n);
+               }
+             });
+           });
+  reader.join();
+  CHECK(sent.value == static_cast<long>(block.size()));
+  CHECK(got == block.size());
+}
+
 TEST_CASE("blocking_scope: its fiber blocks, the others do not", "[install][B5]") {
   installed here;
   limit_to(here.a, SO_RCVTIMEO, 20ms);

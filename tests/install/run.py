@@ -6,17 +6,18 @@
 Builds, starts the servers on free ports, runs each program on io_uring and epoll, ends the servers. Builds and logs go to
 build/tests/install. Exits with the number of runs that failed.
 """
+import asyncio
 import contextlib
 import os
 import pathlib
 import pwd
+import queue
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build/tests/install"
@@ -128,23 +129,27 @@ def postgresql(directory):
         yield [[f"host=127.0.0.1 port={port} user=tester dbname=postgres"]]
 
 
-class Delaying(BaseHTTPRequestHandler):
+async def delaying(reader, writer):
     """Answers after 100 ms with the path that was asked for."""
-
-    def do_GET(self):
-        time.sleep(0.1)
-        body = f"{self.path}\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
+    path = (await reader.readline()).split()[1]
+    while (await reader.readline()).strip():
         pass
+    await asyncio.sleep(0.1)
+    writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s\n" % (len(path) + 1, path))
+    writer.close()
 
 
-class Backend(ThreadingHTTPServer):
-    request_queue_size = 256
+def backend():
+    """Serves in a thread; its port. (A thread for each request would take longer than all that is measured.)"""
+    started = queue.SimpleQueue()
+
+    async def serve():
+        server = await asyncio.start_server(delaying, "127.0.0.1", 0, backlog=256)
+        started.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
+    return started.get(timeout=PATIENCE)
 
 
 NGINX = """
@@ -174,15 +179,10 @@ def nginx(directory):
     certificate = f"{directory}/certificate.pem"
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
         "subjectAltName=IP:127.0.0.1", "-keyout", f"{directory}/key.pem", "-out", certificate, stderr=subprocess.DEVNULL)
-    backend = Backend(("127.0.0.1", 0), Delaying)
-    threading.Thread(target=backend.serve_forever, daemon=True).start()
     configuration = pathlib.Path(directory, "nginx.conf")
-    configuration.write_text(NGINX.format(directory=directory, http=http, https=https, backend=backend.server_port))
-    try:
-        with serving("nginx", https, "/usr/sbin/nginx", "-p", directory, "-c", configuration):
-            yield [[f"http://127.0.0.1:{http}", certificate], [f"https://127.0.0.1:{https}", certificate]]
-    finally:
-        backend.shutdown()
+    configuration.write_text(NGINX.format(directory=directory, http=http, https=https, backend=backend()))
+    with serving("nginx", https, "/usr/sbin/nginx", "-p", directory, "-c", configuration):
+        yield [[f"http://127.0.0.1:{http}", certificate], [f"https://127.0.0.1:{https}", certificate]]
 
 
 def hiredis_test_object():

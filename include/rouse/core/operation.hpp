@@ -59,6 +59,7 @@ struct attempt {
   explicit attempt(runner* r) noexcept : run(r) {}
 
   runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
+  void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
   alignas(8) unsigned char room[40]; ///< the engine's
 };
 

@@ -88,8 +88,10 @@ private:
   }
 
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
-  // others, and they each other, have to wait for.
+  // others, and they each other, have to wait for. (Those of a set of files are about others.)
   bool begin(operation& op) noexcept override {
+    if (op.attempts() && op.attempt->files) [[unlikely]]
+      return start(op);
     auto& queue = op.target->queue_of(op);
     if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
         [[unlikely]] {
@@ -245,9 +247,12 @@ private:
   bool begin_poll(operation& op) noexcept {
     static_assert(sizeof(os::poll_request) <= sizeof op.attempt->room);
     static_cast<OVERLAPPED&>(op) = {};
+    const auto h = handle_of(*op.target);
+    if (op.attempt->files)
+      return started(op, os::start_poll(h, *static_cast<os::polled_files*>(op.attempt->files), op),
+                     0);
     auto& request = *new (op.attempt->room) os::poll_request;
-    return started(op, os::start_poll(handle_of(*op.target), os::readiness(op.what), request, op),
-                   0);
+    return started(op, os::start_poll(h, os::readiness(op.what), request, op), 0);
   }
 
   // The poll is over. False: there is another one.

@@ -2,7 +2,4 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/linux/interpose.hpp>
-
-#if ROUSE_WINDOWS
-#error "rouse: install() is for Linux"
-#endif
+#include <rouse/os/windows/interpose.hpp>

@@ -3,7 +3,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
-#include <rouse/os/linux/call_parker.hpp>
+#include <rouse/os/call_parker.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/linux/real_calls.hpp>
 #include <rouse/os/linux/socket.hpp>
@@ -29,12 +29,6 @@ namespace rouse::inline ROUSE_ABI::os {
 /// blocked waits for readiness and tries again. What decides whether and how long a call blocks is
 /// the kernel's to know (O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO) and asked when a call would block.
 namespace parked {
-
-inline bool park(const pollfd* files, nfds_t count, clock::time_point until) noexcept {
-  const int error = call_parker::here->wait(files, count, until);
-  errno = error;
-  return error == 0;
-}
 
 /// How long one call may block, and whether at all.
 class patience {
@@ -201,11 +195,7 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return real::connect(fd, peer, length);
 }
 
-/// Until when a timeout in the style of poll(2) lasts.
-inline clock::time_point after(int milliseconds) noexcept {
-  if (milliseconds < 0) return (clock::time_point::max)();
-  return deadline(std::chrono::milliseconds(milliseconds)).when();
-}
+/// Until when one in the style of ppoll(2) lasts.
 inline clock::time_point after(const timespec* t) noexcept {
   if (!t) return (clock::time_point::max)();
   return deadline(std::chrono::seconds(t->tv_sec) + std::chrono::nanoseconds(t->tv_nsec)).when();
@@ -300,14 +290,6 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
   return watch(sets.files(), sets.size(), until, mask != nullptr, [&] { return sets.look(mask); });
-}
-
-/// @returns 0, or the errno.
-inline int sleep_until(clock::time_point until) noexcept {
-  while (clock::now() < until) {
-    if (!park(nullptr, 0, until)) return errno;
-  }
-  return 0;
 }
 
 /// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.

@@ -20,10 +20,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os::installed {
+namespace rouse::inline ROUSE_ABI::os {
+/// As long as one exists, libraries call what is defined here. They always do.
+class interposed_calls {};
+} // namespace rouse::inline ROUSE_ABI::os
 
-// Whether somebody parks the caller.
-inline bool here() noexcept { return call_parker::here && call_parker::here->parks(); }
+namespace rouse::inline ROUSE_ABI::os::installed {
 
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
 // none, what the real function gives.

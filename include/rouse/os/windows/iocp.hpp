@@ -387,8 +387,14 @@ inline bool found_reset(const void* request) noexcept {
   return (static_cast<const poll_request*>(request)->events & abort) != 0;
 }
 
-/// @param request  stays until the answer has come.
-inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
+/// A request about several handles, as the driver takes it. It stays until the answer has come.
+struct polled_files {
+  void* request;
+  ULONG size;
+};
+
+/// @param h  any socket: those that are meant are in the request.
+inline int start_poll(native_handle_type h, const polled_files& files,
                       OVERLAPPED& record) noexcept {
   constexpr ULONG poll = 0x00012024; // IOCTL_AFD_POLL
   constexpr LONG pending = 0x103;
@@ -397,16 +403,22 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
   static const auto control = reinterpret_cast<function>(
       reinterpret_cast<void (*)()>(detail::ntdll_function("NtDeviceIoControlFile")));
   if (!control) return WSAEOPNOTSUPP;
+  record.Internal = pending;
+  const LONG status = control(as_file(h), nullptr, nullptr, &record, &record.Internal, poll,
+                              files.request, files.size, files.request, files.size);
+  if (status == pending) return WSA_IO_PENDING;
+  return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
+}
+
+/// @param request  stays until the answer has come.
+inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
+                      OVERLAPPED& record) noexcept {
   request = {};
   request.timeout.QuadPart = (std::numeric_limits<LONGLONG>::max)();
   request.count = 1;
   request.handle = as_file(h);
   request.events = events;
-  record.Internal = pending;
-  const LONG status = control(as_file(h), nullptr, nullptr, &record, &record.Internal, poll,
-                              &request, sizeof request, &request, sizeof request);
-  if (status == pending) return WSA_IO_PENDING;
-  return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
+  return start_poll(h, polled_files{&request, sizeof request}, record);
 }
 
 } // namespace rouse::inline ROUSE_ABI::os

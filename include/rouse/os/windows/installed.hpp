@@ -1,0 +1,400 @@
+// The blocking calls, made so that they block a flow and not its thread: what the functions of
+// interpose.hpp do where there is somebody who parks their caller.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/os/call_parker.hpp>
+#include <rouse/os/windows/modes.hpp>
+#include <rouse/os/windows/real_calls.hpp>
+#include <rouse/os/windows/socket.hpp>
+
+#if ROUSE_WINDOWS
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// The blocking calls of a flow. Each tries without waiting, and where Winsock would have blocked
+/// waits for readiness and tries again. Windows has no flag for a call that does not wait: the
+/// socket is in non-blocking mode meanwhile, and until a call comes that shall block.
+namespace parked {
+
+/// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
+/// after several waits that were over at once it takes breaks.
+class attention {
+public:
+  bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
+    using namespace std::chrono_literals;
+    const auto begun = clock::now();
+    const bool rests = in_vain_ >= 16;
+    if (rests) {
+      files = nullptr;
+      count = 0;
+      if (begun + 5ms < until) until = begun + 5ms;
+    }
+    if (!park(files, count, until)) return false;
+    in_vain_ = rests || clock::now() - begun < 1ms ? in_vain_ + 1 : 0;
+    return true;
+  }
+
+private:
+  unsigned in_vain_ = 0;
+};
+
+/// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
+class patience {
+public:
+  patience(SOCKET s, int option) noexcept
+      : file_{s, option == SO_RCVTIMEO ? SHORT{POLLRDNORM} : SHORT{POLLWRNORM}, 0},
+        option_(option) {}
+
+  /// False: the last error says how the call ends.
+  bool wait(attention& a) noexcept {
+    if (!std::exchange(asked_, true)) ask();
+    if (clock::now() < until_) return a.wait(&file_, 1, until_);
+    ::WSASetLastError(WSAETIMEDOUT);
+    return false;
+  }
+
+private:
+  void ask() noexcept {
+    DWORD milliseconds = 0;
+    std::size_t size = sizeof milliseconds;
+    if (!get_option(file_.fd, SOL_SOCKET, option_, &milliseconds, size) && milliseconds != 0)
+      until_ = deadline(std::chrono::milliseconds(milliseconds)).when();
+  }
+
+  const WSAPOLLFD file_;
+  const int option_;
+  bool asked_ = false;
+  clock::time_point until_ = (clock::time_point::max)();
+};
+
+/// What the call gives when it may not wait.
+template <class Call>
+auto at_once(SOCKET s, Call call) noexcept {
+  if (call_parker::here && socket_modes::lend(s)) return call();
+  const bool changed =
+      socket_modes::set(s, 1); // false: of one that sends events, which never waits
+  const auto result = call();
+  const int error = ::WSAGetLastError();
+  if (changed) socket_modes::set(s, 0);
+  ::WSASetLastError(error);
+  return result;
+}
+
+/// Tries until it succeeds, fails, or patience ends.
+template <class Attempt>
+std::int64_t retry(SOCKET s, patience& p, Attempt attempt) noexcept {
+  attention a;
+  for (;;) {
+    const std::int64_t result = at_once(s, attempt);
+    if (result >= 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    if (!p.wait(a)) return SOCKET_ERROR;
+  }
+}
+
+/// The bytes of a call.
+struct pieces {
+  WSABUF* first;
+  DWORD count;
+
+  [[nodiscard]] std::int64_t size() const noexcept {
+    std::int64_t sum = 0;
+    for (DWORD i = 0; i != count; ++i) sum += first[i].len;
+    return sum;
+  }
+};
+
+/// Goes on after a part of the bytes was moved, as Winsock does before a blocking call returns:
+/// `transfer(data, size)` each time. What ends it early is left for the next call to meet.
+template <class Transfer>
+std::int64_t move_rest(SOCKET s, patience& p, pieces all, std::int64_t moved,
+                       Transfer transfer) noexcept {
+  std::int64_t before = 0; // bytes of the pieces passed
+  for (DWORD i = 0; i != all.count; before += all.first[i++].len) {
+    const WSABUF& piece = all.first[i];
+    while (moved < before + piece.len) {
+      const auto done = static_cast<std::size_t>(moved - before);
+      const int left = static_cast<int>(piece.len - done);
+      const std::int64_t n =
+          retry(s, p, [&] { return std::int64_t{transfer(piece.buf + done, left)}; });
+      if (n <= 0) return moved;
+      moved += n;
+    }
+  }
+  return moved;
+}
+
+inline bool is_stream(SOCKET s) noexcept {
+  int type = 0;
+  std::size_t size = sizeof type;
+  return !get_option(s, SOL_SOCKET, SO_TYPE, &type, size) && type == SOCK_STREAM;
+}
+
+/// Of `receive` and `send`, `first(flags)` makes the call itself: it gives the bytes, or -1.
+template <class First>
+std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
+  call_parker::here->give_way();
+  patience p(s, SO_RCVTIMEO);
+  const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
+  if (whole) flags &= ~DWORD{MSG_WAITALL};
+  const std::int64_t n = retry(s, p, [&] { return first(flags); });
+  if (!whole || n <= 0 || n >= all.size()) return n;
+  return move_rest(s, p, all, n, [&](char* data, int size) {
+    return real::recv(s, data, size, static_cast<int>(flags));
+  });
+}
+
+template <class First>
+std::int64_t send(SOCKET s, pieces all, First first) noexcept {
+  call_parker::here->give_way();
+  patience p(s, SO_SNDTIMEO);
+  const std::int64_t n = retry(s, p, first);
+  if (n < 0 || n >= all.size()) return n;
+  return move_rest(s, p, all, n, [&](const char* data, int size) {
+    const int no_flags = 0;
+    return real::send(s, data, size, no_flags);
+  });
+}
+
+/// What select says of one socket, at once.
+struct state {
+  bool readable = false, writable = false, failed = false;
+  bool unknown = false; ///< select failed
+
+  static state of(SOCKET s) noexcept {
+    fd_set sets[3];
+    for (fd_set& f : sets) {
+      f.fd_count = 1;
+      f.fd_array[0] = s;
+    }
+    timeval none{};
+    if (real::select(0, &sets[0], &sets[1], &sets[2], &none) == SOCKET_ERROR)
+      return {false, false, false, true};
+    return {sets[0].fd_count != 0, sets[1].fd_count != 0, sets[2].fd_count != 0, false};
+  }
+};
+
+/// A listener that another thread accepts from as well may have lost its connection between the two
+/// steps: then the call waits.
+template <class Call>
+SOCKET accept(SOCKET s, Call call) noexcept {
+  call_parker::here->give_way();
+  socket_modes::take_back(s); // or the connection would have the mode as well
+  const WSAPOLLFD file{s, POLLRDNORM, 0};
+  attention a;
+  while (!check_listening(s)) {
+    const state now = state::of(s);
+    if (now.readable || now.unknown) break;
+    if (!a.wait(&file, 1, (clock::time_point::max)())) return INVALID_SOCKET;
+  }
+  return call();
+}
+
+/// The attempt is begun without waiting; select then knows how it has ended. (A datagram socket's
+/// has ended at once. That may be one of rouse's own, whose engine must not be left here.)
+template <class Begin>
+int connect(SOCKET s, Begin begin) noexcept {
+  const int result = at_once(s, begin);
+  if (result == 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+  const WSAPOLLFD file{s, POLLWRNORM, 0};
+  attention a;
+  for (;;) {
+    const state now = state::of(s);
+    if (now.unknown) return SOCKET_ERROR;
+    if (now.failed) {
+      int error = 0;
+      std::size_t size = sizeof error;
+      if (get_option(s, SOL_SOCKET, SO_ERROR, &error, size) || error == 0) error = WSAECONNREFUSED;
+      ::WSASetLastError(error);
+      return SOCKET_ERROR;
+    }
+    if (now.writable) return 0;
+    if (!a.wait(&file, 1, (clock::time_point::max)())) return SOCKET_ERROR;
+  }
+}
+
+/// Looks, `look()`, until it finds something (or fails), or `until` has passed.
+template <class Look>
+int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
+  call_parker::here->give_way();
+  attention a;
+  for (;;) {
+    const int found = look();
+    if (found != 0 || clock::now() >= until) return found;
+    if (!a.wait(files, count, until)) return SOCKET_ERROR;
+  }
+}
+
+inline int poll(WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
+  return watch(files, count, until, [&] {
+    const INT no_wait = 0;
+    return real::WSAPoll(files, count, no_wait);
+  });
+}
+
+/// The sets of a select, which it overwrites. They may be larger than FD_SETSIZE is here.
+class select_sets {
+public:
+  select_sets(fd_set* in, fd_set* out, fd_set* urgent) : asked_{in, out, urgent} {
+    constexpr SHORT events[] = {POLLRDNORM, POLLWRNORM, POLLRDBAND};
+    for (int k = 0; k != 3; ++k) {
+      if (!asked_[k]) continue;
+      wanted_[k].assign(asked_[k]->fd_array, asked_[k]->fd_array + asked_[k]->fd_count);
+      for (const SOCKET s : wanted_[k]) files_.push_back({s, events[k], 0});
+    }
+  }
+
+  int look() noexcept {
+    for (int k = 0; k != 3; ++k) {
+      if (!asked_[k]) continue;
+      asked_[k]->fd_count = static_cast<u_int>(wanted_[k].size());
+      SOCKET* to = asked_[k]->fd_array;
+      for (const SOCKET s : wanted_[k]) *to++ = s;
+    }
+    timeval none{};
+    return real::select(0, asked_[0], asked_[1], asked_[2], &none);
+  }
+
+  [[nodiscard]] const WSAPOLLFD* files() const noexcept { return files_.data(); }
+  [[nodiscard]] ULONG size() const noexcept { return static_cast<ULONG>(files_.size()); }
+
+private:
+  fd_set* const asked_[3];
+  std::vector<SOCKET> wanted_[3];
+  std::vector<WSAPOLLFD> files_;
+};
+
+inline int select(fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until) noexcept {
+  ROUSE_TRY {
+    select_sets sets(in, out, urgent);
+    return watch(sets.files(), sets.size(), until, [&] { return sets.look(); });
+  }
+  ROUSE_CATCH(...) {
+    ::WSASetLastError(WSAENOBUFS);
+    return SOCKET_ERROR;
+  }
+}
+
+/// What one thread tells another by way of a socket, which can be waited for like others: it sends
+/// itself a datagram.
+class socket_event {
+public:
+  socket_event() noexcept = default;
+  socket_event(const socket_event&) = delete;
+  socket_event& operator=(const socket_event&) = delete;
+  ~socket_event() {
+    if (handle_ != no_handle) real::closesocket(handle_);
+  }
+
+  failure create() noexcept {
+    if (const failure f = open_socket(AF_INET, SOCK_DGRAM, 0, true, handle_)) return f;
+    socket_address a = socket_address::wildcard(AF_INET);
+    a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    failure f = outcome(::bind(handle_, &a.any, a.length));
+    if (!f) f = outcome(::getsockname(handle_, &a.any, &a.length));
+    if (!f) f = outcome(real::connect(handle_, &a.any, a.length));
+    return f;
+  }
+  void signal() const noexcept { real::send(handle_, "", 1, 0); }
+  [[nodiscard]] WSAPOLLFD file() const noexcept { return {handle_, POLLRDNORM, 0}; }
+
+private:
+  SOCKET handle_ = no_handle;
+};
+
+/// getaddrinfo and GetAddrInfoW.
+struct narrow_names {
+  using string = std::string;
+  using information = addrinfo;
+  static int ask(const char* host, const char* service, const addrinfo* hints,
+                 addrinfo** found) noexcept {
+    return real::getaddrinfo(host, service, hints, found);
+  }
+  static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
+};
+struct wide_names {
+  using string = std::wstring;
+  using information = ADDRINFOW;
+  static int ask(const wchar_t* host, const wchar_t* service, const ADDRINFOW* hints,
+                 ADDRINFOW** found) noexcept {
+    return real::GetAddrInfoW(host, service, hints, found);
+  }
+  static void free(ADDRINFOW* a) noexcept { ::FreeAddrInfoW(a); }
+};
+
+/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
+template <class Names>
+struct lookup {
+  typename Names::string host, service;
+  bool with_service = false, with_hints = false;
+  typename Names::information hints{};
+  typename Names::information* found = nullptr;
+  int result = 0;
+  socket_event done;
+  std::atomic<bool> finished{false};
+
+  lookup() = default;
+  lookup(const lookup&) = delete;
+  lookup& operator=(const lookup&) = delete;
+  ~lookup() {
+    if (found) Names::free(found);
+  }
+
+  void ask() noexcept {
+    result = Names::ask(host.c_str(), with_service ? service.c_str() : nullptr,
+                        with_hints ? &hints : nullptr, &found);
+    finished.store(true, std::memory_order_release); // acquired by who has waited
+    done.signal();
+  }
+};
+
+/// As Winsock does it, the result is the last error as well.
+inline int looked_up(int result) noexcept {
+  if (result != 0) ::WSASetLastError(result);
+  return result;
+}
+
+template <class Names, class Character>
+int look_up_name(const Character* host, const Character* service,
+                 const typename Names::information* hints,
+                 typename Names::information** found) noexcept {
+  // An address is not asked for anywhere.
+  typename Names::information numeric{};
+  if (hints) numeric = *hints;
+  numeric.ai_flags |= AI_NUMERICHOST;
+  const int result = Names::ask(host, service, host ? &numeric : hints, found);
+  if (!host || result == 0 || (hints && (hints->ai_flags & AI_NUMERICHOST)))
+    return looked_up(result);
+
+  ROUSE_TRY {
+    const auto question = std::make_shared<lookup<Names>>();
+    question->host = host;
+    if (service) question->service = service;
+    question->with_service = service != nullptr;
+    if (hints) question->hints = *hints;
+    question->with_hints = hints != nullptr;
+    if (question->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
+    std::thread([question] { question->ask(); }).detach();
+    const WSAPOLLFD file = question->done.file();
+    while (!question->finished.load(std::memory_order_acquire)) {
+      const auto now_and_then = clock::now() + std::chrono::milliseconds(200); // datagrams get lost
+      if (!park(&file, 1, now_and_then)) return ::WSAGetLastError();
+    }
+    *found = std::exchange(question->found, nullptr);
+    return looked_up(question->result);
+  }
+  ROUSE_CATCH(...) { return looked_up(WSATRY_AGAIN); } // no memory, or no thread
+}
+
+} // namespace parked
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
