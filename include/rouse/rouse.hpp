@@ -5,8 +5,8 @@
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, channel, select, sync, group
-//   serving/     serve, per_core, signals
+//   schedulers/  basic_scheduler, task, channel, sync, group
+//   serving/     serve, per_core, signals, select
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 #pragma once
@@ -28,10 +28,10 @@
 #include <rouse/schedulers/channel.hpp>
 #include <rouse/schedulers/group.hpp>
 #include <rouse/schedulers/observed.hpp>
-#include <rouse/schedulers/select.hpp>
 #include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
+#include <rouse/serving/select.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/serving/signals.hpp>
 #include <rouse/sockets/connect.hpp>

@@ -9,8 +9,8 @@
 //   concepts/    what an engine, a waker, a scheduler is
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, channel, select, sync, group
-//   serving/     serve, per_core, signals
+//   schedulers/  basic_scheduler, task, channel, sync, group
+//   serving/     serve, per_core, signals, select
 //   os/          the only place with OS headers
 //   detail/      mechanisms
 
@@ -9757,473 +9757,6 @@ using observed = typename detail::observe<Scheduler, Observer>::type;
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/os/linux/attempts.hpp
-// System calls that never wait, whatever the mode of the handle.
-
-#if ROUSE_LINUX
-#include <csignal>
-#include <cstdint>
-#include <ctime>
-#include <fcntl.h>
-#include <sys/sendfile.h>
-
-namespace rouse::inline ROUSE_ABI::os {
-
-namespace detail {
-template <class Call>
-bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  return settle(bytes, error, retry_interrupted(call));
-}
-} // namespace detail
-
-inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
-  if (bytes > size) {
-    bytes = size;
-    error = std::errc::message_size;
-  }
-  return true;
-}
-
-/// A datagram that is larger is no error here: it is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
-}
-
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
-}
-
-/// What the system calls an open file.
-using native_file_type = int;
-
-namespace detail {
-// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
-// thread's, is held back and taken away.
-class quiet_and_quick {
-public:
-  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
-    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  ~quiet_and_quick() {
-    const int number = errno;
-    const timespec none{};
-    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
-    errno = number;
-  }
-  quiet_and_quick(const quiet_and_quick&) = delete;
-  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
-
-private:
-  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
-
-  native_handle_type h_;
-  int mode_;
-  bool pended_;
-  sigset_t pipe_, before_;
-};
-} // namespace detail
-
-/// 0 bytes: the file has no more.
-inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
-                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  return detail::now(bytes, error, [&] {
-    auto from = static_cast<off_t>(offset);
-    const detail::quiet_and_quick here(h);
-    return ::sendfile(h, file, &from, size);
-  });
-}
-
-/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done =
-      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(EINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  pollfd p{h, 0, 0};
-  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/attempts.hpp
-// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
-// mode, which overlapped calls do not notice.
-
-#if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
-
-namespace detail {
-template <class Call>
-bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
-  if ((error = set_blocking(h, false))) return true;
-  const int result = call();
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
-    return false;
-  else
-    error = failure::from_os(number);
-  return true;
-}
-
-inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
-  const bool done =
-      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
-  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
-  return done;
-}
-} // namespace detail
-
-inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  return detail::recv_now(h, data, size, 0, bytes, error);
-}
-
-/// A datagram that is larger is no error here: it is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
-  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
-  return done;
-}
-
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
-  return detail::now(h, bytes, error, [&] {
-    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
-  });
-}
-
-/// What the system calls an open file.
-using native_file_type = HANDLE;
-
-/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
-inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
-                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  char buffer[8192];
-  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
-  OVERLAPPED where{};
-  where.Offset = static_cast<DWORD>(offset);
-  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
-  DWORD got = 0;
-  if (!::ReadFile(file, buffer, room, &got, &where)) {
-    const DWORD number = ::GetLastError();
-    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
-    return true;
-  }
-  return got == 0 || send_now(h, buffer, got, false, bytes, error);
-}
-
-/// Where there is none yet, Wine says WSAEINVAL.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(WSAEINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  return false;
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/attempts.hpp
-// What an attempt tries: system calls that never wait. False: they would have to; else the answer
-// is in `bytes` and `error`.
-
-// ---- rouse/sockets/socket_part.hpp
-// What the parts of `socket` have in common: each is a base class with some of its calls.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-/// What a part needs of the socket.
-///
-/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
-template <class Part, class Socket>
-class socket_part {
-protected:
-  socket_part() noexcept = default;
-  socket_part(socket_part&&) noexcept = default;
-  socket_part& operator=(socket_part&&) noexcept = default;
-  ~socket_part() = default;
-
-  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
-  [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
-  template <class F>
-  failure on_handle(F&& f) noexcept {
-    return self().on_handle(std::forward<F>(f));
-  }
-  static void check(failure why, const char* what) { Socket::check(why, what); }
-  template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call call, Limit l, How&&... how) {
-    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
-  }
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-};
-
-} // namespace rouse::inline ROUSE_ABI::detail
-
-// ---- rouse/sockets/readiness_calls.hpp
-// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
-// are system calls of their own, tried when there is.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// What `wait` waits for.
-enum class readiness : unsigned char {
-  readable, ///< bytes, the end of the stream, a datagram, a connection to accept
-  writable, ///< room to send
-  urgent, ///< out-of-band data, or the end of the stream
-};
-inline constexpr readiness readable = readiness::readable;
-inline constexpr readiness writable = readiness::writable;
-inline constexpr readiness urgent = readiness::urgent;
-
-namespace detail {
-
-struct wait_call : attempt {
-  using value_type = done;
-  static constexpr const char* name = "rouse: wait";
-  descriptor* socket;
-  readiness what;
-
-  wait_call(descriptor* d, readiness r) noexcept : attempt(nullptr), socket(d), what(r) {}
-
-  bool prepare(operation& op) noexcept {
-    constexpr action actions[] = {action::when_readable, action::when_writable,
-                                  action::when_urgent};
-    op.what = actions[static_cast<unsigned>(what)];
-    op.target = socket;
-    op.attempt = this;
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
-};
-
-struct peek_attempt {
-  static constexpr const char* name = "rouse: peek";
-  static constexpr action what = action::when_readable;
-  using buffer = mutable_buffer;
-  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
-  }
-};
-
-struct recv_out_of_band_attempt {
-  static constexpr const char* name = "rouse: recv_out_of_band";
-  static constexpr action what = action::when_urgent;
-  using buffer = mutable_buffer;
-  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
-  }
-};
-
-struct send_out_of_band_attempt {
-  static constexpr const char* name = "rouse: send_out_of_band";
-  static constexpr action what = action::when_writable;
-  using buffer = const_buffer;
-  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
-  }
-};
-
-/// A call on one buffer that is tried.
-template <class Tried>
-struct attempt_call : attempt {
-  using value_type = std::size_t;
-  static constexpr const char* name = Tried::name;
-  descriptor* socket;
-  typename Tried::buffer buffer;
-
-  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
-      : attempt(&attempt_call::try_now), socket(d), buffer(b) {}
-
-  bool prepare(operation& op) noexcept {
-    op.what = Tried::what;
-    op.target = socket;
-    op.attempt = this;
-    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
-  }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
-
-private:
-  static bool try_now(operation& op) noexcept {
-    const auto& self = static_cast<attempt_call&>(*op.attempt);
-    return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
-  }
-};
-
-/// A part of `socket`: its calls that wait for readiness.
-template <class Socket>
-class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
-public:
-  /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
-  /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
-  /// on the handle.
-  ///
-  /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
-  /// ended: the next call says how. It takes its turn among the calls of the same direction that
-  /// wait (recv and accept; send and connect).
-  ///
-  /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
-  /// reports a hangup; on Windows it waits.
-  /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
-  /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) wait(readiness what, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, no_limit{}, std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) wait(readiness what, limit l, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
-  ///
-  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
-  /// It may be fewer than have come. A datagram's beginning, where it is larger.
-  ///
-  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
-  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) peek(mutable_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
-  }
-
-  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
-  /// waits for it already. The same under every scheduler: it returns its value.
-  ///
-  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
-  /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
-  std::size_t try_recv(mutable_buffer buffer) {
-    return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
-  }
-  std::size_t try_recv(mutable_buffer buffer, std::error_code& ec) noexcept {
-    if (buffer.size() == 0) {
-      ec = std::make_error_code(std::errc::invalid_argument);
-      return 0;
-    }
-    return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      const int type = this->record()->type;
-      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
-    });
-  }
-
-  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
-  /// is none, or where another call waits for it already.
-  ///
-  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
-  std::size_t try_send(const_buffer buffer) {
-    return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
-  }
-  std::size_t try_send(const_buffer buffer, std::error_code& ec) noexcept {
-    return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
-    });
-  }
-
-  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
-  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
-  /// take the mark away.
-  ///
-  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
-  /// Source: send(2), MSG_OOB; tcp(7).
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
-  }
-
-  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
-  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
-  /// first one's place, which then stays in the stream.
-  ///
-  /// @returns 1, or 0 once both sides have finished.
-  ///
-  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
-  /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
-  }
-  template <class... How>
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
-  }
-
-private:
-  template <class F>
-  std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
-    std::size_t bytes = 0;
-    ec = this->on_handle([&](native_handle_type h) {
-               failure error;
-               const bool late = this->engine().busy(*this->record(), inward);
-               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
-               return error;
-             })
-             .code();
-    return bytes;
-  }
-
-  template <class F>
-  auto at_once(const char* name, F call) {
-    std::error_code ec;
-    const auto value = call(ec);
-    if (ec) throw_error(ec, name);
-    return value;
-  }
-};
-
-} // namespace detail
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/os/linux/batch.hpp
 // Several datagrams by one system call, which does not wait.
 
@@ -10713,6 +10246,40 @@ private:
     return static_cast<native_handle_type>(
         std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
   }
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
+// ---- rouse/sockets/socket_part.hpp
+// What the parts of `socket` have in common: each is a base class with some of its calls.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// What a part needs of the socket.
+///
+/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
+template <class Part, class Socket>
+class socket_part {
+protected:
+  socket_part() noexcept = default;
+  socket_part(socket_part&&) noexcept = default;
+  socket_part& operator=(socket_part&&) noexcept = default;
+  ~socket_part() = default;
+
+  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
+  [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
+  template <class F>
+  failure on_handle(F&& f) noexcept {
+    return self().on_handle(std::forward<F>(f));
+  }
+  static void check(failure why, const char* what) { Socket::check(why, what); }
+  template <class Call, class Limit, class... How>
+  decltype(auto) begin(Call call, Limit l, How&&... how) {
+    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
+  }
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
@@ -11222,6 +10789,205 @@ public:
 } // namespace detail
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/linux/attempts.hpp
+// System calls that never wait, whatever the mode of the handle.
+
+#if ROUSE_LINUX
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+  return settle(bytes, error, retry_interrupted(call));
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | recv_flags(type);
+  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (bytes > size) {
+    bytes = size;
+    error = std::errc::message_size;
+  }
+  return true;
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// What the system calls an open file.
+using native_file_type = int;
+
+namespace detail {
+// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
+// thread's, is held back and taken away.
+class quiet_and_quick {
+public:
+  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~quiet_and_quick() {
+    const int number = errno;
+    const timespec none{};
+    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
+    errno = number;
+  }
+  quiet_and_quick(const quiet_and_quick&) = delete;
+  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
+
+private:
+  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
+
+  native_handle_type h_;
+  int mode_;
+  bool pended_;
+  sigset_t pipe_, before_;
+};
+} // namespace detail
+
+/// 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  return detail::now(bytes, error, [&] {
+    auto from = static_cast<off_t>(offset);
+    const detail::quiet_and_quick here(h);
+    return ::sendfile(h, file, &from, size);
+  });
+}
+
+/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done =
+      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(EINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  pollfd p{h, 0, 0};
+  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/attempts.hpp
+// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
+// mode, which overlapped calls do not notice.
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI::os {
+
+namespace detail {
+template <class Call>
+bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+  if ((error = set_blocking(h, false))) return true;
+  const int result = call();
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
+    return false;
+  else
+    error = failure::from_os(number);
+  return true;
+}
+
+inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const bool done =
+      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
+  return done;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  return detail::recv_now(h, data, size, 0, bytes, error);
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
+  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
+  return done;
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  return detail::now(h, bytes, error, [&] {
+    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
+  });
+}
+
+/// What the system calls an open file.
+using native_file_type = HANDLE;
+
+/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  char buffer[8192];
+  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  DWORD got = 0;
+  if (!::ReadFile(file, buffer, room, &got, &where)) {
+    const DWORD number = ::GetLastError();
+    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
+    return true;
+  }
+  return got == 0 || send_now(h, buffer, got, false, bytes, error);
+}
+
+/// Where there is none yet, Wine says WSAEINVAL.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(WSAEINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return false;
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/attempts.hpp
+// What an attempt tries: system calls that never wait. False: they would have to; else the answer
+// is in `bytes` and `error`.
+
 // ---- rouse/sockets/file_calls.hpp
 // Files: sent without a way through a buffer of the program's.
 
@@ -11683,6 +11449,240 @@ private:
   ::linger value_{};
 };
 
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/sockets/readiness_calls.hpp
+// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
+// are system calls of their own, tried when there is.
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What `wait` waits for.
+enum class readiness : unsigned char {
+  readable, ///< bytes, the end of the stream, a datagram, a connection to accept
+  writable, ///< room to send
+  urgent, ///< out-of-band data, or the end of the stream
+};
+inline constexpr readiness readable = readiness::readable;
+inline constexpr readiness writable = readiness::writable;
+inline constexpr readiness urgent = readiness::urgent;
+
+namespace detail {
+
+struct wait_call : attempt {
+  using value_type = done;
+  static constexpr const char* name = "rouse: wait";
+  descriptor* socket;
+  readiness what;
+
+  wait_call(descriptor* d, readiness r) noexcept : attempt(nullptr), socket(d), what(r) {}
+
+  bool prepare(operation& op) noexcept {
+    constexpr action actions[] = {action::when_readable, action::when_writable,
+                                  action::when_urgent};
+    op.what = actions[static_cast<unsigned>(what)];
+    op.target = socket;
+    op.attempt = this;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+struct peek_attempt {
+  static constexpr const char* name = "rouse: peek";
+  static constexpr action what = action::when_readable;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct recv_out_of_band_attempt {
+  static constexpr const char* name = "rouse: recv_out_of_band";
+  static constexpr action what = action::when_urgent;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct send_out_of_band_attempt {
+  static constexpr const char* name = "rouse: send_out_of_band";
+  static constexpr action what = action::when_writable;
+  using buffer = const_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
+  }
+};
+
+/// A call on one buffer that is tried.
+template <class Tried>
+struct attempt_call : attempt {
+  using value_type = std::size_t;
+  static constexpr const char* name = Tried::name;
+  descriptor* socket;
+  typename Tried::buffer buffer;
+
+  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
+      : attempt(&attempt_call::try_now), socket(d), buffer(b) {}
+
+  bool prepare(operation& op) noexcept {
+    op.what = Tried::what;
+    op.target = socket;
+    op.attempt = this;
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+
+private:
+  static bool try_now(operation& op) noexcept {
+    const auto& self = static_cast<attempt_call&>(*op.attempt);
+    return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
+  }
+};
+
+/// A part of `socket`: its calls that wait for readiness.
+template <class Socket>
+class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
+public:
+  /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
+  /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
+  /// on the handle.
+  ///
+  /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
+  /// ended: the next call says how. It takes its turn among the calls of the same direction that
+  /// wait (recv and accept; send and connect).
+  ///
+  /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
+  /// reports a hangup; on Windows it waits.
+  /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
+  /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) wait(readiness what, How&&... how) {
+    return this->begin(wait_call{this->record(), what}, no_limit{}, std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) wait(readiness what, limit l, How&&... how) {
+    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
+  ///
+  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
+  /// It may be fewer than have come. A datagram's beginning, where it is larger.
+  ///
+  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
+  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) peek(mutable_buffer buffer, How&&... how) {
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
+  /// waits for it already. The same under every scheduler: it returns its value.
+  ///
+  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
+  /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
+  std::size_t try_recv(mutable_buffer buffer) {
+    return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
+  }
+  std::size_t try_recv(mutable_buffer buffer, std::error_code& ec) noexcept {
+    if (buffer.size() == 0) {
+      ec = std::make_error_code(std::errc::invalid_argument);
+      return 0;
+    }
+    return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      const int type = this->record()->type;
+      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
+    });
+  }
+
+  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
+  /// is none, or where another call waits for it already.
+  ///
+  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
+  std::size_t try_send(const_buffer buffer) {
+    return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
+  }
+  std::size_t try_send(const_buffer buffer, std::error_code& ec) noexcept {
+    return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
+    });
+  }
+
+  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
+  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
+  /// take the mark away.
+  ///
+  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
+  /// Source: send(2), MSG_OOB; tcp(7).
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
+  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
+  /// first one's place, which then stays in the stream.
+  ///
+  /// @returns 1, or 0 once both sides have finished.
+  ///
+  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
+  /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
+  template <class... How>
+    requires(!limit_first<How...>)
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{},
+                       std::forward<How>(how)...);
+  }
+  template <class... How>
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+private:
+  template <class F>
+  std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
+    std::size_t bytes = 0;
+    ec = this->on_handle([&](native_handle_type h) {
+               failure error;
+               const bool late = this->engine().busy(*this->record(), inward);
+               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
+               return error;
+             })
+             .code();
+    return bytes;
+  }
+
+  template <class F>
+  auto at_once(const char* name, F call) {
+    std::error_code ec;
+    const auto value = call(ec);
+    if (ec) throw_error(ec, name);
+    return value;
+  }
+};
+
+} // namespace detail
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/sockets/socket.hpp
@@ -12190,253 +12190,6 @@ socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/schedulers/select.hpp
-// select: waiting for the first of several things.
-
-#include <tuple>
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-// A case stands in a line, as its own call would; the first one that is served takes all the others
-// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
-// the one that was served `why`, what went wrong, and `take`, which may throw.
-template <class T>
-class channel_case {
-public:
-  template <class Scheduler>
-  channel_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : me_(*ch.core_, false), into_(&into) {}
-  template <class Scheduler>
-  channel_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : me_(*ch.core_, true, parcel<T>(std::move(value))) {}
-
-  visitor& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return me_.goods.error; }
-  void take() {
-    if (into_) *into_ = me_.goods.open();
-  }
-
-private:
-  typename channel_core<T>::visitor me_;
-  std::optional<T>* into_ = nullptr; // null: it sends
-};
-
-template <class Rule>
-class passing_case {
-public:
-  template <class Scheduler>
-  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : me_(where.turnstile_) {}
-
-  visitor& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return {}; }
-  void take() noexcept {}
-
-private:
-  typename pass_call<Rule>::passer me_;
-};
-
-template <class Scheduler>
-class ready_case final : public visitor {
-  using engine_type = typename Scheduler::engine_type;
-
-public:
-  ready_case(const socket<Scheduler>& s, readiness what) noexcept
-      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
-  ready_case(ready_case&& other) noexcept
-      : visitor(other), engine_(other.engine_), call_(other.call_) {} // before it has begun
-
-  visitor& place() noexcept { return *this; }
-  void begin() noexcept { watch_.emplace(*this); }
-  void end() noexcept {
-    // One that is being told by another thread: that is soon over.
-    if (!watch_->stop())
-      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
-  }
-  [[nodiscard]] failure why() const noexcept { return why_; }
-  void take() noexcept {}
-
-  list<visitor>* visit(operation&, list<operation>&) noexcept override {
-    return ready_ ? nullptr : &line_;
-  }
-
-private:
-  class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
-    using call = pending_call<engine_type, wait_call, no_limit, watch>;
-
-  public:
-    explicit watch(ready_case& c) noexcept : call(c.engine_, c.call_, no_limit{}), case_(c) {
-      if (this->start()) deliver();
-    }
-    void deliver() noexcept { case_.tell(this->error); }
-    // False: `deliver` was called, or will be.
-    bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
-
-  private:
-    ready_case& case_;
-  };
-
-  void tell(failure why) noexcept {
-    const auto note = [&](list<operation>& answered) {
-      why_ = why;
-      ready_ = true;
-      if (linked()) serve(answered);
-      told_.store(true, std::memory_order_release); // partner of end()
-    };
-    list<operation> nobody;
-    if (engine_)
-      engine_->settle(note);
-    else
-      note(nobody);
-  }
-
-  engine_type* engine_;
-  wait_call call_;
-  std::optional<watch> watch_;
-  list<visitor> line_; // of one
-  bool ready_ = false; // guarded, as the next, by the engine's lock
-  failure why_;
-  std::atomic<bool> told_{false};
-};
-
-template <class... Cases>
-struct select_call final : waitable {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: select";
-  static constexpr std::size_t none = sizeof...(Cases);
-
-  std::tuple<Cases...> cases;
-  std::size_t chosen = none;
-
-  bool begun = false;
-
-  explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
-  select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
-
-  bool prepare(operation& op) noexcept {
-    begun = true;
-    each([](auto& c, std::size_t) { c.begin(); });
-    ask_wait(op, this);
-    return true;
-  }
-  bool advance(operation& op) noexcept {
-    end();
-    each([&](auto& c, std::size_t i) {
-      if (c.place().served()) chosen = i;
-      if (i == chosen && !op.error) op.error = c.why();
-    });
-    return true;
-  }
-  std::size_t value(operation& op) {
-    each([&](auto& c, std::size_t i) {
-      if (i == chosen && !op.error) c.take();
-    });
-    return chosen;
-  }
-  template <class Engine>
-  void discard(operation&, Engine&) noexcept {
-    if (begun) end(); // it was never told
-  }
-
-  // ---- what it waits for
-
-  bool enter(operation& op, list<operation>& answered) noexcept override {
-    std::array<list<visitor>*, none> lines{};
-    each([&](auto& c, std::size_t i) {
-      if (chosen != none) return;
-      lines[i] = c.place().visit(op, answered);
-      if (!lines[i]) chosen = i;
-    });
-    if (chosen != none) return true;
-    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
-    return false;
-  }
-  void leave(operation&) noexcept override {
-    each([](auto& c, std::size_t) { c.place().unlink(); });
-  }
-
-private:
-  void end() noexcept {
-    begun = false;
-    each([](auto& c, std::size_t) { c.end(); });
-  }
-
-  template <class F>
-  void each(F f) {
-    each(f, std::index_sequence_for<Cases...>());
-  }
-  template <class F, std::size_t... I>
-  void each(F& f, std::index_sequence<I...>) {
-    (f(std::get<I>(cases), I), ...);
-  }
-};
-
-template <class Scheduler, class... Cases, class Limit, class... How>
-decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
-  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
-                             std::forward<How>(how)...);
-}
-
-} // namespace detail
-
-/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
-/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
-template <class T, class Scheduler>
-[[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
-  return detail::channel_case<T>(ch, into);
-}
-template <class T, class Scheduler>
-[[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
-  return detail::channel_case<T>(ch, std::move(value));
-}
-template <class Scheduler, class Rule>
-[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
-  return detail::passing_case<Rule>(where);
-}
-template <class Scheduler>
-[[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
-  return detail::ready_case<Scheduler>(s, what);
-}
-template <class... Cases>
-[[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
-  return {std::move(c)...};
-}
-
-/// Waits for the first of several things, and does that one alone.
-///
-///     std::optional<int> number;
-///     switch (co_await rouse::select(
-///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
-///                             rouse::ready(conn, rouse::readable)), 5s)) {
-///     case 0: …                       // a number, or the end of the channel
-///
-/// Where several can be had at once, it is the one that stands first. What the others would have
-/// taken stays: no value is received or sent but by the case that is chosen.
-///
-/// @param cases  what they name is borrowed until the call has completed.
-/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
-/// are.
-///
-/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
-/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
-template <class Scheduler, class... Cases, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&&... how) {
-  return detail::begin_select(s, std::move(cases), no_limit{}, std::forward<How>(how)...);
-}
-template <class Scheduler, class... Cases, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
-  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
-}
-
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/serving/per_core.hpp
 // One scheduler per core, sharing nothing.
 
@@ -12711,6 +12464,253 @@ private:
   clock::time_point due_ = (clock::time_point::max)();
   std::exception_ptr thrown_;
 };
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/serving/select.hpp
+// select: waiting for the first of several things.
+
+#include <tuple>
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// A case stands in a line, as its own call would; the first one that is served takes all the others
+// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
+// the one that was served `why`, what went wrong, and `take`, which may throw.
+template <class T>
+class channel_case {
+public:
+  template <class Scheduler>
+  channel_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
+      : me_(*ch.core_, false), into_(&into) {}
+  template <class Scheduler>
+  channel_case(const channel<T, Scheduler>& ch, T value) noexcept
+      : me_(*ch.core_, true, parcel<T>(std::move(value))) {}
+
+  visitor& place() noexcept { return me_; }
+  void begin() noexcept {}
+  void end() noexcept {}
+  [[nodiscard]] failure why() const noexcept { return me_.goods.error; }
+  void take() {
+    if (into_) *into_ = me_.goods.open();
+  }
+
+private:
+  typename channel_core<T>::visitor me_;
+  std::optional<T>* into_ = nullptr; // null: it sends
+};
+
+template <class Rule>
+class passing_case {
+public:
+  template <class Scheduler>
+  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
+      : me_(where.turnstile_) {}
+
+  visitor& place() noexcept { return me_; }
+  void begin() noexcept {}
+  void end() noexcept {}
+  [[nodiscard]] failure why() const noexcept { return {}; }
+  void take() noexcept {}
+
+private:
+  typename pass_call<Rule>::passer me_;
+};
+
+template <class Scheduler>
+class ready_case final : public visitor {
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  ready_case(const socket<Scheduler>& s, readiness what) noexcept
+      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
+  ready_case(ready_case&& other) noexcept
+      : visitor(other), engine_(other.engine_), call_(other.call_) {} // before it has begun
+
+  visitor& place() noexcept { return *this; }
+  void begin() noexcept { watch_.emplace(*this); }
+  void end() noexcept {
+    // One that is being told by another thread: that is soon over.
+    if (!watch_->stop())
+      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  [[nodiscard]] failure why() const noexcept { return why_; }
+  void take() noexcept {}
+
+  list<visitor>* visit(operation&, list<operation>&) noexcept override {
+    return ready_ ? nullptr : &line_;
+  }
+
+private:
+  class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
+    using call = pending_call<engine_type, wait_call, no_limit, watch>;
+
+  public:
+    explicit watch(ready_case& c) noexcept : call(c.engine_, c.call_, no_limit{}), case_(c) {
+      if (this->start()) deliver();
+    }
+    void deliver() noexcept { case_.tell(this->error); }
+    // False: `deliver` was called, or will be.
+    bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
+
+  private:
+    ready_case& case_;
+  };
+
+  void tell(failure why) noexcept {
+    const auto note = [&](list<operation>& answered) {
+      why_ = why;
+      ready_ = true;
+      if (linked()) serve(answered);
+      told_.store(true, std::memory_order_release); // partner of end()
+    };
+    list<operation> nobody;
+    if (engine_)
+      engine_->settle(note);
+    else
+      note(nobody);
+  }
+
+  engine_type* engine_;
+  wait_call call_;
+  std::optional<watch> watch_;
+  list<visitor> line_; // of one
+  bool ready_ = false; // guarded, as the next, by the engine's lock
+  failure why_;
+  std::atomic<bool> told_{false};
+};
+
+template <class... Cases>
+struct select_call final : waitable {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: select";
+  static constexpr std::size_t none = sizeof...(Cases);
+
+  std::tuple<Cases...> cases;
+  std::size_t chosen = none;
+
+  bool begun = false;
+
+  explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
+  select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
+
+  bool prepare(operation& op) noexcept {
+    begun = true;
+    each([](auto& c, std::size_t) { c.begin(); });
+    ask_wait(op, this);
+    return true;
+  }
+  bool advance(operation& op) noexcept {
+    end();
+    each([&](auto& c, std::size_t i) {
+      if (c.place().served()) chosen = i;
+      if (i == chosen && !op.error) op.error = c.why();
+    });
+    return true;
+  }
+  std::size_t value(operation& op) {
+    each([&](auto& c, std::size_t i) {
+      if (i == chosen && !op.error) c.take();
+    });
+    return chosen;
+  }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    if (begun) end(); // it was never told
+  }
+
+  // ---- what it waits for
+
+  bool enter(operation& op, list<operation>& answered) noexcept override {
+    std::array<list<visitor>*, none> lines{};
+    each([&](auto& c, std::size_t i) {
+      if (chosen != none) return;
+      lines[i] = c.place().visit(op, answered);
+      if (!lines[i]) chosen = i;
+    });
+    if (chosen != none) return true;
+    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
+    return false;
+  }
+  void leave(operation&) noexcept override {
+    each([](auto& c, std::size_t) { c.place().unlink(); });
+  }
+
+private:
+  void end() noexcept {
+    begun = false;
+    each([](auto& c, std::size_t) { c.end(); });
+  }
+
+  template <class F>
+  void each(F f) {
+    each(f, std::index_sequence_for<Cases...>());
+  }
+  template <class F, std::size_t... I>
+  void each(F& f, std::index_sequence<I...>) {
+    (f(std::get<I>(cases), I), ...);
+  }
+};
+
+template <class Scheduler, class... Cases, class Limit, class... How>
+decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
+  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
+                             std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
+/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
+template <class T, class Scheduler>
+[[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
+  return detail::channel_case<T>(ch, into);
+}
+template <class T, class Scheduler>
+[[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
+  return detail::channel_case<T>(ch, std::move(value));
+}
+template <class Scheduler, class Rule>
+[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
+  return detail::passing_case<Rule>(where);
+}
+template <class Scheduler>
+[[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
+  return detail::ready_case<Scheduler>(s, what);
+}
+template <class... Cases>
+[[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
+  return {std::move(c)...};
+}
+
+/// Waits for the first of several things, and does that one alone.
+///
+///     std::optional<int> number;
+///     switch (co_await rouse::select(
+///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
+///                             rouse::ready(conn, rouse::readable)), 5s)) {
+///     case 0: …                       // a number, or the end of the channel
+///
+/// Where several can be had at once, it is the one that stands first. What the others would have
+/// taken stays: no value is received or sent but by the case that is chosen.
+///
+/// @param cases  what they name is borrowed until the call has completed.
+/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
+/// are.
+///
+/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
+/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
+template <class Scheduler, class... Cases, class... How>
+  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&&... how) {
+  return detail::begin_select(s, std::move(cases), no_limit{}, std::forward<How>(how)...);
+}
+template <class Scheduler, class... Cases, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
+  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
+}
 
 } // namespace rouse::inline ROUSE_ABI
 
