@@ -189,15 +189,22 @@ public:
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The one place where a number becomes an error code.
-  [[nodiscard]] std::error_code code() const noexcept {
+  [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
+    if (value_ == 0) [[likely]]
+      return {};
+    return name_it();
+  }
+
+private:
+  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
+
+  [[nodiscard]] ROUSE_NOINLINE std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
     return {value_, os_category()};
   }
 
-private:
-  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
   int value_ = 0;
 };
 
@@ -449,24 +456,30 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// The links. An element may leave its list without knowing which one it is in.
 class list_node {
 public:
-  list_node() noexcept = default;
+  list_node() noexcept {} // not defaulted: a const element may be default-initialized
   list_node(const list_node&) = delete;
   list_node& operator=(const list_node&) = delete;
 
   [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
 
+  /// Whether it is linked to others than the list itself.
+  [[nodiscard]] bool accompanied() const noexcept { return prev_ != next_; }
+
   /// Harmless when not linked.
   void unlink() noexcept {
-    if (!linked()) return;
+    if (linked()) leave();
+  }
+  /// The same of one that is linked.
+  void leave() noexcept {
     prev_->next_ = next_;
     next_->prev_ = prev_;
-    prev_ = next_ = nullptr;
+    next_ = nullptr;
   }
 
 private:
   template <class>
   friend class list;
-  list_node* prev_ = nullptr;
+  list_node* prev_; // of one that is linked
   list_node* next_ = nullptr;
 };
 
@@ -491,7 +504,7 @@ public:
 
   T& pop_front() noexcept {
     T& first = front();
-    static_cast<list_node&>(first).unlink();
+    static_cast<list_node&>(first).leave();
     return first;
   }
 
@@ -524,14 +537,14 @@ namespace rouse::inline ROUSE_ABI::detail {
 
 /// A place in a circular list: a slot's head, or what is in the slot.
 struct timer_links {
-  timer_links* prev = nullptr;
+  timer_links* prev; // of one that has a place
   timer_links* next = nullptr;
 };
 
 /// Part of whatever has a limit. Borrowed by the wheel while armed: disarm it before it dies.
 class timer_node : timer_links {
 public:
-  timer_node() noexcept = default;
+  timer_node() noexcept {}
   timer_node(const timer_node&) = delete;
   timer_node& operator=(const timer_node&) = delete;
 
@@ -539,7 +552,7 @@ public:
 
 private:
   friend class timer_wheel;
-  std::uint64_t tick_ = 0; // when it is due
+  std::uint64_t tick_; // of one that is armed: when it is due
 };
 
 /// Which limits have run out, and how long one may sleep until the next one does.
@@ -759,20 +772,23 @@ class operation;
 
 /// What an operation asks for.
 enum class action : unsigned char {
-  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
-        ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
-        ///< one's other operations
-  yield, ///< nothing at all: told in the next turn of the loop
+  // inward
   recv, ///< up to `size` bytes into `data`
-  send, ///< up to `size` bytes from `data`
-  accept, ///< a connection; the answer is in `accepted`
-  connect, ///< to `peer`
   receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
   recv_from, ///< as recv, but a message: `data` is an os::message, which then knows the sender
-  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
+  accept, ///< a connection; the answer is in `accepted`
   when_readable, ///< to try `attempt` when there is something to receive, or to accept
+  // outward
+  send, ///< up to `size` bytes from `data`
+  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
+  connect, ///< to `peer`
   when_writable, ///< to try `attempt` when there is room to send
+  // neither
   when_urgent, ///< to try `attempt` when there is out-of-band data
+  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
+  ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
+  ///< one's other operations
+  yield, ///< nothing at all: told in the next turn of the loop
 };
 
 /// Which requests to end it a further round of a call heeds.
@@ -854,7 +870,7 @@ public:
     ready, ///< answered, not yet told
   };
 
-  explicit operation(teller* t) noexcept : tell(t) {}
+  ROUSE_ALWAYS_INLINE explicit operation(teller* t) noexcept : tell(t) {}
 
   // ---- the question
   teller* tell; ///< called on the thread that runs the engine; may destroy the operation
@@ -869,16 +885,16 @@ public:
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
-  std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
+  std::size_t size; ///< recv, send, recv_from, send_to: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   /// Whether it waits for what comes in.
-  [[nodiscard]] bool inward() const noexcept {
-    return what == action::recv || what == action::receive || what == action::accept ||
-           what == action::recv_from || what == action::when_readable;
-  }
+  [[nodiscard]] bool inward() const noexcept { return what <= action::when_readable; }
   /// Whether it tries an `attempt`.
-  [[nodiscard]] bool attempts() const noexcept { return what >= action::when_readable; }
+  [[nodiscard]] bool attempts() const noexcept {
+    return what == action::when_readable || what == action::when_writable ||
+           what == action::when_urgent;
+  }
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved
@@ -887,13 +903,13 @@ public:
   // ---- the engine's
   failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
                   ///< else comes first
+  std::uint32_t cancels; ///< those of `target` when the call began
   action what = action::yield;
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
   rouse::heed heed = rouse::heed::all;
-  std::uint32_t cancels = 0; ///< those of `target` when the call began
 };
 
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
@@ -938,11 +954,9 @@ private:
 
 inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {
   if (op.inward()) return inbound;
-  if (op.what == action::when_urgent) [[unlikely]]
-    return urgent;
-  if (op.what == action::wait) [[unlikely]]
-    return resting;
-  return outbound;
+  if (op.what <= action::when_writable) [[likely]]
+    return outbound;
+  return op.what == action::when_urgent ? urgent : resting;
 }
 
 } // namespace rouse::inline ROUSE_ABI
@@ -1190,7 +1204,11 @@ private:
   }
 
   bool start_limited() noexcept {
-    clock::duration patience = this->target ? this->target->patience : (clock::duration::max)();
+    clock::duration patience = (clock::duration::max)();
+    if constexpr (requires { call_.socket; })
+      patience = call_.socket->patience;
+    else if (this->target)
+      patience = this->target->patience;
     if constexpr (limited) {
       if (!limit_.when().never()) {
         this->due = limit_.when().when();
@@ -1213,7 +1231,8 @@ private:
   bool proceed() noexcept {
     while (true) {
       if (!engine_->submit(*this)) return false;
-      if (call_.advance(*this)) return finished_ = true;
+      if (call_.advance(*this)) [[likely]]
+        return finished_ = true;
       this->again = true;
     }
   }
@@ -1294,7 +1313,7 @@ public:
 
   /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
   /// the flow's still: it ends at its next call.
-  [[nodiscard]] bool ends_with(failure error) const noexcept {
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
   }
@@ -2976,28 +2995,45 @@ inline bool settle(operation& op, ssize_t result) noexcept {
 }
 
 template <class Call>
-auto retry_interrupted(Call call) noexcept {
-  auto result = call();
-  while (result < 0 && errno == EINTR) [[unlikely]]
-    result = call();
-  return result;
+ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
+  while (true) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) [[likely]]
+      return result;
+  }
+}
+
+// A system call that nearly always succeeds: what else may come of it stays out of the way.
+template <class Call>
+ROUSE_NOINLINE bool settle_failed(operation& op, ssize_t result, Call call) noexcept {
+  if (errno == EINTR) result = retry_interrupted([&] { return call(op); });
+  return settle(op, result);
+}
+template <class Call>
+ROUSE_ALWAYS_INLINE bool settle_call(operation& op, Call call) noexcept {
+  const ssize_t result = call(op);
+  if (result < 0) [[unlikely]]
+    return settle_failed(op, result, call);
+  op.bytes = static_cast<std::size_t>(result);
+  return true;
 }
 } // namespace detail
 
-ROUSE_ALWAYS_INLINE bool try_recv(native_handle_type h, operation& op) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(op.target->type);
-  const bool done = detail::settle(
-      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, flags); }));
+ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
+  const bool done = detail::settle_call(op, [](operation& o) {
+    return ::recv(static_cast<int>(o.target->native), o.data, o.size,
+                  MSG_DONTWAIT | recv_flags(o.target->type));
+  });
   if (op.bytes > op.size) [[unlikely]]
     note_truncation(op);
   return done;
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
-ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept {
-  return detail::settle(op, detail::retry_interrupted([&] {
-                          return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-                        }));
+ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
+  return detail::settle_call(op, [](operation& o) {
+    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  });
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
@@ -3447,22 +3483,7 @@ public:
   ///
   /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
   /// cannot starve the rest.
-  [[nodiscard]] bool submit(operation& op) noexcept {
-    lock_type lock(mutex_);
-    op.error = {};
-    op.bytes = 0;
-    if (start(op)) {
-      if (Threading::shared || instant_left_-- != 0) [[likely]] {
-        observer_.at_once(op);
-        return true;
-      }
-      instant_left_ = 0;
-      put_off(op);
-    }
-    ++active_;
-    observer_.begun(op);
-    return false;
-  }
+  [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
 
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
   /// `submit` found done.
@@ -3550,20 +3571,7 @@ public:
   /// what is ready.
   /// @param until  `time_point::min()` does not wait.
   /// @returns how many waiters were told and posted functions run.
-  std::size_t turn(clock::time_point until) noexcept {
-    lock_type lock(mutex_);
-    while (!later_.empty()) [[unlikely]]
-      ready_.push_back(later_.pop_front());
-    harvest_some(until, lock);
-    std::size_t done = 0;
-    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
-      done = run_remote(lock);
-    if (!timers_.empty()) [[unlikely]]
-      expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += tell_ready(lock);
-    observer_.turned(done);
-    return done;
-  }
+  virtual std::size_t turn(clock::time_point until) noexcept = 0;
 
   /// A function for the thread that runs the engine; `run` is called there once, with false if it
   /// must only be destroyed.
@@ -3604,11 +3612,9 @@ public:
 protected:
   operation_loop() noexcept : timers_(clock::now()) {}
 
-  // ---- what an engine adds; all but kick() are called with the lock held
+  // ---- what an engine adds, beside `submit` and `turn`; all but kick() are called with the lock
+  // held
 
-  /// Gives `op` to the kernel. True: done, the answer is in it. False: `finish` will be called for
-  /// it.
-  virtual bool begin(operation& op) noexcept = 0;
   /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
   virtual void interrupt(operation& op) noexcept = 0;
   /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
@@ -3616,6 +3622,48 @@ protected:
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
+
+  // ---- what an engine's `submit` and `turn` are: this, and in its midst what is the engine's own
+  // (a callable rather than a virtual function, so that a call is one piece of straight code)
+
+  /// @param begin  gives `op`, which concerns a socket, to the kernel; it is given the queue where
+  /// `op` will wait. True: done, the answer is in it. False: `finish` will be called for it.
+  template <class Begin>
+  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, Begin begin) noexcept {
+    lock_type lock(mutex_);
+    op.error = {};
+    op.bytes = 0;
+    if (op.heed != heed::all) [[unlikely]]
+      forget_ending(op);
+    if (is_for_kernel(op)) [[likely]] {
+      op.cancels = op.target->cancels;
+      detail::list<rouse::operation>& queue = op.target->queue_of(op);
+      if (begin(queue)) return answer_at_once(op);
+      pend(op, queue);
+    } else if (start_elsewhere(op)) {
+      return answer_at_once(op);
+    }
+    ++active_;
+    observer_.begun(op);
+    return false;
+  }
+
+  /// @param harvest  as the function of that name.
+  template <class Harvest>
+  ROUSE_ALWAYS_INLINE std::size_t turn_by(clock::time_point until, Harvest harvest) noexcept {
+    lock_type lock(mutex_);
+    while (!later_.empty()) [[unlikely]]
+      ready_.push_back(later_.pop_front());
+    harvest_some(until, lock, harvest);
+    std::size_t done = 0;
+    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
+      done = run_remote(lock);
+    if (!timers_.empty()) [[unlikely]]
+      expire(); // only now: a limit that has passed already still takes what the kernel had
+    done += tell_ready(lock);
+    observer_.turned(done);
+    return done;
+  }
 
   // ---- what an engine calls, with the lock held
 
@@ -3626,9 +3674,13 @@ protected:
       error = op.ending;
     op.error = error;
     op.bytes = bytes;
+    finish(op);
+  }
+  /// The same where the answer is in `op`, and is not that it was canceled.
+  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept {
     if (op.armed()) [[unlikely]]
       timers_.disarm(op);
-    op.unlink();
+    op.leave();
     put_ready(op);
   }
 
@@ -3667,51 +3719,68 @@ protected:
     if (harvesting_)
       harvested_.wait(lock);
     else
-      harvest_alone((clock::time_point::max)(), lock);
+      harvest_alone((clock::time_point::max)(), lock,
+                    [&](clock::time_point until, lock_type& l) { harvest(until, l); });
   }
 
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
   enum class rest { awake, asleep, woken };
-  static constexpr unsigned instant_budget =
+  static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
   static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
-  // True: done.
-  bool start(operation& op) noexcept {
-    if (op.heed != heed::all) [[unlikely]]
-      forget_ending(op);
-    if (op.ending || closing_) [[unlikely]] {
+  ROUSE_ALWAYS_INLINE bool is_for_kernel(const operation& op) const noexcept {
+    return op.target && op.what < action::wait && !op.ending && !closing_ && op.target->open() &&
+           (!op.again || op.cancels == op.target->cancels);
+  }
+
+  // What is not for the kernel, or not any more. True: done.
+  ROUSE_NOINLINE bool start_elsewhere(operation& op) noexcept {
+    if (op.ending || closing_) {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
     }
-    if (op.target) [[likely]] {
-      if (!op.again) [[likely]]
-        op.cancels = op.target->cancels;
-      else if (op.cancels != op.target->cancels) {
+    if (op.target) {
+      if (op.again && op.cancels != op.target->cancels)
         op.error = std::errc::operation_canceled;
-        return true;
-      }
-      if (!op.target->open()) [[unlikely]] {
+      else if (!op.target->open())
         op.error = std::errc::bad_file_descriptor;
-        return true;
-      }
-      if (op.what != action::wait && begin(op)) [[likely]]
-        return true;
-      op.target->queue_of(op).push_back(op);
+      if (op.error) return true;
+      op.cancels = op.target->cancels;
+      pend(op, op.target->resting);
     } else if (op.what == action::yield) {
       put_off(op);
       wake_others();
-      return false;
     } else {
       if (op.awaited && enter(op)) return true;
-      waiting_.push_back(op);
+      pend(op, waiting_);
     }
+    return false;
+  }
+
+  ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
+    queue.push_back(op);
     op.now = operation::state::pending;
     if (op.due != (clock::time_point::max)()) [[unlikely]]
       limit_to(op);
+  }
+
+  // False: its waiter has had so many in a row that this one is told in the next turn.
+  ROUSE_ALWAYS_INLINE bool answer_at_once(operation& op) noexcept {
+    if (Threading::shared || --instant_left_ >= 0) [[likely]] {
+      observer_.at_once(op);
+      return true;
+    }
+    defer_to_loop(op);
     return false;
+  }
+  ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
+    instant_left_ = 0;
+    put_off(op);
+    ++active_;
+    observer_.begun(op);
   }
 
   static void forget_ending(operation& op) noexcept {
@@ -3734,7 +3803,7 @@ private:
   void finish_answered(detail::list<rouse::operation>& answered) noexcept {
     if (answered.empty()) return;
     while (!answered.empty()) {
-      auto& op = static_cast<operation&>(answered.pop_front());
+      auto& op = static_cast<operation&>(answered.front());
       finish(op, op.error, 0);
     }
     wake_others();
@@ -3792,7 +3861,9 @@ private:
     });
   }
 
-  void harvest_some(clock::time_point until, lock_type& lock) noexcept {
+  template <class Harvest>
+  ROUSE_ALWAYS_INLINE void harvest_some(clock::time_point until, lock_type& lock,
+                                        Harvest& harvest) noexcept {
     if constexpr (Threading::shared)
       while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
@@ -3806,7 +3877,7 @@ private:
       if (!timers_.empty()) [[unlikely]]
         sleep_no_longer_than(timers_.next());
     }
-    harvest_alone(sleeping_until_, lock);
+    harvest_alone(sleeping_until_, lock, harvest);
     sleeping_until_ = (clock::time_point::min)();
     // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
     // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
@@ -3822,7 +3893,9 @@ private:
     if (next < sleeping_until_) sleeping_until_ = next;
   }
 
-  void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
+  template <class Harvest>
+  ROUSE_ALWAYS_INLINE void harvest_alone(clock::time_point until, lock_type& lock,
+                                         Harvest harvest) noexcept {
     if constexpr (Threading::shared) {
       harvesting_ = true;
       harvest(until, lock);
@@ -3833,7 +3906,7 @@ private:
     }
   }
 
-  std::size_t tell_ready(lock_type& lock) noexcept {
+  ROUSE_ALWAYS_INLINE std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
     while (!ready_.empty()) [[likely]] {
       auto& op = static_cast<operation&>(ready_.pop_front());
@@ -3859,7 +3932,7 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
   bool harvesting_ = false;
   bool closing_ = false;
-  unsigned instant_left_ = instant_budget;
+  int instant_left_ = instant_budget;
   std::size_t active_ = 0; // submitted, not yet told
   detail::list<rouse::operation> ready_; // to be told in this turn
   detail::list<rouse::operation> later_; // to be told in the next
@@ -4262,16 +4335,24 @@ public:
 
   ~basic_epoll_engine() override { this->drop_everything(); }
 
+  [[nodiscard]] bool submit(operation& op) noexcept override {
+    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
+  }
+  std::size_t turn(clock::time_point until) noexcept override {
+    return this->turn_by(until,
+                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+  }
+
 private:
   basic_epoll_engine() : base(false) {}
 
   struct record final : descriptor {
     bool readable = true; // not known to give EAGAIN
     bool writable = true;
-    bool finished =
-        false; // the peer has shut down its side: a short count no longer means "nothing more"
     bool watched = false; // epoll reports edges of it
-    bool continuous = true; // a short count means that the queue is empty
+    // A short count means that the queue is empty: of a stream, until the peer has shut down its
+    // side.
+    bool drains = true;
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -4279,8 +4360,8 @@ private:
   failure attach(descriptor& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
-    r.finished = r.watched = false;
-    r.continuous = os::is_continuous(r.family, r.type);
+    r.watched = false;
+    r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
 
@@ -4291,20 +4372,27 @@ private:
     r.watched = false;
   }
 
-  bool begin(operation& op) noexcept override {
+  ROUSE_ALWAYS_INLINE bool begin(operation& op,
+                                 const detail::list<rouse::operation>& queue) noexcept {
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
-      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
-    } else if (op.what == action::when_urgent) [[unlikely]] {
-      if (r.urgent.empty() && os::run_attempt(op)) return true;
-    } else if (op.what != action::connect) [[likely]] {
-      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
+      if (r.readable && queue.empty() && attempt_first(r, op)) return true;
+    } else if (op.what == action::send) [[likely]] {
+      if (r.writable && queue.empty() && attempt_send(r, op)) [[likely]]
         return true;
-    } else {
-      if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
-      r.writable = false;
+    } else if (begin_other(r, op)) {
+      return true;
     }
     return !r.watched && !watch(r, op);
+  }
+
+  ROUSE_NOINLINE bool begin_other(record& r, operation& op) noexcept {
+    if (op.what == action::when_urgent) return r.urgent.empty() && os::run_attempt(op);
+    if (op.what != action::connect)
+      return r.writable && r.outbound.empty() && attempt_outbound(r, op);
+    if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
+    r.writable = false;
+    return false;
   }
 
   // From now on epoll reports the edges of `r`. False: the answer is in `op`.
@@ -4332,62 +4420,72 @@ private:
 
   void kick() noexcept override { waker_.signal(); }
 
-  void answer(record& r, std::uint32_t events) noexcept {
-    constexpr std::uint32_t end = EPOLLHUP | EPOLLERR;
-    if (!r.watched) [[unlikely]]
-      return; // closed since, by another thread
-    if (events & (EPOLLRDHUP | end)) [[unlikely]]
-      r.finished = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
+  ROUSE_ALWAYS_INLINE void answer(record& r, std::uint32_t events) noexcept {
+    if (events & ~static_cast<std::uint32_t>(EPOLLIN | EPOLLOUT)) [[unlikely]]
+      events = answer_rare(r, events);
+    if (events & EPOLLIN) [[likely]] {
       r.readable = true;
-      while (!r.inbound.empty()) [[likely]] {
-        auto& op = static_cast<operation&>(r.inbound.front());
-        if (!attempt_inbound(r, op)) [[unlikely]]
-          break;
-        this->finish(op, op.error, op.bytes);
-        if (!r.readable) [[likely]]
-          break;
-      }
+      if (!r.inbound.empty() && answer_front(r)) [[unlikely]]
+        answer_inbound(r);
     }
-    if (events & (EPOLLOUT | end)) {
+    if (events & EPOLLOUT) {
       r.writable = true;
       if (!r.outbound.empty()) [[unlikely]]
         answer_outbound(r);
     }
-    if ((events & (EPOLLPRI | end)) && !r.urgent.empty()) [[unlikely]]
-      answer_urgent(r);
   }
 
-  ROUSE_NOINLINE void answer_urgent(record& r) noexcept {
-    while (!r.urgent.empty()) {
-      auto& op = static_cast<operation&>(r.urgent.front());
-      if (!os::run_attempt(op)) return;
-      this->finish(op, op.error, op.bytes);
+  // Of those that wait for something to come in, the first. True: there may be more.
+  ROUSE_ALWAYS_INLINE bool answer_front(record& r) noexcept {
+    auto& op = static_cast<operation&>(r.inbound.front());
+    if (attempt_inbound(r, op)) [[likely]]
+      this->finish(op);
+    return r.readable;
+  }
+  ROUSE_NOINLINE void answer_inbound(record& r) noexcept {
+    while (!r.inbound.empty() && answer_front(r)) {
     }
+  }
+
+  // What more there is than room and bytes, and which of the two it means.
+  ROUSE_NOINLINE std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
+    const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    if (end || (events & EPOLLRDHUP)) {
+      r.drains = false;
+      events |= EPOLLIN;
+    }
+    if (end) events |= EPOLLOUT;
+    while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
+      auto& op = static_cast<operation&>(r.urgent.front());
+      if (!os::run_attempt(op)) break;
+      this->finish(op);
+    }
+    return events;
   }
 
   ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
     while (r.writable && !r.outbound.empty()) {
       auto& op = static_cast<operation&>(r.outbound.front());
-      if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
+      if (attempt_outbound(r, op)) this->finish(op);
     }
   }
 
   // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
 
-  bool attempt_inbound(record& r, operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(r.native);
-    const bool done = op.what == action::recv ? os::try_recv(h, op) : attempt_other(r, op);
-    // A short count means that the queue is empty, and epoll reports the next arrival: no need to
-    // see EAGAIN first.
-    const bool emptied = op.bytes != 0 && op.bytes < op.size && !r.finished && r.continuous;
-    if (!done || emptied) r.readable = false;
+  ROUSE_ALWAYS_INLINE bool attempt_inbound(record& r, operation& op) noexcept {
+    const bool done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    // After a short count epoll reports the next arrival: no need to see EAGAIN first.
+    if (!done || (op.bytes != 0 && op.bytes < op.size && r.drains)) [[likely]]
+      r.readable = false;
     return done;
+  }
+  ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
+    return attempt_inbound(r, op);
   }
 
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
+    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
     if (op.what == action::recv_from) return os::try_recv_from(h, op);
     if (op.attempts()) return os::run_attempt(op);
     native_handle_type accepted = os::no_handle;
@@ -4396,10 +4494,14 @@ private:
     return done;
   }
 
+  ROUSE_ALWAYS_INLINE bool attempt_send(record& r, operation& op) noexcept {
+    if (os::try_send(op)) [[likely]]
+      return true;
+    return r.writable = false;
+  }
   bool attempt_outbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::send) [[likely]]
-      return r.writable = os::try_send(h, op);
+    if (op.what == action::send) return attempt_send(r, op);
     if (op.attempts()) return r.writable = os::run_attempt(op);
     return r.writable =
                op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
@@ -4666,17 +4768,19 @@ public:
   /// Takes what `old` has not submitted yet.
   void take_over(ring& old) noexcept {
     for (unsigned n = old.publish(); n != 0; --n)
-      *next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
+      next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
   }
 
-  /// Room for one more submission, cleared; null when the queue is full (enter, then ask again).
-  [[nodiscard]] submission* next() noexcept {
+  /// Whether there is no room for one more submission (enter, then ask again).
+  [[nodiscard]] bool full() const noexcept {
     // Acquire: partner of the kernel's release when it has consumed an entry.
-    if (tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_)
-      return nullptr;
+    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_;
+  }
+  /// Where there is room: one more submission, cleared.
+  [[nodiscard]] submission& next() noexcept {
     submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
     std::memset(s, 0, sizeof *s);
-    return s;
+    return *s;
   }
 
   /// Hands over what is new, and takes the answers that wait for their thread.
@@ -4706,12 +4810,9 @@ public:
   void drain(F&& use) noexcept {
     // Acquire: what the kernel wrote into the buffers happens-before whatever `use` leads to (O3).
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
-    for (std::uint32_t head = *cq_head_; head != tail; ++head) {
-      const completion c = cqes_[head & cq_mask_];
-      // Release: the slot is the kernel's again.
-      std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
-      use(c);
-    }
+    for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
+    // Release: the slots are the kernel's again.
+    std::atomic_ref(*cq_head_).store(tail, std::memory_order_release);
   }
 
 private:
@@ -4762,12 +4863,17 @@ private:
   // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
   // of the queue tells, so the result is of no use.
   void enter(unsigned n, bool wait, clock::time_point until) noexcept {
-    const bool timed = wait && until != (clock::time_point::max)();
-    const timespec left = timed ? time_left(until) : timespec{};
-    const kernel_time time{left.tv_sec, left.tv_nsec};
-    wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
+    if (wait && until != (clock::time_point::max)()) return enter_until(n, until);
     const bool quick = registered_ >= 0;
     ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
+              getevents | (quick ? registered_ring : 0u), nullptr, std::size_t{0});
+  }
+  ROUSE_NOINLINE void enter_until(unsigned n, clock::time_point until) noexcept {
+    const timespec left = time_left(until);
+    const kernel_time time{left.tv_sec, left.tv_nsec};
+    const wait_argument argument{0, 0, 0, reinterpret_cast<std::uint64_t>(&time)};
+    const bool quick = registered_ >= 0;
+    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, 1u,
               getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument,
               sizeof argument);
   }
@@ -4837,6 +4943,14 @@ public:
     this->drop_everything();
   }
 
+  [[nodiscard]] bool submit(operation& op) noexcept override {
+    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
+  }
+  std::size_t turn(clock::time_point until) noexcept override {
+    return this->turn_by(until,
+                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+  }
+
 private:
   static constexpr unsigned entries = 256;
   static constexpr std::uint32_t wanted =
@@ -4877,24 +4991,40 @@ private:
   // A send is nearly always done at once. Where the last turn brought one answer at most, or where
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
-  bool begin(operation& op) noexcept override {
+  ROUSE_ALWAYS_INLINE bool begin(operation& op, detail::list<rouse::operation>& queue) noexcept {
+    if (!moves_bytes(op)) [[unlikely]]
+      return begin_other(op);
+    if (first_in_line(queue)) [[unlikely]]
+      return false;
+    if (op.what == action::send && alone() && os::try_send(op)) return true;
+    ask_to_move(op);
+    hand_over();
+    return false;
+  }
+
+  ROUSE_NOINLINE bool begin_other(operation& op) noexcept {
     if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
-    const bool alone = Threading::shared || brought_ <= 1;
-    if (((op.what == action::send && alone) || by_hand(op)) && send_now(op)) return true;
+    if (by_hand(op) && send_now(op)) return true;
     if (op.attempts() && os::run_attempt(op)) return true;
     ask(op);
     hand_over();
     return false;
   }
 
+  [[nodiscard]] bool alone() const noexcept { return Threading::shared || brought_ <= 1; }
+
+  // Whether it is a plain recv or send.
+  static bool moves_bytes(const operation& op) noexcept {
+    return op.what == action::recv || (op.what == action::send && !by_hand(op));
+  }
   static bool by_hand(const operation& op) noexcept {
     return static_cast<const record&>(*op.target).sends_by_hand &&
            (op.what == action::send || op.what == action::send_to);
   }
   static bool send_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    return op.what == action::send ? os::try_send(h, op) : os::try_send_to(h, op);
+    return op.what == action::send ? os::try_send(op) : os::try_send_to(h, op);
   }
 
   // False: memory is short.
@@ -4907,9 +5037,11 @@ private:
 
   // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
   // nothing waits for them.
-  static rouse::operation* first_in_line(detail::list<rouse::operation>& queue) noexcept {
-    if (queue.empty()) [[likely]]
-      return nullptr;
+  ROUSE_ALWAYS_INLINE static rouse::operation*
+  first_in_line(detail::list<rouse::operation>& queue) noexcept {
+    return queue.empty() ? nullptr : first_of(queue);
+  }
+  ROUSE_NOINLINE static rouse::operation* first_of(detail::list<rouse::operation>& queue) noexcept {
     if (queue.front().what != action::accept) return &queue.front();
     rouse::operation* first = nullptr;
     queue.for_each([&](rouse::operation& op) {
@@ -4947,11 +5079,8 @@ private:
         ring_.submit();
       ring_.fetch_rest();
     }
-    brought_ = 0;
-    ring_.drain([&](const os::uring::completion& c) {
-      ++brought_;
-      answer(c);
-    });
+    brought_ = ring_.completed();
+    ring_.drain([&](const os::uring::completion& c) { answer(c); });
   }
 
   void kick() noexcept override { waker_.signal(); }
@@ -4962,29 +5091,43 @@ private:
     return reinterpret_cast<std::uintptr_t>(&op);
   }
 
-  os::uring::submission& entry(std::uint8_t opcode, int fd, std::uint64_t user_data) noexcept {
-    os::uring::submission* s = ring_.next();
-    while (!s) {
+  ROUSE_ALWAYS_INLINE os::uring::submission& entry(std::uint8_t opcode, int fd,
+                                                   std::uint64_t user_data) noexcept {
+    if (ring_.full()) [[unlikely]]
+      make_room();
+    os::uring::submission& s = ring_.next();
+    s.opcode = opcode;
+    s.fd = fd;
+    s.user_data = user_data;
+    return s;
+  }
+  ROUSE_NOINLINE void make_room() noexcept {
+    while (ring_.full()) {
       own_by_this_thread();
       ring_.submit();
-      s = ring_.next();
     }
-    s->opcode = opcode;
-    s->fd = fd;
-    s->user_data = user_data;
-    return *s;
   }
 
-  void ask(operation& op, bool with_buffer = true) noexcept {
+  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op) noexcept {
+    ++in_flight_;
+    const bool sends = op.what == action::send;
+    os::uring::submission& s = entry(sends ? os::uring::op_send : os::uring::op_recv,
+                                     static_cast<int>(op.target->native), address_of(op));
+    s.addr = reinterpret_cast<std::uintptr_t>(op.data);
+    s.len = static_cast<std::uint32_t>(op.size);
+    s.op_flags = static_cast<std::uint32_t>(sends ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
+  }
+
+  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true) noexcept {
+    if (moves_bytes(op)) return ask_to_move(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {os::uring::op_recv,     os::uring::op_send,
-                                        os::uring::op_accept,   os::uring::op_connect,
-                                        os::uring::op_recv,     os::uring::op_recvmsg,
-                                        os::uring::op_sendmsg,  os::uring::op_poll_add,
-                                        os::uring::op_poll_add, os::uring::op_poll_add};
-    const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
-    os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
+    constexpr std::uint8_t opcodes[] = {
+        os::uring::op_recv,     os::uring::op_recv,    os::uring::op_recvmsg, os::uring::op_accept,
+        os::uring::op_poll_add, os::uring::op_send,    os::uring::op_sendmsg, os::uring::op_connect,
+        os::uring::op_poll_add, os::uring::op_poll_add};
+    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.what)],
+                                     static_cast<int>(r.native), address_of(op));
     if (by_hand(op)) [[unlikely]] {
       s.opcode = os::uring::op_poll_add;
       s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
@@ -5022,10 +5165,7 @@ private:
           static_cast<std::uint32_t>(op.what == action::send_to ? MSG_NOSIGNAL : os::message_flags);
       break;
     default:
-      s.addr = reinterpret_cast<std::uintptr_t>(op.data);
-      s.len = static_cast<std::uint32_t>(op.size);
-      s.op_flags = static_cast<std::uint32_t>(
-          op.what == action::send ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
+      break;
     }
   }
 
@@ -5046,7 +5186,20 @@ private:
 
   // ---- completions
 
-  void answer(const os::uring::completion& c) noexcept {
+  ROUSE_ALWAYS_INLINE void answer(const os::uring::completion& c) noexcept {
+    if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
+      return answer_rare(c);
+    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
+    if (c.res < 0 || !moves_bytes(op)) [[unlikely]]
+      return answer_rare(c);
+    --in_flight_;
+    op.bytes = static_cast<std::size_t>(c.res);
+    if (op.bytes > op.size) [[unlikely]]
+      os::note_truncation(op);
+    conclude(op);
+  }
+
+  ROUSE_NOINLINE void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
       listening_ = false;
       return;
@@ -5068,7 +5221,7 @@ private:
   ROUSE_NOINLINE void answer_cancel(operation& op, int result) noexcept {
     const bool answered = !std::exchange(op.more, false);
     if (answered)
-      conclude(op, op.error, op.bytes);
+      conclude(op);
     else if (os::uring::found_nothing(-result))
       interrupt(op);
   }
@@ -5076,7 +5229,7 @@ private:
   void succeed(operation& op, int result) noexcept {
     op.error = {};
     if (by_hand(op)) [[unlikely]] {
-      if (try_now(op)) conclude(op, op.error, op.bytes);
+      if (try_now(op)) conclude(op);
       return;
     }
     switch (op.what) {
@@ -5086,8 +5239,6 @@ private:
         break;
       }
       [[fallthrough]];
-    case action::recv:
-    case action::send:
     case action::send_to:
       op.bytes = static_cast<std::size_t>(result);
       if (op.bytes > op.size) [[unlikely]]
@@ -5108,15 +5259,14 @@ private:
     default:
       break;
     }
-    conclude(op, op.error, op.bytes);
+    conclude(op);
   }
 
   // A poll has found the socket ready. False: it is not any more, and is waited for again.
   bool try_now(operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(op.target->native);
     const bool done = op.attempts() ? os::run_attempt(op)
                       : by_hand(op) ? send_now(op)
-                                    : this->lend(op, [&] { return os::try_recv(h, op); });
+                                    : this->lend(op, [&] { return os::try_recv(op); });
     if (done) return true;
     if (op.ending) {
       op.error = std::errc::operation_canceled;
@@ -5133,21 +5283,29 @@ private:
     if (cut_off && !op.ending) { // nobody asked for it: once more
       ask(op, !none_left);
     } else {
-      conclude(op, cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number), 0);
+      op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
+      op.bytes = 0;
+      conclude(op);
     }
   }
 
   // An operation is told when its cancel is answered too: until then the kernel may be about to
   // look for its address.
-  void conclude(operation& op, failure error, std::size_t bytes) noexcept {
-    op.error = error;
-    op.bytes = bytes;
-    if (std::exchange(op.more, false)) [[unlikely]]
+  ROUSE_ALWAYS_INLINE void conclude(operation& op) noexcept {
+    if (op.more) [[unlikely]] {
+      op.more = false;
       return;
+    }
+    if (op.accompanied()) [[unlikely]]
+      return conclude_first(op);
+    this->finish(op, op.error, op.bytes);
+  }
+  // Others wait in the same queue: for their turn, but for accepts.
+  ROUSE_NOINLINE void conclude_first(operation& op) noexcept {
     auto& queue = op.target->queue_of(op);
     const bool next = op.what != action::accept;
-    this->finish(op, error, bytes);
-    if (rouse::operation* const first = next ? first_in_line(queue) : nullptr) [[unlikely]]
+    this->finish(op, op.error, op.bytes);
+    if (rouse::operation* const first = next ? first_in_line(queue) : nullptr)
       ask(static_cast<operation&>(*first));
   }
 
@@ -5198,10 +5356,12 @@ private:
   // other thread can reach, not even to cancel it. So a scheduler that is run by the thread that
   // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
   // to be destroyed by its maker, an ordinary one, which serves every thread.
-  void own_by_this_thread() noexcept {
-    if constexpr (Threading::shared) return;
+  ROUSE_ALWAYS_INLINE void own_by_this_thread() noexcept {
+    if (!Threading::shared && owner_ != std::this_thread::get_id()) [[unlikely]]
+      change_owner();
+  }
+  ROUSE_NOINLINE void change_owner() noexcept {
     const auto me = std::this_thread::get_id();
-    if (owner_ == me) return;
     if (!usable_here()) {
       std::fputs(
           "rouse: an io_uring engine with operations in flight was taken to another thread\n",
@@ -5238,7 +5398,7 @@ private:
   bool offers_begun_ = false;
   bool takes_buffers_ = false;
   std::size_t in_flight_ = 0;
-  std::size_t brought_ = 0; // answers in the last turn
+  std::uint32_t brought_ = 0; // answers in the last turn
   bool listening_ = false;
   const std::thread::id maker_ = std::this_thread::get_id();
   std::thread::id owner_; // whose ring it is
@@ -5705,6 +5865,14 @@ public:
 
   ~basic_iocp_engine() override { this->drop_everything(); }
 
+  [[nodiscard]] bool submit(operation& op) noexcept override {
+    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
+  }
+  std::size_t turn(clock::time_point until) noexcept override {
+    return this->turn_by(until,
+                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+  }
+
 private:
   basic_iocp_engine() : base(true) {}
 
@@ -5747,10 +5915,9 @@ private:
 
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
   // others, and they each other, have to wait for. (Those of a set of files are about others.)
-  bool begin(operation& op) noexcept override {
+  bool begin(operation& op, const detail::list<rouse::operation>& queue) noexcept {
     if (op.attempts() && op.attempt->files) [[unlikely]]
       return start(op);
-    auto& queue = op.target->queue_of(op);
     if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
         [[unlikely]] {
       op.held = true;
@@ -6210,11 +6377,12 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// A block may be freed by another thread than the one that allocated it: it then serves that one.
 class recycler {
 public:
-  static void* allocate(std::size_t size) {
+  // Inlined: where the size is known, its class is.
+  ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return ::operator new(size);
     cache& mine = local();
-    if (block* b = mine.free[c]) {
+    if (block* b = mine.free[c]) [[likely]] {
       mine.free[c] = b->next;
       ++mine.room[c];
       return b;
@@ -6222,10 +6390,10 @@ public:
     return ::operator new(size_of(c));
   }
 
-  static void release(void* p, std::size_t size) noexcept {
+  ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.gone || mine.room[c] == 0) {
+    if (c >= classes || mine.room[c] == 0) [[unlikely]] {
       ::operator delete(p);
       return;
     }
@@ -6245,20 +6413,21 @@ private:
   struct cache {
     block* free[classes] = {};
     std::size_t room[classes] = {}; // how many more it keeps
-    bool gone = false; // blocks may still be released while the thread's other objects die
     constexpr cache() {
       for (std::size_t c = 0; c != classes; ++c) room[c] = keep / size_of(c);
     }
-    ~cache() {
-      for (block* b : free) {
-        while (b) {
-          block* next = b->next;
-          ::operator delete(b);
-          b = next;
-        }
+    // Blocks may still be released while the thread's other objects die: none is kept then.
+    void close() noexcept {
+      for (block*& b : free) {
+        while (b) ::operator delete(std::exchange(b, b->next));
       }
-      gone = true;
+      for (std::size_t& r : room) r = 0;
     }
+  };
+
+  struct closer {
+    cache& what;
+    ~closer() { what.close(); }
   };
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
@@ -6274,12 +6443,17 @@ private:
     static thread_local cache* c = nullptr;
     if (!c) {
       c = new cache;
-      abi::__cxa_thread_atexit([](void* mine) noexcept { delete static_cast<cache*>(mine); }, c,
-                               nullptr);
+      const auto end = [](void* mine) noexcept {
+        static_cast<cache*>(mine)->close();
+        delete static_cast<cache*>(mine);
+      };
+      abi::__cxa_thread_atexit(end, c, nullptr);
     }
     return *c;
 #else
+    // Two objects: what a destructor stores in its own, the compiler leaves out.
     static thread_local cache c;
+    static thread_local const closer at_end{c};
     return c;
 #endif
   }
@@ -7326,41 +7500,42 @@ public:
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {
     handle_ = h;
+    flow* f = nullptr;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
-      if (flow* f = chain_->of) [[likely]] {
+      f = chain_->of;
+      if (f) [[likely]] {
         f->waiting = this;
         if (f->cancelled) [[unlikely]]
           this->refuse(std::errc::operation_canceled);
       }
     }
     if (!this->start()) return true;
-    if (killed()) [[unlikely]] {
+    if (!f) [[unlikely]]
+      return false;
+    if (f->ends_with(this->error)) [[unlikely]] {
       this->deliver_later(); // the loop ends the flow, where none of it runs
       return true;
     }
-    wait_no_more();
+    f->waiting = nullptr;
     return false;
   }
 
   typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
-  // Whether the flow ends with this call.
-  [[nodiscard]] bool killed() const noexcept {
-    return chain_ && chain_->of && chain_->of->ends_with(this->error);
-  }
-
   void wait_no_more() noexcept {
     if (chain_ && chain_->of) chain_->of->waiting = nullptr;
   }
 
   void deliver() noexcept {
-    wait_no_more();
-    if (killed()) [[unlikely]]
-      return chain_->of->end_here();
+    coroutine_chain* const chain = chain_;
+    if (flow* f = chain ? chain->of : nullptr) [[likely]] {
+      f->waiting = nullptr;
+      if (f->ends_with(this->error)) [[unlikely]]
+        return f->end_here();
+    }
     Engine* engine = this->engine();
-    coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
     ROUSE_TRY {
       if (chain) [[likely]]

@@ -192,7 +192,11 @@ private:
   }
 
   bool start_limited() noexcept {
-    clock::duration patience = this->target ? this->target->patience : (clock::duration::max)();
+    clock::duration patience = (clock::duration::max)();
+    if constexpr (requires { call_.socket; })
+      patience = call_.socket->patience;
+    else if (this->target)
+      patience = this->target->patience;
     if constexpr (limited) {
       if (!limit_.when().never()) {
         this->due = limit_.when().when();
@@ -215,7 +219,8 @@ private:
   bool proceed() noexcept {
     while (true) {
       if (!engine_->submit(*this)) return false;
-      if (call_.advance(*this)) return finished_ = true;
+      if (call_.advance(*this)) [[likely]]
+        return finished_ = true;
       this->again = true;
     }
   }

@@ -57,15 +57,22 @@ public:
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The one place where a number becomes an error code.
-  [[nodiscard]] std::error_code code() const noexcept {
+  [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
+    if (value_ == 0) [[likely]]
+      return {};
+    return name_it();
+  }
+
+private:
+  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
+
+  [[nodiscard]] ROUSE_NOINLINE std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
     return {value_, os_category()};
   }
 
-private:
-  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
   int value_ = 0;
 };
 

@@ -45,7 +45,7 @@ public:
 
   /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
   /// the flow's still: it ends at its next call.
-  [[nodiscard]] bool ends_with(failure error) const noexcept {
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
   }

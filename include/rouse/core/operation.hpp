@@ -25,20 +25,23 @@ class operation;
 
 /// What an operation asks for.
 enum class action : unsigned char {
-  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
-        ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
-        ///< one's other operations
-  yield, ///< nothing at all: told in the next turn of the loop
+  // inward
   recv, ///< up to `size` bytes into `data`
-  send, ///< up to `size` bytes from `data`
-  accept, ///< a connection; the answer is in `accepted`
-  connect, ///< to `peer`
   receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
   recv_from, ///< as recv, but a message: `data` is an os::message, which then knows the sender
-  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
+  accept, ///< a connection; the answer is in `accepted`
   when_readable, ///< to try `attempt` when there is something to receive, or to accept
+  // outward
+  send, ///< up to `size` bytes from `data`
+  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
+  connect, ///< to `peer`
   when_writable, ///< to try `attempt` when there is room to send
+  // neither
   when_urgent, ///< to try `attempt` when there is out-of-band data
+  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
+  ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
+  ///< one's other operations
+  yield, ///< nothing at all: told in the next turn of the loop
 };
 
 /// Which requests to end it a further round of a call heeds.
@@ -120,7 +123,7 @@ public:
     ready, ///< answered, not yet told
   };
 
-  explicit operation(teller* t) noexcept : tell(t) {}
+  ROUSE_ALWAYS_INLINE explicit operation(teller* t) noexcept : tell(t) {}
 
   // ---- the question
   teller* tell; ///< called on the thread that runs the engine; may destroy the operation
@@ -135,16 +138,16 @@ public:
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
-  std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
+  std::size_t size; ///< recv, send, recv_from, send_to: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   /// Whether it waits for what comes in.
-  [[nodiscard]] bool inward() const noexcept {
-    return what == action::recv || what == action::receive || what == action::accept ||
-           what == action::recv_from || what == action::when_readable;
-  }
+  [[nodiscard]] bool inward() const noexcept { return what <= action::when_readable; }
   /// Whether it tries an `attempt`.
-  [[nodiscard]] bool attempts() const noexcept { return what >= action::when_readable; }
+  [[nodiscard]] bool attempts() const noexcept {
+    return what == action::when_readable || what == action::when_writable ||
+           what == action::when_urgent;
+  }
 
   // ---- the answer
   std::size_t bytes = 0; ///< bytes moved
@@ -153,13 +156,13 @@ public:
   // ---- the engine's
   failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
                   ///< else comes first
+  std::uint32_t cancels; ///< those of `target` when the call began
   action what = action::yield;
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
   rouse::heed heed = rouse::heed::all;
-  std::uint32_t cancels = 0; ///< those of `target` when the call began
 };
 
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
@@ -204,11 +207,9 @@ private:
 
 inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {
   if (op.inward()) return inbound;
-  if (op.what == action::when_urgent) [[unlikely]]
-    return urgent;
-  if (op.what == action::wait) [[unlikely]]
-    return resting;
-  return outbound;
+  if (op.what <= action::when_writable) [[likely]]
+    return outbound;
+  return op.what == action::when_urgent ? urgent : resting;
 }
 
 } // namespace rouse::inline ROUSE_ABI

@@ -10,24 +10,30 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// The links. An element may leave its list without knowing which one it is in.
 class list_node {
 public:
-  list_node() noexcept = default;
+  list_node() noexcept {} // not defaulted: a const element may be default-initialized
   list_node(const list_node&) = delete;
   list_node& operator=(const list_node&) = delete;
 
   [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
 
+  /// Whether it is linked to others than the list itself.
+  [[nodiscard]] bool accompanied() const noexcept { return prev_ != next_; }
+
   /// Harmless when not linked.
   void unlink() noexcept {
-    if (!linked()) return;
+    if (linked()) leave();
+  }
+  /// The same of one that is linked.
+  void leave() noexcept {
     prev_->next_ = next_;
     next_->prev_ = prev_;
-    prev_ = next_ = nullptr;
+    next_ = nullptr;
   }
 
 private:
   template <class>
   friend class list;
-  list_node* prev_ = nullptr;
+  list_node* prev_; // of one that is linked
   list_node* next_ = nullptr;
 };
 
@@ -52,7 +58,7 @@ public:
 
   T& pop_front() noexcept {
     T& first = front();
-    static_cast<list_node&>(first).unlink();
+    static_cast<list_node&>(first).leave();
     return first;
   }
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <new>
+#include <utility>
 #if ROUSE_EMULATED_TLS
 #include <cxxabi.h>
 #endif
@@ -16,11 +17,12 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// A block may be freed by another thread than the one that allocated it: it then serves that one.
 class recycler {
 public:
-  static void* allocate(std::size_t size) {
+  // Inlined: where the size is known, its class is.
+  ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return ::operator new(size);
     cache& mine = local();
-    if (block* b = mine.free[c]) {
+    if (block* b = mine.free[c]) [[likely]] {
       mine.free[c] = b->next;
       ++mine.room[c];
       return b;
@@ -28,10 +30,10 @@ public:
     return ::operator new(size_of(c));
   }
 
-  static void release(void* p, std::size_t size) noexcept {
+  ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.gone || mine.room[c] == 0) {
+    if (c >= classes || mine.room[c] == 0) [[unlikely]] {
       ::operator delete(p);
       return;
     }
@@ -51,20 +53,21 @@ private:
   struct cache {
     block* free[classes] = {};
     std::size_t room[classes] = {}; // how many more it keeps
-    bool gone = false; // blocks may still be released while the thread's other objects die
     constexpr cache() {
       for (std::size_t c = 0; c != classes; ++c) room[c] = keep / size_of(c);
     }
-    ~cache() {
-      for (block* b : free) {
-        while (b) {
-          block* next = b->next;
-          ::operator delete(b);
-          b = next;
-        }
+    // Blocks may still be released while the thread's other objects die: none is kept then.
+    void close() noexcept {
+      for (block*& b : free) {
+        while (b) ::operator delete(std::exchange(b, b->next));
       }
-      gone = true;
+      for (std::size_t& r : room) r = 0;
     }
+  };
+
+  struct closer {
+    cache& what;
+    ~closer() { what.close(); }
   };
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
@@ -80,12 +83,17 @@ private:
     static thread_local cache* c = nullptr;
     if (!c) {
       c = new cache;
-      abi::__cxa_thread_atexit([](void* mine) noexcept { delete static_cast<cache*>(mine); }, c,
-                               nullptr);
+      const auto end = [](void* mine) noexcept {
+        static_cast<cache*>(mine)->close();
+        delete static_cast<cache*>(mine);
+      };
+      abi::__cxa_thread_atexit(end, c, nullptr);
     }
     return *c;
 #else
+    // Two objects: what a destructor stores in its own, the compiler leaves out.
     static thread_local cache c;
+    static thread_local const closer at_end{c};
     return c;
 #endif
   }

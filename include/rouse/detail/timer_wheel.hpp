@@ -16,14 +16,14 @@ namespace rouse::inline ROUSE_ABI::detail {
 
 /// A place in a circular list: a slot's head, or what is in the slot.
 struct timer_links {
-  timer_links* prev = nullptr;
+  timer_links* prev; // of one that has a place
   timer_links* next = nullptr;
 };
 
 /// Part of whatever has a limit. Borrowed by the wheel while armed: disarm it before it dies.
 class timer_node : timer_links {
 public:
-  timer_node() noexcept = default;
+  timer_node() noexcept {}
   timer_node(const timer_node&) = delete;
   timer_node& operator=(const timer_node&) = delete;
 
@@ -31,7 +31,7 @@ public:
 
 private:
   friend class timer_wheel;
-  std::uint64_t tick_ = 0; // when it is due
+  std::uint64_t tick_; // of one that is armed: when it is due
 };
 
 /// Which limits have run out, and how long one may sleep until the next one does.

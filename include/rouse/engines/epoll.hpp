@@ -40,16 +40,24 @@ public:
 
   ~basic_epoll_engine() override { this->drop_everything(); }
 
+  [[nodiscard]] bool submit(operation& op) noexcept override {
+    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
+  }
+  std::size_t turn(clock::time_point until) noexcept override {
+    return this->turn_by(until,
+                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+  }
+
 private:
   basic_epoll_engine() : base(false) {}
 
   struct record final : descriptor {
     bool readable = true; // not known to give EAGAIN
     bool writable = true;
-    bool finished =
-        false; // the peer has shut down its side: a short count no longer means "nothing more"
     bool watched = false; // epoll reports edges of it
-    bool continuous = true; // a short count means that the queue is empty
+    // A short count means that the queue is empty: of a stream, until the peer has shut down its
+    // side.
+    bool drains = true;
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -57,8 +65,8 @@ private:
   failure attach(descriptor& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
-    r.finished = r.watched = false;
-    r.continuous = os::is_continuous(r.family, r.type);
+    r.watched = false;
+    r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
 
@@ -69,20 +77,27 @@ private:
     r.watched = false;
   }
 
-  bool begin(operation& op) noexcept override {
+  ROUSE_ALWAYS_INLINE bool begin(operation& op,
+                                 const detail::list<rouse::operation>& queue) noexcept {
     auto& r = static_cast<record&>(*op.target);
     if (op.inward()) {
-      if (r.readable && r.inbound.empty() && attempt_inbound(r, op)) return true;
-    } else if (op.what == action::when_urgent) [[unlikely]] {
-      if (r.urgent.empty() && os::run_attempt(op)) return true;
-    } else if (op.what != action::connect) [[likely]] {
-      if (r.writable && r.outbound.empty() && attempt_outbound(r, op)) [[likely]]
+      if (r.readable && queue.empty() && attempt_first(r, op)) return true;
+    } else if (op.what == action::send) [[likely]] {
+      if (r.writable && queue.empty() && attempt_send(r, op)) [[likely]]
         return true;
-    } else {
-      if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
-      r.writable = false;
+    } else if (begin_other(r, op)) {
+      return true;
     }
     return !r.watched && !watch(r, op);
+  }
+
+  ROUSE_NOINLINE bool begin_other(record& r, operation& op) noexcept {
+    if (op.what == action::when_urgent) return r.urgent.empty() && os::run_attempt(op);
+    if (op.what != action::connect)
+      return r.writable && r.outbound.empty() && attempt_outbound(r, op);
+    if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
+    r.writable = false;
+    return false;
   }
 
   // From now on epoll reports the edges of `r`. False: the answer is in `op`.
@@ -110,62 +125,72 @@ private:
 
   void kick() noexcept override { waker_.signal(); }
 
-  void answer(record& r, std::uint32_t events) noexcept {
-    constexpr std::uint32_t end = EPOLLHUP | EPOLLERR;
-    if (!r.watched) [[unlikely]]
-      return; // closed since, by another thread
-    if (events & (EPOLLRDHUP | end)) [[unlikely]]
-      r.finished = true;
-    if (events & (EPOLLIN | EPOLLRDHUP | end)) [[likely]] {
+  ROUSE_ALWAYS_INLINE void answer(record& r, std::uint32_t events) noexcept {
+    if (events & ~static_cast<std::uint32_t>(EPOLLIN | EPOLLOUT)) [[unlikely]]
+      events = answer_rare(r, events);
+    if (events & EPOLLIN) [[likely]] {
       r.readable = true;
-      while (!r.inbound.empty()) [[likely]] {
-        auto& op = static_cast<operation&>(r.inbound.front());
-        if (!attempt_inbound(r, op)) [[unlikely]]
-          break;
-        this->finish(op, op.error, op.bytes);
-        if (!r.readable) [[likely]]
-          break;
-      }
+      if (!r.inbound.empty() && answer_front(r)) [[unlikely]]
+        answer_inbound(r);
     }
-    if (events & (EPOLLOUT | end)) {
+    if (events & EPOLLOUT) {
       r.writable = true;
       if (!r.outbound.empty()) [[unlikely]]
         answer_outbound(r);
     }
-    if ((events & (EPOLLPRI | end)) && !r.urgent.empty()) [[unlikely]]
-      answer_urgent(r);
   }
 
-  ROUSE_NOINLINE void answer_urgent(record& r) noexcept {
-    while (!r.urgent.empty()) {
-      auto& op = static_cast<operation&>(r.urgent.front());
-      if (!os::run_attempt(op)) return;
-      this->finish(op, op.error, op.bytes);
+  // Of those that wait for something to come in, the first. True: there may be more.
+  ROUSE_ALWAYS_INLINE bool answer_front(record& r) noexcept {
+    auto& op = static_cast<operation&>(r.inbound.front());
+    if (attempt_inbound(r, op)) [[likely]]
+      this->finish(op);
+    return r.readable;
+  }
+  ROUSE_NOINLINE void answer_inbound(record& r) noexcept {
+    while (!r.inbound.empty() && answer_front(r)) {
     }
+  }
+
+  // What more there is than room and bytes, and which of the two it means.
+  ROUSE_NOINLINE std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
+    const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    if (end || (events & EPOLLRDHUP)) {
+      r.drains = false;
+      events |= EPOLLIN;
+    }
+    if (end) events |= EPOLLOUT;
+    while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
+      auto& op = static_cast<operation&>(r.urgent.front());
+      if (!os::run_attempt(op)) break;
+      this->finish(op);
+    }
+    return events;
   }
 
   ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
     while (r.writable && !r.outbound.empty()) {
       auto& op = static_cast<operation&>(r.outbound.front());
-      if (attempt_outbound(r, op)) this->finish(op, op.error, op.bytes);
+      if (attempt_outbound(r, op)) this->finish(op);
     }
   }
 
   // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
 
-  bool attempt_inbound(record& r, operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(r.native);
-    const bool done = op.what == action::recv ? os::try_recv(h, op) : attempt_other(r, op);
-    // A short count means that the queue is empty, and epoll reports the next arrival: no need to
-    // see EAGAIN first.
-    const bool emptied = op.bytes != 0 && op.bytes < op.size && !r.finished && r.continuous;
-    if (!done || emptied) r.readable = false;
+  ROUSE_ALWAYS_INLINE bool attempt_inbound(record& r, operation& op) noexcept {
+    const bool done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    // After a short count epoll reports the next arrival: no need to see EAGAIN first.
+    if (!done || (op.bytes != 0 && op.bytes < op.size && r.drains)) [[likely]]
+      r.readable = false;
     return done;
+  }
+  ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
+    return attempt_inbound(r, op);
   }
 
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(h, op); });
+    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
     if (op.what == action::recv_from) return os::try_recv_from(h, op);
     if (op.attempts()) return os::run_attempt(op);
     native_handle_type accepted = os::no_handle;
@@ -174,10 +199,14 @@ private:
     return done;
   }
 
+  ROUSE_ALWAYS_INLINE bool attempt_send(record& r, operation& op) noexcept {
+    if (os::try_send(op)) [[likely]]
+      return true;
+    return r.writable = false;
+  }
   bool attempt_outbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::send) [[likely]]
-      return r.writable = os::try_send(h, op);
+    if (op.what == action::send) return attempt_send(r, op);
     if (op.attempts()) return r.writable = os::run_attempt(op);
     return r.writable =
                op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);

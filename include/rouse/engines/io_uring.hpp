@@ -55,6 +55,14 @@ public:
     this->drop_everything();
   }
 
+  [[nodiscard]] bool submit(operation& op) noexcept override {
+    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
+  }
+  std::size_t turn(clock::time_point until) noexcept override {
+    return this->turn_by(until,
+                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+  }
+
 private:
   static constexpr unsigned entries = 256;
   static constexpr std::uint32_t wanted =
@@ -95,24 +103,40 @@ private:
   // A send is nearly always done at once. Where the last turn brought one answer at most, or where
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
-  bool begin(operation& op) noexcept override {
+  ROUSE_ALWAYS_INLINE bool begin(operation& op, detail::list<rouse::operation>& queue) noexcept {
+    if (!moves_bytes(op)) [[unlikely]]
+      return begin_other(op);
+    if (first_in_line(queue)) [[unlikely]]
+      return false;
+    if (op.what == action::send && alone() && os::try_send(op)) return true;
+    ask_to_move(op);
+    hand_over();
+    return false;
+  }
+
+  ROUSE_NOINLINE bool begin_other(operation& op) noexcept {
     if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
-    const bool alone = Threading::shared || brought_ <= 1;
-    if (((op.what == action::send && alone) || by_hand(op)) && send_now(op)) return true;
+    if (by_hand(op) && send_now(op)) return true;
     if (op.attempts() && os::run_attempt(op)) return true;
     ask(op);
     hand_over();
     return false;
   }
 
+  [[nodiscard]] bool alone() const noexcept { return Threading::shared || brought_ <= 1; }
+
+  // Whether it is a plain recv or send.
+  static bool moves_bytes(const operation& op) noexcept {
+    return op.what == action::recv || (op.what == action::send && !by_hand(op));
+  }
   static bool by_hand(const operation& op) noexcept {
     return static_cast<const record&>(*op.target).sends_by_hand &&
            (op.what == action::send || op.what == action::send_to);
   }
   static bool send_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    return op.what == action::send ? os::try_send(h, op) : os::try_send_to(h, op);
+    return op.what == action::send ? os::try_send(op) : os::try_send_to(h, op);
   }
 
   // False: memory is short.
@@ -125,9 +149,11 @@ private:
 
   // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
   // nothing waits for them.
-  static rouse::operation* first_in_line(detail::list<rouse::operation>& queue) noexcept {
-    if (queue.empty()) [[likely]]
-      return nullptr;
+  ROUSE_ALWAYS_INLINE static rouse::operation*
+  first_in_line(detail::list<rouse::operation>& queue) noexcept {
+    return queue.empty() ? nullptr : first_of(queue);
+  }
+  ROUSE_NOINLINE static rouse::operation* first_of(detail::list<rouse::operation>& queue) noexcept {
     if (queue.front().what != action::accept) return &queue.front();
     rouse::operation* first = nullptr;
     queue.for_each([&](rouse::operation& op) {
@@ -165,11 +191,8 @@ private:
         ring_.submit();
       ring_.fetch_rest();
     }
-    brought_ = 0;
-    ring_.drain([&](const os::uring::completion& c) {
-      ++brought_;
-      answer(c);
-    });
+    brought_ = ring_.completed();
+    ring_.drain([&](const os::uring::completion& c) { answer(c); });
   }
 
   void kick() noexcept override { waker_.signal(); }
@@ -180,29 +203,43 @@ private:
     return reinterpret_cast<std::uintptr_t>(&op);
   }
 
-  os::uring::submission& entry(std::uint8_t opcode, int fd, std::uint64_t user_data) noexcept {
-    os::uring::submission* s = ring_.next();
-    while (!s) {
+  ROUSE_ALWAYS_INLINE os::uring::submission& entry(std::uint8_t opcode, int fd,
+                                                   std::uint64_t user_data) noexcept {
+    if (ring_.full()) [[unlikely]]
+      make_room();
+    os::uring::submission& s = ring_.next();
+    s.opcode = opcode;
+    s.fd = fd;
+    s.user_data = user_data;
+    return s;
+  }
+  ROUSE_NOINLINE void make_room() noexcept {
+    while (ring_.full()) {
       own_by_this_thread();
       ring_.submit();
-      s = ring_.next();
     }
-    s->opcode = opcode;
-    s->fd = fd;
-    s->user_data = user_data;
-    return *s;
   }
 
-  void ask(operation& op, bool with_buffer = true) noexcept {
+  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op) noexcept {
+    ++in_flight_;
+    const bool sends = op.what == action::send;
+    os::uring::submission& s = entry(sends ? os::uring::op_send : os::uring::op_recv,
+                                     static_cast<int>(op.target->native), address_of(op));
+    s.addr = reinterpret_cast<std::uintptr_t>(op.data);
+    s.len = static_cast<std::uint32_t>(op.size);
+    s.op_flags = static_cast<std::uint32_t>(sends ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
+  }
+
+  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true) noexcept {
+    if (moves_bytes(op)) return ask_to_move(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {os::uring::op_recv,     os::uring::op_send,
-                                        os::uring::op_accept,   os::uring::op_connect,
-                                        os::uring::op_recv,     os::uring::op_recvmsg,
-                                        os::uring::op_sendmsg,  os::uring::op_poll_add,
-                                        os::uring::op_poll_add, os::uring::op_poll_add};
-    const auto which = static_cast<std::size_t>(op.what) - static_cast<std::size_t>(action::recv);
-    os::uring::submission& s = entry(opcodes[which], static_cast<int>(r.native), address_of(op));
+    constexpr std::uint8_t opcodes[] = {
+        os::uring::op_recv,     os::uring::op_recv,    os::uring::op_recvmsg, os::uring::op_accept,
+        os::uring::op_poll_add, os::uring::op_send,    os::uring::op_sendmsg, os::uring::op_connect,
+        os::uring::op_poll_add, os::uring::op_poll_add};
+    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.what)],
+                                     static_cast<int>(r.native), address_of(op));
     if (by_hand(op)) [[unlikely]] {
       s.opcode = os::uring::op_poll_add;
       s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
@@ -240,10 +277,7 @@ private:
           static_cast<std::uint32_t>(op.what == action::send_to ? MSG_NOSIGNAL : os::message_flags);
       break;
     default:
-      s.addr = reinterpret_cast<std::uintptr_t>(op.data);
-      s.len = static_cast<std::uint32_t>(op.size);
-      s.op_flags = static_cast<std::uint32_t>(
-          op.what == action::send ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
+      break;
     }
   }
 
@@ -264,7 +298,20 @@ private:
 
   // ---- completions
 
-  void answer(const os::uring::completion& c) noexcept {
+  ROUSE_ALWAYS_INLINE void answer(const os::uring::completion& c) noexcept {
+    if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
+      return answer_rare(c);
+    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
+    if (c.res < 0 || !moves_bytes(op)) [[unlikely]]
+      return answer_rare(c);
+    --in_flight_;
+    op.bytes = static_cast<std::size_t>(c.res);
+    if (op.bytes > op.size) [[unlikely]]
+      os::note_truncation(op);
+    conclude(op);
+  }
+
+  ROUSE_NOINLINE void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
       listening_ = false;
       return;
@@ -286,7 +333,7 @@ private:
   ROUSE_NOINLINE void answer_cancel(operation& op, int result) noexcept {
     const bool answered = !std::exchange(op.more, false);
     if (answered)
-      conclude(op, op.error, op.bytes);
+      conclude(op);
     else if (os::uring::found_nothing(-result))
       interrupt(op);
   }
@@ -294,7 +341,7 @@ private:
   void succeed(operation& op, int result) noexcept {
     op.error = {};
     if (by_hand(op)) [[unlikely]] {
-      if (try_now(op)) conclude(op, op.error, op.bytes);
+      if (try_now(op)) conclude(op);
       return;
     }
     switch (op.what) {
@@ -304,8 +351,6 @@ private:
         break;
       }
       [[fallthrough]];
-    case action::recv:
-    case action::send:
     case action::send_to:
       op.bytes = static_cast<std::size_t>(result);
       if (op.bytes > op.size) [[unlikely]]
@@ -326,15 +371,14 @@ private:
     default:
       break;
     }
-    conclude(op, op.error, op.bytes);
+    conclude(op);
   }
 
   // A poll has found the socket ready. False: it is not any more, and is waited for again.
   bool try_now(operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(op.target->native);
     const bool done = op.attempts() ? os::run_attempt(op)
                       : by_hand(op) ? send_now(op)
-                                    : this->lend(op, [&] { return os::try_recv(h, op); });
+                                    : this->lend(op, [&] { return os::try_recv(op); });
     if (done) return true;
     if (op.ending) {
       op.error = std::errc::operation_canceled;
@@ -351,21 +395,29 @@ private:
     if (cut_off && !op.ending) { // nobody asked for it: once more
       ask(op, !none_left);
     } else {
-      conclude(op, cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number), 0);
+      op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
+      op.bytes = 0;
+      conclude(op);
     }
   }
 
   // An operation is told when its cancel is answered too: until then the kernel may be about to
   // look for its address.
-  void conclude(operation& op, failure error, std::size_t bytes) noexcept {
-    op.error = error;
-    op.bytes = bytes;
-    if (std::exchange(op.more, false)) [[unlikely]]
+  ROUSE_ALWAYS_INLINE void conclude(operation& op) noexcept {
+    if (op.more) [[unlikely]] {
+      op.more = false;
       return;
+    }
+    if (op.accompanied()) [[unlikely]]
+      return conclude_first(op);
+    this->finish(op, op.error, op.bytes);
+  }
+  // Others wait in the same queue: for their turn, but for accepts.
+  ROUSE_NOINLINE void conclude_first(operation& op) noexcept {
     auto& queue = op.target->queue_of(op);
     const bool next = op.what != action::accept;
-    this->finish(op, error, bytes);
-    if (rouse::operation* const first = next ? first_in_line(queue) : nullptr) [[unlikely]]
+    this->finish(op, op.error, op.bytes);
+    if (rouse::operation* const first = next ? first_in_line(queue) : nullptr)
       ask(static_cast<operation&>(*first));
   }
 
@@ -416,10 +468,12 @@ private:
   // other thread can reach, not even to cancel it. So a scheduler that is run by the thread that
   // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
   // to be destroyed by its maker, an ordinary one, which serves every thread.
-  void own_by_this_thread() noexcept {
-    if constexpr (Threading::shared) return;
+  ROUSE_ALWAYS_INLINE void own_by_this_thread() noexcept {
+    if (!Threading::shared && owner_ != std::this_thread::get_id()) [[unlikely]]
+      change_owner();
+  }
+  ROUSE_NOINLINE void change_owner() noexcept {
     const auto me = std::this_thread::get_id();
-    if (owner_ == me) return;
     if (!usable_here()) {
       std::fputs(
           "rouse: an io_uring engine with operations in flight was taken to another thread\n",
@@ -456,7 +510,7 @@ private:
   bool offers_begun_ = false;
   bool takes_buffers_ = false;
   std::size_t in_flight_ = 0;
-  std::size_t brought_ = 0; // answers in the last turn
+  std::uint32_t brought_ = 0; // answers in the last turn
   bool listening_ = false;
   const std::thread::id maker_ = std::this_thread::get_id();
   std::thread::id owner_; // whose ring it is

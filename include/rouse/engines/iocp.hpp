@@ -47,6 +47,14 @@ public:
 
   ~basic_iocp_engine() override { this->drop_everything(); }
 
+  [[nodiscard]] bool submit(operation& op) noexcept override {
+    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
+  }
+  std::size_t turn(clock::time_point until) noexcept override {
+    return this->turn_by(until,
+                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+  }
+
 private:
   basic_iocp_engine() : base(true) {}
 
@@ -89,10 +97,9 @@ private:
 
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
   // others, and they each other, have to wait for. (Those of a set of files are about others.)
-  bool begin(operation& op) noexcept override {
+  bool begin(operation& op, const detail::list<rouse::operation>& queue) noexcept {
     if (op.attempts() && op.attempt->files) [[unlikely]]
       return start(op);
-    auto& queue = op.target->queue_of(op);
     if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
         [[unlikely]] {
       op.held = true;

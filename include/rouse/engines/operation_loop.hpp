@@ -53,22 +53,7 @@ public:
   ///
   /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
   /// cannot starve the rest.
-  [[nodiscard]] bool submit(operation& op) noexcept {
-    lock_type lock(mutex_);
-    op.error = {};
-    op.bytes = 0;
-    if (start(op)) {
-      if (Threading::shared || instant_left_-- != 0) [[likely]] {
-        observer_.at_once(op);
-        return true;
-      }
-      instant_left_ = 0;
-      put_off(op);
-    }
-    ++active_;
-    observer_.begun(op);
-    return false;
-  }
+  [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
 
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
   /// `submit` found done.
@@ -156,20 +141,7 @@ public:
   /// what is ready.
   /// @param until  `time_point::min()` does not wait.
   /// @returns how many waiters were told and posted functions run.
-  std::size_t turn(clock::time_point until) noexcept {
-    lock_type lock(mutex_);
-    while (!later_.empty()) [[unlikely]]
-      ready_.push_back(later_.pop_front());
-    harvest_some(until, lock);
-    std::size_t done = 0;
-    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
-      done = run_remote(lock);
-    if (!timers_.empty()) [[unlikely]]
-      expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += tell_ready(lock);
-    observer_.turned(done);
-    return done;
-  }
+  virtual std::size_t turn(clock::time_point until) noexcept = 0;
 
   /// A function for the thread that runs the engine; `run` is called there once, with false if it
   /// must only be destroyed.
@@ -210,11 +182,9 @@ public:
 protected:
   operation_loop() noexcept : timers_(clock::now()) {}
 
-  // ---- what an engine adds; all but kick() are called with the lock held
+  // ---- what an engine adds, beside `submit` and `turn`; all but kick() are called with the lock
+  // held
 
-  /// Gives `op` to the kernel. True: done, the answer is in it. False: `finish` will be called for
-  /// it.
-  virtual bool begin(operation& op) noexcept = 0;
   /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
   virtual void interrupt(operation& op) noexcept = 0;
   /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
@@ -222,6 +192,48 @@ protected:
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
+
+  // ---- what an engine's `submit` and `turn` are: this, and in its midst what is the engine's own
+  // (a callable rather than a virtual function, so that a call is one piece of straight code)
+
+  /// @param begin  gives `op`, which concerns a socket, to the kernel; it is given the queue where
+  /// `op` will wait. True: done, the answer is in it. False: `finish` will be called for it.
+  template <class Begin>
+  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, Begin begin) noexcept {
+    lock_type lock(mutex_);
+    op.error = {};
+    op.bytes = 0;
+    if (op.heed != heed::all) [[unlikely]]
+      forget_ending(op);
+    if (is_for_kernel(op)) [[likely]] {
+      op.cancels = op.target->cancels;
+      detail::list<rouse::operation>& queue = op.target->queue_of(op);
+      if (begin(queue)) return answer_at_once(op);
+      pend(op, queue);
+    } else if (start_elsewhere(op)) {
+      return answer_at_once(op);
+    }
+    ++active_;
+    observer_.begun(op);
+    return false;
+  }
+
+  /// @param harvest  as the function of that name.
+  template <class Harvest>
+  ROUSE_ALWAYS_INLINE std::size_t turn_by(clock::time_point until, Harvest harvest) noexcept {
+    lock_type lock(mutex_);
+    while (!later_.empty()) [[unlikely]]
+      ready_.push_back(later_.pop_front());
+    harvest_some(until, lock, harvest);
+    std::size_t done = 0;
+    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
+      done = run_remote(lock);
+    if (!timers_.empty()) [[unlikely]]
+      expire(); // only now: a limit that has passed already still takes what the kernel had
+    done += tell_ready(lock);
+    observer_.turned(done);
+    return done;
+  }
 
   // ---- what an engine calls, with the lock held
 
@@ -232,9 +244,13 @@ protected:
       error = op.ending;
     op.error = error;
     op.bytes = bytes;
+    finish(op);
+  }
+  /// The same where the answer is in `op`, and is not that it was canceled.
+  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept {
     if (op.armed()) [[unlikely]]
       timers_.disarm(op);
-    op.unlink();
+    op.leave();
     put_ready(op);
   }
 
@@ -273,51 +289,68 @@ protected:
     if (harvesting_)
       harvested_.wait(lock);
     else
-      harvest_alone((clock::time_point::max)(), lock);
+      harvest_alone((clock::time_point::max)(), lock,
+                    [&](clock::time_point until, lock_type& l) { harvest(until, l); });
   }
 
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
   enum class rest { awake, asleep, woken };
-  static constexpr unsigned instant_budget =
+  static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
   static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
-  // True: done.
-  bool start(operation& op) noexcept {
-    if (op.heed != heed::all) [[unlikely]]
-      forget_ending(op);
-    if (op.ending || closing_) [[unlikely]] {
+  ROUSE_ALWAYS_INLINE bool is_for_kernel(const operation& op) const noexcept {
+    return op.target && op.what < action::wait && !op.ending && !closing_ && op.target->open() &&
+           (!op.again || op.cancels == op.target->cancels);
+  }
+
+  // What is not for the kernel, or not any more. True: done.
+  ROUSE_NOINLINE bool start_elsewhere(operation& op) noexcept {
+    if (op.ending || closing_) {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
     }
-    if (op.target) [[likely]] {
-      if (!op.again) [[likely]]
-        op.cancels = op.target->cancels;
-      else if (op.cancels != op.target->cancels) {
+    if (op.target) {
+      if (op.again && op.cancels != op.target->cancels)
         op.error = std::errc::operation_canceled;
-        return true;
-      }
-      if (!op.target->open()) [[unlikely]] {
+      else if (!op.target->open())
         op.error = std::errc::bad_file_descriptor;
-        return true;
-      }
-      if (op.what != action::wait && begin(op)) [[likely]]
-        return true;
-      op.target->queue_of(op).push_back(op);
+      if (op.error) return true;
+      op.cancels = op.target->cancels;
+      pend(op, op.target->resting);
     } else if (op.what == action::yield) {
       put_off(op);
       wake_others();
-      return false;
     } else {
       if (op.awaited && enter(op)) return true;
-      waiting_.push_back(op);
+      pend(op, waiting_);
     }
+    return false;
+  }
+
+  ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
+    queue.push_back(op);
     op.now = operation::state::pending;
     if (op.due != (clock::time_point::max)()) [[unlikely]]
       limit_to(op);
+  }
+
+  // False: its waiter has had so many in a row that this one is told in the next turn.
+  ROUSE_ALWAYS_INLINE bool answer_at_once(operation& op) noexcept {
+    if (Threading::shared || --instant_left_ >= 0) [[likely]] {
+      observer_.at_once(op);
+      return true;
+    }
+    defer_to_loop(op);
     return false;
+  }
+  ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
+    instant_left_ = 0;
+    put_off(op);
+    ++active_;
+    observer_.begun(op);
   }
 
   static void forget_ending(operation& op) noexcept {
@@ -340,7 +373,7 @@ private:
   void finish_answered(detail::list<rouse::operation>& answered) noexcept {
     if (answered.empty()) return;
     while (!answered.empty()) {
-      auto& op = static_cast<operation&>(answered.pop_front());
+      auto& op = static_cast<operation&>(answered.front());
       finish(op, op.error, 0);
     }
     wake_others();
@@ -398,7 +431,9 @@ private:
     });
   }
 
-  void harvest_some(clock::time_point until, lock_type& lock) noexcept {
+  template <class Harvest>
+  ROUSE_ALWAYS_INLINE void harvest_some(clock::time_point until, lock_type& lock,
+                                        Harvest& harvest) noexcept {
     if constexpr (Threading::shared)
       while (harvesting_) harvested_.wait(lock);
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
@@ -412,7 +447,7 @@ private:
       if (!timers_.empty()) [[unlikely]]
         sleep_no_longer_than(timers_.next());
     }
-    harvest_alone(sleeping_until_, lock);
+    harvest_alone(sleeping_until_, lock, harvest);
     sleeping_until_ = (clock::time_point::min)();
     // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
     // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
@@ -428,7 +463,9 @@ private:
     if (next < sleeping_until_) sleeping_until_ = next;
   }
 
-  void harvest_alone(clock::time_point until, lock_type& lock) noexcept {
+  template <class Harvest>
+  ROUSE_ALWAYS_INLINE void harvest_alone(clock::time_point until, lock_type& lock,
+                                         Harvest harvest) noexcept {
     if constexpr (Threading::shared) {
       harvesting_ = true;
       harvest(until, lock);
@@ -439,7 +476,7 @@ private:
     }
   }
 
-  std::size_t tell_ready(lock_type& lock) noexcept {
+  ROUSE_ALWAYS_INLINE std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
     while (!ready_.empty()) [[likely]] {
       auto& op = static_cast<operation&>(ready_.pop_front());
@@ -465,7 +502,7 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
   bool harvesting_ = false;
   bool closing_ = false;
-  unsigned instant_left_ = instant_budget;
+  int instant_left_ = instant_budget;
   std::size_t active_ = 0; // submitted, not yet told
   detail::list<rouse::operation> ready_; // to be told in this turn
   detail::list<rouse::operation> later_; // to be told in the next

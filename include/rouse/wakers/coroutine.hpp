@@ -40,41 +40,42 @@ public:
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {
     handle_ = h;
+    flow* f = nullptr;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
-      if (flow* f = chain_->of) [[likely]] {
+      f = chain_->of;
+      if (f) [[likely]] {
         f->waiting = this;
         if (f->cancelled) [[unlikely]]
           this->refuse(std::errc::operation_canceled);
       }
     }
     if (!this->start()) return true;
-    if (killed()) [[unlikely]] {
+    if (!f) [[unlikely]]
+      return false;
+    if (f->ends_with(this->error)) [[unlikely]] {
       this->deliver_later(); // the loop ends the flow, where none of it runs
       return true;
     }
-    wait_no_more();
+    f->waiting = nullptr;
     return false;
   }
 
   typename Call::value_type await_resume() { return this->take(ec_); }
 
 private:
-  // Whether the flow ends with this call.
-  [[nodiscard]] bool killed() const noexcept {
-    return chain_ && chain_->of && chain_->of->ends_with(this->error);
-  }
-
   void wait_no_more() noexcept {
     if (chain_ && chain_->of) chain_->of->waiting = nullptr;
   }
 
   void deliver() noexcept {
-    wait_no_more();
-    if (killed()) [[unlikely]]
-      return chain_->of->end_here();
+    coroutine_chain* const chain = chain_;
+    if (flow* f = chain ? chain->of : nullptr) [[likely]] {
+      f->waiting = nullptr;
+      if (f->ends_with(this->error)) [[unlikely]]
+        return f->end_here();
+    }
     Engine* engine = this->engine();
-    coroutine_chain* chain = chain_;
     const std::coroutine_handle<> h = handle_;
     ROUSE_TRY {
       if (chain) [[likely]]

@@ -255,17 +255,19 @@ public:
   /// Takes what `old` has not submitted yet.
   void take_over(ring& old) noexcept {
     for (unsigned n = old.publish(); n != 0; --n)
-      *next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
+      next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
   }
 
-  /// Room for one more submission, cleared; null when the queue is full (enter, then ask again).
-  [[nodiscard]] submission* next() noexcept {
+  /// Whether there is no room for one more submission (enter, then ask again).
+  [[nodiscard]] bool full() const noexcept {
     // Acquire: partner of the kernel's release when it has consumed an entry.
-    if (tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_)
-      return nullptr;
+    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_;
+  }
+  /// Where there is room: one more submission, cleared.
+  [[nodiscard]] submission& next() noexcept {
     submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
     std::memset(s, 0, sizeof *s);
-    return s;
+    return *s;
   }
 
   /// Hands over what is new, and takes the answers that wait for their thread.
@@ -295,12 +297,9 @@ public:
   void drain(F&& use) noexcept {
     // Acquire: what the kernel wrote into the buffers happens-before whatever `use` leads to (O3).
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
-    for (std::uint32_t head = *cq_head_; head != tail; ++head) {
-      const completion c = cqes_[head & cq_mask_];
-      // Release: the slot is the kernel's again.
-      std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
-      use(c);
-    }
+    for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
+    // Release: the slots are the kernel's again.
+    std::atomic_ref(*cq_head_).store(tail, std::memory_order_release);
   }
 
 private:
@@ -351,12 +350,17 @@ private:
   // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
   // of the queue tells, so the result is of no use.
   void enter(unsigned n, bool wait, clock::time_point until) noexcept {
-    const bool timed = wait && until != (clock::time_point::max)();
-    const timespec left = timed ? time_left(until) : timespec{};
-    const kernel_time time{left.tv_sec, left.tv_nsec};
-    wait_argument argument{0, 0, 0, timed ? reinterpret_cast<std::uint64_t>(&time) : 0};
+    if (wait && until != (clock::time_point::max)()) return enter_until(n, until);
     const bool quick = registered_ >= 0;
     ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
+              getevents | (quick ? registered_ring : 0u), nullptr, std::size_t{0});
+  }
+  ROUSE_NOINLINE void enter_until(unsigned n, clock::time_point until) noexcept {
+    const timespec left = time_left(until);
+    const kernel_time time{left.tv_sec, left.tv_nsec};
+    const wait_argument argument{0, 0, 0, reinterpret_cast<std::uint64_t>(&time)};
+    const bool quick = registered_ >= 0;
+    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, 1u,
               getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument,
               sizeof argument);
   }

@@ -309,28 +309,45 @@ inline bool settle(operation& op, ssize_t result) noexcept {
 }
 
 template <class Call>
-auto retry_interrupted(Call call) noexcept {
-  auto result = call();
-  while (result < 0 && errno == EINTR) [[unlikely]]
-    result = call();
-  return result;
+ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
+  while (true) {
+    const auto result = call();
+    if (result >= 0 || errno != EINTR) [[likely]]
+      return result;
+  }
+}
+
+// A system call that nearly always succeeds: what else may come of it stays out of the way.
+template <class Call>
+ROUSE_NOINLINE bool settle_failed(operation& op, ssize_t result, Call call) noexcept {
+  if (errno == EINTR) result = retry_interrupted([&] { return call(op); });
+  return settle(op, result);
+}
+template <class Call>
+ROUSE_ALWAYS_INLINE bool settle_call(operation& op, Call call) noexcept {
+  const ssize_t result = call(op);
+  if (result < 0) [[unlikely]]
+    return settle_failed(op, result, call);
+  op.bytes = static_cast<std::size_t>(result);
+  return true;
 }
 } // namespace detail
 
-ROUSE_ALWAYS_INLINE bool try_recv(native_handle_type h, operation& op) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(op.target->type);
-  const bool done = detail::settle(
-      op, detail::retry_interrupted([&] { return ::recv(h, op.data, op.size, flags); }));
+ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
+  const bool done = detail::settle_call(op, [](operation& o) {
+    return ::recv(static_cast<int>(o.target->native), o.data, o.size,
+                  MSG_DONTWAIT | recv_flags(o.target->type));
+  });
   if (op.bytes > op.size) [[unlikely]]
     note_truncation(op);
   return done;
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
-ROUSE_ALWAYS_INLINE bool try_send(native_handle_type h, operation& op) noexcept {
-  return detail::settle(op, detail::retry_interrupted([&] {
-                          return ::send(h, op.data, op.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-                        }));
+ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
+  return detail::settle_call(op, [](operation& o) {
+    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  });
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
