@@ -885,7 +885,7 @@ public:
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
-  std::size_t size; ///< recv, send, recv_from, send_to: bytes
+  std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
   clock::time_point due = (clock::time_point::max)(); ///< when to give up
 
   /// Whether it waits for what comes in.
