@@ -129,6 +129,27 @@ double yields() {
   return result;
 }
 
+// A value from flow to flow, through a channel without a buffer: the receiver waits, then the sender.
+template <class S>
+double rendezvous() {
+  constexpr int n = 100000;
+  S sched;
+  rouse::channel<int, S> ch{sched};
+  sched.spawn([&]() -> rouse::task<> {
+    for (int i = 0; i != n; ++i) co_await ch.send(i);
+    ch.close();
+  });
+  double result = 0;
+  sched.spawn([&]() -> rouse::task<> {
+    const double a = now();
+    while (co_await ch.receive()) {
+    }
+    result = (now() - a) / n;
+  });
+  sched.run();
+  return result;
+}
+
 rouse::task<int> child(int i) { co_return i; }
 double children() {
   rouse::coroutines sched;
@@ -517,6 +538,8 @@ int main() {
   race({{"yield of a coroutine, through the loop", [] { return yields<rouse::coroutines>(); }},
         {"yield of a fiber, through the loop", [] { return yields<rouse::fibers>(); }},
         {"co_await of a task that does not wait", [] { return children(); }}});
+  race({{"rendezvous of two fibers", [] { return rendezvous<rouse::fibers>(); }},
+        {"rendezvous of two coroutines", [] { return rendezvous<rouse::coroutines>(); }}});
   {
     armed_wheel one(1), million(1'000'000);
     race({{"limit armed and disarmed, 1 other", [&] { return one.round(); }},
