@@ -2,8 +2,15 @@
 
 #include <catch2/catch.hpp>
 
+#if !ROUSE_WINDOWS
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include <array>
 #include <cfenv>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -478,3 +485,40 @@ TEST_CASE("context: another thread can continue it, and its exception goes along
   CHECK(clean);
   CHECK(seen == std::vector<std::string>(4, "mine"));
 }
+
+#if !ROUSE_WINDOWS
+TEST_CASE("context: below a stack is a page that ends the program", "[context]") {
+  rouse::os::detail::stack_memory stack;
+  REQUIRE(!stack.allocate(std::size_t{64} << 10));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGSEGV, SIG_DFL); // a sanitizer's own would end it with a report
+    *static_cast<volatile char*>(stack.bottom()) = 1;
+    *static_cast<volatile char*>(stack.bottom() - 1) = 1;
+    ::_exit(0);
+  }
+  REQUIRE(child > 0);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV));
+}
+
+TEST_CASE("context: there is room for more stacks than a process has mappings", "[context]") {
+  // Only where the kernel has guard pages within a mapping, since Linux 6.13; else half as many.
+  // An emulator may let the advice pass and do nothing.
+  rouse::os::detail::stack_memory probe;
+  REQUIRE(!probe.allocate(0));
+  constexpr int populate_read = 22, guard_install = 102;
+  if (::madvise(probe.bottom(), 4096, guard_install) != 0 ||
+      ::madvise(probe.bottom(), 4096, populate_read) == 0) {
+    WARN("not tried: this kernel has no guard pages within a mapping");
+    return;
+  }
+  std::vector<std::unique_ptr<rouse::os::detail::stack_memory>> stacks;
+  while (stacks.size() != 70'000) {
+    stacks.push_back(std::make_unique<rouse::os::detail::stack_memory>());
+    if (stacks.back()->allocate(0)) break;
+  }
+  CHECK(stacks.size() == 70'000);
+}
+#endif
