@@ -842,12 +842,13 @@ public:
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
+  bool closing = false; ///< nothing is begun on it any more; what is pending is being ended
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
   detail::list<operation> resting; ///< pending wait, before it tries again
 
-  [[nodiscard]] bool open() const noexcept { return native != -1; }
+  [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
   [[nodiscard]] bool busy() const noexcept {
     return !inbound.empty() || !outbound.empty() || !urgent.empty() || !resting.empty();
   }
@@ -2123,11 +2124,11 @@ public:
       static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
                     "rouse: this batch is a temporary: it would be gone before the kernel is done "
                     "with it; give it a name first");
-      constexpr bool writable = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
+      constexpr bool may_write = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
       static_assert(
-          writable,
+          may_write,
           "rouse: recv_batch writes into its slots, which are const: give it ones that are not");
-      if constexpr (writable) items_ = {std::ranges::data(range), std::ranges::size(range)};
+      if constexpr (may_write) items_ = {std::ranges::data(range), std::ranges::size(range)};
     }
   }
 
@@ -4163,9 +4164,11 @@ private:
 
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
+    d.closing = true; // others have the lock meanwhile
     this->cancel_all(d);
     while (d.busy()) this->reap(lock);
     detach(d, kept);
+    d.closing = false;
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
   }
 
@@ -6380,21 +6383,21 @@ public:
   // Inlined: where the size is known, its class is.
   ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
-    if (c >= classes) return ::operator new(size);
+    if (c >= classes) return fresh(size);
     cache& mine = local();
     if (block* b = mine.free[c]) [[likely]] {
       mine.free[c] = b->next;
       ++mine.room[c];
       return b;
     }
-    return ::operator new(size_of(c));
+    return fresh(size_of(c));
   }
 
   ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
     if (c >= classes || mine.room[c] == 0) [[unlikely]] {
-      ::operator delete(p);
+      drop(p);
       return;
     }
     auto* b = ::new (p) block{mine.free[c]};
@@ -6403,6 +6406,10 @@ public:
   }
 
 private:
+  // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
+  ROUSE_NOINLINE static void* fresh(std::size_t size) { return ::operator new(size); }
+  ROUSE_NOINLINE static void drop(void* p) noexcept { ::operator delete(p); }
+
   // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
   // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
   static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
@@ -11877,7 +11884,7 @@ template <class>
 class connect_attempt;
 template <class>
 class ready_case;
-}
+} // namespace detail
 
 /// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
 /// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
@@ -12373,6 +12380,271 @@ socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/serving/serve.hpp
+// A server: a flow for each connection, no more of them than it bears, and an orderly end.
+
+#include <algorithm>
+
+namespace rouse::inline ROUSE_ABI {
+
+/// What a server bears.
+struct serve_limits {
+  /// Connections open at once. At this number it accepts no more; further peers wait in the
+  /// listener's queue.
+  std::size_t connections = static_cast<std::size_t>(-1);
+};
+
+namespace detail {
+
+// What a server's handle and its flows share. Holds nothing of the engine, which it may outlive.
+template <class Threading>
+class server_state {
+public:
+  std::atomic<std::size_t> open{0};
+  std::atomic<bool> cancelled{false}; // those that are left
+
+  void stop(deadline when) noexcept {
+    typename Threading::lock lock(mutex_);
+    due_ = stopping_.stop_requested() ? (std::min)(due_, when) : when;
+    stopping_.request_stop();
+    due_changed_.request_stop();
+  }
+  [[nodiscard]] std::stop_token stopping() const noexcept { return stopping_.get_token(); }
+
+  /// How long the connections have: until then, or until that has changed.
+  [[nodiscard]] limit until_due() {
+    typename Threading::lock lock(mutex_);
+    due_changed_ = {};
+    return {cancelled ? deadline() : due_, due_changed_.get_token()};
+  }
+
+private:
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
+  deadline due_; // once it is to stop
+  std::stop_source stopping_; // accepts no more
+  std::stop_source due_changed_;
+};
+
+// What leaves a connection's flow comes out of run().
+struct out_of_run {};
+
+template <class Handler, class Socket>
+decltype(auto) handle(Handler& handler, Socket conn) {
+  if constexpr (std::is_void_v<decltype(handler(std::move(conn)))>)
+    return handler(std::move(conn)), done{};
+  else
+    return handler(std::move(conn));
+}
+
+// A connection's flow. What leaves the handler is reported while it is the current exception. The
+// seat is left last.
+template <class Handler, class Seat, class Socket, class Report>
+task<> serve_one(Handler& handler, Seat, Socket conn, Report report) {
+#if ROUSE_EXCEPTIONS
+  std::error_code ec;
+  const endpoint peer = conn.remote_endpoint(ec);
+  try {
+    co_await handle(handler, std::move(conn));
+  } catch (const flow_unwind&) {
+    throw;
+  } catch (...) {
+    report(peer);
+  }
+#else
+  (void)report;
+  co_await handle(handler, std::move(conn));
+#endif
+}
+
+// Whether what is being handled says no more than that a call was cancelled.
+inline bool is_cancel() noexcept {
+#if ROUSE_EXCEPTIONS
+  try {
+    throw;
+  } catch (const std::system_error& e) {
+    return e.code() == std::errc::operation_canceled;
+  } catch (...) {
+  }
+#endif
+  return false;
+}
+
+// The flow that accepts, and those of the connections; each keeps it alive.
+template <class Scheduler, class Handler, class OnError>
+class serving {
+  using socket_type = socket<Scheduler>;
+  using state_type = server_state<typename Scheduler::engine_type::threading>;
+
+public:
+  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e,
+          const std::source_location& where)
+      : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
+        handler_(std::move(h)), on_error_(std::move(e)), where_(where),
+        room_(s, limits.connections), open_(s) {}
+
+  const std::shared_ptr<state_type> state;
+
+  static task<> run(std::shared_ptr<serving> self) {
+    std::vector<flow_handle<Scheduler>> flows;
+    const std::error_code why = co_await self->accept_all(flows, self);
+    self->listener_.close();
+    co_await self->drain(flows);
+    if (why) throw_error(why, "rouse: serve: accept");
+  }
+
+private:
+  // An open connection: whatever becomes of its flow, its place becomes free.
+  class seat {
+  public:
+    explicit seat(std::shared_ptr<serving> s) noexcept : of_(std::move(s)) {
+      of_->open_.add();
+      ++of_->state->open;
+    }
+    seat(seat&&) noexcept = default;
+    ~seat() {
+      if (!of_) return;
+      --of_->state->open;
+      of_->room_.release();
+      of_->open_.finish();
+    }
+
+  private:
+    std::shared_ptr<serving> of_;
+  };
+
+  // Why accepting has ended, if nobody asked for it.
+  task<std::error_code> accept_all(std::vector<flow_handle<Scheduler>>& flows,
+                                   const std::shared_ptr<serving>& self) {
+    const std::stop_token stopping = state->stopping();
+    std::error_code ec;
+    for (;;) {
+      co_await room_.acquire(stopping, ec);
+      if (ec) break;
+      socket_type conn = co_await listener_.accept(stopping, ec);
+      if (ec) break;
+      if (flows.size() == flows.capacity())
+        std::erase_if(flows, [](const auto& f) { return f.ended(); });
+      flows.push_back(sched_.spawn(
+          [this, s = seat(self), c = std::move(conn)]() mutable {
+            return serve_one(handler_, std::move(s), std::move(c),
+                             [this](const endpoint& peer) { report(peer); });
+          },
+          where_));
+    }
+    co_return stopping.stop_requested() ? std::error_code() : ec;
+  }
+
+  // Cancels the connections that are left when it is time.
+  task<> drain(std::vector<flow_handle<Scheduler>>& flows) {
+    std::error_code ec;
+    do {
+      const limit until = state->until_due();
+      co_await open_.wait(until, ec);
+      if (ec == std::errc::timed_out) {
+        state->cancelled = true;
+        for (auto& f : flows) f.cancel();
+      } else if (ec && !until.token().stop_requested()) {
+        break; // this flow is cancelled, as all others are: the scheduler goes
+      }
+    } while (ec);
+  }
+
+  // What was thrown just now.
+  void report(const endpoint& peer) {
+    if (state->cancelled && is_cancel()) return;
+    if constexpr (std::same_as<OnError, out_of_run>)
+      sched_.engine().raise(std::current_exception());
+    else
+      on_error_(std::current_exception(), peer);
+    (void)peer;
+  }
+
+  Scheduler& sched_;
+  socket_type listener_;
+  Handler handler_;
+  ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
+  const std::source_location where_; // of whose flows the connections are
+  flow_semaphore<Scheduler> room_;
+  wait_group<Scheduler> open_;
+};
+
+} // namespace detail
+
+/// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
+/// on by itself, until its scheduler goes.
+///
+/// Threads: the scheduler's own; `connections` any.
+template <class Scheduler>
+class server {
+public:
+  /// Accepts no more and closes the listener; the connections have until `when` to end by
+  /// themselves, then their waiting calls, and all later ones, end with operation_canceled. May be
+  /// called again with an earlier time.
+  void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
+
+  /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
+  template <class... How>
+  decltype(auto) join(How&&... how) {
+    return accepting_.join(std::forward<How>(how)...);
+  }
+
+  /// How many are open.
+  [[nodiscard]] std::size_t connections() const noexcept { return state_->open; }
+  [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
+
+private:
+  using state_type = detail::server_state<typename Scheduler::engine_type::threading>;
+  template <class S, class Handler, class OnError>
+  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError,
+                         const std::source_location&);
+  server(std::shared_ptr<state_type> s, flow_handle<Scheduler> f) noexcept
+      : state_(std::move(s)), accepting_(std::move(f)) {}
+
+  std::shared_ptr<state_type> state_;
+  flow_handle<Scheduler> accepting_;
+};
+
+/// Serves what comes to a listener, with a flow for each connection.
+///
+///     auto service = rouse::serve(sched, std::move(listener), [](rouse::socket<rouse::fibers> c) {
+///       ...
+///     });
+///     ...
+///     service.stop(5s);
+///
+/// @param listener  listens already; the server owns it.
+/// @param handler   called with each connection, as a flow of its own: returns when it is served,
+///                  or gives a `task`.
+/// @param limits    what the server bears.
+/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with what left a
+///                  handler; without one it comes out of `run()`. The others go on in either case.
+///
+/// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
+/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
+/// connection a flow, and the frame of a task. Threads: the scheduler's own.
+template <class Scheduler, class Handler, class OnError = detail::out_of_run>
+server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
+                        serve_limits limits = {}, OnError on_error = {},
+                        const std::source_location& where = std::source_location::current()) {
+  static_assert(std::invocable<Handler&, socket<Scheduler>>,
+                "rouse: the handler of serve takes a socket of its scheduler: "
+                "[](rouse::socket<...> connection) { ... }");
+  static_assert(Scheduler::template accepts<done>,
+                "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
+                "own handler");
+  static_assert(std::same_as<OnError, detail::out_of_run> ||
+                    std::invocable<OnError&, std::exception_ptr, const endpoint&>,
+                "rouse: the error hook of serve takes what was thrown and the peer: "
+                "[](std::exception_ptr, const rouse::endpoint&) { ... }");
+  using serving = detail::serving<Scheduler, Handler, OnError>;
+  auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,
+                                       std::move(on_error), where);
+  auto state = all->state;
+  return {std::move(state), sched.spawn(serving::run(std::move(all)), where)};
+}
+
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/serving/per_core.hpp
 // One scheduler per core, sharing nothing.
 
@@ -12443,21 +12715,29 @@ public:
 
   /// Serves until `stop()`; this thread is one of them. Once only.
   ///
-  /// @param handler  copied for each core; called there with each connection, as a flow of its own
-  /// (under `callbacks`: called). What leaves a flow or the accepting ends all cores, and is thrown
-  /// here.
-  template <class Handler>
-  void run(Handler handler) {
+  /// @param handler   copied for each core; called there with each connection, as a flow of its
+  ///                  own (under `callbacks`: called).
+  /// @param limits    how many connections there are at most, at least one for each listener; with
+  ///                  callbacks, whose end nobody knows, none is counted.
+  /// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, copied likewise, and called
+  ///                  on the core of a connection with what left its handler; the others go on.
+  ///                  Without one, and where the accepting fails, all cores end, and it is thrown
+  ///                  here.
+  template <class Handler, class OnError = detail::out_of_run>
+  void run(Handler handler, serve_limits limits = {}, OnError on_error = {}) {
     static_assert(std::invocable<Handler&, socket_type>,
                   "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
                   "socket<S> conn) { ... }");
+    const auto begin = beginning(std::move(handler), std::move(on_error));
+    limited_ = !by_callback && limits.connections != serve_limits{}.connections;
+    share_ = (std::max)(limits.connections / listeners_.size(), std::size_t{1});
     std::vector<std::thread> others;
     ROUSE_TRY {
       for (std::size_t core = 1; core != seats_.size(); ++core)
-        others.emplace_back([this, core, handler] { run_one(core, handler); });
+        others.emplace_back([this, core, begin] { run_one(core, begin); });
     }
     ROUSE_CATCH(...) { fail(); }
-    run_one(0, handler);
+    run_one(0, begin);
     for (auto& t : others) t.join();
     listeners_.clear(); // what no core came to take over
 #if ROUSE_EXCEPTIONS
@@ -12501,32 +12781,95 @@ private:
     if (why) detail::throw_error(why.code(), what);
   }
 
-  // A core at work: its scheduler, and its copy of the handler.
+  // A core at work: its scheduler, its copy of what begins a connection, how many it may accept.
   struct seat {
     Scheduler* scheduler = nullptr;
-    void* handler = nullptr;
+    void* begin = nullptr;
+    flow_semaphore<Scheduler>* room = nullptr;
   };
 
+  // What the flows that accept wait for. They share it: the scheduler's end is theirs.
+  struct signs {
+    flow_semaphore<Scheduler> room; // for connections
+    flow_event<Scheduler> stopped;
+  };
+  using shared_signs = std::shared_ptr<signs>;
+
+  // A connection's place among those that a core may accept, which it gives back.
+  class place {
+  public:
+    place(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
+    place(place&& other) noexcept
+        : server_(std::exchange(other.server_, nullptr)), core_(other.core_) {}
+    ~place() {
+      if (server_) server_->give_back(core_);
+    }
+
+  private:
+    per_core* server_;
+    std::size_t core_;
+  };
+
+  // By any core.
+  void give_back(std::size_t core) noexcept {
+    if (!limited_) return;
+    const std::lock_guard lock(mutex_);
+    if (const seat s = seats_[core]; s.scheduler)
+      s.scheduler->post([room = s.room] { room->release(); });
+  }
+
+  // What begins a connection: a flow, or a call of the handler.
+  template <class Handler, class OnError>
+  auto beginning(Handler handler, OnError on_error) {
+    if constexpr (by_callback) {
+      (void)on_error;
+      return [handler](Scheduler&, socket_type conn, place) mutable { handler(std::move(conn)); };
+    } else {
+      return [this, handler, on_error](Scheduler& s, socket_type conn, place p) mutable {
+        const auto report = [this, &on_error](const endpoint& peer) {
+          this->report(on_error, peer);
+        };
+        s.spawn([&handler, report, p = std::move(p), c = std::move(conn)]() mutable {
+          return detail::serve_one(handler, std::move(p), std::move(c), report);
+        });
+      };
+    }
+  }
+
+  template <class OnError>
+  void report(OnError& on_error, const endpoint& peer) {
+#if ROUSE_EXCEPTIONS
+    if constexpr (std::same_as<OnError, detail::out_of_run>) throw;
+    if (due() != (clock::time_point::max)() && detail::is_cancel()) return;
+    if constexpr (!std::same_as<OnError, detail::out_of_run>)
+      on_error(std::current_exception(), peer);
+#endif
+    (void)on_error, (void)peer;
+  }
+
   // The life of one core's thread.
-  template <class Handler>
-  void run_one(std::size_t core, Handler handler) noexcept {
+  template <class Begin>
+  void run_one(std::size_t core, Begin begin) noexcept {
     ROUSE_TRY {
       detail::bare_handle own; // closed also where it is too late to begin
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the flow that accepts
       Scheduler sched; // here: it belongs to the thread that runs it
-      if (!take_seat(core, {&sched, &handler})) return;
+      const shared_signs signs_here(
+          new signs{flow_semaphore<Scheduler>{sched, share_}, flow_event<Scheduler>{sched}});
+      if (!take_seat(core, {&sched, &begin, &signs_here->room})) return;
       const leave_at_end seated{*this, core};
-      flow_event<Scheduler> stopped{sched};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i) accept(sched, listener, handler);
+        for (int i = 0; i != os::accepts_at_once; ++i)
+          accept(core, sched, listener, begin, signs_here);
       } else {
-        stay(sched, stopped);
+        stay(sched, signs_here);
       }
       sched.run();
       listener.close();
-      stopped.set();
+      signs_here->room.release(os::accepts_at_once); // who waits for room finds no listener
+      signs_here->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
         if (until == due()) break; // nothing is left, or it is time
@@ -12577,26 +12920,31 @@ private:
       return listener.accept_native(std::forward<How>(how)...);
   }
 
-  template <class Handler>
-  void accept(Scheduler& s, socket_type& listener, Handler& handler) {
+  template <class Begin>
+  void accept(std::size_t core, Scheduler& s, socket_type& listener, Begin& begin,
+              const shared_signs& here) {
     if constexpr (by_callback) {
-      accept_one(listener, [this, &s, &listener, &handler](std::error_code ec, auto connection) {
-        if (ec) return end_of_accepting(ec);
-        take(s, std::move(connection), handler);
-        accept(s, listener, handler);
-      });
+      accept_one(listener,
+                 [this, core, &s, &listener, &begin, here](std::error_code ec, auto accepted) {
+                   if (ec) return end_of_accepting(ec);
+                   take(s, std::move(accepted), begin, place(*this, core));
+                   accept(core, s, listener, begin, here);
+                 });
     } else {
-      s.spawn(accept_loop(*this, s, listener, handler));
+      s.spawn(accept_loop(*this, core, s, listener, begin, here));
     }
   }
 
-  template <class Handler>
-  static task<> accept_loop(per_core& self, Scheduler& s, socket_type& listener, Handler& handler) {
+  template <class Begin>
+  static task<> accept_loop(per_core& self, std::size_t core, Scheduler& s, socket_type& listener,
+                            Begin& begin, shared_signs here) {
     std::error_code ec;
     for (;;) {
-      auto connection = co_await accept_one(listener, ec);
+      if (self.limited_) co_await here->room.acquire(ec);
       if (ec) co_return self.end_of_accepting(ec);
-      self.take(s, std::move(connection), handler);
+      auto accepted = co_await accept_one(listener, ec);
+      if (ec) co_return self.end_of_accepting(ec);
+      self.take(s, std::move(accepted), begin, place(self, core));
     }
   }
   void end_of_accepting(std::error_code why) {
@@ -12604,43 +12952,42 @@ private:
   }
 
   // Something to wait for, while nothing was handed over.
-  static void stay(Scheduler& s, flow_event<Scheduler>& stopped) {
+  static void stay(Scheduler& s, const shared_signs& here) {
     if constexpr (by_callback)
-      stopped.wait([](std::error_code) {});
+      here->stopped.wait([here](std::error_code) {});
     else
-      s.spawn(wait_for(stopped));
+      s.spawn(wait_for(here));
   }
-  static task<> wait_for(flow_event<Scheduler>& stopped) { co_await stopped.wait(); }
+  static task<> wait_for(shared_signs here) { co_await here->stopped.wait(); }
 
-  template <class Handler>
-  void take(Scheduler& s, socket_type connection, Handler& handler) {
-    if constexpr (by_callback)
-      handler(std::move(connection));
-    else
-      s.spawn([&handler, c = std::move(connection)]() mutable { return handler(std::move(c)); });
+  template <class Begin>
+  void take(Scheduler& s, socket_type connection, Begin& begin, place p) {
+    begin(s, std::move(connection), std::move(p));
   }
 
   // Each core gets one in turn.
-  template <class Handler>
-  void take(Scheduler& here, native_handle_type h, Handler& handler) {
+  template <class Begin>
+  void take(Scheduler& here, native_handle_type h, Begin& begin, place p) {
     detail::bare_handle connection(h);
     {
       const std::lock_guard lock(mutex_);
       turn_ = (turn_ + 1) % seats_.size();
       const seat there = seats_[turn_];
       if (there.scheduler && there.scheduler != &here) {
-        there.scheduler->post([this, there, c = std::move(connection)]() mutable {
+        there.scheduler->post([this, there, c = std::move(connection), p = std::move(p)]() mutable {
           take(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
-               *static_cast<Handler*>(there.handler));
+               *static_cast<Begin*>(there.begin), std::move(p));
         });
         return;
       }
     }
-    take(here, detail::adopt(here, std::move(connection)), handler);
+    take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
   }
 
   endpoint where_;
   std::vector<detail::bare_handle> listeners_;
+  bool limited_ = false;
+  std::size_t share_ = 1; // how many connections each listener may have
   std::mutex mutex_; // guards what follows
   std::vector<seat> seats_; // one a core; empty before and after
   std::size_t turn_ = 0; // whom the last connection was handed to
@@ -12893,254 +13240,6 @@ template <class Scheduler, class... Cases, class... How>
   requires scheduler<Scheduler>
 decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
   return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
-}
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/serving/serve.hpp
-// A server: a flow for each connection, no more of them than it bears, and an orderly end.
-
-#include <algorithm>
-
-namespace rouse::inline ROUSE_ABI {
-
-/// What a server bears.
-struct serve_limits {
-  /// Connections open at once. At this number it accepts no more; further peers wait in the
-  /// listener's queue.
-  std::size_t connections = static_cast<std::size_t>(-1);
-};
-
-namespace detail {
-
-// What a server's handle and its flows share. Holds nothing of the engine, which it may outlive.
-template <class Threading>
-class server_state {
-public:
-  std::atomic<std::size_t> open{0};
-  std::atomic<bool> cancelled{false}; // those that are left
-
-  void stop(deadline when) noexcept {
-    typename Threading::lock lock(mutex_);
-    due_ = stopping_.stop_requested() ? (std::min)(due_, when) : when;
-    stopping_.request_stop();
-    due_changed_.request_stop();
-  }
-  [[nodiscard]] std::stop_token stopping() const noexcept { return stopping_.get_token(); }
-
-  /// How long the connections have: until then, or until that has changed.
-  [[nodiscard]] limit until_due() {
-    typename Threading::lock lock(mutex_);
-    due_changed_ = {};
-    return {cancelled ? deadline() : due_, due_changed_.get_token()};
-  }
-
-private:
-  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
-  deadline due_; // once it is to stop
-  std::stop_source stopping_; // accepts no more
-  std::stop_source due_changed_;
-};
-
-// What leaves a connection's flow comes out of run().
-struct out_of_run {};
-
-// The flow that accepts, and those of the connections; each keeps it alive.
-template <class Scheduler, class Handler, class OnError>
-class serving {
-  using socket_type = socket<Scheduler>;
-  using state_type = server_state<typename Scheduler::engine_type::threading>;
-
-public:
-  serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e,
-          const std::source_location& where)
-      : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
-        handler_(std::move(h)), on_error_(std::move(e)), where_(where),
-        room_(s, limits.connections), open_(s) {}
-
-  const std::shared_ptr<state_type> state;
-
-  static task<> run(std::shared_ptr<serving> self) {
-    std::vector<flow_handle<Scheduler>> flows;
-    const std::error_code why = co_await self->accept_all(flows, self);
-    self->listener_.close();
-    co_await self->drain(flows);
-    if (why) throw_error(why, "rouse: serve: accept");
-  }
-
-private:
-  // An open connection: whatever becomes of its flow, its place becomes free.
-  class seat {
-  public:
-    explicit seat(std::shared_ptr<serving> s) noexcept : of_(std::move(s)) {
-      of_->open_.add();
-      ++of_->state->open;
-    }
-    seat(seat&&) noexcept = default;
-    ~seat() {
-      if (!of_) return;
-      --of_->state->open;
-      of_->room_.release();
-      of_->open_.finish();
-    }
-
-  private:
-    std::shared_ptr<serving> of_;
-  };
-
-  // Why accepting has ended, if nobody asked for it.
-  task<std::error_code> accept_all(std::vector<flow_handle<Scheduler>>& flows,
-                                   const std::shared_ptr<serving>& self) {
-    const std::stop_token stopping = state->stopping();
-    std::error_code ec;
-    for (;;) {
-      co_await room_.acquire(stopping, ec);
-      if (ec) break;
-      socket_type conn = co_await listener_.accept(stopping, ec);
-      if (ec) break;
-      if (flows.size() == flows.capacity())
-        std::erase_if(flows, [](const auto& f) { return f.ended(); });
-      flows.push_back(sched_.spawn(
-          [this, s = seat(self), c = std::move(conn)]() mutable {
-            return serve_one(std::move(s), std::move(c));
-          },
-          where_));
-    }
-    co_return stopping.stop_requested() ? std::error_code() : ec;
-  }
-
-  // Cancels the connections that are left when it is time.
-  task<> drain(std::vector<flow_handle<Scheduler>>& flows) {
-    std::error_code ec;
-    do {
-      const limit until = state->until_due();
-      co_await open_.wait(until, ec);
-      if (ec == std::errc::timed_out) {
-        state->cancelled = true;
-        for (auto& f : flows) f.cancel();
-      } else if (ec && !until.token().stop_requested()) {
-        break; // this flow is cancelled, as all others are: the scheduler goes
-      }
-    } while (ec);
-  }
-
-  // The seat is left last: it keeps all this alive.
-  task<> serve_one(seat, socket_type conn) {
-#if ROUSE_EXCEPTIONS
-    std::error_code ec;
-    const endpoint peer = conn.remote_endpoint(ec);
-    try {
-      co_await handle(std::move(conn));
-    } catch (const flow_unwind&) {
-      throw;
-    } catch (const std::system_error& e) {
-      if (!state->cancelled || e.code() != std::errc::operation_canceled) report(peer);
-    } catch (...) {
-      report(peer);
-    }
-#else
-    co_await handle(std::move(conn));
-#endif
-  }
-
-  decltype(auto) handle(socket_type conn) {
-    if constexpr (std::is_void_v<decltype(handler_(std::move(conn)))>)
-      return handler_(std::move(conn)), done{};
-    else
-      return handler_(std::move(conn));
-  }
-
-  // What was thrown just now.
-  void report(const endpoint& peer) {
-    if constexpr (std::same_as<OnError, out_of_run>)
-      sched_.engine().raise(std::current_exception());
-    else
-      on_error_(std::current_exception(), peer);
-    (void)peer;
-  }
-
-  Scheduler& sched_;
-  socket_type listener_;
-  Handler handler_;
-  ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
-  const std::source_location where_; // of whose flows the connections are
-  flow_semaphore<Scheduler> room_;
-  wait_group<Scheduler> open_;
-};
-
-} // namespace detail
-
-/// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
-/// on by itself, until its scheduler goes.
-///
-/// Threads: the scheduler's own; `connections` any.
-template <class Scheduler>
-class server {
-public:
-  /// Accepts no more and closes the listener; the connections have until `when` to end by
-  /// themselves, then their waiting calls, and all later ones, end with operation_canceled. May be
-  /// called again with an earlier time.
-  void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
-
-  /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
-  template <class... How>
-  decltype(auto) join(How&&... how) {
-    return accepting_.join(std::forward<How>(how)...);
-  }
-
-  /// How many are open.
-  [[nodiscard]] std::size_t connections() const noexcept { return state_->open; }
-  [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
-
-private:
-  using state_type = detail::server_state<typename Scheduler::engine_type::threading>;
-  template <class S, class Handler, class OnError>
-  friend server<S> serve(S&, socket<S>, Handler, serve_limits, OnError,
-                         const std::source_location&);
-  server(std::shared_ptr<state_type> s, flow_handle<Scheduler> f) noexcept
-      : state_(std::move(s)), accepting_(std::move(f)) {}
-
-  std::shared_ptr<state_type> state_;
-  flow_handle<Scheduler> accepting_;
-};
-
-/// Serves what comes to a listener, with a flow for each connection.
-///
-///     auto service = rouse::serve(sched, std::move(listener), [](rouse::socket<rouse::fibers> c) {
-///       ...
-///     });
-///     ...
-///     service.stop(5s);
-///
-/// @param listener  listens already; the server owns it.
-/// @param handler   called with each connection, as a flow of its own: returns when it is served,
-///                  or gives a `task`.
-/// @param limits    what the server bears.
-/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with what left a
-///                  handler; without one it comes out of `run()`. The others go on in either case.
-///
-/// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
-/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
-/// connection a flow, and the frame of a task. Threads: the scheduler's own.
-template <class Scheduler, class Handler, class OnError = detail::out_of_run>
-server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
-                        serve_limits limits = {}, OnError on_error = {},
-                        const std::source_location& where = std::source_location::current()) {
-  static_assert(std::invocable<Handler&, socket<Scheduler>>,
-                "rouse: the handler of serve takes a socket of its scheduler: "
-                "[](rouse::socket<...> connection) { ... }");
-  static_assert(Scheduler::template accepts<done>,
-                "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
-                "own handler");
-  static_assert(std::same_as<OnError, detail::out_of_run> ||
-                    std::invocable<OnError&, std::exception_ptr, const endpoint&>,
-                "rouse: the error hook of serve takes what was thrown and the peer: "
-                "[](std::exception_ptr, const rouse::endpoint&) { ... }");
-  using serving = detail::serving<Scheduler, Handler, OnError>;
-  auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,
-                                       std::move(on_error), where);
-  auto state = all->state;
-  return {std::move(state), sched.spawn(serving::run(std::move(all)), where)};
 }
 
 } // namespace rouse::inline ROUSE_ABI

@@ -252,3 +252,24 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(served);
 #endif
 }
+
+TEST_CASE("close: what other threads begin meanwhile does not hold it up", "[accept][close]") {
+  rouse::threads sched;
+  for (int round = 0; round != 20; ++round) {
+    rouse::socket listener = listening(sched);
+    const auto where = listener.local_endpoint();
+    rouse::flow_group group{sched};
+    std::atomic<int> begun{0};
+    for (int i = 0; i != 4; ++i)
+      group.spawn([&] { // one that goes on after whatever has ended its call
+        for (std::error_code ec; ec != std::errc::bad_file_descriptor; ++begun)
+          (void)listener.accept(ec);
+      });
+    rouse::socket client{sched};
+    client.connect(where, patience);
+    while (begun == 0) std::this_thread::yield();
+    listener.close();
+    group.join(patience);
+    CHECK(!listener.is_open());
+  }
+}

@@ -1,6 +1,7 @@
 // per_core: a scheduler on each core. And accept_native, which it is made of.
 #include <support/testing.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <set>
 
@@ -65,13 +66,16 @@ void run(rouse::per_core<S>& server, served& seen) {
 }
 
 // Connects, and has its message echoed.
-bool ask(const rouse::endpoint& where) {
-  rouse::fibers sched;
+bool ask_on(rouse::fibers& sched, const rouse::endpoint& where) {
   rouse::socket s{sched};
   s.connect(where, patience);
   s.send_all("hello");
   std::array<char, 5> buf;
   return s.recv_exactly(buf, patience) == 5 && std::string_view(buf.data(), 5) == "hello";
+}
+bool ask(const rouse::endpoint& where) {
+  rouse::fibers sched;
+  return ask_on(sched, where);
 }
 
 } // namespace
@@ -185,6 +189,80 @@ TEST_CASE("per_core: what leaves a connection's flow comes out of run", "[accept
   }),
                     "left");
   client.join();
+}
+
+TEMPLATE_LIST_TEST_CASE("per_core: with a hook, what leaves one connection ends none of the others",
+                        "[accept][per_core]", every_flowing) {
+  rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+  std::mutex mutex;
+  std::vector<std::string> told;
+  std::thread serving([&] {
+    server.run(
+        [](rouse::socket<TestType> conn) -> rouse::task<> {
+          std::array<char, 5> buf;
+          co_await conn.recv_exactly(buf);
+          if (buf[0] == 'x') throw std::runtime_error("an x");
+          co_await conn.send_all(buf);
+        },
+        {},
+        [&](std::exception_ptr thrown, const rouse::endpoint& peer) {
+          const std::lock_guard lock(mutex);
+          try {
+            std::rethrow_exception(thrown);
+          } catch (const std::exception& e) {
+            told.push_back(std::string(e.what()) + " from " + to_string(peer));
+          }
+        });
+  });
+  rouse::fibers sched;
+  std::vector<std::string> expected;
+  for (int i = 0; i != 4; ++i) {
+    rouse::socket bad{sched};
+    bad.connect(server.local_endpoint(), patience);
+    expected.push_back("an x from " + to_string(bad.local_endpoint()));
+    bad.send_all("xxxxx");
+    std::array<char, 1> buf;
+    std::error_code ec;
+    CHECK(bad.recv(buf, patience, ec) == 0);
+  }
+  CHECK(ask(server.local_endpoint()));
+  server.stop();
+  serving.join();
+  std::sort(told.begin(), told.end());
+  std::sort(expected.begin(), expected.end());
+  CHECK(told == expected);
+}
+
+TEMPLATE_LIST_TEST_CASE("per_core: no more connections at once than it is to bear",
+                        "[accept][per_core]", every_flowing) {
+  rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+  std::atomic<int> open{0}, most{0}, served_all{0};
+  std::thread serving([&] {
+    server.run(
+        [&](rouse::socket<TestType> conn) -> rouse::task<> {
+          const int now = ++open;
+          for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+          }
+          std::array<char, 5> buf;
+          co_await conn.recv_exactly(buf);
+          --open;
+          ++served_all;
+          co_await conn.send_all(buf);
+        },
+        {.connections = 4});
+  });
+  rouse::fibers sched;
+  constexpr int n = 40;
+  std::vector<rouse::flow_handle<rouse::fibers>> clients;
+  std::atomic<int> answered{0};
+  for (int i = 0; i != n; ++i)
+    clients.push_back(sched.spawn([&] { answered += ask_on(sched, server.local_endpoint()); }));
+  sched.run();
+  CHECK(answered == n);
+  CHECK(served_all == n);
+  CHECK(most <= 4);
+  server.stop();
+  serving.join();
 }
 
 TEMPLATE_LIST_TEST_CASE("accept_native: the handle is of no scheduler, another adopts it",

@@ -49,11 +49,11 @@ public:
       static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
                     "rouse: this batch is a temporary: it would be gone before the kernel is done "
                     "with it; give it a name first");
-      constexpr bool writable = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
+      constexpr bool may_write = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
       static_assert(
-          writable,
+          may_write,
           "rouse: recv_batch writes into its slots, which are const: give it ones that are not");
-      if constexpr (writable) items_ = {std::ranges::data(range), std::ranges::size(range)};
+      if constexpr (may_write) items_ = {std::ranges::data(range), std::ranges::size(range)};
     }
   }
 

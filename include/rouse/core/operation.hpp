@@ -95,12 +95,13 @@ public:
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
+  bool closing = false; ///< nothing is begun on it any more; what is pending is being ended
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
   detail::list<operation> resting; ///< pending wait, before it tries again
 
-  [[nodiscard]] bool open() const noexcept { return native != -1; }
+  [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
   [[nodiscard]] bool busy() const noexcept {
     return !inbound.empty() || !outbound.empty() || !urgent.empty() || !resting.empty();
   }

@@ -20,21 +20,21 @@ public:
   // Inlined: where the size is known, its class is.
   ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
-    if (c >= classes) return ::operator new(size);
+    if (c >= classes) return fresh(size);
     cache& mine = local();
     if (block* b = mine.free[c]) [[likely]] {
       mine.free[c] = b->next;
       ++mine.room[c];
       return b;
     }
-    return ::operator new(size_of(c));
+    return fresh(size_of(c));
   }
 
   ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
     if (c >= classes || mine.room[c] == 0) [[unlikely]] {
-      ::operator delete(p);
+      drop(p);
       return;
     }
     auto* b = ::new (p) block{mine.free[c]};
@@ -43,6 +43,10 @@ public:
   }
 
 private:
+  // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
+  ROUSE_NOINLINE static void* fresh(std::size_t size) { return ::operator new(size); }
+  ROUSE_NOINLINE static void drop(void* p) noexcept { ::operator delete(p); }
+
   // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
   // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
   static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;

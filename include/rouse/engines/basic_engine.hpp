@@ -226,9 +226,11 @@ private:
 
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
+    d.closing = true; // others have the lock meanwhile
     this->cancel_all(d);
     while (d.busy()) this->reap(lock);
     detach(d, kept);
+    d.closing = false;
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
   }
 

@@ -7,11 +7,14 @@
 #include <rouse/os/socket.hpp>
 #include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
+#include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -85,21 +88,29 @@ public:
 
   /// Serves until `stop()`; this thread is one of them. Once only.
   ///
-  /// @param handler  copied for each core; called there with each connection, as a flow of its own
-  /// (under `callbacks`: called). What leaves a flow or the accepting ends all cores, and is thrown
-  /// here.
-  template <class Handler>
-  void run(Handler handler) {
+  /// @param handler   copied for each core; called there with each connection, as a flow of its
+  ///                  own (under `callbacks`: called).
+  /// @param limits    how many connections there are at most, at least one for each listener; with
+  ///                  callbacks, whose end nobody knows, none is counted.
+  /// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, copied likewise, and called
+  ///                  on the core of a connection with what left its handler; the others go on.
+  ///                  Without one, and where the accepting fails, all cores end, and it is thrown
+  ///                  here.
+  template <class Handler, class OnError = detail::out_of_run>
+  void run(Handler handler, serve_limits limits = {}, OnError on_error = {}) {
     static_assert(std::invocable<Handler&, socket_type>,
                   "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
                   "socket<S> conn) { ... }");
+    const auto begin = beginning(std::move(handler), std::move(on_error));
+    limited_ = !by_callback && limits.connections != serve_limits{}.connections;
+    share_ = (std::max)(limits.connections / listeners_.size(), std::size_t{1});
     std::vector<std::thread> others;
     ROUSE_TRY {
       for (std::size_t core = 1; core != seats_.size(); ++core)
-        others.emplace_back([this, core, handler] { run_one(core, handler); });
+        others.emplace_back([this, core, begin] { run_one(core, begin); });
     }
     ROUSE_CATCH(...) { fail(); }
-    run_one(0, handler);
+    run_one(0, begin);
     for (auto& t : others) t.join();
     listeners_.clear(); // what no core came to take over
 #if ROUSE_EXCEPTIONS
@@ -143,32 +154,95 @@ private:
     if (why) detail::throw_error(why.code(), what);
   }
 
-  // A core at work: its scheduler, and its copy of the handler.
+  // A core at work: its scheduler, its copy of what begins a connection, how many it may accept.
   struct seat {
     Scheduler* scheduler = nullptr;
-    void* handler = nullptr;
+    void* begin = nullptr;
+    flow_semaphore<Scheduler>* room = nullptr;
   };
 
+  // What the flows that accept wait for. They share it: the scheduler's end is theirs.
+  struct signs {
+    flow_semaphore<Scheduler> room; // for connections
+    flow_event<Scheduler> stopped;
+  };
+  using shared_signs = std::shared_ptr<signs>;
+
+  // A connection's place among those that a core may accept, which it gives back.
+  class place {
+  public:
+    place(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
+    place(place&& other) noexcept
+        : server_(std::exchange(other.server_, nullptr)), core_(other.core_) {}
+    ~place() {
+      if (server_) server_->give_back(core_);
+    }
+
+  private:
+    per_core* server_;
+    std::size_t core_;
+  };
+
+  // By any core.
+  void give_back(std::size_t core) noexcept {
+    if (!limited_) return;
+    const std::lock_guard lock(mutex_);
+    if (const seat s = seats_[core]; s.scheduler)
+      s.scheduler->post([room = s.room] { room->release(); });
+  }
+
+  // What begins a connection: a flow, or a call of the handler.
+  template <class Handler, class OnError>
+  auto beginning(Handler handler, OnError on_error) {
+    if constexpr (by_callback) {
+      (void)on_error;
+      return [handler](Scheduler&, socket_type conn, place) mutable { handler(std::move(conn)); };
+    } else {
+      return [this, handler, on_error](Scheduler& s, socket_type conn, place p) mutable {
+        const auto report = [this, &on_error](const endpoint& peer) {
+          this->report(on_error, peer);
+        };
+        s.spawn([&handler, report, p = std::move(p), c = std::move(conn)]() mutable {
+          return detail::serve_one(handler, std::move(p), std::move(c), report);
+        });
+      };
+    }
+  }
+
+  template <class OnError>
+  void report(OnError& on_error, const endpoint& peer) {
+#if ROUSE_EXCEPTIONS
+    if constexpr (std::same_as<OnError, detail::out_of_run>) throw;
+    if (due() != (clock::time_point::max)() && detail::is_cancel()) return;
+    if constexpr (!std::same_as<OnError, detail::out_of_run>)
+      on_error(std::current_exception(), peer);
+#endif
+    (void)on_error, (void)peer;
+  }
+
   // The life of one core's thread.
-  template <class Handler>
-  void run_one(std::size_t core, Handler handler) noexcept {
+  template <class Begin>
+  void run_one(std::size_t core, Begin begin) noexcept {
     ROUSE_TRY {
       detail::bare_handle own; // closed also where it is too late to begin
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the flow that accepts
       Scheduler sched; // here: it belongs to the thread that runs it
-      if (!take_seat(core, {&sched, &handler})) return;
+      const shared_signs signs_here(
+          new signs{flow_semaphore<Scheduler>{sched, share_}, flow_event<Scheduler>{sched}});
+      if (!take_seat(core, {&sched, &begin, &signs_here->room})) return;
       const leave_at_end seated{*this, core};
-      flow_event<Scheduler> stopped{sched};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i) accept(sched, listener, handler);
+        for (int i = 0; i != os::accepts_at_once; ++i)
+          accept(core, sched, listener, begin, signs_here);
       } else {
-        stay(sched, stopped);
+        stay(sched, signs_here);
       }
       sched.run();
       listener.close();
-      stopped.set();
+      signs_here->room.release(os::accepts_at_once); // who waits for room finds no listener
+      signs_here->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
         if (until == due()) break; // nothing is left, or it is time
@@ -219,26 +293,31 @@ private:
       return listener.accept_native(std::forward<How>(how)...);
   }
 
-  template <class Handler>
-  void accept(Scheduler& s, socket_type& listener, Handler& handler) {
+  template <class Begin>
+  void accept(std::size_t core, Scheduler& s, socket_type& listener, Begin& begin,
+              const shared_signs& here) {
     if constexpr (by_callback) {
-      accept_one(listener, [this, &s, &listener, &handler](std::error_code ec, auto connection) {
-        if (ec) return end_of_accepting(ec);
-        take(s, std::move(connection), handler);
-        accept(s, listener, handler);
-      });
+      accept_one(listener,
+                 [this, core, &s, &listener, &begin, here](std::error_code ec, auto accepted) {
+                   if (ec) return end_of_accepting(ec);
+                   take(s, std::move(accepted), begin, place(*this, core));
+                   accept(core, s, listener, begin, here);
+                 });
     } else {
-      s.spawn(accept_loop(*this, s, listener, handler));
+      s.spawn(accept_loop(*this, core, s, listener, begin, here));
     }
   }
 
-  template <class Handler>
-  static task<> accept_loop(per_core& self, Scheduler& s, socket_type& listener, Handler& handler) {
+  template <class Begin>
+  static task<> accept_loop(per_core& self, std::size_t core, Scheduler& s, socket_type& listener,
+                            Begin& begin, shared_signs here) {
     std::error_code ec;
     for (;;) {
-      auto connection = co_await accept_one(listener, ec);
+      if (self.limited_) co_await here->room.acquire(ec);
       if (ec) co_return self.end_of_accepting(ec);
-      self.take(s, std::move(connection), handler);
+      auto accepted = co_await accept_one(listener, ec);
+      if (ec) co_return self.end_of_accepting(ec);
+      self.take(s, std::move(accepted), begin, place(self, core));
     }
   }
   void end_of_accepting(std::error_code why) {
@@ -246,43 +325,42 @@ private:
   }
 
   // Something to wait for, while nothing was handed over.
-  static void stay(Scheduler& s, flow_event<Scheduler>& stopped) {
+  static void stay(Scheduler& s, const shared_signs& here) {
     if constexpr (by_callback)
-      stopped.wait([](std::error_code) {});
+      here->stopped.wait([here](std::error_code) {});
     else
-      s.spawn(wait_for(stopped));
+      s.spawn(wait_for(here));
   }
-  static task<> wait_for(flow_event<Scheduler>& stopped) { co_await stopped.wait(); }
+  static task<> wait_for(shared_signs here) { co_await here->stopped.wait(); }
 
-  template <class Handler>
-  void take(Scheduler& s, socket_type connection, Handler& handler) {
-    if constexpr (by_callback)
-      handler(std::move(connection));
-    else
-      s.spawn([&handler, c = std::move(connection)]() mutable { return handler(std::move(c)); });
+  template <class Begin>
+  void take(Scheduler& s, socket_type connection, Begin& begin, place p) {
+    begin(s, std::move(connection), std::move(p));
   }
 
   // Each core gets one in turn.
-  template <class Handler>
-  void take(Scheduler& here, native_handle_type h, Handler& handler) {
+  template <class Begin>
+  void take(Scheduler& here, native_handle_type h, Begin& begin, place p) {
     detail::bare_handle connection(h);
     {
       const std::lock_guard lock(mutex_);
       turn_ = (turn_ + 1) % seats_.size();
       const seat there = seats_[turn_];
       if (there.scheduler && there.scheduler != &here) {
-        there.scheduler->post([this, there, c = std::move(connection)]() mutable {
+        there.scheduler->post([this, there, c = std::move(connection), p = std::move(p)]() mutable {
           take(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
-               *static_cast<Handler*>(there.handler));
+               *static_cast<Begin*>(there.begin), std::move(p));
         });
         return;
       }
     }
-    take(here, detail::adopt(here, std::move(connection)), handler);
+    take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
   }
 
   endpoint where_;
   std::vector<detail::bare_handle> listeners_;
+  bool limited_ = false;
+  std::size_t share_ = 1; // how many connections each listener may have
   std::mutex mutex_; // guards what follows
   std::vector<seat> seats_; // one a core; empty before and after
   std::size_t turn_ = 0; // whom the last connection was handed to

@@ -66,6 +66,47 @@ private:
 // What leaves a connection's flow comes out of run().
 struct out_of_run {};
 
+template <class Handler, class Socket>
+decltype(auto) handle(Handler& handler, Socket conn) {
+  if constexpr (std::is_void_v<decltype(handler(std::move(conn)))>)
+    return handler(std::move(conn)), done{};
+  else
+    return handler(std::move(conn));
+}
+
+// A connection's flow. What leaves the handler is reported while it is the current exception. The
+// seat is left last.
+template <class Handler, class Seat, class Socket, class Report>
+task<> serve_one(Handler& handler, Seat, Socket conn, Report report) {
+#if ROUSE_EXCEPTIONS
+  std::error_code ec;
+  const endpoint peer = conn.remote_endpoint(ec);
+  try {
+    co_await handle(handler, std::move(conn));
+  } catch (const flow_unwind&) {
+    throw;
+  } catch (...) {
+    report(peer);
+  }
+#else
+  (void)report;
+  co_await handle(handler, std::move(conn));
+#endif
+}
+
+// Whether what is being handled says no more than that a call was cancelled.
+inline bool is_cancel() noexcept {
+#if ROUSE_EXCEPTIONS
+  try {
+    throw;
+  } catch (const std::system_error& e) {
+    return e.code() == std::errc::operation_canceled;
+  } catch (...) {
+  }
+#endif
+  return false;
+}
+
 // The flow that accepts, and those of the connections; each keeps it alive.
 template <class Scheduler, class Handler, class OnError>
 class serving {
@@ -123,7 +164,8 @@ private:
         std::erase_if(flows, [](const auto& f) { return f.ended(); });
       flows.push_back(sched_.spawn(
           [this, s = seat(self), c = std::move(conn)]() mutable {
-            return serve_one(std::move(s), std::move(c));
+            return serve_one(handler_, std::move(s), std::move(c),
+                             [this](const endpoint& peer) { report(peer); });
           },
           where_));
     }
@@ -145,34 +187,9 @@ private:
     } while (ec);
   }
 
-  // The seat is left last: it keeps all this alive.
-  task<> serve_one(seat, socket_type conn) {
-#if ROUSE_EXCEPTIONS
-    std::error_code ec;
-    const endpoint peer = conn.remote_endpoint(ec);
-    try {
-      co_await handle(std::move(conn));
-    } catch (const flow_unwind&) {
-      throw;
-    } catch (const std::system_error& e) {
-      if (!state->cancelled || e.code() != std::errc::operation_canceled) report(peer);
-    } catch (...) {
-      report(peer);
-    }
-#else
-    co_await handle(std::move(conn));
-#endif
-  }
-
-  decltype(auto) handle(socket_type conn) {
-    if constexpr (std::is_void_v<decltype(handler_(std::move(conn)))>)
-      return handler_(std::move(conn)), done{};
-    else
-      return handler_(std::move(conn));
-  }
-
   // What was thrown just now.
   void report(const endpoint& peer) {
+    if (state->cancelled && is_cancel()) return;
     if constexpr (std::same_as<OnError, out_of_run>)
       sched_.engine().raise(std::current_exception());
     else

@@ -33,7 +33,7 @@ template <class>
 class connect_attempt;
 template <class>
 class ready_case;
-}
+} // namespace detail
 
 /// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
 /// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
