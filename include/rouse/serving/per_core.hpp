@@ -154,19 +154,19 @@ private:
     if (why) detail::throw_error(why.code(), what);
   }
 
-  // A core at work: its scheduler, its copy of what begins a connection, how many it may accept.
-  struct seat {
-    Scheduler* scheduler = nullptr;
-    void* begin = nullptr;
-    flow_semaphore<Scheduler>* room = nullptr;
-  };
-
   // What the flows that accept wait for. They share it: the scheduler's end is theirs.
   struct signs {
     flow_semaphore<Scheduler> room; // for connections
     flow_event<Scheduler> stopped;
   };
   using shared_signs = std::shared_ptr<signs>;
+
+  // A core at work: its scheduler, its copy of what begins a connection.
+  struct seat {
+    Scheduler* scheduler = nullptr;
+    void* begin = nullptr;
+    shared_signs here;
+  };
 
   // A connection's place among those that a core may accept, which it gives back.
   class place {
@@ -188,7 +188,7 @@ private:
     if (!limited_) return;
     const std::lock_guard lock(mutex_);
     if (const seat s = seats_[core]; s.scheduler)
-      s.scheduler->post([room = s.room] { room->release(); });
+      s.scheduler->post([here = s.here] { here->room.release(); });
   }
 
   // What begins a connection: a flow, or a call of the handler.
@@ -228,21 +228,20 @@ private:
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the flow that accepts
       Scheduler sched; // here: it belongs to the thread that runs it
-      const shared_signs signs_here(
+      const shared_signs here(
           new signs{flow_semaphore<Scheduler>{sched, share_}, flow_event<Scheduler>{sched}});
-      if (!take_seat(core, {&sched, &begin, &signs_here->room})) return;
+      if (!take_seat(core, {&sched, &begin, here})) return;
       const leave_at_end seated{*this, core};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i)
-          accept(core, sched, listener, begin, signs_here);
+        for (int i = 0; i != os::accepts_at_once; ++i) accept(core, sched, listener, begin, here);
       } else {
-        stay(sched, signs_here);
+        stay(sched, here);
       }
       sched.run();
       listener.close();
-      signs_here->room.release(os::accepts_at_once); // who waits for room finds no listener
-      signs_here->stopped.set();
+      here->room.release(os::accepts_at_once); // who waits for room finds no listener
+      here->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
         if (until == due()) break; // nothing is left, or it is time
