@@ -9733,7 +9733,7 @@ struct group_call : pass_call<count_rule> {
     return !prepare(op);
   }
   done value(operation& op) {
-    if (!op.error) group->rethrow();
+    if (!Shielded && !op.error) group->rethrow();
     return {};
   }
 };
@@ -9749,8 +9749,8 @@ struct group_call : pass_call<count_rule> {
 ///     co_await group.join();          // of fibers and threads without co_await
 ///
 /// Where one fails, that is, throws, the others are cancelled: their waiting calls end with
-/// operation_canceled. Its exception comes out of `join`; those of others that fail later come out
-/// of `run()`.
+/// operation_canceled. Its exception comes out of `join` (of `run()`, where nobody joins any more);
+/// what others throw after it, as a rule of its making, is dropped.
 ///
 /// The destructor cancels the flows and waits until they have ended, also in a flow that is
 /// cancelled or killed, and calls `run()` outside of any. (Coroutines, which cannot wait in a
@@ -9873,10 +9873,7 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().settle([&](detail::list<operation>&) {
-      first = m.which->thrown && !thrown_;
-      if (first) thrown_ = std::exchange(m.which->thrown, nullptr);
-    });
+    engine().settle([&](detail::list<operation>&) { first = keep_first(*m.which); });
     if (first) cancel();
     engine().settle([&](detail::list<operation>& answered) {
       static_cast<node&>(m).unlink();
@@ -9886,6 +9883,15 @@ private:
     free(m);
   }
 
+  // Whether it is the first one that has failed.
+  bool keep_first(flow& f) noexcept {
+    const std::exception_ptr e = std::exchange(f.thrown, nullptr);
+    const bool first = e && !failed_;
+    if (first) thrown_ = e;
+    failed_ = failed_ || first;
+    return first;
+  }
+
   template <class F>
   void let_go(F end) noexcept {
     for (auto* members : {&running_, &told_})
@@ -9893,6 +9899,7 @@ private:
         auto& m = static_cast<member&>(members->pop_front());
         engine().abandon(m);
         end(*m.which);
+        if (m.which->ended.is_open) keep_first(*m.which);
         free(m);
       }
   }
@@ -9904,7 +9911,7 @@ private:
   }
 
   void start_anew() noexcept {
-    engine().settle([&](detail::list<operation>&) { cancelled_ = false; });
+    engine().settle([&](detail::list<operation>&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
 #if ROUSE_EXCEPTIONS
@@ -9918,6 +9925,7 @@ private:
   detail::list<node> running_; // not told to end
   detail::list<node> told_;
   bool cancelled_ = false;
+  bool failed_ = false; // one of them, since the last join
   std::exception_ptr thrown_; // by the first one that failed
 };
 
