@@ -62,14 +62,14 @@ TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the lim
                         "[limit][X02]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
-  auto first = start(pair.sched, CALL(pair.client.recv(buf, 50ms, how...)));
+  auto first = start(pair.sched, CALL(pair.client.recv(buf, 250ms, how...)));
   until_pending(pair.sched, 1);
   send(pair.sched, pair.server, "x");
   CHECK(first.wait().value == 1);
   CHECK(!first.wait().ec);
   auto second = start(pair.sched, CALL(pair.client.recv(buf, how...)));
   until_pending(pair.sched, 1);
-  pair.sched.run_for(80ms); // the first one's limit passes
+  pair.sched.run_for(300ms); // the first one's limit passes
   CHECK(!second.finished());
   send(pair.sched, pair.server, "y");
   CHECK(second.wait().value == 1);
