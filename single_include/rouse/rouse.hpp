@@ -6485,7 +6485,8 @@ public:
       if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
-      if constexpr (requires { op.mark.where; }) line += place(op.mark.where);
+      if constexpr (requires { op.mark.where; })
+        line += place(", at ", op.mark.where.file_name(), op.mark.where.line());
       add(line);
     });
   }
@@ -6501,7 +6502,7 @@ public:
       line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
     if (f.cancelled) line += ", cancelled";
     if (const char* file = f.file.load(std::memory_order_acquire))
-      line += std::string(", spawned at ") + file + ":" + std::to_string(f.line);
+      line += place(", spawned at ", file, f.line);
     add(line);
   }
 
@@ -6536,9 +6537,9 @@ private:
     return ", " + milliseconds(op.due - clock::now()) + " left";
   }
 
-  static std::string place(const std::source_location& where) {
-    if (where.line() == 0) return {};
-    return std::string(", at ") + where.file_name() + ":" + std::to_string(where.line());
+  // Line 0: not known.
+  static std::string place(const char* what, const char* file, unsigned line) {
+    return line == 0 ? "" : std::string(what) + file + ":" + std::to_string(line);
   }
 
   static std::string milliseconds(clock::duration d) {
@@ -9753,7 +9754,7 @@ struct group_call : pass_call<count_rule> {
 /// what others throw after it, as a rule of its making, is dropped.
 ///
 /// The destructor cancels the flows and waits until they have ended, also in a flow that is
-/// cancelled or killed, and calls `run()` outside of any. (Coroutines, which cannot wait in a
+/// cancelled or killed; outside of any it runs the loop. (Coroutines, which cannot wait in a
 /// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
 /// None of them may destroy it.
 ///
@@ -12767,6 +12768,8 @@ public:
   }
 
 private:
+  static constexpr auto never = (clock::time_point::max)();
+
   static unsigned all_cores() noexcept {
     const unsigned n = std::thread::hardware_concurrency();
     return n != 0 ? n : 1; // 0: the system does not say
@@ -12848,7 +12851,7 @@ private:
   void report(OnError& on_error, const endpoint& peer) {
 #if ROUSE_EXCEPTIONS
     if constexpr (std::same_as<OnError, detail::out_of_run>) throw;
-    if (due() != (clock::time_point::max)() && detail::is_cancel()) return;
+    if (stopped() && detail::is_cancel()) return;
     if constexpr (!std::same_as<OnError, detail::out_of_run>)
       on_error(std::current_exception(), peer);
 #endif
@@ -12895,16 +12898,17 @@ private:
   // False: stopped already.
   bool take_seat(std::size_t core, seat s) noexcept {
     const std::lock_guard lock(mutex_);
-    seats_[core] = stopped() ? seat{} : s;
-    return !stopped();
+    const bool in_time = due_ == never;
+    seats_[core] = in_time ? s : seat{};
+    return in_time;
   }
 
-  // When `run` ends, whatever is left; max: nobody has stopped it.
+  // When `run` ends, whatever is left; never: nobody has stopped it.
   [[nodiscard]] clock::time_point due() noexcept {
     const std::lock_guard lock(mutex_);
     return due_;
   }
-  [[nodiscard]] bool stopped() const noexcept { return due_ != (clock::time_point::max)(); }
+  [[nodiscard]] bool stopped() noexcept { return due() != never; }
 
   void fail() noexcept {
     {
@@ -12955,7 +12959,7 @@ private:
     }
   }
   void end_of_accepting(std::error_code why) {
-    if (due() == (clock::time_point::max)()) detail::throw_error(why, "rouse: accept");
+    if (!stopped()) detail::throw_error(why, "rouse: accept");
   }
 
   // Something to wait for, while nothing was handed over.
@@ -12998,7 +13002,7 @@ private:
   std::mutex mutex_; // guards what follows
   std::vector<seat> seats_; // one a core; empty before and after
   std::size_t turn_ = 0; // whom the last connection was handed to
-  clock::time_point due_ = (clock::time_point::max)();
+  clock::time_point due_ = never;
   std::exception_ptr thrown_;
 };
 

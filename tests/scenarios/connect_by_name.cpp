@@ -111,7 +111,6 @@ TEMPLATE_LIST_TEST_CASE("connect: where all fail, the reason of the last is give
   TestType sched;
   const deaf_port<TestType> deaf{sched};
   const endpoint nowhere = endpoint::local("/no such folder/socket");
-  rouse::socket probe{sched};
   CHECK(connecting(sched, {nowhere, deaf.where()}).wait().ec == std::errc::connection_refused);
   const auto last = connecting(sched, {deaf.where(), nowhere}).wait().ec;
 #if ROUSE_WINDOWS

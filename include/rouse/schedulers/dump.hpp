@@ -10,7 +10,6 @@
 #include <rouse/os/socket.hpp>
 
 #include <chrono>
-#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +28,8 @@ public:
       if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
-      if constexpr (requires { op.mark.where; }) line += place(op.mark.where);
+      if constexpr (requires { op.mark.where; })
+        line += place(", at ", op.mark.where.file_name(), op.mark.where.line());
       add(line);
     });
   }
@@ -45,7 +45,7 @@ public:
       line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
     if (f.cancelled) line += ", cancelled";
     if (const char* file = f.file.load(std::memory_order_acquire))
-      line += std::string(", spawned at ") + file + ":" + std::to_string(f.line);
+      line += place(", spawned at ", file, f.line);
     add(line);
   }
 
@@ -80,9 +80,9 @@ private:
     return ", " + milliseconds(op.due - clock::now()) + " left";
   }
 
-  static std::string place(const std::source_location& where) {
-    if (where.line() == 0) return {};
-    return std::string(", at ") + where.file_name() + ":" + std::to_string(where.line());
+  // Line 0: not known.
+  static std::string place(const char* what, const char* file, unsigned line) {
+    return line == 0 ? "" : std::string(what) + file + ":" + std::to_string(line);
   }
 
   static std::string milliseconds(clock::duration d) {

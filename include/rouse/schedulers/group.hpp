@@ -67,7 +67,7 @@ struct group_call : pass_call<count_rule> {
 /// what others throw after it, as a rule of its making, is dropped.
 ///
 /// The destructor cancels the flows and waits until they have ended, also in a flow that is
-/// cancelled or killed, and calls `run()` outside of any. (Coroutines, which cannot wait in a
+/// cancelled or killed; outside of any it runs the loop. (Coroutines, which cannot wait in a
 /// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
 /// None of them may destroy it.
 ///

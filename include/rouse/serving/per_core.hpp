@@ -132,6 +132,8 @@ public:
   }
 
 private:
+  static constexpr auto never = (clock::time_point::max)();
+
   static unsigned all_cores() noexcept {
     const unsigned n = std::thread::hardware_concurrency();
     return n != 0 ? n : 1; // 0: the system does not say
@@ -213,7 +215,7 @@ private:
   void report(OnError& on_error, const endpoint& peer) {
 #if ROUSE_EXCEPTIONS
     if constexpr (std::same_as<OnError, detail::out_of_run>) throw;
-    if (due() != (clock::time_point::max)() && detail::is_cancel()) return;
+    if (stopped() && detail::is_cancel()) return;
     if constexpr (!std::same_as<OnError, detail::out_of_run>)
       on_error(std::current_exception(), peer);
 #endif
@@ -260,16 +262,17 @@ private:
   // False: stopped already.
   bool take_seat(std::size_t core, seat s) noexcept {
     const std::lock_guard lock(mutex_);
-    seats_[core] = stopped() ? seat{} : s;
-    return !stopped();
+    const bool in_time = due_ == never;
+    seats_[core] = in_time ? s : seat{};
+    return in_time;
   }
 
-  // When `run` ends, whatever is left; max: nobody has stopped it.
+  // When `run` ends, whatever is left; never: nobody has stopped it.
   [[nodiscard]] clock::time_point due() noexcept {
     const std::lock_guard lock(mutex_);
     return due_;
   }
-  [[nodiscard]] bool stopped() const noexcept { return due_ != (clock::time_point::max)(); }
+  [[nodiscard]] bool stopped() noexcept { return due() != never; }
 
   void fail() noexcept {
     {
@@ -320,7 +323,7 @@ private:
     }
   }
   void end_of_accepting(std::error_code why) {
-    if (due() == (clock::time_point::max)()) detail::throw_error(why, "rouse: accept");
+    if (!stopped()) detail::throw_error(why, "rouse: accept");
   }
 
   // Something to wait for, while nothing was handed over.
@@ -363,7 +366,7 @@ private:
   std::mutex mutex_; // guards what follows
   std::vector<seat> seats_; // one a core; empty before and after
   std::size_t turn_ = 0; // whom the last connection was handed to
-  clock::time_point due_ = (clock::time_point::max)();
+  clock::time_point due_ = never;
   std::exception_ptr thrown_;
 };
 
