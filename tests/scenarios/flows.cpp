@@ -140,6 +140,16 @@ TEMPLATE_LIST_TEST_CASE("cancelling a flow ends its waiting call and each later 
   CHECK(handle.ended());
 }
 
+TEMPLATE_LIST_TEST_CASE("a flow may be cancelled while it fails", "[flow]", every_flowing) {
+  TestType sched;
+  for (int i = 0; i != 20; ++i) {
+    auto handle = spawn_plain(
+        sched, [] { throw std::system_error(std::make_error_code(std::errc::connection_reset)); });
+    handle.cancel();
+    CHECK_THROWS_AS(await<rouse::done>(sched, CALL(handle.join(how...))), std::system_error);
+  }
+}
+
 TEST_CASE("outside of any flow a call of fibers runs the loop until it is done", "[flow]") {
   connected_pair<rouse::fibers> pair;
   pair.sched.spawn([&] { pair.server.send_all("from a fiber"); });
