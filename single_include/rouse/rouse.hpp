@@ -380,7 +380,9 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 
 #include <chrono>
 #include <concepts>
+#include <source_location>
 #include <stop_token>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -427,20 +429,28 @@ private:
 /// it is set. Threads: a stop may be requested from any. Cost: no allocation, no system call.
 class limit {
 public:
+  using location = std::source_location;
+
   limit() noexcept = default;
-  limit(deadline when) noexcept : when_(when) {}
-  limit(clock::time_point when) noexcept : when_(when) {}
+  limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
+  limit(clock::time_point when, location at = location::current()) noexcept : limit(when, {}, at) {}
   template <class Rep, class Period>
-  limit(std::chrono::duration<Rep, Period> from_now) noexcept : when_(from_now) {}
-  limit(std::stop_token token) noexcept : token_(std::move(token)) {}
-  limit(deadline when, std::stop_token token) noexcept : when_(when), token_(std::move(token)) {}
+  limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
+      : limit(from_now, {}, at) {}
+  limit(std::stop_token token, location at = location::current()) noexcept
+      : limit(deadline(), std::move(token), at) {}
+  limit(deadline when, std::stop_token token, location at = location::current()) noexcept
+      : when_(when), token_(std::move(token)), at_(at) {}
 
   [[nodiscard]] deadline when() const noexcept { return when_; }
   [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
+  /// Where it was written: for calls, with an observer, where the call stands.
+  [[nodiscard]] const location& at() const noexcept { return at_; }
 
 private:
   deadline when_;
   std::stop_token token_;
+  location at_;
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -1025,7 +1035,6 @@ consteval void explain_engine() {
 
 #include <optional>
 #include <thread>
-#include <utility>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -1050,7 +1059,15 @@ concept call_description = requires(C c, operation& op) {
 };
 
 /// The limit of a call that was given none: what `timeout()` of its socket says.
-struct no_limit {};
+class no_limit {
+public:
+  no_limit() noexcept = default;
+  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
+  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
 
 namespace detail {
 
@@ -1080,6 +1097,25 @@ consteval void explain_misplaced() {
   static_assert(!bare_number<How...>,
                 "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
 }
+
+// What follows the arguments of a call where nothing does.
+struct nothing {};
+
+// Where a call stands: the last parameter of each, given by the compiler.
+class call_site {
+public:
+  call_site(const std::source_location& at) noexcept : at_(at) {}
+  template <class Further>
+  call_site(const Further&) noexcept {
+    explain_misplaced<Further>();
+    static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
+                                      "limit: a std::error_code variable, or a handler");
+  }
+  operator const std::source_location&() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
 
 // How a call may be completed that gives its value back: with nothing more, or with an error_code.
 template <class... How>
@@ -1155,8 +1191,10 @@ protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
   pending_call(Engine* engine, Call call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)),
-        limit_(std::move(l)) {}
+      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)) {
+    if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
+    if constexpr (limited) limit_ = std::move(l);
+  }
 
   ~pending_call() {
     if constexpr (limited) {
@@ -1259,7 +1297,7 @@ private:
   bool finished_ = false; // first: there is room for it behind the operation's own
   Engine* engine_;
   Call call_;
-  ROUSE_NO_UNIQUE_ADDRESS Limit limit_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, Limit, nothing> limit_;
   ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
 };
 
@@ -1281,7 +1319,6 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 // fiber, a thread).
 
 #include <exception>
-#include <source_location>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -1301,7 +1338,8 @@ public:
   void* owner = nullptr; ///< the scheduler, null once it is gone
   gate ended; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
-  std::atomic<bool> cancelled{false}; ///< its waiting calls end with operation_canceled, this one and all later
+  std::atomic<bool> cancelled{
+      false}; ///< its waiting calls end with operation_canceled, this one and all later
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
@@ -2392,9 +2430,8 @@ inline const char* name_of(action a) noexcept {
 
 } // namespace detail
 
-/// Remembers since when each operation has been with the engine, and which co_await of a `task`
-/// made it, which `dump()` then says. (Of calls that return directly, or take a handler, the
-/// compiler tells no place.)
+/// Remembers since when each operation has been with the engine, and where the call stands that
+/// made it (the call's limit, if it has one), which `dump()` then says.
 ///
 /// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
 /// it is the last one's time.)
@@ -6734,11 +6771,7 @@ struct task_promise_base : chain_link {
   }
 
   template <class A>
-  decltype(auto)
-  await_transform(A&& a,
-                  const std::source_location& where = std::source_location::current()) noexcept {
-    if constexpr (requires { a.mark.where; }) a.mark.where = where; // an observer wants to know
-    (void)where;
+  decltype(auto) await_transform(A&& a) noexcept {
     if constexpr (requires { a.await_ready(); })
       return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
     else if constexpr (is_task<std::remove_cvref_t<A>>)
@@ -6976,10 +7009,10 @@ public:
 
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
   /// operation_not_permitted).
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) join(How&&... how) {
-    return begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) join(limit l, How&&... how) {
@@ -7105,18 +7138,20 @@ public:
   }
 
   /// Waits; awaited, or with a handler, where recv would be.
-  template <class... How>
-  decltype(auto) sleep_until(deadline when, How&&... how) {
-    return initiate(this, detail::sleep_call{when}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+  decltype(auto) sleep_until(deadline when, How&& how = {},
+                             detail::call_site at = std::source_location::current()) {
+    return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
   }
-  template <class... How>
-  decltype(auto) sleep_for(clock::duration d, How&&... how) {
-    return sleep_until(deadline(d), std::forward<How>(how)...);
+  template <class How = detail::nothing>
+  decltype(auto) sleep_for(clock::duration d, How&& how = {},
+                           detail::call_site at = std::source_location::current()) {
+    return sleep_until(deadline(d), std::forward<How>(how), at);
   }
   /// Lets others run first.
-  template <class... How>
-  decltype(auto) yield(How&&... how) {
-    return initiate(this, detail::yield_call{}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+  decltype(auto) yield(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
   }
 
   // ---- the loop
@@ -7197,6 +7232,10 @@ public:
   static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
+  }
+  template <class Call, class Limit>
+  static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, detail::nothing) {
+    return initiate(s, std::move(call), std::move(l));
   }
 
   void cancel(flow& f) noexcept {
@@ -9308,10 +9347,11 @@ public:
   /// goes with the call (`try_send` leaves it).
   ///
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send(T value, How&&... how) {
-    return begin_send(parcel(std::move(value)), no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send(T value, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(T value, limit l, How&&... how) {
@@ -9321,19 +9361,21 @@ public:
   /// Sends an error in the place of a value: the call that receives it fails with it. An
   /// exception is thrown there whatever the form of that call (by a handler's call, out of
   /// `run()`).
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send_error(std::error_code error, How&&... how) {
-    return begin_send(parcel(error), no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_error(std::error_code error, How&& how = {},
+                            detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
     return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send_error(std::exception_ptr error, How&&... how) {
-    return begin_send(parcel(std::move(error)), no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_error(std::exception_ptr error, How&& how = {},
+                            detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
@@ -9347,10 +9389,10 @@ public:
   ///
   /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
   /// value that is there.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) receive(How&&... how) {
-    return begin_receive(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin_receive(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) receive(limit l, How&&... how) {
@@ -9597,10 +9639,10 @@ public:
 
   /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
   /// taken.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) acquire(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) acquire(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) acquire(limit l, How&&... how) {
@@ -9630,10 +9672,10 @@ class flow_mutex : public detail::shared_place<Scheduler, detail::permit_rule> {
 public:
   explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {1}) {}
 
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) lock(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) lock(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) lock(limit l, How&&... how) {
@@ -9653,10 +9695,10 @@ class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
 public:
   explicit flow_event(Scheduler& s) : flow_event::shared_place(s, {false}) {}
 
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) wait(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
@@ -9680,10 +9722,10 @@ public:
   explicit wait_group(Scheduler& s, std::size_t running = 0)
       : wait_group::shared_place(s, {running}) {}
 
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) wait(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
@@ -9803,10 +9845,10 @@ public:
   /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
   /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
   /// then says so.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) join(How&&... how) {
-    return begin<false>(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin<false>(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) join(limit l, How&&... how) {
@@ -10607,11 +10649,12 @@ public:
   /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
   /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_batch(incoming_batch slots, How&&... how) {
-    return this->begin(recv_batch_call{this->record(), slots}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_batch(incoming_batch slots, How&& how = {},
+                            call_site at = std::source_location::current()) {
+    return this->begin(recv_batch_call{this->record(), slots}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_batch(incoming_batch slots, limit l, How&&... how) {
@@ -10631,11 +10674,12 @@ public:
   /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
   /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_batch(outgoing_batch items, How&&... how) {
-    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_batch(outgoing_batch items, How&& how = {},
+                            call_site at = std::source_location::current()) {
+    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_batch(outgoing_batch items, limit l, How&&... how) {
@@ -10718,11 +10762,12 @@ public:
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
-    return this->begin(recv_from_call{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_from(mutable_buffer buffer, How&& how = {},
+                           call_site at = std::source_location::current()) {
+    return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
@@ -10741,11 +10786,12 @@ public:
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
   /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
-    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&& how = {},
+                         call_site at = std::source_location::current()) {
+    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
@@ -10948,12 +10994,12 @@ public:
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
   /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
-  template <class... How>
-    requires(!limit_first<How...>)
+  template <class How = nothing>
+    requires(!limit_first<How>)
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
-                                  How&&... how) {
-    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{},
-                       std::forward<How>(how)...);
+                                  How&& how = {}, call_site at = std::source_location::current()) {
+    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
@@ -10972,11 +11018,12 @@ public:
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
   /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_descriptors(mutable_buffer buffer, How&&... how) {
-    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_descriptors(mutable_buffer buffer, How&& how = {},
+                                  call_site at = std::source_location::current()) {
+    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_descriptors(mutable_buffer buffer, limit l, How&&... how) {
@@ -11252,12 +11299,12 @@ public:
   /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
   /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
   /// Source: sendfile(2); ReadFile, send of Winsock.
-  template <class... How>
-    requires(!limit_first<How...>)
+  template <class How = nothing>
+    requires(!limit_first<How>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           How&&... how) {
-    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{},
-                       std::forward<How>(how)...);
+                           How&& how = {}, call_site at = std::source_location::current()) {
+    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
@@ -11407,65 +11454,71 @@ public:
   /// `send_all` and `recv_exactly` the rest in further requests. A datagram cannot be split: on
   /// such a socket a longer list is message_size, and nothing is sent, or taken.
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv(mutable_buffers list, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{},
-                                                           std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv(mutable_buffers list, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
+                                                           std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
                                                            std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_exactly(mutable_buffers list, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{},
-                                                          std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_exactly(mutable_buffers list, How&& how = {},
+                              call_site at = std::source_location::current()) {
+    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
+                                                          std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
                                                           std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send(const_buffers list, How&&... how) {
-    return begin<const_buffer, action::send_to, false>(list, no_limit{}, std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send(const_buffers list, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(const_buffers list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, false>(list, std::move(l),
                                                        std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_all(const_buffers list, How&&... how) {
-    return begin<const_buffer, action::send_to, true>(list, no_limit{}, std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_all(const_buffers list, How&& how = {},
+                          call_site at = std::source_location::current()) {
+    return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_from(mutable_buffers list, How&&... how) {
-    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{},
-                                          std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_from(mutable_buffers list, How&& how = {},
+                           call_site at = std::source_location::current()) {
+    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
+                                          std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_from(mutable_buffers list, limit l, How&&... how) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, std::move(l),
                                           std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_to(const_buffers list, const endpoint& to, How&&... how) {
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_to(const_buffers list, const endpoint& to, How&& how = {},
+                         call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(
-        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{},
-        std::forward<How>(how)...);
+        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},
+        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_to(const_buffers list, const endpoint& to, limit l, How&&... how) {
@@ -11759,10 +11812,11 @@ public:
   /// reports a hangup; on Windows it waits.
   /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) wait(readiness what, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, no_limit{}, std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) wait(readiness what, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(readiness what, limit l, How&&... how) {
@@ -11776,11 +11830,12 @@ public:
   ///
   /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) peek(mutable_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) peek(mutable_buffer buffer, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
@@ -11826,11 +11881,12 @@ public:
   ///
   /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
   /// Source: send(2), MSG_OOB; tcp(7).
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_out_of_band(const_buffer buffer, How&& how = {},
+                                  call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
@@ -11846,11 +11902,12 @@ public:
   ///
   /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&& how = {},
+                                  call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
@@ -12125,10 +12182,10 @@ public:
   /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) accept(How&&... how) {
-    return begin(detail::accept_call<socket>{record_}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) accept(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin(detail::accept_call<socket>{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) accept(limit l, How&&... how) {
@@ -12138,11 +12195,12 @@ public:
   /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
   /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
   /// to.)
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) accept_native(How&&... how) {
-    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{},
-                 std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) accept_native(How&& how = {},
+                               detail::call_site at = std::source_location::current()) {
+    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{at},
+                 std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) accept_native(limit l, How&&... how) {
@@ -12160,11 +12218,12 @@ public:
   /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) connect(const endpoint& peer, How&&... how) {
-    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{},
-                 std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) connect(const endpoint& peer, How&& how = {},
+                         detail::call_site at = std::source_location::current()) {
+    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{at},
+                 std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
@@ -12193,10 +12252,11 @@ public:
   /// invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) recv(mutable_buffer buffer, How&&... how) {
-    return begin(detail::recv_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) recv(mutable_buffer buffer, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+    return begin(detail::recv_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
@@ -12214,10 +12274,10 @@ public:
   /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
   /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
   /// bytes.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) receive(How&&... how) {
-    return begin(detail::receive_call{record_}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin(detail::receive_call{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) receive(limit l, How&&... how) {
@@ -12229,10 +12289,11 @@ public:
   /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) recv_exactly(mutable_buffer buffer, How&&... how) {
-    return begin(detail::recv_exactly_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) recv_exactly(mutable_buffer buffer, How&& how = {},
+                              detail::call_site at = std::source_location::current()) {
+    return begin(detail::recv_exactly_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
@@ -12251,10 +12312,11 @@ public:
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send(const_buffer buffer, How&&... how) {
-    return begin(detail::send_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send(const_buffer buffer, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+    return begin(detail::send_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
@@ -12265,10 +12327,11 @@ public:
   ///
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send_all(const_buffer buffer, How&&... how) {
-    return begin(detail::send_all_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_all(const_buffer buffer, How&& how = {},
+                          detail::call_site at = std::source_location::current()) {
+    return begin(detail::send_all_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
@@ -12592,9 +12655,14 @@ public:
   void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
 
   /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return accepting_.join(std::forward<How>(how), at);
+  }
   template <class... How>
-  decltype(auto) join(How&&... how) {
-    return accepting_.join(std::forward<How>(how)...);
+  decltype(auto) join(limit l, How&&... how) {
+    return accepting_.join(std::move(l), std::forward<How>(how)...);
   }
 
   /// How many are open.
@@ -13242,10 +13310,11 @@ template <class... Cases>
 ///
 /// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
 /// `threads`, any). Cost: no allocation; for each socket a request, and its end.
-template <class Scheduler, class... Cases, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&&... how) {
-  return detail::begin_select(s, std::move(cases), no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class... Cases, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+  return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class... Cases, class... How>
   requires scheduler<Scheduler>
@@ -13561,11 +13630,11 @@ public:
   }
 
   /// Waits for the next one. @returns its number.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) wait(How&&... how) {
-    return reading_.begin(detail::signal_call{reading_.record_}, no_limit{},
-                          std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return reading_.begin(detail::signal_call{reading_.record_}, no_limit{at},
+                          std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
@@ -13957,10 +14026,11 @@ decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service&
 /// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
 /// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
 /// that could be relied on.
-template <class Scheduler, class Service, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
-  return detail::begin_resolve(s, host, service, no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class Service, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
+                       detail::call_site at = std::source_location::current()) {
+  return detail::begin_resolve(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
   requires scheduler<Scheduler>
@@ -14207,10 +14277,11 @@ decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit
 /// Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket for each
 /// address that is tried. Source: RFC 8305, with the one difference that the system's resolver
 /// gives the addresses of both families at once.
-template <class Scheduler, class Service, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
-  return detail::begin_connect(s, host, service, no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class Service, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
+                       detail::call_site at = std::source_location::current()) {
+  return detail::begin_connect(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
   requires scheduler<Scheduler>
@@ -14221,10 +14292,11 @@ decltype(auto) connect(Scheduler& s, std::string_view host, const Service& servi
 
 /// The same with addresses that are known, in the order given.
 /// @param list  copied. None at all: invalid_argument.
-template <class Scheduler, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&&... how) {
-  return detail::begin_connect(s, list, no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = {},
+                       detail::call_site at = std::source_location::current()) {
+  return detail::begin_connect(s, list, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class... How>
   requires scheduler<Scheduler>
@@ -14381,10 +14453,11 @@ public:
   /// the end of the stream: what was left, and empty from then on.
   ///
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_until(std::string_view delimiter, How&&... how) {
-    return begin(delimiter, 0, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) read_until(std::string_view delimiter, How&& how = {},
+                            detail::call_site at = std::source_location::current()) {
+    return begin(delimiter, 0, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
@@ -14392,10 +14465,10 @@ public:
   }
 
   /// A line with its "\n". Otherwise as `read_until`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_line(How&&... how) {
-    return begin("\n", 0, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) read_line(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin("\n", 0, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) read_line(limit l, How&&... how) {
@@ -14404,10 +14477,11 @@ public:
 
   /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
   /// where n is 0.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_exactly(std::size_t n, How&&... how) {
-    return begin({}, n, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) read_exactly(std::size_t n, How&& how = {},
+                              detail::call_site at = std::source_location::current()) {
+    return begin({}, n, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {

@@ -118,22 +118,30 @@ TEMPLATE_LIST_TEST_CASE("dump: with age_observer, since when each operation wait
   (void)receiving.wait();
 }
 
-TEST_CASE("dump: with age_observer, at which co_await of a task", "[dump]") {
-  rouse::observed<rouse::coroutines, rouse::age_observer> sched;
-  unsigned line = 0;
-  auto flow = sched.spawn([&]() -> rouse::task<> {
-    std::error_code ec;
-    line = __LINE__ + 1;
-    co_await sched.sleep_for(1h, ec);
-    co_await sched.sleep_for(1h, ec);
-  });
-  until_pending(sched, 1);
-  const auto place = [&] {
+TEMPLATE_LIST_TEST_CASE("dump: with age_observer, where the call stands", "[dump]",
+                        every_scheduler) {
+  using observed = rouse::observed<TestType, rouse::age_observer>;
+  connected_pair<observed> pair;
+  std::array<char, 8> buf;
+  const auto on_line = [](unsigned line) {
     return std::string(", at ") + __FILE__ + ":" + std::to_string(line) + "\n";
   };
-  CHECK(count(dumped(sched), {"  wait", place()}) == 1);
-  flow.cancel();
-  sched.run();
+  rouse::flow_event<observed> event(pair.sched);
+  const unsigned first = __LINE__ + 1;
+  auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+  auto limited = start(pair.sched, CALL(pair.server.recv(buf, 1h, how...)));
+  auto waiting = start<rouse::done>(pair.sched, CALL(event.wait({1h, std::stop_token()}, how...)));
+  until_pending(pair.sched, 3);
+  const auto lines = dumped(pair.sched);
+  CHECK(count(lines, {"  recv on " + number_of(pair.client), on_line(first)}) == 1);
+  CHECK(count(lines, {"  recv on " + number_of(pair.server), on_line(first + 1)}) == 1);
+  CHECK(count(lines, {"  wait", on_line(first + 2)}) == 1);
+  event.set();
+  (void)waiting.wait();
+  pair.client.cancel();
+  pair.server.cancel();
+  (void)receiving.wait();
+  (void)limited.wait();
 }
 
 TEST_CASE("an observer that keeps nothing takes no room", "[dump]") {

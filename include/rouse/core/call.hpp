@@ -8,6 +8,7 @@
 #include <atomic>
 #include <concepts>
 #include <optional>
+#include <source_location>
 #include <stop_token>
 #include <system_error>
 #include <thread>
@@ -37,7 +38,15 @@ concept call_description = requires(C c, operation& op) {
 };
 
 /// The limit of a call that was given none: what `timeout()` of its socket says.
-struct no_limit {};
+class no_limit {
+public:
+  no_limit() noexcept = default;
+  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
+  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
 
 namespace detail {
 
@@ -67,6 +76,25 @@ consteval void explain_misplaced() {
   static_assert(!bare_number<How...>,
                 "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
 }
+
+// What follows the arguments of a call where nothing does.
+struct nothing {};
+
+// Where a call stands: the last parameter of each, given by the compiler.
+class call_site {
+public:
+  call_site(const std::source_location& at) noexcept : at_(at) {}
+  template <class Further>
+  call_site(const Further&) noexcept {
+    explain_misplaced<Further>();
+    static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
+                                      "limit: a std::error_code variable, or a handler");
+  }
+  operator const std::source_location&() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
 
 // How a call may be completed that gives its value back: with nothing more, or with an error_code.
 template <class... How>
@@ -142,8 +170,10 @@ protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
   pending_call(Engine* engine, Call call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)),
-        limit_(std::move(l)) {}
+      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)) {
+    if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
+    if constexpr (limited) limit_ = std::move(l);
+  }
 
   ~pending_call() {
     if constexpr (limited) {
@@ -246,7 +276,7 @@ private:
   bool finished_ = false; // first: there is room for it behind the operation's own
   Engine* engine_;
   Call call_;
-  ROUSE_NO_UNIQUE_ADDRESS Limit limit_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, Limit, nothing> limit_;
   ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
 };
 

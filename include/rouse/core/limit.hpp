@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <concepts>
+#include <source_location>
 #include <stop_token>
 #include <type_traits>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -52,20 +54,28 @@ private:
 /// it is set. Threads: a stop may be requested from any. Cost: no allocation, no system call.
 class limit {
 public:
+  using location = std::source_location;
+
   limit() noexcept = default;
-  limit(deadline when) noexcept : when_(when) {}
-  limit(clock::time_point when) noexcept : when_(when) {}
+  limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
+  limit(clock::time_point when, location at = location::current()) noexcept : limit(when, {}, at) {}
   template <class Rep, class Period>
-  limit(std::chrono::duration<Rep, Period> from_now) noexcept : when_(from_now) {}
-  limit(std::stop_token token) noexcept : token_(std::move(token)) {}
-  limit(deadline when, std::stop_token token) noexcept : when_(when), token_(std::move(token)) {}
+  limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
+      : limit(from_now, {}, at) {}
+  limit(std::stop_token token, location at = location::current()) noexcept
+      : limit(deadline(), std::move(token), at) {}
+  limit(deadline when, std::stop_token token, location at = location::current()) noexcept
+      : when_(when), token_(std::move(token)), at_(at) {}
 
   [[nodiscard]] deadline when() const noexcept { return when_; }
   [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
+  /// Where it was written: for calls, with an observer, where the call stands.
+  [[nodiscard]] const location& at() const noexcept { return at_; }
 
 private:
   deadline when_;
   std::stop_token token_;
+  location at_;
 };
 
 } // namespace rouse::inline ROUSE_ABI

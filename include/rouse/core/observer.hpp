@@ -47,9 +47,8 @@ inline const char* name_of(action a) noexcept {
 
 } // namespace detail
 
-/// Remembers since when each operation has been with the engine, and which co_await of a `task`
-/// made it, which `dump()` then says. (Of calls that return directly, or take a handler, the
-/// compiler tells no place.)
+/// Remembers since when each operation has been with the engine, and where the call stands that
+/// made it (the call's limit, if it has one), which `dump()` then says.
 ///
 /// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
 /// it is the last one's time.)

@@ -61,10 +61,10 @@ public:
 
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
   /// operation_not_permitted).
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) join(How&&... how) {
-    return begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) join(limit l, How&&... how) {
@@ -190,18 +190,20 @@ public:
   }
 
   /// Waits; awaited, or with a handler, where recv would be.
-  template <class... How>
-  decltype(auto) sleep_until(deadline when, How&&... how) {
-    return initiate(this, detail::sleep_call{when}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+  decltype(auto) sleep_until(deadline when, How&& how = {},
+                             detail::call_site at = std::source_location::current()) {
+    return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
   }
-  template <class... How>
-  decltype(auto) sleep_for(clock::duration d, How&&... how) {
-    return sleep_until(deadline(d), std::forward<How>(how)...);
+  template <class How = detail::nothing>
+  decltype(auto) sleep_for(clock::duration d, How&& how = {},
+                           detail::call_site at = std::source_location::current()) {
+    return sleep_until(deadline(d), std::forward<How>(how), at);
   }
   /// Lets others run first.
-  template <class... How>
-  decltype(auto) yield(How&&... how) {
-    return initiate(this, detail::yield_call{}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+  decltype(auto) yield(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
   }
 
   // ---- the loop
@@ -282,6 +284,10 @@ public:
   static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
+  }
+  template <class Call, class Limit>
+  static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, detail::nothing) {
+    return initiate(s, std::move(call), std::move(l));
   }
 
   void cancel(flow& f) noexcept {

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -77,10 +78,11 @@ public:
   /// goes with the call (`try_send` leaves it).
   ///
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send(T value, How&&... how) {
-    return begin_send(parcel(std::move(value)), no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send(T value, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(T value, limit l, How&&... how) {
@@ -90,19 +92,21 @@ public:
   /// Sends an error in the place of a value: the call that receives it fails with it. An
   /// exception is thrown there whatever the form of that call (by a handler's call, out of
   /// `run()`).
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send_error(std::error_code error, How&&... how) {
-    return begin_send(parcel(error), no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_error(std::error_code error, How&& how = {},
+                            detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
     return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send_error(std::exception_ptr error, How&&... how) {
-    return begin_send(parcel(std::move(error)), no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_error(std::exception_ptr error, How&& how = {},
+                            detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
@@ -116,10 +120,10 @@ public:
   ///
   /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
   /// value that is there.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) receive(How&&... how) {
-    return begin_receive(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin_receive(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) receive(limit l, How&&... how) {

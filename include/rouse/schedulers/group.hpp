@@ -116,10 +116,10 @@ public:
   /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
   /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
   /// then says so.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) join(How&&... how) {
-    return begin<false>(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin<false>(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) join(limit l, How&&... how) {

@@ -10,6 +10,7 @@
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -123,10 +124,10 @@ public:
 
   /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
   /// taken.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) acquire(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) acquire(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) acquire(limit l, How&&... how) {
@@ -156,10 +157,10 @@ class flow_mutex : public detail::shared_place<Scheduler, detail::permit_rule> {
 public:
   explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {1}) {}
 
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) lock(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) lock(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) lock(limit l, How&&... how) {
@@ -179,10 +180,10 @@ class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
 public:
   explicit flow_event(Scheduler& s) : flow_event::shared_place(s, {false}) {}
 
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) wait(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
@@ -206,10 +207,10 @@ public:
   explicit wait_group(Scheduler& s, std::size_t running = 0)
       : wait_group::shared_place(s, {running}) {}
 
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) wait(How&&... how) {
-    return this->begin(no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {

@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <exception>
 #include <optional>
-#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -87,11 +86,7 @@ struct task_promise_base : chain_link {
   }
 
   template <class A>
-  decltype(auto)
-  await_transform(A&& a,
-                  const std::source_location& where = std::source_location::current()) noexcept {
-    if constexpr (requires { a.mark.where; }) a.mark.where = where; // an observer wants to know
-    (void)where;
+  decltype(auto) await_transform(A&& a) noexcept {
     if constexpr (requires { a.await_ready(); })
       return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
     else if constexpr (is_task<std::remove_cvref_t<A>>)

@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <optional>
+#include <source_location>
 #include <thread>
 #include <tuple>
 #include <type_traits>
@@ -252,10 +253,11 @@ template <class... Cases>
 ///
 /// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
 /// `threads`, any). Cost: no allocation; for each socket a request, and its end.
-template <class Scheduler, class... Cases, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&&... how) {
-  return detail::begin_select(s, std::move(cases), no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class... Cases, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+  return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class... Cases, class... How>
   requires scheduler<Scheduler>

@@ -221,9 +221,14 @@ public:
   void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
 
   /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return accepting_.join(std::forward<How>(how), at);
+  }
   template <class... How>
-  decltype(auto) join(How&&... how) {
-    return accepting_.join(std::forward<How>(how)...);
+  decltype(auto) join(limit l, How&&... how) {
+    return accepting_.join(std::move(l), std::forward<How>(how)...);
   }
 
   /// How many are open.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <source_location>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -80,11 +81,11 @@ public:
   }
 
   /// Waits for the next one. @returns its number.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) wait(How&&... how) {
-    return reading_.begin(detail::signal_call{reading_.record_}, no_limit{},
-                          std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return reading_.begin(detail::signal_call{reading_.record_}, no_limit{at},
+                          std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {

@@ -12,6 +12,7 @@
 #include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <span>
 #include <utility>
 
@@ -136,11 +137,12 @@ public:
   /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
   /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_batch(incoming_batch slots, How&&... how) {
-    return this->begin(recv_batch_call{this->record(), slots}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_batch(incoming_batch slots, How&& how = {},
+                            call_site at = std::source_location::current()) {
+    return this->begin(recv_batch_call{this->record(), slots}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_batch(incoming_batch slots, limit l, How&&... how) {
@@ -160,11 +162,12 @@ public:
   /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
   /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_batch(outgoing_batch items, How&&... how) {
-    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_batch(outgoing_batch items, How&& how = {},
+                            call_site at = std::source_location::current()) {
+    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_batch(outgoing_batch items, limit l, How&&... how) {

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <source_location>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -257,10 +258,11 @@ decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit
 /// Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket for each
 /// address that is tried. Source: RFC 8305, with the one difference that the system's resolver
 /// gives the addresses of both families at once.
-template <class Scheduler, class Service, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
-  return detail::begin_connect(s, host, service, no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class Service, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
+                       detail::call_site at = std::source_location::current()) {
+  return detail::begin_connect(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
   requires scheduler<Scheduler>
@@ -271,10 +273,11 @@ decltype(auto) connect(Scheduler& s, std::string_view host, const Service& servi
 
 /// The same with addresses that are known, in the order given.
 /// @param list  copied. None at all: invalid_argument.
-template <class Scheduler, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&&... how) {
-  return detail::begin_connect(s, list, no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = {},
+                       detail::call_site at = std::source_location::current()) {
+  return detail::begin_connect(s, list, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class... How>
   requires scheduler<Scheduler>

@@ -12,6 +12,7 @@
 #include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -84,11 +85,12 @@ public:
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_from(mutable_buffer buffer, How&&... how) {
-    return this->begin(recv_from_call{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_from(mutable_buffer buffer, How&& how = {},
+                           call_site at = std::source_location::current()) {
+    return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
@@ -107,11 +109,12 @@ public:
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
   /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&&... how) {
-    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&& how = {},
+                         call_site at = std::source_location::current()) {
+    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {

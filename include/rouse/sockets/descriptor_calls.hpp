@@ -12,6 +12,7 @@
 #include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <span>
 #include <utility>
 
@@ -155,12 +156,12 @@ public:
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
   /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
-  template <class... How>
-    requires(!limit_first<How...>)
+  template <class How = nothing>
+    requires(!limit_first<How>)
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
-                                  How&&... how) {
-    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{},
-                       std::forward<How>(how)...);
+                                  How&& how = {}, call_site at = std::source_location::current()) {
+    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
@@ -179,11 +180,12 @@ public:
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
   /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_descriptors(mutable_buffer buffer, How&&... how) {
-    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_descriptors(mutable_buffer buffer, How&& how = {},
+                                  call_site at = std::source_location::current()) {
+    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_descriptors(mutable_buffer buffer, limit l, How&&... how) {

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <source_location>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -75,12 +76,12 @@ public:
   /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
   /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
   /// Source: sendfile(2); ReadFile, send of Winsock.
-  template <class... How>
-    requires(!limit_first<How...>)
+  template <class How = nothing>
+    requires(!limit_first<How>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           How&&... how) {
-    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{},
-                       std::forward<How>(how)...);
+                           How&& how = {}, call_site at = std::source_location::current()) {
+    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,

@@ -13,6 +13,7 @@
 #include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI::detail {
@@ -149,65 +150,71 @@ public:
   /// `send_all` and `recv_exactly` the rest in further requests. A datagram cannot be split: on
   /// such a socket a longer list is message_size, and nothing is sent, or taken.
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv(mutable_buffers list, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{},
-                                                           std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv(mutable_buffers list, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
+                                                           std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
                                                            std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_exactly(mutable_buffers list, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{},
-                                                          std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_exactly(mutable_buffers list, How&& how = {},
+                              call_site at = std::source_location::current()) {
+    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
+                                                          std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
                                                           std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send(const_buffers list, How&&... how) {
-    return begin<const_buffer, action::send_to, false>(list, no_limit{}, std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send(const_buffers list, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(const_buffers list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, false>(list, std::move(l),
                                                        std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_all(const_buffers list, How&&... how) {
-    return begin<const_buffer, action::send_to, true>(list, no_limit{}, std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_all(const_buffers list, How&& how = {},
+                          call_site at = std::source_location::current()) {
+    return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_from(mutable_buffers list, How&&... how) {
-    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{},
-                                          std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_from(mutable_buffers list, How&& how = {},
+                           call_site at = std::source_location::current()) {
+    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
+                                          std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_from(mutable_buffers list, limit l, How&&... how) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, std::move(l),
                                           std::forward<How>(how)...);
   }
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_to(const_buffers list, const endpoint& to, How&&... how) {
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_to(const_buffers list, const endpoint& to, How&& how = {},
+                         call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(
-        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{},
-        std::forward<How>(how)...);
+        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},
+        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_to(const_buffers list, const endpoint& to, limit l, How&&... how) {

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <source_location>
 #include <string_view>
 #include <utility>
 
@@ -160,10 +161,11 @@ public:
   /// the end of the stream: what was left, and empty from then on.
   ///
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_until(std::string_view delimiter, How&&... how) {
-    return begin(delimiter, 0, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) read_until(std::string_view delimiter, How&& how = {},
+                            detail::call_site at = std::source_location::current()) {
+    return begin(delimiter, 0, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
@@ -171,10 +173,10 @@ public:
   }
 
   /// A line with its "\n". Otherwise as `read_until`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_line(How&&... how) {
-    return begin("\n", 0, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) read_line(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin("\n", 0, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) read_line(limit l, How&&... how) {
@@ -183,10 +185,11 @@ public:
 
   /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
   /// where n is 0.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) read_exactly(std::size_t n, How&&... how) {
-    return begin({}, n, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) read_exactly(std::size_t n, How&& how = {},
+                              detail::call_site at = std::source_location::current()) {
+    return begin({}, n, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {

@@ -12,6 +12,7 @@
 #include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -120,10 +121,11 @@ public:
   /// reports a hangup; on Windows it waits.
   /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) wait(readiness what, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, no_limit{}, std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) wait(readiness what, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(readiness what, limit l, How&&... how) {
@@ -137,11 +139,12 @@ public:
   ///
   /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) peek(mutable_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) peek(mutable_buffer buffer, How&& how = {},
+                      call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
@@ -187,11 +190,12 @@ public:
   ///
   /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
   /// Source: send(2), MSG_OOB; tcp(7).
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) send_out_of_band(const_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_out_of_band(const_buffer buffer, How&& how = {},
+                                  call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
@@ -207,11 +211,12 @@ public:
   ///
   /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
-  template <class... How>
-    requires(!limit_first<How...>)
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{},
-                       std::forward<How>(how)...);
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&& how = {},
+                                  call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -134,10 +135,11 @@ decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service&
 /// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
 /// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
 /// that could be relied on.
-template <class Scheduler, class Service, class... How>
-  requires(scheduler<Scheduler> && !detail::limit_first<How...>)
-decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&&... how) {
-  return detail::begin_resolve(s, host, service, no_limit{}, std::forward<How>(how)...);
+template <class Scheduler, class Service, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
+                       detail::call_site at = std::source_location::current()) {
+  return detail::begin_resolve(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
   requires scheduler<Scheduler>

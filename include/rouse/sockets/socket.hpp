@@ -23,6 +23,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <source_location>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -265,10 +266,10 @@ public:
   /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) accept(How&&... how) {
-    return begin(detail::accept_call<socket>{record_}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) accept(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin(detail::accept_call<socket>{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) accept(limit l, How&&... how) {
@@ -278,11 +279,12 @@ public:
   /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
   /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
   /// to.)
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) accept_native(How&&... how) {
-    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{},
-                 std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) accept_native(How&& how = {},
+                               detail::call_site at = std::source_location::current()) {
+    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{at},
+                 std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) accept_native(limit l, How&&... how) {
@@ -300,11 +302,12 @@ public:
   /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) connect(const endpoint& peer, How&&... how) {
-    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{},
-                 std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) connect(const endpoint& peer, How&& how = {},
+                         detail::call_site at = std::source_location::current()) {
+    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{at},
+                 std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
@@ -333,10 +336,11 @@ public:
   /// invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) recv(mutable_buffer buffer, How&&... how) {
-    return begin(detail::recv_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) recv(mutable_buffer buffer, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+    return begin(detail::recv_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
@@ -354,10 +358,10 @@ public:
   /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
   /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
   /// bytes.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) receive(How&&... how) {
-    return begin(detail::receive_call{record_}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+    return begin(detail::receive_call{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) receive(limit l, How&&... how) {
@@ -369,10 +373,11 @@ public:
   /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) recv_exactly(mutable_buffer buffer, How&&... how) {
-    return begin(detail::recv_exactly_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) recv_exactly(mutable_buffer buffer, How&& how = {},
+                              detail::call_site at = std::source_location::current()) {
+    return begin(detail::recv_exactly_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
@@ -391,10 +396,11 @@ public:
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send(const_buffer buffer, How&&... how) {
-    return begin(detail::send_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send(const_buffer buffer, How&& how = {},
+                      detail::call_site at = std::source_location::current()) {
+    return begin(detail::send_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
@@ -405,10 +411,11 @@ public:
   ///
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
-  template <class... How>
-    requires(!detail::limit_first<How...>)
-  decltype(auto) send_all(const_buffer buffer, How&&... how) {
-    return begin(detail::send_all_call{record_, buffer}, no_limit{}, std::forward<How>(how)...);
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_all(const_buffer buffer, How&& how = {},
+                          detail::call_site at = std::source_location::current()) {
+    return begin(detail::send_all_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
