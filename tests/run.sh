@@ -248,12 +248,10 @@ for configuration in $wanted; do
     ;;
   # Not optimized: these take the longest to compile. Without vptr: its check needs a descriptor, and a test has none left.
   asan) on_linux asan "-pthread -fsanitize=address,undefined" clang++-19 -O0 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all ;;
-  tsan) on_linux tsan "-pthread -fsanitize=thread" clang++-19 -O0 -g1 -fsanitize=thread ;;
+  # From the single header, so that it goes through the suite as well.
+  tsan) INCLUDE=-Isingle_include on_linux tsan "-pthread -fsanitize=thread" clang++-19 -O0 -g1 -fsanitize=thread ;;
   fuzz) fuzz ;;
-  single)
-    bare_header
-    INCLUDE=-Isingle_include on_linux single "-pthread" clang++-19 -O0
-    ;;
+  single) bare_header ;;
   windows) windows ;;
   coverage) coverage ;;
   aarch64) aarch64 ;;

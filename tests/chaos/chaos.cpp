@@ -1,22 +1,30 @@
 // Many connections at once, with random cancels, limits, resets and half-closes: `chaos CONNECTIONS
 // SECONDS`. What is received must be what was sent, byte for byte; at the end no descriptor and no
-// memory is left over.
+// memory is left over. The two sides are threads with tables of descriptors of their own, so that
+// there may be as many connections as a process may have descriptors.
 #include <rouse/rouse.hpp>
 
 #include <dirent.h>
 #include <malloc.h>
+#include <sched.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
+#include <future>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <span>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace {
 
@@ -31,28 +39,30 @@ void require(bool holds, const char* what) {
   std::abort();
 }
 
-std::minstd_rand dice{20};
+thread_local std::minstd_rand dice;
 unsigned one_in(unsigned n) { return dice() % n == 0; }
 
 struct totals {
-  std::uint64_t connections = 0, resets = 0, closes = 0, bytes = 0, limits = 0, cancels = 0;
+  std::atomic<unsigned long long> connections, resets, closes, bytes, limits, cancels;
 } total;
 
 // One direction of a connection. Its byte number k has a value of its own, nearly.
 struct direction {
   std::uint64_t seed = dice();
-  std::uint64_t sent = 0, received = 0;
+  std::uint64_t sent = 0; // the sender's
+  std::uint64_t received = 0; // the receiver's
   [[nodiscard]] char byte(std::uint64_t k) const {
     return static_cast<char>((seed + k) * 0x9E3779B97F4A7C15u >> 56);
   }
 };
 
+// What both sides know of it.
 struct connection {
-  std::array<socket_type, 2> ends;
-  std::array<direction, 2> ways; // by the sending end
-  bool whole = true; // not reset or closed in the middle
-  int flows = 0;
+  std::array<direction, 2> ways; // by the sending side
+  std::atomic<bool> whole{true}; // not reset or closed in the middle
+  std::atomic<int> ends{2};
 };
+using arrival = std::shared_ptr<connection>;
 
 rouse::limit some_limit() {
   switch (dice() % 4) {
@@ -72,128 +82,203 @@ bool passing(std::error_code ec) {
   return !ec;
 }
 
-class chaos {
+class queue {
 public:
-  chaos(std::size_t connections, std::chrono::seconds time)
-      : most_(connections), until_(std::chrono::steady_clock::now() + time) {}
-
-  void run() {
-    sched_.spawn(dial());
-    sched_.run();
-    require(live_ == 0, "every connection has ended");
-    require(sched_.engine().active() == 0, "nothing is pending");
+  void push(arrival c) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(c));
+  }
+  arrival pop() {
+    const std::lock_guard lock(mutex_);
+    require(!waiting_.empty(), "who is answered has dialled");
+    arrival c = std::move(waiting_.front());
+    waiting_.pop_front();
+    return c;
   }
 
 private:
-  [[nodiscard]] bool over() const { return std::chrono::steady_clock::now() > until_; }
+  std::mutex mutex_;
+  std::deque<arrival> waiting_;
+};
 
-  task<> dial() {
-    socket_type listener{sched_};
-    listener.bind({"127.0.0.1", 0});
-    listener.listen();
-    while (!over()) {
-      if (live_ == most_) {
+struct trial {
+  std::size_t most; // connections at once
+  std::chrono::steady_clock::time_point until;
+  std::atomic<std::size_t> live{0};
+  std::size_t peak = 0; // the dialling side's
+  queue dialled{}; // and not answered
+  std::atomic<bool> dialling{true};
+  [[nodiscard]] bool over() const { return std::chrono::steady_clock::now() > until; }
+};
+
+// One end of each connection.
+class side {
+public:
+  side(trial& t, std::size_t number) : trial_(t), number_(number) {}
+
+  [[nodiscard]] scheduler& sched() { return sched_; }
+  void run() {
+    sched_.run();
+    require(sched_.engine().active() == 0, "nothing is pending");
+  }
+
+  task<> dial(rouse::endpoint peer) {
+    while (!trial_.over()) {
+      if (trial_.live == trial_.most) {
         co_await sched_.sleep_for(1ms);
         continue;
       }
+      socket_type s{sched_};
       auto c = std::make_shared<connection>();
-      c->ends[0] = socket_type{sched_};
+      trial_.dialled.push(c);
       std::error_code ec;
-      co_await c->ends[0].connect(listener.local_endpoint(), ec);
+      co_await s.connect(peer, ec);
       if (ec == std::errc::address_not_available) { // no port is free: those just closed rest
+        (void)trial_.dialled.pop();
         co_await sched_.sleep_for(10ms);
         continue;
       }
-      require(!ec, "connected");
-      c->ends[1] = co_await listener.accept();
-      ++live_;
+      require(!ec || !c->whole, "connected, and at most reset since");
+      trial_.peak = std::max(trial_.peak, ++trial_.live);
       ++total.connections;
-      for (std::size_t end : {0u, 1u}) {
-        c->flows += 2;
-        sched_.spawn(write(c, end));
-        sched_.spawn(read(c, end));
-      }
-      ++c->flows;
-      sched_.spawn(disturb(c));
+      begin(std::move(c), std::move(s));
     }
+    trial_.dialling = false;
   }
 
-  task<> write(std::shared_ptr<connection> c, std::size_t end) {
-    direction& way = c->ways[end];
-    socket_type& s = c->ends[end];
+  // They come in the order in which the other side dials. (Which cannot wake this one: here its
+  // descriptors are unknown.)
+  task<> answer(socket_type listener) {
+    bool last = false;
+    std::error_code ec;
+    do {
+      last = !trial_.dialling;
+      socket_type s = co_await listener.accept(10ms, ec);
+      if (!ec) begin(trial_.dialled.pop(), std::move(s));
+    } while (!ec || !last);
+  }
+
+private:
+  struct end {
+    arrival c;
+    socket_type s;
+    int flows = 3;
+  };
+
+  void begin(arrival c, socket_type s) {
+    auto e = std::make_shared<end>(std::move(c), std::move(s));
+    sched_.spawn(write(e));
+    sched_.spawn(read(e));
+    sched_.spawn(disturb(e));
+  }
+
+  // The longer, the more there are to be dialled.
+  [[nodiscard]] std::chrono::milliseconds a_while() const {
+    return std::chrono::milliseconds(dice() % (20 + trial_.most));
+  }
+
+  task<> write(std::shared_ptr<end> e) {
+    direction& way = e->c->ways[number_];
     std::array<char, 1000> bytes;
     std::error_code ec;
     do {
       const std::size_t size = 1 + dice() % bytes.size();
       for (std::size_t i = 0; i != size; ++i) bytes[i] = way.byte(way.sent + i);
-      way.sent += co_await s.send_all(std::span(bytes).first(size), some_limit(), ec);
-      if (one_in(8)) co_await sched_.sleep_for(std::chrono::milliseconds(dice() % 20), ec);
-    } while (passing(ec) && !over() && !one_in(40));
-    s.shutdown(rouse::shutdown_send, ec);
-    leave(*c);
+      way.sent += co_await e->s.send_all(std::span(bytes).first(size), some_limit(), ec);
+      if (one_in(8)) co_await sched_.sleep_for(a_while(), ec);
+    } while (passing(ec) && !trial_.over() && !one_in(40));
+    e->s.shutdown(rouse::shutdown_send, ec);
+    leave(*e);
   }
 
-  task<> read(std::shared_ptr<connection> c, std::size_t end) {
-    direction& way = c->ways[1 - end];
-    socket_type& s = c->ends[end];
+  task<> read(std::shared_ptr<end> e) {
+    direction& way = e->c->ways[1 - number_];
     std::array<char, 1500> room;
     std::error_code ec;
     std::size_t n = 0;
     do {
-      n = co_await s.recv(std::span(room).first(1 + dice() % room.size()), some_limit(), ec);
+      n = co_await e->s.recv(std::span(room).first(1 + dice() % room.size()), some_limit(), ec);
       for (std::size_t i = 0; i != n; ++i)
         require(room[i] == way.byte(way.received + i), "each byte comes once, and in order");
       way.received += n;
     } while (passing(ec) && (n != 0 || ec));
-    if (ec) require(!c->whole, "only a reset or a close ends a connection before its end");
-    leave(*c);
+    if (ec) require(!e->c->whole, "only a reset or a close ends a connection before its end");
+    leave(*e);
   }
 
   // Cancels now and then; some connections are reset or closed.
-  task<> disturb(std::shared_ptr<connection> c) {
-    for (unsigned times = dice() % 8; times != 0; --times) {
+  task<> disturb(std::shared_ptr<end> e) {
+    for (unsigned times = dice() % 4; times != 0; --times) {
       std::error_code ec;
-      co_await sched_.sleep_for(std::chrono::milliseconds(dice() % 30), ec);
-      c->ends[dice() % 2].cancel();
+      co_await sched_.sleep_for(a_while(), ec);
+      e->s.cancel();
     }
-    if (one_in(6)) {
-      socket_type& s = c->ends[dice() % 2];
+    if (one_in(12)) {
       std::error_code ec;
-      c->whole = false;
-      if (one_in(2)) s.set_option(rouse::linger(true, 0s), ec), ++total.resets;
+      e->c->whole = false;
+      if (one_in(2)) e->s.set_option(rouse::linger(true, 0s), ec), ++total.resets;
       ++total.closes;
-      s.close();
+      e->s.close();
     }
-    leave(*c);
+    leave(*e);
   }
 
-  void leave(connection& c) {
-    if (--c.flows != 0) return;
-    --live_;
-    for (const direction& way : c.ways) {
+  void leave(end& e) {
+    if (--e.flows != 0 || --e.c->ends != 0) return;
+    --trial_.live;
+    for (const direction& way : e.c->ways) {
       total.bytes += way.received;
       require(way.received <= way.sent, "no byte comes from nowhere");
-      require(!c.whole || way.received == way.sent, "no byte is lost");
+      require(!e.c->whole || way.received == way.sent, "no byte is lost");
     }
   }
 
-  const std::size_t most_;
-  const std::chrono::steady_clock::time_point until_;
+  trial& trial_;
+  const std::size_t number_; // 0 dials, 1 answers
   scheduler sched_;
-  std::size_t live_ = 0;
 };
 
+// Of the thread's own table.
 std::size_t open_descriptors() {
   std::size_t n = 0;
-  DIR* const folder = ::opendir("/proc/self/fd");
+  DIR* const folder = ::opendir("/proc/thread-self/fd");
   while (::readdir(folder)) ++n;
   ::closedir(folder);
   return n;
 }
 
-// In a thread of its own, whose caches go with it.
-void in_thread(std::size_t connections, std::chrono::seconds time) {
-  std::thread([=] { chaos(connections, time).run(); }).join();
+template <class F>
+std::thread with_descriptors_of_its_own(F f) {
+  return std::thread([f = std::move(f)]() mutable {
+    require(::unshare(CLONE_FILES) == 0, "a thread may have descriptors of its own");
+    const std::size_t before = open_descriptors();
+    f();
+    require(open_descriptors() == before, "no descriptor is left");
+  });
+}
+
+// In threads, whose caches go with them. @returns how many connections there were at once.
+std::size_t run(std::size_t connections, std::chrono::seconds time) {
+  trial all{connections, std::chrono::steady_clock::now() + time};
+  std::promise<rouse::endpoint> listens;
+  std::thread answering = with_descriptors_of_its_own([&] {
+    side s(all, 1);
+    socket_type listener{s.sched()};
+    listener.bind({"127.0.0.1", 0});
+    listener.listen();
+    listens.set_value(listener.local_endpoint());
+    s.sched().spawn(s.answer(std::move(listener)));
+    s.run();
+  });
+  std::thread dialing = with_descriptors_of_its_own([&] {
+    side s(all, 0);
+    s.sched().spawn(s.dial(listens.get_future().get()));
+    s.run();
+  });
+  dialing.join();
+  answering.join();
+  require(all.live == 0, "every connection has ended");
+  return all.peak;
 }
 
 } // namespace
@@ -203,20 +288,17 @@ int main(int count, char** arguments) {
     return count > i ? std::strtol(arguments[i], nullptr, 10) : otherwise;
   };
   const auto connections = static_cast<std::size_t>(number(1, 1000));
-  const rlimit enough{connections * 2 + 100, connections * 2 + 100};
+  const rlimit enough{connections + 100, connections + 100};
   require(::setrlimit(RLIMIT_NOFILE, &enough) == 0, "the process may have that many descriptors");
 
-  in_thread(10, 0s); // what the system and the library allocate once
-  const std::size_t descriptors = open_descriptors(), memory = ::mallinfo2().uordblks;
-  in_thread(connections, std::chrono::seconds(number(2, 5)));
-  require(open_descriptors() == descriptors, "no descriptor is left");
+  run(10, 0s); // what the system and the library allocate once
+  const std::size_t memory = ::mallinfo2().uordblks;
+  const std::size_t peak = run(connections, std::chrono::seconds(number(2, 5)));
   const std::size_t left = ::mallinfo2().uordblks;
-  std::printf(
-      "%llu connections, %llu bytes, %llu closed (%llu reset), %llu limits, %llu cancels; "
-      "%zu bytes of memory before, %zu after\n",
-      static_cast<unsigned long long>(total.connections),
-      static_cast<unsigned long long>(total.bytes), static_cast<unsigned long long>(total.closes),
-      static_cast<unsigned long long>(total.resets), static_cast<unsigned long long>(total.limits),
-      static_cast<unsigned long long>(total.cancels), memory, left);
+  std::printf("%llu connections, %zu at once, %llu bytes, %llu closed (%llu reset), %llu limits, "
+              "%llu cancels; "
+              "%zu bytes of memory before, %zu after\n",
+              total.connections.load(), peak, total.bytes.load(), total.closes.load(),
+              total.resets.load(), total.limits.load(), total.cancels.load(), memory, left);
   require(left <= memory + 4096, "no memory is left");
 }
