@@ -110,6 +110,16 @@ suite() { # configuration, engine, command...
   counted "$1" "$2"
 }
 
+# install() has a program of its own.
+installed() { # configuration, compiler...
+  local program=$out/$1-install
+  if "${@:2}" -std=c++20 -pthread $warnings -Iinclude -Itests tests/install/calls.cpp tests/main.cpp -o "$program"; then
+    suite "$1" "install, io_uring" env ROUSE_ENGINE=io_uring ROUSE_PROMISED_ENGINE=io_uring "$program"
+    suite "$1" "install, epoll" env ROUSE_ENGINE=epoll ROUSE_PROMISED_ENGINE=epoll "$program"
+  else row "$1" "install does not build" 0 1 0
+  fi
+}
+
 on_linux() { # configuration, linker options, compiler...
   if build "$@" -std=c++20 -pthread $warnings ${INCLUDE:--Iinclude} -Itests; then
     for engine in io_uring epoll; do # both at once: most tests are one thread that waits
@@ -247,9 +257,17 @@ for configuration in $wanted; do
     check gcc install tests/install/run.py
     ;;
   # Not optimized: these take the longest to compile. Without vptr: its check needs a descriptor, and a test has none left.
-  asan) on_linux asan "-pthread -fsanitize=address,undefined" clang++-19 -O0 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all ;;
+  asan)
+    sanitized="clang++-19 -O0 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all"
+    on_linux asan "-pthread -fsanitize=address,undefined" $sanitized
+    installed asan $sanitized
+    ;;
   # From the single header, so that it goes through the suite as well.
-  tsan) INCLUDE=-Isingle_include on_linux tsan "-pthread -fsanitize=thread" clang++-19 -O0 -g1 -fsanitize=thread ;;
+  tsan)
+    sanitized="clang++-19 -O0 -g1 -fsanitize=thread"
+    INCLUDE=-Isingle_include on_linux tsan "-pthread -fsanitize=thread" $sanitized
+    installed tsan $sanitized
+    ;;
   fuzz) fuzz ;;
   single) bare_header ;;
   windows) windows ;;

@@ -8925,12 +8925,12 @@ public:
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
-    auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(),
-                                                                                std::move(f));
+    using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
+    auto started = std::make_unique<thread_flow>(crew_, s.engine(), std::move(f));
     started->owner = &s;
     started->hold();
-    crew_.start(*started, [started] { started->run(); });
-    return *started;
+    crew_.start(*started, [self = started.get()] { self->run(); }); // may throw: no more threads
+    return *started.release();
   }
 
   template <class Engine>
@@ -9125,6 +9125,7 @@ struct parcel {
   }
   parcel() noexcept = default;
 
+  [[nodiscard]] bool empty() const noexcept { return !value && !error && !thrown; }
   // Throws what has no number.
   std::optional<T> open() {
 #if ROUSE_EXCEPTIONS
@@ -9255,6 +9256,10 @@ struct channel_send_call {
   typename channel_core<T>::visitor me;
 
   bool prepare(operation& op) noexcept {
+    if (me.goods.empty()) {
+      op.error = std::errc::invalid_argument;
+      return false;
+    }
     ask_wait(op, &me);
     return true;
   }
@@ -9360,7 +9365,7 @@ public:
 
   /// Sends an error in the place of a value: the call that receives it fails with it. An
   /// exception is thrown there whatever the form of that call (by a handler's call, out of
-  /// `run()`).
+  /// `run()`). An error that is none is invalid_argument.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::error_code error, How&& how = {},

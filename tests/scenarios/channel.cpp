@@ -143,6 +143,18 @@ TEMPLATE_LIST_TEST_CASE("channel: an error that is sent is the receiver's", "[ch
   CHECK_THROWS_AS(ch.try_receive(), std::system_error);
 }
 
+TEMPLATE_LIST_TEST_CASE("channel: an error that is none is not sent", "[channel]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched, 4};
+  const auto none = std::errc::invalid_argument;
+  CHECK(await<rouse::done>(sched, CALL(ch.send_error(std::error_code(), how...))).ec == none);
+  CHECK(await<rouse::done>(sched, CALL(ch.send_error(std::exception_ptr(), how...))).ec == none);
+  CHECK(!ch.try_receive());
+  CHECK(!sending(sched, ch, 1).wait().ec);
+  CHECK(receiving(sched, ch).wait().value == 1);
+}
+
 TEMPLATE_LIST_TEST_CASE("channel: an exception that is sent is thrown at the receiver",
                         "[channel][B29]", every_flowing) {
   TestType sched;

@@ -91,7 +91,7 @@ public:
 
   /// Sends an error in the place of a value: the call that receives it fails with it. An
   /// exception is thrown there whatever the form of that call (by a handler's call, out of
-  /// `run()`).
+  /// `run()`). An error that is none is invalid_argument.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::error_code error, How&& how = {},

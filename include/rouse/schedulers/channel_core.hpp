@@ -37,6 +37,7 @@ struct parcel {
   }
   parcel() noexcept = default;
 
+  [[nodiscard]] bool empty() const noexcept { return !value && !error && !thrown; }
   // Throws what has no number.
   std::optional<T> open() {
 #if ROUSE_EXCEPTIONS
@@ -167,6 +168,10 @@ struct channel_send_call {
   typename channel_core<T>::visitor me;
 
   bool prepare(operation& op) noexcept {
+    if (me.goods.empty()) {
+      op.error = std::errc::invalid_argument;
+      return false;
+    }
     ask_wait(op, &me);
     return true;
   }

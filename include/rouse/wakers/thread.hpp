@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -308,12 +309,12 @@ public:
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
-    auto* started = new detail::thread_flow<typename Scheduler::engine_type, F>(crew_, s.engine(),
-                                                                                std::move(f));
+    using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
+    auto started = std::make_unique<thread_flow>(crew_, s.engine(), std::move(f));
     started->owner = &s;
     started->hold();
-    crew_.start(*started, [started] { started->run(); });
-    return *started;
+    crew_.start(*started, [self = started.get()] { self->run(); }); // may throw: no more threads
+    return *started.release();
   }
 
   template <class Engine>
