@@ -31,6 +31,8 @@ class reader; ///< a socket's stream in lines and other pieces
 template <class Scheduler>
 class signals; ///< Ctrl-C and other signals, waited for
 template <class T>
+class flow_local; ///< a variable of which each flow has its own
+template <class T>
 class task; ///< a coroutine that gives a T
 
 class endpoint; ///< an address and a port, or the name of a local socket

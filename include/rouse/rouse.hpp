@@ -18,6 +18,7 @@
 #include <rouse/core/buffer.hpp>
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/core/flow_local.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/loan.hpp>
 #include <rouse/core/observer.hpp>

@@ -1322,6 +1322,39 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
 namespace rouse::inline ROUSE_ABI {
 
+namespace detail {
+
+// A value of a flow_local; what derives from it holds it.
+struct local_value {
+  virtual ~local_value() = default;
+  std::uint64_t of = 0; // which flow_local's
+  local_value* older = nullptr;
+};
+
+// Those that a flow has, or a thread.
+class local_values {
+public:
+  ~local_values() { clear(); }
+  [[nodiscard]] local_value* find(std::uint64_t which) const noexcept {
+    local_value* v = newest_;
+    while (v && v->of != which) v = v->older;
+    return v;
+  }
+  void add(local_value& v) noexcept { v.older = std::exchange(newest_, &v); }
+  // The newest first; also those that the destructors of others make.
+  void clear() noexcept {
+    while (local_value* v = newest_) {
+      newest_ = v->older;
+      delete v;
+    }
+  }
+
+private:
+  local_value* newest_ = nullptr;
+};
+
+} // namespace detail
+
 /// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
 /// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
 /// not.
@@ -1344,6 +1377,7 @@ public:
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
   unsigned line = 0; ///< there
+  detail::local_values locals; ///< its own, while it runs
 
   void spawned_at(const std::source_location& where) noexcept {
     line = where.line();
@@ -1392,6 +1426,27 @@ private:
 
 namespace detail {
 
+// The flow that runs in the calling thread; null: none. For code that stays in its thread.
+ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
+  static constinit thread_local flow* f = nullptr;
+  return f;
+}
+// For flows themselves, not inlined: a fiber may go on in another thread.
+ROUSE_NOINLINE inline flow*& this_flow() noexcept { return flow_running(); }
+
+// While it exists, `f` is the flow that runs. By whoever resumes it.
+class flow_turn {
+public:
+  ROUSE_ALWAYS_INLINE explicit flow_turn(flow* f) noexcept
+      : before_(std::exchange(flow_running(), f)) {}
+  flow_turn(const flow_turn&) = delete;
+  flow_turn& operator=(const flow_turn&) = delete;
+  ROUSE_ALWAYS_INLINE ~flow_turn() { flow_running() = before_; }
+
+private:
+  flow* before_;
+};
+
 // A flow that begins in the loop of an engine.
 template <class Engine>
 class engine_flow : public flow {
@@ -1414,6 +1469,7 @@ public:
     unlink();
     owner = nullptr;
     never_begin();
+    drop_locals();
     ended.is_open.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
@@ -1430,12 +1486,20 @@ protected:
   }
   /// The flow's last act.
   void end() noexcept {
+    drop_locals();
     if (engine_) engine_->open(ended);
     drop();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
 private:
+  // Their destructors still run in the flow; what comes afterwards does not.
+  void drop_locals() noexcept {
+    flow* const before = std::exchange(this_flow(), this);
+    locals.clear();
+    this_flow() = before == this ? nullptr : before;
+  }
+
   static void on_told(operation& op) noexcept { static_cast<engine_flow*>(op.data)->begin(); }
 
   void destroy() noexcept final {
@@ -2179,6 +2243,105 @@ private:
 
 using incoming_batch = batch<incoming>;
 using outgoing_batch = batch<const outgoing>;
+
+} // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/core/flow_local.hpp
+// Values that each flow has for itself: what thread_local is for threads.
+
+#if ROUSE_EMULATED_TLS
+#include <cxxabi.h>
+#endif
+
+namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// The values of the calling thread, for what runs in no flow.
+inline local_values& thread_values() {
+#if ROUSE_EMULATED_TLS
+  static thread_local local_values* mine = nullptr;
+  if (!mine) {
+    mine = new local_values;
+    const auto end = [](void* values) noexcept { delete static_cast<local_values*>(values); };
+    abi::__cxa_thread_atexit(end, mine, nullptr);
+  }
+  return *mine;
+#else
+  static thread_local local_values mine;
+  return mine;
+#endif
+}
+
+inline std::uint64_t next_local() noexcept {
+  static constinit std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+} // namespace detail
+
+/// A variable of which each flow has its own: what `thread_local` is for threads.
+///
+///     rouse::flow_local<int> depth{0};
+///     rouse::flow_local<std::mt19937> dice{[] { return std::mt19937(std::random_device()()); }};
+///     ...
+///     ++*depth;                       // in any function that a flow calls, whatever carries it
+///
+/// A flow's value is made when it first asks for it. It is destroyed as the flow ends, however it
+/// does, by the flow itself, before whoever joins it goes on: the newest value first, after the
+/// flow's variables. A flow takes over nothing from the one that spawned it.
+///
+/// What runs in no flow (main, handlers, posted functions) has the values of its thread, destroyed
+/// as that ends. So has a coroutine type of one's own, after its first wait. A coroutine that
+/// something else than a call of rouse resumes has, until it next waits, the values of whoever
+/// resumed it.
+///
+/// Usually a namespace-scope or static variable; it may be destroyed while flows have values of it.
+///
+/// Threads: any. Cost: an allocation when a flow first asks; afterwards a walk over the values that
+/// the flow has.
+template <class T>
+class flow_local {
+public:
+  /// Each flow's value is `T()`, a copy of `first`, or what `make` gives.
+  flow_local()
+    requires std::default_initializable<T>
+      : make_([] { return T(); }) {}
+  explicit flow_local(T first)
+    requires std::copy_constructible<T>
+      : first_(std::move(first)) {}
+  explicit flow_local(T (*make)()) noexcept : make_(make) {}
+  flow_local(const flow_local&) = delete;
+  flow_local& operator=(const flow_local&) = delete;
+
+  /// The calling flow's value. Throws what making it throws; the next call then tries again.
+  [[nodiscard]] T& operator*() const { return get(); }
+  [[nodiscard]] T* operator->() const { return std::addressof(get()); }
+  [[nodiscard]] T& get() const {
+    flow* const f = detail::this_flow();
+    detail::local_values& mine = f ? f->locals : detail::thread_values();
+    if (auto* v = mine.find(which_)) return static_cast<value*>(v)->held;
+    auto* made = new value(*this);
+    mine.add(*made);
+    return made->held;
+  }
+
+private:
+  struct value final : detail::local_value {
+    explicit value(const flow_local& l) : held(l.initial()) { of = l.which_; }
+    T held;
+  };
+
+  T initial() const {
+    if constexpr (std::copy_constructible<T>) {
+      if (first_) return *first_;
+    }
+    return make_();
+  }
+
+  const std::uint64_t which_ = detail::next_local();
+  std::optional<T> first_;
+  T (*make_)() = nullptr;
+};
 
 } // namespace rouse::inline ROUSE_ABI
 
@@ -6366,6 +6529,8 @@ class reader; ///< a socket's stream in lines and other pieces
 template <class Scheduler>
 class signals; ///< Ctrl-C and other signals, waited for
 template <class T>
+class flow_local; ///< a variable of which each flow has its own
+template <class T>
 class task; ///< a coroutine that gives a T
 
 class endpoint; ///< an address and a port, or the name of a local socket
@@ -7577,13 +7742,15 @@ private:
 
   void deliver() noexcept {
     coroutine_chain* const chain = chain_;
-    if (flow* f = chain ? chain->of : nullptr) [[likely]] {
+    flow* const f = chain ? chain->of : nullptr;
+    if (f) [[likely]] {
       f->waiting = nullptr;
       if (f->ends_with(this->error)) [[unlikely]]
         return f->end_here();
     }
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
+    const flow_turn of(f);
     ROUSE_TRY {
       if (chain) [[likely]]
         chain->resume(h);
@@ -7646,10 +7813,12 @@ struct spawned {
 
   private:
     void destroy_tasks() noexcept {
+      const flow_turn me(this);
       while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
     }
     void begin() noexcept override {
       if (this->killed) return this->end();
+      const flow_turn me(this);
       spine.resume(self);
     }
     void free_memory() noexcept override {
@@ -8326,6 +8495,7 @@ public:
 
   // From the loop: runs the fiber until it waits or ends.
   void switch_to(fiber_core& f) noexcept {
+    const flow_turn turn(f.self);
     running_ = &f;
     os::context::switch_to(loop_, f.stack->context);
     running_ = nullptr;
@@ -8694,9 +8864,15 @@ public:
     }
     engine_runs_ = true;
     lock.unlock();
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
+    run_engine(me);
     lock.lock();
     hand_over();
+  }
+
+  // What runs in the loop meanwhile does not run in the flow that waits.
+  static void run_engine(thread_parker& me) {
+    const flow_turn none(nullptr);
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
   }
 
   void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
@@ -8874,6 +9050,7 @@ public:
   }
 
   void run() noexcept {
+    const flow_turn me(this);
     this_thread_flow() = this;
     ROUSE_TRY {
       F f = std::move(f_); // gone with the thread, though a handle may keep the flow

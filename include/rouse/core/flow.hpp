@@ -9,12 +9,46 @@
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <source_location>
 #include <system_error>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
+
+namespace detail {
+
+// A value of a flow_local; what derives from it holds it.
+struct local_value {
+  virtual ~local_value() = default;
+  std::uint64_t of = 0; // which flow_local's
+  local_value* older = nullptr;
+};
+
+// Those that a flow has, or a thread.
+class local_values {
+public:
+  ~local_values() { clear(); }
+  [[nodiscard]] local_value* find(std::uint64_t which) const noexcept {
+    local_value* v = newest_;
+    while (v && v->of != which) v = v->older;
+    return v;
+  }
+  void add(local_value& v) noexcept { v.older = std::exchange(newest_, &v); }
+  // The newest first; also those that the destructors of others make.
+  void clear() noexcept {
+    while (local_value* v = newest_) {
+      newest_ = v->older;
+      delete v;
+    }
+  }
+
+private:
+  local_value* newest_ = nullptr;
+};
+
+} // namespace detail
 
 /// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
 /// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
@@ -38,6 +72,7 @@ public:
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
   unsigned line = 0; ///< there
+  detail::local_values locals; ///< its own, while it runs
 
   void spawned_at(const std::source_location& where) noexcept {
     line = where.line();
@@ -86,6 +121,27 @@ private:
 
 namespace detail {
 
+// The flow that runs in the calling thread; null: none. For code that stays in its thread.
+ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
+  static constinit thread_local flow* f = nullptr;
+  return f;
+}
+// For flows themselves, not inlined: a fiber may go on in another thread.
+ROUSE_NOINLINE inline flow*& this_flow() noexcept { return flow_running(); }
+
+// While it exists, `f` is the flow that runs. By whoever resumes it.
+class flow_turn {
+public:
+  ROUSE_ALWAYS_INLINE explicit flow_turn(flow* f) noexcept
+      : before_(std::exchange(flow_running(), f)) {}
+  flow_turn(const flow_turn&) = delete;
+  flow_turn& operator=(const flow_turn&) = delete;
+  ROUSE_ALWAYS_INLINE ~flow_turn() { flow_running() = before_; }
+
+private:
+  flow* before_;
+};
+
 // A flow that begins in the loop of an engine.
 template <class Engine>
 class engine_flow : public flow {
@@ -108,6 +164,7 @@ public:
     unlink();
     owner = nullptr;
     never_begin();
+    drop_locals();
     ended.is_open.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
@@ -124,12 +181,20 @@ protected:
   }
   /// The flow's last act.
   void end() noexcept {
+    drop_locals();
     if (engine_) engine_->open(ended);
     drop();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
 private:
+  // Their destructors still run in the flow; what comes afterwards does not.
+  void drop_locals() noexcept {
+    flow* const before = std::exchange(this_flow(), this);
+    locals.clear();
+    this_flow() = before == this ? nullptr : before;
+  }
+
   static void on_told(operation& op) noexcept { static_cast<engine_flow*>(op.data)->begin(); }
 
   void destroy() noexcept final {

@@ -70,13 +70,15 @@ private:
 
   void deliver() noexcept {
     coroutine_chain* const chain = chain_;
-    if (flow* f = chain ? chain->of : nullptr) [[likely]] {
+    flow* const f = chain ? chain->of : nullptr;
+    if (f) [[likely]] {
       f->waiting = nullptr;
       if (f->ends_with(this->error)) [[unlikely]]
         return f->end_here();
     }
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
+    const flow_turn of(f);
     ROUSE_TRY {
       if (chain) [[likely]]
         chain->resume(h);
@@ -139,10 +141,12 @@ struct spawned {
 
   private:
     void destroy_tasks() noexcept {
+      const flow_turn me(this);
       while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
     }
     void begin() noexcept override {
       if (this->killed) return this->end();
+      const flow_turn me(this);
       spine.resume(self);
     }
     void free_memory() noexcept override {

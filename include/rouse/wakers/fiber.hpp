@@ -74,6 +74,7 @@ public:
 
   // From the loop: runs the fiber until it waits or ends.
   void switch_to(fiber_core& f) noexcept {
+    const flow_turn turn(f.self);
     running_ = &f;
     os::context::switch_to(loop_, f.stack->context);
     running_ = nullptr;

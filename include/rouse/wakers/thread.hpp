@@ -78,9 +78,15 @@ public:
     }
     engine_runs_ = true;
     lock.unlock();
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
+    run_engine(me);
     lock.lock();
     hand_over();
+  }
+
+  // What runs in the loop meanwhile does not run in the flow that waits.
+  static void run_engine(thread_parker& me) {
+    const flow_turn none(nullptr);
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
   }
 
   void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
@@ -258,6 +264,7 @@ public:
   }
 
   void run() noexcept {
+    const flow_turn me(this);
     this_thread_flow() = this;
     ROUSE_TRY {
       F f = std::move(f_); // gone with the thread, though a handle may keep the flow
