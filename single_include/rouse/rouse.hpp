@@ -7294,9 +7294,9 @@ public:
 
   /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
   [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
-    requires requires(Waker& w) { w.current(); }
+    requires(accepts<done>)
   {
-    flow* const f = waker_.current();
+    flow* const f = detail::this_flow();
     if (!f || f->owner != this) return {};
     f->hold();
     return flow_handle<basic_scheduler>(*f);
@@ -8678,10 +8678,6 @@ public:
     return crew_.turn(engine, until);
   }
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
-  /// The flow that calls, or null.
-  [[nodiscard]] flow* current() const noexcept {
-    return crew_.running() ? crew_.running()->self : nullptr;
-  }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "fiber";
@@ -9130,8 +9126,6 @@ public:
     crew_.cancel(engine, f);
   }
   void notify() noexcept { crew_.notify(); }
-  /// The flow that calls, or null.
-  [[nodiscard]] flow* current() const noexcept { return detail::this_thread_flow(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
 

@@ -120,16 +120,17 @@ TEMPLATE_LIST_TEST_CASE(
   }
 }
 
-TEMPLATE_TEST_CASE("current: a flow knows itself, and may end itself", "[tasklet]", rouse::fibers,
-                   rouse::threads) {
+TEMPLATE_LIST_TEST_CASE("current: a flow knows itself, and may end itself", "[tasklet]",
+                        every_flowing) {
   TestType sched;
   CHECK(!sched.current().alive()); // nobody
   bool after = false;
-  auto flow = sched.spawn([&] {
+  auto flow = sched.spawn([&]() -> rouse::task<> {
+    co_await sched.yield();
     auto me = sched.current();
     CHECK(me.alive());
     me.kill();
-    sched.yield();
+    co_await sched.yield();
     after = true;
   });
   sched.run();

@@ -181,9 +181,9 @@ public:
 
   /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
   [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
-    requires requires(Waker& w) { w.current(); }
+    requires(accepts<done>)
   {
-    flow* const f = waker_.current();
+    flow* const f = detail::this_flow();
     if (!f || f->owner != this) return {};
     f->hold();
     return flow_handle<basic_scheduler>(*f);

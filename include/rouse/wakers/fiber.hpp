@@ -257,10 +257,6 @@ public:
     return crew_.turn(engine, until);
   }
   [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
-  /// The flow that calls, or null.
-  [[nodiscard]] flow* current() const noexcept {
-    return crew_.running() ? crew_.running()->self : nullptr;
-  }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "fiber";

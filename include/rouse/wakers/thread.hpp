@@ -344,8 +344,6 @@ public:
     crew_.cancel(engine, f);
   }
   void notify() noexcept { crew_.notify(); }
-  /// The flow that calls, or null.
-  [[nodiscard]] flow* current() const noexcept { return detail::this_thread_flow(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
 
