@@ -1374,9 +1374,9 @@ public:
   std::atomic<bool> cancelled{
       false}; ///< its waiting calls end with operation_canceled, this one and all later
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
+  unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
-  std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
-  unsigned line = 0; ///< there
+  std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
   detail::local_values locals; ///< its own, while it runs
 
   void spawned_at(const std::source_location& where) noexcept {
@@ -1447,26 +1447,24 @@ private:
   flow* before_;
 };
 
-// A flow that begins in the loop of an engine.
+// Its place among those that have not begun.
+struct fresh_flow : list_node {};
+
 template <class Engine>
-class engine_flow : public flow {
+class flow_starter;
+
+// A flow of a scheduler on that engine.
+template <class Engine>
+class engine_flow : public flow, public fresh_flow {
 public:
   void belong_to(Engine& e) noexcept { engine_ = &e; }
 
-  /// Has `begin` called by the loop.
-  void schedule(Engine& e) noexcept {
-    belong_to(e);
-    starter_.what = action::yield;
-    starter_.data = this;
-    (void)e.submit(starter_); // a yield is never done at once
-  }
-
   /// Whether the loop has called `begin`, or never will.
-  [[nodiscard]] bool begun() const noexcept { return starter_.now == operation::state::idle; }
+  [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
 
   /// The scheduler goes. Nothing of the flow is told any more.
   void orphan() noexcept {
-    unlink();
+    flow::unlink();
     owner = nullptr;
     never_begin();
     drop_locals();
@@ -1477,13 +1475,11 @@ public:
 protected:
   /// Runs the flow until it first waits, or ends.
   virtual void begin() noexcept = 0;
-  virtual void leave_list() noexcept { unlink(); }
+  virtual void leave_list() noexcept { flow::unlink(); }
   virtual void free_memory() noexcept = 0;
 
   /// The loop calls `begin` no more.
-  void never_begin() noexcept {
-    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
-  }
+  void never_begin() noexcept { fresh_flow::unlink(); }
   /// The flow's last act.
   void end() noexcept {
     drop_locals();
@@ -1493,14 +1489,14 @@ protected:
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
 private:
+  friend class flow_starter<Engine>;
+
   // Their destructors still run in the flow; what comes afterwards does not.
   void drop_locals() noexcept {
     flow* const before = std::exchange(this_flow(), this);
     locals.clear();
     this_flow() = before == this ? nullptr : before;
   }
-
-  static void on_told(operation& op) noexcept { static_cast<engine_flow*>(op.data)->begin(); }
 
   void destroy() noexcept final {
     leave_list();
@@ -1510,7 +1506,35 @@ private:
   }
 
   Engine* engine_ = nullptr;
-  typename Engine::operation starter_{&engine_flow::on_told};
+};
+
+// Has flows begun by the loop: all that were spawned since its last turn, by one operation.
+template <class Engine>
+class flow_starter final : Engine::operation {
+public:
+  flow_starter() noexcept : Engine::operation(&flow_starter::on_told) {}
+
+  void start(engine_flow<Engine>& f, Engine& e) noexcept {
+    f.belong_to(e);
+    fresh_.push_back(f);
+    if (this->now != operation::state::idle) return;
+    this->what = action::yield;
+    (void)e.submit(*this); // a yield is never done at once
+  }
+  /// The scheduler goes; none is left.
+  void close(Engine& e) noexcept {
+    if (this->now != operation::state::idle) e.abandon(*this);
+  }
+
+private:
+  static void on_told(operation& op) noexcept {
+    auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
+    list<fresh_flow> those; // whom they spawn has to wait
+    while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
+    while (!those.empty()) static_cast<engine_flow<Engine>&>(those.pop_front()).begin();
+  }
+
+  list<fresh_flow> fresh_;
 };
 
 /// Waiting for the end of a flow. What the flow threw is thrown again.
@@ -7268,6 +7292,7 @@ public:
 
   ~basic_scheduler() {
     if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
+    starter_.close(*engine_);
     engine_->orphan(this);
     if (owned_) owned_->shut_down();
   }
@@ -7355,6 +7380,8 @@ public:
 
   [[nodiscard]] engine_type& engine() const noexcept { return *engine_; }
   [[nodiscard]] Waker& waker() noexcept { return waker_; }
+  /// Has a flow begun that the waker has made.
+  [[nodiscard]] detail::flow_starter<engine_type>& starter() noexcept { return starter_; }
   /// Which engine runs, and why a better one was refused.
   [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
 
@@ -7515,6 +7542,7 @@ private:
   std::unique_ptr<engine_type> owned_;
   engine_type* engine_ = nullptr;
   std::atomic<bool> stop_{false};
+  detail::flow_starter<engine_type> starter_;
   Waker waker_;
 };
 
@@ -7645,7 +7673,7 @@ public:
     started->owner = &s;
     started->hold();
     flows_.push_back(*started);
-    started->schedule(s.engine());
+    s.starter().start(*started, s.engine());
     return *started;
   }
 
@@ -7867,7 +7895,7 @@ public:
     promise.flow::owner = &s;
     promise.hold();
     flows_.push_back(promise);
-    promise.schedule(s.engine());
+    s.starter().start(promise, s.engine());
     return promise;
   }
 
@@ -7909,6 +7937,7 @@ private:
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
+#include <new>
 #include <sys/mman.h>
 #include <system_error>
 #include <unistd.h>
@@ -7950,8 +7979,14 @@ inline void swap_exceptions(void* globals, exception_state& from,
 class stack_memory {
 public:
   stack_memory() noexcept = default;
-  stack_memory(const stack_memory&) = delete;
-  stack_memory& operator=(const stack_memory&) = delete;
+  stack_memory(stack_memory&& other) noexcept { *this = std::move(other); }
+  stack_memory& operator=(stack_memory&& other) noexcept {
+    std::swap(base_, other.base_);
+    std::swap(size_, other.size_);
+    std::swap(guard_, other.guard_);
+    std::swap(taken_, other.taken_);
+    return *this;
+  }
   ~stack_memory() {
     if (base_) ::munmap(base_, size_);
   }
@@ -7972,8 +8007,14 @@ public:
   }
 
   [[nodiscard]] char* bottom() const noexcept { return base_ + guard_; }
-  [[nodiscard]] char* top() const noexcept { return base_ + size_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_; }
+  [[nodiscard]] char* top() const noexcept { return base_ + size_ - taken_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - taken_; }
+
+  /// Room for an object, on top. Before the stack is used.
+  void* take(std::size_t bytes) noexcept {
+    taken_ = (bytes + 63) / 64 * 64;
+    return top();
+  }
 
 private:
   // Leaves the mapping whole, so that those of many stacks are one: a process may have 65,530,
@@ -7985,7 +8026,7 @@ private:
   }
 
   char* base_ = nullptr;
-  std::size_t size_ = 0, guard_ = 0;
+  std::size_t size_ = 0, guard_ = 0, taken_ = 0;
 };
 
 } // namespace detail
@@ -8012,15 +8053,28 @@ public:
   /// with a guard page below.
   /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
-    if (const std::error_code ec = stack_.allocate(stack_size)) return ec;
-#if ROUSE_TSAN
-    tsan_fiber_ = __tsan_create_fiber(0);
-#endif
-    stack_made_ = true;
-    asan_bottom_ = stack_.bottom();
-    asan_size_ = stack_.size();
+    detail::stack_memory stack;
+    if (const std::error_code ec = stack.allocate(stack_size)) return ec;
+    own(std::move(stack));
     reset(e, argument);
     return {};
+  }
+
+  /// A T on top of a new stack, to which its `context` is then to be `reset`; `destroy` ends both.
+  /// @returns null, with the reason in `why`, where memory or mappings are short.
+  template <class T>
+  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
+    detail::stack_memory stack;
+    why = stack.allocate(stack_size);
+    if (why) return nullptr;
+    T* const made = ::new (stack.take(sizeof(T))) T;
+    made->context.own(std::move(stack));
+    return made;
+  }
+  template <class T>
+  static void destroy(T& made) noexcept {
+    const detail::stack_memory stack = std::move(made.context.stack_);
+    made.~T();
   }
 
   /// Another flow on the same stack, once the former has ended.
@@ -8037,6 +8091,16 @@ public:
   static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
 
 private:
+  void own(detail::stack_memory stack) noexcept {
+    stack_ = std::move(stack);
+#if ROUSE_TSAN
+    tsan_fiber_ = __tsan_create_fiber(0);
+#endif
+    stack_made_ = true;
+    asan_bottom_ = stack_.bottom();
+    asan_size_ = stack_.size();
+  }
+
   static void change(context& from, context& to, bool last) noexcept {
     // A flow with a stack of its own runs in the thread that switched to it; who calls from a
     // thread's own stack may be any.
@@ -8218,6 +8282,7 @@ private:
 #if ROUSE_WINDOWS
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <windows.h>
 #if defined(__GNUC__)
@@ -8255,6 +8320,22 @@ public:
     made_ = true;
     reset(e, argument);
     return {};
+  }
+
+  /// A T whose `context` has a new stack, to which it is then to be `reset`; `destroy` ends both.
+  /// @returns null, with the reason in `why`, where memory is short.
+  template <class T>
+  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
+    T* const made = new (std::nothrow) T;
+    why = made ? made->context.create(stack_size, nullptr, nullptr)
+               : std::make_error_code(std::errc::not_enough_memory);
+    if (!why) return made;
+    delete made;
+    return nullptr;
+  }
+  template <class T>
+  static void destroy(T& made) noexcept {
+    delete &made;
   }
 
   /// Another flow on the same stack, once the former has ended.
@@ -8440,26 +8521,22 @@ public:
 namespace rouse::inline ROUSE_ABI {
 
 /// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
-/// that a fiber touches use memory; below the stack is a guard page.
+/// that a fiber touches use memory; on top lies its record, below a guard page.
 struct stack_size {
   std::size_t bytes = std::size_t{256} << 10;
 };
 
 namespace detail {
 
-// A stack with the context that runs on it, recycled.
-struct fiber_stack : list_node {
-  os::context context;
-};
-
 class fiber_crew;
 
-// The part of a fiber that the crew switches to and from.
-struct fiber_core {
-  fiber_stack* stack = nullptr;
+// A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
+// anyway.
+struct fiber_stack : list_node {
+  os::context context;
   flow* self = nullptr;
   fiber_crew* crew = nullptr;
-  void (*body)(fiber_core&) noexcept = nullptr; // the fiber's life; the core may be gone afterwards
+  void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
 };
 
 // Which fiber runs, the loop's context, the free stacks.
@@ -8469,35 +8546,34 @@ public:
   fiber_crew(const fiber_crew&) = delete;
   fiber_crew& operator=(const fiber_crew&) = delete;
   ~fiber_crew() {
-    while (!free_.empty()) delete &free_.pop_front();
+    while (!free_.empty()) os::context::destroy(free_.pop_front());
   }
 
-  [[nodiscard]] fiber_core* running() const noexcept { return running_; }
+  [[nodiscard]] fiber_stack* running() const noexcept { return running_; }
   [[nodiscard]] bool loop_runs() const noexcept { return loop_runs_; }
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   void close() noexcept { closing_ = true; }
 
-  // Gives `f` a stack. An error where memory or mappings are short.
-  std::error_code prepare(fiber_core& f) {
-    if (!free_.empty()) {
-      f.stack = &free_.pop_front();
-      f.stack->context.reset(&fiber_crew::enter, &f);
-    } else {
-      auto stack = std::make_unique<fiber_stack>();
-      if (std::error_code ec = stack->context.create(stack_bytes_, &fiber_crew::enter, &f))
-        return ec;
-      f.stack = stack.release();
-    }
+  // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
+  // mappings are short.
+  fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
+    fiber_stack* const s = free_.empty() ? os::context::create_with<fiber_stack>(stack_bytes_, why)
+                                         : &free_.pop_front();
+    if (!s) return nullptr;
+    s->self = &f;
+    s->crew = this;
+    s->body = body;
+    s->context.reset(&fiber_crew::enter, s);
     ++live_;
-    return {};
+    return s;
   }
 
   // From the loop: runs the fiber until it waits or ends.
-  void switch_to(fiber_core& f) noexcept {
+  void switch_to(fiber_stack& f) noexcept {
     const flow_turn turn(f.self);
     running_ = &f;
-    os::context::switch_to(loop_, f.stack->context);
+    os::context::switch_to(loop_, f.context);
     running_ = nullptr;
     if (!ended_) return;
     free_.push_back(*std::exchange(ended_, nullptr));
@@ -8505,7 +8581,7 @@ public:
   }
 
   // From a fiber: back to the loop.
-  void switch_back() noexcept { os::context::switch_to(running_->stack->context, loop_); }
+  void switch_back() noexcept { os::context::switch_to(running_->context, loop_); }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
@@ -8517,17 +8593,15 @@ public:
 
 private:
   static void enter(void* argument) noexcept {
-    auto& f = *static_cast<fiber_core*>(argument);
-    fiber_crew& crew = *f.crew;
-    fiber_stack& stack = *f.stack;
-    f.body(f);
-    crew.ended_ = &stack;
-    os::context::leave_to(stack.context, crew.loop_);
+    auto& me = *static_cast<fiber_stack*>(argument);
+    me.body(*me.self);
+    me.crew->ended_ = &me;
+    os::context::leave_to(me.context, me.crew->loop_);
   }
 
   const std::size_t stack_bytes_;
   os::context loop_;
-  fiber_core* running_ = nullptr;
+  fiber_stack* running_ = nullptr;
   fiber_stack* ended_ = nullptr;
   list<fiber_stack> free_;
   std::size_t live_ = 0;
@@ -8535,22 +8609,20 @@ private:
   bool closing_ = false;
 };
 
-template <class Engine, class F>
-class fiber_flow final : public engine_flow<Engine>, public fiber_core {
+template <class Scheduler, class F>
+class fiber_flow final : public engine_flow<typename Scheduler::engine_type> {
 public:
-  fiber_flow(fiber_crew& c, F f) : f_(std::move(f)) {
-    self = this;
-    crew = &c;
-    body = [](fiber_core& me) noexcept { static_cast<fiber_flow&>(me).run(); };
-  }
+  explicit fiber_flow(F f) : f_(std::move(f)) {}
   static void* operator new(std::size_t size) { return recycler::allocate(size); }
   static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
 
 private:
   void begin() noexcept override {
     std::error_code ec;
-    const bool wanted = !crew->closing() && !this->killed;
-    if (wanted && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
+    fiber_crew& crew = static_cast<Scheduler*>(this->owner)->waker().crew();
+    if (!crew.closing() && !this->killed) {
+      if (fiber_stack* stack = crew.prepare(*this, &run, ec)) return crew.switch_to(*stack);
+    }
     ROUSE_TRY {
       if (ec) throw_error(ec, "rouse: no stack for a fiber");
     }
@@ -8558,13 +8630,14 @@ private:
     this->end();
   }
 
-  void run() noexcept {
+  static void run(flow& me) noexcept {
+    auto& self = static_cast<fiber_flow&>(me);
     ROUSE_TRY {
-      F f = std::move(f_); // gone with the fiber, though a handle may keep the flow
+      F f = std::move(self.f_); // gone with the fiber, though a handle may keep the flow
       f();
     }
-    ROUSE_CATCH(...) { this->keep_exception(); }
-    this->end();
+    ROUSE_CATCH(...) { self.keep_exception(); }
+    self.end();
   }
 
   void free_memory() noexcept override { delete this; }
@@ -8629,7 +8702,7 @@ private:
   }
 
   detail::fiber_crew& crew_;
-  detail::fiber_core* me_;
+  detail::fiber_stack* me_;
   void* scheduler_;
   void (*turn_)(void*);
   operation* op_ = nullptr; // what may end the flow
@@ -8651,11 +8724,11 @@ public:
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
-    auto* started = new detail::fiber_flow<typename Scheduler::engine_type, F>(crew_, std::move(f));
+    auto* started = new detail::fiber_flow<Scheduler, F>(std::move(f));
     started->owner = &s;
     started->hold();
     flows_.push_back(*started);
-    started->schedule(s.engine());
+    s.starter().start(*started, s.engine());
     return *started;
   }
 

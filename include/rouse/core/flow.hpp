@@ -69,9 +69,9 @@ public:
   std::atomic<bool> cancelled{
       false}; ///< its waiting calls end with operation_canceled, this one and all later
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
+  unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
-  std::atomic<const char*> file{nullptr}; ///< where it was spawned; null: not known
-  unsigned line = 0; ///< there
+  std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
   detail::local_values locals; ///< its own, while it runs
 
   void spawned_at(const std::source_location& where) noexcept {
@@ -142,26 +142,24 @@ private:
   flow* before_;
 };
 
-// A flow that begins in the loop of an engine.
+// Its place among those that have not begun.
+struct fresh_flow : list_node {};
+
 template <class Engine>
-class engine_flow : public flow {
+class flow_starter;
+
+// A flow of a scheduler on that engine.
+template <class Engine>
+class engine_flow : public flow, public fresh_flow {
 public:
   void belong_to(Engine& e) noexcept { engine_ = &e; }
 
-  /// Has `begin` called by the loop.
-  void schedule(Engine& e) noexcept {
-    belong_to(e);
-    starter_.what = action::yield;
-    starter_.data = this;
-    (void)e.submit(starter_); // a yield is never done at once
-  }
-
   /// Whether the loop has called `begin`, or never will.
-  [[nodiscard]] bool begun() const noexcept { return starter_.now == operation::state::idle; }
+  [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
 
   /// The scheduler goes. Nothing of the flow is told any more.
   void orphan() noexcept {
-    unlink();
+    flow::unlink();
     owner = nullptr;
     never_begin();
     drop_locals();
@@ -172,13 +170,11 @@ public:
 protected:
   /// Runs the flow until it first waits, or ends.
   virtual void begin() noexcept = 0;
-  virtual void leave_list() noexcept { unlink(); }
+  virtual void leave_list() noexcept { flow::unlink(); }
   virtual void free_memory() noexcept = 0;
 
   /// The loop calls `begin` no more.
-  void never_begin() noexcept {
-    if (starter_.now != operation::state::idle) engine_->abandon(starter_);
-  }
+  void never_begin() noexcept { fresh_flow::unlink(); }
   /// The flow's last act.
   void end() noexcept {
     drop_locals();
@@ -188,14 +184,14 @@ protected:
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
 private:
+  friend class flow_starter<Engine>;
+
   // Their destructors still run in the flow; what comes afterwards does not.
   void drop_locals() noexcept {
     flow* const before = std::exchange(this_flow(), this);
     locals.clear();
     this_flow() = before == this ? nullptr : before;
   }
-
-  static void on_told(operation& op) noexcept { static_cast<engine_flow*>(op.data)->begin(); }
 
   void destroy() noexcept final {
     leave_list();
@@ -205,7 +201,35 @@ private:
   }
 
   Engine* engine_ = nullptr;
-  typename Engine::operation starter_{&engine_flow::on_told};
+};
+
+// Has flows begun by the loop: all that were spawned since its last turn, by one operation.
+template <class Engine>
+class flow_starter final : Engine::operation {
+public:
+  flow_starter() noexcept : Engine::operation(&flow_starter::on_told) {}
+
+  void start(engine_flow<Engine>& f, Engine& e) noexcept {
+    f.belong_to(e);
+    fresh_.push_back(f);
+    if (this->now != operation::state::idle) return;
+    this->what = action::yield;
+    (void)e.submit(*this); // a yield is never done at once
+  }
+  /// The scheduler goes; none is left.
+  void close(Engine& e) noexcept {
+    if (this->now != operation::state::idle) e.abandon(*this);
+  }
+
+private:
+  static void on_told(operation& op) noexcept {
+    auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
+    list<fresh_flow> those; // whom they spawn has to wait
+    while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
+    while (!those.empty()) static_cast<engine_flow<Engine>&>(those.pop_front()).begin();
+  }
+
+  list<fresh_flow> fresh_;
 };
 
 /// Waiting for the end of a flow. What the flow threw is thrown again.

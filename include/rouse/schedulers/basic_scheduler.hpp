@@ -155,6 +155,7 @@ public:
 
   ~basic_scheduler() {
     if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
+    starter_.close(*engine_);
     engine_->orphan(this);
     if (owned_) owned_->shut_down();
   }
@@ -242,6 +243,8 @@ public:
 
   [[nodiscard]] engine_type& engine() const noexcept { return *engine_; }
   [[nodiscard]] Waker& waker() noexcept { return waker_; }
+  /// Has a flow begun that the waker has made.
+  [[nodiscard]] detail::flow_starter<engine_type>& starter() noexcept { return starter_; }
   /// Which engine runs, and why a better one was refused.
   [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
 
@@ -402,6 +405,7 @@ private:
   std::unique_ptr<engine_type> owned_;
   engine_type* engine_ = nullptr;
   std::atomic<bool> stop_{false};
+  detail::flow_starter<engine_type> starter_;
   Waker waker_;
 };
 

@@ -136,7 +136,7 @@ public:
     started->owner = &s;
     started->hold();
     flows_.push_back(*started);
-    started->schedule(s.engine());
+    s.starter().start(*started, s.engine());
     return *started;
   }
 

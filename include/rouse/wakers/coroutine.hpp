@@ -195,7 +195,7 @@ public:
     promise.flow::owner = &s;
     promise.hold();
     flows_.push_back(promise);
-    promise.schedule(s.engine());
+    s.starter().start(promise, s.engine());
     return promise;
   }
 

@@ -12,33 +12,28 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <memory>
 #include <system_error>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
 
 /// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
-/// that a fiber touches use memory; below the stack is a guard page.
+/// that a fiber touches use memory; on top lies its record, below a guard page.
 struct stack_size {
   std::size_t bytes = std::size_t{256} << 10;
 };
 
 namespace detail {
 
-// A stack with the context that runs on it, recycled.
-struct fiber_stack : list_node {
-  os::context context;
-};
-
 class fiber_crew;
 
-// The part of a fiber that the crew switches to and from.
-struct fiber_core {
-  fiber_stack* stack = nullptr;
+// A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
+// anyway.
+struct fiber_stack : list_node {
+  os::context context;
   flow* self = nullptr;
   fiber_crew* crew = nullptr;
-  void (*body)(fiber_core&) noexcept = nullptr; // the fiber's life; the core may be gone afterwards
+  void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
 };
 
 // Which fiber runs, the loop's context, the free stacks.
@@ -48,35 +43,34 @@ public:
   fiber_crew(const fiber_crew&) = delete;
   fiber_crew& operator=(const fiber_crew&) = delete;
   ~fiber_crew() {
-    while (!free_.empty()) delete &free_.pop_front();
+    while (!free_.empty()) os::context::destroy(free_.pop_front());
   }
 
-  [[nodiscard]] fiber_core* running() const noexcept { return running_; }
+  [[nodiscard]] fiber_stack* running() const noexcept { return running_; }
   [[nodiscard]] bool loop_runs() const noexcept { return loop_runs_; }
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   void close() noexcept { closing_ = true; }
 
-  // Gives `f` a stack. An error where memory or mappings are short.
-  std::error_code prepare(fiber_core& f) {
-    if (!free_.empty()) {
-      f.stack = &free_.pop_front();
-      f.stack->context.reset(&fiber_crew::enter, &f);
-    } else {
-      auto stack = std::make_unique<fiber_stack>();
-      if (std::error_code ec = stack->context.create(stack_bytes_, &fiber_crew::enter, &f))
-        return ec;
-      f.stack = stack.release();
-    }
+  // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
+  // mappings are short.
+  fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
+    fiber_stack* const s = free_.empty() ? os::context::create_with<fiber_stack>(stack_bytes_, why)
+                                         : &free_.pop_front();
+    if (!s) return nullptr;
+    s->self = &f;
+    s->crew = this;
+    s->body = body;
+    s->context.reset(&fiber_crew::enter, s);
     ++live_;
-    return {};
+    return s;
   }
 
   // From the loop: runs the fiber until it waits or ends.
-  void switch_to(fiber_core& f) noexcept {
+  void switch_to(fiber_stack& f) noexcept {
     const flow_turn turn(f.self);
     running_ = &f;
-    os::context::switch_to(loop_, f.stack->context);
+    os::context::switch_to(loop_, f.context);
     running_ = nullptr;
     if (!ended_) return;
     free_.push_back(*std::exchange(ended_, nullptr));
@@ -84,7 +78,7 @@ public:
   }
 
   // From a fiber: back to the loop.
-  void switch_back() noexcept { os::context::switch_to(running_->stack->context, loop_); }
+  void switch_back() noexcept { os::context::switch_to(running_->context, loop_); }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
@@ -96,17 +90,15 @@ public:
 
 private:
   static void enter(void* argument) noexcept {
-    auto& f = *static_cast<fiber_core*>(argument);
-    fiber_crew& crew = *f.crew;
-    fiber_stack& stack = *f.stack;
-    f.body(f);
-    crew.ended_ = &stack;
-    os::context::leave_to(stack.context, crew.loop_);
+    auto& me = *static_cast<fiber_stack*>(argument);
+    me.body(*me.self);
+    me.crew->ended_ = &me;
+    os::context::leave_to(me.context, me.crew->loop_);
   }
 
   const std::size_t stack_bytes_;
   os::context loop_;
-  fiber_core* running_ = nullptr;
+  fiber_stack* running_ = nullptr;
   fiber_stack* ended_ = nullptr;
   list<fiber_stack> free_;
   std::size_t live_ = 0;
@@ -114,22 +106,20 @@ private:
   bool closing_ = false;
 };
 
-template <class Engine, class F>
-class fiber_flow final : public engine_flow<Engine>, public fiber_core {
+template <class Scheduler, class F>
+class fiber_flow final : public engine_flow<typename Scheduler::engine_type> {
 public:
-  fiber_flow(fiber_crew& c, F f) : f_(std::move(f)) {
-    self = this;
-    crew = &c;
-    body = [](fiber_core& me) noexcept { static_cast<fiber_flow&>(me).run(); };
-  }
+  explicit fiber_flow(F f) : f_(std::move(f)) {}
   static void* operator new(std::size_t size) { return recycler::allocate(size); }
   static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
 
 private:
   void begin() noexcept override {
     std::error_code ec;
-    const bool wanted = !crew->closing() && !this->killed;
-    if (wanted && !(ec = crew->prepare(*this))) return crew->switch_to(*this);
+    fiber_crew& crew = static_cast<Scheduler*>(this->owner)->waker().crew();
+    if (!crew.closing() && !this->killed) {
+      if (fiber_stack* stack = crew.prepare(*this, &run, ec)) return crew.switch_to(*stack);
+    }
     ROUSE_TRY {
       if (ec) throw_error(ec, "rouse: no stack for a fiber");
     }
@@ -137,13 +127,14 @@ private:
     this->end();
   }
 
-  void run() noexcept {
+  static void run(flow& me) noexcept {
+    auto& self = static_cast<fiber_flow&>(me);
     ROUSE_TRY {
-      F f = std::move(f_); // gone with the fiber, though a handle may keep the flow
+      F f = std::move(self.f_); // gone with the fiber, though a handle may keep the flow
       f();
     }
-    ROUSE_CATCH(...) { this->keep_exception(); }
-    this->end();
+    ROUSE_CATCH(...) { self.keep_exception(); }
+    self.end();
   }
 
   void free_memory() noexcept override { delete this; }
@@ -208,7 +199,7 @@ private:
   }
 
   detail::fiber_crew& crew_;
-  detail::fiber_core* me_;
+  detail::fiber_stack* me_;
   void* scheduler_;
   void (*turn_)(void*);
   operation* op_ = nullptr; // what may end the flow
@@ -230,11 +221,11 @@ public:
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
-    auto* started = new detail::fiber_flow<typename Scheduler::engine_type, F>(crew_, std::move(f));
+    auto* started = new detail::fiber_flow<Scheduler, F>(std::move(f));
     started->owner = &s;
     started->hold();
     flows_.push_back(*started);
-    started->schedule(s.engine());
+    s.starter().start(*started, s.engine());
     return *started;
   }
 

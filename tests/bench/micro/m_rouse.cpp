@@ -530,10 +530,35 @@ double quiet_p99(bool flood) {
   return took[took.size() * 99 / 100];
 }
 
+// What a fiber that waits takes of the memory, the handle to it as well. First of all, when there is none free.
+void fiber_memory() {
+  constexpr std::size_t n = 30'000;
+  const auto resident = [] {
+    std::size_t all = 0, mine = 0;
+    std::FILE* f = std::fopen("/proc/self/statm", "r");
+    if (!f || std::fscanf(f, "%zu %zu", &all, &mine) != 2) abort();
+    std::fclose(f);
+    return mine * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  };
+  rouse::fibers s{rouse::stack_size{16384}};
+  rouse::flow_event<rouse::fibers> go{s};
+  std::vector<rouse::flow_handle<rouse::fibers>> handles;
+  std::size_t waiting = 0;
+  const std::size_t before = resident();
+  handles.reserve(n);
+  while (handles.size() != n) handles.push_back(s.spawn([&] { ++waiting, go.wait(); }));
+  while (waiting != n) s.poll();
+  const double each = static_cast<double>(resident() - before) / n;
+  printf("memory of a fiber that waits|%.0f|%.0f|%.0f|B\n", each, each, each);
+  go.set();
+  s.run();
+}
+
 } // namespace
 
 int main() {
   pin(0);
+  fiber_memory();
   fiber_switch();
   race({{"yield of a coroutine, through the loop", [] { return yields<rouse::coroutines>(); }},
         {"yield of a fiber, through the loop", [] { return yields<rouse::fibers>(); }},

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
+#include <new>
 #include <sys/mman.h>
 #include <system_error>
 #include <unistd.h>
@@ -50,8 +51,14 @@ inline void swap_exceptions(void* globals, exception_state& from,
 class stack_memory {
 public:
   stack_memory() noexcept = default;
-  stack_memory(const stack_memory&) = delete;
-  stack_memory& operator=(const stack_memory&) = delete;
+  stack_memory(stack_memory&& other) noexcept { *this = std::move(other); }
+  stack_memory& operator=(stack_memory&& other) noexcept {
+    std::swap(base_, other.base_);
+    std::swap(size_, other.size_);
+    std::swap(guard_, other.guard_);
+    std::swap(taken_, other.taken_);
+    return *this;
+  }
   ~stack_memory() {
     if (base_) ::munmap(base_, size_);
   }
@@ -72,8 +79,14 @@ public:
   }
 
   [[nodiscard]] char* bottom() const noexcept { return base_ + guard_; }
-  [[nodiscard]] char* top() const noexcept { return base_ + size_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_; }
+  [[nodiscard]] char* top() const noexcept { return base_ + size_ - taken_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - taken_; }
+
+  /// Room for an object, on top. Before the stack is used.
+  void* take(std::size_t bytes) noexcept {
+    taken_ = (bytes + 63) / 64 * 64;
+    return top();
+  }
 
 private:
   // Leaves the mapping whole, so that those of many stacks are one: a process may have 65,530,
@@ -85,7 +98,7 @@ private:
   }
 
   char* base_ = nullptr;
-  std::size_t size_ = 0, guard_ = 0;
+  std::size_t size_ = 0, guard_ = 0, taken_ = 0;
 };
 
 } // namespace detail
@@ -112,15 +125,28 @@ public:
   /// with a guard page below.
   /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
-    if (const std::error_code ec = stack_.allocate(stack_size)) return ec;
-#if ROUSE_TSAN
-    tsan_fiber_ = __tsan_create_fiber(0);
-#endif
-    stack_made_ = true;
-    asan_bottom_ = stack_.bottom();
-    asan_size_ = stack_.size();
+    detail::stack_memory stack;
+    if (const std::error_code ec = stack.allocate(stack_size)) return ec;
+    own(std::move(stack));
     reset(e, argument);
     return {};
+  }
+
+  /// A T on top of a new stack, to which its `context` is then to be `reset`; `destroy` ends both.
+  /// @returns null, with the reason in `why`, where memory or mappings are short.
+  template <class T>
+  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
+    detail::stack_memory stack;
+    why = stack.allocate(stack_size);
+    if (why) return nullptr;
+    T* const made = ::new (stack.take(sizeof(T))) T;
+    made->context.own(std::move(stack));
+    return made;
+  }
+  template <class T>
+  static void destroy(T& made) noexcept {
+    const detail::stack_memory stack = std::move(made.context.stack_);
+    made.~T();
   }
 
   /// Another flow on the same stack, once the former has ended.
@@ -137,6 +163,16 @@ public:
   static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
 
 private:
+  void own(detail::stack_memory stack) noexcept {
+    stack_ = std::move(stack);
+#if ROUSE_TSAN
+    tsan_fiber_ = __tsan_create_fiber(0);
+#endif
+    stack_made_ = true;
+    asan_bottom_ = stack_.bottom();
+    asan_size_ = stack_.size();
+  }
+
   static void change(context& from, context& to, bool last) noexcept {
     // A flow with a stack of its own runs in the thread that switched to it; who calls from a
     // thread's own stack may be any.

@@ -6,6 +6,7 @@
 #if ROUSE_WINDOWS
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <windows.h>
 #if defined(__GNUC__)
@@ -43,6 +44,22 @@ public:
     made_ = true;
     reset(e, argument);
     return {};
+  }
+
+  /// A T whose `context` has a new stack, to which it is then to be `reset`; `destroy` ends both.
+  /// @returns null, with the reason in `why`, where memory is short.
+  template <class T>
+  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
+    T* const made = new (std::nothrow) T;
+    why = made ? made->context.create(stack_size, nullptr, nullptr)
+               : std::make_error_code(std::errc::not_enough_memory);
+    if (!why) return made;
+    delete made;
+    return nullptr;
+  }
+  template <class T>
+  static void destroy(T& made) noexcept {
+    delete &made;
   }
 
   /// Another flow on the same stack, once the former has ended.
