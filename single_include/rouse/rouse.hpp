@@ -6804,6 +6804,15 @@ concept gives_awaitable = requires(F& f) {
   { f() } -> awaitable;
 };
 
+// How a coroutine of a chain awaits `a`: what joins the chain needs none of its own.
+template <class A>
+decltype(auto) in_chain(A&& a) {
+  if constexpr (requires { std::forward<A>(a).in_chain(); })
+    return std::forward<A>(a).in_chain();
+  else
+    return std::forward<A>(a);
+}
+
 class coroutine_chain;
 
 /// What every coroutine of a chain has in its promise.
@@ -6960,11 +6969,11 @@ struct task_promise_base : chain_link {
   }
 
   template <class A>
-  decltype(auto) await_transform(A&& a) noexcept {
+  decltype(auto) await_transform(A&& a) {
     if constexpr (requires { a.await_ready(); })
       return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
     else if constexpr (is_task<std::remove_cvref_t<A>>)
-      return std::forward<A>(a);
+      return in_chain(std::forward<A>(a));
     else if constexpr (awaitable<A>)
       return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
           awaiter_of(std::forward<A>(a))};
@@ -7009,19 +7018,17 @@ struct task_promise<void> : task_promise_base {
 template <class P>
 concept chained_promise = std::derived_from<P, chain_link>;
 
-// Awaits a task from a coroutine of a chain, which it joins, or from any other, where it starts a
-// chain of its own.
+// Awaits a task from a coroutine of a chain, which it joins.
 template <class T>
-class task_awaiter {
+class chained_task {
 public:
-  explicit task_awaiter(std::coroutine_handle<task_promise<T>> h) noexcept
-      : handle_(h), child_(h) {}
-  task_awaiter(const task_awaiter&) = delete;
-  task_awaiter& operator=(const task_awaiter&) = delete;
-  ~task_awaiter() {
-    if (!handle_) return;
-    if (child_.promise().chain && !child_.done())
-      child_.promise().chain->destroy_through(child_.promise());
+  explicit chained_task(std::coroutine_handle<task_promise<T>> h) noexcept : child_(h) {}
+  chained_task(const chained_task&) = delete;
+  chained_task& operator=(const chained_task&) = delete;
+  ~chained_task() {
+    if (!child_) return;
+    if (promise().chain && !child_.done())
+      promise().chain->destroy_through(promise());
     else
       child_.destroy();
   }
@@ -7031,33 +7038,44 @@ public:
   template <chained_promise P>
   void await_suspend(std::coroutine_handle<P> h) noexcept {
     coroutine_chain& chain = *h.promise().chain;
-    link(chain);
-    child_.promise().continuation = h;
+    link(chain, h);
     chain.transfer(child_);
   }
+
+  T await_resume() { return promise().result(); }
+
+protected:
+  [[nodiscard]] task_promise<T>& promise() const noexcept {
+    return std::coroutine_handle<task_promise<T>>::from_address(child_.address()).promise();
+  }
+  void link(coroutine_chain& chain, std::coroutine_handle<> awaiting) noexcept {
+    chain.push(promise());
+    promise().self = child_;
+    promise().keeper = &child_;
+    promise().continuation = awaiting;
+  }
+
+  std::coroutine_handle<> child_; // null once somebody else has destroyed the task
+};
+
+// The same from any coroutine: one that is of no chain starts one.
+template <class T>
+class task_awaiter : public chained_task<T> {
+public:
+  using chained_task<T>::chained_task;
+  using chained_task<T>::await_suspend;
 
   // The chain's first stretch runs here. If it ends in it, the awaiting coroutine just goes on: no
   // stack grows.
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) {
-    link(own_);
-    child_.promise().continuation = h;
+    this->link(own_, h);
     own_.guest = true;
-    own_.resume(child_);
+    own_.resume(this->child_);
     return !own_.met.exchange(true, std::memory_order_acq_rel);
   }
 
-  T await_resume() { return child_.promise().result(); }
-
 private:
-  void link(coroutine_chain& chain) noexcept {
-    chain.push(child_.promise());
-    child_.promise().self = child_;
-    child_.promise().keeper = &handle_;
-  }
-
-  std::coroutine_handle<> handle_; // null once somebody else has destroyed the task
-  std::coroutine_handle<task_promise<T>> child_;
   coroutine_chain own_;
 };
 
@@ -7098,6 +7116,11 @@ public:
   [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
     check();
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
+  }
+  /// The same, by a coroutine of a chain.
+  [[nodiscard]] detail::chained_task<T> in_chain() && {
+    check();
+    return detail::chained_task<T>(std::exchange(handle_, nullptr));
   }
   template <class Task = task>
   [[nodiscard]] detail::task_awaiter<T> operator co_await() const& noexcept {
@@ -7808,6 +7831,10 @@ struct spawned {
       spine.push(*this);
     }
     spawned get_return_object() noexcept { return {this}; }
+    template <class A>
+    decltype(auto) await_transform(A&& a) {
+      return in_chain(std::forward<A>(a));
+    }
     std::suspend_always initial_suspend() const noexcept { return {}; }
     struct final_awaiter {
       bool await_ready() const noexcept { return false; }

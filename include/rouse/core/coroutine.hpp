@@ -20,6 +20,15 @@ concept gives_awaitable = requires(F& f) {
   { f() } -> awaitable;
 };
 
+// How a coroutine of a chain awaits `a`: what joins the chain needs none of its own.
+template <class A>
+decltype(auto) in_chain(A&& a) {
+  if constexpr (requires { std::forward<A>(a).in_chain(); })
+    return std::forward<A>(a).in_chain();
+  else
+    return std::forward<A>(a);
+}
+
 class coroutine_chain;
 
 /// What every coroutine of a chain has in its promise.

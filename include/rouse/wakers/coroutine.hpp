@@ -108,6 +108,10 @@ struct spawned {
       spine.push(*this);
     }
     spawned get_return_object() noexcept { return {this}; }
+    template <class A>
+    decltype(auto) await_transform(A&& a) {
+      return in_chain(std::forward<A>(a));
+    }
     std::suspend_always initial_suspend() const noexcept { return {}; }
     struct final_awaiter {
       bool await_ready() const noexcept { return false; }
