@@ -506,9 +506,10 @@ public:
 
   void push_back(T& element) noexcept {
     list_node& n = element;
-    n.prev_ = end_.prev_;
+    list_node* const last = end_.prev_;
     n.next_ = &end_;
-    end_.prev_->next_ = &n;
+    last->next_ = &n;
+    n.prev_ = last;
     end_.prev_ = &n;
   }
 
@@ -6622,32 +6623,35 @@ public:
   ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.room[c] == 0) [[unlikely]] {
-      drop(p);
-      return;
-    }
-    auto* b = ::new (p) block{mine.free[c]};
-    mine.free[c] = b;
-    --mine.room[c];
+    if (c >= classes || mine.room[c] == 0) [[unlikely]]
+      return keep_or_drop(p, c);
+    mine.keep(p, c);
   }
 
 private:
   // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
   ROUSE_NOINLINE static void* fresh(std::size_t size) { return ::operator new(size); }
-  ROUSE_NOINLINE static void drop(void* p) noexcept { ::operator delete(p); }
+  ROUSE_NOINLINE static void keep_or_drop(void* p, std::size_t c) noexcept {
+    if (c >= classes || !opened()) return ::operator delete(p);
+    local().keep(p, c);
+  }
 
   // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
   // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
   static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
-  static constexpr std::size_t keep = std::size_t{8} << 20; // bytes of one size that a thread keeps
+  static constexpr std::size_t most = std::size_t{8} << 20; // bytes of one size that a thread keeps
   struct block {
     block* next;
   };
   struct cache {
     block* free[classes] = {};
     std::size_t room[classes] = {}; // how many more it keeps
-    constexpr cache() {
-      for (std::size_t c = 0; c != classes; ++c) room[c] = keep / size_of(c);
+    void open() noexcept {
+      for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
+    }
+    ROUSE_ALWAYS_INLINE void keep(void* p, std::size_t c) noexcept {
+      free[c] = ::new (p) block{free[c]};
+      --room[c];
     }
     // Blocks may still be released while the thread's other objects die: none is kept then.
     void close() noexcept {
@@ -6658,10 +6662,23 @@ private:
     }
   };
 
-  struct closer {
+  // A thread's first release opens its cache; its end closes it, for good.
+  struct opener {
     cache& what;
-    ~closer() { what.close(); }
+    explicit opener(cache& c) noexcept : what(c) { what.open(); }
+    ~opener() { what.close(); }
   };
+  // True: only now.
+  static bool opened() noexcept {
+    static thread_local bool was = false;
+    if (std::exchange(was, true)) return false;
+#if ROUSE_EMULATED_TLS
+    local().open();
+#else
+    static thread_local const opener here{local()};
+#endif
+    return true;
+  }
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
     const std::size_t step = size <= own ? 0 : (size + own - 1) / grain;
@@ -6684,9 +6701,7 @@ private:
     }
     return *c;
 #else
-    // Two objects: what a destructor stores in its own, the compiler leaves out.
     static thread_local cache c;
-    static thread_local const closer at_end{c};
     return c;
 #endif
   }

@@ -50,9 +50,10 @@ public:
 
   void push_back(T& element) noexcept {
     list_node& n = element;
-    n.prev_ = end_.prev_;
+    list_node* const last = end_.prev_;
     n.next_ = &end_;
-    end_.prev_->next_ = &n;
+    last->next_ = &n;
+    n.prev_ = last;
     end_.prev_ = &n;
   }
 
