@@ -5024,18 +5024,20 @@ public:
   }
 
   /// Deferred task work is done in portions of 20 a call: fetches the rest, as long as they come
-  /// full.
-  void fetch_rest() noexcept {
+  /// full. Returns how many answers there are now.
+  std::uint32_t fetch_rest() noexcept {
     constexpr std::uint32_t portion = 20;
-    for (std::uint32_t had = 0, has = completed(); has - had >= portion; has = completed()) {
+    std::uint32_t has = completed();
+    for (std::uint32_t had = 0; has - had >= portion; has = completed()) {
       had = has;
       enter(0, false, (clock::time_point::min)());
     }
+    return has;
   }
 
   /// Calls `use(completion)` for each that is there. It may submit.
   template <class F>
-  void drain(F&& use) noexcept {
+  ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
     // Acquire: what the kernel wrote into the buffers happens-before whatever `use` leads to (O3).
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
     for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
@@ -8132,6 +8134,10 @@ public:
   /// The same, but `from` ends here.
   static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
 
+  /// For a thread's own stack: in between, `switch_to` need not ask which thread it is.
+  void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
+  void leave_thread() noexcept { globals_ = nullptr; }
+
 private:
   void own(detail::stack_memory stack) noexcept {
     stack_ = std::move(stack);
@@ -8146,9 +8152,9 @@ private:
   static void change(context& from, context& to, bool last) noexcept {
     // A flow with a stack of its own runs in the thread that switched to it; who calls from a
     // thread's own stack may be any.
-    void* const globals = from.stack_made_ ? from.globals_ : detail::rouse_exception_globals();
+    void* const globals = from.globals_ ? from.globals_ : detail::rouse_exception_globals();
     detail::swap_exceptions(globals, from.exceptions_, to.exceptions_);
-    to.globals_ = globals;
+    if (to.stack_made_) to.globals_ = globals;
     (void)last;
 #if ROUSE_TSAN
     if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
@@ -8396,6 +8402,10 @@ public:
 
   /// The same, but `from` ends here; after a `reset` it begins anew.
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
+
+  /// A fiber of Windows keeps all that is its own.
+  void enter_thread() noexcept {}
+  void leave_thread() noexcept {}
 
 private:
   // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,

@@ -162,6 +162,10 @@ public:
   /// The same, but `from` ends here.
   static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
 
+  /// For a thread's own stack: in between, `switch_to` need not ask which thread it is.
+  void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
+  void leave_thread() noexcept { globals_ = nullptr; }
+
 private:
   void own(detail::stack_memory stack) noexcept {
     stack_ = std::move(stack);
@@ -176,9 +180,9 @@ private:
   static void change(context& from, context& to, bool last) noexcept {
     // A flow with a stack of its own runs in the thread that switched to it; who calls from a
     // thread's own stack may be any.
-    void* const globals = from.stack_made_ ? from.globals_ : detail::rouse_exception_globals();
+    void* const globals = from.globals_ ? from.globals_ : detail::rouse_exception_globals();
     detail::swap_exceptions(globals, from.exceptions_, to.exceptions_);
-    to.globals_ = globals;
+    if (to.stack_made_) to.globals_ = globals;
     (void)last;
 #if ROUSE_TSAN
     if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();

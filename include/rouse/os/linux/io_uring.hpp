@@ -283,18 +283,20 @@ public:
   }
 
   /// Deferred task work is done in portions of 20 a call: fetches the rest, as long as they come
-  /// full.
-  void fetch_rest() noexcept {
+  /// full. Returns how many answers there are now.
+  std::uint32_t fetch_rest() noexcept {
     constexpr std::uint32_t portion = 20;
-    for (std::uint32_t had = 0, has = completed(); has - had >= portion; has = completed()) {
+    std::uint32_t has = completed();
+    for (std::uint32_t had = 0; has - had >= portion; has = completed()) {
       had = has;
       enter(0, false, (clock::time_point::min)());
     }
+    return has;
   }
 
   /// Calls `use(completion)` for each that is there. It may submit.
   template <class F>
-  void drain(F&& use) noexcept {
+  ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
     // Acquire: what the kernel wrote into the buffers happens-before whatever `use` leads to (O3).
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
     for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);

@@ -79,6 +79,10 @@ public:
   /// The same, but `from` ends here; after a `reset` it begins anew.
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
 
+  /// A fiber of Windows keeps all that is its own.
+  void enter_thread() noexcept {}
+  void leave_thread() noexcept {}
+
 private:
   // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,
   // made a context's own. Microsoft's runtime keeps its own with the fiber's stack frames.
