@@ -12756,8 +12756,6 @@ socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 // ---- rouse/serving/serve.hpp
 // A server: a flow for each connection, no more of them than it bears, and an orderly end.
 
-#include <algorithm>
-
 namespace rouse::inline ROUSE_ABI {
 
 /// What a server bears.
@@ -12778,7 +12776,7 @@ public:
 
   void stop(deadline when) noexcept {
     typename Threading::lock lock(mutex_);
-    due_ = stopping_.stop_requested() ? (std::min)(due_, when) : when;
+    if (!stopping_.stop_requested() || when < due_) due_ = when;
     stopping_.request_stop();
     due_changed_.request_stop();
   }
@@ -13108,7 +13106,8 @@ public:
                   "socket<S> conn) { ... }");
     const auto begin = beginning(std::move(handler), std::move(on_error));
     limited_ = !by_callback && limits.connections != serve_limits{}.connections;
-    share_ = (std::max)(limits.connections / listeners_.size(), std::size_t{1});
+    share_ = limits.connections / listeners_.size();
+    if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
     ROUSE_TRY {
       for (std::size_t core = 1; core != seats_.size(); ++core)
@@ -14019,9 +14018,12 @@ inline failure look_up(const std::string& host, const std::string& service,
     if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
     socket_address address;
     address.length = static_cast<socklen_t>(a->ai_addrlen);
-    std::memcpy(&address.v6, a->ai_addr, (std::min)(sizeof address.v6, std::size_t{a->ai_addrlen}));
+    const std::size_t bytes = a->ai_addrlen, room = sizeof address.v6;
+    std::memcpy(&address.v6, a->ai_addr, bytes < room ? bytes : room);
     const endpoint ep = address.to_endpoint();
-    if (std::find(found.begin(), found.end(), ep) == found.end()) found.push_back(ep);
+    bool known = false;
+    for (const endpoint& other : found) known = known || other == ep;
+    if (!known) found.push_back(ep);
   }
   ::freeaddrinfo(list);
   return found.empty() ? failure(resolve_error::host_not_found) : failure{};
@@ -14258,8 +14260,7 @@ struct name_query {
 private:
   template <class Engine>
   void by_name(Engine& engine, std::string_view host, std::string_view service) {
-    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    if (!std::all_of(service.begin(), service.end(), is_digit))
+    if (service.find_first_not_of("0123456789") != std::string_view::npos)
       return begin(engine, host, service, 0);
     long long port = 0;
     for (const char digit : service.substr(0, 6)) port = port * 10 + (digit - '0');
@@ -14354,7 +14355,7 @@ inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
   for (const endpoint& ep : found)
     (ep.family() == found.front().family() ? mixed : others).push_back(ep);
   for (std::size_t i = 0; i != others.size(); ++i) {
-    const auto place = (std::min)(2 * i + 1, mixed.size());
+    const std::size_t turn = 2 * i + 1, place = turn < mixed.size() ? turn : mixed.size();
     mixed.insert(mixed.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
   }
   return mixed;

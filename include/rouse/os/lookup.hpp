@@ -6,7 +6,6 @@
 #include <rouse/os/address.hpp>
 #include <rouse/os/socket.hpp>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -69,9 +68,12 @@ inline failure look_up(const std::string& host, const std::string& service,
     if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
     socket_address address;
     address.length = static_cast<socklen_t>(a->ai_addrlen);
-    std::memcpy(&address.v6, a->ai_addr, (std::min)(sizeof address.v6, std::size_t{a->ai_addrlen}));
+    const std::size_t bytes = a->ai_addrlen, room = sizeof address.v6;
+    std::memcpy(&address.v6, a->ai_addr, bytes < room ? bytes : room);
     const endpoint ep = address.to_endpoint();
-    if (std::find(found.begin(), found.end(), ep) == found.end()) found.push_back(ep);
+    bool known = false;
+    for (const endpoint& other : found) known = known || other == ep;
+    if (!known) found.push_back(ep);
   }
   ::freeaddrinfo(list);
   return found.empty() ? failure(resolve_error::host_not_found) : failure{};

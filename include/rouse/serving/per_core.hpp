@@ -10,7 +10,6 @@
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -103,7 +102,8 @@ public:
                   "socket<S> conn) { ... }");
     const auto begin = beginning(std::move(handler), std::move(on_error));
     limited_ = !by_callback && limits.connections != serve_limits{}.connections;
-    share_ = (std::max)(limits.connections / listeners_.size(), std::size_t{1});
+    share_ = limits.connections / listeners_.size();
+    if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
     ROUSE_TRY {
       for (std::size_t core = 1; core != seats_.size(); ++core)

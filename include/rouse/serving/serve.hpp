@@ -10,7 +10,6 @@
 #include <rouse/schedulers/task.hpp>
 #include <rouse/sockets/socket.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -43,7 +42,7 @@ public:
 
   void stop(deadline when) noexcept {
     typename Threading::lock lock(mutex_);
-    due_ = stopping_.stop_requested() ? (std::min)(due_, when) : when;
+    if (!stopping_.stop_requested() || when < due_) due_ = when;
     stopping_.request_stop();
     due_changed_.request_stop();
   }

@@ -14,7 +14,6 @@
 #include <rouse/sockets/resolve.hpp>
 #include <rouse/sockets/socket.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -34,7 +33,7 @@ inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
   for (const endpoint& ep : found)
     (ep.family() == found.front().family() ? mixed : others).push_back(ep);
   for (std::size_t i = 0; i != others.size(); ++i) {
-    const auto place = (std::min)(2 * i + 1, mixed.size());
+    const std::size_t turn = 2 * i + 1, place = turn < mixed.size() ? turn : mixed.size();
     mixed.insert(mixed.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
   }
   return mixed;

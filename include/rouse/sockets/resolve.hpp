@@ -9,7 +9,6 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/sockets/lookups.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <source_location>
@@ -66,8 +65,7 @@ struct name_query {
 private:
   template <class Engine>
   void by_name(Engine& engine, std::string_view host, std::string_view service) {
-    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    if (!std::all_of(service.begin(), service.end(), is_digit))
+    if (service.find_first_not_of("0123456789") != std::string_view::npos)
       return begin(engine, host, service, 0);
     long long port = 0;
     for (const char digit : service.substr(0, 6)) port = port * 10 + (digit - '0');
