@@ -101,6 +101,13 @@
 #define ROUSE_CATCH(declaration) else
 #endif
 
+// What the compiler may rely on.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_ASSUME(what) __assume(what)
+#else
+#define ROUSE_ASSUME(what) ((what) ? void() : __builtin_unreachable())
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __declspec(noinline)

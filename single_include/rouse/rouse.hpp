@@ -117,6 +117,13 @@
 #define ROUSE_CATCH(declaration) else
 #endif
 
+// What the compiler may rely on.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_ASSUME(what) __assume(what)
+#else
+#define ROUSE_ASSUME(what) ((what) ? void() : __builtin_unreachable())
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __declspec(noinline)
@@ -803,7 +810,9 @@ enum class action : unsigned char {
 };
 
 /// Which requests to end it a further round of a call heeds.
-enum class heed : unsigned char {
+///
+/// (Two bytes: with them an operation's flags fill a word, and are set at once.)
+enum class heed : unsigned short {
   all,
   cancels, ///< not the limit that ended the round before: that was a rest
   nothing, ///< it waits for what cannot be left behind
@@ -853,7 +862,7 @@ public:
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
-  bool closing = false; ///< nothing is begun on it any more; what is pending is being ended
+  bool closing = false; ///< or closed: nothing is begun on it any more
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
@@ -898,7 +907,21 @@ public:
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
   std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
-  clock::time_point due = (clock::time_point::max)(); ///< when to give up
+  union {
+    clock::time_point due; ///< when to give up, where it is `limited`
+  };
+
+  /// From now on it has a limit, unless that is never.
+  void limit_to(clock::time_point when) noexcept {
+    due = when;
+    limited = when != (clock::time_point::max)();
+  }
+  /// The limit that its socket, `target`, gives to calls which have none, from now on.
+  ROUSE_ALWAYS_INLINE void take_patience() noexcept {
+    if (!limited && target->patience != (clock::duration::max)()) [[unlikely]]
+      limit_to_patience();
+  }
+  ROUSE_NOINLINE void limit_to_patience() noexcept { limit_to(deadline(target->patience).when()); }
 
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept { return what <= action::when_readable; }
@@ -915,13 +938,14 @@ public:
   // ---- the engine's
   failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
                   ///< else comes first
-  std::uint32_t cancels; ///< those of `target` when the call began
   action what = action::yield;
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
+  bool limited = false; ///< `due` says when it gives up
   rouse::heed heed = rouse::heed::all;
+  std::uint32_t cancels; ///< those of `target` when the call began
 };
 
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
@@ -1043,10 +1067,28 @@ namespace rouse::inline ROUSE_ABI {
 /// may be awaited also where calls return directly.)
 struct done {};
 
+namespace detail {
+
+template <class C>
+struct what_is_kept {
+  using type = C;
+};
+template <class C>
+  requires requires { typename C::asked; }
+struct what_is_kept<C> {
+  using type = typename C::asked;
+};
+// What a call in progress keeps of its description: all of it, unless `ask(op)` puts what is asked
+// into the operation; then `asked`, which has the rest.
+template <class C>
+using kept = typename what_is_kept<C>::type;
+
+} // namespace detail
+
 /// A description of a call, which knows neither engine nor waker. A composed call is one that asks
 /// for another round.
 template <class C>
-concept call_description = requires(C c, operation& op) {
+concept call_description = requires(detail::kept<C> c, operation& op) {
   typename C::value_type;
   { C::name } -> std::convertible_to<const char*>;
   {
@@ -1180,7 +1222,7 @@ struct no_watch {};
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
-  static constexpr bool limited = !std::is_same_v<Limit, no_limit>;
+  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
 
 public:
   using value_type = typename Call::value_type;
@@ -1192,13 +1234,13 @@ protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
   pending_call(Engine* engine, Call call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)) {
+      : Engine::operation(&pending_call::on_told), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
-    if constexpr (limited) limit_ = std::move(l);
+    if constexpr (may_end) limit_ = std::move(l);
   }
 
   ~pending_call() {
-    if constexpr (limited) {
+    if constexpr (may_end) {
       if (engine_) watch_.forget(*engine_);
     }
     if (in_progress()) [[unlikely]]
@@ -1216,13 +1258,16 @@ protected:
       this->error = std::errc::bad_file_descriptor;
     else if (call_.prepare(*this)) [[likely]]
       return start_limited();
-    return finished_ = true;
+    return true;
   }
 
   /// Ends the call before it begins.
   void refuse(failure why) noexcept { this->ending = why; }
   /// For receivers that must not be delivered to inside `start`.
-  void deliver_later() noexcept { engine_->defer(*this); }
+  void deliver_later() noexcept {
+    this->tell = &pending_call::on_finished;
+    engine_->defer(*this);
+  }
 
   /// Started, and not told yet.
   [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
@@ -1238,68 +1283,67 @@ protected:
   }
 
 private:
+  kept<Call> keep(Call& call) {
+    if constexpr (std::is_same_v<kept<Call>, Call>) {
+      return std::move(call);
+    } else {
+      call.ask(*this);
+      return {};
+    }
+  }
+
   ROUSE_NOINLINE void report(std::error_code* ec) const {
     if (!ec) throw_error(code(), Call::name);
     *ec = code();
   }
 
   bool start_limited() noexcept {
-    clock::duration patience = (clock::duration::max)();
-    if constexpr (requires { call_.socket; })
-      patience = call_.socket->patience;
-    else if (this->target)
-      patience = this->target->patience;
-    if constexpr (limited) {
-      if (!limit_.when().never()) {
-        this->due = limit_.when().when();
-        patience = (clock::duration::max)();
-      }
+    if constexpr (may_end) {
+      if (!limit_.when().never()) this->limit_to(limit_.when().when());
       if (limit_.token().stop_requested())
         this->ending = std::errc::operation_canceled;
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (patience != (clock::duration::max)()) [[unlikely]]
-      this->due = deadline(patience).when();
-    if (!proceed()) return false;
+    if (!engine_->submit(*this)) return false;
+    if (!call_.advance(*this) && !proceed()) [[unlikely]]
+      return false;
     settle();
     return true;
   }
 
-  // Round after round, until one has to wait (false) or the call is finished. After false, `this`
-  // may be gone.
-  bool proceed() noexcept {
-    while (true) {
-      if (!engine_->submit(*this)) return false;
-      if (call_.advance(*this)) [[likely]]
-        return finished_ = true;
+  // Another round, and another, until one has to wait (false) or the call is finished. After false,
+  // `this` may be gone.
+  ROUSE_NOINLINE bool proceed() noexcept {
+    do {
       this->again = true;
-    }
+      this->error = {};
+      this->bytes = 0;
+      if (!engine_->submit(*this)) return false;
+    } while (!call_.advance(*this));
+    return true;
   }
 
   void settle() noexcept {
-    if constexpr (limited) watch_.forget(*engine_);
+    if constexpr (may_end) watch_.forget(*engine_);
   }
 
   static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.finished_) [[likely]] {
-      if (self.call_.advance(self)) [[likely]] {
-        self.finished_ = true;
-      } else {
-        self.again = true;
-        if (!self.proceed()) return;
-      }
-      self.settle();
-    }
+    if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
+      return;
+    self.settle();
+    static_cast<Receiver&>(self).deliver();
+  }
+  static void on_finished(rouse::operation& base) noexcept {
+    auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     static_cast<Receiver&>(self).deliver();
   }
 
-  bool finished_ = false; // first: there is room for it behind the operation's own
   Engine* engine_;
-  Call call_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, Limit, nothing> limit_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
+  ROUSE_NO_UNIQUE_ADDRESS kept<Call> call_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, Limit, nothing> limit_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, stop_watch<Engine>, no_watch> watch_;
 };
 
 } // namespace detail
@@ -1565,7 +1609,7 @@ struct sleep_call {
 
   bool prepare(operation& op) noexcept {
     ask_wait(op, nullptr);
-    op.due = until.when();
+    op.limit_to(until.when());
     return true;
   }
   bool advance(operation& op) noexcept {
@@ -3704,12 +3748,17 @@ public:
 
   // ---- operations
 
-  /// Starts `op`. True: it is done already, the answer is in it, and it will not be told. False: it
-  /// will be told.
+  /// Starts `op`, whose answer is empty. True: it is done already, the answer is in it, and it will
+  /// not be told. False: it will be told.
   ///
   /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
   /// cannot starve the rest.
-  [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
+    if (op.what == action::recv) return submit_recv(op);
+    if (op.what == action::send) return submit_send(op);
+    if (op.what == action::wait) return submit_wait(op);
+    return submit_other(op);
+  }
 
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
   /// `submit` found done.
@@ -3838,8 +3887,14 @@ public:
 protected:
   operation_loop() noexcept : timers_(clock::now()) {}
 
-  // ---- what an engine adds, beside `submit` and `turn`; all but kick() are called with the lock
-  // held
+  // ---- what an engine adds, beside `turn`
+
+  /// `submit`, by what is asked for: most calls are recvs and sends.
+  virtual bool submit_recv(operation& op) noexcept = 0;
+  virtual bool submit_send(operation& op) noexcept = 0;
+  virtual bool submit_other(operation& op) noexcept = 0;
+
+  // ---- all but kick() are called with the lock held
 
   /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
   virtual void interrupt(operation& op) noexcept = 0;
@@ -3849,40 +3904,52 @@ protected:
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
 
-  // ---- what an engine's `submit` and `turn` are: this, and in its midst what is the engine's own
-  // (a callable rather than a virtual function, so that a call is one piece of straight code)
+  // ---- what an engine's `submit_…` and `turn` are: this, and in its midst what is the engine's
+  // own (a callable rather than a virtual function, so that a call is one piece of straight code)
 
-  /// @param begin  gives `op`, which concerns a socket, to the kernel; it is given the queue where
-  /// `op` will wait. True: done, the answer is in it. False: `finish` will be called for it.
+  /// @param queue  where `op`, which concerns a socket, will wait.
+  /// @param begin  gives it to the kernel. True: done, the answer is in it. False: `finish` will be
+  /// called for it.
   template <class Begin>
-  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, Begin begin) noexcept {
+  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, detail::list<rouse::operation>& queue,
+                                     Begin begin) noexcept {
     lock_type lock(mutex_);
-    op.error = {};
-    op.bytes = 0;
-    if (op.heed != heed::all) [[unlikely]]
-      forget_ending(op);
-    if (is_for_kernel(op)) [[likely]] {
-      op.cancels = op.target->cancels;
-      detail::list<rouse::operation>& queue = op.target->queue_of(op);
-      if (begin(queue)) return answer_at_once(op);
-      pend(op, queue);
-    } else if (start_elsewhere(op)) {
-      return answer_at_once(op);
-    }
-    ++active_;
-    observer_.begun(op);
+    if (!may_begin(op) && !may_after_all(op)) [[unlikely]]
+      return submit_elsewhere(op);
+    op.cancels = op.target->cancels;
+    if (begin()) return answer_at_once(op);
+    op.take_patience();
+    pend(op, queue);
     return false;
   }
-
-  /// @param harvest  as the function of that name.
-  template <class Harvest>
-  ROUSE_ALWAYS_INLINE std::size_t turn_by(clock::time_point until, Harvest harvest) noexcept {
+  /// The same of any operation; `begin` is given the queue.
+  template <class Begin>
+  ROUSE_ALWAYS_INLINE bool submit_other_by(operation& op, Begin begin) noexcept {
+    if (op.target && op.what < action::wait) [[likely]] {
+      detail::list<rouse::operation>& queue = op.target->queue_of(op);
+      return submit_by(op, queue, [&] { return begin(queue); });
+    }
     lock_type lock(mutex_);
+    if (op.heed != heed::all) forget_ending(op);
+    return submit_elsewhere(op);
+  }
+
+  /// A turn before its harvest. Returns until when that may wait.
+  ROUSE_ALWAYS_INLINE clock::time_point begin_turn(clock::time_point until,
+                                                   lock_type& lock) noexcept {
     while (!later_.empty()) [[unlikely]]
       ready_.push_back(later_.pop_front());
-    harvest_some(until, lock, harvest);
+    if constexpr (Threading::shared)
+      while (harvesting_) harvested_.wait(lock);
+    until = fall_asleep(until);
+    begin_harvest(until);
+    return until;
+  }
+  /// And after it.
+  ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
+    end_harvest();
     std::size_t done = 0;
-    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
+    if (wake_up()) [[unlikely]]
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
@@ -3942,11 +4009,11 @@ protected:
 
   /// Waits for some of the kernel's answers; whom they concern is told later. With the lock held.
   void reap(lock_type& lock) noexcept {
-    if (harvesting_)
-      harvested_.wait(lock);
-    else
-      harvest_alone((clock::time_point::max)(), lock,
-                    [&](clock::time_point until, lock_type& l) { harvest(until, l); });
+    if (harvesting_) return harvested_.wait(lock);
+    const auto until = (clock::time_point::max)();
+    begin_harvest(until);
+    harvest(until, lock);
+    end_harvest();
   }
 
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
@@ -3957,13 +4024,34 @@ private:
       32; // calls in a row that a waiter may find done before others get their turn
   static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
-  ROUSE_ALWAYS_INLINE bool is_for_kernel(const operation& op) const noexcept {
-    return op.target && op.what < action::wait && !op.ending && !closing_ && op.target->open() &&
+  ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
+    return !op.ending && !closing_ && !op.target->closing &&
            (!op.again || op.cancels == op.target->cancels);
   }
+  // Whether nothing is against it but what it does not heed.
+  ROUSE_NOINLINE bool may_after_all(operation& op) const noexcept {
+    if (op.heed == heed::all) return false;
+    forget_ending(op);
+    return may_begin(op);
+  }
 
-  // What is not for the kernel, or not any more. True: done.
-  ROUSE_NOINLINE bool start_elsewhere(operation& op) noexcept {
+  // Most waits are no socket's.
+  ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
+    lock_type lock(mutex_);
+    if (op.heed != heed::all) forget_ending(op);
+    if (op.ending || closing_ || op.target) [[unlikely]]
+      return submit_elsewhere(op);
+    if (op.awaited && enter(op)) return answer_at_once(op);
+    pend(op, waiting_);
+    return false;
+  }
+
+  // What is not for the kernel, or not any more.
+  ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
+    return start_elsewhere(op) && answer_at_once(op);
+  }
+  // True: done.
+  bool start_elsewhere(operation& op) noexcept {
     if (op.ending || closing_) {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
@@ -3976,12 +4064,9 @@ private:
       if (op.error) return true;
       op.cancels = op.target->cancels;
       pend(op, op.target->resting);
-    } else if (op.what == action::yield) {
+    } else { // a yield
       put_off(op);
       wake_others();
-    } else {
-      if (op.awaited && enter(op)) return true;
-      pend(op, waiting_);
     }
     return false;
   }
@@ -3989,7 +4074,9 @@ private:
   ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
     queue.push_back(op);
     op.now = operation::state::pending;
-    if (op.due != (clock::time_point::max)()) [[unlikely]]
+    ++active_;
+    observer_.begun(op);
+    if (op.limited) [[unlikely]]
       limit_to(op);
   }
 
@@ -4005,8 +4092,6 @@ private:
   ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
     instant_left_ = 0;
     put_off(op);
-    ++active_;
-    observer_.begun(op);
   }
 
   static void forget_ending(operation& op) noexcept {
@@ -4016,7 +4101,7 @@ private:
 
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
     timers_.arm(op, op.due);
-    if (op.due < sleeping_until_) wake_others();
+    if (Threading::shared && op.due < sleeping_until_) wake();
   }
 
   bool enter(operation& op) noexcept {
@@ -4062,6 +4147,8 @@ private:
   void put_off(operation& op) noexcept {
     op.now = operation::state::ready;
     later_.push_back(op);
+    ++active_;
+    observer_.begun(op);
   }
 
   void run_stops() noexcept {
@@ -4087,48 +4174,46 @@ private:
     });
   }
 
-  template <class Harvest>
-  ROUSE_ALWAYS_INLINE void harvest_some(clock::time_point until, lock_type& lock,
-                                        Harvest& harvest) noexcept {
-    if constexpr (Threading::shared)
-      while (harvesting_) harvested_.wait(lock);
+  // Until when, if at all.
+  ROUSE_ALWAYS_INLINE clock::time_point fall_asleep(clock::time_point until) noexcept {
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
     bool sleeps = until != (clock::time_point::min)() && ready_.empty();
     if (sleeps) {
       auto was = rest::awake;
       sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
-    if (sleeps) {
-      sleeping_until_ = until;
-      if (!timers_.empty()) [[unlikely]]
-        sleep_no_longer_than(timers_.next());
-    }
-    harvest_alone(sleeping_until_, lock, harvest);
-    sleeping_until_ = (clock::time_point::min)();
+    if (!sleeps) return (clock::time_point::min)();
+    return timers_.empty() ? until : next_limit(until);
+  }
+  ROUSE_NOINLINE clock::time_point next_limit(clock::time_point until) const noexcept {
+    const auto next = timers_.next();
+    return next < until ? next : until;
+  }
+  // True: it was woken, and others may have handed something over.
+  ROUSE_ALWAYS_INLINE bool wake_up() noexcept {
     // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
     // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
-    // before the queues are looked at.
+    // before the queues are looked at, where nothing is unless he has come to here.
     const rest now = rest_.load(std::memory_order_relaxed);
-    if (now == rest::asleep)
+    if (now == rest::asleep) [[likely]]
       rest_.store(rest::awake, std::memory_order_relaxed);
     else if (now == rest::woken)
-      rest_.exchange(rest::awake, std::memory_order_acq_rel);
+      return rest_.exchange(rest::awake, std::memory_order_acq_rel) == rest::woken;
+    return false;
   }
 
-  ROUSE_NOINLINE void sleep_no_longer_than(clock::time_point next) noexcept {
-    if (next < sleeping_until_) sleeping_until_ = next;
-  }
-
-  template <class Harvest>
-  ROUSE_ALWAYS_INLINE void harvest_alone(clock::time_point until, lock_type& lock,
-                                         Harvest harvest) noexcept {
+  // One thread at a time harvests.
+  void begin_harvest(clock::time_point until) noexcept {
     if constexpr (Threading::shared) {
       harvesting_ = true;
-      harvest(until, lock);
+      sleeping_until_ = until;
+    }
+  }
+  void end_harvest() noexcept {
+    if constexpr (Threading::shared) {
+      sleeping_until_ = (clock::time_point::min)();
       harvesting_ = false;
       harvested_.notify_all();
-    } else {
-      harvest(until, lock);
     }
   }
 
@@ -4369,6 +4454,7 @@ private:
       return nullptr;
     }
     d->native = static_cast<std::intptr_t>(h);
+    d->closing = false;
     d->family = family;
     d->type = type;
     d->patience = (clock::duration::max)();
@@ -4393,7 +4479,6 @@ private:
     this->cancel_all(d);
     while (d.busy()) this->reap(lock);
     detach(d, kept);
-    d.closing = false;
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
   }
 
@@ -4492,16 +4577,18 @@ public:
   }
   void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-  /// Waits for events; an interruption by a signal counts as none.
-  int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
-    const bool timed = until != (clock::time_point::max)() && until != (clock::time_point::min)();
-    const int forever_or_not = until == (clock::time_point::max)() ? -1 : 0;
-    const int n = timed ? wait_precisely(events, time_left(until))
-                        : ::epoll_wait(fd_.get(), events, batch, forever_or_not);
-    return n < 0 ? 0 : n;
+  /// Waits for events. Returns how many; fewer than none after an interruption by a signal.
+  ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
+    if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
+    return wait_until(events, until);
   }
 
 private:
+  ROUSE_NOINLINE int wait_until(epoll_event* events, clock::time_point until) noexcept {
+    if (until == (clock::time_point::min)()) return ::epoll_wait(fd_.get(), events, batch, 0);
+    return wait_precisely(events, time_left(until));
+  }
+
   // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never
   // to wake early.
   int wait_precisely(epoll_event* events, const timespec& left) noexcept {
@@ -4563,19 +4650,18 @@ public:
 
   ~basic_epoll_engine() override { this->drop_everything(); }
 
-  [[nodiscard]] bool submit(operation& op) noexcept override {
-    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
   std::size_t turn(clock::time_point until) noexcept override {
-    return this->turn_by(until,
-                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+    lock_type lock(this->mutex_);
+    take(this->begin_turn(until, lock), lock);
+    return this->end_turn(lock);
   }
 
 private:
   basic_epoll_engine() : base(false) {}
 
   struct record final : descriptor {
-    bool readable = true; // not known to give EAGAIN
+    // Not known to give EAGAIN: then nothing waits.
+    bool readable = true;
     bool writable = true;
     bool watched = false; // epoll reports edges of it
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
@@ -4600,30 +4686,38 @@ private:
     r.watched = false;
   }
 
-  ROUSE_ALWAYS_INLINE bool begin(operation& op,
-                                 const detail::list<rouse::operation>& queue) noexcept {
+  bool submit_recv(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
-    if (op.inward()) {
-      if (r.readable && queue.empty() && attempt_first(r, op)) return true;
-    } else if (op.what == action::send) [[likely]] {
-      if (r.writable && queue.empty() && attempt_send(r, op)) [[likely]]
-        return true;
-    } else if (begin_other(r, op)) {
-      return true;
-    }
-    return !r.watched && !watch(r, op);
+    return this->submit_by(op, r.inbound, [&] { return begin_inbound(r, op) || !watched(r, op); });
+  }
+  bool submit_send(operation& op) noexcept override {
+    auto& r = static_cast<record&>(*op.target);
+    return this->submit_by(op, r.outbound,
+                           [&] { return (r.writable && attempt_send(r, op)) || !watched(r, op); });
+  }
+  bool submit_other(operation& op) noexcept override {
+    return this->submit_other_by(op, [&](auto&) {
+      auto& r = static_cast<record&>(*op.target);
+      return (op.inward() ? begin_inbound(r, op) : begin_other(r, op)) || !watched(r, op);
+    });
   }
 
-  ROUSE_NOINLINE bool begin_other(record& r, operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool begin_inbound(record& r, operation& op) noexcept {
+    return r.readable && attempt_first(r, op);
+  }
+  bool begin_other(record& r, operation& op) noexcept {
     if (op.what == action::when_urgent) return r.urgent.empty() && os::run_attempt(op);
-    if (op.what != action::connect)
-      return r.writable && r.outbound.empty() && attempt_outbound(r, op);
+    if (op.what != action::connect) return r.writable && attempt_outbound(r, op);
     if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
     r.writable = false;
     return false;
   }
 
-  // From now on epoll reports the edges of `r`. False: the answer is in `op`.
+  // Whether epoll reports the edges of `r`, from now on at the latest. False: the answer is in
+  // `op`.
+  ROUSE_ALWAYS_INLINE bool watched(record& r, operation& op) noexcept {
+    return r.watched || watch(r, op);
+  }
   ROUSE_NOINLINE bool watch(record& r, operation& op) noexcept {
     op.error = events_.add(static_cast<native_handle_type>(r.native), &r);
     return r.watched = !op.error;
@@ -4633,7 +4727,8 @@ private:
     this->finish(op, std::errc::operation_canceled, 0);
   }
 
-  void harvest(clock::time_point until, lock_type& lock) noexcept override {
+  void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
+  ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
     epoll_event events[os::poll_set::batch];
     lock.unlock();
     const int n = events_.wait(events, until);
@@ -4656,11 +4751,8 @@ private:
       if (!r.inbound.empty() && answer_front(r)) [[unlikely]]
         answer_inbound(r);
     }
-    if (events & EPOLLOUT) {
-      r.writable = true;
-      if (!r.outbound.empty()) [[unlikely]]
-        answer_outbound(r);
-    }
+    if ((events & EPOLLOUT) && !r.writable) [[unlikely]]
+      answer_outbound(r);
   }
 
   // Of those that wait for something to come in, the first. True: there may be more.
@@ -4692,6 +4784,7 @@ private:
   }
 
   ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
+    r.writable = true;
     while (r.writable && !r.outbound.empty()) {
       auto& op = static_cast<operation&>(r.outbound.front());
       if (attempt_outbound(r, op)) this->finish(op);
@@ -5173,16 +5266,15 @@ public:
     this->drop_everything();
   }
 
-  [[nodiscard]] bool submit(operation& op) noexcept override {
-    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
   std::size_t turn(clock::time_point until) noexcept override {
-    return this->turn_by(until,
-                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+    lock_type lock(this->mutex_);
+    take(this->begin_turn(until, lock), lock);
+    return this->end_turn(lock);
   }
 
 private:
   static constexpr unsigned entries = 256;
+  static constexpr std::size_t longest = std::size_t{1} << 30; // an answer counts in int
   static constexpr std::uint32_t wanted =
       os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
       (Threading::shared ? 0
@@ -5221,18 +5313,34 @@ private:
   // A send is nearly always done at once. Where the last turn brought one answer at most, or where
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
-  ROUSE_ALWAYS_INLINE bool begin(operation& op, detail::list<rouse::operation>& queue) noexcept {
-    if (!moves_bytes(op)) [[unlikely]]
-      return begin_other(op);
-    if (first_in_line(queue)) [[unlikely]]
+  bool submit_recv(operation& op) noexcept override {
+    auto& queue = op.target->inbound;
+    return this->submit_by(op, queue, [&] {
+      if (first_in_line(queue)) [[unlikely]]
+        return false;
+      ask_to_recv(op);
+      hand_over();
       return false;
-    if (op.what == action::send && alone() && os::try_send(op)) return true;
-    ask_to_move(op);
-    hand_over();
-    return false;
+    });
+  }
+  bool submit_send(operation& op) noexcept override {
+    if (by_hand(op)) [[unlikely]]
+      return submit_other(op);
+    auto& queue = op.target->outbound;
+    return this->submit_by(op, queue, [&] {
+      if (first_in_line(queue)) [[unlikely]]
+        return false;
+      if (alone() && os::try_send(op)) return true;
+      ask_to_send(op);
+      hand_over();
+      return false;
+    });
+  }
+  bool submit_other(operation& op) noexcept override {
+    return this->submit_other_by(op, [&](auto&) { return begin_other(op); });
   }
 
-  ROUSE_NOINLINE bool begin_other(operation& op) noexcept {
+  bool begin_other(operation& op) noexcept {
     if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
     if (by_hand(op) && send_now(op)) return true;
@@ -5293,7 +5401,8 @@ private:
     hand_over();
   }
 
-  void harvest(clock::time_point until, lock_type& lock) noexcept override {
+  void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
+  ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
     const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
@@ -5302,14 +5411,14 @@ private:
       lock.unlock();
       if (wait) ring_.wait(until);
       lock.lock();
+      brought_ = ring_.completed();
     } else {
       if (wait)
         ring_.submit_and_wait(until);
       else
         ring_.submit();
-      ring_.fetch_rest();
+      brought_ = ring_.fetch_rest();
     }
-    brought_ = ring_.completed();
     ring_.drain([&](const os::uring::completion& c) { answer(c); });
   }
 
@@ -5338,18 +5447,22 @@ private:
     }
   }
 
-  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE void ask_to_recv(operation& op) noexcept {
+    ask_to_move(op, os::uring::op_recv, os::recv_flags(op.target->type));
+  }
+  ROUSE_ALWAYS_INLINE void ask_to_send(operation& op) noexcept {
+    ask_to_move(op, os::uring::op_send, MSG_NOSIGNAL);
+  }
+  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op, std::uint8_t opcode, int flags) noexcept {
     ++in_flight_;
-    const bool sends = op.what == action::send;
-    os::uring::submission& s = entry(sends ? os::uring::op_send : os::uring::op_recv,
-                                     static_cast<int>(op.target->native), address_of(op));
+    os::uring::submission& s = entry(opcode, static_cast<int>(op.target->native), address_of(op));
     s.addr = reinterpret_cast<std::uintptr_t>(op.data);
-    s.len = static_cast<std::uint32_t>(op.size);
-    s.op_flags = static_cast<std::uint32_t>(sends ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
+    s.len = static_cast<std::uint32_t>(op.size < longest ? op.size : longest);
+    s.op_flags = static_cast<std::uint32_t>(flags);
   }
 
   ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true) noexcept {
-    if (moves_bytes(op)) return ask_to_move(op);
+    if (moves_bytes(op)) return op.what == action::recv ? ask_to_recv(op) : ask_to_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {
@@ -6095,12 +6208,10 @@ public:
 
   ~basic_iocp_engine() override { this->drop_everything(); }
 
-  [[nodiscard]] bool submit(operation& op) noexcept override {
-    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
   std::size_t turn(clock::time_point until) noexcept override {
-    return this->turn_by(until,
-                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+    lock_type lock(this->mutex_);
+    harvest(this->begin_turn(until, lock), lock);
+    return this->end_turn(lock);
   }
 
 private:
@@ -6141,6 +6252,12 @@ private:
   // again.
   void detach(descriptor& d, bool kept) noexcept override {
     if (kept) os::leave_port(handle_of(d));
+  }
+
+  bool submit_recv(operation& op) noexcept override { return submit_other(op); }
+  bool submit_send(operation& op) noexcept override { return submit_other(op); }
+  bool submit_other(operation& op) noexcept override {
+    return this->submit_other_by(op, [&](auto& queue) { return begin(op, queue); });
   }
 
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
@@ -6776,7 +6893,7 @@ private:
   }
 
   static std::string limit_of(const operation& op) {
-    if (op.due == (clock::time_point::max)()) return {};
+    if (!op.limited) return {};
     return ", " + milliseconds(op.due - clock::now()) + " left";
   }
 
@@ -6933,13 +7050,24 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-// Awaits, in a chain, what may resume it from outside of the chain's loop.
+// Awaits in a chain. What may resume it from anywhere is awaited outside of the chain's loop; a
+// call, which `resumes_chain`, is not.
 template <class A>
 struct chain_awaiter {
   A awaiter;
   decltype(auto) await_ready() { return awaiter.await_ready(); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> h) {
+    if constexpr (requires { awaiter.resumes_chain; })
+      return awaiter.await_suspend(h); // from inside the loop
+    else
+      return suspend_outside(h);
+  }
+  decltype(auto) await_resume() { return awaiter.await_resume(); }
+
+private:
+  template <class P>
+  auto suspend_outside(std::coroutine_handle<P> h) {
     coroutine_chain& chain = *h.promise().chain;
     auto* const loop = chain.leave();
     if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
@@ -6950,7 +7078,6 @@ struct chain_awaiter {
       return awaiter.await_suspend(h);
     }
   }
-  decltype(auto) await_resume() { return awaiter.await_resume(); }
 };
 
 template <class A>
@@ -7461,7 +7588,7 @@ public:
   /// @param s  null where there is no scheduler any more: the call then ends with
   /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
-  static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
+  static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l, How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
@@ -7545,19 +7672,21 @@ private:
     }
     const loop_left at_end{waker_};
     std::size_t done = 0;
-    do {
-      if (stop_.load(std::memory_order_acquire)) { // set in stop()
-        stop_.store(false, std::memory_order_relaxed);
-        break;
-      }
+    for (bool turned = false;; turned = true) {
       const bool nothing_left =
           idle(); // asked first: the last flow, a thread, may throw as it ends
       rethrow_raised();
-      if (nothing_left) break;
+      if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
+      if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
-      rethrow_raised();
-    } while (!once && (limit.never() || clock::now() < limit.when()));
+    }
     return done;
+  }
+
+  [[nodiscard]] bool was_stopped() noexcept {
+    if (!stop_.load(std::memory_order_acquire)) return false; // set in stop()
+    stop_.store(false, std::memory_order_relaxed);
+    return true;
   }
 
   // Tells the waker that the loop is left, by an exception as well.
@@ -7617,8 +7746,9 @@ class callback_call final
   friend base;
 
 public:
-  callback_call(Engine* engine, Call call, Limit l, Handler handler)
-      : base(engine, std::move(call), std::move(l)), handler_(std::move(handler)) {}
+  template <class H>
+  callback_call(Engine* engine, Call&& call, Limit l, H&& handler)
+      : base(engine, std::move(call), std::move(l)), handler_(std::forward<H>(handler)) {}
 
   static void* operator new(std::size_t size) { return recycler::allocate(size); }
   static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
@@ -7694,7 +7824,7 @@ public:
       sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
   template <class Scheduler, class Call, class Limit, class... How>
-  static void initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+  static void initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     constexpr bool handled = accepts<typename Call::value_type, How...>;
     static_assert(handled || detail::misplaced<How...>,
                   "rouse: a call of callbacks ends with its handler, void(std::error_code, "
@@ -7736,7 +7866,7 @@ public:
 
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
-  static void begin(Scheduler* s, Call call, Limit l, Handler&& handler) {
+  static void begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
     using engine = typename Scheduler::engine_type;
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
     auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
@@ -7766,7 +7896,9 @@ class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it 
   friend base;
 
 public:
-  coroutine_call(Engine* engine, Call call, Limit l, std::error_code* ec)
+  static constexpr bool resumes_chain = true;
+
+  coroutine_call(Engine* engine, Call&& call, Limit l, std::error_code* ec)
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
@@ -7780,6 +7912,7 @@ public:
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {
     handle_ = h;
+    chain_ = nullptr;
     flow* f = nullptr;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
@@ -7828,9 +7961,12 @@ private:
     ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
   }
 
-  std::coroutine_handle<> handle_;
-  coroutine_chain* chain_ = nullptr;
   std::error_code* ec_;
+  // While it is awaited: by whom, and of which chain he is, if of any.
+  union {
+    std::coroutine_handle<> handle_;
+  };
+  coroutine_chain* chain_;
 };
 
 // The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
@@ -7925,7 +8061,7 @@ public:
   /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
   /// over, as one awaited in place does.
   template <class Scheduler, class Call, class Limit, class... How>
-  static auto initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
     return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
                                                        std::move(l),
@@ -8489,13 +8625,7 @@ class parked_call final
   friend base;
 
 public:
-  parked_call(Engine* engine, Call call, Limit l) : base(engine, std::move(call), std::move(l)) {}
-
-  ~parked_call() {
-    if constexpr (requires { parker_->leave(); }) {
-      if (parker_) parker_->leave();
-    }
-  }
+  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
 
   template <class Scheduler>
   typename Call::value_type run(Scheduler* s, std::error_code* ec) {
@@ -8517,22 +8647,26 @@ private:
         "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
         "constructor");
     if constexpr (std::constructible_from<Parker, Scheduler&>)
-      parker_.emplace(s);
+      return wait_with(Parker(s));
     else
-      parker_.emplace();
+      return wait_with(Parker());
+  }
+
+  const char* wait_with(Parker&& parker) {
+    parker_ = &parker;
     // What a parker may know beyond the two functions: that its caller cannot be parked, and which
     // flow that is.
-    if constexpr (requires { parker_->refusal(); }) {
-      if (const char* why = parker_->refusal()) return why;
+    if constexpr (requires { parker.refusal(); }) {
+      if (const char* why = parker.refusal()) return why;
     }
-    if constexpr (!shielded<Call> && requires { parker_->enter(*this); }) parker_->enter(*this);
-    if (!this->start()) parker_->park();
+    if constexpr (!shielded<Call> && requires { parker.enter(*this); }) parker.enter(*this);
+    if (!this->start()) parker.park();
     return nullptr;
   }
 
   void deliver() noexcept { parker_->unpark(); }
 
-  std::optional<Parker> parker_;
+  Parker* parker_; // of one that waits
 };
 
 } // namespace detail
@@ -8557,7 +8691,7 @@ public:
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
-  static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+  static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
     detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
                                                              std::move(call), std::move(l));
@@ -8638,7 +8772,9 @@ public:
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
     loop_runs_ = true;
+    loop_.enter_thread();
     const std::size_t done = engine.turn(until);
+    loop_.leave_thread();
     loop_runs_ = false;
     return done;
   }
@@ -8704,10 +8840,16 @@ class fiber_parker {
 public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s), turn_([](void* sched) {
-          static_cast<Scheduler*>(sched)->turn((clock::time_point::max)());
-        }) {}
+  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), me_(crew_.running()) {
+    if (me_) [[likely]]
+      return;
+    scheduler_ = &s;
+    turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
+  }
+  fiber_parker(const fiber_parker&) = delete;
+  ~fiber_parker() {
+    if (me_) me_->self->waiting = nullptr;
+  }
 
   [[nodiscard]] const char* refusal() const noexcept {
     if (me_ || !crew_.loop_runs()) return nullptr;
@@ -8717,13 +8859,10 @@ public:
 
   void enter(operation& op) {
     if (!me_) return;
-    if (crew_.closing() || me_->self->killed) unwind(op);
-    me_->self->waiting = op_ = &op;
-    if (me_->self->cancelled) op.ending = std::errc::operation_canceled;
-  }
-
-  void leave() noexcept {
-    if (me_) me_->self->waiting = nullptr;
+    flow& self = *me_->self;
+    if (self.cancelled) [[unlikely]]
+      refuse(op);
+    self.waiting = op_ = &op;
   }
 
   void park() {
@@ -8744,19 +8883,20 @@ public:
   }
 
 private:
-  // The scheduler goes, or the flow is killed: no call waits any more. A destructor that calls
-  // during the unwinding gets an error instead.
-  void unwind(operation& op) {
+  // Where the scheduler goes, or the flow is killed, no call waits any more. A destructor that
+  // calls during the unwinding gets an error instead.
+  void refuse(operation& op) {
 #if ROUSE_EXCEPTIONS
-    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
+    const bool ends = crew_.closing() || me_->self->killed;
+    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
     op.ending = std::errc::operation_canceled;
   }
 
   detail::fiber_crew& crew_;
-  detail::fiber_stack* me_;
-  void* scheduler_;
-  void (*turn_)(void*);
+  detail::fiber_stack* const me_;
+  void* scheduler_; // where no fiber calls
+  void (*turn_)(void*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };
@@ -8788,6 +8928,7 @@ public:
   void shut_down(Engine& engine) noexcept {
     crew_.close();
     flows_.for_each([&](flow& f) {
+      f.cancelled = true;
       if (f.waiting) engine.cancel(*f.waiting);
     });
     while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
@@ -8950,7 +9091,7 @@ public:
         }) {}
 
   inline void enter(operation& op);
-  inline void leave() noexcept;
+  inline ~thread_parker();
   inline void park();
   inline void unpark() noexcept;
 
@@ -9204,7 +9345,7 @@ inline void thread_parker::enter(operation& op) {
   op_ = &op;
   crew_.enter(op);
 }
-inline void thread_parker::leave() noexcept { crew_.leave(); }
+inline thread_parker::~thread_parker() { crew_.leave(); }
 inline void thread_parker::park() {
   crew_.wait(*this);
   if (op_) crew_.unwind_if_killed(op_->error);
@@ -9441,7 +9582,7 @@ public:
   // Sends or receives: where the parcel is, or goes.
   class visitor final : public detail::visitor {
   public:
-    visitor(channel_core& c, bool sends, parcel<T> p = {}) noexcept
+    visitor(channel_core& c, bool sends, parcel<T>&& p = {}) noexcept
         : goods(std::move(p)), core_(&c), sends_(sends) {}
     visitor(visitor&& other) noexcept
         : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_),
@@ -9809,7 +9950,7 @@ private:
   }
 
   template <class Limit, class... How>
-  decltype(auto) begin_send(parcel p, Limit l, How&&... how) {
+  decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler_,
                                detail::channel_send_call<T>{{*core_, true, std::move(p)}},
                                std::move(l), std::forward<How>(how)...);
@@ -10073,7 +10214,7 @@ struct group_call : pass_call<count_rule> {
     why = op.error;
     group->cancel();
     op.heed = heed::nothing;
-    op.due = (clock::time_point::max)();
+    op.limited = false;
     return !prepare(op);
   }
   done value(operation& op) {
@@ -10550,38 +10691,63 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 
 namespace rouse::inline ROUSE_ABI::detail {
 
-// What one request may move: the kernels count in int or in 32 bits.
-inline constexpr std::size_t largest_request = std::size_t{1} << 30;
-
+// As much as there is: the engines ask for less where their kernel counts in 32 bits.
 inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
   op.what = action::recv;
   op.target = d;
   op.data = b.data();
-  op.size = b.size() < largest_request ? b.size() : largest_request;
+  op.size = b.size();
 }
 
 inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
   op.what = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
-  op.size = b.size() < largest_request ? b.size() : largest_request;
+  op.size = b.size();
 }
 
-struct recv_call {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: recv";
+// Of calls whose question is all in the operation: what it is, and whether it can be asked.
+
+struct recv_question {
+  static constexpr const char* whole = "rouse: recv_exactly";
   descriptor* socket;
   mutable_buffer buffer;
 
-  bool prepare(operation& op) noexcept {
-    ask_recv(op, socket, buffer);
-    if (buffer.size() != 0) [[likely]]
+  void ask(operation& op) const noexcept { ask_recv(op, socket, buffer); }
+  static bool check(operation& op) noexcept {
+    ROUSE_ASSUME(op.what == action::recv); // so that it need not be looked up who does it
+    if (op.size != 0) [[likely]]
       return true;
     op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
     return false;
   }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+struct send_question {
+  static constexpr const char* whole = "rouse: send_all";
+  descriptor* socket;
+  const_buffer buffer;
+
+  void ask(operation& op) const noexcept { ask_send(op, socket, buffer); }
+  // An empty one: nothing is to be done, but of a datagram.
+  static bool check(operation& op) noexcept {
+    ROUSE_ASSUME(op.what == action::send);
+    if (op.size != 0) [[likely]]
+      return true;
+    if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
+    return false;
+  }
+};
+
+struct recv_call : recv_question {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: recv";
+
+  struct asked {
+    bool prepare(operation& op) noexcept { return recv_question::check(op); }
+    bool advance(operation&) noexcept { return true; }
+    std::size_t value(operation& op) noexcept { return op.bytes; }
+  };
 };
 
 struct receive_call {
@@ -10604,72 +10770,46 @@ struct receive_call {
   }
 };
 
-struct send_call {
+struct send_call : send_question {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send";
-  descriptor* socket;
-  const_buffer buffer;
 
-  bool prepare(operation& op) noexcept {
-    ask_send(op, socket, buffer);
-    if (buffer.size() != 0) [[likely]]
-      return true;
-    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return !op.error && socket->type == SOCK_DGRAM; // an empty datagram is one
-  }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
+  struct asked {
+    bool prepare(operation& op) noexcept {
+      return send_question::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
+    }
+    bool advance(operation&) noexcept { return true; }
+    std::size_t value(operation& op) noexcept { return op.bytes; }
+  };
 };
 
-struct send_all_call {
+// Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
+// stream.
+template <class Question>
+struct whole_call : Question {
   using value_type = std::size_t;
-  static constexpr const char* name = "rouse: send_all";
-  descriptor* socket;
-  const_buffer buffer;
-  std::size_t moved = 0;
+  static constexpr const char* name = Question::whole;
 
-  ROUSE_ALWAYS_INLINE bool prepare(operation& op) noexcept {
-    ask_send(op, socket, rest());
-    if (buffer.size() != 0) [[likely]]
+  struct asked {
+    std::size_t moved = 0; // by the requests before
+
+    bool prepare(operation& op) noexcept { return Question::check(op); }
+    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
+      return op.bytes == op.size || !go_on(op);
+    }
+    bool go_on(operation& op) noexcept {
+      if (op.bytes == 0 || op.error) return false;
+      moved += op.bytes;
+      op.data = static_cast<std::byte*>(op.data) + op.bytes;
+      op.size -= op.bytes;
       return true;
-    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return false;
-  }
-  ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
-    moved += op.bytes;
-    if (op.error || moved == buffer.size()) [[likely]]
-      return true;
-    ask_send(op, socket, rest());
-    return false;
-  }
-  std::size_t value(operation&) noexcept { return moved; }
-  const_buffer rest() const noexcept {
-    return {static_cast<const std::byte*>(buffer.data()) + moved, buffer.size() - moved};
-  }
+    }
+    std::size_t value(operation& op) noexcept { return moved + op.bytes; }
+  };
 };
 
-struct recv_exactly_call {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: recv_exactly";
-  descriptor* socket;
-  mutable_buffer buffer;
-  std::size_t moved = 0;
-
-  bool prepare(operation& op) noexcept {
-    ask_recv(op, socket, buffer);
-    if (buffer.size() != 0) [[likely]]
-      return true;
-    op.error = std::errc::invalid_argument;
-    return false;
-  }
-  bool advance(operation& op) noexcept {
-    moved += op.bytes;
-    if (op.error || op.bytes == 0 || moved == buffer.size()) return true;
-    ask_recv(op, socket, {static_cast<std::byte*>(buffer.data()) + moved, buffer.size() - moved});
-    return false;
-  }
-  std::size_t value(operation&) noexcept { return moved; }
-};
+using send_all_call = whole_call<send_question>;
+using recv_exactly_call = whole_call<recv_question>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
@@ -10683,13 +10823,14 @@ public:
   }
   /// The same, until `again`, or until `sooner` answers.
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
-    limit_ = op.due;
+    if (op.target) op.take_patience();
+    limit_ = op.limited ? op.due : (clock::time_point::max)();
     ask_wait(op, sooner);
-    op.due = again < limit_ ? again : limit_;
+    op.limit_to(again < limit_ ? again : limit_);
   }
   /// True: the call goes on. False: it has ended meanwhile.
   bool end(operation& op) noexcept {
-    op.due = limit_;
+    op.limit_to(limit_);
     if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
     op.heed = heed::cancels;
@@ -11622,6 +11763,9 @@ public:
 // Scatter and gather: calls on lists of buffers.
 
 namespace rouse::inline ROUSE_ABI::detail {
+
+// What one request may move: the kernels count in int or in 32 bits.
+inline constexpr std::size_t largest_request = std::size_t{1} << 30;
 
 /// A call on a list: how far it has come, and the request for what comes next.
 ///
@@ -12557,11 +12701,11 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) recv(mutable_buffer buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
-    return begin(detail::recv_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::recv_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
   /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
@@ -12594,11 +12738,12 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) recv_exactly(mutable_buffer buffer, How&& how = {},
                               detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_exactly_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
+                 std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
-    return begin(detail::recv_exactly_call{record_, buffer}, std::move(l),
+    return begin(detail::recv_exactly_call{{record_, buffer}}, std::move(l),
                  std::forward<How>(how)...);
   }
 
@@ -12617,11 +12762,11 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) send(const_buffer buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
-    return begin(detail::send_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::send_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
   /// Sends all of the buffer.
@@ -12632,11 +12777,11 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) send_all(const_buffer buffer, How&& how = {},
                           detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_all_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
-    return begin(detail::send_all_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::send_all_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
 private:
@@ -12689,7 +12834,7 @@ private:
   }
 
   template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call call, Limit l, How&&... how) {
+  decltype(auto) begin(Call&& call, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler(), std::move(call), std::move(l),
                                std::forward<How>(how)...);
   }

@@ -408,7 +408,7 @@ TEMPLATE_LIST_TEST_CASE("a limit ends an operation with timed_out, never before 
   std::array<char, 8> buffer{};
   typename bench<TestType>::observed receiving;
   const auto due = rouse::clock::now() + 5ms;
-  receiving.due = due;
+  receiving.limit_to(due);
   CHECK_FALSE(b.submit(b.recv(receiving, buffer)));
   b.finish(receiving);
   CHECK(rouse::clock::now() >= due);

@@ -21,10 +21,28 @@ namespace rouse::inline ROUSE_ABI {
 /// may be awaited also where calls return directly.)
 struct done {};
 
+namespace detail {
+
+template <class C>
+struct what_is_kept {
+  using type = C;
+};
+template <class C>
+  requires requires { typename C::asked; }
+struct what_is_kept<C> {
+  using type = typename C::asked;
+};
+// What a call in progress keeps of its description: all of it, unless `ask(op)` puts what is asked
+// into the operation; then `asked`, which has the rest.
+template <class C>
+using kept = typename what_is_kept<C>::type;
+
+} // namespace detail
+
 /// A description of a call, which knows neither engine nor waker. A composed call is one that asks
 /// for another round.
 template <class C>
-concept call_description = requires(C c, operation& op) {
+concept call_description = requires(detail::kept<C> c, operation& op) {
   typename C::value_type;
   { C::name } -> std::convertible_to<const char*>;
   {
@@ -158,7 +176,7 @@ struct no_watch {};
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
-  static constexpr bool limited = !std::is_same_v<Limit, no_limit>;
+  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
 
 public:
   using value_type = typename Call::value_type;
@@ -170,13 +188,13 @@ protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
   pending_call(Engine* engine, Call call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(std::move(call)) {
+      : Engine::operation(&pending_call::on_told), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
-    if constexpr (limited) limit_ = std::move(l);
+    if constexpr (may_end) limit_ = std::move(l);
   }
 
   ~pending_call() {
-    if constexpr (limited) {
+    if constexpr (may_end) {
       if (engine_) watch_.forget(*engine_);
     }
     if (in_progress()) [[unlikely]]
@@ -194,13 +212,16 @@ protected:
       this->error = std::errc::bad_file_descriptor;
     else if (call_.prepare(*this)) [[likely]]
       return start_limited();
-    return finished_ = true;
+    return true;
   }
 
   /// Ends the call before it begins.
   void refuse(failure why) noexcept { this->ending = why; }
   /// For receivers that must not be delivered to inside `start`.
-  void deliver_later() noexcept { engine_->defer(*this); }
+  void deliver_later() noexcept {
+    this->tell = &pending_call::on_finished;
+    engine_->defer(*this);
+  }
 
   /// Started, and not told yet.
   [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
@@ -216,68 +237,67 @@ protected:
   }
 
 private:
+  kept<Call> keep(Call& call) {
+    if constexpr (std::is_same_v<kept<Call>, Call>) {
+      return std::move(call);
+    } else {
+      call.ask(*this);
+      return {};
+    }
+  }
+
   ROUSE_NOINLINE void report(std::error_code* ec) const {
     if (!ec) throw_error(code(), Call::name);
     *ec = code();
   }
 
   bool start_limited() noexcept {
-    clock::duration patience = (clock::duration::max)();
-    if constexpr (requires { call_.socket; })
-      patience = call_.socket->patience;
-    else if (this->target)
-      patience = this->target->patience;
-    if constexpr (limited) {
-      if (!limit_.when().never()) {
-        this->due = limit_.when().when();
-        patience = (clock::duration::max)();
-      }
+    if constexpr (may_end) {
+      if (!limit_.when().never()) this->limit_to(limit_.when().when());
       if (limit_.token().stop_requested())
         this->ending = std::errc::operation_canceled;
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (patience != (clock::duration::max)()) [[unlikely]]
-      this->due = deadline(patience).when();
-    if (!proceed()) return false;
+    if (!engine_->submit(*this)) return false;
+    if (!call_.advance(*this) && !proceed()) [[unlikely]]
+      return false;
     settle();
     return true;
   }
 
-  // Round after round, until one has to wait (false) or the call is finished. After false, `this`
-  // may be gone.
-  bool proceed() noexcept {
-    while (true) {
-      if (!engine_->submit(*this)) return false;
-      if (call_.advance(*this)) [[likely]]
-        return finished_ = true;
+  // Another round, and another, until one has to wait (false) or the call is finished. After false,
+  // `this` may be gone.
+  ROUSE_NOINLINE bool proceed() noexcept {
+    do {
       this->again = true;
-    }
+      this->error = {};
+      this->bytes = 0;
+      if (!engine_->submit(*this)) return false;
+    } while (!call_.advance(*this));
+    return true;
   }
 
   void settle() noexcept {
-    if constexpr (limited) watch_.forget(*engine_);
+    if constexpr (may_end) watch_.forget(*engine_);
   }
 
   static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.finished_) [[likely]] {
-      if (self.call_.advance(self)) [[likely]] {
-        self.finished_ = true;
-      } else {
-        self.again = true;
-        if (!self.proceed()) return;
-      }
-      self.settle();
-    }
+    if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
+      return;
+    self.settle();
+    static_cast<Receiver&>(self).deliver();
+  }
+  static void on_finished(rouse::operation& base) noexcept {
+    auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     static_cast<Receiver&>(self).deliver();
   }
 
-  bool finished_ = false; // first: there is room for it behind the operation's own
   Engine* engine_;
-  Call call_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, Limit, nothing> limit_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<limited, stop_watch<Engine>, no_watch> watch_;
+  ROUSE_NO_UNIQUE_ADDRESS kept<Call> call_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, Limit, nothing> limit_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, stop_watch<Engine>, no_watch> watch_;
 };
 
 } // namespace detail

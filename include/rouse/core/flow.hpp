@@ -259,7 +259,7 @@ struct sleep_call {
 
   bool prepare(operation& op) noexcept {
     ask_wait(op, nullptr);
-    op.due = until.when();
+    op.limit_to(until.when());
     return true;
   }
   bool advance(operation& op) noexcept {

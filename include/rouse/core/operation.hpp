@@ -45,7 +45,9 @@ enum class action : unsigned char {
 };
 
 /// Which requests to end it a further round of a call heeds.
-enum class heed : unsigned char {
+///
+/// (Two bytes: with them an operation's flags fill a word, and are set at once.)
+enum class heed : unsigned short {
   all,
   cancels, ///< not the limit that ended the round before: that was a rest
   nothing, ///< it waits for what cannot be left behind
@@ -95,7 +97,7 @@ public:
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
-  bool closing = false; ///< nothing is begun on it any more; what is pending is being ended
+  bool closing = false; ///< or closed: nothing is begun on it any more
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
@@ -140,7 +142,21 @@ public:
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
   std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
-  clock::time_point due = (clock::time_point::max)(); ///< when to give up
+  union {
+    clock::time_point due; ///< when to give up, where it is `limited`
+  };
+
+  /// From now on it has a limit, unless that is never.
+  void limit_to(clock::time_point when) noexcept {
+    due = when;
+    limited = when != (clock::time_point::max)();
+  }
+  /// The limit that its socket, `target`, gives to calls which have none, from now on.
+  ROUSE_ALWAYS_INLINE void take_patience() noexcept {
+    if (!limited && target->patience != (clock::duration::max)()) [[unlikely]]
+      limit_to_patience();
+  }
+  ROUSE_NOINLINE void limit_to_patience() noexcept { limit_to(deadline(target->patience).when()); }
 
   /// Whether it waits for what comes in.
   [[nodiscard]] bool inward() const noexcept { return what <= action::when_readable; }
@@ -157,13 +173,14 @@ public:
   // ---- the engine's
   failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
                   ///< else comes first
-  std::uint32_t cancels; ///< those of `target` when the call began
   action what = action::yield;
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
+  bool limited = false; ///< `due` says when it gives up
   rouse::heed heed = rouse::heed::all;
+  std::uint32_t cancels; ///< those of `target` when the call began
 };
 
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.

@@ -206,6 +206,7 @@ private:
       return nullptr;
     }
     d->native = static_cast<std::intptr_t>(h);
+    d->closing = false;
     d->family = family;
     d->type = type;
     d->patience = (clock::duration::max)();
@@ -230,7 +231,6 @@ private:
     this->cancel_all(d);
     while (d.busy()) this->reap(lock);
     detach(d, kept);
-    d.closing = false;
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
   }
 

@@ -40,19 +40,18 @@ public:
 
   ~basic_epoll_engine() override { this->drop_everything(); }
 
-  [[nodiscard]] bool submit(operation& op) noexcept override {
-    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
   std::size_t turn(clock::time_point until) noexcept override {
-    return this->turn_by(until,
-                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+    lock_type lock(this->mutex_);
+    take(this->begin_turn(until, lock), lock);
+    return this->end_turn(lock);
   }
 
 private:
   basic_epoll_engine() : base(false) {}
 
   struct record final : descriptor {
-    bool readable = true; // not known to give EAGAIN
+    // Not known to give EAGAIN: then nothing waits.
+    bool readable = true;
     bool writable = true;
     bool watched = false; // epoll reports edges of it
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
@@ -77,30 +76,38 @@ private:
     r.watched = false;
   }
 
-  ROUSE_ALWAYS_INLINE bool begin(operation& op,
-                                 const detail::list<rouse::operation>& queue) noexcept {
+  bool submit_recv(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
-    if (op.inward()) {
-      if (r.readable && queue.empty() && attempt_first(r, op)) return true;
-    } else if (op.what == action::send) [[likely]] {
-      if (r.writable && queue.empty() && attempt_send(r, op)) [[likely]]
-        return true;
-    } else if (begin_other(r, op)) {
-      return true;
-    }
-    return !r.watched && !watch(r, op);
+    return this->submit_by(op, r.inbound, [&] { return begin_inbound(r, op) || !watched(r, op); });
+  }
+  bool submit_send(operation& op) noexcept override {
+    auto& r = static_cast<record&>(*op.target);
+    return this->submit_by(op, r.outbound,
+                           [&] { return (r.writable && attempt_send(r, op)) || !watched(r, op); });
+  }
+  bool submit_other(operation& op) noexcept override {
+    return this->submit_other_by(op, [&](auto&) {
+      auto& r = static_cast<record&>(*op.target);
+      return (op.inward() ? begin_inbound(r, op) : begin_other(r, op)) || !watched(r, op);
+    });
   }
 
-  ROUSE_NOINLINE bool begin_other(record& r, operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool begin_inbound(record& r, operation& op) noexcept {
+    return r.readable && attempt_first(r, op);
+  }
+  bool begin_other(record& r, operation& op) noexcept {
     if (op.what == action::when_urgent) return r.urgent.empty() && os::run_attempt(op);
-    if (op.what != action::connect)
-      return r.writable && r.outbound.empty() && attempt_outbound(r, op);
+    if (op.what != action::connect) return r.writable && attempt_outbound(r, op);
     if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
     r.writable = false;
     return false;
   }
 
-  // From now on epoll reports the edges of `r`. False: the answer is in `op`.
+  // Whether epoll reports the edges of `r`, from now on at the latest. False: the answer is in
+  // `op`.
+  ROUSE_ALWAYS_INLINE bool watched(record& r, operation& op) noexcept {
+    return r.watched || watch(r, op);
+  }
   ROUSE_NOINLINE bool watch(record& r, operation& op) noexcept {
     op.error = events_.add(static_cast<native_handle_type>(r.native), &r);
     return r.watched = !op.error;
@@ -110,7 +117,8 @@ private:
     this->finish(op, std::errc::operation_canceled, 0);
   }
 
-  void harvest(clock::time_point until, lock_type& lock) noexcept override {
+  void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
+  ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
     epoll_event events[os::poll_set::batch];
     lock.unlock();
     const int n = events_.wait(events, until);
@@ -133,11 +141,8 @@ private:
       if (!r.inbound.empty() && answer_front(r)) [[unlikely]]
         answer_inbound(r);
     }
-    if (events & EPOLLOUT) {
-      r.writable = true;
-      if (!r.outbound.empty()) [[unlikely]]
-        answer_outbound(r);
-    }
+    if ((events & EPOLLOUT) && !r.writable) [[unlikely]]
+      answer_outbound(r);
   }
 
   // Of those that wait for something to come in, the first. True: there may be more.
@@ -169,6 +174,7 @@ private:
   }
 
   ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
+    r.writable = true;
     while (r.writable && !r.outbound.empty()) {
       auto& op = static_cast<operation&>(r.outbound.front());
       if (attempt_outbound(r, op)) this->finish(op);

@@ -55,16 +55,15 @@ public:
     this->drop_everything();
   }
 
-  [[nodiscard]] bool submit(operation& op) noexcept override {
-    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
   std::size_t turn(clock::time_point until) noexcept override {
-    return this->turn_by(until,
-                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+    lock_type lock(this->mutex_);
+    take(this->begin_turn(until, lock), lock);
+    return this->end_turn(lock);
   }
 
 private:
   static constexpr unsigned entries = 256;
+  static constexpr std::size_t longest = std::size_t{1} << 30; // an answer counts in int
   static constexpr std::uint32_t wanted =
       os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
       (Threading::shared ? 0
@@ -103,18 +102,34 @@ private:
   // A send is nearly always done at once. Where the last turn brought one answer at most, or where
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
-  ROUSE_ALWAYS_INLINE bool begin(operation& op, detail::list<rouse::operation>& queue) noexcept {
-    if (!moves_bytes(op)) [[unlikely]]
-      return begin_other(op);
-    if (first_in_line(queue)) [[unlikely]]
+  bool submit_recv(operation& op) noexcept override {
+    auto& queue = op.target->inbound;
+    return this->submit_by(op, queue, [&] {
+      if (first_in_line(queue)) [[unlikely]]
+        return false;
+      ask_to_recv(op);
+      hand_over();
       return false;
-    if (op.what == action::send && alone() && os::try_send(op)) return true;
-    ask_to_move(op);
-    hand_over();
-    return false;
+    });
+  }
+  bool submit_send(operation& op) noexcept override {
+    if (by_hand(op)) [[unlikely]]
+      return submit_other(op);
+    auto& queue = op.target->outbound;
+    return this->submit_by(op, queue, [&] {
+      if (first_in_line(queue)) [[unlikely]]
+        return false;
+      if (alone() && os::try_send(op)) return true;
+      ask_to_send(op);
+      hand_over();
+      return false;
+    });
+  }
+  bool submit_other(operation& op) noexcept override {
+    return this->submit_other_by(op, [&](auto&) { return begin_other(op); });
   }
 
-  ROUSE_NOINLINE bool begin_other(operation& op) noexcept {
+  bool begin_other(operation& op) noexcept {
     if (op.what == action::connect && !room_for_peer(op)) return true;
     if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
     if (by_hand(op) && send_now(op)) return true;
@@ -175,7 +190,8 @@ private:
     hand_over();
   }
 
-  void harvest(clock::time_point until, lock_type& lock) noexcept override {
+  void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
+  ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
     own_by_this_thread();
     if (!listening_) listen_for_wake_up();
     const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
@@ -184,14 +200,14 @@ private:
       lock.unlock();
       if (wait) ring_.wait(until);
       lock.lock();
+      brought_ = ring_.completed();
     } else {
       if (wait)
         ring_.submit_and_wait(until);
       else
         ring_.submit();
-      ring_.fetch_rest();
+      brought_ = ring_.fetch_rest();
     }
-    brought_ = ring_.completed();
     ring_.drain([&](const os::uring::completion& c) { answer(c); });
   }
 
@@ -220,18 +236,22 @@ private:
     }
   }
 
-  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE void ask_to_recv(operation& op) noexcept {
+    ask_to_move(op, os::uring::op_recv, os::recv_flags(op.target->type));
+  }
+  ROUSE_ALWAYS_INLINE void ask_to_send(operation& op) noexcept {
+    ask_to_move(op, os::uring::op_send, MSG_NOSIGNAL);
+  }
+  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op, std::uint8_t opcode, int flags) noexcept {
     ++in_flight_;
-    const bool sends = op.what == action::send;
-    os::uring::submission& s = entry(sends ? os::uring::op_send : os::uring::op_recv,
-                                     static_cast<int>(op.target->native), address_of(op));
+    os::uring::submission& s = entry(opcode, static_cast<int>(op.target->native), address_of(op));
     s.addr = reinterpret_cast<std::uintptr_t>(op.data);
-    s.len = static_cast<std::uint32_t>(op.size);
-    s.op_flags = static_cast<std::uint32_t>(sends ? MSG_NOSIGNAL : os::recv_flags(op.target->type));
+    s.len = static_cast<std::uint32_t>(op.size < longest ? op.size : longest);
+    s.op_flags = static_cast<std::uint32_t>(flags);
   }
 
   ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true) noexcept {
-    if (moves_bytes(op)) return ask_to_move(op);
+    if (moves_bytes(op)) return op.what == action::recv ? ask_to_recv(op) : ask_to_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {

@@ -47,12 +47,10 @@ public:
 
   ~basic_iocp_engine() override { this->drop_everything(); }
 
-  [[nodiscard]] bool submit(operation& op) noexcept override {
-    return this->submit_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
   std::size_t turn(clock::time_point until) noexcept override {
-    return this->turn_by(until,
-                         [&](clock::time_point when, lock_type& lock) { harvest(when, lock); });
+    lock_type lock(this->mutex_);
+    harvest(this->begin_turn(until, lock), lock);
+    return this->end_turn(lock);
   }
 
 private:
@@ -93,6 +91,12 @@ private:
   // again.
   void detach(descriptor& d, bool kept) noexcept override {
     if (kept) os::leave_port(handle_of(d));
+  }
+
+  bool submit_recv(operation& op) noexcept override { return submit_other(op); }
+  bool submit_send(operation& op) noexcept override { return submit_other(op); }
+  bool submit_other(operation& op) noexcept override {
+    return this->submit_other_by(op, [&](auto& queue) { return begin(op, queue); });
   }
 
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the

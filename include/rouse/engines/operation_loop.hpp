@@ -48,12 +48,17 @@ public:
 
   // ---- operations
 
-  /// Starts `op`. True: it is done already, the answer is in it, and it will not be told. False: it
-  /// will be told.
+  /// Starts `op`, whose answer is empty. True: it is done already, the answer is in it, and it will
+  /// not be told. False: it will be told.
   ///
   /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
   /// cannot starve the rest.
-  [[nodiscard]] virtual bool submit(operation& op) noexcept = 0;
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
+    if (op.what == action::recv) return submit_recv(op);
+    if (op.what == action::send) return submit_send(op);
+    if (op.what == action::wait) return submit_wait(op);
+    return submit_other(op);
+  }
 
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
   /// `submit` found done.
@@ -182,8 +187,14 @@ public:
 protected:
   operation_loop() noexcept : timers_(clock::now()) {}
 
-  // ---- what an engine adds, beside `submit` and `turn`; all but kick() are called with the lock
-  // held
+  // ---- what an engine adds, beside `turn`
+
+  /// `submit`, by what is asked for: most calls are recvs and sends.
+  virtual bool submit_recv(operation& op) noexcept = 0;
+  virtual bool submit_send(operation& op) noexcept = 0;
+  virtual bool submit_other(operation& op) noexcept = 0;
+
+  // ---- all but kick() are called with the lock held
 
   /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
   virtual void interrupt(operation& op) noexcept = 0;
@@ -193,40 +204,52 @@ protected:
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
 
-  // ---- what an engine's `submit` and `turn` are: this, and in its midst what is the engine's own
-  // (a callable rather than a virtual function, so that a call is one piece of straight code)
+  // ---- what an engine's `submit_…` and `turn` are: this, and in its midst what is the engine's
+  // own (a callable rather than a virtual function, so that a call is one piece of straight code)
 
-  /// @param begin  gives `op`, which concerns a socket, to the kernel; it is given the queue where
-  /// `op` will wait. True: done, the answer is in it. False: `finish` will be called for it.
+  /// @param queue  where `op`, which concerns a socket, will wait.
+  /// @param begin  gives it to the kernel. True: done, the answer is in it. False: `finish` will be
+  /// called for it.
   template <class Begin>
-  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, Begin begin) noexcept {
+  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, detail::list<rouse::operation>& queue,
+                                     Begin begin) noexcept {
     lock_type lock(mutex_);
-    op.error = {};
-    op.bytes = 0;
-    if (op.heed != heed::all) [[unlikely]]
-      forget_ending(op);
-    if (is_for_kernel(op)) [[likely]] {
-      op.cancels = op.target->cancels;
-      detail::list<rouse::operation>& queue = op.target->queue_of(op);
-      if (begin(queue)) return answer_at_once(op);
-      pend(op, queue);
-    } else if (start_elsewhere(op)) {
-      return answer_at_once(op);
-    }
-    ++active_;
-    observer_.begun(op);
+    if (!may_begin(op) && !may_after_all(op)) [[unlikely]]
+      return submit_elsewhere(op);
+    op.cancels = op.target->cancels;
+    if (begin()) return answer_at_once(op);
+    op.take_patience();
+    pend(op, queue);
     return false;
   }
-
-  /// @param harvest  as the function of that name.
-  template <class Harvest>
-  ROUSE_ALWAYS_INLINE std::size_t turn_by(clock::time_point until, Harvest harvest) noexcept {
+  /// The same of any operation; `begin` is given the queue.
+  template <class Begin>
+  ROUSE_ALWAYS_INLINE bool submit_other_by(operation& op, Begin begin) noexcept {
+    if (op.target && op.what < action::wait) [[likely]] {
+      detail::list<rouse::operation>& queue = op.target->queue_of(op);
+      return submit_by(op, queue, [&] { return begin(queue); });
+    }
     lock_type lock(mutex_);
+    if (op.heed != heed::all) forget_ending(op);
+    return submit_elsewhere(op);
+  }
+
+  /// A turn before its harvest. Returns until when that may wait.
+  ROUSE_ALWAYS_INLINE clock::time_point begin_turn(clock::time_point until,
+                                                   lock_type& lock) noexcept {
     while (!later_.empty()) [[unlikely]]
       ready_.push_back(later_.pop_front());
-    harvest_some(until, lock, harvest);
+    if constexpr (Threading::shared)
+      while (harvesting_) harvested_.wait(lock);
+    until = fall_asleep(until);
+    begin_harvest(until);
+    return until;
+  }
+  /// And after it.
+  ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
+    end_harvest();
     std::size_t done = 0;
-    if (!stops_.empty() || !posted_.empty()) [[unlikely]]
+    if (wake_up()) [[unlikely]]
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
@@ -286,11 +309,11 @@ protected:
 
   /// Waits for some of the kernel's answers; whom they concern is told later. With the lock held.
   void reap(lock_type& lock) noexcept {
-    if (harvesting_)
-      harvested_.wait(lock);
-    else
-      harvest_alone((clock::time_point::max)(), lock,
-                    [&](clock::time_point until, lock_type& l) { harvest(until, l); });
+    if (harvesting_) return harvested_.wait(lock);
+    const auto until = (clock::time_point::max)();
+    begin_harvest(until);
+    harvest(until, lock);
+    end_harvest();
   }
 
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
@@ -301,13 +324,34 @@ private:
       32; // calls in a row that a waiter may find done before others get their turn
   static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
-  ROUSE_ALWAYS_INLINE bool is_for_kernel(const operation& op) const noexcept {
-    return op.target && op.what < action::wait && !op.ending && !closing_ && op.target->open() &&
+  ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
+    return !op.ending && !closing_ && !op.target->closing &&
            (!op.again || op.cancels == op.target->cancels);
   }
+  // Whether nothing is against it but what it does not heed.
+  ROUSE_NOINLINE bool may_after_all(operation& op) const noexcept {
+    if (op.heed == heed::all) return false;
+    forget_ending(op);
+    return may_begin(op);
+  }
 
-  // What is not for the kernel, or not any more. True: done.
-  ROUSE_NOINLINE bool start_elsewhere(operation& op) noexcept {
+  // Most waits are no socket's.
+  ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
+    lock_type lock(mutex_);
+    if (op.heed != heed::all) forget_ending(op);
+    if (op.ending || closing_ || op.target) [[unlikely]]
+      return submit_elsewhere(op);
+    if (op.awaited && enter(op)) return answer_at_once(op);
+    pend(op, waiting_);
+    return false;
+  }
+
+  // What is not for the kernel, or not any more.
+  ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
+    return start_elsewhere(op) && answer_at_once(op);
+  }
+  // True: done.
+  bool start_elsewhere(operation& op) noexcept {
     if (op.ending || closing_) {
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
@@ -320,12 +364,9 @@ private:
       if (op.error) return true;
       op.cancels = op.target->cancels;
       pend(op, op.target->resting);
-    } else if (op.what == action::yield) {
+    } else { // a yield
       put_off(op);
       wake_others();
-    } else {
-      if (op.awaited && enter(op)) return true;
-      pend(op, waiting_);
     }
     return false;
   }
@@ -333,7 +374,9 @@ private:
   ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
     queue.push_back(op);
     op.now = operation::state::pending;
-    if (op.due != (clock::time_point::max)()) [[unlikely]]
+    ++active_;
+    observer_.begun(op);
+    if (op.limited) [[unlikely]]
       limit_to(op);
   }
 
@@ -349,8 +392,6 @@ private:
   ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
     instant_left_ = 0;
     put_off(op);
-    ++active_;
-    observer_.begun(op);
   }
 
   static void forget_ending(operation& op) noexcept {
@@ -360,7 +401,7 @@ private:
 
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
     timers_.arm(op, op.due);
-    if (op.due < sleeping_until_) wake_others();
+    if (Threading::shared && op.due < sleeping_until_) wake();
   }
 
   bool enter(operation& op) noexcept {
@@ -406,6 +447,8 @@ private:
   void put_off(operation& op) noexcept {
     op.now = operation::state::ready;
     later_.push_back(op);
+    ++active_;
+    observer_.begun(op);
   }
 
   void run_stops() noexcept {
@@ -431,48 +474,46 @@ private:
     });
   }
 
-  template <class Harvest>
-  ROUSE_ALWAYS_INLINE void harvest_some(clock::time_point until, lock_type& lock,
-                                        Harvest& harvest) noexcept {
-    if constexpr (Threading::shared)
-      while (harvesting_) harvested_.wait(lock);
+  // Until when, if at all.
+  ROUSE_ALWAYS_INLINE clock::time_point fall_asleep(clock::time_point until) noexcept {
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
     bool sleeps = until != (clock::time_point::min)() && ready_.empty();
     if (sleeps) {
       auto was = rest::awake;
       sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
     }
-    if (sleeps) {
-      sleeping_until_ = until;
-      if (!timers_.empty()) [[unlikely]]
-        sleep_no_longer_than(timers_.next());
-    }
-    harvest_alone(sleeping_until_, lock, harvest);
-    sleeping_until_ = (clock::time_point::min)();
+    if (!sleeps) return (clock::time_point::min)();
+    return timers_.empty() ? until : next_limit(until);
+  }
+  ROUSE_NOINLINE clock::time_point next_limit(clock::time_point until) const noexcept {
+    const auto next = timers_.next();
+    return next < until ? next : until;
+  }
+  // True: it was woken, and others may have handed something over.
+  ROUSE_ALWAYS_INLINE bool wake_up() noexcept {
     // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
     // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
-    // before the queues are looked at.
+    // before the queues are looked at, where nothing is unless he has come to here.
     const rest now = rest_.load(std::memory_order_relaxed);
-    if (now == rest::asleep)
+    if (now == rest::asleep) [[likely]]
       rest_.store(rest::awake, std::memory_order_relaxed);
     else if (now == rest::woken)
-      rest_.exchange(rest::awake, std::memory_order_acq_rel);
+      return rest_.exchange(rest::awake, std::memory_order_acq_rel) == rest::woken;
+    return false;
   }
 
-  ROUSE_NOINLINE void sleep_no_longer_than(clock::time_point next) noexcept {
-    if (next < sleeping_until_) sleeping_until_ = next;
-  }
-
-  template <class Harvest>
-  ROUSE_ALWAYS_INLINE void harvest_alone(clock::time_point until, lock_type& lock,
-                                         Harvest harvest) noexcept {
+  // One thread at a time harvests.
+  void begin_harvest(clock::time_point until) noexcept {
     if constexpr (Threading::shared) {
       harvesting_ = true;
-      harvest(until, lock);
+      sleeping_until_ = until;
+    }
+  }
+  void end_harvest() noexcept {
+    if constexpr (Threading::shared) {
+      sleeping_until_ = (clock::time_point::min)();
       harvesting_ = false;
       harvested_.notify_all();
-    } else {
-      harvest(until, lock);
     }
   }
 

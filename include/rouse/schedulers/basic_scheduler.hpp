@@ -284,7 +284,7 @@ public:
   /// @param s  null where there is no scheduler any more: the call then ends with
   /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
-  static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, How&&... how) {
+  static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l, How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
@@ -368,19 +368,21 @@ private:
     }
     const loop_left at_end{waker_};
     std::size_t done = 0;
-    do {
-      if (stop_.load(std::memory_order_acquire)) { // set in stop()
-        stop_.store(false, std::memory_order_relaxed);
-        break;
-      }
+    for (bool turned = false;; turned = true) {
       const bool nothing_left =
           idle(); // asked first: the last flow, a thread, may throw as it ends
       rethrow_raised();
-      if (nothing_left) break;
+      if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
+      if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
-      rethrow_raised();
-    } while (!once && (limit.never() || clock::now() < limit.when()));
+    }
     return done;
+  }
+
+  [[nodiscard]] bool was_stopped() noexcept {
+    if (!stop_.load(std::memory_order_acquire)) return false; // set in stop()
+    stop_.store(false, std::memory_order_relaxed);
+    return true;
   }
 
   // Tells the waker that the loop is left, by an exception as well.

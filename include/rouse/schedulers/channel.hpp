@@ -239,7 +239,7 @@ private:
   }
 
   template <class Limit, class... How>
-  decltype(auto) begin_send(parcel p, Limit l, How&&... how) {
+  decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler_,
                                detail::channel_send_call<T>{{*core_, true, std::move(p)}},
                                std::move(l), std::forward<How>(how)...);

@@ -57,7 +57,7 @@ public:
   // Sends or receives: where the parcel is, or goes.
   class visitor final : public detail::visitor {
   public:
-    visitor(channel_core& c, bool sends, parcel<T> p = {}) noexcept
+    visitor(channel_core& c, bool sends, parcel<T>&& p = {}) noexcept
         : goods(std::move(p)), core_(&c), sends_(sends) {}
     visitor(visitor&& other) noexcept
         : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_),

@@ -76,7 +76,7 @@ private:
   }
 
   static std::string limit_of(const operation& op) {
-    if (op.due == (clock::time_point::max)()) return {};
+    if (!op.limited) return {};
     return ", " + milliseconds(op.due - clock::now()) + " left";
   }
 

@@ -43,7 +43,7 @@ struct group_call : pass_call<count_rule> {
     why = op.error;
     group->cancel();
     op.heed = heed::nothing;
-    op.due = (clock::time_point::max)();
+    op.limited = false;
     return !prepare(op);
   }
   done value(operation& op) {

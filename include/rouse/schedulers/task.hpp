@@ -33,13 +33,24 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-// Awaits, in a chain, what may resume it from outside of the chain's loop.
+// Awaits in a chain. What may resume it from anywhere is awaited outside of the chain's loop; a
+// call, which `resumes_chain`, is not.
 template <class A>
 struct chain_awaiter {
   A awaiter;
   decltype(auto) await_ready() { return awaiter.await_ready(); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> h) {
+    if constexpr (requires { awaiter.resumes_chain; })
+      return awaiter.await_suspend(h); // from inside the loop
+    else
+      return suspend_outside(h);
+  }
+  decltype(auto) await_resume() { return awaiter.await_resume(); }
+
+private:
+  template <class P>
+  auto suspend_outside(std::coroutine_handle<P> h) {
     coroutine_chain& chain = *h.promise().chain;
     auto* const loop = chain.leave();
     if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
@@ -50,7 +61,6 @@ struct chain_awaiter {
       return awaiter.await_suspend(h);
     }
   }
-  decltype(auto) await_resume() { return awaiter.await_resume(); }
 };
 
 template <class A>

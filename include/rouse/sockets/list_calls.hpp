@@ -18,6 +18,9 @@
 
 namespace rouse::inline ROUSE_ABI::detail {
 
+// What one request may move: the kernels count in int or in 32 bits.
+inline constexpr std::size_t largest_request = std::size_t{1} << 30;
+
 /// A call on a list: how far it has come, and the request for what comes next.
 ///
 /// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is

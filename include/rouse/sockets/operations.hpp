@@ -20,38 +20,63 @@
 
 namespace rouse::inline ROUSE_ABI::detail {
 
-// What one request may move: the kernels count in int or in 32 bits.
-inline constexpr std::size_t largest_request = std::size_t{1} << 30;
-
+// As much as there is: the engines ask for less where their kernel counts in 32 bits.
 inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
   op.what = action::recv;
   op.target = d;
   op.data = b.data();
-  op.size = b.size() < largest_request ? b.size() : largest_request;
+  op.size = b.size();
 }
 
 inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
   op.what = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
-  op.size = b.size() < largest_request ? b.size() : largest_request;
+  op.size = b.size();
 }
 
-struct recv_call {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: recv";
+// Of calls whose question is all in the operation: what it is, and whether it can be asked.
+
+struct recv_question {
+  static constexpr const char* whole = "rouse: recv_exactly";
   descriptor* socket;
   mutable_buffer buffer;
 
-  bool prepare(operation& op) noexcept {
-    ask_recv(op, socket, buffer);
-    if (buffer.size() != 0) [[likely]]
+  void ask(operation& op) const noexcept { ask_recv(op, socket, buffer); }
+  static bool check(operation& op) noexcept {
+    ROUSE_ASSUME(op.what == action::recv); // so that it need not be looked up who does it
+    if (op.size != 0) [[likely]]
       return true;
     op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
     return false;
   }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
+};
+
+struct send_question {
+  static constexpr const char* whole = "rouse: send_all";
+  descriptor* socket;
+  const_buffer buffer;
+
+  void ask(operation& op) const noexcept { ask_send(op, socket, buffer); }
+  // An empty one: nothing is to be done, but of a datagram.
+  static bool check(operation& op) noexcept {
+    ROUSE_ASSUME(op.what == action::send);
+    if (op.size != 0) [[likely]]
+      return true;
+    if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
+    return false;
+  }
+};
+
+struct recv_call : recv_question {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: recv";
+
+  struct asked {
+    bool prepare(operation& op) noexcept { return recv_question::check(op); }
+    bool advance(operation&) noexcept { return true; }
+    std::size_t value(operation& op) noexcept { return op.bytes; }
+  };
 };
 
 struct receive_call {
@@ -74,72 +99,46 @@ struct receive_call {
   }
 };
 
-struct send_call {
+struct send_call : send_question {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send";
-  descriptor* socket;
-  const_buffer buffer;
 
-  bool prepare(operation& op) noexcept {
-    ask_send(op, socket, buffer);
-    if (buffer.size() != 0) [[likely]]
-      return true;
-    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return !op.error && socket->type == SOCK_DGRAM; // an empty datagram is one
-  }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
+  struct asked {
+    bool prepare(operation& op) noexcept {
+      return send_question::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
+    }
+    bool advance(operation&) noexcept { return true; }
+    std::size_t value(operation& op) noexcept { return op.bytes; }
+  };
 };
 
-struct send_all_call {
+// Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
+// stream.
+template <class Question>
+struct whole_call : Question {
   using value_type = std::size_t;
-  static constexpr const char* name = "rouse: send_all";
-  descriptor* socket;
-  const_buffer buffer;
-  std::size_t moved = 0;
+  static constexpr const char* name = Question::whole;
 
-  ROUSE_ALWAYS_INLINE bool prepare(operation& op) noexcept {
-    ask_send(op, socket, rest());
-    if (buffer.size() != 0) [[likely]]
+  struct asked {
+    std::size_t moved = 0; // by the requests before
+
+    bool prepare(operation& op) noexcept { return Question::check(op); }
+    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
+      return op.bytes == op.size || !go_on(op);
+    }
+    bool go_on(operation& op) noexcept {
+      if (op.bytes == 0 || op.error) return false;
+      moved += op.bytes;
+      op.data = static_cast<std::byte*>(op.data) + op.bytes;
+      op.size -= op.bytes;
       return true;
-    if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    return false;
-  }
-  ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
-    moved += op.bytes;
-    if (op.error || moved == buffer.size()) [[likely]]
-      return true;
-    ask_send(op, socket, rest());
-    return false;
-  }
-  std::size_t value(operation&) noexcept { return moved; }
-  const_buffer rest() const noexcept {
-    return {static_cast<const std::byte*>(buffer.data()) + moved, buffer.size() - moved};
-  }
+    }
+    std::size_t value(operation& op) noexcept { return moved + op.bytes; }
+  };
 };
 
-struct recv_exactly_call {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: recv_exactly";
-  descriptor* socket;
-  mutable_buffer buffer;
-  std::size_t moved = 0;
-
-  bool prepare(operation& op) noexcept {
-    ask_recv(op, socket, buffer);
-    if (buffer.size() != 0) [[likely]]
-      return true;
-    op.error = std::errc::invalid_argument;
-    return false;
-  }
-  bool advance(operation& op) noexcept {
-    moved += op.bytes;
-    if (op.error || op.bytes == 0 || moved == buffer.size()) return true;
-    ask_recv(op, socket, {static_cast<std::byte*>(buffer.data()) + moved, buffer.size() - moved});
-    return false;
-  }
-  std::size_t value(operation&) noexcept { return moved; }
-};
+using send_all_call = whole_call<send_question>;
+using recv_exactly_call = whole_call<recv_question>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
@@ -153,13 +152,14 @@ public:
   }
   /// The same, until `again`, or until `sooner` answers.
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
-    limit_ = op.due;
+    if (op.target) op.take_patience();
+    limit_ = op.limited ? op.due : (clock::time_point::max)();
     ask_wait(op, sooner);
-    op.due = again < limit_ ? again : limit_;
+    op.limit_to(again < limit_ ? again : limit_);
   }
   /// True: the call goes on. False: it has ended meanwhile.
   bool end(operation& op) noexcept {
-    op.due = limit_;
+    op.limit_to(limit_);
     if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
     op.heed = heed::cancels;

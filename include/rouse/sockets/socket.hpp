@@ -340,11 +340,11 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) recv(mutable_buffer buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
-    return begin(detail::recv_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::recv_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
   /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
@@ -377,11 +377,12 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) recv_exactly(mutable_buffer buffer, How&& how = {},
                               detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_exactly_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
+                 std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
-    return begin(detail::recv_exactly_call{record_, buffer}, std::move(l),
+    return begin(detail::recv_exactly_call{{record_, buffer}}, std::move(l),
                  std::forward<How>(how)...);
   }
 
@@ -400,11 +401,11 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) send(const_buffer buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
-    return begin(detail::send_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::send_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
   /// Sends all of the buffer.
@@ -415,11 +416,11 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) send_all(const_buffer buffer, How&& how = {},
                           detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_all_call{record_, buffer}, no_limit{at}, std::forward<How>(how));
+    return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
-    return begin(detail::send_all_call{record_, buffer}, std::move(l), std::forward<How>(how)...);
+    return begin(detail::send_all_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
 private:
@@ -472,7 +473,7 @@ private:
   }
 
   template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call call, Limit l, How&&... how) {
+  decltype(auto) begin(Call&& call, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler(), std::move(call), std::move(l),
                                std::forward<How>(how)...);
   }

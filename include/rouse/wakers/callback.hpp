@@ -40,8 +40,9 @@ class callback_call final
   friend base;
 
 public:
-  callback_call(Engine* engine, Call call, Limit l, Handler handler)
-      : base(engine, std::move(call), std::move(l)), handler_(std::move(handler)) {}
+  template <class H>
+  callback_call(Engine* engine, Call&& call, Limit l, H&& handler)
+      : base(engine, std::move(call), std::move(l)), handler_(std::forward<H>(handler)) {}
 
   static void* operator new(std::size_t size) { return recycler::allocate(size); }
   static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
@@ -117,7 +118,7 @@ public:
       sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
   template <class Scheduler, class Call, class Limit, class... How>
-  static void initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+  static void initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     constexpr bool handled = accepts<typename Call::value_type, How...>;
     static_assert(handled || detail::misplaced<How...>,
                   "rouse: a call of callbacks ends with its handler, void(std::error_code, "
@@ -159,7 +160,7 @@ public:
 
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
-  static void begin(Scheduler* s, Call call, Limit l, Handler&& handler) {
+  static void begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
     using engine = typename Scheduler::engine_type;
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
     auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),

@@ -26,7 +26,9 @@ class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it 
   friend base;
 
 public:
-  coroutine_call(Engine* engine, Call call, Limit l, std::error_code* ec)
+  static constexpr bool resumes_chain = true;
+
+  coroutine_call(Engine* engine, Call&& call, Limit l, std::error_code* ec)
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
@@ -40,6 +42,7 @@ public:
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) noexcept {
     handle_ = h;
+    chain_ = nullptr;
     flow* f = nullptr;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
@@ -88,9 +91,12 @@ private:
     ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
   }
 
-  std::coroutine_handle<> handle_;
-  coroutine_chain* chain_ = nullptr;
   std::error_code* ec_;
+  // While it is awaited: by whom, and of which chain he is, if of any.
+  union {
+    std::coroutine_handle<> handle_;
+  };
+  coroutine_chain* chain_;
 };
 
 // The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
@@ -185,7 +191,7 @@ public:
   /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
   /// over, as one awaited in place does.
   template <class Scheduler, class Call, class Limit, class... How>
-  static auto initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
     return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
                                                        std::move(l),

@@ -83,7 +83,9 @@ public:
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
     loop_runs_ = true;
+    loop_.enter_thread();
     const std::size_t done = engine.turn(until);
+    loop_.leave_thread();
     loop_runs_ = false;
     return done;
   }
@@ -149,10 +151,16 @@ class fiber_parker {
 public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), me_(crew_.running()), scheduler_(&s), turn_([](void* sched) {
-          static_cast<Scheduler*>(sched)->turn((clock::time_point::max)());
-        }) {}
+  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), me_(crew_.running()) {
+    if (me_) [[likely]]
+      return;
+    scheduler_ = &s;
+    turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
+  }
+  fiber_parker(const fiber_parker&) = delete;
+  ~fiber_parker() {
+    if (me_) me_->self->waiting = nullptr;
+  }
 
   [[nodiscard]] const char* refusal() const noexcept {
     if (me_ || !crew_.loop_runs()) return nullptr;
@@ -162,13 +170,10 @@ public:
 
   void enter(operation& op) {
     if (!me_) return;
-    if (crew_.closing() || me_->self->killed) unwind(op);
-    me_->self->waiting = op_ = &op;
-    if (me_->self->cancelled) op.ending = std::errc::operation_canceled;
-  }
-
-  void leave() noexcept {
-    if (me_) me_->self->waiting = nullptr;
+    flow& self = *me_->self;
+    if (self.cancelled) [[unlikely]]
+      refuse(op);
+    self.waiting = op_ = &op;
   }
 
   void park() {
@@ -189,19 +194,20 @@ public:
   }
 
 private:
-  // The scheduler goes, or the flow is killed: no call waits any more. A destructor that calls
-  // during the unwinding gets an error instead.
-  void unwind(operation& op) {
+  // Where the scheduler goes, or the flow is killed, no call waits any more. A destructor that
+  // calls during the unwinding gets an error instead.
+  void refuse(operation& op) {
 #if ROUSE_EXCEPTIONS
-    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
+    const bool ends = crew_.closing() || me_->self->killed;
+    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
     op.ending = std::errc::operation_canceled;
   }
 
   detail::fiber_crew& crew_;
-  detail::fiber_stack* me_;
-  void* scheduler_;
-  void (*turn_)(void*);
+  detail::fiber_stack* const me_;
+  void* scheduler_; // where no fiber calls
+  void (*turn_)(void*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };
@@ -233,6 +239,7 @@ public:
   void shut_down(Engine& engine) noexcept {
     crew_.close();
     flows_.for_each([&](flow& f) {
+      f.cancelled = true;
       if (f.waiting) engine.cancel(*f.waiting);
     });
     while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());

@@ -6,7 +6,6 @@
 #include <rouse/core/flow.hpp>
 
 #include <concepts>
-#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -36,13 +35,7 @@ class parked_call final
   friend base;
 
 public:
-  parked_call(Engine* engine, Call call, Limit l) : base(engine, std::move(call), std::move(l)) {}
-
-  ~parked_call() {
-    if constexpr (requires { parker_->leave(); }) {
-      if (parker_) parker_->leave();
-    }
-  }
+  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
 
   template <class Scheduler>
   typename Call::value_type run(Scheduler* s, std::error_code* ec) {
@@ -64,22 +57,26 @@ private:
         "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
         "constructor");
     if constexpr (std::constructible_from<Parker, Scheduler&>)
-      parker_.emplace(s);
+      return wait_with(Parker(s));
     else
-      parker_.emplace();
+      return wait_with(Parker());
+  }
+
+  const char* wait_with(Parker&& parker) {
+    parker_ = &parker;
     // What a parker may know beyond the two functions: that its caller cannot be parked, and which
     // flow that is.
-    if constexpr (requires { parker_->refusal(); }) {
-      if (const char* why = parker_->refusal()) return why;
+    if constexpr (requires { parker.refusal(); }) {
+      if (const char* why = parker.refusal()) return why;
     }
-    if constexpr (!shielded<Call> && requires { parker_->enter(*this); }) parker_->enter(*this);
-    if (!this->start()) parker_->park();
+    if constexpr (!shielded<Call> && requires { parker.enter(*this); }) parker.enter(*this);
+    if (!this->start()) parker.park();
     return nullptr;
   }
 
   void deliver() noexcept { parker_->unpark(); }
 
-  std::optional<Parker> parker_;
+  Parker* parker_; // of one that waits
 };
 
 } // namespace detail
@@ -104,7 +101,7 @@ public:
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
-  static typename Call::value_type initiate(Scheduler* s, Call call, Limit l, How&&... how) {
+  static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
     detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
                                                              std::move(call), std::move(l));

@@ -43,7 +43,7 @@ public:
         }) {}
 
   inline void enter(operation& op);
-  inline void leave() noexcept;
+  inline ~thread_parker();
   inline void park();
   inline void unpark() noexcept;
 
@@ -297,7 +297,7 @@ inline void thread_parker::enter(operation& op) {
   op_ = &op;
   crew_.enter(op);
 }
-inline void thread_parker::leave() noexcept { crew_.leave(); }
+inline thread_parker::~thread_parker() { crew_.leave(); }
 inline void thread_parker::park() {
   crew_.wait(*this);
   if (op_) crew_.unwind_if_killed(op_->error);

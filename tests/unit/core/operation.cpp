@@ -17,7 +17,7 @@ TEST_CASE("operation: a new one is idle, without limit, error or target", "[unit
   CHECK(op.now == operation::state::idle);
   CHECK(!op.linked());
   CHECK(!op.armed());
-  CHECK(op.due == (rouse::clock::time_point::max)());
+  CHECK(!op.limited);
   CHECK(!op.error);
   CHECK(!op.ending);
   CHECK(op.target == nullptr);

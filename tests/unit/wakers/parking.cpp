@@ -66,7 +66,7 @@ struct refusing : two_functions {
 
 struct entered : two_functions {
   void enter(rouse::operation&) noexcept { events += '('; }
-  void leave() noexcept { events += ')'; }
+  ~entered() { events += ')'; }
 };
 
 struct throwing_unpark {
@@ -83,6 +83,7 @@ void call(fake_engine::answers when, How&&... how) {
   events.clear();
   rouse::parking_waker<Parker>::initiate(&s, rouse::detail::yield_call{}, no_limit{},
                                          std::forward<How>(how)...);
+  running = nullptr;
 }
 
 } // namespace

@@ -88,16 +88,18 @@ public:
   }
   void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-  /// Waits for events; an interruption by a signal counts as none.
-  int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
-    const bool timed = until != (clock::time_point::max)() && until != (clock::time_point::min)();
-    const int forever_or_not = until == (clock::time_point::max)() ? -1 : 0;
-    const int n = timed ? wait_precisely(events, time_left(until))
-                        : ::epoll_wait(fd_.get(), events, batch, forever_or_not);
-    return n < 0 ? 0 : n;
+  /// Waits for events. Returns how many; fewer than none after an interruption by a signal.
+  ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
+    if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
+    return wait_until(events, until);
   }
 
 private:
+  ROUSE_NOINLINE int wait_until(epoll_event* events, clock::time_point until) noexcept {
+    if (until == (clock::time_point::min)()) return ::epoll_wait(fd_.get(), events, batch, 0);
+    return wait_precisely(events, time_left(until));
+  }
+
   // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never
   // to wake early.
   int wait_precisely(epoll_event* events, const timespec& left) noexcept {
