@@ -294,14 +294,16 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(sched.poll() == 0);
   CHECK(sched.run_once() == 0); // nothing to wait for
   CHECK(sched.run_for(1h) == 0);
-  auto slept = start<rouse::done>(sched, CALL(sched.sleep_for(40ms, how...)));
+  rouse::flow_event event{sched};
+  auto waiting = start<rouse::done>(sched, CALL(event.wait(how...)));
   until_pending(sched, 1);
   const auto before = std::chrono::steady_clock::now();
   sched.run_for(5ms);
   CHECK(std::chrono::steady_clock::now() - before >= 5ms);
-  CHECK(!slept.finished());
+  CHECK(!waiting.finished());
+  event.set();
   sched.run();
-  CHECK(slept.finished());
+  CHECK(waiting.finished());
 }
 
 TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread, also before it was called",
