@@ -35,7 +35,7 @@ struct fake_engine {
     op.error = op.ending;
     if (at_once || op.ending) return true;
     pending = &op;
-    op.take_patience();
+    if (op.target) op.take_patience();
     op.now = operation::state::pending;
     return false;
   }
