@@ -28,6 +28,7 @@ struct parcel {
   explicit parcel(std::exception_ptr e) noexcept : thrown(std::move(e)) {}
   // A code of a category that an operation cannot carry is thrown.
   explicit parcel(std::error_code ec) noexcept {
+    if (!ec) return;
     if (ec.category() == std::generic_category())
       error = static_cast<std::errc>(ec.value());
     else if (ec.category() == os_category())
