@@ -66,8 +66,7 @@ public:
   void* owner = nullptr; ///< the scheduler, null once it is gone
   gate ended; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
-  std::atomic<bool> cancelled{
-      false}; ///< its waiting calls end with operation_canceled, this one and all later
+  std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
   unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
