@@ -785,6 +785,7 @@ private:
 
 namespace rouse::inline ROUSE_ABI {
 
+class answers;
 class endpoint;
 class operation;
 
@@ -839,7 +840,7 @@ class waitable {
 public:
   /// `op` comes. True: it is done, the answer is in it. False: it waits. Others that it answers
   /// join `answered`.
-  virtual bool enter(operation& op, detail::list<operation>& answered) noexcept = 0;
+  virtual bool enter(operation& op, answers& answered) noexcept = 0;
   /// `op` waits no more. May be called twice.
   virtual void leave(operation& op) noexcept = 0;
 
@@ -948,12 +949,35 @@ public:
   std::uint32_t cancels; ///< those of `target` when the call began
 };
 
+/// The operations of one engine that were answered by something else than its kernel: they are told
+/// by the loop. With the engine's lock held.
+class answers {
+public:
+  answers(detail::list<operation>& ready, detail::timer_wheel& timers) noexcept
+      : ready_(ready), timers_(timers) {}
+
+  /// `op` is pending, and waits no more for what it awaited.
+  ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
+    if (op.armed()) [[unlikely]]
+      timers_.disarm(op);
+    op.leave();
+    op.now = operation::state::ready;
+    ready_.push_back(op);
+    any_ = true;
+  }
+  [[nodiscard]] bool any() const noexcept { return any_; }
+
+private:
+  detail::list<operation>& ready_;
+  detail::timer_wheel& timers_;
+  bool any_ = false;
+};
+
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
-inline void answer(operation& op, failure error, detail::list<operation>& answered) noexcept {
+inline void answer(operation& op, failure error, answers& answered) noexcept {
   op.awaited->leave(op);
   op.error = error;
-  op.unlink();
-  answered.push_back(op);
+  answered.add(op);
 }
 
 /// Asks for a wait that `what` answers; null: one that only ends by its limit, or by a cancel.
@@ -969,11 +993,11 @@ public:
   std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
 
   /// With the engine's lock held.
-  void open(detail::list<operation>& answered) noexcept {
+  void open(answers& answered) noexcept {
     is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
     if (waiter_) answer(*waiter_, {}, answered);
   }
-  bool enter(operation& op, detail::list<operation>&) noexcept override {
+  bool enter(operation& op, answers&) noexcept override {
     if (is_open.load(std::memory_order_relaxed)) return true; // under the lock
     if (waiter_) {
       op.error = std::errc::operation_not_permitted;
@@ -1015,7 +1039,7 @@ concept engine_core =
       c.cancel(op, why);
       c.abandon(op);
       c.open(g);
-      c.settle([](detail::list<operation>&) {});
+      c.settle([](answers&) {});
       c.wake();
       c.shut_down();
       c.orphan(owner);
@@ -1083,6 +1107,15 @@ struct what_is_kept<C> {
 template <class C>
 using kept = typename what_is_kept<C>::type;
 
+// What the call gives: that of its answer, or what it holds itself.
+template <class C>
+decltype(auto) value_of(C& call, operation& op) {
+  if constexpr (requires { call.value(op); })
+    return call.value(op);
+  else
+    return call.value();
+}
+
 } // namespace detail
 
 /// A description of a call, which knows neither engine nor waker. A composed call is one that asks
@@ -1098,7 +1131,7 @@ concept call_description = requires(detail::kept<C> c, operation& op) {
   {
     c.advance(op)
   } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
-  { c.value(op) } -> std::same_as<typename C::value_type>;
+  { detail::value_of(c, op) } -> std::same_as<typename C::value_type>;
 };
 
 /// The limit of a call that was given none: what `timeout()` of its socket says.
@@ -1222,10 +1255,10 @@ struct no_watch {};
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
-  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
 
 public:
   using value_type = typename Call::value_type;
+  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
 
   pending_call(const pending_call&) = delete;
   pending_call& operator=(const pending_call&) = delete;
@@ -1233,7 +1266,7 @@ public:
 protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
-  pending_call(Engine* engine, Call call, Limit l)
+  pending_call(Engine* engine, Call&& call, Limit l)
       : Engine::operation(&pending_call::on_told), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
     if constexpr (may_end) limit_ = std::move(l);
@@ -1273,13 +1306,17 @@ protected:
   [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
-  [[nodiscard]] value_type value() { return call_.value(*this); }
+  [[nodiscard]] value_type value() { return value_of(call_, *this); }
 
   /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
   value_type take(std::error_code* ec) {
     if (this->error || (ec && *ec)) [[unlikely]]
-      report(ec);
+      report(this->error, ec);
     return value();
+  }
+  ROUSE_NOINLINE static void report(failure error, std::error_code* ec) {
+    if (!ec) throw_error(error.code(), Call::name);
+    *ec = error.code();
   }
 
 private:
@@ -1292,11 +1329,6 @@ private:
     }
   }
 
-  ROUSE_NOINLINE void report(std::error_code* ec) const {
-    if (!ec) throw_error(code(), Call::name);
-    *ec = code();
-  }
-
   bool start_limited() noexcept {
     if constexpr (may_end) {
       if (!limit_.when().never()) this->limit_to(limit_.when().when());
@@ -1305,11 +1337,17 @@ private:
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (!engine_->submit(*this)) return false;
+    if (!submit_first()) return false;
     if (!call_.advance(*this) && !proceed()) [[unlikely]]
       return false;
     settle();
     return true;
+  }
+  ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
+    if constexpr (requires { call_.me; })
+      return engine_->submit(*this, call_.me);
+    else
+      return engine_->submit(*this);
   }
 
   // Another round, and another, until one has to wait (false) or the call is finished. After false,
@@ -3759,6 +3797,34 @@ public:
     return submit_other(op);
   }
 
+  /// The same of a wait for `what`, whose type is known: a call of no virtual function.
+  template <class Awaited>
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
+    lock_type lock(mutex_);
+    if (op.heed != heed::all) [[unlikely]]
+      forget_ending(op);
+    if (op.ending || closing_) [[unlikely]]
+      return submit_elsewhere(op);
+    if (enter(op, what)) return answer_at_once(op);
+    pend(op, waiting_);
+    return false;
+  }
+
+  /// Does without an operation what a call would that `visitor` stands for, if that can be done at
+  /// once, and is not put off. False: nothing was done. (An observer is to hear of each call.)
+  template <class Visitor>
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool visit(Visitor& visitor, failure& why) noexcept {
+    if constexpr (!std::is_same_v<observer_type, no_observer>) return false;
+    lock_type lock(mutex_);
+    if (closing_ || instant_left_ == 0) [[unlikely]]
+      return false;
+    answers answered(ready_, timers_);
+    const bool done = !visitor.visit(why, answered);
+    if (answered.any()) wake_others();
+    if (done && !Threading::shared) --instant_left_;
+    return done;
+  }
+
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
   /// `submit` found done.
   void defer(operation& op) noexcept {
@@ -3795,13 +3861,13 @@ public:
   template <class F>
   void settle(F&& f) noexcept {
     lock_type lock(mutex_);
-    detail::list<rouse::operation> answered;
+    answers answered(ready_, timers_);
     f(answered);
-    finish_answered(answered);
+    if (answered.any()) wake_others();
   }
   /// Opens a gate: the operation that waits for it, now or later, completes.
   void open(gate& g) noexcept {
-    settle([&](detail::list<rouse::operation>& answered) { g.open(answered); });
+    settle([&](answers& answered) { g.open(answered); });
     wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
   }
 
@@ -4036,11 +4102,11 @@ private:
 
   // Most waits are no socket's.
   ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
+    if (op.awaited && !op.target) return submit(op, *op.awaited);
     lock_type lock(mutex_);
     if (op.heed != heed::all) forget_ending(op);
     if (op.ending || closing_ || op.target) [[unlikely]]
       return submit_elsewhere(op);
-    if (op.awaited && enter(op)) return answer_at_once(op);
     pend(op, waiting_);
     return false;
   }
@@ -4103,20 +4169,12 @@ private:
     if (Threading::shared && op.due < sleeping_until_) wake();
   }
 
-  bool enter(operation& op) noexcept {
-    detail::list<rouse::operation> answered;
-    const bool done = op.awaited->enter(op, answered);
-    finish_answered(answered);
+  template <class Awaited>
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
+    answers answered(ready_, timers_);
+    const bool done = what.enter(op, answered);
+    if (answered.any()) wake_others();
     return done;
-  }
-
-  void finish_answered(detail::list<rouse::operation>& answered) noexcept {
-    if (answered.empty()) return;
-    while (!answered.empty()) {
-      auto& op = static_cast<operation&>(answered.front());
-      finish(op, op.error, 0);
-    }
-    wake_others();
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
@@ -7587,12 +7645,14 @@ public:
   /// @param s  null where there is no scheduler any more: the call then ends with
   /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
-  static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l, How&&... how) {
+  ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
+                                                     How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
   template <class Call, class Limit>
-  static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, detail::nothing) {
+  ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
+                                                     detail::nothing) {
     return initiate(s, std::move(call), std::move(l));
   }
 
@@ -8596,6 +8656,81 @@ private:
 // ---- rouse/os/context.hpp
 // Stacks of one's own, on this platform: one of the two gives names to namespace rouse::os.
 
+// ---- rouse/core/visitor.hpp
+// Who stands in line for something that flows share: a value of a channel, a lock, an event.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
+///
+/// Threads: all of it with the engine's lock held.
+class visitor : public waitable, public list_node {
+public:
+  visitor() noexcept = default;
+  visitor(const visitor&) noexcept : waitable(), list_node() {}
+  visitor& operator=(const visitor&) = delete;
+
+  void leave(operation&) noexcept final { unlink(); }
+
+  /// Tries at once: null, it is done, unless `why` says what went wrong; else the line to wait in.
+  virtual list<visitor>* visit(failure& why, answers& answered) noexcept = 0;
+
+  void stand_in(list<visitor>& line, operation& op) noexcept {
+    op_ = &op;
+    line.push_back(*this);
+  }
+  /// It is served: its operation completes, and leaves whatever other lines it stands in.
+  void serve(answers& answered, failure error = {}) noexcept {
+    served_ = true;
+    answer(*op_, error, answered);
+  }
+  [[nodiscard]] bool served() const noexcept { return served_; }
+
+protected:
+  ~visitor() = default;
+
+private:
+  operation* op_ = nullptr;
+  bool served_ = false;
+};
+
+/// What a visitor derives from: its own class, which is final, has `visit`.
+template <class Me, class Base = visitor>
+class visitor_as : public Base {
+public:
+  using Base::Base;
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, answers& answered) noexcept final {
+    list<visitor>* line = static_cast<Me&>(*this).visit(op.error, answered);
+    if (!line) return true;
+    this->stand_in(*line, op);
+    return false;
+  }
+};
+
+/// A call that is a visit.
+template <class Visitor>
+struct visit_call {
+  Visitor me;
+
+  bool prepare(operation& op) noexcept {
+    ask_wait(op, &me);
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+};
+template <class Call>
+concept visits = requires(Call& c, failure& why, answers& answered) {
+  c.me.visit(why, answered);
+  c.value();
+};
+
+/// Serves all who stand in line.
+inline void serve_all(list<visitor>& line, answers& answered, failure error = {}) noexcept {
+  while (!line.empty()) line.front().serve(answered, error);
+}
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/wakers/parking.hpp
 // The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
 // own, write a parker.
@@ -8624,23 +8759,42 @@ class parked_call final
   friend base;
 
 public:
-  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
-
   template <class Scheduler>
-  typename Call::value_type run(Scheduler* s, std::error_code* ec) {
-    if (!s)
-      (void)this->start();
-    else if (const char* why = wait(*s)) {
-      this->error = std::errc::operation_not_permitted;
-      if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
+  ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
+                                                                std::error_code* ec) {
+    // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
+    // What can be done at once then needs no operation.
+    if constexpr (visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); }) {
+      failure why;
+      if (s && Parker::undisturbed(*s) && s->engine().visit(call.me, why)) {
+        if (why || (ec && *ec)) [[unlikely]]
+          base::report(why, ec);
+        return call.value();
+      }
     }
-    return this->take(ec);
+    return parked_call(s ? &s->engine() : nullptr, std::move(call), std::move(l)).run(s, ec);
   }
 
 private:
+  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
+
+  template <class Scheduler>
+  ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
+    if (!s)
+      (void)this->start();
+    else if (const char* why = wait(*s)) [[unlikely]]
+      refuse(why, ec);
+    return this->take(ec);
+  }
+
+  ROUSE_NOINLINE void refuse(const char* why, std::error_code* ec) {
+    this->error = std::errc::operation_not_permitted;
+    if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
+  }
+
   // Null, or why the caller cannot wait.
   template <class Scheduler>
-  const char* wait(Scheduler& s) {
+  ROUSE_ALWAYS_INLINE const char* wait(Scheduler& s) {
     static_assert(
         std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
         "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
@@ -8651,10 +8805,9 @@ private:
       return wait_with(Parker());
   }
 
-  const char* wait_with(Parker&& parker) {
+  ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
     parker_ = &parker;
-    // What a parker may know beyond the two functions: that its caller cannot be parked, and which
-    // flow that is.
+    // Likewise: that its caller cannot be parked, and which flow that is.
     if constexpr (requires { parker.refusal(); }) {
       if (const char* why = parker.refusal()) return why;
     }
@@ -8690,11 +8843,11 @@ public:
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
-  static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
+  ROUSE_ALWAYS_INLINE static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l,
+                                                                How&&... how) {
     using engine = typename Scheduler::engine_type;
-    detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
-                                                             std::move(call), std::move(l));
-    return pending.run(s, detail::error_of(std::forward<How>(how)...));
+    return detail::parked_call<engine, Call, Limit, Parker>::wait_for(
+        s, std::move(call), std::move(l), detail::error_of(std::forward<How>(how)...));
   }
 };
 
@@ -8850,6 +9003,13 @@ public:
     if (me_) me_->self->waiting = nullptr;
   }
 
+  /// Whether a fiber calls that may do so: it need not wait where the call can be done at once.
+  template <class Scheduler>
+  [[nodiscard]] static bool undisturbed(Scheduler& s) noexcept {
+    const detail::fiber_stack* const me = s.waker().crew().running();
+    return me && !me->self->cancelled;
+  }
+
   [[nodiscard]] const char* refusal() const noexcept {
     if (me_ || !crew_.loop_runs()) return nullptr;
     return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
@@ -8864,16 +9024,13 @@ public:
     self.waiting = op_ = &op;
   }
 
-  void park() {
-    if (!me_) {
+  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
+  // to go where the loop came from.
+  ROUSE_ALWAYS_INLINE void park() {
+    if (me_) [[likely]]
+      wait_in_fiber();
+    else
       while (!told_) turn_(scheduler_);
-      return;
-    }
-    while (!told_) crew_.switch_back();
-#if ROUSE_EXCEPTIONS
-    const bool ends = op_ && (crew_.closing() || me_->self->ends_with(op_->error));
-    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
-#endif
   }
 
   void unpark() noexcept {
@@ -8882,6 +9039,15 @@ public:
   }
 
 private:
+  ROUSE_ALWAYS_INLINE void wait_in_fiber() {
+    while (!told_) crew_.switch_back();
+#if ROUSE_EXCEPTIONS
+    const bool ends = op_ && (crew_.closing() || me_->self->ends_with(op_->error));
+    if (ends && std::uncaught_exceptions() == 0) [[unlikely]]
+      throw flow_unwind{};
+#endif
+  }
+
   // Where the scheduler goes, or the flow is killed, no call waits any more. A destructor that
   // calls during the unwinding gets an error instead.
   void refuse(operation& op) {
@@ -9422,57 +9588,6 @@ using callbacks = basic_scheduler<native_engine, callback_waker>;
 
 } // namespace rouse::inline ROUSE_ABI
 
-// ---- rouse/core/visitor.hpp
-// Who stands in line for something that flows share: a value of a channel, a lock, an event.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
-///
-/// Threads: all of it with the engine's lock held.
-class visitor : public waitable, public list_node {
-public:
-  visitor() noexcept = default;
-  visitor(const visitor&) noexcept : waitable(), list_node() {}
-  visitor& operator=(const visitor&) = delete;
-
-  bool enter(operation& op, list<operation>& answered) noexcept final {
-    list<visitor>* line = visit(op, answered);
-    if (!line) return true;
-    stand_in(*line, op);
-    return false;
-  }
-  void leave(operation&) noexcept final { unlink(); }
-
-  /// Tries at once: null, it is done; else the line to wait in.
-  virtual list<visitor>* visit(operation& op, list<operation>& answered) noexcept = 0;
-
-  void stand_in(list<visitor>& line, operation& op) noexcept {
-    op_ = &op;
-    line.push_back(*this);
-  }
-  /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  void serve(list<operation>& answered, failure error = {}) noexcept {
-    served_ = true;
-    answer(*op_, error, answered);
-  }
-  [[nodiscard]] bool served() const noexcept { return served_; }
-
-protected:
-  ~visitor() = default;
-
-private:
-  operation* op_ = nullptr;
-  bool served_ = false;
-};
-
-/// Serves all who stand in line.
-inline void serve_all(list<visitor>& line, list<operation>& answered, failure error = {}) noexcept {
-  while (!line.empty()) line.front().serve(answered, error);
-}
-
-} // namespace rouse::inline ROUSE_ABI::detail
-
 // ---- rouse/detail/ring.hpp
 // A queue in one piece of memory, which grows by doubling and never shrinks.
 
@@ -9542,34 +9657,91 @@ private:
 namespace rouse::inline ROUSE_ABI::detail {
 
 // What goes through a channel: a value, or an error in its place; neither once it is closed.
+//
+// (A std::optional is copied as a block right after a part of it was written, which the processor
+// must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
 template <class T>
-struct parcel {
-  std::optional<T> value;
-  failure error;
-  std::exception_ptr thrown; // an error that is no failure
-
-  explicit parcel(T v) noexcept : value(std::move(v)) {}
-  explicit parcel(std::exception_ptr e) noexcept : thrown(std::move(e)) {}
+class parcel {
+public:
+  parcel() noexcept {}
+  explicit parcel(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit parcel(std::exception_ptr e) {
+    if (e) put(std::move(e));
+  }
   // A code of a category that an operation cannot carry is thrown.
-  explicit parcel(std::error_code ec) noexcept {
+  explicit parcel(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category())
-      error = static_cast<std::errc>(ec.value());
+      put(static_cast<std::errc>(ec.value()));
     else if (ec.category() == os_category())
-      error = failure::from_os(ec.value());
+      put(failure::from_os(ec.value()));
     else
-      thrown = std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel"));
+      put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
-  parcel() noexcept = default;
+  ROUSE_ALWAYS_INLINE parcel(parcel&& other) noexcept { take(other); }
+  ROUSE_ALWAYS_INLINE parcel& operator=(parcel&& other) noexcept {
+    if (this != &other) {
+      clear();
+      take(other);
+    }
+    return *this;
+  }
+  ROUSE_ALWAYS_INLINE ~parcel() { clear(); }
 
-  [[nodiscard]] bool empty() const noexcept { return !value && !error && !thrown; }
-  // Throws what has no number.
-  std::optional<T> open() {
-#if ROUSE_EXCEPTIONS
-    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
-#endif
-    return std::exchange(value, std::nullopt);
+  [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
+  [[nodiscard]] failure error() const noexcept {
+    return what_ == holds::error ? error_ : failure();
   }
+  /// Of one that was made of a value.
+  [[nodiscard]] T& value() noexcept { return value_; }
+  // Throws what has no number.
+  ROUSE_ALWAYS_INLINE std::optional<T> open() {
+    parcel opened = std::move(*this);
+    if (opened.what_ == holds::value) [[likely]]
+      return std::move(opened.value_);
+#if ROUSE_EXCEPTIONS
+    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
+#endif
+    return std::nullopt;
+  }
+
+private:
+  enum class holds : unsigned char { nothing, value, error, thrown };
+
+  void put(failure f) noexcept {
+    error_ = f;
+    what_ = holds::error;
+  }
+  void put(std::exception_ptr e) {
+    thrown_ = new std::exception_ptr(std::move(e));
+    what_ = holds::thrown;
+  }
+
+  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+    what_ = std::exchange(other.what_, holds::nothing);
+    if (what_ == holds::value) [[likely]] {
+      std::construct_at(&value_, std::move(other.value_));
+      std::destroy_at(&other.value_);
+    } else if (what_ == holds::error) {
+      error_ = other.error_;
+    } else {
+      thrown_ = other.thrown_;
+    }
+  }
+  ROUSE_ALWAYS_INLINE void clear() noexcept {
+    if (what_ == holds::value)
+      std::destroy_at(&value_);
+    else if (what_ == holds::thrown) [[unlikely]]
+      delete thrown_;
+    what_ = holds::nothing;
+  }
+
+  union {
+    T value_;
+    failure error_;
+    std::exception_ptr* thrown_ = nullptr;
+  };
+  holds what_ = holds::nothing;
 };
 
 template <class T>
@@ -9579,24 +9751,30 @@ class channel_core {
                 "constructor noexcept): else it could be lost on its way");
 
 public:
-  // Sends or receives: where the parcel is, or goes.
-  class visitor final : public detail::visitor {
+  // Who comes to send or to receive: where the parcel is, or goes.
+  class visitor : public detail::visitor {
   public:
-    visitor(channel_core& c, bool sends, parcel<T>&& p = {}) noexcept
-        : goods(std::move(p)), core_(&c), sends_(sends) {}
-    visitor(visitor&& other) noexcept
-        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_),
-          sends_(other.sends_) {}
-
-    list<detail::visitor>* visit(operation& op, list<operation>& answered) noexcept override {
-      return sends_ ? core_->send(goods, op.error, answered) : core_->receive(goods, answered);
-    }
-
     parcel<T> goods;
 
-  private:
+  protected:
+    visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
+    visitor(visitor&& other) noexcept
+        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
+    ~visitor() = default;
     channel_core* core_;
-    bool sends_;
+  };
+  struct sender final : visitor_as<sender, visitor> {
+    sender(channel_core& c, parcel<T>&& p) noexcept
+        : visitor_as<sender, visitor>(c, std::move(p)) {}
+    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+      return this->core_->send(this->goods, why, answered);
+    }
+  };
+  struct receiver final : visitor_as<receiver, visitor> {
+    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
+    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+      return this->core_->receive(this->goods, why, answered);
+    }
   };
 
   explicit channel_core(std::size_t capacity) noexcept : capacity_(capacity) {}
@@ -9605,12 +9783,13 @@ public:
 
   // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
   // was.
-  list<detail::visitor>* send(parcel<T>& from, failure& why, list<operation>& answered) noexcept {
-    if (closed_) {
-      why = std::errc::broken_pipe;
+  list<detail::visitor>* send(parcel<T>& from, failure& why, answers& answered) noexcept {
+    if (from.empty() || closed_) [[unlikely]] {
+      why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
-      first_of(receivers_).goods = std::move(from);
-      receivers_.front().serve(answered);
+      visitor& first = first_of(receivers_);
+      first.goods = std::move(from);
+      first.serve(answered, first.goods.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
     } else {
@@ -9620,13 +9799,13 @@ public:
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  void force(parcel<T>& from, list<operation>& answered) noexcept {
+  void force(parcel<T>& from, answers& answered) noexcept {
     failure why;
     if (send(from, why, answered)) put(from, why);
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  list<detail::visitor>* receive(parcel<T>& into, list<operation>& answered) noexcept {
+  list<detail::visitor>* receive(parcel<T>& into, failure& why, answers& answered) noexcept {
     if (!buffer_.empty()) {
       into = buffer_.pop();
       if (buffer_.size() < capacity_) refill(answered);
@@ -9636,17 +9815,18 @@ public:
     } else if (!closed_) {
       return &receivers_;
     }
+    why = into.error();
     return nullptr;
   }
 
-  void close(list<operation>& answered) noexcept {
+  void close(answers& answered) noexcept {
     closed_ = true;
     serve_all(receivers_, answered);
     serve_all(senders_, answered, std::errc::broken_pipe);
   }
   void join() noexcept { ++ends_; }
   // One end less; with the last one nobody is left who could answer those who wait.
-  void part(list<operation>& answered) noexcept {
+  void part(answers& answered) noexcept {
     if (--ends_ != 0) return;
     closed_ = true;
     serve_all(receivers_, answered, std::errc::operation_canceled);
@@ -9670,7 +9850,7 @@ private:
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
   // There is room again, in memory as well: the oldest sender's parcel takes it.
-  void refill(list<operation>& answered) noexcept {
+  void refill(answers& answered) noexcept {
     if (senders_.empty()) return;
     (void)buffer_.push(std::move(first_of(senders_).goods));
     senders_.front().serve(answered);
@@ -9684,41 +9864,22 @@ private:
 };
 
 template <class T>
-class channel_case;
+class receive_case;
+template <class T>
+class send_case;
 
 template <class T>
-struct channel_send_call {
+struct channel_send_call : visit_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
-  typename channel_core<T>::visitor me;
-
-  bool prepare(operation& op) noexcept {
-    if (me.goods.empty()) {
-      op.error = std::errc::invalid_argument;
-      return false;
-    }
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
+  done value() noexcept { return {}; }
 };
 
 template <class T>
-struct channel_receive_call {
+struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
   using value_type = std::optional<T>;
   static constexpr const char* name = "rouse: receive from a channel";
-  typename channel_core<T>::visitor me;
-
-  bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation& op) noexcept {
-    if (!op.error) op.error = me.goods.error;
-    return true;
-  }
-  std::optional<T> value(operation&) { return me.goods.open(); }
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail
@@ -9791,8 +9952,8 @@ public:
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send(T value, How&& how = {},
-                      detail::call_site at = std::source_location::current()) {
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = {},
+                                          detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -9833,7 +9994,8 @@ public:
   /// value that is there.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  ROUSE_ALWAYS_INLINE decltype(auto)
+  receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
     return begin_receive(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -9854,7 +10016,7 @@ public:
     });
     if (!sent) {
       std::destroy_at(&value);
-      std::construct_at(&value, *std::move(p.value));
+      std::construct_at(&value, std::move(p.value()));
     }
     return sent;
   }
@@ -9863,8 +10025,9 @@ public:
   /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
   [[nodiscard]] std::optional<T> try_receive() {
     parcel p;
-    settle([&](auto& answered) { (void)core_->receive(p, answered); });
-    if (p.error) detail::throw_error(p.error.code(), "rouse: receive from a channel");
+    failure why;
+    settle([&](auto& answered) { (void)core_->receive(p, why, answered); });
+    if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
     return p.open();
   }
 
@@ -9937,7 +10100,9 @@ private:
   template <class, class>
   friend class channel;
   template <class>
-  friend class detail::channel_case;
+  friend class detail::receive_case;
+  template <class>
+  friend class detail::send_case;
   using parcel = detail::parcel<T>;
 
   channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {
@@ -9950,14 +10115,14 @@ private:
   }
 
   template <class Limit, class... How>
-  decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_,
-                               detail::channel_send_call<T>{{*core_, true, std::move(p)}},
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
                                std::move(l), std::forward<How>(how)...);
   }
   template <class Limit, class... How>
-  decltype(auto) begin_receive(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, detail::channel_receive_call<T>{{*core_, false}},
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_,
+                               detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
                                std::move(l), std::forward<How>(how)...);
   }
 
@@ -9981,30 +10146,25 @@ struct turnstile {
   list<visitor> line; // oldest first
 
   // As many as may pass now, do.
-  void let_pass(list<operation>& answered) noexcept {
+  void let_pass(answers& answered) noexcept {
     while (!line.empty() && rule.pass()) line.front().serve(answered);
   }
 };
 
 template <class Rule>
-struct pass_call {
+struct passer final : visitor_as<passer<Rule>> {
+  explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
+  list<visitor>* visit(failure&, answers&) noexcept override {
+    return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+  }
+  turnstile<Rule>* at;
+};
+
+template <class Rule>
+struct pass_call : visit_call<passer<Rule>> {
   using value_type = done;
   static constexpr const char* name = Rule::name;
-
-  struct passer final : visitor {
-    explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
-    list<visitor>* visit(operation&, list<operation>&) noexcept override {
-      return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
-    }
-    turnstile<Rule>* at;
-  } me;
-
-  bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
+  done value() noexcept { return {}; }
 };
 
 template <class Rule>
@@ -10020,23 +10180,22 @@ public:
 protected:
   explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
   ~shared_place() {
-    scheduler_->engine().settle([&](list<operation>& answered) {
+    scheduler_->engine().settle([&](answers& answered) {
       serve_all(turnstile_.line, answered, std::errc::operation_canceled);
     });
   }
 
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
-    using call = pass_call<Rule>;
-    return Scheduler::initiate(scheduler_, call{typename call::passer(turnstile_)}, std::move(l),
-                               std::forward<How>(how)...);
+    return Scheduler::initiate(scheduler_, pass_call<Rule>{{passer<Rule>(turnstile_)}},
+                               std::move(l), std::forward<How>(how)...);
   }
 
   // Asks, or changes, the rule; then lets pass who may.
   template <class F>
   auto with_rule(F&& f) const noexcept {
     decltype(f(turnstile_.rule)) answer{};
-    scheduler_->engine().settle([&](list<operation>& answered) {
+    scheduler_->engine().settle([&](answers& answered) {
       answer = f(turnstile_.rule);
       turnstile_.let_pass(answered);
     });
@@ -10275,7 +10434,7 @@ public:
     auto m = std::make_unique<member>(*this);
     m->which = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
-    engine().settle([&](detail::list<operation>&) {
+    engine().settle([&](answers&) {
       too_late = cancelled_;
       (too_late ? told_ : running_).push_back(*m);
       ++turnstile_.rule.running;
@@ -10308,7 +10467,7 @@ public:
   /// How many have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
-    engine().settle([&](detail::list<operation>&) { n = turnstile_.rule.running; });
+    engine().settle([&](answers&) { n = turnstile_.rule.running; });
     return n;
   }
 
@@ -10338,14 +10497,14 @@ private:
   template <bool Shielded, class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
     using call = detail::group_call<flow_group, Shielded>;
-    return Scheduler::initiate(&scheduler_, call{{typename call::passer(turnstile_)}, this},
+    return Scheduler::initiate(&scheduler_, call{{{detail::passer(turnstile_)}}, this},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // One that was not told yet, with a reference; null: all were.
   flow* next_to_cancel() noexcept {
     flow* f = nullptr;
-    engine().settle([&](detail::list<operation>&) {
+    engine().settle([&](answers&) {
       cancelled_ = true;
       if (running_.empty()) return;
       auto& m = static_cast<member&>(running_.pop_front());
@@ -10358,9 +10517,9 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().settle([&](detail::list<operation>&) { first = keep_first(*m.which); });
+    engine().settle([&](answers&) { first = keep_first(*m.which); });
     if (first) cancel();
-    engine().settle([&](detail::list<operation>& answered) {
+    engine().settle([&](answers& answered) {
       static_cast<node&>(m).unlink();
       --turnstile_.rule.running;
       turnstile_.let_pass(answered); // last: whoever waits may destroy the group
@@ -10396,7 +10555,7 @@ private:
   }
 
   void start_anew() noexcept {
-    engine().settle([&](detail::list<operation>&) { cancelled_ = failed_ = false; });
+    engine().settle([&](answers&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
 #if ROUSE_EXCEPTIONS
@@ -13532,55 +13691,58 @@ namespace detail {
 // A case stands in a line, as its own call would; the first one that is served takes all the others
 // out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
 // the one that was served `why`, what went wrong, and `take`, which may throw.
-template <class T>
-class channel_case {
+template <class Visitor>
+class visit_case {
 public:
-  template <class Scheduler>
-  channel_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : me_(*ch.core_, false), into_(&into) {}
-  template <class Scheduler>
-  channel_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : me_(*ch.core_, true, parcel<T>(std::move(value))) {}
-
   visitor& place() noexcept { return me_; }
   void begin() noexcept {}
   void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return me_.goods.error; }
-  void take() {
-    if (into_) *into_ = me_.goods.open();
-  }
+  [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
+  void take() noexcept {}
+
+protected:
+  explicit visit_case(Visitor me) noexcept : me_(std::move(me)) {}
+  Visitor me_;
+};
+
+template <class T>
+class receive_case : public visit_case<typename channel_core<T>::receiver> {
+public:
+  template <class Scheduler>
+  receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
+      : receive_case::visit_case(typename channel_core<T>::receiver(*ch.core_)), into_(into) {}
+  void take() { into_ = this->me_.goods.open(); }
 
 private:
-  typename channel_core<T>::visitor me_;
-  std::optional<T>* into_ = nullptr; // null: it sends
+  std::optional<T>& into_;
+};
+
+template <class T>
+class send_case : public visit_case<typename channel_core<T>::sender> {
+public:
+  template <class Scheduler>
+  send_case(const channel<T, Scheduler>& ch, T value) noexcept
+      : send_case::visit_case({*ch.core_, parcel<T>(std::move(value))}) {}
 };
 
 template <class Rule>
-class passing_case {
+class passing_case : public visit_case<passer<Rule>> {
 public:
   template <class Scheduler>
   explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : me_(where.turnstile_) {}
-
-  visitor& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return {}; }
-  void take() noexcept {}
-
-private:
-  typename pass_call<Rule>::passer me_;
+      : passing_case::visit_case(passer<Rule>(where.turnstile_)) {}
 };
 
 template <class Scheduler>
-class ready_case final : public visitor {
+class ready_case final : public visitor_as<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
-      : visitor(other), engine_(other.engine_), call_(other.call_) {} // before it has begun
+      : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+  } // before it has begun
 
   visitor& place() noexcept { return *this; }
   void begin() noexcept { watch_.emplace(*this); }
@@ -13592,16 +13754,15 @@ public:
   [[nodiscard]] failure why() const noexcept { return why_; }
   void take() noexcept {}
 
-  list<visitor>* visit(operation&, list<operation>&) noexcept override {
-    return ready_ ? nullptr : &line_;
-  }
+  list<visitor>* visit(failure&, answers&) noexcept override { return ready_ ? nullptr : &line_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
     using call = pending_call<engine_type, wait_call, no_limit, watch>;
 
   public:
-    explicit watch(ready_case& c) noexcept : call(c.engine_, c.call_, no_limit{}), case_(c) {
+    explicit watch(ready_case& c) noexcept
+        : call(c.engine_, wait_call(c.call_), no_limit{}), case_(c) {
       if (this->start()) deliver();
     }
     void deliver() noexcept { case_.tell(this->error); }
@@ -13613,17 +13774,16 @@ private:
   };
 
   void tell(failure why) noexcept {
-    const auto note = [&](list<operation>& answered) {
+    const auto note = [&](auto... answered) {
       why_ = why;
       ready_ = true;
-      if (linked()) serve(answered);
+      if (this->linked()) (this->serve(*answered), ...);
       told_.store(true, std::memory_order_release); // partner of end()
     };
-    list<operation> nobody;
     if (engine_)
-      engine_->settle(note);
+      engine_->settle([&](answers& answered) { note(&answered); });
     else
-      note(nobody);
+      note();
   }
 
   engine_type* engine_;
@@ -13676,11 +13836,11 @@ struct select_call final : waitable {
 
   // ---- what it waits for
 
-  bool enter(operation& op, list<operation>& answered) noexcept override {
+  bool enter(operation& op, answers& answered) noexcept override {
     std::array<list<visitor>*, none> lines{};
     each([&](auto& c, std::size_t i) {
       if (chosen != none) return;
-      lines[i] = c.place().visit(op, answered);
+      lines[i] = c.place().visit(op.error, answered);
       if (!lines[i]) chosen = i;
     });
     if (chosen != none) return true;
@@ -13719,11 +13879,11 @@ decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, H
 /// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
 template <class T, class Scheduler>
 [[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
-  return detail::channel_case<T>(ch, into);
+  return detail::receive_case<T>(ch, into);
 }
 template <class T, class Scheduler>
 [[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
-  return detail::channel_case<T>(ch, std::move(value));
+  return detail::send_case<T>(ch, std::move(value));
 }
 template <class Scheduler, class Rule>
 [[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
@@ -14579,7 +14739,7 @@ public:
 
   /// An attempt has come to its end.
   void hear(attempt& a) noexcept {
-    engine_.settle([&](list<operation>& answered) {
+    engine_.settle([&](answers& answered) {
       ended_.push_back(a);
       if (waiter_) answer(*waiter_, {}, answered);
     });
@@ -14587,7 +14747,7 @@ public:
 
   // ---- what the call waits for
 
-  bool enter(operation& op, list<operation>&) noexcept override {
+  bool enter(operation& op, answers&) noexcept override {
     if (!begun_ || !ended_.empty()) return true;
     waiter_ = &op;
     return false;
@@ -14634,7 +14794,7 @@ private:
 
   attempt* next_ended() noexcept {
     operation* op = nullptr;
-    engine_.settle([&](list<operation>&) {
+    engine_.settle([&](answers&) {
       if (!ended_.empty()) op = &ended_.pop_front();
     });
     if (!op) return nullptr;

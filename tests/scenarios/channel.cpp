@@ -316,6 +316,46 @@ TEST_CASE("channel: between flows of different kinds on one engine", "[channel][
   CHECK_THROWS_AS(out.on(elsewhere), std::system_error);
 }
 
+TEMPLATE_LIST_TEST_CASE("channel: a cancelled flow does not even what could be done at once",
+                        "[channel][O4]", every_flowing) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched, 2};
+  CHECK(ch.try_send(1));
+  std::error_code slept, sent, received;
+  auto flow = sched.spawn([&]() -> rouse::task<> {
+    co_await sched.sleep_for(1h, slept);
+    co_await ch.send(2, sent);
+    co_await ch.receive(received);
+  });
+  until_pending(sched, 1);
+  flow.cancel();
+  sched.run();
+  for (const std::error_code& ec : {slept, sent, received})
+    CHECK(ec == std::errc::operation_canceled);
+  CHECK(ch.size() == 1);
+}
+
+TEMPLATE_TEST_CASE("channel: who never has to wait keeps nobody waiting", "[channel][O2]",
+                   rouse::coroutines, rouse::fibers) {
+  TestType sched;
+  rouse::channel<int, TestType> ch{sched, 1};
+  constexpr int many = 100000;
+  int rounds = 0;
+  bool other = false;
+  sched.spawn([&]() -> rouse::task<> {
+    while (!other && ++rounds != many) {
+      co_await ch.send(rounds);
+      co_await ch.receive();
+    }
+  });
+  sched.spawn([&]() -> rouse::task<> {
+    other = true;
+    co_return;
+  });
+  sched.run();
+  CHECK(rounds < many);
+}
+
 TEST_CASE("channel: threads race with limits, and every value arrives once", "[channel][O4][X12]") {
   rouse::threads sched;
   rouse::channel<int, rouse::threads> ch{sched};

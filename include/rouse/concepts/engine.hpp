@@ -24,7 +24,7 @@ concept engine_core =
       c.cancel(op, why);
       c.abandon(op);
       c.open(g);
-      c.settle([](detail::list<operation>&) {});
+      c.settle([](answers&) {});
       c.wake();
       c.shut_down();
       c.orphan(owner);

@@ -37,6 +37,15 @@ struct what_is_kept<C> {
 template <class C>
 using kept = typename what_is_kept<C>::type;
 
+// What the call gives: that of its answer, or what it holds itself.
+template <class C>
+decltype(auto) value_of(C& call, operation& op) {
+  if constexpr (requires { call.value(op); })
+    return call.value(op);
+  else
+    return call.value();
+}
+
 } // namespace detail
 
 /// A description of a call, which knows neither engine nor waker. A composed call is one that asks
@@ -52,7 +61,7 @@ concept call_description = requires(detail::kept<C> c, operation& op) {
   {
     c.advance(op)
   } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
-  { c.value(op) } -> std::same_as<typename C::value_type>;
+  { detail::value_of(c, op) } -> std::same_as<typename C::value_type>;
 };
 
 /// The limit of a call that was given none: what `timeout()` of its socket says.
@@ -176,10 +185,10 @@ struct no_watch {};
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
-  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
 
 public:
   using value_type = typename Call::value_type;
+  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
 
   pending_call(const pending_call&) = delete;
   pending_call& operator=(const pending_call&) = delete;
@@ -187,7 +196,7 @@ public:
 protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
-  pending_call(Engine* engine, Call call, Limit l)
+  pending_call(Engine* engine, Call&& call, Limit l)
       : Engine::operation(&pending_call::on_told), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
     if constexpr (may_end) limit_ = std::move(l);
@@ -227,13 +236,17 @@ protected:
   [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
-  [[nodiscard]] value_type value() { return call_.value(*this); }
+  [[nodiscard]] value_type value() { return value_of(call_, *this); }
 
   /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
   value_type take(std::error_code* ec) {
     if (this->error || (ec && *ec)) [[unlikely]]
-      report(ec);
+      report(this->error, ec);
     return value();
+  }
+  ROUSE_NOINLINE static void report(failure error, std::error_code* ec) {
+    if (!ec) throw_error(error.code(), Call::name);
+    *ec = error.code();
   }
 
 private:
@@ -246,11 +259,6 @@ private:
     }
   }
 
-  ROUSE_NOINLINE void report(std::error_code* ec) const {
-    if (!ec) throw_error(code(), Call::name);
-    *ec = code();
-  }
-
   bool start_limited() noexcept {
     if constexpr (may_end) {
       if (!limit_.when().never()) this->limit_to(limit_.when().when());
@@ -259,11 +267,17 @@ private:
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
-    if (!engine_->submit(*this)) return false;
+    if (!submit_first()) return false;
     if (!call_.advance(*this) && !proceed()) [[unlikely]]
       return false;
     settle();
     return true;
+  }
+  ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
+    if constexpr (requires { call_.me; })
+      return engine_->submit(*this, call_.me);
+    else
+      return engine_->submit(*this);
   }
 
   // Another round, and another, until one has to wait (false) or the call is finished. After false,

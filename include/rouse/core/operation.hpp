@@ -20,6 +20,7 @@
 
 namespace rouse::inline ROUSE_ABI {
 
+class answers;
 class endpoint;
 class operation;
 
@@ -74,7 +75,7 @@ class waitable {
 public:
   /// `op` comes. True: it is done, the answer is in it. False: it waits. Others that it answers
   /// join `answered`.
-  virtual bool enter(operation& op, detail::list<operation>& answered) noexcept = 0;
+  virtual bool enter(operation& op, answers& answered) noexcept = 0;
   /// `op` waits no more. May be called twice.
   virtual void leave(operation& op) noexcept = 0;
 
@@ -183,12 +184,35 @@ public:
   std::uint32_t cancels; ///< those of `target` when the call began
 };
 
+/// The operations of one engine that were answered by something else than its kernel: they are told
+/// by the loop. With the engine's lock held.
+class answers {
+public:
+  answers(detail::list<operation>& ready, detail::timer_wheel& timers) noexcept
+      : ready_(ready), timers_(timers) {}
+
+  /// `op` is pending, and waits no more for what it awaited.
+  ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
+    if (op.armed()) [[unlikely]]
+      timers_.disarm(op);
+    op.leave();
+    op.now = operation::state::ready;
+    ready_.push_back(op);
+    any_ = true;
+  }
+  [[nodiscard]] bool any() const noexcept { return any_; }
+
+private:
+  detail::list<operation>& ready_;
+  detail::timer_wheel& timers_;
+  bool any_ = false;
+};
+
 /// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
-inline void answer(operation& op, failure error, detail::list<operation>& answered) noexcept {
+inline void answer(operation& op, failure error, answers& answered) noexcept {
   op.awaited->leave(op);
   op.error = error;
-  op.unlink();
-  answered.push_back(op);
+  answered.add(op);
 }
 
 /// Asks for a wait that `what` answers; null: one that only ends by its limit, or by a cancel.
@@ -204,11 +228,11 @@ public:
   std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
 
   /// With the engine's lock held.
-  void open(detail::list<operation>& answered) noexcept {
+  void open(answers& answered) noexcept {
     is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
     if (waiter_) answer(*waiter_, {}, answered);
   }
-  bool enter(operation& op, detail::list<operation>&) noexcept override {
+  bool enter(operation& op, answers&) noexcept override {
     if (is_open.load(std::memory_order_relaxed)) return true; // under the lock
     if (waiter_) {
       op.error = std::errc::operation_not_permitted;

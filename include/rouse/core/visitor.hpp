@@ -16,23 +16,17 @@ public:
   visitor(const visitor&) noexcept : waitable(), list_node() {}
   visitor& operator=(const visitor&) = delete;
 
-  bool enter(operation& op, list<operation>& answered) noexcept final {
-    list<visitor>* line = visit(op, answered);
-    if (!line) return true;
-    stand_in(*line, op);
-    return false;
-  }
   void leave(operation&) noexcept final { unlink(); }
 
-  /// Tries at once: null, it is done; else the line to wait in.
-  virtual list<visitor>* visit(operation& op, list<operation>& answered) noexcept = 0;
+  /// Tries at once: null, it is done, unless `why` says what went wrong; else the line to wait in.
+  virtual list<visitor>* visit(failure& why, answers& answered) noexcept = 0;
 
   void stand_in(list<visitor>& line, operation& op) noexcept {
     op_ = &op;
     line.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  void serve(list<operation>& answered, failure error = {}) noexcept {
+  void serve(answers& answered, failure error = {}) noexcept {
     served_ = true;
     answer(*op_, error, answered);
   }
@@ -46,8 +40,38 @@ private:
   bool served_ = false;
 };
 
+/// What a visitor derives from: its own class, which is final, has `visit`.
+template <class Me, class Base = visitor>
+class visitor_as : public Base {
+public:
+  using Base::Base;
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, answers& answered) noexcept final {
+    list<visitor>* line = static_cast<Me&>(*this).visit(op.error, answered);
+    if (!line) return true;
+    this->stand_in(*line, op);
+    return false;
+  }
+};
+
+/// A call that is a visit.
+template <class Visitor>
+struct visit_call {
+  Visitor me;
+
+  bool prepare(operation& op) noexcept {
+    ask_wait(op, &me);
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+};
+template <class Call>
+concept visits = requires(Call& c, failure& why, answers& answered) {
+  c.me.visit(why, answered);
+  c.value();
+};
+
 /// Serves all who stand in line.
-inline void serve_all(list<visitor>& line, list<operation>& answered, failure error = {}) noexcept {
+inline void serve_all(list<visitor>& line, answers& answered, failure error = {}) noexcept {
   while (!line.empty()) line.front().serve(answered, error);
 }
 

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <exception>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -60,6 +61,34 @@ public:
     return submit_other(op);
   }
 
+  /// The same of a wait for `what`, whose type is known: a call of no virtual function.
+  template <class Awaited>
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
+    lock_type lock(mutex_);
+    if (op.heed != heed::all) [[unlikely]]
+      forget_ending(op);
+    if (op.ending || closing_) [[unlikely]]
+      return submit_elsewhere(op);
+    if (enter(op, what)) return answer_at_once(op);
+    pend(op, waiting_);
+    return false;
+  }
+
+  /// Does without an operation what a call would that `visitor` stands for, if that can be done at
+  /// once, and is not put off. False: nothing was done. (An observer is to hear of each call.)
+  template <class Visitor>
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool visit(Visitor& visitor, failure& why) noexcept {
+    if constexpr (!std::is_same_v<observer_type, no_observer>) return false;
+    lock_type lock(mutex_);
+    if (closing_ || instant_left_ == 0) [[unlikely]]
+      return false;
+    answers answered(ready_, timers_);
+    const bool done = !visitor.visit(why, answered);
+    if (answered.any()) wake_others();
+    if (done && !Threading::shared) --instant_left_;
+    return done;
+  }
+
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
   /// `submit` found done.
   void defer(operation& op) noexcept {
@@ -96,13 +125,13 @@ public:
   template <class F>
   void settle(F&& f) noexcept {
     lock_type lock(mutex_);
-    detail::list<rouse::operation> answered;
+    answers answered(ready_, timers_);
     f(answered);
-    finish_answered(answered);
+    if (answered.any()) wake_others();
   }
   /// Opens a gate: the operation that waits for it, now or later, completes.
   void open(gate& g) noexcept {
-    settle([&](detail::list<rouse::operation>& answered) { g.open(answered); });
+    settle([&](answers& answered) { g.open(answered); });
     wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
   }
 
@@ -337,11 +366,11 @@ private:
 
   // Most waits are no socket's.
   ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
+    if (op.awaited && !op.target) return submit(op, *op.awaited);
     lock_type lock(mutex_);
     if (op.heed != heed::all) forget_ending(op);
     if (op.ending || closing_ || op.target) [[unlikely]]
       return submit_elsewhere(op);
-    if (op.awaited && enter(op)) return answer_at_once(op);
     pend(op, waiting_);
     return false;
   }
@@ -404,20 +433,12 @@ private:
     if (Threading::shared && op.due < sleeping_until_) wake();
   }
 
-  bool enter(operation& op) noexcept {
-    detail::list<rouse::operation> answered;
-    const bool done = op.awaited->enter(op, answered);
-    finish_answered(answered);
+  template <class Awaited>
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
+    answers answered(ready_, timers_);
+    const bool done = what.enter(op, answered);
+    if (answered.any()) wake_others();
     return done;
-  }
-
-  void finish_answered(detail::list<rouse::operation>& answered) noexcept {
-    if (answered.empty()) return;
-    while (!answered.empty()) {
-      auto& op = static_cast<operation&>(answered.front());
-      finish(op, op.error, 0);
-    }
-    wake_others();
   }
 
   void end(rouse::operation& base, failure reason) noexcept {

@@ -284,12 +284,14 @@ public:
   /// @param s  null where there is no scheduler any more: the call then ends with
   /// bad_file_descriptor.
   template <class Call, class Limit, class... How>
-  static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l, How&&... how) {
+  ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
+                                                     How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
   template <class Call, class Limit>
-  static decltype(auto) initiate(basic_scheduler* s, Call call, Limit l, detail::nothing) {
+  ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
+                                                     detail::nothing) {
     return initiate(s, std::move(call), std::move(l));
   }
 

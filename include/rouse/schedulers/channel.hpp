@@ -80,8 +80,8 @@ public:
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send(T value, How&& how = {},
-                      detail::call_site at = std::source_location::current()) {
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = {},
+                                          detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -122,7 +122,8 @@ public:
   /// value that is there.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  ROUSE_ALWAYS_INLINE decltype(auto)
+  receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
     return begin_receive(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -143,7 +144,7 @@ public:
     });
     if (!sent) {
       std::destroy_at(&value);
-      std::construct_at(&value, *std::move(p.value));
+      std::construct_at(&value, std::move(p.value()));
     }
     return sent;
   }
@@ -152,8 +153,9 @@ public:
   /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
   [[nodiscard]] std::optional<T> try_receive() {
     parcel p;
-    settle([&](auto& answered) { (void)core_->receive(p, answered); });
-    if (p.error) detail::throw_error(p.error.code(), "rouse: receive from a channel");
+    failure why;
+    settle([&](auto& answered) { (void)core_->receive(p, why, answered); });
+    if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
     return p.open();
   }
 
@@ -226,7 +228,9 @@ private:
   template <class, class>
   friend class channel;
   template <class>
-  friend class detail::channel_case;
+  friend class detail::receive_case;
+  template <class>
+  friend class detail::send_case;
   using parcel = detail::parcel<T>;
 
   channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {
@@ -239,14 +243,14 @@ private:
   }
 
   template <class Limit, class... How>
-  decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_,
-                               detail::channel_send_call<T>{{*core_, true, std::move(p)}},
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
                                std::move(l), std::forward<How>(how)...);
   }
   template <class Limit, class... How>
-  decltype(auto) begin_receive(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, detail::channel_receive_call<T>{{*core_, false}},
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_,
+                               detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
                                std::move(l), std::forward<How>(how)...);
   }
 

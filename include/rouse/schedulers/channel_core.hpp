@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <system_error>
 #include <type_traits>
@@ -18,34 +19,91 @@
 namespace rouse::inline ROUSE_ABI::detail {
 
 // What goes through a channel: a value, or an error in its place; neither once it is closed.
+//
+// (A std::optional is copied as a block right after a part of it was written, which the processor
+// must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
 template <class T>
-struct parcel {
-  std::optional<T> value;
-  failure error;
-  std::exception_ptr thrown; // an error that is no failure
-
-  explicit parcel(T v) noexcept : value(std::move(v)) {}
-  explicit parcel(std::exception_ptr e) noexcept : thrown(std::move(e)) {}
+class parcel {
+public:
+  parcel() noexcept {}
+  explicit parcel(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit parcel(std::exception_ptr e) {
+    if (e) put(std::move(e));
+  }
   // A code of a category that an operation cannot carry is thrown.
-  explicit parcel(std::error_code ec) noexcept {
+  explicit parcel(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category())
-      error = static_cast<std::errc>(ec.value());
+      put(static_cast<std::errc>(ec.value()));
     else if (ec.category() == os_category())
-      error = failure::from_os(ec.value());
+      put(failure::from_os(ec.value()));
     else
-      thrown = std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel"));
+      put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
-  parcel() noexcept = default;
+  ROUSE_ALWAYS_INLINE parcel(parcel&& other) noexcept { take(other); }
+  ROUSE_ALWAYS_INLINE parcel& operator=(parcel&& other) noexcept {
+    if (this != &other) {
+      clear();
+      take(other);
+    }
+    return *this;
+  }
+  ROUSE_ALWAYS_INLINE ~parcel() { clear(); }
 
-  [[nodiscard]] bool empty() const noexcept { return !value && !error && !thrown; }
-  // Throws what has no number.
-  std::optional<T> open() {
-#if ROUSE_EXCEPTIONS
-    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
-#endif
-    return std::exchange(value, std::nullopt);
+  [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
+  [[nodiscard]] failure error() const noexcept {
+    return what_ == holds::error ? error_ : failure();
   }
+  /// Of one that was made of a value.
+  [[nodiscard]] T& value() noexcept { return value_; }
+  // Throws what has no number.
+  ROUSE_ALWAYS_INLINE std::optional<T> open() {
+    parcel opened = std::move(*this);
+    if (opened.what_ == holds::value) [[likely]]
+      return std::move(opened.value_);
+#if ROUSE_EXCEPTIONS
+    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
+#endif
+    return std::nullopt;
+  }
+
+private:
+  enum class holds : unsigned char { nothing, value, error, thrown };
+
+  void put(failure f) noexcept {
+    error_ = f;
+    what_ = holds::error;
+  }
+  void put(std::exception_ptr e) {
+    thrown_ = new std::exception_ptr(std::move(e));
+    what_ = holds::thrown;
+  }
+
+  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+    what_ = std::exchange(other.what_, holds::nothing);
+    if (what_ == holds::value) [[likely]] {
+      std::construct_at(&value_, std::move(other.value_));
+      std::destroy_at(&other.value_);
+    } else if (what_ == holds::error) {
+      error_ = other.error_;
+    } else {
+      thrown_ = other.thrown_;
+    }
+  }
+  ROUSE_ALWAYS_INLINE void clear() noexcept {
+    if (what_ == holds::value)
+      std::destroy_at(&value_);
+    else if (what_ == holds::thrown) [[unlikely]]
+      delete thrown_;
+    what_ = holds::nothing;
+  }
+
+  union {
+    T value_;
+    failure error_;
+    std::exception_ptr* thrown_ = nullptr;
+  };
+  holds what_ = holds::nothing;
 };
 
 template <class T>
@@ -55,24 +113,30 @@ class channel_core {
                 "constructor noexcept): else it could be lost on its way");
 
 public:
-  // Sends or receives: where the parcel is, or goes.
-  class visitor final : public detail::visitor {
+  // Who comes to send or to receive: where the parcel is, or goes.
+  class visitor : public detail::visitor {
   public:
-    visitor(channel_core& c, bool sends, parcel<T>&& p = {}) noexcept
-        : goods(std::move(p)), core_(&c), sends_(sends) {}
-    visitor(visitor&& other) noexcept
-        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_),
-          sends_(other.sends_) {}
-
-    list<detail::visitor>* visit(operation& op, list<operation>& answered) noexcept override {
-      return sends_ ? core_->send(goods, op.error, answered) : core_->receive(goods, answered);
-    }
-
     parcel<T> goods;
 
-  private:
+  protected:
+    visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
+    visitor(visitor&& other) noexcept
+        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
+    ~visitor() = default;
     channel_core* core_;
-    bool sends_;
+  };
+  struct sender final : visitor_as<sender, visitor> {
+    sender(channel_core& c, parcel<T>&& p) noexcept
+        : visitor_as<sender, visitor>(c, std::move(p)) {}
+    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+      return this->core_->send(this->goods, why, answered);
+    }
+  };
+  struct receiver final : visitor_as<receiver, visitor> {
+    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
+    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+      return this->core_->receive(this->goods, why, answered);
+    }
   };
 
   explicit channel_core(std::size_t capacity) noexcept : capacity_(capacity) {}
@@ -81,12 +145,13 @@ public:
 
   // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
   // was.
-  list<detail::visitor>* send(parcel<T>& from, failure& why, list<operation>& answered) noexcept {
-    if (closed_) {
-      why = std::errc::broken_pipe;
+  list<detail::visitor>* send(parcel<T>& from, failure& why, answers& answered) noexcept {
+    if (from.empty() || closed_) [[unlikely]] {
+      why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
-      first_of(receivers_).goods = std::move(from);
-      receivers_.front().serve(answered);
+      visitor& first = first_of(receivers_);
+      first.goods = std::move(from);
+      first.serve(answered, first.goods.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
     } else {
@@ -96,13 +161,13 @@ public:
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  void force(parcel<T>& from, list<operation>& answered) noexcept {
+  void force(parcel<T>& from, answers& answered) noexcept {
     failure why;
     if (send(from, why, answered)) put(from, why);
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  list<detail::visitor>* receive(parcel<T>& into, list<operation>& answered) noexcept {
+  list<detail::visitor>* receive(parcel<T>& into, failure& why, answers& answered) noexcept {
     if (!buffer_.empty()) {
       into = buffer_.pop();
       if (buffer_.size() < capacity_) refill(answered);
@@ -112,17 +177,18 @@ public:
     } else if (!closed_) {
       return &receivers_;
     }
+    why = into.error();
     return nullptr;
   }
 
-  void close(list<operation>& answered) noexcept {
+  void close(answers& answered) noexcept {
     closed_ = true;
     serve_all(receivers_, answered);
     serve_all(senders_, answered, std::errc::broken_pipe);
   }
   void join() noexcept { ++ends_; }
   // One end less; with the last one nobody is left who could answer those who wait.
-  void part(list<operation>& answered) noexcept {
+  void part(answers& answered) noexcept {
     if (--ends_ != 0) return;
     closed_ = true;
     serve_all(receivers_, answered, std::errc::operation_canceled);
@@ -146,7 +212,7 @@ private:
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
   // There is room again, in memory as well: the oldest sender's parcel takes it.
-  void refill(list<operation>& answered) noexcept {
+  void refill(answers& answered) noexcept {
     if (senders_.empty()) return;
     (void)buffer_.push(std::move(first_of(senders_).goods));
     senders_.front().serve(answered);
@@ -160,41 +226,22 @@ private:
 };
 
 template <class T>
-class channel_case;
+class receive_case;
+template <class T>
+class send_case;
 
 template <class T>
-struct channel_send_call {
+struct channel_send_call : visit_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
-  typename channel_core<T>::visitor me;
-
-  bool prepare(operation& op) noexcept {
-    if (me.goods.empty()) {
-      op.error = std::errc::invalid_argument;
-      return false;
-    }
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
+  done value() noexcept { return {}; }
 };
 
 template <class T>
-struct channel_receive_call {
+struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
   using value_type = std::optional<T>;
   static constexpr const char* name = "rouse: receive from a channel";
-  typename channel_core<T>::visitor me;
-
-  bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation& op) noexcept {
-    if (!op.error) op.error = me.goods.error;
-    return true;
-  }
-  std::optional<T> value(operation&) { return me.goods.open(); }
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
 };
 
 } // namespace rouse::inline ROUSE_ABI::detail

@@ -104,7 +104,7 @@ public:
     auto m = std::make_unique<member>(*this);
     m->which = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
-    engine().settle([&](detail::list<operation>&) {
+    engine().settle([&](answers&) {
       too_late = cancelled_;
       (too_late ? told_ : running_).push_back(*m);
       ++turnstile_.rule.running;
@@ -137,7 +137,7 @@ public:
   /// How many have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
-    engine().settle([&](detail::list<operation>&) { n = turnstile_.rule.running; });
+    engine().settle([&](answers&) { n = turnstile_.rule.running; });
     return n;
   }
 
@@ -167,14 +167,14 @@ private:
   template <bool Shielded, class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
     using call = detail::group_call<flow_group, Shielded>;
-    return Scheduler::initiate(&scheduler_, call{{typename call::passer(turnstile_)}, this},
+    return Scheduler::initiate(&scheduler_, call{{{detail::passer(turnstile_)}}, this},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // One that was not told yet, with a reference; null: all were.
   flow* next_to_cancel() noexcept {
     flow* f = nullptr;
-    engine().settle([&](detail::list<operation>&) {
+    engine().settle([&](answers&) {
       cancelled_ = true;
       if (running_.empty()) return;
       auto& m = static_cast<member&>(running_.pop_front());
@@ -187,9 +187,9 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().settle([&](detail::list<operation>&) { first = keep_first(*m.which); });
+    engine().settle([&](answers&) { first = keep_first(*m.which); });
     if (first) cancel();
-    engine().settle([&](detail::list<operation>& answered) {
+    engine().settle([&](answers& answered) {
       static_cast<node&>(m).unlink();
       --turnstile_.rule.running;
       turnstile_.let_pass(answered); // last: whoever waits may destroy the group
@@ -225,7 +225,7 @@ private:
   }
 
   void start_anew() noexcept {
-    engine().settle([&](detail::list<operation>&) { cancelled_ = failed_ = false; });
+    engine().settle([&](answers&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
 #if ROUSE_EXCEPTIONS

@@ -24,30 +24,25 @@ struct turnstile {
   list<visitor> line; // oldest first
 
   // As many as may pass now, do.
-  void let_pass(list<operation>& answered) noexcept {
+  void let_pass(answers& answered) noexcept {
     while (!line.empty() && rule.pass()) line.front().serve(answered);
   }
 };
 
 template <class Rule>
-struct pass_call {
+struct passer final : visitor_as<passer<Rule>> {
+  explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
+  list<visitor>* visit(failure&, answers&) noexcept override {
+    return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+  }
+  turnstile<Rule>* at;
+};
+
+template <class Rule>
+struct pass_call : visit_call<passer<Rule>> {
   using value_type = done;
   static constexpr const char* name = Rule::name;
-
-  struct passer final : visitor {
-    explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
-    list<visitor>* visit(operation&, list<operation>&) noexcept override {
-      return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
-    }
-    turnstile<Rule>* at;
-  } me;
-
-  bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
+  done value() noexcept { return {}; }
 };
 
 template <class Rule>
@@ -63,23 +58,22 @@ public:
 protected:
   explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
   ~shared_place() {
-    scheduler_->engine().settle([&](list<operation>& answered) {
+    scheduler_->engine().settle([&](answers& answered) {
       serve_all(turnstile_.line, answered, std::errc::operation_canceled);
     });
   }
 
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
-    using call = pass_call<Rule>;
-    return Scheduler::initiate(scheduler_, call{typename call::passer(turnstile_)}, std::move(l),
-                               std::forward<How>(how)...);
+    return Scheduler::initiate(scheduler_, pass_call<Rule>{{passer<Rule>(turnstile_)}},
+                               std::move(l), std::forward<How>(how)...);
   }
 
   // Asks, or changes, the rule; then lets pass who may.
   template <class F>
   auto with_rule(F&& f) const noexcept {
     decltype(f(turnstile_.rule)) answer{};
-    scheduler_->engine().settle([&](list<operation>& answered) {
+    scheduler_->engine().settle([&](answers& answered) {
       answer = f(turnstile_.rule);
       turnstile_.let_pass(answered);
     });

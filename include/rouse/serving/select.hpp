@@ -30,55 +30,58 @@ namespace detail {
 // A case stands in a line, as its own call would; the first one that is served takes all the others
 // out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
 // the one that was served `why`, what went wrong, and `take`, which may throw.
-template <class T>
-class channel_case {
+template <class Visitor>
+class visit_case {
 public:
-  template <class Scheduler>
-  channel_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : me_(*ch.core_, false), into_(&into) {}
-  template <class Scheduler>
-  channel_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : me_(*ch.core_, true, parcel<T>(std::move(value))) {}
-
   visitor& place() noexcept { return me_; }
   void begin() noexcept {}
   void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return me_.goods.error; }
-  void take() {
-    if (into_) *into_ = me_.goods.open();
-  }
+  [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
+  void take() noexcept {}
+
+protected:
+  explicit visit_case(Visitor me) noexcept : me_(std::move(me)) {}
+  Visitor me_;
+};
+
+template <class T>
+class receive_case : public visit_case<typename channel_core<T>::receiver> {
+public:
+  template <class Scheduler>
+  receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
+      : receive_case::visit_case(typename channel_core<T>::receiver(*ch.core_)), into_(into) {}
+  void take() { into_ = this->me_.goods.open(); }
 
 private:
-  typename channel_core<T>::visitor me_;
-  std::optional<T>* into_ = nullptr; // null: it sends
+  std::optional<T>& into_;
+};
+
+template <class T>
+class send_case : public visit_case<typename channel_core<T>::sender> {
+public:
+  template <class Scheduler>
+  send_case(const channel<T, Scheduler>& ch, T value) noexcept
+      : send_case::visit_case({*ch.core_, parcel<T>(std::move(value))}) {}
 };
 
 template <class Rule>
-class passing_case {
+class passing_case : public visit_case<passer<Rule>> {
 public:
   template <class Scheduler>
   explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : me_(where.turnstile_) {}
-
-  visitor& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return {}; }
-  void take() noexcept {}
-
-private:
-  typename pass_call<Rule>::passer me_;
+      : passing_case::visit_case(passer<Rule>(where.turnstile_)) {}
 };
 
 template <class Scheduler>
-class ready_case final : public visitor {
+class ready_case final : public visitor_as<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
-      : visitor(other), engine_(other.engine_), call_(other.call_) {} // before it has begun
+      : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+  } // before it has begun
 
   visitor& place() noexcept { return *this; }
   void begin() noexcept { watch_.emplace(*this); }
@@ -90,16 +93,15 @@ public:
   [[nodiscard]] failure why() const noexcept { return why_; }
   void take() noexcept {}
 
-  list<visitor>* visit(operation&, list<operation>&) noexcept override {
-    return ready_ ? nullptr : &line_;
-  }
+  list<visitor>* visit(failure&, answers&) noexcept override { return ready_ ? nullptr : &line_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
     using call = pending_call<engine_type, wait_call, no_limit, watch>;
 
   public:
-    explicit watch(ready_case& c) noexcept : call(c.engine_, c.call_, no_limit{}), case_(c) {
+    explicit watch(ready_case& c) noexcept
+        : call(c.engine_, wait_call(c.call_), no_limit{}), case_(c) {
       if (this->start()) deliver();
     }
     void deliver() noexcept { case_.tell(this->error); }
@@ -111,17 +113,16 @@ private:
   };
 
   void tell(failure why) noexcept {
-    const auto note = [&](list<operation>& answered) {
+    const auto note = [&](auto... answered) {
       why_ = why;
       ready_ = true;
-      if (linked()) serve(answered);
+      if (this->linked()) (this->serve(*answered), ...);
       told_.store(true, std::memory_order_release); // partner of end()
     };
-    list<operation> nobody;
     if (engine_)
-      engine_->settle(note);
+      engine_->settle([&](answers& answered) { note(&answered); });
     else
-      note(nobody);
+      note();
   }
 
   engine_type* engine_;
@@ -174,11 +175,11 @@ struct select_call final : waitable {
 
   // ---- what it waits for
 
-  bool enter(operation& op, list<operation>& answered) noexcept override {
+  bool enter(operation& op, answers& answered) noexcept override {
     std::array<list<visitor>*, none> lines{};
     each([&](auto& c, std::size_t i) {
       if (chosen != none) return;
-      lines[i] = c.place().visit(op, answered);
+      lines[i] = c.place().visit(op.error, answered);
       if (!lines[i]) chosen = i;
     });
     if (chosen != none) return true;
@@ -217,11 +218,11 @@ decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, H
 /// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
 template <class T, class Scheduler>
 [[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
-  return detail::channel_case<T>(ch, into);
+  return detail::receive_case<T>(ch, into);
 }
 template <class T, class Scheduler>
 [[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
-  return detail::channel_case<T>(ch, std::move(value));
+  return detail::send_case<T>(ch, std::move(value));
 }
 template <class Scheduler, class Rule>
 [[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {

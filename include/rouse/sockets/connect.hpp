@@ -112,7 +112,7 @@ public:
 
   /// An attempt has come to its end.
   void hear(attempt& a) noexcept {
-    engine_.settle([&](list<operation>& answered) {
+    engine_.settle([&](answers& answered) {
       ended_.push_back(a);
       if (waiter_) answer(*waiter_, {}, answered);
     });
@@ -120,7 +120,7 @@ public:
 
   // ---- what the call waits for
 
-  bool enter(operation& op, list<operation>&) noexcept override {
+  bool enter(operation& op, answers&) noexcept override {
     if (!begun_ || !ended_.empty()) return true;
     waiter_ = &op;
     return false;
@@ -167,7 +167,7 @@ private:
 
   attempt* next_ended() noexcept {
     operation* op = nullptr;
-    engine_.settle([&](list<operation>&) {
+    engine_.settle([&](answers&) {
       if (!ended_.empty()) op = &ended_.pop_front();
     });
     if (!op) return nullptr;

@@ -4,6 +4,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/flow.hpp>
+#include <rouse/core/visitor.hpp>
 
 #include <concepts>
 #include <string>
@@ -35,23 +36,42 @@ class parked_call final
   friend base;
 
 public:
-  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
-
   template <class Scheduler>
-  typename Call::value_type run(Scheduler* s, std::error_code* ec) {
-    if (!s)
-      (void)this->start();
-    else if (const char* why = wait(*s)) {
-      this->error = std::errc::operation_not_permitted;
-      if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
+  ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
+                                                                std::error_code* ec) {
+    // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
+    // What can be done at once then needs no operation.
+    if constexpr (visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); }) {
+      failure why;
+      if (s && Parker::undisturbed(*s) && s->engine().visit(call.me, why)) {
+        if (why || (ec && *ec)) [[unlikely]]
+          base::report(why, ec);
+        return call.value();
+      }
     }
-    return this->take(ec);
+    return parked_call(s ? &s->engine() : nullptr, std::move(call), std::move(l)).run(s, ec);
   }
 
 private:
+  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
+
+  template <class Scheduler>
+  ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
+    if (!s)
+      (void)this->start();
+    else if (const char* why = wait(*s)) [[unlikely]]
+      refuse(why, ec);
+    return this->take(ec);
+  }
+
+  ROUSE_NOINLINE void refuse(const char* why, std::error_code* ec) {
+    this->error = std::errc::operation_not_permitted;
+    if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
+  }
+
   // Null, or why the caller cannot wait.
   template <class Scheduler>
-  const char* wait(Scheduler& s) {
+  ROUSE_ALWAYS_INLINE const char* wait(Scheduler& s) {
     static_assert(
         std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
         "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
@@ -62,10 +82,9 @@ private:
       return wait_with(Parker());
   }
 
-  const char* wait_with(Parker&& parker) {
+  ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
     parker_ = &parker;
-    // What a parker may know beyond the two functions: that its caller cannot be parked, and which
-    // flow that is.
+    // Likewise: that its caller cannot be parked, and which flow that is.
     if constexpr (requires { parker.refusal(); }) {
       if (const char* why = parker.refusal()) return why;
     }
@@ -101,11 +120,11 @@ public:
 
   /// Waits, then returns the call's value.
   template <class Scheduler, class Call, class Limit, class... How>
-  static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
+  ROUSE_ALWAYS_INLINE static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l,
+                                                                How&&... how) {
     using engine = typename Scheduler::engine_type;
-    detail::parked_call<engine, Call, Limit, Parker> pending(s ? &s->engine() : nullptr,
-                                                             std::move(call), std::move(l));
-    return pending.run(s, detail::error_of(std::forward<How>(how)...));
+    return detail::parked_call<engine, Call, Limit, Parker>::wait_for(
+        s, std::move(call), std::move(l), detail::error_of(std::forward<How>(how)...));
   }
 };
 

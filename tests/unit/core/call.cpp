@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 using rouse::action;
@@ -81,7 +82,7 @@ class waiter : public rouse::detail::pending_call<fake_engine, rounds, Limit, wa
   friend base;
 
 public:
-  waiter(fake_engine* e, rounds r, Limit l = {}) : base(e, r, l) {}
+  waiter(fake_engine* e, rounds r, Limit l = {}) : base(e, std::move(r), l) {}
   using base::start;
   using base::take;
   int delivered = 0;
