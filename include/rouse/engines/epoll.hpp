@@ -49,11 +49,18 @@ public:
 private:
   basic_epoll_engine() : base(false) {}
 
+  // What epoll reports of a socket.
+  enum class watch : unsigned char {
+    nothing,
+    edges, // of everything
+    bytes, // as long as there are some: no recv has to see EAGAIN before the next one waits
+  };
   struct record final : descriptor {
     // Not known to give EAGAIN: then nothing waits.
     bool readable = true;
     bool writable = true;
-    bool watched = false; // epoll reports edges of it
+    watch watched = watch::nothing;
+    bool settled = false; // for edges
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
     // side.
     bool drains = true;
@@ -64,7 +71,8 @@ private:
   failure attach(descriptor& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
-    r.watched = false;
+    r.watched = watch::nothing;
+    r.settled = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
@@ -72,13 +80,17 @@ private:
   void detach(descriptor& d, bool kept) noexcept override {
     auto& r = static_cast<record&>(d);
     // Closing the last reference to a file takes it out of the set; a kept one has to be taken out.
-    if (kept && r.watched) events_.remove(static_cast<native_handle_type>(d.native));
-    r.watched = false;
+    if (kept && r.watched != watch::nothing)
+      events_.remove(static_cast<native_handle_type>(d.native));
+    r.watched = watch::nothing;
   }
 
   bool submit_recv(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
-    return this->submit_by(op, r.inbound, [&] { return begin_inbound(r, op) || !watched(r, op); });
+    return this->submit_by(op, r.inbound, [&] {
+      if (r.readable) return attempt_first(r, op) || !await_bytes(r, op);
+      return r.watched == watch::nothing && !watched(r, op);
+    });
   }
   bool submit_send(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
@@ -106,11 +118,31 @@ private:
   // Whether epoll reports the edges of `r`, from now on at the latest. False: the answer is in
   // `op`.
   ROUSE_ALWAYS_INLINE bool watched(record& r, operation& op) noexcept {
-    return r.watched || watch(r, op);
+    return r.watched == watch::edges || !(op.error = watch_edges(r));
   }
-  ROUSE_NOINLINE bool watch(record& r, operation& op) noexcept {
-    op.error = events_.add(static_cast<native_handle_type>(r.native), &r);
-    return r.watched = !op.error;
+  ROUSE_NOINLINE failure watch_edges(record& r) noexcept {
+    const auto h = static_cast<native_handle_type>(r.native);
+    const bool first = r.watched == watch::nothing;
+    const failure why = first ? events_.add(h, &r, os::poll_set::edges)
+                              : events_.change(h, &r, os::poll_set::edges);
+    if (!why) r.watched = watch::edges;
+    r.settled = !first;
+    return why;
+  }
+
+  // The same where a recv has seen EAGAIN. If it has only asked because the one before was filled,
+  // as it is where buffers have just the size of what comes, epoll shall rather report that there
+  // are bytes: until there are some that nobody waits for, or something else has to wait.
+  ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
+    if (r.watched != watch::edges) return r.watched == watch::bytes || watched(r, op);
+    if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
+        !events_.change(static_cast<native_handle_type>(r.native), &r, EPOLLIN))
+      r.watched = watch::bytes;
+    return true;
+  }
+  ROUSE_NOINLINE void nobody_waits(record& r) noexcept {
+    if (r.watched == watch::bytes) (void)watch_edges(r);
+    r.settled = true;
   }
 
   void interrupt(operation& op) noexcept override {
@@ -138,7 +170,9 @@ private:
       events = answer_rare(r, events);
     if (events & EPOLLIN) [[likely]] {
       r.readable = true;
-      if (!r.inbound.empty() && answer_front(r)) [[unlikely]]
+      if (r.inbound.empty()) [[unlikely]]
+        nobody_waits(r);
+      else if (answer_front(r)) [[unlikely]]
         answer_inbound(r);
     }
     if ((events & EPOLLOUT) && !r.writable) [[unlikely]]
@@ -186,7 +220,8 @@ private:
   ROUSE_ALWAYS_INLINE bool attempt_inbound(record& r, operation& op) noexcept {
     const bool done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
     // After a short count epoll reports the next arrival: no need to see EAGAIN first.
-    if (!done || (op.bytes != 0 && op.bytes < op.size && r.drains)) [[likely]]
+    if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
+        [[likely]]
       r.readable = false;
     return done;
   }

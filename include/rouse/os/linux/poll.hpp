@@ -76,15 +76,16 @@ public:
     return fd_ ? failure{} : last_error();
   }
 
-  /// Edge-triggered for everything, once for the life of the handle: no system call to arm again.
-  failure add(int fd, void* tag) noexcept {
-    return add(fd, tag, EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET);
-  }
+  /// The edges of everything: each is told once, and no system call is needed to hear of the next.
+  static constexpr std::uint32_t edges =
+      EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
+
   failure add(int fd, void* tag, std::uint32_t events) noexcept {
-    epoll_event e{};
-    e.events = events;
-    e.data.ptr = tag;
-    return outcome(::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &e));
+    return control(EPOLL_CTL_ADD, fd, tag, events);
+  }
+  /// Tells what is so already, too.
+  failure change(int fd, void* tag, std::uint32_t events) noexcept {
+    return control(EPOLL_CTL_MOD, fd, tag, events);
   }
   void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
@@ -95,6 +96,13 @@ public:
   }
 
 private:
+  failure control(int what, int fd, void* tag, std::uint32_t events) noexcept {
+    epoll_event e{};
+    e.events = events;
+    e.data.ptr = tag;
+    return outcome(::epoll_ctl(fd_.get(), what, fd, &e));
+  }
+
   ROUSE_NOINLINE int wait_until(epoll_event* events, clock::time_point until) noexcept {
     if (until == (clock::time_point::min)()) return ::epoll_wait(fd_.get(), events, batch, 0);
     return wait_precisely(events, time_left(until));
