@@ -35,13 +35,14 @@ int main(int argc, char** argv) {
   listener.listen();
   std::cout << "listening on 127.0.0.1:" << listener.local_endpoint().port()
             << ", engine: " << sched.engine_report() << std::endl;
-  sched.spawn([&] {
+  rouse::tasklet accepting = sched.spawn([&] {
     for (;;) sched.spawn([client = listener.accept()]() mutable { serve(std::move(client)); });
   });
   rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
   sched.spawn([&] {
     interrupted.wait();
     std::cout << "interrupted" << std::endl;
+    accepting.kill(); // nobody is let in any more
     sched.stop();
   });
   sched.run();

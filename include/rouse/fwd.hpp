@@ -9,7 +9,7 @@ class socket; ///< a socket whose calls wait the scheduler's way
 template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
-class flow_handle; ///< what spawn gives: join, cancel
+class flow_handle; ///< what spawn gives: join, cancel, kill
 template <class T, class Scheduler>
 class channel; ///< values handed from flow to flow
 template <class Scheduler>

@@ -6751,7 +6751,7 @@ class socket; ///< a socket whose calls wait the scheduler's way
 template <class Engine, class Waker>
 class basic_scheduler; ///< an engine and a waker
 template <class Scheduler>
-class flow_handle; ///< what spawn gives: join, cancel
+class flow_handle; ///< what spawn gives: join, cancel, kill
 template <class T, class Scheduler>
 class channel; ///< values handed from flow to flow
 template <class Scheduler>
@@ -9628,6 +9628,9 @@ using fibers = basic_scheduler<native_engine, fiber_waker>;
 using threads = basic_scheduler<shared_native_engine, thread_waker>;
 /// A call takes a handler; nobody waits.
 using callbacks = basic_scheduler<native_engine, callback_waker>;
+
+/// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
+using tasklet = flow_handle<fibers>;
 
 } // namespace rouse::inline ROUSE_ABI
 

@@ -120,6 +120,9 @@ TEMPLATE_LIST_TEST_CASE(
   }
 }
 
+static_assert(
+    std::is_same_v<decltype(std::declval<rouse::fibers&>().spawn([] {})), rouse::tasklet>);
+
 TEMPLATE_LIST_TEST_CASE("current: a flow knows itself, and may end itself", "[tasklet]",
                         every_flowing) {
   TestType sched;

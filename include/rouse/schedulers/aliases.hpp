@@ -19,4 +19,7 @@ using threads = basic_scheduler<shared_native_engine, thread_waker>;
 /// A call takes a handler; nobody waits.
 using callbacks = basic_scheduler<native_engine, callback_waker>;
 
+/// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
+using tasklet = flow_handle<fibers>;
+
 } // namespace rouse::inline ROUSE_ABI
