@@ -74,7 +74,11 @@ build() { # configuration, linker options, compiler...
   echo "building $configuration"
   echo '#include <support/testing.hpp>' > "$dir/common.hpp"
   local early=
-  [[ $1 != clang* ]] || early=-fpch-instantiate-templates
+  case $1 in
+  clang*) early=-fpch-instantiate-templates ;;
+  # g++ collects garbage less often, which saves a quarter of the time and costs 200 MB a file.
+  *) set -- "$@" --param ggc-min-heapsize=2000000 --param ggc-min-expand=300 ;;
+  esac
   "$@" $early -x c++-header "$dir/common.hpp" -o "$dir/common.hpp.gch" || return 1
   printf '%s\n' $sources | COMPILER="$*" DIR="$dir" xargs -P2 -I{} sh -c '
     o="$DIR/$(echo {} | tr / _).o"
