@@ -216,4 +216,28 @@ TEMPLATE_LIST_TEST_CASE("bytes that nobody reads use no CPU", "[stream][T10][L10
   CHECK(std::clock() - cpu < CLOCKS_PER_SEC / 20);
   CHECK(!other.finished());
 }
+
+TEMPLATE_LIST_TEST_CASE("bytes for a closed socket that is open elsewhere use no CPU",
+                        "[stream][T10]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 1> buf;
+  for (const char* filled : {"a", "b", "c"}) {
+    auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+    until_pending(pair.sched, 1);
+    send(pair.sched, pair.server, filled);
+    CHECK(receiving.wait().value == 1);
+  }
+  auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
+  until_pending(pair.sched, 1);
+  const rouse::os::unique_fd elsewhere(::dup(pair.client.native_handle()));
+  pair.client.close();
+  CHECK(receiving.wait().ec == std::errc::operation_canceled);
+  auto other = start(pair.sched, CALL(pair.server.recv(buf, how...))); // something to wait for
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.server, "nobody reads this");
+  const std::clock_t cpu = std::clock();
+  pair.sched.run_for(300ms);
+  CHECK(std::clock() - cpu < CLOCKS_PER_SEC / 20);
+  CHECK(!other.finished());
+}
 #endif
