@@ -40,7 +40,7 @@ public:
 
   /// The awaiting coroutine may be of any promise type.
   template <class P>
-  bool await_suspend(std::coroutine_handle<P> h) noexcept {
+  ROUSE_ALWAYS_INLINE bool await_suspend(std::coroutine_handle<P> h) noexcept {
     handle_ = h;
     chain_ = nullptr;
     flow* f = nullptr;
