@@ -4690,8 +4690,9 @@ namespace rouse::inline ROUSE_ABI {
 /// Completion I/O on readiness, for kernels and containers that refuse io_uring.
 ///
 /// Cost of a call: one recv(2) or send(2) when it can be answered at once, one more after a wait;
-/// never an epoll_ctl(2) but for the first wait on a socket. Source: epoll(7), edge-triggered;
-/// eventfd(2); epoll_pwait2(2), Linux 5.11, for limits finer than a millisecond.
+/// an epoll_ctl(2) for the first wait on a socket, and for the first recv that waits because the
+/// one before was filled. Source: epoll(7), edge-triggered but after the latter; eventfd(2);
+/// epoll_pwait2(2), Linux 5.11, for limits finer than a millisecond.
 template <class Threading = one_thread>
 class basic_epoll_engine final : public basic_engine<Threading> {
   using base = basic_engine<Threading>;
@@ -4754,8 +4755,10 @@ private:
 
   void detach(descriptor& d, bool kept) noexcept override {
     auto& r = static_cast<record&>(d);
-    // Closing the last reference to a file takes it out of the set; a kept one has to be taken out.
-    if (kept && r.watched != watch::nothing)
+    // Closing the last reference to a file takes it out of the set. One that is kept has to be
+    // taken out, and one of which another descriptor may be left, if it would be reported without
+    // end.
+    if (r.watched == watch::bytes || (kept && r.watched != watch::nothing))
       events_.remove(static_cast<native_handle_type>(d.native));
     r.watched = watch::nothing;
   }
@@ -8012,7 +8015,7 @@ public:
 
   /// The awaiting coroutine may be of any promise type.
   template <class P>
-  bool await_suspend(std::coroutine_handle<P> h) noexcept {
+  ROUSE_ALWAYS_INLINE bool await_suspend(std::coroutine_handle<P> h) noexcept {
     handle_ = h;
     chain_ = nullptr;
     flow* f = nullptr;
