@@ -1,5 +1,4 @@
-// What rouse's own mechanisms cost, beside what they are measured against; rivals take turns, round
-// by round.
+// What rouse's own mechanisms cost, beside what they are measured against; rivals take turns, round by round.
 #include <rouse/rouse.hpp>
 
 #include <boost/context/fiber.hpp>
@@ -42,8 +41,7 @@ void race(std::vector<rival> rivals, int rounds = 9, const char* unit = "ns") {
     }
   for (std::size_t i = 0; i != rivals.size(); ++i) {
     std::sort(took[i].begin(), took[i].end());
-    printf("%s|%.2f|%.2f|%.2f|%s\n", rivals[i].name, took[i][took[i].size() / 2], took[i].front(),
-           took[i].back(), unit);
+    printf("%s|%.2f|%.2f|%.2f|%s\n", rivals[i].name, took[i][took[i].size() / 2], took[i].front(), took[i].back(), unit);
   }
   fflush(stdout);
 }
@@ -73,14 +71,12 @@ struct rouse_fibers {
     for (context& mine = *me.places[me.at];;) context::switch_to(mine, me.main);
   }
   double round() {
-    return timed(200000,
-                 [&](long n) {
-                   for (long i = 0; i != n; ++i) {
-                     if (++at >= places.size()) at = 0;
-                     context::switch_to(main, *places[at]);
-                   }
-                 }) /
-           2;
+    return timed(200000, [&](long n) {
+             for (long i = 0; i != n; ++i) {
+               if (++at >= places.size()) at = 0;
+               context::switch_to(main, *places[at]);
+             }
+           }) / 2;
   }
 };
 
@@ -90,21 +86,18 @@ struct boost_fibers {
 
   explicit boost_fibers(std::size_t n) {
     for (std::size_t i = 0; i != n; ++i)
-      fibers.emplace_back(std::allocator_arg, boost::context::fixedsize_stack(64 << 10),
-                          [](boost::context::fiber&& back) {
-                            for (;;) back = std::move(back).resume();
-                            return std::move(back);
-                          });
+      fibers.emplace_back(std::allocator_arg, boost::context::fixedsize_stack(64 << 10), [](boost::context::fiber&& back) {
+        for (;;) back = std::move(back).resume();
+        return std::move(back);
+      });
   }
   double round() {
-    return timed(200000,
-                 [&](long n) {
-                   for (long i = 0; i != n; ++i) {
-                     if (++at >= fibers.size()) at = 0;
-                     fibers[at] = std::move(fibers[at]).resume();
-                   }
-                 }) /
-           2;
+    return timed(200000, [&](long n) {
+             for (long i = 0; i != n; ++i) {
+               if (++at >= fibers.size()) at = 0;
+               fibers[at] = std::move(fibers[at]).resume();
+             }
+           }) / 2;
   }
 };
 
@@ -116,10 +109,8 @@ void fiber_switch() {
     static std::vector<std::unique_ptr<boost_fibers>> theirs;
     auto& a = *ours.emplace_back(std::make_unique<rouse_fibers>(n));
     auto& b = *theirs.emplace_back(std::make_unique<boost_fibers>(n));
-    race({{names.emplace_back("fiber switch, rouse, " + std::to_string(n)).c_str(),
-           [&] { return a.round(); }},
-          {names.emplace_back("fiber switch, Boost.Context, " + std::to_string(n)).c_str(),
-           [&] { return b.round(); }}});
+    race({{names.emplace_back("fiber switch, rouse, " + std::to_string(n)).c_str(), [&] { return a.round(); }},
+          {names.emplace_back("fiber switch, Boost.Context, " + std::to_string(n)).c_str(), [&] { return b.round(); }}});
   }
 }
 
@@ -138,13 +129,11 @@ double yields() {
   return result;
 }
 
-// A value from flow to flow, through a channel without a buffer: the receiver waits, then the
-// sender.
-template <class S>
-double rendezvous() {
+// A value from flow to flow, through a channel without a buffer: the receiver waits, then the sender.
+double rendezvous_of_coroutines() {
   constexpr int n = 100000;
-  S sched;
-  rouse::channel<int, S> ch{sched};
+  rouse::coroutines sched;
+  rouse::channel<int, rouse::coroutines> ch{sched};
   sched.spawn([&]() -> rouse::task<> {
     for (int i = 0; i != n; ++i) co_await ch.send(i);
     ch.close();
@@ -159,7 +148,6 @@ double rendezvous() {
   sched.run();
   return result;
 }
-
 double rendezvous_of_fibers() {
   constexpr int n = 100000;
   rouse::fibers sched;
@@ -228,14 +216,7 @@ double thread_ping_pong(bool plain) {
     char c = 0;
     const auto side = [&](int fd, bool first) {
       char d = 0;
-      play(
-          n, first,
-          [&] {
-            if (::recv(fd, &d, 1, 0) < 0) abort();
-          },
-          [&] {
-            if (::send(fd, &d, 1, MSG_NOSIGNAL) < 0) abort();
-          });
+      play(n, first, [&] { if (::recv(fd, &d, 1, 0) < 0) abort(); }, [&] { if (::send(fd, &d, 1, MSG_NOSIGNAL) < 0) abort(); });
     };
     std::thread other(side, fb, false);
     side(fa, true);
@@ -256,8 +237,7 @@ double thread_ping_pong(bool plain) {
 
 // ---- post
 
-// A loop that sleeps: one way, from the call to the function; the other way is an eventfd that this
-// thread spins on.
+// A loop that sleeps: one way, from the call to the function; the other way is an eventfd that this thread spins on.
 double post_to_sleeper(int core) {
   rouse::coroutines* there = nullptr;
   std::atomic<int> state{0};
@@ -363,10 +343,8 @@ struct armed_wheel {
   explicit armed_wheel(std::size_t n) : others(new rouse::detail::timer_node[n]), count(n) {
     std::mt19937_64 random(1);
     const auto t = rouse::clock::now();
-    for (std::size_t i = 0; i != n; ++i)
-      wheel.arm(others[i], t + std::chrono::nanoseconds(random() % 60'000'000'000));
-    for (int i = 0; i != 4096; ++i)
-      due.push_back(t + std::chrono::nanoseconds(random() % 60'000'000'000));
+    for (std::size_t i = 0; i != n; ++i) wheel.arm(others[i], t + std::chrono::nanoseconds(random() % 60'000'000'000));
+    for (int i = 0; i != 4096; ++i) due.push_back(t + std::chrono::nanoseconds(random() % 60'000'000'000));
   }
   ~armed_wheel() {
     for (std::size_t i = 0; i != count; ++i) wheel.disarm(others[i]);
@@ -382,21 +360,16 @@ struct armed_wheel {
   }
 };
 
-// ---- zero-copy: a large send through a ring, and all that it brings back, to a peer that takes
-// the bytes
+// ---- zero-copy: a large send through a ring, and all that it brings back, to a peer that takes the bytes
 
 double ring_send(std::size_t bytes, bool zero_copy) {
   uring::Ring ring;
-  if (ring.init(8, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER, 16, true) < 0)
-    return 0; // refused
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
-            from = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (ring.init(8, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER, 16, true) < 0) return 0; // refused
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), from = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in at = loopback(0);
   socklen_t length = sizeof at;
   auto* const any = reinterpret_cast<sockaddr*>(&at);
-  if (::bind(listener, any, length) != 0 || ::listen(listener, 1) != 0 ||
-      ::getsockname(listener, any, &length) != 0)
-    abort();
+  if (::bind(listener, any, length) != 0 || ::listen(listener, 1) != 0 || ::getsockname(listener, any, &length) != 0) abort();
   const int room = 4 << 20;
   ::setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
   ::setsockopt(from, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
@@ -412,8 +385,7 @@ double ring_send(std::size_t bytes, bool zero_copy) {
       s->addr = reinterpret_cast<std::uintptr_t>(block.data());
       s->len = static_cast<unsigned>(bytes);
       s->msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
-      // A zero-copy send answers twice: when it is queued, and when the peer has it and the bytes
-      // are free again.
+      // A zero-copy send answers twice: when it is queued, and when the peer has it and the bytes are free again.
       bool over = false, taken = false;
       while (!over) {
         ring.enter(1);
@@ -421,8 +393,7 @@ double ring_send(std::size_t bytes, bool zero_copy) {
           if (c.res < 0) abort();
           over = !(c.flags & IORING_CQE_F_MORE);
         });
-        if (!taken && ::recv(to, sink.data(), bytes, MSG_WAITALL) != static_cast<ssize_t>(bytes))
-          abort();
+        if (!taken && ::recv(to, sink.data(), bytes, MSG_WAITALL) != static_cast<ssize_t>(bytes)) abort();
         taken = true;
       }
     }
@@ -431,9 +402,8 @@ double ring_send(std::size_t bytes, bool zero_copy) {
   return took;
 }
 
-// ---- datagrams, of 64 bytes over loopback: one by one, and in batches. What is not measured (to
-// fill the receiver's queue, or to empty it) is done by system calls on the handles. The queue
-// takes them all: none is dropped.
+// ---- datagrams, of 64 bytes over loopback: one by one, and in batches. What is not measured (to fill the receiver's
+// queue, or to empty it) is done by system calls on the handles. The queue takes them all: none is dropped.
 
 struct datagram_bench {
   static constexpr std::size_t batch = 32, all = 4 * batch; // in the queue at once
@@ -453,8 +423,7 @@ struct datagram_bench {
   void fill() {
     const rouse::os::socket_address a(where);
     for (std::size_t i = 0; i != all; ++i)
-      if (::sendto(from.native_handle(), room[0].data(), room[0].size(), 0, &a.any, a.length) < 0)
-        abort();
+      if (::sendto(from.native_handle(), room[0].data(), room[0].size(), 0, &a.any, a.length) < 0) abort();
   }
   void empty() {
     for (std::size_t i = 0; i != all; ++i)
@@ -529,8 +498,7 @@ double quiet_p99(bool flood) {
         s.spawn([](rouse::socket<rouse::coroutines> c) -> rouse::task<> {
           std::array<char, 4096> buf;
           std::error_code ec;
-          while (const std::size_t n = co_await c.recv(buf, ec))
-            (void)co_await c.send_all({buf.data(), n}, ec);
+          while (const std::size_t n = co_await c.recv(buf, ec)) (void)co_await c.send_all({buf.data(), n}, ec);
         }(co_await l.accept()));
     }(sched, listener));
     there = &sched;
@@ -550,8 +518,8 @@ double quiet_p99(bool flood) {
   if (flood)
     flooder = std::thread([&] {
       pin(1);
-      // Both clients share a core: the quiet one is to have it when its answer is there, or this
-      // would measure the kernel's time slices.
+      // Both clients share a core: the quiet one is to have it when its answer is there, or this would measure the
+      // kernel's time slices.
       ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
       const int s = dial();
       std::vector<char> block(65536);
@@ -579,8 +547,7 @@ double quiet_p99(bool flood) {
   return took[took.size() * 99 / 100];
 }
 
-// What a fiber that waits takes of the memory, the handle to it as well. First of all, when there
-// is none free.
+// What a fiber that waits takes of the memory, the handle to it as well. First of all, when there is none free.
 void fiber_memory() {
   constexpr std::size_t n = 30'000;
   const auto resident = [] {
@@ -614,7 +581,7 @@ int main() {
         {"yield of a fiber, through the loop", [] { return yields<rouse::fibers>(); }},
         {"co_await of a task that does not wait", [] { return children(); }}});
   race({{"rendezvous of two fibers", [] { return rendezvous_of_fibers(); }},
-        {"rendezvous of two coroutines", [] { return rendezvous<rouse::coroutines>(); }}});
+        {"rendezvous of two coroutines", [] { return rendezvous_of_coroutines(); }}});
   {
     armed_wheel one(1), million(1'000'000);
     race({{"limit armed and disarmed, 1 other", [&] { return one.round(); }},
@@ -622,39 +589,28 @@ int main() {
   }
   race({{"post to a loop that is awake", [] { return post_to_busy(); }}});
   race({{"post to a loop that sleeps, other core", [] { return post_to_sleeper(1); }},
-        {"eventfd to an epoll_wait that sleeps, other core", [] { return eventfd_to_sleeper(1); }}},
-       7);
+        {"eventfd to an epoll_wait that sleeps, other core", [] { return eventfd_to_sleeper(1); }}}, 7);
   race({{"post to a loop that sleeps, same core", [] { return post_to_sleeper(0); }},
-        {"eventfd to an epoll_wait that sleeps, same core", [] { return eventfd_to_sleeper(0); }}},
-       7);
-  for (const auto& [bytes, ring, zero_copy] :
-       {std::tuple<std::size_t, const char*, const char*>{
-            16384, "send of 16 KiB through a ring, with the peer's recv",
-            "zero-copy send of 16 KiB"},
-        {65536, "send of 64 KiB through a ring, with the peer's recv", "zero-copy send of 64 KiB"},
-        {262144, "send of 256 KiB through a ring, with the peer's recv",
-         "zero-copy send of 256 KiB"}})
-    race({{ring, [n = bytes] { return ring_send(n, false); }},
-          {zero_copy, [n = bytes] { return ring_send(n, true); }}},
-         7);
+        {"eventfd to an epoll_wait that sleeps, same core", [] { return eventfd_to_sleeper(0); }}}, 7);
+  for (const auto& [bytes, ring, zero_copy] : {std::tuple<std::size_t, const char*, const char*>
+       {16384, "send of 16 KiB through a ring, with the peer's recv", "zero-copy send of 16 KiB"},
+       {65536, "send of 64 KiB through a ring, with the peer's recv", "zero-copy send of 64 KiB"},
+       {262144, "send of 256 KiB through a ring, with the peer's recv", "zero-copy send of 256 KiB"}})
+    race({{ring, [n = bytes] { return ring_send(n, false); }}, {zero_copy, [n = bytes] { return ring_send(n, true); }}}, 7);
   {
     datagram_bench d;
     race({{"datagram received by recv_from", [&] { return d.receive(false); }},
           {"datagram received by recv_batch, 32 at once", [&] { return d.receive(true); }},
           {"datagram sent by send_to", [&] { return d.send(datagram_bench::way::one_by_one); }},
-          {"datagram sent by send_batch, 32 at once",
-           [&] { return d.send(datagram_bench::way::batches); }},
-          {"datagram sent by send_to, 32 cut by udp_segment",
-           [&] { return d.send(datagram_bench::way::cut_by_the_kernel); }}});
+          {"datagram sent by send_batch, 32 at once", [&] { return d.send(datagram_bench::way::batches); }},
+          {"datagram sent by send_to, 32 cut by udp_segment", [&] { return d.send(datagram_bench::way::cut_by_the_kernel); }}});
   }
   cpu_set_t both;
   CPU_ZERO(&both);
   CPU_SET(0, &both), CPU_SET(1, &both);
   sched_setaffinity(0, sizeof both, &both);
   race({{"ping-pong of two rouse threads, a round trip", [] { return thread_ping_pong(false); }},
-        {"ping-pong of two blocking threads, a round trip", [] { return thread_ping_pong(true); }}},
-       7);
+        {"ping-pong of two blocking threads, a round trip", [] { return thread_ping_pong(true); }}}, 7);
   race({{"p99 of a quiet connection, alone", [] { return quiet_p99(false); }},
-        {"p99 of a quiet connection, beside one that floods", [] { return quiet_p99(true); }}},
-       5, "us");
+        {"p99 of a quiet connection, beside one that floods", [] { return quiet_p99(true); }}}, 5, "us");
 }
