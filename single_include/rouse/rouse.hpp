@@ -4035,12 +4035,7 @@ protected:
     finish(op);
   }
   /// The same where the answer is in `op`, and is not that it was canceled.
-  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept {
-    if (op.armed()) [[unlikely]]
-      timers_.disarm(op);
-    op.leave();
-    put_ready(op);
-  }
+  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept { answers(ready_, timers_).add(op); }
 
   /// Asks for the end of everything that is pending on `d`. With the lock held.
   void cancel_all(descriptor& d) noexcept {
