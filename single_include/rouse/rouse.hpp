@@ -3810,19 +3810,27 @@ public:
     return false;
   }
 
-  /// Does without an operation what a call would that `visitor` stands for, if that can be done at
-  /// once, and is not put off. False: nothing was done. (An observer is to hear of each call.)
+  /// Whether a visit may be done without an operation: it need not be put off. (An observer is to
+  /// hear of each call.)
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_visit() const noexcept
+    requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
+  {
+    return !closing_ && instant_left_ != 0;
+  }
+  /// Does it. Null: it is done, unless `why` says what went wrong; else the line to stand in.
   template <class Visitor>
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool visit(Visitor& visitor, failure& why) noexcept {
-    if constexpr (!std::is_same_v<observer_type, no_observer>) return false;
-    lock_type lock(mutex_);
-    if (closing_ || instant_left_ == 0) [[unlikely]]
-      return false;
+  [[nodiscard]] ROUSE_ALWAYS_INLINE auto visit(Visitor& who, failure& why) noexcept {
     answers answered(ready_, timers_);
-    const bool done = !visitor.visit(why, answered);
-    if (answered.any()) wake_others();
-    if (done && !Threading::shared) --instant_left_;
-    return done;
+    auto* const line = who.visit(why, answered);
+    if (!line) --instant_left_;
+    return line;
+  }
+  /// `op` waits for what `who` came for.
+  template <class Line, class Visitor>
+  ROUSE_ALWAYS_INLINE void stand_in(Line& line, Visitor& who, operation& op) noexcept {
+    ask_wait(op, &who);
+    who.stand_in(line, op);
+    pend(op, waiting_);
   }
 
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that
@@ -8236,10 +8244,11 @@ namespace rouse::inline ROUSE_ABI::os {
 namespace detail {
 
 // What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
-// context's own (Itanium C++ ABI, 2.2.2; the runtime gives no name to the fields).
+// context's own: those caught, a pointer, and how many are uncaught, an unsigned int (Itanium C++
+// ABI, 2.2.2; the runtime gives no name to the fields). With what follows to its alignment it is
+// copied as a whole.
 struct exception_state {
-  void* caught = nullptr;
-  unsigned int uncaught = 0;
+  alignas(void*) unsigned char bytes[2 * sizeof(void*)] = {};
 };
 
 // The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
@@ -8248,11 +8257,8 @@ extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
 /// @param globals  the running thread's.
 inline void swap_exceptions(void* globals, exception_state& from,
                             const exception_state& to) noexcept {
-  std::memcpy(&from.caught, globals, sizeof from.caught);
-  std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
-              sizeof from.uncaught);
-  std::memcpy(globals, &to.caught, sizeof to.caught);
-  std::memcpy(static_cast<char*>(globals) + sizeof to.caught, &to.uncaught, sizeof to.uncaught);
+  std::memcpy(from.bytes, globals, sizeof from.bytes);
+  std::memcpy(globals, to.bytes, sizeof to.bytes);
 }
 
 // A stack, with a page below it that must not be touched.
@@ -8366,11 +8372,13 @@ public:
   }
 
   /// Suspends the running flow into `from` and continues `to`.
-  static void switch_to(context& from, context& to) noexcept { change(from, to, false); }
+  ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
+    change(from, to, false);
+  }
   /// The same, but `from` ends here.
   static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
 
-  /// For a thread's own stack: in between, `switch_to` need not ask which thread it is.
+  /// For a thread's own stack: around all that is switched to from there.
   void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
   void leave_thread() noexcept { globals_ = nullptr; }
 
@@ -8385,12 +8393,9 @@ private:
     asan_size_ = stack_.size();
   }
 
-  static void change(context& from, context& to, bool last) noexcept {
-    // A flow with a stack of its own runs in the thread that switched to it; who calls from a
-    // thread's own stack may be any.
-    void* const globals = from.globals_ ? from.globals_ : detail::rouse_exception_globals();
-    detail::swap_exceptions(globals, from.exceptions_, to.exceptions_);
-    if (to.stack_made_) to.globals_ = globals;
+  ROUSE_ALWAYS_INLINE static void change(context& from, context& to, bool last) noexcept {
+    // Who is switched to runs in the thread of whoever switches.
+    detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
     if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
@@ -8639,7 +8644,8 @@ public:
   /// The same, but `from` ends here; after a `reset` it begins anew.
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
 
-  /// A fiber of Windows keeps all that is its own.
+  /// Around all that is switched to from a thread's own stack. A fiber of Windows keeps all that is
+  /// its own.
   void enter_thread() noexcept {}
   void leave_thread() noexcept {}
 
@@ -8713,17 +8719,18 @@ public:
 
   void leave(operation&) noexcept final { unlink(); }
 
-  /// Tries at once: null, it is done, unless `why` says what went wrong; else the line to wait in.
-  virtual list<visitor>* visit(failure& why, answers& answered) noexcept = 0;
-
   void stand_in(list<visitor>& line, operation& op) noexcept {
     op_ = &op;
     line.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  void serve(answers& answered, failure error = {}) noexcept {
+  ROUSE_ALWAYS_INLINE void serve(answers& answered, failure error = {}) noexcept {
     served_ = true;
-    answer(*op_, error, answered);
+    if (op_->awaited != this) [[unlikely]]
+      return answer(*op_, error, answered);
+    list_node::leave();
+    op_->error = error;
+    answered.add(*op_);
   }
   [[nodiscard]] bool served() const noexcept { return served_; }
 
@@ -8735,7 +8742,9 @@ private:
   bool served_ = false;
 };
 
-/// What a visitor derives from: its own class, which is final, has `visit`.
+/// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
+/// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
+/// line to wait in.
 template <class Me, class Base = visitor>
 class visitor_as : public Base {
 public:
@@ -8793,6 +8802,28 @@ concept parker = requires(P p) {
 
 namespace detail {
 
+// A visit that waits, without a limit, where a caller rests that nothing kept from going on.
+template <class Engine, class Rest>
+class parked_visit final : Engine::operation {
+public:
+  ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
+      : Engine::operation(&parked_visit::on_told), caller_(caller) {}
+
+  // Gives what it ended with.
+  ROUSE_ALWAYS_INLINE failure stand_in(Engine& engine, list<visitor>& line, visitor& who) {
+    engine.stand_in(line, who, *this);
+    caller_.wait_for(*this);
+    return this->error;
+  }
+
+private:
+  static void on_told(rouse::operation& op) noexcept {
+    static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
+  }
+
+  const Rest caller_;
+};
+
 template <class Engine, class Call, class Limit, class Parker>
 class parked_call final
     : public pending_call<Engine, Call, Limit, parked_call<Engine, Call, Limit, Parker>> {
@@ -8804,13 +8835,21 @@ public:
   ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
                                                                 std::error_code* ec) {
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
-    // What can be done at once then needs no operation.
-    if constexpr (visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); }) {
-      failure why;
-      if (s && Parker::undisturbed(*s) && s->engine().visit(call.me, why)) {
-        if (why || (ec && *ec)) [[unlikely]]
-          base::report(why, ec);
-        return call.value();
+    // A visit is then tried before there is an operation.
+    if constexpr (
+        visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        requires(Engine& engine) { engine.may_visit(); }) {
+      if (s && s->engine().may_visit()) [[likely]] {
+        if (const auto caller = Parker::undisturbed(*s)) {
+          Engine& engine = s->engine();
+          failure why;
+          if (list<visitor>* line = engine.visit(call.me, why))
+            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).stand_in(
+                engine, *line, call.me);
+          if (why || (ec && *ec)) [[unlikely]]
+            base::report(why, ec);
+          return call.value();
+        }
       }
     }
     return parked_call(s ? &s->engine() : nullptr, std::move(call), std::move(l)).run(s, ec);
@@ -8949,10 +8988,13 @@ public:
   }
 
   // From the loop: runs the fiber until it waits or ends.
-  void switch_to(fiber_stack& f) noexcept {
-    const flow_turn turn(f.self);
+  ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
+    if (!loop_runs_) [[unlikely]]
+      return switch_from_elsewhere(f);
     running_ = &f;
+    flow_running() = f.self;
     os::context::switch_to(loop_, f.context);
+    flow_running() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
     free_.push_back(*std::exchange(ended_, nullptr));
@@ -8960,19 +9002,41 @@ public:
   }
 
   // From a fiber: back to the loop.
-  void switch_back() noexcept { os::context::switch_to(running_->context, loop_); }
+  ROUSE_ALWAYS_INLINE void switch_back() noexcept {
+    os::context::switch_to(running_->context, loop_);
+  }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    loop_runs_ = true;
-    loop_.enter_thread();
-    const std::size_t done = engine.turn(until);
-    loop_.leave_thread();
-    loop_runs_ = false;
-    return done;
+    const looping here(*this);
+    return engine.turn(until);
   }
 
 private:
+  // While it exists, fibers can be switched to from where it is.
+  class looping {
+  public:
+    explicit looping(fiber_crew& crew) noexcept : crew_(crew) {
+      crew_.loop_runs_ = true;
+      crew_.loop_.enter_thread();
+    }
+    looping(const looping&) = delete;
+    looping& operator=(const looping&) = delete;
+    ~looping() {
+      crew_.loop_.leave_thread();
+      crew_.loop_runs_ = false;
+    }
+
+  private:
+    fiber_crew& crew_;
+    const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
+  };
+  // From the loop of another scheduler on the same engine.
+  ROUSE_NOINLINE void switch_from_elsewhere(fiber_stack& f) noexcept {
+    const looping here(*this);
+    switch_to(f);
+  }
+
   static void enter(void* argument) noexcept {
     auto& me = *static_cast<fiber_stack*>(argument);
     me.body(*me.self);
@@ -8988,6 +9052,47 @@ private:
   std::size_t live_ = 0;
   bool loop_runs_ = false;
   bool closing_ = false;
+};
+
+// How a fiber waits; false: none is there.
+class fiber_rest {
+public:
+  explicit fiber_rest(fiber_stack* me) noexcept : me_(me) {}
+  explicit operator bool() const noexcept { return me_ != nullptr; }
+  [[nodiscard]] flow& self() const noexcept { return *me_->self; }
+  [[nodiscard]] bool cancelled() const noexcept {
+    return self().cancelled.load(std::memory_order_relaxed);
+  }
+
+  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
+  // to go where the loop came from.
+  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->crew->switch_back(); }
+  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->crew->switch_to(*me_); }
+
+  // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
+  ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
+    self().waiting = &op;
+    begin();
+    self().waiting = nullptr;
+    end_with(op.error);
+  }
+  // After a call that ended with `error`: throws where that ends the flow. (A value that won the
+  // race is the flow's still: it ends at its next call.)
+  ROUSE_ALWAYS_INLINE void end_with(failure error) const {
+    if (error == failure(std::errc::operation_canceled)) [[unlikely]]
+      end_if_over();
+  }
+  // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
+  // calls during the unwinding gets an error instead.)
+  ROUSE_NOINLINE void end_if_over() const {
+#if ROUSE_EXCEPTIONS
+    const bool over = me_->crew->closing() || self().killed;
+    if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
+#endif
+  }
+
+private:
+  fiber_stack* me_;
 };
 
 template <class Scheduler, class F>
@@ -9033,74 +9138,59 @@ class fiber_parker {
 public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), me_(crew_.running()) {
-    if (me_) [[likely]]
+  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
+    if (fiber_) [[likely]]
       return;
     scheduler_ = &s;
     turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
   }
   fiber_parker(const fiber_parker&) = delete;
   ~fiber_parker() {
-    if (me_) me_->self->waiting = nullptr;
+    if (fiber_) fiber_.self().waiting = nullptr;
   }
 
-  /// Whether a fiber calls that may do so: it need not wait where the call can be done at once.
+  /// The fiber that calls, if nothing keeps it from going on where it need not wait.
   template <class Scheduler>
-  [[nodiscard]] static bool undisturbed(Scheduler& s) noexcept {
-    const detail::fiber_stack* const me = s.waker().crew().running();
-    return me && !me->self->cancelled;
+  [[nodiscard]] static detail::fiber_rest undisturbed(Scheduler& s) noexcept {
+    const detail::fiber_rest me(s.waker().crew().running());
+    return me && !me.cancelled() ? me : detail::fiber_rest(nullptr);
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
-    if (me_ || !crew_.loop_runs()) return nullptr;
+    if (fiber_ || !crew_.loop_runs()) return nullptr;
     return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
            "who could wait; spawn one";
   }
 
   void enter(operation& op) {
-    if (!me_) return;
-    flow& self = *me_->self;
-    if (self.cancelled) [[unlikely]]
+    if (!fiber_) return;
+    if (fiber_.cancelled()) [[unlikely]]
       refuse(op);
-    self.waiting = op_ = &op;
+    fiber_.self().waiting = op_ = &op;
   }
 
-  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
-  // to go where the loop came from.
   ROUSE_ALWAYS_INLINE void park() {
-    if (me_) [[likely]]
-      wait_in_fiber();
-    else
+    if (fiber_) [[likely]] {
+      while (!told_) fiber_.begin();
+      if (op_) fiber_.end_with(op_->error);
+    } else {
       while (!told_) turn_(scheduler_);
+    }
   }
 
   void unpark() noexcept {
     told_ = true;
-    if (me_) crew_.switch_to(*me_);
+    if (fiber_) fiber_.end();
   }
 
 private:
-  ROUSE_ALWAYS_INLINE void wait_in_fiber() {
-    while (!told_) crew_.switch_back();
-#if ROUSE_EXCEPTIONS
-    const bool ends = op_ && (crew_.closing() || me_->self->ends_with(op_->error));
-    if (ends && std::uncaught_exceptions() == 0) [[unlikely]]
-      throw flow_unwind{};
-#endif
-  }
-
-  // Where the scheduler goes, or the flow is killed, no call waits any more. A destructor that
-  // calls during the unwinding gets an error instead.
   void refuse(operation& op) {
-#if ROUSE_EXCEPTIONS
-    const bool ends = crew_.closing() || me_->self->killed;
-    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
-#endif
+    fiber_.end_if_over();
     op.ending = std::errc::operation_canceled;
   }
 
   detail::fiber_crew& crew_;
-  detail::fiber_stack* const me_;
+  const detail::fiber_rest fiber_;
   void* scheduler_; // where no fiber calls
   void (*turn_)(void*); // there
   operation* op_ = nullptr; // what may end the flow
@@ -9749,6 +9839,19 @@ public:
     return std::nullopt;
   }
 
+  /// Into one that is empty.
+  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+    what_ = std::exchange(other.what_, holds::nothing);
+    if (what_ == holds::value) [[likely]] {
+      std::construct_at(&value_, std::move(other.value_));
+      std::destroy_at(&other.value_);
+    } else if (what_ == holds::error) {
+      error_ = other.error_;
+    } else {
+      thrown_ = other.thrown_;
+    }
+  }
+
 private:
   enum class holds : unsigned char { nothing, value, error, thrown };
 
@@ -9761,17 +9864,6 @@ private:
     what_ = holds::thrown;
   }
 
-  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
-    what_ = std::exchange(other.what_, holds::nothing);
-    if (what_ == holds::value) [[likely]] {
-      std::construct_at(&value_, std::move(other.value_));
-      std::destroy_at(&other.value_);
-    } else if (what_ == holds::error) {
-      error_ = other.error_;
-    } else {
-      thrown_ = other.thrown_;
-    }
-  }
   ROUSE_ALWAYS_INLINE void clear() noexcept {
     if (what_ == holds::value)
       std::destroy_at(&value_);
@@ -9810,13 +9902,13 @@ public:
   struct sender final : visitor_as<sender, visitor> {
     sender(channel_core& c, parcel<T>&& p) noexcept
         : visitor_as<sender, visitor>(c, std::move(p)) {}
-    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->send(this->goods, why, answered);
     }
   };
   struct receiver final : visitor_as<receiver, visitor> {
     explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
-    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->receive(this->goods, why, answered);
     }
   };
@@ -9827,12 +9919,13 @@ public:
 
   // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
   // was.
-  list<detail::visitor>* send(parcel<T>& from, failure& why, answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::visitor>* send(parcel<T>& from, failure& why,
+                                                  answers& answered) noexcept {
     if (from.empty() || closed_) [[unlikely]] {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
       visitor& first = first_of(receivers_);
-      first.goods = std::move(from);
+      first.goods.take(from);
       first.serve(answered, first.goods.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
@@ -9849,12 +9942,13 @@ public:
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  list<detail::visitor>* receive(parcel<T>& into, failure& why, answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
+                                                     answers& answered) noexcept {
     if (!buffer_.empty()) {
       into = buffer_.pop();
       if (buffer_.size() < capacity_) refill(answered);
     } else if (!senders_.empty()) {
-      into = std::move(first_of(senders_).goods);
+      into.take(first_of(senders_).goods);
       senders_.front().serve(answered);
     } else if (!closed_) {
       return &receivers_;
@@ -10198,7 +10292,7 @@ struct turnstile {
 template <class Rule>
 struct passer final : visitor_as<passer<Rule>> {
   explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
-  list<visitor>* visit(failure&, answers&) noexcept override {
+  list<visitor>* visit(failure&, answers&) noexcept {
     return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
   }
   turnstile<Rule>* at;
@@ -13738,7 +13832,7 @@ namespace detail {
 template <class Visitor>
 class visit_case {
 public:
-  visitor& place() noexcept { return me_; }
+  Visitor& place() noexcept { return me_; }
   void begin() noexcept {}
   void end() noexcept {}
   [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
@@ -13788,7 +13882,7 @@ public:
       : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // before it has begun
 
-  visitor& place() noexcept { return *this; }
+  ready_case& place() noexcept { return *this; }
   void begin() noexcept { watch_.emplace(*this); }
   void end() noexcept {
     // One that is being told by another thread: that is soon over.
@@ -13798,7 +13892,7 @@ public:
   [[nodiscard]] failure why() const noexcept { return why_; }
   void take() noexcept {}
 
-  list<visitor>* visit(failure&, answers&) noexcept override { return ready_ ? nullptr : &line_; }
+  list<visitor>* visit(failure&, answers&) noexcept { return ready_ ? nullptr : &line_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {

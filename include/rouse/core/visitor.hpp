@@ -18,17 +18,18 @@ public:
 
   void leave(operation&) noexcept final { unlink(); }
 
-  /// Tries at once: null, it is done, unless `why` says what went wrong; else the line to wait in.
-  virtual list<visitor>* visit(failure& why, answers& answered) noexcept = 0;
-
   void stand_in(list<visitor>& line, operation& op) noexcept {
     op_ = &op;
     line.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  void serve(answers& answered, failure error = {}) noexcept {
+  ROUSE_ALWAYS_INLINE void serve(answers& answered, failure error = {}) noexcept {
     served_ = true;
-    answer(*op_, error, answered);
+    if (op_->awaited != this) [[unlikely]]
+      return answer(*op_, error, answered);
+    list_node::leave();
+    op_->error = error;
+    answered.add(*op_);
   }
   [[nodiscard]] bool served() const noexcept { return served_; }
 
@@ -40,7 +41,9 @@ private:
   bool served_ = false;
 };
 
-/// What a visitor derives from: its own class, which is final, has `visit`.
+/// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
+/// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
+/// line to wait in.
 template <class Me, class Base = visitor>
 class visitor_as : public Base {
 public:

@@ -74,19 +74,27 @@ public:
     return false;
   }
 
-  /// Does without an operation what a call would that `visitor` stands for, if that can be done at
-  /// once, and is not put off. False: nothing was done. (An observer is to hear of each call.)
+  /// Whether a visit may be done without an operation: it need not be put off. (An observer is to
+  /// hear of each call.)
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_visit() const noexcept
+    requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
+  {
+    return !closing_ && instant_left_ != 0;
+  }
+  /// Does it. Null: it is done, unless `why` says what went wrong; else the line to stand in.
   template <class Visitor>
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool visit(Visitor& visitor, failure& why) noexcept {
-    if constexpr (!std::is_same_v<observer_type, no_observer>) return false;
-    lock_type lock(mutex_);
-    if (closing_ || instant_left_ == 0) [[unlikely]]
-      return false;
+  [[nodiscard]] ROUSE_ALWAYS_INLINE auto visit(Visitor& who, failure& why) noexcept {
     answers answered(ready_, timers_);
-    const bool done = !visitor.visit(why, answered);
-    if (answered.any()) wake_others();
-    if (done && !Threading::shared) --instant_left_;
-    return done;
+    auto* const line = who.visit(why, answered);
+    if (!line) --instant_left_;
+    return line;
+  }
+  /// `op` waits for what `who` came for.
+  template <class Line, class Visitor>
+  ROUSE_ALWAYS_INLINE void stand_in(Line& line, Visitor& who, operation& op) noexcept {
+    ask_wait(op, &who);
+    who.stand_in(line, op);
+    pend(op, waiting_);
   }
 
   /// For a waiter that must not go on inside its own call (a handler): tells an operation that

@@ -67,6 +67,19 @@ public:
     return std::nullopt;
   }
 
+  /// Into one that is empty.
+  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+    what_ = std::exchange(other.what_, holds::nothing);
+    if (what_ == holds::value) [[likely]] {
+      std::construct_at(&value_, std::move(other.value_));
+      std::destroy_at(&other.value_);
+    } else if (what_ == holds::error) {
+      error_ = other.error_;
+    } else {
+      thrown_ = other.thrown_;
+    }
+  }
+
 private:
   enum class holds : unsigned char { nothing, value, error, thrown };
 
@@ -79,17 +92,6 @@ private:
     what_ = holds::thrown;
   }
 
-  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
-    what_ = std::exchange(other.what_, holds::nothing);
-    if (what_ == holds::value) [[likely]] {
-      std::construct_at(&value_, std::move(other.value_));
-      std::destroy_at(&other.value_);
-    } else if (what_ == holds::error) {
-      error_ = other.error_;
-    } else {
-      thrown_ = other.thrown_;
-    }
-  }
   ROUSE_ALWAYS_INLINE void clear() noexcept {
     if (what_ == holds::value)
       std::destroy_at(&value_);
@@ -128,13 +130,13 @@ public:
   struct sender final : visitor_as<sender, visitor> {
     sender(channel_core& c, parcel<T>&& p) noexcept
         : visitor_as<sender, visitor>(c, std::move(p)) {}
-    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->send(this->goods, why, answered);
     }
   };
   struct receiver final : visitor_as<receiver, visitor> {
     explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
-    list<detail::visitor>* visit(failure& why, answers& answered) noexcept override {
+    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->receive(this->goods, why, answered);
     }
   };
@@ -145,12 +147,13 @@ public:
 
   // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
   // was.
-  list<detail::visitor>* send(parcel<T>& from, failure& why, answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::visitor>* send(parcel<T>& from, failure& why,
+                                                  answers& answered) noexcept {
     if (from.empty() || closed_) [[unlikely]] {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
       visitor& first = first_of(receivers_);
-      first.goods = std::move(from);
+      first.goods.take(from);
       first.serve(answered, first.goods.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
@@ -167,12 +170,13 @@ public:
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  list<detail::visitor>* receive(parcel<T>& into, failure& why, answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
+                                                     answers& answered) noexcept {
     if (!buffer_.empty()) {
       into = buffer_.pop();
       if (buffer_.size() < capacity_) refill(answered);
     } else if (!senders_.empty()) {
-      into = std::move(first_of(senders_).goods);
+      into.take(first_of(senders_).goods);
       senders_.front().serve(answered);
     } else if (!closed_) {
       return &receivers_;

@@ -33,7 +33,7 @@ namespace detail {
 template <class Visitor>
 class visit_case {
 public:
-  visitor& place() noexcept { return me_; }
+  Visitor& place() noexcept { return me_; }
   void begin() noexcept {}
   void end() noexcept {}
   [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
@@ -83,7 +83,7 @@ public:
       : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // before it has begun
 
-  visitor& place() noexcept { return *this; }
+  ready_case& place() noexcept { return *this; }
   void begin() noexcept { watch_.emplace(*this); }
   void end() noexcept {
     // One that is being told by another thread: that is soon over.
@@ -93,7 +93,7 @@ public:
   [[nodiscard]] failure why() const noexcept { return why_; }
   void take() noexcept {}
 
-  list<visitor>* visit(failure&, answers&) noexcept override { return ready_ ? nullptr : &line_; }
+  list<visitor>* visit(failure&, answers&) noexcept { return ready_ ? nullptr : &line_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {

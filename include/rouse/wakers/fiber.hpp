@@ -67,10 +67,13 @@ public:
   }
 
   // From the loop: runs the fiber until it waits or ends.
-  void switch_to(fiber_stack& f) noexcept {
-    const flow_turn turn(f.self);
+  ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
+    if (!loop_runs_) [[unlikely]]
+      return switch_from_elsewhere(f);
     running_ = &f;
+    flow_running() = f.self;
     os::context::switch_to(loop_, f.context);
+    flow_running() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
     free_.push_back(*std::exchange(ended_, nullptr));
@@ -78,19 +81,41 @@ public:
   }
 
   // From a fiber: back to the loop.
-  void switch_back() noexcept { os::context::switch_to(running_->context, loop_); }
+  ROUSE_ALWAYS_INLINE void switch_back() noexcept {
+    os::context::switch_to(running_->context, loop_);
+  }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    loop_runs_ = true;
-    loop_.enter_thread();
-    const std::size_t done = engine.turn(until);
-    loop_.leave_thread();
-    loop_runs_ = false;
-    return done;
+    const looping here(*this);
+    return engine.turn(until);
   }
 
 private:
+  // While it exists, fibers can be switched to from where it is.
+  class looping {
+  public:
+    explicit looping(fiber_crew& crew) noexcept : crew_(crew) {
+      crew_.loop_runs_ = true;
+      crew_.loop_.enter_thread();
+    }
+    looping(const looping&) = delete;
+    looping& operator=(const looping&) = delete;
+    ~looping() {
+      crew_.loop_.leave_thread();
+      crew_.loop_runs_ = false;
+    }
+
+  private:
+    fiber_crew& crew_;
+    const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
+  };
+  // From the loop of another scheduler on the same engine.
+  ROUSE_NOINLINE void switch_from_elsewhere(fiber_stack& f) noexcept {
+    const looping here(*this);
+    switch_to(f);
+  }
+
   static void enter(void* argument) noexcept {
     auto& me = *static_cast<fiber_stack*>(argument);
     me.body(*me.self);
@@ -106,6 +131,47 @@ private:
   std::size_t live_ = 0;
   bool loop_runs_ = false;
   bool closing_ = false;
+};
+
+// How a fiber waits; false: none is there.
+class fiber_rest {
+public:
+  explicit fiber_rest(fiber_stack* me) noexcept : me_(me) {}
+  explicit operator bool() const noexcept { return me_ != nullptr; }
+  [[nodiscard]] flow& self() const noexcept { return *me_->self; }
+  [[nodiscard]] bool cancelled() const noexcept {
+    return self().cancelled.load(std::memory_order_relaxed);
+  }
+
+  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
+  // to go where the loop came from.
+  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->crew->switch_back(); }
+  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->crew->switch_to(*me_); }
+
+  // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
+  ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
+    self().waiting = &op;
+    begin();
+    self().waiting = nullptr;
+    end_with(op.error);
+  }
+  // After a call that ended with `error`: throws where that ends the flow. (A value that won the
+  // race is the flow's still: it ends at its next call.)
+  ROUSE_ALWAYS_INLINE void end_with(failure error) const {
+    if (error == failure(std::errc::operation_canceled)) [[unlikely]]
+      end_if_over();
+  }
+  // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
+  // calls during the unwinding gets an error instead.)
+  ROUSE_NOINLINE void end_if_over() const {
+#if ROUSE_EXCEPTIONS
+    const bool over = me_->crew->closing() || self().killed;
+    if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
+#endif
+  }
+
+private:
+  fiber_stack* me_;
 };
 
 template <class Scheduler, class F>
@@ -151,74 +217,59 @@ class fiber_parker {
 public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), me_(crew_.running()) {
-    if (me_) [[likely]]
+  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
+    if (fiber_) [[likely]]
       return;
     scheduler_ = &s;
     turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
   }
   fiber_parker(const fiber_parker&) = delete;
   ~fiber_parker() {
-    if (me_) me_->self->waiting = nullptr;
+    if (fiber_) fiber_.self().waiting = nullptr;
   }
 
-  /// Whether a fiber calls that may do so: it need not wait where the call can be done at once.
+  /// The fiber that calls, if nothing keeps it from going on where it need not wait.
   template <class Scheduler>
-  [[nodiscard]] static bool undisturbed(Scheduler& s) noexcept {
-    const detail::fiber_stack* const me = s.waker().crew().running();
-    return me && !me->self->cancelled;
+  [[nodiscard]] static detail::fiber_rest undisturbed(Scheduler& s) noexcept {
+    const detail::fiber_rest me(s.waker().crew().running());
+    return me && !me.cancelled() ? me : detail::fiber_rest(nullptr);
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
-    if (me_ || !crew_.loop_runs()) return nullptr;
+    if (fiber_ || !crew_.loop_runs()) return nullptr;
     return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
            "who could wait; spawn one";
   }
 
   void enter(operation& op) {
-    if (!me_) return;
-    flow& self = *me_->self;
-    if (self.cancelled) [[unlikely]]
+    if (!fiber_) return;
+    if (fiber_.cancelled()) [[unlikely]]
       refuse(op);
-    self.waiting = op_ = &op;
+    fiber_.self().waiting = op_ = &op;
   }
 
-  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
-  // to go where the loop came from.
   ROUSE_ALWAYS_INLINE void park() {
-    if (me_) [[likely]]
-      wait_in_fiber();
-    else
+    if (fiber_) [[likely]] {
+      while (!told_) fiber_.begin();
+      if (op_) fiber_.end_with(op_->error);
+    } else {
       while (!told_) turn_(scheduler_);
+    }
   }
 
   void unpark() noexcept {
     told_ = true;
-    if (me_) crew_.switch_to(*me_);
+    if (fiber_) fiber_.end();
   }
 
 private:
-  ROUSE_ALWAYS_INLINE void wait_in_fiber() {
-    while (!told_) crew_.switch_back();
-#if ROUSE_EXCEPTIONS
-    const bool ends = op_ && (crew_.closing() || me_->self->ends_with(op_->error));
-    if (ends && std::uncaught_exceptions() == 0) [[unlikely]]
-      throw flow_unwind{};
-#endif
-  }
-
-  // Where the scheduler goes, or the flow is killed, no call waits any more. A destructor that
-  // calls during the unwinding gets an error instead.
   void refuse(operation& op) {
-#if ROUSE_EXCEPTIONS
-    const bool ends = crew_.closing() || me_->self->killed;
-    if (ends && std::uncaught_exceptions() == 0) throw flow_unwind{};
-#endif
+    fiber_.end_if_over();
     op.ending = std::errc::operation_canceled;
   }
 
   detail::fiber_crew& crew_;
-  detail::fiber_stack* const me_;
+  const detail::fiber_rest fiber_;
   void* scheduler_; // where no fiber calls
   void (*turn_)(void*); // there
   operation* op_ = nullptr; // what may end the flow

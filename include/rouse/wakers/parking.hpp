@@ -29,6 +29,28 @@ concept parker = requires(P p) {
 
 namespace detail {
 
+// A visit that waits, without a limit, where a caller rests that nothing kept from going on.
+template <class Engine, class Rest>
+class parked_visit final : Engine::operation {
+public:
+  ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
+      : Engine::operation(&parked_visit::on_told), caller_(caller) {}
+
+  // Gives what it ended with.
+  ROUSE_ALWAYS_INLINE failure stand_in(Engine& engine, list<visitor>& line, visitor& who) {
+    engine.stand_in(line, who, *this);
+    caller_.wait_for(*this);
+    return this->error;
+  }
+
+private:
+  static void on_told(rouse::operation& op) noexcept {
+    static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
+  }
+
+  const Rest caller_;
+};
+
 template <class Engine, class Call, class Limit, class Parker>
 class parked_call final
     : public pending_call<Engine, Call, Limit, parked_call<Engine, Call, Limit, Parker>> {
@@ -40,13 +62,21 @@ public:
   ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
                                                                 std::error_code* ec) {
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
-    // What can be done at once then needs no operation.
-    if constexpr (visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); }) {
-      failure why;
-      if (s && Parker::undisturbed(*s) && s->engine().visit(call.me, why)) {
-        if (why || (ec && *ec)) [[unlikely]]
-          base::report(why, ec);
-        return call.value();
+    // A visit is then tried before there is an operation.
+    if constexpr (
+        visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        requires(Engine& engine) { engine.may_visit(); }) {
+      if (s && s->engine().may_visit()) [[likely]] {
+        if (const auto caller = Parker::undisturbed(*s)) {
+          Engine& engine = s->engine();
+          failure why;
+          if (list<visitor>* line = engine.visit(call.me, why))
+            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).stand_in(
+                engine, *line, call.me);
+          if (why || (ec && *ec)) [[unlikely]]
+            base::report(why, ec);
+          return call.value();
+        }
       }
     }
     return parked_call(s ? &s->engine() : nullptr, std::move(call), std::move(l)).run(s, ec);

@@ -61,6 +61,7 @@ struct rouse_fibers {
   std::size_t at = 0;
 
   explicit rouse_fibers(std::size_t n) {
+    main.enter_thread();
     for (std::size_t i = 0; i != n; ++i) {
       places.push_back(std::make_unique<context>());
       if (places.back()->create(64 << 10, &rouse_fibers::body, this)) abort();

@@ -41,6 +41,7 @@ public:
   /// From whoever runs in `from`: continues this until it yields or ends.
   void resume(context& from) {
     back_ = &from;
+    from.enter_thread();
     context::switch_to(from, place);
   }
   void yield() { context::switch_to(place, *back_); }
@@ -158,7 +159,9 @@ TEST_CASE("context: a new one begins with its argument, when it is first switche
       },
       &p));
   CHECK(p.value == 0);
+  p.main.enter_thread();
   context::switch_to(p.main, p.own);
+  p.main.leave_thread();
   CHECK(p.value == 1);
 }
 

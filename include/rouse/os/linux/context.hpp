@@ -28,10 +28,11 @@ namespace rouse::inline ROUSE_ABI::os {
 namespace detail {
 
 // What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
-// context's own (Itanium C++ ABI, 2.2.2; the runtime gives no name to the fields).
+// context's own: those caught, a pointer, and how many are uncaught, an unsigned int (Itanium C++
+// ABI, 2.2.2; the runtime gives no name to the fields). With what follows to its alignment it is
+// copied as a whole.
 struct exception_state {
-  void* caught = nullptr;
-  unsigned int uncaught = 0;
+  alignas(void*) unsigned char bytes[2 * sizeof(void*)] = {};
 };
 
 // The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
@@ -40,11 +41,8 @@ extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
 /// @param globals  the running thread's.
 inline void swap_exceptions(void* globals, exception_state& from,
                             const exception_state& to) noexcept {
-  std::memcpy(&from.caught, globals, sizeof from.caught);
-  std::memcpy(&from.uncaught, static_cast<char*>(globals) + sizeof from.caught,
-              sizeof from.uncaught);
-  std::memcpy(globals, &to.caught, sizeof to.caught);
-  std::memcpy(static_cast<char*>(globals) + sizeof to.caught, &to.uncaught, sizeof to.uncaught);
+  std::memcpy(from.bytes, globals, sizeof from.bytes);
+  std::memcpy(globals, to.bytes, sizeof to.bytes);
 }
 
 // A stack, with a page below it that must not be touched.
@@ -158,11 +156,13 @@ public:
   }
 
   /// Suspends the running flow into `from` and continues `to`.
-  static void switch_to(context& from, context& to) noexcept { change(from, to, false); }
+  ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
+    change(from, to, false);
+  }
   /// The same, but `from` ends here.
   static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
 
-  /// For a thread's own stack: in between, `switch_to` need not ask which thread it is.
+  /// For a thread's own stack: around all that is switched to from there.
   void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
   void leave_thread() noexcept { globals_ = nullptr; }
 
@@ -177,12 +177,9 @@ private:
     asan_size_ = stack_.size();
   }
 
-  static void change(context& from, context& to, bool last) noexcept {
-    // A flow with a stack of its own runs in the thread that switched to it; who calls from a
-    // thread's own stack may be any.
-    void* const globals = from.globals_ ? from.globals_ : detail::rouse_exception_globals();
-    detail::swap_exceptions(globals, from.exceptions_, to.exceptions_);
-    if (to.stack_made_) to.globals_ = globals;
+  ROUSE_ALWAYS_INLINE static void change(context& from, context& to, bool last) noexcept {
+    // Who is switched to runs in the thread of whoever switches.
+    detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
     if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();

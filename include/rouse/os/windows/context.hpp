@@ -79,7 +79,8 @@ public:
   /// The same, but `from` ends here; after a `reset` it begins anew.
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
 
-  /// A fiber of Windows keeps all that is its own.
+  /// Around all that is switched to from a thread's own stack. A fiber of Windows keeps all that is
+  /// its own.
   void enter_thread() noexcept {}
   void leave_thread() noexcept {}
 
