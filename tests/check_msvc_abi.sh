@@ -51,18 +51,21 @@ refuses() { ! read_source "$1"; }
 expect "poison works" refuses '__attribute__((noinline)) int f();'
 
 headers=$(cd include && find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort)
-programs=$(find examples tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' ! -name 'install_*' ! -name '*_boost_*')
-one() { # a header, or a program; says what is wrong with it
-  local said
-  case $1 in
-  *.hpp) said=$(read_source "$macros
-#include <$1>" 2>&1) ;;
-  *) said=$(after_systems "$1" 2>&1) ;;
-  esac || fails "$1" "$said"
+expect "the headers, after <windows.h>" read_source "$macros
+$(printf '#include <%s>\n' $headers)"
+
+# The programs, which make use of it all. What the tests include is read once.
+echo '#include <support/testing.hpp>' > "$dir/testing.hpp"
+expect "the tests' own headers" msvc -include-pch "$dir/systems.pch" -x c++-header "$dir/testing.hpp" -o "$dir/testing.pch"
+program() { # says what is wrong with it
+  local said read=systems
+  case $1 in tests/*) read=testing ;; esac
+  said=$(msvc -include-pch "$dir/$read.pch" -fsyntax-only "$1" 2>&1) || fails "$1" "$said"
 }
-export dir macros
-export -f msvc after_systems read_source one fails
-wrong=$(printf '%s\n' $headers $programs | xargs -P2 -I{} bash -c 'one {}')
+export dir
+export -f msvc program fails
+wrong=$(find examples tests/unit tests/conformance tests/scenarios tests/stress -name '*.cpp' ! -name 'install_*' ! -name '*_boost_*' |
+  xargs -P2 -I{} bash -c 'program {}')
 [ -z "$wrong" ] || printf '%s\n' "$wrong"
 failures=$((failures + $(printf '%s\n' "$wrong" | grep -c '^FAILS FOR MSVC: ')))
 

@@ -8,19 +8,14 @@ root=$(cd ../.. && pwd)
 out=$root/build/tests/consumers/$platform
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 mkdir -p "$out"
-passed=0
-failed=0
 
 attempt() { # name, command...
-  local name=$1
+  local name=$1 log=$out/log.$BASHPID
   shift
-  if "$@" > "$out/log" 2>&1; then
-    passed=$((passed + 1))
-    echo "ok   $name"
+  if "$@" > "$log" 2>&1; then echo "ok   $name"
   else
-    failed=$((failed + 1))
     echo "FAIL $name"
-    tail -20 "$out/log"
+    tail -20 "$log"
   fi
 }
 
@@ -45,20 +40,30 @@ in_cmake() { # name, source folder, more options; configures, builds, runs
   attempt "$name" sh -c "cmake -G Ninja -S $source -B '$build' $* && cmake --build '$build' && ${EMULATOR:-} '$build/round_trip${SUFFIX:-}'"
 }
 
+# Two at a time.
 if [ "$platform" = linux ]; then
-  with "g++ -std=c++20 -pthread" "g++, C++20"
-  with "g++ -std=c++23 -pthread" "g++, C++23"
-  with "clang++-19 -std=c++20 -pthread" "clang++, C++20"
-  with "clang++-19 -std=c++23 -pthread" "clang++, C++23"
-  in_cmake "CMake: add_subdirectory" subdirectory
-  attempt "CMake: install" sh -c "rm -rf '$out/build' '$out/prefix' && cmake -G Ninja -S '$root' -B '$out/build' -DROUSE_EXAMPLES=OFF -DROUSE_TESTS=OFF && cmake --install '$out/build' --prefix '$out/prefix'"
-  in_cmake "CMake: find_package" installed "-DCMAKE_PREFIX_PATH='$out/prefix'"
+  {
+    with "g++ -std=c++20 -pthread" "g++, C++20"
+    with "clang++-19 -std=c++20 -pthread" "clang++, C++20"
+    in_cmake "CMake: add_subdirectory" subdirectory
+  } > "$out/first" &
+  {
+    with "g++ -std=c++23 -pthread" "g++, C++23"
+    with "clang++-19 -std=c++23 -pthread" "clang++, C++23"
+    attempt "CMake: install" sh -c "rm -rf '$out/build' '$out/prefix' && cmake -G Ninja -S '$root' -B '$out/build' -DROUSE_EXAMPLES=OFF -DROUSE_TESTS=OFF && cmake --install '$out/build' --prefix '$out/prefix'"
+    in_cmake "CMake: find_package" installed "-DCMAKE_PREFIX_PATH='$out/prefix'"
+  } > "$out/second"
 else
-  LIBRARIES="-static -lws2_32 -lmswsock" EMULATOR=wine
-  with "x86_64-w64-mingw32-g++-posix -std=c++20" "mingw-w64, C++20"
-  with "x86_64-w64-mingw32-g++-posix -std=c++23" "mingw-w64, C++23"
-  LIBRARIES="" SUFFIX=.exe
-  in_cmake "CMake, mingw-w64: add_subdirectory" subdirectory "-DCMAKE_TOOLCHAIN_FILE='$root/tests/support/mingw-w64.cmake'"
+  export EMULATOR=wine
+  static="-static -lws2_32 -lmswsock"
+  {
+    LIBRARIES=$static with "x86_64-w64-mingw32-g++-posix -std=c++20" "mingw-w64, C++20"
+    SUFFIX=.exe in_cmake "CMake, mingw-w64: add_subdirectory" subdirectory "-DCMAKE_TOOLCHAIN_FILE='$root/tests/support/mingw-w64.cmake'"
+  } > "$out/first" &
+  LIBRARIES=$static with "x86_64-w64-mingw32-g++-posix -std=c++23" "mingw-w64, C++23" > "$out/second"
 fi
-echo "$passed passed, $failed failed"
+wait
+cat "$out/first" "$out/second"
+failed=$(cat "$out/first" "$out/second" | grep -c '^FAIL ')
+echo "$(cat "$out/first" "$out/second" | grep -c '^ok ') passed, $failed failed"
 [ "$failed" -eq 0 ]
