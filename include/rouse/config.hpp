@@ -119,5 +119,9 @@
 #else
 #define ROUSE_NO_UNIQUE_ADDRESS [[no_unique_address]]
 #define ROUSE_NOINLINE __attribute__((noinline))
+#if defined(__OPTIMIZE__)
 #define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
+#else // a debugger's build: a quarter less to compile, and one can step
+#define ROUSE_ALWAYS_INLINE inline
+#endif
 #endif

@@ -1274,7 +1274,6 @@ private:
 
 #if ROUSE_WINDOWS
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -1668,7 +1667,6 @@ int look_up_name(const Character* host, const Character* service,
 
 #if ROUSE_WINDOWS
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>

@@ -135,7 +135,11 @@
 #else
 #define ROUSE_NO_UNIQUE_ADDRESS [[no_unique_address]]
 #define ROUSE_NOINLINE __attribute__((noinline))
+#if defined(__OPTIMIZE__)
 #define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
+#else // a debugger's build: a quarter less to compile, and one can step
+#define ROUSE_ALWAYS_INLINE inline
+#endif
 #endif
 
 // ---- rouse/core/error.hpp
@@ -382,10 +386,17 @@ inline const std::error_category& os_category() noexcept {
 template <>
 struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 
+// ---- rouse/detail/chrono.hpp
+// std::chrono's durations and clocks: <chrono> without its calendar and time zones, which are
+// thousands of lines. Whoever needs those includes it.
+#include <condition_variable> // whose waits take durations, and need the clocks
+#if !defined(__GLIBCXX__) // other libraries read all of it with the above, or little
+#include <chrono>
+#endif
+
 // ---- rouse/core/limit.hpp
 // Limits: when a waiting call gives up.
 
-#include <chrono>
 #include <concepts>
 #include <source_location>
 #include <stop_token>
@@ -2602,8 +2613,6 @@ private:
 // ---- rouse/detail/threading.hpp
 // The policies of an engine: which threads use it, and who watches it.
 
-#include <condition_variable>
-
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
 
@@ -4597,7 +4606,8 @@ inline timespec time_left(clock::time_point until) noexcept {
   return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
 }
 
-/// Wakes a thread that waits in the kernel, from any other: one write(2).
+/// Wakes a thread that waits in the kernel, from any other: one write(2). Each is an edge, so
+/// nobody needs to read.
 class waker_fd {
 public:
   failure create() noexcept {
@@ -4606,10 +4616,6 @@ public:
   }
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
   void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
-  void drain() const noexcept {
-    eventfd_t value;
-    ::eventfd_read(fd_.get(), &value);
-  }
 
 private:
   unique_fd fd_;
@@ -4837,10 +4843,8 @@ private:
     const int n = events_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr)
+      if (events[i].data.ptr) // null: it was woken
         answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
-      else
-        waker_.drain();
     }
   }
 
@@ -5064,6 +5068,10 @@ enum registration : unsigned {
 };
 /// Of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
 inline constexpr std::uint8_t select_buffer = 1u << 5;
+/// Of a poll's `len`: it goes on after its first answer (since Linux 5.13).
+inline constexpr std::uint32_t poll_multishot = 1u;
+/// Of a completion's flags: whether further ones of its request will follow.
+inline bool follows_more(std::uint32_t flags) noexcept { return (flags & 2u) != 0; }
 /// Of a completion's flags: which buffer it took, if it took one.
 inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
 inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
@@ -5626,11 +5634,17 @@ private:
 
   void listen_for_wake_up() noexcept {
     listening_ = true;
-    os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
-    static std::uint64_t
-        unread; // the count that the read gives: nobody looks, and it outlives every ring
-    s.addr = reinterpret_cast<std::uintptr_t>(&unread);
-    s.len = sizeof unread;
+    if (ring_.flags() & os::uring::submit_all) { // since Linux 5.18: multishot polls are older
+      os::uring::submission& s = entry(os::uring::op_poll_add, waker_.get(), wake_up);
+      s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
+      s.len = os::uring::poll_multishot;
+    } else {
+      os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
+      static std::uint64_t
+          unread; // the count that the read gives: nobody looks, and it outlives every ring
+      s.addr = reinterpret_cast<std::uintptr_t>(&unread);
+      s.len = sizeof unread;
+    }
   }
 
   // ---- completions
@@ -5650,7 +5664,7 @@ private:
 
   ROUSE_NOINLINE void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
-      listening_ = false;
+      listening_ = os::uring::follows_more(c.flags);
       return;
     }
     auto& op =
@@ -7749,10 +7763,12 @@ private:
     }
 
     static void run(typename engine_type::posted& p, bool call) noexcept {
-      const std::unique_ptr<posted_function> self(static_cast<posted_function*>(&p));
-      if (!call) return;
-      ROUSE_TRY { self->f(); }
+      auto* const self = static_cast<posted_function*>(&p);
+      ROUSE_TRY {
+        if (call) self->f();
+      }
       ROUSE_CATCH(...) { self->engine.raise(std::current_exception()); }
+      delete self;
     }
     engine_type& engine;
     F f;
@@ -7881,17 +7897,24 @@ private:
   }
 
   void finish() {
-    std::unique_ptr<callback_call> self(this);
+    owner self{this};
     static_cast<waiting_handler*>(this)->unlink();
     const std::error_code ec = this->code();
     auto value = this->value();
     Handler handler = std::move(handler_);
-    self.reset();
+    self.free();
     if constexpr (std::is_same_v<decltype(value), done>)
       std::move(handler)(ec);
     else
       std::move(handler)(ec, std::move(value));
   }
+
+  // (Not a std::unique_ptr, which is a dozen classes more for each type of call.)
+  struct owner {
+    callback_call* call;
+    ~owner() { free(); }
+    void free() noexcept { delete std::exchange(call, nullptr); }
+  };
 
   Handler handler_;
 };
@@ -9502,13 +9525,12 @@ public:
     cancel_locked(engine, f);
   }
 
-  // Starts a thread that calls `body`; `body` ends with `end`.
-  template <class Flow, class Body>
-  void start(Flow& f, Body body) {
+  // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
+  void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
     std::lock_guard lock(mutex_);
     join_finished();
     f.cancelled = closing_; // a flow that is being ended may still have started it
-    f.thread = std::thread(std::move(body));
+    thread = std::thread([body, &f] { body(f); });
     flows_.push_back(f);
     ++live_;
   }
@@ -9607,6 +9629,11 @@ public:
     this->belong_to(engine);
   }
 
+  static void start(flow& f) noexcept { static_cast<thread_flow&>(f).run(); }
+
+  std::thread thread;
+
+private:
   void run() noexcept {
     const flow_turn me(this);
     this_thread_flow() = this;
@@ -9622,9 +9649,6 @@ public:
     crew.end(mine);
   }
 
-  std::thread thread;
-
-private:
   void begin() noexcept override {}
   void leave_list() noexcept override {
     if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
@@ -9661,11 +9685,12 @@ public:
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
     using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
-    auto started = std::make_unique<thread_flow>(crew_, s.engine(), std::move(f));
+    auto* const started = new thread_flow(crew_, s.engine(), std::move(f));
+    std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
-    crew_.start(*started, [self = started.get()] { self->run(); }); // may throw: no more threads
-    return *started.release();
+    crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    return *owned.release();
   }
 
   template <class Engine>

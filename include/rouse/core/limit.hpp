@@ -1,8 +1,8 @@
 // Limits: when a waiting call gives up.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/chrono.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <source_location>
 #include <stop_token>

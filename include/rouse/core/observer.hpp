@@ -3,9 +3,9 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/threading.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>

@@ -10,11 +10,11 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/timer_wheel.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 

@@ -2,10 +2,10 @@
 // After G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/chrono.hpp>
 
 #include <array>
 #include <bit>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

@@ -159,10 +159,8 @@ private:
     const int n = events_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr)
+      if (events[i].data.ptr) // null: it was woken
         answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
-      else
-        waker_.drain();
     }
   }
 

@@ -309,11 +309,17 @@ private:
 
   void listen_for_wake_up() noexcept {
     listening_ = true;
-    os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
-    static std::uint64_t
-        unread; // the count that the read gives: nobody looks, and it outlives every ring
-    s.addr = reinterpret_cast<std::uintptr_t>(&unread);
-    s.len = sizeof unread;
+    if (ring_.flags() & os::uring::submit_all) { // since Linux 5.18: multishot polls are older
+      os::uring::submission& s = entry(os::uring::op_poll_add, waker_.get(), wake_up);
+      s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
+      s.len = os::uring::poll_multishot;
+    } else {
+      os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
+      static std::uint64_t
+          unread; // the count that the read gives: nobody looks, and it outlives every ring
+      s.addr = reinterpret_cast<std::uintptr_t>(&unread);
+      s.len = sizeof unread;
+    }
   }
 
   // ---- completions
@@ -333,7 +339,7 @@ private:
 
   ROUSE_NOINLINE void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
-      listening_ = false;
+      listening_ = os::uring::follows_more(c.flags);
       return;
     }
     auto& op =

@@ -2,11 +2,11 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/linux/watch_set.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/os/windows/watch_set.hpp>
 
-#include <chrono>
 #include <thread>
 
 namespace rouse::inline ROUSE_ABI::os {

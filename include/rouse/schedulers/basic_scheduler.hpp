@@ -339,10 +339,12 @@ private:
     }
 
     static void run(typename engine_type::posted& p, bool call) noexcept {
-      const std::unique_ptr<posted_function> self(static_cast<posted_function*>(&p));
-      if (!call) return;
-      ROUSE_TRY { self->f(); }
+      auto* const self = static_cast<posted_function*>(&p);
+      ROUSE_TRY {
+        if (call) self->f();
+      }
       ROUSE_CATCH(...) { self->engine.raise(std::current_exception()); }
+      delete self;
     }
     engine_type& engine;
     F f;

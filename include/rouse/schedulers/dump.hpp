@@ -7,9 +7,9 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/observer.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/socket.hpp>
 
-#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>

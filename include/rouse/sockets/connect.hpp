@@ -7,6 +7,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
@@ -14,7 +15,6 @@
 #include <rouse/sockets/resolve.hpp>
 #include <rouse/sockets/socket.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>

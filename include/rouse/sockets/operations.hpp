@@ -10,9 +10,9 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/loan.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/socket.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>

@@ -2,10 +2,10 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/address.hpp>
 #include <rouse/os/socket.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <type_traits>

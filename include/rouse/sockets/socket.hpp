@@ -8,6 +8,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/batch_calls.hpp>
@@ -20,7 +21,6 @@
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/sockets/socket_part.hpp>
 
-#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <source_location>

@@ -67,17 +67,24 @@ private:
   }
 
   void finish() {
-    std::unique_ptr<callback_call> self(this);
+    owner self{this};
     static_cast<waiting_handler*>(this)->unlink();
     const std::error_code ec = this->code();
     auto value = this->value();
     Handler handler = std::move(handler_);
-    self.reset();
+    self.free();
     if constexpr (std::is_same_v<decltype(value), done>)
       std::move(handler)(ec);
     else
       std::move(handler)(ec, std::move(value));
   }
+
+  // (Not a std::unique_ptr, which is a dozen classes more for each type of call.)
+  struct owner {
+    callback_call* call;
+    ~owner() { free(); }
+    void free() noexcept { delete std::exchange(call, nullptr); }
+  };
 
   Handler handler_;
 };

@@ -158,13 +158,12 @@ public:
     cancel_locked(engine, f);
   }
 
-  // Starts a thread that calls `body`; `body` ends with `end`.
-  template <class Flow, class Body>
-  void start(Flow& f, Body body) {
+  // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
+  void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
     std::lock_guard lock(mutex_);
     join_finished();
     f.cancelled = closing_; // a flow that is being ended may still have started it
-    f.thread = std::thread(std::move(body));
+    thread = std::thread([body, &f] { body(f); });
     flows_.push_back(f);
     ++live_;
   }
@@ -263,6 +262,11 @@ public:
     this->belong_to(engine);
   }
 
+  static void start(flow& f) noexcept { static_cast<thread_flow&>(f).run(); }
+
+  std::thread thread;
+
+private:
   void run() noexcept {
     const flow_turn me(this);
     this_thread_flow() = this;
@@ -278,9 +282,6 @@ public:
     crew.end(mine);
   }
 
-  std::thread thread;
-
-private:
   void begin() noexcept override {}
   void leave_list() noexcept override {
     if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
@@ -317,11 +318,12 @@ public:
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
     using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
-    auto started = std::make_unique<thread_flow>(crew_, s.engine(), std::move(f));
+    auto* const started = new thread_flow(crew_, s.engine(), std::move(f));
+    std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
-    crew_.start(*started, [self = started.get()] { self->run(); }); // may throw: no more threads
-    return *started.release();
+    crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    return *owned.release();
   }
 
   template <class Engine>

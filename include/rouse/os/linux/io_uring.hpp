@@ -124,6 +124,10 @@ enum registration : unsigned {
 };
 /// Of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
 inline constexpr std::uint8_t select_buffer = 1u << 5;
+/// Of a poll's `len`: it goes on after its first answer (since Linux 5.13).
+inline constexpr std::uint32_t poll_multishot = 1u;
+/// Of a completion's flags: whether further ones of its request will follow.
+inline bool follows_more(std::uint32_t flags) noexcept { return (flags & 2u) != 0; }
 /// Of a completion's flags: which buffer it took, if it took one.
 inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
 inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {

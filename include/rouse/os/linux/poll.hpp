@@ -48,7 +48,8 @@ inline timespec time_left(clock::time_point until) noexcept {
   return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
 }
 
-/// Wakes a thread that waits in the kernel, from any other: one write(2).
+/// Wakes a thread that waits in the kernel, from any other: one write(2). Each is an edge, so
+/// nobody needs to read.
 class waker_fd {
 public:
   failure create() noexcept {
@@ -57,10 +58,6 @@ public:
   }
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
   void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
-  void drain() const noexcept {
-    eventfd_t value;
-    ::eventfd_read(fd_.get(), &value);
-  }
 
 private:
   unique_fd fd_;

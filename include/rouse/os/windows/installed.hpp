@@ -3,6 +3,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/call_parker.hpp>
 #include <rouse/os/windows/modes.hpp>
 #include <rouse/os/windows/real_calls.hpp>
@@ -10,7 +11,6 @@
 
 #if ROUSE_WINDOWS
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>

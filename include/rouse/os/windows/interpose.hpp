@@ -1,6 +1,7 @@
 // The functions that stand in the import tables in place of Winsock's.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/call_parker.hpp>
 #include <rouse/os/windows/import_tables.hpp>
 #include <rouse/os/windows/installed.hpp>
@@ -10,7 +11,6 @@
 
 #if ROUSE_WINDOWS
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>

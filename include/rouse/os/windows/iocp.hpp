@@ -4,9 +4,9 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/os/windows/socket.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
