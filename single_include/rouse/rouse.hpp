@@ -2616,6 +2616,13 @@ private:
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
 
+/// Which thread calls: an address that no other one has while this one lives. (std::thread::id
+/// costs a call of a shared library.) For code that stays in its thread.
+ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
+  static constinit thread_local char mark = 0;
+  return &mark;
+}
+
 struct no_mutex {};
 struct no_lock {
   explicit no_lock(no_mutex&) noexcept {}
@@ -3916,7 +3923,9 @@ public:
 
   /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to
   /// the thread that ran it before.
-  [[nodiscard]] virtual bool usable_here() const noexcept { return true; }
+  [[nodiscard]] bool usable_here() const noexcept {
+    return !bound_to_ || bound_to_ == detail::this_thread() || !in_flight();
+  }
 
   /// How many operations are in progress: submitted, and not yet told.
   [[nodiscard]] std::size_t active() noexcept {
@@ -3985,6 +3994,10 @@ protected:
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
+
+  /// Whether operations are with the kernel, of an engine that is bound to a thread.
+  [[nodiscard]] virtual bool in_flight() const noexcept { return false; }
+  const void* bound_to_ = nullptr; ///< that thread, as `this_thread` has it
 
   // ---- what an engine's `submit_…` and `turn` are: this, and in its midst what is the engine's
   // own (a callable rather than a virtual function, so that a call is one piece of straight code)
@@ -5339,7 +5352,6 @@ private:
 #include <cstdlib>
 #include <memory>
 #include <new>
-#include <thread>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -5820,27 +5832,23 @@ private:
   // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
   // to be destroyed by its maker, an ordinary one, which serves every thread.
   ROUSE_ALWAYS_INLINE void own_by_this_thread() noexcept {
-    if (!Threading::shared && owner_ != std::this_thread::get_id()) [[unlikely]]
+    if (!Threading::shared && owner_ != detail::this_thread()) [[unlikely]]
       change_owner();
   }
   ROUSE_NOINLINE void change_owner() noexcept {
-    const auto me = std::this_thread::get_id();
-    if (!usable_here()) {
+    const void* const me = detail::this_thread();
+    if (!this->usable_here()) {
       std::fputs(
           "rouse: an io_uring engine with operations in flight was taken to another thread\n",
           stderr);
       std::abort();
     }
     if (me != maker_ && (ring_.flags() & os::uring::single_issuer)) make_ordinary();
-    if (owner_ == std::thread::id{}) ring_.enable();
+    if (!owner_) ring_.enable();
     owner_ = me;
+    this->bound_to_ = (ring_.flags() & os::uring::single_issuer) ? me : nullptr;
   }
-
-  bool usable_here() const noexcept override {
-    const bool bound =
-        (ring_.flags() & os::uring::single_issuer) != 0 && owner_ != std::thread::id{};
-    return Threading::shared || !bound || owner_ == std::this_thread::get_id() || in_flight_ == 0;
-  }
+  bool in_flight() const noexcept override { return in_flight_ != 0; }
 
   void make_ordinary() noexcept {
     os::uring::ring ordinary;
@@ -5863,8 +5871,8 @@ private:
   std::size_t in_flight_ = 0;
   std::uint32_t brought_ = 0; // answers in the last turn
   bool listening_ = false;
-  const std::thread::id maker_ = std::this_thread::get_id();
-  std::thread::id owner_; // whose ring it is
+  const void* const maker_ = detail::this_thread();
+  const void* owner_ = nullptr; // whose ring it is
 };
 
 using io_uring_engine = basic_io_uring_engine<one_thread>;

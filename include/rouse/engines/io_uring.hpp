@@ -14,7 +14,6 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
-#include <thread>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -495,27 +494,23 @@ private:
   // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
   // to be destroyed by its maker, an ordinary one, which serves every thread.
   ROUSE_ALWAYS_INLINE void own_by_this_thread() noexcept {
-    if (!Threading::shared && owner_ != std::this_thread::get_id()) [[unlikely]]
+    if (!Threading::shared && owner_ != detail::this_thread()) [[unlikely]]
       change_owner();
   }
   ROUSE_NOINLINE void change_owner() noexcept {
-    const auto me = std::this_thread::get_id();
-    if (!usable_here()) {
+    const void* const me = detail::this_thread();
+    if (!this->usable_here()) {
       std::fputs(
           "rouse: an io_uring engine with operations in flight was taken to another thread\n",
           stderr);
       std::abort();
     }
     if (me != maker_ && (ring_.flags() & os::uring::single_issuer)) make_ordinary();
-    if (owner_ == std::thread::id{}) ring_.enable();
+    if (!owner_) ring_.enable();
     owner_ = me;
+    this->bound_to_ = (ring_.flags() & os::uring::single_issuer) ? me : nullptr;
   }
-
-  bool usable_here() const noexcept override {
-    const bool bound =
-        (ring_.flags() & os::uring::single_issuer) != 0 && owner_ != std::thread::id{};
-    return Threading::shared || !bound || owner_ == std::this_thread::get_id() || in_flight_ == 0;
-  }
+  bool in_flight() const noexcept override { return in_flight_ != 0; }
 
   void make_ordinary() noexcept {
     os::uring::ring ordinary;
@@ -538,8 +533,8 @@ private:
   std::size_t in_flight_ = 0;
   std::uint32_t brought_ = 0; // answers in the last turn
   bool listening_ = false;
-  const std::thread::id maker_ = std::this_thread::get_id();
-  std::thread::id owner_; // whose ring it is
+  const void* const maker_ = detail::this_thread();
+  const void* owner_ = nullptr; // whose ring it is
 };
 
 using io_uring_engine = basic_io_uring_engine<one_thread>;

@@ -171,7 +171,9 @@ public:
 
   /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to
   /// the thread that ran it before.
-  [[nodiscard]] virtual bool usable_here() const noexcept { return true; }
+  [[nodiscard]] bool usable_here() const noexcept {
+    return !bound_to_ || bound_to_ == detail::this_thread() || !in_flight();
+  }
 
   /// How many operations are in progress: submitted, and not yet told.
   [[nodiscard]] std::size_t active() noexcept {
@@ -240,6 +242,10 @@ protected:
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
+
+  /// Whether operations are with the kernel, of an engine that is bound to a thread.
+  [[nodiscard]] virtual bool in_flight() const noexcept { return false; }
+  const void* bound_to_ = nullptr; ///< that thread, as `this_thread` has it
 
   // ---- what an engine's `submit_…` and `turn` are: this, and in its midst what is the engine's
   // own (a callable rather than a virtual function, so that a call is one piece of straight code)
