@@ -256,8 +256,8 @@ for configuration in $wanted; do
     check checks "CMake presets" sh -c 'for p in dev clang asan tsan single windows; do cmake --preset $p || exit 1; done'
     ;;
   gcc)
-    # Optimized, as it is used. g++ 12 then warns of what it sees in std::string and std::optional.
-    on_linux gcc "-pthread" g++ -O1 -Wno-maybe-uninitialized -Wno-array-bounds -Wno-restrict
+    # Optimized, as it is used. g++ 12 then warns of what it sees in std::optional.
+    on_linux gcc "-pthread" g++ -O1 -Wno-maybe-uninitialized
     ucontext
     interrupted
     chaos

@@ -14,7 +14,7 @@ using endpoints = std::vector<endpoint>;
 namespace {
 
 // A label may have 63 characters: the system says so without asking a server.
-std::string impossible_name() { return std::string(64, 'x') + ".example"; }
+std::string impossible_name() { return std::string(64, 'x').append(".example"); }
 
 template <class S>
 outcome<endpoints> look_up(S& sched, const std::string& host, const std::string& service) {
