@@ -9549,12 +9549,15 @@ public:
     return std::move(stored);
   }
 
-  // The last thing but one that a spawned thread does.
-  void end(std::thread& mine) noexcept {
+  // The last thing but one that a spawned thread does. Whoever waits for the last one may be in the
+  // engine, and the engine goes when he has seen that it is gone: woken before that.
+  template <class Engine>
+  void end(std::thread& mine, Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
     --live_;
     notify_locked();
+    engine.wake();
   }
 
   void forget(flow& f) noexcept {
@@ -9652,9 +9655,10 @@ private:
     ROUSE_CATCH(...) { this->keep_exception(); }
     this_thread_flow() = nullptr;
     thread_crew& crew = crew_;
+    Engine& engine = *this->engine();
     std::thread mine = crew.take(thread);
     this->end();
-    crew.end(mine);
+    crew.end(mine, engine);
   }
 
   void begin() noexcept override {}
