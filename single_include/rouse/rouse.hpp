@@ -8418,8 +8418,8 @@ private:
     stack_ = std::move(stack);
 #if ROUSE_TSAN
     tsan_fiber_ = __tsan_create_fiber(0);
-#endif
     stack_made_ = true;
+#endif
     asan_bottom_ = stack_.bottom();
     asan_size_ = stack_.size();
   }
@@ -8581,13 +8581,13 @@ private:
 #endif
   detail::exception_state exceptions_;
   void* globals_ = nullptr; // where the running thread has its exception_state
-  bool stack_made_ = false;
   detail::stack_memory stack_;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
   [[maybe_unused]] context* former_ = nullptr; // who switched here last
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
+  [[maybe_unused]] bool stack_made_ = false; // the former was made here
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;
