@@ -57,6 +57,8 @@ $(printf '#include <%s>\n' $headers)"
 # The programs, which make use of it all. What the tests include is read once.
 echo '#include <support/testing.hpp>' > "$dir/testing.hpp"
 expect "the tests' own headers" msvc -include-pch "$dir/systems.pch" -x c++-header "$dir/testing.hpp" -o "$dir/testing.pch"
+expect "what the tests compile once" read_source '#define TESTING_MAIN
+#include <support/compiled_once.hpp>'
 program() { # says what is wrong with it
   local said read=systems
   case $1 in tests/*) read=testing ;; esac

@@ -2,7 +2,8 @@
 #define CATCH_CONFIG_RUNNER
 #include <catch2/catch.hpp>
 
-#include <rouse/rouse.hpp>
+#define TESTING_MAIN
+#include <support/compiled_once.hpp>
 
 #include <cstdio>
 #include <cstdlib>

@@ -31,14 +31,10 @@ if [ -n "$need" ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $need >> "$out/apt.log" 2>&1 || { tail -5 "$out/apt.log"; exit 1; }
 fi
 
-passed=0
-failed=0
-table=""
+rows=$out/rows # a file, so that what runs in the background has its rows as well
+: > "$rows"
 row() { # what, engine, passed, failed, seconds, how many tests ran under each waker
-  passed=$((passed + $3))
-  failed=$((failed + $4))
-  table="$table$(printf '%-10s %-30s %7s %7s %6ss  %s' "$1" "$2" "$3" "$4" "$5" "${6:-}")
-"
+  printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$5" "${6:-}" >> "$rows"
   printf '%-10s %-30s passed %s, failed %s (%s s)\n' "$1" "$2" "$3" "$4" "$5"
 }
 
@@ -114,10 +110,10 @@ suite() { # configuration, engine, command...
   counted "$1" "$2"
 }
 
-# install() has a program of its own.
+# install() has a program of its own, with the suite's main.
 installed() { # configuration, compiler...
   local program=$out/$1-install
-  if "${@:2}" -std=c++20 -pthread $warnings -Iinclude -Itests tests/install/calls.cpp tests/main.cpp -o "$program"; then
+  if "${@:2}" -std=c++20 -pthread $warnings -Iinclude -Itests tests/install/calls.cpp "$out/$1/tests_main.cpp.o" -o "$program"; then
     suite "$1" "install, io_uring" env ROUSE_ENGINE=io_uring ROUSE_PROMISED_ENGINE=io_uring "$program"
     suite "$1" "install, epoll" env ROUSE_ENGINE=epoll ROUSE_PROMISED_ENGINE=epoll "$program"
   else row "$1" "install does not build" 0 1 0
@@ -174,8 +170,11 @@ aarch64() {
 
 # Fibers where no stack switch of our own is written.
 ucontext() {
-  g++ -std=c++20 -O1 -pthread $warnings -DROUSE_CONTEXT_UCONTEXT=1 -Iinclude -Itests tests/main.cpp tests/unit/os/context.cpp \
-    tests/scenarios/flows.cpp -o "$out/ucontext" && suite gcc "ucontext" "$out/ucontext" || row gcc "ucontext does not build" 0 1 0
+  if sources="tests/main.cpp tests/unit/os/context.cpp tests/scenarios/flows.cpp" \
+    build ucontext "-pthread" g++ -O1 -DROUSE_CONTEXT_UCONTEXT=1 -std=c++20 -pthread $warnings -Iinclude -Itests; then
+    suite gcc "ucontext" "$out/ucontext/suite"
+  else row gcc "ucontext does not build" 0 1 0
+  fi
 }
 
 # A real SIGINT to a real process that has idle connections and transfers half done.
@@ -191,12 +190,16 @@ fuzz() {
   printf '%s\n' endpoint reader script | xargs -P2 -I{} clang++-19 -std=c++20 -O1 -g1 -pthread $warnings \
     -fsanitize=fuzzer,address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -Iinclude tests/fuzz/{}.cpp -o "$out/fuzz/{}" ||
     { row fuzz "does not build" 0 1 0; return; }
-  for name in "endpoint epoll" "reader io_uring" "reader epoll" "script io_uring" "script epoll"; do
-    engine=${name#* } name=${name% *}
-    mkdir -p "$out/fuzz/found-$name"
-    check fuzz "$name, $engine" env ROUSE_ENGINE=$engine "$out/fuzz/$name" -timeout=20 -max_len=600 -max_total_time="${FUZZ_SECONDS:-5}" \
-      -artifact_prefix="$out/fuzz/" "$out/fuzz/found-$name" "tests/fuzz/corpus/$name"
+  for name in reader script; do
+    for engine in io_uring epoll; do fuzz_one $name $engine & done
+    wait
   done
+  fuzz_one endpoint epoll
+}
+fuzz_one() { # fuzzer, engine
+  mkdir -p "$out/fuzz/found-$1-$2"
+  check fuzz "$1, $2" env ROUSE_ENGINE=$2 "$out/fuzz/$1" -timeout=20 -max_len=600 -max_total_time="${FUZZ_SECONDS:-5}" \
+    -artifact_prefix="$out/fuzz/" "$out/fuzz/found-$1-$2" "tests/fuzz/corpus/$1"
 }
 
 # Thousands of connections with random cancels, limits, resets and half-closes. `chaos CONNECTIONS SECONDS` by hand for more.
@@ -221,13 +224,16 @@ windows() {
   wine_up
   if LIBRARIES="-lws2_32 -lmswsock" build windows "-static" x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 \
     -Wall -Wextra -Wconversion -Wshadow -isystem "$out/catch" -Iinclude -Itests; then
-    check windows "consumers" tests/consumers/run.sh windows
-    # Ctrl-C, typed into the console of such a process.
-    x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 -Wall -Wextra -Wconversion -Wshadow -Iinclude -static \
-      tests/interrupted/server.cpp -o "$out/interrupted.exe" -lws2_32 -lmswsock &&
-      check windows "interrupted" python3 tests/interrupted/run.py --wine "$out/interrupted.exe" || row windows "interrupted does not build" 0 1 0
-    check windows "install" python3 tests/install/windows/run.py
+    {
+      check windows "consumers" tests/consumers/run.sh windows
+      # Ctrl-C, typed into the console of such a process.
+      x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 -Wall -Wextra -Wconversion -Wshadow -Iinclude -static \
+        tests/interrupted/server.cpp -o "$out/interrupted.exe" -lws2_32 -lmswsock &&
+        check windows "interrupted" python3 tests/interrupted/run.py --wine "$out/interrupted.exe" || row windows "interrupted does not build" 0 1 0
+      check windows "install" python3 tests/install/windows/run.py
+    } &
     suite windows "IOCP (Wine)" env ROUSE_PROMISED_ENGINE=IOCP wine "$out/windows/suite.exe"
+    wait
   else row windows "does not build" 0 1 0
   fi
   wineserver -k > /dev/null 2>&1
@@ -235,11 +241,13 @@ windows() {
 
 bare_header() {
   local program=examples/echo_fiber.cpp
-  check single "g++" g++ -std=c++20 -pthread $warnings -Isingle_include $program -o "$out/bare_gcc"
+  check single "g++" g++ -std=c++20 -pthread $warnings -Isingle_include $program -o "$out/bare_gcc" &
   check single "clang++" clang++-19 -std=c++20 -pthread $warnings -Isingle_include $program -o "$out/bare_clang"
+  wait
   check single "mingw" x86_64-w64-mingw32-g++-posix -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Isingle_include $program -o \
-    "$out/bare_mingw.exe" -static -lws2_32 -lmswsock
+    "$out/bare_mingw.exe" -static -lws2_32 -lmswsock &
   check single "no exceptions, no rtti" sh -c "echo '#include <rouse/rouse.hpp>' | g++ -std=c++20 -fno-exceptions -fno-rtti $warnings -Isingle_include -x c++ -fsyntax-only -"
+  wait
 }
 
 for configuration in $wanted; do
@@ -259,9 +267,12 @@ for configuration in $wanted; do
     # Optimized, as it is used. g++ 12 then warns of what it sees in std::optional.
     on_linux gcc "-pthread" g++ -O1 -Wno-maybe-uninitialized
     ucontext
-    interrupted
-    chaos
+    {
+      interrupted
+      chaos
+    } &
     check gcc install tests/install/run.py
+    wait
     ;;
   # Not optimized: these take the longest to compile. Without vptr: its check needs a descriptor, and a test has none left.
   asan)
@@ -284,7 +295,7 @@ for configuration in $wanted; do
   esac
 done
 
-printf '\n%-10s %-30s %7s %7s %7s  %9s %5s %6s %8s %5s\n%s\n' configuration "engine or check" passed failed time \
-  coroutine fiber thread callback other "$table"
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+printf '\n%-10s %-30s %7s %7s %7s  %9s %5s %6s %8s %5s\n' configuration "engine or check" passed failed time \
+  coroutine fiber thread callback other
+awk -F '\t' '{ printf "%-10s %-30s %7s %7s %6ss  %s\n", $1, $2, $3, $4, $5, $6; passed += $3; failed += $4 }
+  END { print passed + 0 " passed, " failed + 0 " failed"; exit failed != 0 || NR == 0 }' "$rows"

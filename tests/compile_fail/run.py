@@ -4,10 +4,11 @@
     run.py g++ -std=c++20        (any compiler that takes GCC's options, from any directory)
 
 With -DBROKEN a file must not compile, and what the compiler says must hold the sentence of the
-file's first line, `// expect: ...`. Without, it must compile without a warning. The library is
-read once, as a precompiled header.
+file's first line, `// expect: ...`. Without, it must compile without a warning: all do it together,
+each in a namespace of its own. The library is read once, as a precompiled header.
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def precompiled(command, folder):
     return ["-fsyntax-only", "-include", header]  # both compilers look for library.hpp.gch
 
 
-def fault(command, file):
+def fault_of_broken(command, file):
     """What is wrong with the file; None if nothing is."""
     first = file.read_text(encoding="utf-8").partition("\n")[0]
     if not first.startswith(MARK):
@@ -49,8 +50,18 @@ def fault(command, file):
         return "broken, it compiles"
     if sentence not in said.replace('\\"', '"'):
         return f"broken, it fails without '{sentence}': {said[:300]}"
-    fine, said = compiled(command, file)
-    return None if fine else f"mended, it does not compile: {said[:300]}"
+    return None
+
+
+def fault_of_mended(command, files, folder):
+    """The same of all together."""
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    headers = sorted(set(re.findall(r"^#include <[a-z_/.]+>$", "\n".join(texts), re.MULTILINE)))
+    source = Path(folder) / "mended.cpp"
+    source.write_text("\n".join(headers) + "\n" + "".join(
+        f"namespace {file.stem} {{\n{text}\n}}\n" for file, text in zip(files, texts)), encoding="utf-8")
+    fine, said = compiled(command, source)
+    return None if fine else f"mended, they do not compile: {said[:600]}"
 
 
 def main(command):
@@ -59,12 +70,14 @@ def main(command):
     files = sorted(HERE.glob("*.cpp"))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         command = [*command, *precompiled(command, folder)]
-        faults = list(pool.map(lambda file: fault(command, file), files))
-    for file, what in zip(files, faults):
+        mended = pool.submit(fault_of_mended, command, files, folder)
+        faults = dict(zip(files, pool.map(lambda file: fault_of_broken(command, file), files)))
+        faults[HERE] = mended.result()
+    for file, what in faults.items():
         if what:
             print(f"FAILED {file.name}: {what}")
-    failed = sum(1 for what in faults if what)
-    print(f"{len(files) - failed} passed, {failed} failed")
+    failed = sum(1 for what in faults.values() if what)
+    print(f"{len(faults) - failed} passed, {failed} failed")
     return failed != 0 or not files
 
 

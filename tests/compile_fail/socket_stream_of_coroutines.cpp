@@ -6,7 +6,7 @@ using scheduler = rouse::coroutines;
 #else
 using scheduler = rouse::fibers;
 #endif
-int main() {
+void talk() {
   scheduler sched;
   rouse::socket_stream io{rouse::socket{sched}};
 }

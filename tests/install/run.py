@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "build/tests/install"
@@ -219,17 +220,24 @@ PROGRAMS = {
 }
 
 
-def test(name):
-    """The number of runs that failed."""
-    server, flags = PROGRAMS[name]
-    program = OUT / name
+def build(name):
+    """The program; None if it cannot be had."""
+    flags = PROGRAMS[name][1]
     if name == "hiredis_tests":
         theirs = hiredis_test_object()
         if not theirs:
-            return 0
+            return None
         flags = [str(theirs), *flags]
     run("g++", "-std=c++20", "-O1", "-pthread", "-Wall", "-Wextra", f"-I{os.environ.get('ROUSE_INCLUDE', 'include')}", "-Itests",
-        f"{HERE}/{name}.cpp", *flags, "-o", program)
+        f"{HERE}/{name}.cpp", *flags, "-o", OUT / name)
+    return OUT / name
+
+
+def test(name, program):
+    """The number of runs that failed."""
+    if not program:
+        return 0
+    server = PROGRAMS[name][0]
     failed = 0
     with tempfile.TemporaryDirectory() as directory, server(directory) as runs:
         for engine in ("io_uring", "epoll"):
@@ -249,7 +257,10 @@ def main():
     os.chdir(ROOT)
     OUT.mkdir(parents=True, exist_ok=True)
     install_packages()
-    return sum(test(name) for name in sys.argv[1:] or PROGRAMS)
+    names = sys.argv[1:] or list(PROGRAMS)
+    with ThreadPoolExecutor(2) as pool:
+        programs = list(pool.map(build, names))
+    return sum(map(test, names, programs))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // What the tests share: the schedulers under test, and one way to make a call under any of them.
 #pragma once
 #include <rouse/rouse.hpp>
+#include <support/compiled_once.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -49,11 +50,27 @@ struct outcome {
   T value{};
 };
 
+/// Where a call leaves what came of it.
+template <class T>
+struct slot {
+  virtual ~slot() = default;
+  void set(std::error_code ec, T value) {
+    result.ec = ec;
+    result.value = std::move(value);
+    ++times;
+    finished = true;
+  }
+
+  std::atomic<bool> finished{false};
+  std::atomic<int> times{0};
+  outcome<T> result;
+};
+
 /// A call that was started and may not be finished yet.
 template <class S, class T>
 class started {
 public:
-  explicit started(S& s) : sched_(&s) {}
+  started(S& s, std::shared_ptr<slot<T>> where) : slot_(std::move(where)), sched_(&s) {}
 
   [[nodiscard]] bool finished() const { return slot_->finished.load(); }
 
@@ -67,52 +84,77 @@ public:
     return slot_->result;
   }
 
-  struct slot {
-    std::atomic<bool> finished{false};
-    std::atomic<int> times{0};
-    outcome<T> result;
-    void set(std::error_code ec, T value) {
-      result.ec = ec;
-      result.value = std::move(value);
-      ++times;
-      finished = true;
-    }
-  };
   /// How often the completion was told.
   [[nodiscard]] int times() const { return slot_->times.load(); }
-  std::shared_ptr<slot> slot_ = std::make_shared<slot>();
 
 private:
+  std::shared_ptr<slot<T>> slot_;
   S* sched_;
 };
 
 /// A call yet to be made: `CALL(socket.recv(buffer, how...))`.
 #define CALL(...) [&](auto&&... how) -> decltype(auto) { return __VA_ARGS__; }
 
+// The call that a flow is to make. Nothing else of what happens there is of the call's own type, so
+// that the rest is compiled once for all calls.
+template <class S, class T>
+struct making : slot<T> {
+  using given = std::conditional_t<awaits<S>, rouse::task<T>, T>;
+  virtual given make(std::error_code& ec) = 0;
+};
+template <class S, class T, class Call>
+struct making_call final : making<S, T> {
+  explicit making_call(Call c) : call(std::move(c)) {}
+  typename making<S, T>::given make(std::error_code& ec) override { return call(ec); }
+  Call call;
+};
+template <class S, class T, class Call>
+  requires awaits<S>
+struct making_call<S, T, Call> final : making<S, T> {
+  explicit making_call(Call c) : call(std::move(c)) {}
+  rouse::task<T> make(std::error_code& ec) override { co_return co_await call(ec); }
+  Call call;
+};
+template <class T>
+struct handler {
+  void operator()(std::error_code ec, T value) const { where->set(ec, std::move(value)); }
+  std::shared_ptr<slot<T>> where;
+};
+template <>
+struct handler<rouse::done> {
+  void operator()(std::error_code ec) const { where->set(ec, {}); }
+  std::shared_ptr<slot<rouse::done>> where;
+};
+
+template <class S, class T>
+started<S, T> start_making(S& sched, std::shared_ptr<making<S, T>> made) {
+  if constexpr (awaits<S>) {
+    sched.spawn([made]() -> rouse::task<> {
+      std::error_code ec;
+      T value = co_await made->make(ec);
+      made->set(ec, std::move(value));
+    });
+  } else {
+    sched.spawn([made] {
+      std::error_code ec;
+      T value = made->make(ec);
+      made->set(ec, std::move(value));
+    });
+  }
+  return {sched, std::move(made)};
+}
+
 /// Starts a call under whatever waker S has: `call(how...)` makes it.
 template <class T = std::size_t, class S, class Call>
 started<S, T> start(S& sched, Call call) {
-  started<S, T> s(sched);
-  auto slot = s.slot_;
-  if constexpr (awaits<S>) {
-    sched.spawn([slot, call]() mutable -> rouse::task<> {
-      std::error_code ec;
-      T value = co_await call(ec);
-      slot->set(ec, std::move(value));
-    });
-  } else if constexpr (calls_back<S>) {
-    if constexpr (std::is_same_v<T, rouse::done>)
-      call([slot](std::error_code ec) { slot->set(ec, {}); });
-    else
-      call([slot](std::error_code ec, T value) { slot->set(ec, std::move(value)); });
+  if constexpr (calls_back<S>) {
+    auto where = std::make_shared<slot<T>>();
+    call(handler<T>{where});
+    return {sched, std::move(where)};
   } else {
-    sched.spawn([slot, call]() mutable {
-      std::error_code ec;
-      T value = call(ec);
-      slot->set(ec, std::move(value));
-    });
+    making<S, T>* const made = new making_call<S, T, Call>(std::move(call));
+    return start_making<S, T>(sched, std::shared_ptr<making<S, T>>(made));
   }
-  return s;
 }
 
 /// Makes a call and runs the scheduler until it is finished.
