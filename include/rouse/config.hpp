@@ -108,6 +108,16 @@
 #define ROUSE_ASSUME(what) ((what) ? void() : __builtin_unreachable())
 #endif
 
+// HOT: what each call runs, which so stands together in the program: after a system call the
+// processor has to find it anew. COLD: what is rare, which stands elsewhere, and small.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_HOT
+#define ROUSE_COLD __declspec(noinline)
+#else
+#define ROUSE_HOT __attribute__((hot))
+#define ROUSE_COLD __attribute__((cold, noinline))
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __declspec(noinline)

@@ -124,6 +124,16 @@
 #define ROUSE_ASSUME(what) ((what) ? void() : __builtin_unreachable())
 #endif
 
+// HOT: what each call runs, which so stands together in the program: after a system call the
+// processor has to find it anew. COLD: what is rare, which stands elsewhere, and small.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_HOT
+#define ROUSE_COLD __declspec(noinline)
+#else
+#define ROUSE_HOT __attribute__((hot))
+#define ROUSE_COLD __attribute__((cold, noinline))
+#endif
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
 #define ROUSE_NOINLINE __declspec(noinline)
@@ -209,7 +219,7 @@ public:
 private:
   static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
 
-  [[nodiscard]] ROUSE_NOINLINE std::error_code name_it() const noexcept {
+  [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
@@ -222,11 +232,11 @@ private:
 namespace detail {
 
 #if ROUSE_EXCEPTIONS
-[[noreturn]] ROUSE_NOINLINE inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
   throw std::system_error(ec, what);
 }
 #else
-[[noreturn]] ROUSE_NOINLINE inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", what.c_str(), ec.message().c_str());
   std::abort();
 }
@@ -1325,7 +1335,7 @@ protected:
       report(this->error, ec);
     return value();
   }
-  ROUSE_NOINLINE static void report(failure error, std::error_code* ec) {
+  ROUSE_COLD static void report(failure error, std::error_code* ec) {
     if (!ec) throw_error(error.code(), Call::name);
     *ec = error.code();
   }
@@ -1377,14 +1387,14 @@ private:
     if constexpr (may_end) watch_.forget(*engine_);
   }
 
-  static void on_told(rouse::operation& base) noexcept {
+  ROUSE_HOT static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
       return;
     self.settle();
     static_cast<Receiver&>(self).deliver();
   }
-  static void on_finished(rouse::operation& base) noexcept {
+  ROUSE_HOT static void on_finished(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     static_cast<Receiver&>(self).deliver();
   }
@@ -4119,7 +4129,7 @@ private:
            (!op.again || op.cancels == op.target->cancels);
   }
   // Whether nothing is against it but what it does not heed.
-  ROUSE_NOINLINE bool may_after_all(operation& op) const noexcept {
+  ROUSE_COLD bool may_after_all(operation& op) const noexcept {
     if (op.heed == heed::all) return false;
     forget_ending(op);
     return may_begin(op);
@@ -4738,7 +4748,7 @@ public:
 
   ~basic_epoll_engine() override { this->drop_everything(); }
 
-  std::size_t turn(clock::time_point until) noexcept override {
+  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
     lock_type lock(this->mutex_);
     take(this->begin_turn(until, lock), lock);
     return this->end_turn(lock);
@@ -4785,14 +4795,14 @@ private:
     r.watched = watch::nothing;
   }
 
-  bool submit_recv(operation& op) noexcept override {
+  ROUSE_HOT bool submit_recv(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     return this->submit_by(op, r.inbound, [&] {
       if (r.readable) return attempt_first(r, op) || !await_bytes(r, op);
       return r.watched == watch::nothing && !watched(r, op);
     });
   }
-  bool submit_send(operation& op) noexcept override {
+  ROUSE_HOT bool submit_send(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     return this->submit_by(op, r.outbound,
                            [&] { return (r.writable && attempt_send(r, op)) || !watched(r, op); });
@@ -4820,7 +4830,7 @@ private:
   ROUSE_ALWAYS_INLINE bool watched(record& r, operation& op) noexcept {
     return r.watched == watch::edges || !(op.error = watch_edges(r));
   }
-  ROUSE_NOINLINE failure watch_edges(record& r) noexcept {
+  ROUSE_COLD failure watch_edges(record& r) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
     const bool first = r.watched == watch::nothing;
     const failure why = first ? events_.add(h, &r, os::poll_set::edges)
@@ -4840,7 +4850,7 @@ private:
       r.watched = watch::bytes;
     return true;
   }
-  ROUSE_NOINLINE void nobody_waits(record& r) noexcept {
+  ROUSE_COLD void nobody_waits(record& r) noexcept {
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
   }
@@ -4890,7 +4900,7 @@ private:
   }
 
   // What more there is than room and bytes, and which of the two it means.
-  ROUSE_NOINLINE std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
+  ROUSE_COLD std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
     const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
     if (end || (events & EPOLLRDHUP)) {
       r.drains = false;
@@ -5392,7 +5402,7 @@ public:
     this->drop_everything();
   }
 
-  std::size_t turn(clock::time_point until) noexcept override {
+  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
     lock_type lock(this->mutex_);
     take(this->begin_turn(until, lock), lock);
     return this->end_turn(lock);
@@ -5439,7 +5449,7 @@ private:
   // A send is nearly always done at once. Where the last turn brought one answer at most, or where
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
-  bool submit_recv(operation& op) noexcept override {
+  ROUSE_HOT bool submit_recv(operation& op) noexcept override {
     auto& queue = op.target->inbound;
     return this->submit_by(op, queue, [&] {
       if (first_in_line(queue)) [[unlikely]]
@@ -5449,7 +5459,7 @@ private:
       return false;
     });
   }
-  bool submit_send(operation& op) noexcept override {
+  ROUSE_HOT bool submit_send(operation& op) noexcept override {
     if (by_hand(op)) [[unlikely]]
       return submit_other(op);
     auto& queue = op.target->outbound;
@@ -5674,7 +5684,7 @@ private:
     conclude(op);
   }
 
-  ROUSE_NOINLINE void answer_rare(const os::uring::completion& c) noexcept {
+  ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
       listening_ = os::uring::follows_more(c.flags);
       return;
@@ -5693,7 +5703,7 @@ private:
 
   // The kernel does not find a request that it is about to try once more: it is asked again, until
   // the request has ended or been found.
-  ROUSE_NOINLINE void answer_cancel(operation& op, int result) noexcept {
+  ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
     const bool answered = !std::exchange(op.more, false);
     if (answered)
       conclude(op);
@@ -5789,7 +5799,7 @@ private:
   using buffer_ring = os::uring::buffer_ring;
 
   // Fills up what is vacant. False: there is none, or this kernel takes none.
-  ROUSE_NOINLINE bool offer_buffers() noexcept {
+  ROUSE_COLD bool offer_buffers() noexcept {
     if (!offers_begun_) {
       offers_begun_ = true;
       takes_buffers_ = !buffers_.create(ring_.get());
@@ -5835,7 +5845,7 @@ private:
     if (!Threading::shared && owner_ != detail::this_thread()) [[unlikely]]
       change_owner();
   }
-  ROUSE_NOINLINE void change_owner() noexcept {
+  ROUSE_COLD void change_owner() noexcept {
     const void* const me = detail::this_thread();
     if (!this->usable_here()) {
       std::fputs(
@@ -6336,7 +6346,7 @@ public:
 
   ~basic_iocp_engine() override { this->drop_everything(); }
 
-  std::size_t turn(clock::time_point until) noexcept override {
+  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
     lock_type lock(this->mutex_);
     harvest(this->begin_turn(until, lock), lock);
     return this->end_turn(lock);
@@ -6384,7 +6394,7 @@ private:
 
   bool submit_recv(operation& op) noexcept override { return submit_other(op); }
   bool submit_send(operation& op) noexcept override { return submit_other(op); }
-  bool submit_other(operation& op) noexcept override {
+  ROUSE_HOT bool submit_other(operation& op) noexcept override {
     return this->submit_other_by(op, [&](auto& queue) { return begin(op, queue); });
   }
 
@@ -6877,8 +6887,8 @@ public:
 
 private:
   // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
-  ROUSE_NOINLINE static void* fresh(std::size_t size) { return ::operator new(size); }
-  ROUSE_NOINLINE static void keep_or_drop(void* p, std::size_t c) noexcept {
+  ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
+  ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
     if (c >= classes || !opened()) return ::operator delete(p);
     local().keep(p, c);
   }
@@ -6935,7 +6945,7 @@ private:
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
-  ROUSE_NOINLINE static cache& local() noexcept {
+  ROUSE_HOT ROUSE_NOINLINE static cache& local() noexcept {
 #if ROUSE_EMULATED_TLS
     static thread_local cache* c = nullptr;
     if (!c) {
@@ -7896,7 +7906,7 @@ public:
   void discard() noexcept override { delete this; }
 
 private:
-  void deliver() noexcept {
+  ROUSE_HOT void deliver() noexcept {
     Engine* engine = this->engine();
     ROUSE_TRY { finish(); }
     ROUSE_CATCH(...) {
@@ -8080,7 +8090,7 @@ private:
     if (chain_ && chain_->of) chain_->of->waiting = nullptr;
   }
 
-  void deliver() noexcept {
+  ROUSE_HOT void deliver() noexcept {
     coroutine_chain* const chain = chain_;
     flow* const f = chain ? chain->of : nullptr;
     if (f) [[likely]] {
@@ -8848,7 +8858,7 @@ public:
   }
 
 private:
-  static void on_told(rouse::operation& op) noexcept {
+  ROUSE_HOT static void on_told(rouse::operation& op) noexcept {
     static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
   }
 
@@ -8898,7 +8908,7 @@ private:
     return this->take(ec);
   }
 
-  ROUSE_NOINLINE void refuse(const char* why, std::error_code* ec) {
+  ROUSE_COLD void refuse(const char* why, std::error_code* ec) {
     this->error = std::errc::operation_not_permitted;
     if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
   }

@@ -244,7 +244,7 @@ protected:
       report(this->error, ec);
     return value();
   }
-  ROUSE_NOINLINE static void report(failure error, std::error_code* ec) {
+  ROUSE_COLD static void report(failure error, std::error_code* ec) {
     if (!ec) throw_error(error.code(), Call::name);
     *ec = error.code();
   }
@@ -296,14 +296,14 @@ private:
     if constexpr (may_end) watch_.forget(*engine_);
   }
 
-  static void on_told(rouse::operation& base) noexcept {
+  ROUSE_HOT static void on_told(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
       return;
     self.settle();
     static_cast<Receiver&>(self).deliver();
   }
-  static void on_finished(rouse::operation& base) noexcept {
+  ROUSE_HOT static void on_finished(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     static_cast<Receiver&>(self).deliver();
   }

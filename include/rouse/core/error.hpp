@@ -66,7 +66,7 @@ public:
 private:
   static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
 
-  [[nodiscard]] ROUSE_NOINLINE std::error_code name_it() const noexcept {
+  [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
@@ -79,11 +79,11 @@ private:
 namespace detail {
 
 #if ROUSE_EXCEPTIONS
-[[noreturn]] ROUSE_NOINLINE inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
   throw std::system_error(ec, what);
 }
 #else
-[[noreturn]] ROUSE_NOINLINE inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", what.c_str(), ec.message().c_str());
   std::abort();
 }

@@ -40,8 +40,8 @@ public:
 
 private:
   // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
-  ROUSE_NOINLINE static void* fresh(std::size_t size) { return ::operator new(size); }
-  ROUSE_NOINLINE static void keep_or_drop(void* p, std::size_t c) noexcept {
+  ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
+  ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
     if (c >= classes || !opened()) return ::operator delete(p);
     local().keep(p, c);
   }
@@ -98,7 +98,7 @@ private:
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
-  ROUSE_NOINLINE static cache& local() noexcept {
+  ROUSE_HOT ROUSE_NOINLINE static cache& local() noexcept {
 #if ROUSE_EMULATED_TLS
     static thread_local cache* c = nullptr;
     if (!c) {

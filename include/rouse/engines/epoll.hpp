@@ -41,7 +41,7 @@ public:
 
   ~basic_epoll_engine() override { this->drop_everything(); }
 
-  std::size_t turn(clock::time_point until) noexcept override {
+  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
     lock_type lock(this->mutex_);
     take(this->begin_turn(until, lock), lock);
     return this->end_turn(lock);
@@ -88,14 +88,14 @@ private:
     r.watched = watch::nothing;
   }
 
-  bool submit_recv(operation& op) noexcept override {
+  ROUSE_HOT bool submit_recv(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     return this->submit_by(op, r.inbound, [&] {
       if (r.readable) return attempt_first(r, op) || !await_bytes(r, op);
       return r.watched == watch::nothing && !watched(r, op);
     });
   }
-  bool submit_send(operation& op) noexcept override {
+  ROUSE_HOT bool submit_send(operation& op) noexcept override {
     auto& r = static_cast<record&>(*op.target);
     return this->submit_by(op, r.outbound,
                            [&] { return (r.writable && attempt_send(r, op)) || !watched(r, op); });
@@ -123,7 +123,7 @@ private:
   ROUSE_ALWAYS_INLINE bool watched(record& r, operation& op) noexcept {
     return r.watched == watch::edges || !(op.error = watch_edges(r));
   }
-  ROUSE_NOINLINE failure watch_edges(record& r) noexcept {
+  ROUSE_COLD failure watch_edges(record& r) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
     const bool first = r.watched == watch::nothing;
     const failure why = first ? events_.add(h, &r, os::poll_set::edges)
@@ -143,7 +143,7 @@ private:
       r.watched = watch::bytes;
     return true;
   }
-  ROUSE_NOINLINE void nobody_waits(record& r) noexcept {
+  ROUSE_COLD void nobody_waits(record& r) noexcept {
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
   }
@@ -193,7 +193,7 @@ private:
   }
 
   // What more there is than room and bytes, and which of the two it means.
-  ROUSE_NOINLINE std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
+  ROUSE_COLD std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
     const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
     if (end || (events & EPOLLRDHUP)) {
       r.drains = false;

@@ -54,7 +54,7 @@ public:
     this->drop_everything();
   }
 
-  std::size_t turn(clock::time_point until) noexcept override {
+  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
     lock_type lock(this->mutex_);
     take(this->begin_turn(until, lock), lock);
     return this->end_turn(lock);
@@ -101,7 +101,7 @@ private:
   // A send is nearly always done at once. Where the last turn brought one answer at most, or where
   // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
   // ready, they share the turn's one call.
-  bool submit_recv(operation& op) noexcept override {
+  ROUSE_HOT bool submit_recv(operation& op) noexcept override {
     auto& queue = op.target->inbound;
     return this->submit_by(op, queue, [&] {
       if (first_in_line(queue)) [[unlikely]]
@@ -111,7 +111,7 @@ private:
       return false;
     });
   }
-  bool submit_send(operation& op) noexcept override {
+  ROUSE_HOT bool submit_send(operation& op) noexcept override {
     if (by_hand(op)) [[unlikely]]
       return submit_other(op);
     auto& queue = op.target->outbound;
@@ -336,7 +336,7 @@ private:
     conclude(op);
   }
 
-  ROUSE_NOINLINE void answer_rare(const os::uring::completion& c) noexcept {
+  ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
       listening_ = os::uring::follows_more(c.flags);
       return;
@@ -355,7 +355,7 @@ private:
 
   // The kernel does not find a request that it is about to try once more: it is asked again, until
   // the request has ended or been found.
-  ROUSE_NOINLINE void answer_cancel(operation& op, int result) noexcept {
+  ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
     const bool answered = !std::exchange(op.more, false);
     if (answered)
       conclude(op);
@@ -451,7 +451,7 @@ private:
   using buffer_ring = os::uring::buffer_ring;
 
   // Fills up what is vacant. False: there is none, or this kernel takes none.
-  ROUSE_NOINLINE bool offer_buffers() noexcept {
+  ROUSE_COLD bool offer_buffers() noexcept {
     if (!offers_begun_) {
       offers_begun_ = true;
       takes_buffers_ = !buffers_.create(ring_.get());
@@ -497,7 +497,7 @@ private:
     if (!Threading::shared && owner_ != detail::this_thread()) [[unlikely]]
       change_owner();
   }
-  ROUSE_NOINLINE void change_owner() noexcept {
+  ROUSE_COLD void change_owner() noexcept {
     const void* const me = detail::this_thread();
     if (!this->usable_here()) {
       std::fputs(

@@ -47,7 +47,7 @@ public:
 
   ~basic_iocp_engine() override { this->drop_everything(); }
 
-  std::size_t turn(clock::time_point until) noexcept override {
+  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
     lock_type lock(this->mutex_);
     harvest(this->begin_turn(until, lock), lock);
     return this->end_turn(lock);
@@ -95,7 +95,7 @@ private:
 
   bool submit_recv(operation& op) noexcept override { return submit_other(op); }
   bool submit_send(operation& op) noexcept override { return submit_other(op); }
-  bool submit_other(operation& op) noexcept override {
+  ROUSE_HOT bool submit_other(operation& op) noexcept override {
     return this->submit_other_by(op, [&](auto& queue) { return begin(op, queue); });
   }
 

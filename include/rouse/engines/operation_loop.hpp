@@ -367,7 +367,7 @@ private:
            (!op.again || op.cancels == op.target->cancels);
   }
   // Whether nothing is against it but what it does not heed.
-  ROUSE_NOINLINE bool may_after_all(operation& op) const noexcept {
+  ROUSE_COLD bool may_after_all(operation& op) const noexcept {
     if (op.heed == heed::all) return false;
     forget_ending(op);
     return may_begin(op);

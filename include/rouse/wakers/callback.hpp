@@ -58,7 +58,7 @@ public:
   void discard() noexcept override { delete this; }
 
 private:
-  void deliver() noexcept {
+  ROUSE_HOT void deliver() noexcept {
     Engine* engine = this->engine();
     ROUSE_TRY { finish(); }
     ROUSE_CATCH(...) {

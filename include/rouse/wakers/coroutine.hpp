@@ -71,7 +71,7 @@ private:
     if (chain_ && chain_->of) chain_->of->waiting = nullptr;
   }
 
-  void deliver() noexcept {
+  ROUSE_HOT void deliver() noexcept {
     coroutine_chain* const chain = chain_;
     flow* const f = chain ? chain->of : nullptr;
     if (f) [[likely]] {

@@ -44,7 +44,7 @@ public:
   }
 
 private:
-  static void on_told(rouse::operation& op) noexcept {
+  ROUSE_HOT static void on_told(rouse::operation& op) noexcept {
     static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
   }
 
@@ -94,7 +94,7 @@ private:
     return this->take(ec);
   }
 
-  ROUSE_NOINLINE void refuse(const char* why, std::error_code* ec) {
+  ROUSE_COLD void refuse(const char* why, std::error_code* ec) {
     this->error = std::errc::operation_not_permitted;
     if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
   }
