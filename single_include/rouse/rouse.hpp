@@ -1100,17 +1100,112 @@ consteval void explain_engine() {
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/fwd.hpp
+// The glossary: every public name, declared, with what it is.
+
+namespace rouse::inline ROUSE_ABI {
+
+template <class Scheduler>
+class socket; ///< a socket whose calls wait the scheduler's way
+template <class Engine, class Waker>
+class basic_scheduler; ///< an engine and a waker
+template <class Scheduler>
+class flow_handle; ///< what spawn gives: join, cancel, kill
+template <class T, class Scheduler>
+class channel; ///< values handed from flow to flow
+template <class Scheduler>
+class flow_mutex; ///< a lock that parks flows, not threads
+template <class Scheduler>
+class flow_semaphore; ///< permits, likewise
+template <class Scheduler>
+class flow_event; ///< something to wait for until it is so, likewise
+template <class Scheduler>
+class wait_group; ///< a count to wait for until it is 0, likewise
+template <class Scheduler>
+class flow_group; ///< flows that end together
+template <class Scheduler>
+class per_core; ///< a server with a scheduler on each core
+template <class Scheduler>
+class server; ///< accepts connections and has each served by a flow
+template <class Scheduler>
+class reader; ///< a socket's stream in lines and other pieces
+template <class Scheduler>
+class signals; ///< Ctrl-C and other signals, waited for
+template <class T>
+class flow_local; ///< a variable of which each flow has its own
+template <class T>
+class task; ///< a coroutine that gives a T
+
+class endpoint; ///< an address and a port, or the name of a local socket
+class mutable_buffer; ///< bytes to receive into
+class const_buffer; ///< bytes to send
+template <class Buffer>
+class buffer_list; ///< several buffers, taken one after the other
+struct datagram; ///< what recv_from gives
+struct incoming; ///< a place for one datagram of a recv_batch
+struct outgoing; ///< one datagram of a send_batch
+template <class Item>
+class batch; ///< several of them
+struct delivery; ///< what recv_descriptors gives
+class received_descriptors; ///< descriptors of another process, owned
+class loan; ///< bytes received into a buffer that the engine lends
+class deadline; ///< a point in time
+class limit; ///< when a call gives up: a deadline, a stop_token, or both
+class failure; ///< what went wrong, in four bytes
+enum class resolve_error : int; ///< why a name could not be resolved
+
+enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
+
+class operation; ///< one request and its answer: the record that all layers share
+class descriptor; ///< an engine's record of an open socket
+class flow; ///< one spawned line of execution
+
+template <class Threading>
+class basic_engine; ///< the completion engine, whichever kernel interface is below
+template <class Parker>
+class parking_waker; ///< wakes with a parker: two functions
+class coroutine_waker; ///< wakes by resuming a coroutine
+class fiber_waker; ///< wakes by switching to a fiber
+class thread_waker; ///< wakes a thread that sleeps
+class callback_waker; ///< wakes by calling a handler
+
+} // namespace rouse::inline ROUSE_ABI
+
 // ---- rouse/core/call.hpp
 // A call in progress: its description, its operation, its limits. What wakers derive from.
 
 #include <optional>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 namespace rouse::inline ROUSE_ABI {
 
 /// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
 /// may be awaited also where calls return directly.)
 struct done {};
+
+namespace detail {
+
+template <class T, class... Types>
+inline constexpr bool one_of = (std::same_as<T, Types> || ...);
+
+} // namespace detail
+
+/// Whether a call that returns directly (of `fibers`, `threads` or another parking waker) may
+/// return a `T`: only such values, and awaitables, can be awaited in a `task`. For functions of
+/// your own that are written for every scheduler:
+///
+///     template <>
+///     inline constexpr bool rouse::returned_by_call<my_reply> = true;
+template <class T>
+inline constexpr bool returned_by_call =
+    detail::one_of<T, done, std::size_t, std::uint64_t, int, std::string_view, loan, datagram,
+                   delivery, std::vector<endpoint>>; // int: the number of a signal
+template <class T>
+inline constexpr bool returned_by_call<std::optional<T>> = true; // of a channel
+template <class Scheduler>
+inline constexpr bool returned_by_call<socket<Scheduler>> = true;
 
 namespace detail {
 
@@ -1798,7 +1893,8 @@ public:
   constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> && !detail::list_of_buffers<R>)
+    requires(!std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
+             !detail::list_of_buffers<R>)
   constexpr mutable_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
                   "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
@@ -1848,8 +1944,8 @@ public:
   constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> &&
-             !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
+    requires(!std::derived_from<std::remove_cvref_t<R>, const_buffer> &&
+             !std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
              !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
   constexpr const_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
@@ -1906,6 +2002,34 @@ private:
 using mutable_buffers = buffer_list<mutable_buffer>;
 using const_buffers = buffer_list<const_buffer>;
 
+namespace detail {
+
+// The parameters of a call that returns only when it is done: the bytes, or the list, may belong
+// to a temporary, which lives until the end of the expression that the call stands in.
+
+template <class Buffer>
+class passed_buffer : public Buffer {
+public:
+  using Buffer::Buffer;
+  constexpr passed_buffer(const Buffer& b) noexcept : Buffer(b) {}
+  template <dying_range R>
+    requires std::constructible_from<Buffer, std::add_pointer_t<element_of<R>>, std::size_t>
+  constexpr passed_buffer(R&& range) noexcept
+      : Buffer(std::ranges::data(range), std::ranges::size(range)) {}
+};
+
+template <class Buffer>
+class passed_list : public buffer_list<Buffer> {
+  using list = buffer_list<Buffer>;
+
+public:
+  template <range_of<Buffer> R>
+  constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
+  constexpr passed_list(const list& l) noexcept : list(l) {}
+};
+
+} // namespace detail
+
 } // namespace rouse::inline ROUSE_ABI
 
 // ---- rouse/core/endpoint.hpp
@@ -1915,7 +2039,6 @@ using const_buffers = buffer_list<const_buffer>;
 #include <charconv>
 #include <compare>
 #include <iosfwd>
-#include <string_view>
 #include <version>
 #if defined(__cpp_lib_format)
 #include <format>
@@ -1928,6 +2051,30 @@ inline constexpr int family_unspecified = 0;
 inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
+
+namespace detail {
+
+// What a stranger may take for an endpoint: text or a port, alone or one after the other.
+template <class T>
+concept endpoint_piece = std::convertible_to<const T&, std::string_view> || std::is_arithmetic_v<T>;
+
+// Says in words how an endpoint is written.
+template <class First, class... Rest>
+consteval void explain_endpoint() {
+  constexpr bool port_alone = std::is_arithmetic_v<First>;
+  constexpr bool apart = !port_alone && (endpoint_piece<Rest> || ...);
+  static_assert(!port_alone,
+                "rouse: a port alone is no endpoint: write {\"127.0.0.1\", 3000}, or {\"0.0.0.0\", "
+                "3000} for every interface");
+  static_assert(!apart,
+                "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}; a "
+                "name is looked up by rouse::connect(sched, \"host\", \"http\")");
+  static_assert(port_alone || apart,
+                "rouse: text is no endpoint yet: write rouse::endpoint::parse(\"127.0.0.1:3000\"), "
+                "or {\"127.0.0.1\", 3000}");
+}
+
+} // namespace detail
 
 /// An IPv4 or IPv6 address and a port, or the name of a Unix-domain socket: where a socket is, or
 /// its peer.
@@ -1946,6 +2093,11 @@ inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
+
+  template <detail::endpoint_piece Piece>
+  explicit endpoint(const Piece&) noexcept {
+    detail::explain_endpoint<Piece>();
+  }
 
   /// An address as text, a port as a number: `listener.bind({"127.0.0.1", 3000})`.
   ///
@@ -2344,7 +2496,7 @@ class batch {
 
 public:
   template <class R>
-    requires(!std::same_as<std::remove_cvref_t<R>, batch>)
+    requires(!std::derived_from<std::remove_cvref_t<R>, batch>)
   constexpr batch(R&& range) noexcept {
     static_assert(detail::range_of<R, value>,
                   "rouse: a batch is an array, a vector or a span of rouse::incoming to receive, "
@@ -2370,6 +2522,20 @@ private:
 
 using incoming_batch = batch<incoming>;
 using outgoing_batch = batch<const outgoing>;
+
+namespace detail {
+
+// The parameter of a call that returns only when it is done: the items may be a temporary.
+class passed_batch : public outgoing_batch {
+public:
+  using outgoing_batch::batch;
+  constexpr passed_batch(const outgoing_batch& b) noexcept : outgoing_batch(b) {}
+  template <range_of<outgoing> R>
+    requires(!std::ranges::borrowed_range<R>)
+  constexpr passed_batch(R&& range) noexcept : outgoing_batch(std::span<const outgoing>(range)) {}
+};
+
+} // namespace detail
 
 } // namespace rouse::inline ROUSE_ABI
 
@@ -3774,8 +3940,6 @@ inline failure change_membership(native_handle_type h, bool join, const endpoint
 
 // ---- rouse/engines/operation_loop.hpp
 // An operation's way from `submit` to `tell`, the same in every engine.
-
-#include <vector>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -6779,77 +6943,6 @@ using shared_native_engine = basic_native_engine<any_thread>;
 } // namespace rouse::inline ROUSE_ABI
 #endif
 
-// ---- rouse/fwd.hpp
-// The glossary: every public name, declared, with what it is.
-
-namespace rouse::inline ROUSE_ABI {
-
-template <class Scheduler>
-class socket; ///< a socket whose calls wait the scheduler's way
-template <class Engine, class Waker>
-class basic_scheduler; ///< an engine and a waker
-template <class Scheduler>
-class flow_handle; ///< what spawn gives: join, cancel, kill
-template <class T, class Scheduler>
-class channel; ///< values handed from flow to flow
-template <class Scheduler>
-class flow_mutex; ///< a lock that parks flows, not threads
-template <class Scheduler>
-class flow_semaphore; ///< permits, likewise
-template <class Scheduler>
-class flow_event; ///< something to wait for until it is so, likewise
-template <class Scheduler>
-class wait_group; ///< a count to wait for until it is 0, likewise
-template <class Scheduler>
-class flow_group; ///< flows that end together
-template <class Scheduler>
-class per_core; ///< a server with a scheduler on each core
-template <class Scheduler>
-class server; ///< accepts connections and has each served by a flow
-template <class Scheduler>
-class reader; ///< a socket's stream in lines and other pieces
-template <class Scheduler>
-class signals; ///< Ctrl-C and other signals, waited for
-template <class T>
-class flow_local; ///< a variable of which each flow has its own
-template <class T>
-class task; ///< a coroutine that gives a T
-
-class endpoint; ///< an address and a port, or the name of a local socket
-class mutable_buffer; ///< bytes to receive into
-class const_buffer; ///< bytes to send
-template <class Buffer>
-class buffer_list; ///< several buffers, taken one after the other
-struct datagram; ///< what recv_from gives
-struct incoming; ///< a place for one datagram of a recv_batch
-struct outgoing; ///< one datagram of a send_batch
-template <class Item>
-class batch; ///< several of them
-struct delivery; ///< what recv_descriptors gives
-class received_descriptors; ///< descriptors of another process, owned
-class loan; ///< bytes received into a buffer that the engine lends
-class deadline; ///< a point in time
-class limit; ///< when a call gives up: a deadline, a stop_token, or both
-class failure; ///< what went wrong, in four bytes
-enum class resolve_error : int; ///< why a name could not be resolved
-
-enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
-
-class operation; ///< one request and its answer: the record that all layers share
-class descriptor; ///< an engine's record of an open socket
-class flow; ///< one spawned line of execution
-
-template <class Threading>
-class basic_engine; ///< the completion engine, whichever kernel interface is below
-template <class Parker>
-class parking_waker; ///< wakes with a parker: two functions
-class coroutine_waker; ///< wakes by resuming a coroutine
-class fiber_waker; ///< wakes by switching to a fiber
-class thread_waker; ///< wakes a thread that sleeps
-class callback_waker; ///< wakes by calling a handler
-
-} // namespace rouse::inline ROUSE_ABI
-
 // ---- rouse/detail/recycler.hpp
 // Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
 
@@ -7174,6 +7267,21 @@ class task;
 
 namespace detail {
 
+// Says in words what can be awaited instead of an `A`.
+template <class A>
+consteval void explain_await() {
+  using value = std::remove_cvref_t<A>;
+  constexpr bool time = requires { typename value::period; };
+  constexpr bool function = !time && requires(value& f) { f(); };
+  static_assert(!time, "rouse: co_await of a duration would not sleep: write "
+                       "co_await sched.sleep_for(300ms)");
+  static_assert(!function, "rouse: co_await of a function would not call it: write co_await f()");
+  static_assert(time || function,
+                "rouse: co_await takes an awaitable, such as a task or a call of coroutines, or in "
+                "place what a call of fibers or threads returns; this is neither: use the value "
+                "without co_await, and spawn or post what has to wait for something else");
+}
+
 // What a call returned directly (on fibers and threads): awaiting it costs nothing.
 template <class T>
 struct ready_value {
@@ -7259,8 +7367,10 @@ struct task_promise_base : chain_link {
     else if constexpr (awaitable<A>)
       return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
           awaiter_of(std::forward<A>(a))};
-    else
+    else if constexpr (!std::is_reference_v<A> && returned_by_call<A>)
       return ready_value<A>{std::forward<A>(a)};
+    else
+      return explain_await<A>(), std::suspend_never();
   }
 };
 
@@ -7371,7 +7481,7 @@ T run_here(task<T> t);
 ///
 /// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or
 /// `threads`) is awaited for free, so that a protocol written once with `co_await` serves every
-/// scheduler.
+/// scheduler. Anything else is refused at compile time (see `returned_by_call`).
 ///
 /// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it
 /// waits for (O5). Cost: a frame, recycled; an await is a return to the chain's loop and a
@@ -8036,6 +8146,13 @@ private:
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
 
+template <class T>
+consteval void explain_not_awaited() {
+  static_assert(always_false<T>,
+                "rouse: this is a call that has not been awaited, and not its value: "
+                "write auto n = co_await conn.recv(buf)");
+}
+
 // The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
 template <class Engine, class Call, class Limit>
 class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
@@ -8084,6 +8201,32 @@ public:
   }
 
   typename Call::value_type await_resume() { return this->take(ec_); }
+
+  // What takes it for its value meets a sentence.
+  template <class T>
+    requires std::constructible_from<T, typename Call::value_type>
+  operator T() const noexcept {
+    explain_not_awaited<T>();
+    std::abort();
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend bool operator==(const coroutine_call&, T) noexcept {
+    explain_not_awaited<T>();
+    return false;
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend std::strong_ordering operator<=>(const coroutine_call&, T) noexcept {
+    explain_not_awaited<T>();
+    return std::strong_ordering::equal;
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend T& operator+=(T& sum, const coroutine_call&) noexcept {
+    explain_not_awaited<T>();
+    return sum;
+  }
 
 private:
   void wait_no_more() noexcept {
@@ -11282,6 +11425,28 @@ private:
 
 namespace rouse::inline ROUSE_ABI::detail {
 
+// Whether the calls of a socket return only when they are done, as those of fibers and threads.
+template <class Socket>
+inline constexpr bool returns_when_done = false;
+template <class Scheduler>
+  requires requires { requires Scheduler::waker_type::blocking; }
+inline constexpr bool returns_when_done<socket<Scheduler>> = true;
+
+// The parameter types of a socket's calls. Only calls that return when they are done take
+// temporaries.
+template <class Socket, class Passed, class Borrowed>
+using parameter = std::conditional_t<returns_when_done<Socket>, Passed, Borrowed>;
+template <class Socket>
+using bytes_to_fill = parameter<Socket, passed_buffer<mutable_buffer>, mutable_buffer>;
+template <class Socket>
+using bytes_to_send = parameter<Socket, passed_buffer<const_buffer>, const_buffer>;
+template <class Socket>
+using list_to_fill = parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>;
+template <class Socket>
+using list_to_send = parameter<Socket, passed_list<const_buffer>, const_buffers>;
+template <class Socket>
+using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
+
 /// What a part needs of the socket.
 ///
 /// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
@@ -11462,13 +11627,13 @@ public:
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_batch(outgoing_batch items, How&& how = {},
+  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = {},
                             call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_batch(outgoing_batch items, limit l, How&&... how) {
+  decltype(auto) send_batch(batch_to_send<Socket> items, limit l, How&&... how) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -11550,13 +11715,13 @@ public:
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = {},
                            call_site at = std::source_location::current()) {
     return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(recv_from_call{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -11574,15 +11739,20 @@ public:
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = {},
                          call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, limit l, How&&... how) {
     return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, std::move(l),
                        std::forward<How>(how)...);
+  }
+
+  template <class Buffer, endpoint_piece Piece, class... Rest>
+  void send_to(const Buffer&, const Piece&, const Rest&...) {
+    explain_endpoint<Piece, Rest...>();
   }
 
   /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
@@ -11620,6 +11790,15 @@ public:
   void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
                    std::error_code& ec) noexcept {
     ec = change(false, group, &source, interface_index).code();
+  }
+
+  template <endpoint_piece Piece, class... Rest>
+  void join_group(const Piece&, const Rest&...) {
+    explain_endpoint<Piece>();
+  }
+  template <endpoint_piece Piece, class... Rest>
+  void leave_group(const Piece&, const Rest&...) {
+    explain_endpoint<Piece>();
   }
 
 private:
@@ -11782,14 +11961,16 @@ public:
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
-                                  How&& how = {}, call_site at = std::source_location::current()) {
+  decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
+                                  std::span<const native_handle_type> handles, How&& how = {},
+                                  call_site at = std::source_location::current()) {
     return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
-                                  limit l, How&&... how) {
+  decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
+                                  std::span<const native_handle_type> handles, limit l,
+                                  How&&... how) {
     return this->begin(send_descriptors_call{this->record(), buffer, handles}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -11806,13 +11987,13 @@ public:
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_descriptors(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = {},
                                   call_site at = std::source_location::current()) {
     return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_descriptors(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(recv_descriptors_call{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -12245,72 +12426,72 @@ public:
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv(mutable_buffers list, How&& how = {},
+  decltype(auto) recv(list_to_fill<Socket> list, How&& how = {},
                       call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
                                                            std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
+  decltype(auto) recv(list_to_fill<Socket> list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
                                                            std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_exactly(mutable_buffers list, How&& how = {},
+  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = {},
                               call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
                                                           std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
+  decltype(auto) recv_exactly(list_to_fill<Socket> list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
                                                           std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send(const_buffers list, How&& how = {},
+  decltype(auto) send(list_to_send<Socket> list, How&& how = {},
                       call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send(const_buffers list, limit l, How&&... how) {
+  decltype(auto) send(list_to_send<Socket> list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, false>(list, std::move(l),
                                                        std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_all(const_buffers list, How&& how = {},
+  decltype(auto) send_all(list_to_send<Socket> list, How&& how = {},
                           call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
+  decltype(auto) send_all(list_to_send<Socket> list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(mutable_buffers list, How&& how = {},
+  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = {},
                            call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
                                           std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_from(mutable_buffers list, limit l, How&&... how) {
+  decltype(auto) recv_from(list_to_fill<Socket> list, limit l, How&&... how) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, std::move(l),
                                           std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(const_buffers list, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = {},
                          call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(
         when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},
         std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_to(const_buffers list, const endpoint& to, limit l, How&&... how) {
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, limit l, How&&... how) {
     return list_calls::socket_part::begin(
         when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, std::move(l),
         std::forward<How>(how)...);
@@ -12358,6 +12539,14 @@ consteval void explain_raw_option() {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
                 "rouse: the value of a raw option is what the kernel copies: write the int or "
                 "the struct itself, not a pointer to it");
+}
+
+template <class V>
+consteval void explain_option_without_level() {
+  static_assert(always_false<V>,
+                "rouse: a raw option has a level before its name: write "
+                "set_option(rouse::tcp_no_delay{true}), or set_option(IPPROTO_TCP, TCP_NODELAY, "
+                "1) and get_option<int>(IPPROTO_TCP, TCP_NODELAY)");
 }
 
 } // namespace detail
@@ -12621,13 +12810,13 @@ public:
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) peek(mutable_buffer buffer, How&& how = {},
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = {},
                       call_site at = std::source_location::current()) {
     return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -12637,10 +12826,10 @@ public:
   ///
   /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
   /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
-  std::size_t try_recv(mutable_buffer buffer) {
+  std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
     return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
   }
-  std::size_t try_recv(mutable_buffer buffer, std::error_code& ec) noexcept {
+  std::size_t try_recv(passed_buffer<mutable_buffer> buffer, std::error_code& ec) noexcept {
     if (buffer.size() == 0) {
       ec = std::make_error_code(std::errc::invalid_argument);
       return 0;
@@ -12655,10 +12844,10 @@ public:
   /// is none, or where another call waits for it already.
   ///
   /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
-  std::size_t try_send(const_buffer buffer) {
+  std::size_t try_send(passed_buffer<const_buffer> buffer) {
     return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
   }
-  std::size_t try_send(const_buffer buffer, std::error_code& ec) noexcept {
+  std::size_t try_send(passed_buffer<const_buffer> buffer, std::error_code& ec) noexcept {
     return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
       return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
     });
@@ -12672,13 +12861,13 @@ public:
   /// Source: send(2), MSG_OOB; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(const_buffer buffer, How&& how = {},
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = {},
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
     return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -12693,13 +12882,13 @@ public:
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = {},
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -12750,6 +12939,9 @@ class ready_case;
 /// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the
 /// handler,
 ///   `void(std::error_code, T)`, or `void(std::error_code)` for calls that give no value.
+///
+/// A buffer is borrowed until the call has completed. `fibers` and `threads` return only then, so
+/// that a temporary is fine: `conn.send_all(make_text())`. Elsewhere it is refused.
 ///
 /// Errors that every call may give: bad_file_descriptor (closed, or the scheduler is gone),
 /// timed_out, operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`).
@@ -12837,9 +13029,9 @@ public:
   /// Source: bind(2), unix(7).
   void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
-  template <std::convertible_to<std::string_view> Address, std::integral Port>
-  void bind(const Address&, Port) {
-    explain_endpoint<Address>();
+  template <detail::endpoint_piece Piece, class... Rest>
+  void bind(const Piece&, const Rest&...) {
+    detail::explain_endpoint<Piece, Rest...>();
   }
 
   /// Lets peers connect; an unbound socket gets an address of the system's choice.
@@ -12929,6 +13121,12 @@ public:
     ec = do_set(level, name, &value, sizeof value).code();
   }
 
+  template <class V>
+    requires(!std::same_as<V, std::error_code>)
+  void set_option(int, const V&) {
+    detail::explain_option_without_level<V>();
+  }
+
   /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
   template <class O>
   [[nodiscard]] O get_option() const {
@@ -12958,6 +13156,12 @@ public:
     T value{};
     ec = do_get(level, name, &value, sizeof value).code();
     return value;
+  }
+
+  template <class V>
+  [[nodiscard]] V get_option(int) const {
+    detail::explain_option_without_level<V>();
+    return {};
   }
 
   // ---- waiting
@@ -13019,9 +13223,9 @@ public:
     return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, std::move(l),
                  std::forward<How>(how)...);
   }
-  template <std::convertible_to<std::string_view> Address, std::integral Port>
-  void connect(const Address&, Port) {
-    explain_endpoint<Address>();
+  template <detail::endpoint_piece Piece, class... Rest>
+  void connect(const Piece&, const Rest&...) {
+    detail::explain_endpoint<Piece, Rest...>();
   }
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
@@ -13043,12 +13247,12 @@ public:
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
     return begin(detail::recv_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
@@ -13080,13 +13284,13 @@ public:
   /// Otherwise as `recv`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv_exactly(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = {},
                               detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
                  std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
     return begin(detail::recv_exactly_call{{record_, buffer}}, std::move(l),
                  std::forward<How>(how)...);
   }
@@ -13104,12 +13308,12 @@ public:
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send(const_buffer buffer, How&& how = {},
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
     return begin(detail::send_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
@@ -13119,12 +13323,12 @@ public:
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_all(const_buffer buffer, How&& how = {},
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = {},
                           detail::call_site at = std::source_location::current()) {
     return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
     return begin(detail::send_all_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
@@ -13144,12 +13348,6 @@ private:
     socket s;
     s.record_ = record;
     return s;
-  }
-
-  template <class Address>
-  static consteval void explain_endpoint() {
-    static_assert(detail::always_false<Address>,
-                  "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}");
   }
 
   socket(Scheduler& s, int family, int type, int protocol, std::error_code* ec) {

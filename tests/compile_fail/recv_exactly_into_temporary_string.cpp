@@ -3,11 +3,11 @@
 
 #include <string>
 
-void read(rouse::socket<rouse::fibers>& conn) {
+rouse::task<> read(rouse::socket<rouse::coroutines>& conn) {
 #ifdef BROKEN
-  conn.recv_exactly(std::string(8, ' '));
+  co_await conn.recv_exactly(std::string(8, ' '));
 #else
   std::string buf(8, ' ');
-  conn.recv_exactly(buf);
+  co_await conn.recv_exactly(buf);
 #endif
 }

@@ -3,11 +3,11 @@
 
 #include <vector>
 
-void read(rouse::socket<rouse::fibers>& conn) {
+rouse::task<> read(rouse::socket<rouse::coroutines>& conn) {
 #ifdef BROKEN
-  conn.recv(std::vector<char>(8));
+  co_await conn.recv(std::vector<char>(8));
 #else
   std::vector<char> buf(8);
-  conn.recv(buf);
+  co_await conn.recv(buf);
 #endif
 }

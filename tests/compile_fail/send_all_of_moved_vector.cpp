@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
-void write(rouse::socket<rouse::fibers>& conn, std::vector<char> bytes) {
+rouse::task<> write(rouse::socket<rouse::coroutines>& conn, std::vector<char> bytes) {
 #ifdef BROKEN
-  conn.send_all(std::move(bytes));
+  co_await conn.send_all(std::move(bytes));
 #else
-  conn.send_all(bytes);
+  co_await conn.send_all(bytes);
 #endif
 }

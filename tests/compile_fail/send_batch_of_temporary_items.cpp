@@ -3,11 +3,11 @@
 
 #include <array>
 
-void write(rouse::socket<rouse::fibers>& s, const rouse::endpoint& to) {
+rouse::task<> write(rouse::socket<rouse::coroutines>& s, const rouse::endpoint& to) {
 #ifdef BROKEN
-  s.send_batch(std::array{rouse::outgoing{"text", to}});
+  co_await s.send_batch(std::array{rouse::outgoing{"text", to}});
 #else
   const std::array items{rouse::outgoing{"text", to}};
-  s.send_batch(items);
+  co_await s.send_batch(items);
 #endif
 }

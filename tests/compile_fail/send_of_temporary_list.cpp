@@ -4,11 +4,12 @@
 #include <string>
 #include <vector>
 
-void write(rouse::socket<rouse::fibers>& conn, const std::string& head, const std::string& body) {
+rouse::task<> write(rouse::socket<rouse::coroutines>& conn, const std::string& head,
+                    const std::string& body) {
 #ifdef BROKEN
-  conn.send_all(std::vector{rouse::const_buffer(head), rouse::const_buffer(body)});
+  co_await conn.send_all(std::vector{rouse::const_buffer(head), rouse::const_buffer(body)});
 #else
   const std::vector parts{rouse::const_buffer(head), rouse::const_buffer(body)};
-  conn.send_all(parts);
+  co_await conn.send_all(parts);
 #endif
 }

@@ -3,11 +3,11 @@
 
 #include <string>
 
-void write(rouse::socket<rouse::fibers>& conn, int n) {
+rouse::task<> write(rouse::socket<rouse::coroutines>& conn, int n) {
 #ifdef BROKEN
-  conn.send(std::to_string(n));
+  co_await conn.send(std::to_string(n));
 #else
   const std::string text = std::to_string(n);
-  conn.send(text);
+  co_await conn.send(text);
 #endif
 }

@@ -40,7 +40,7 @@ class batch {
 
 public:
   template <class R>
-    requires(!std::same_as<std::remove_cvref_t<R>, batch>)
+    requires(!std::derived_from<std::remove_cvref_t<R>, batch>)
   constexpr batch(R&& range) noexcept {
     static_assert(detail::range_of<R, value>,
                   "rouse: a batch is an array, a vector or a span of rouse::incoming to receive, "
@@ -66,5 +66,19 @@ private:
 
 using incoming_batch = batch<incoming>;
 using outgoing_batch = batch<const outgoing>;
+
+namespace detail {
+
+// The parameter of a call that returns only when it is done: the items may be a temporary.
+class passed_batch : public outgoing_batch {
+public:
+  using outgoing_batch::batch;
+  constexpr passed_batch(const outgoing_batch& b) noexcept : outgoing_batch(b) {}
+  template <range_of<outgoing> R>
+    requires(!std::ranges::borrowed_range<R>)
+  constexpr passed_batch(R&& range) noexcept : outgoing_batch(std::span<const outgoing>(range)) {}
+};
+
+} // namespace detail
 
 } // namespace rouse::inline ROUSE_ABI

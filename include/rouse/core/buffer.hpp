@@ -60,7 +60,8 @@ public:
   constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> && !detail::list_of_buffers<R>)
+    requires(!std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
+             !detail::list_of_buffers<R>)
   constexpr mutable_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
                   "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
@@ -110,8 +111,8 @@ public:
   constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
 
   template <class R>
-    requires(!std::is_same_v<std::remove_cvref_t<R>, const_buffer> &&
-             !std::is_same_v<std::remove_cvref_t<R>, mutable_buffer> &&
+    requires(!std::derived_from<std::remove_cvref_t<R>, const_buffer> &&
+             !std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
              !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
   constexpr const_buffer(R&& range) noexcept {
     static_assert(detail::byte_range<R>,
@@ -167,5 +168,33 @@ private:
 
 using mutable_buffers = buffer_list<mutable_buffer>;
 using const_buffers = buffer_list<const_buffer>;
+
+namespace detail {
+
+// The parameters of a call that returns only when it is done: the bytes, or the list, may belong
+// to a temporary, which lives until the end of the expression that the call stands in.
+
+template <class Buffer>
+class passed_buffer : public Buffer {
+public:
+  using Buffer::Buffer;
+  constexpr passed_buffer(const Buffer& b) noexcept : Buffer(b) {}
+  template <dying_range R>
+    requires std::constructible_from<Buffer, std::add_pointer_t<element_of<R>>, std::size_t>
+  constexpr passed_buffer(R&& range) noexcept
+      : Buffer(std::ranges::data(range), std::ranges::size(range)) {}
+};
+
+template <class Buffer>
+class passed_list : public buffer_list<Buffer> {
+  using list = buffer_list<Buffer>;
+
+public:
+  template <range_of<Buffer> R>
+  constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
+  constexpr passed_list(const list& l) noexcept : list(l) {}
+};
+
+} // namespace detail
 
 } // namespace rouse::inline ROUSE_ABI

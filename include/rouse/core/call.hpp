@@ -4,22 +4,49 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/fwd.hpp>
 
 #include <atomic>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <source_location>
 #include <stop_token>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace rouse::inline ROUSE_ABI {
 
 /// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
 /// may be awaited also where calls return directly.)
 struct done {};
+
+namespace detail {
+
+template <class T, class... Types>
+inline constexpr bool one_of = (std::same_as<T, Types> || ...);
+
+} // namespace detail
+
+/// Whether a call that returns directly (of `fibers`, `threads` or another parking waker) may
+/// return a `T`: only such values, and awaitables, can be awaited in a `task`. For functions of
+/// your own that are written for every scheduler:
+///
+///     template <>
+///     inline constexpr bool rouse::returned_by_call<my_reply> = true;
+template <class T>
+inline constexpr bool returned_by_call =
+    detail::one_of<T, done, std::size_t, std::uint64_t, int, std::string_view, loan, datagram,
+                   delivery, std::vector<endpoint>>; // int: the number of a signal
+template <class T>
+inline constexpr bool returned_by_call<std::optional<T>> = true; // of a channel
+template <class Scheduler>
+inline constexpr bool returned_by_call<socket<Scheduler>> = true;
 
 namespace detail {
 

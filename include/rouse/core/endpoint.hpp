@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <compare>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
@@ -28,6 +29,30 @@ inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 
+namespace detail {
+
+// What a stranger may take for an endpoint: text or a port, alone or one after the other.
+template <class T>
+concept endpoint_piece = std::convertible_to<const T&, std::string_view> || std::is_arithmetic_v<T>;
+
+// Says in words how an endpoint is written.
+template <class First, class... Rest>
+consteval void explain_endpoint() {
+  constexpr bool port_alone = std::is_arithmetic_v<First>;
+  constexpr bool apart = !port_alone && (endpoint_piece<Rest> || ...);
+  static_assert(!port_alone,
+                "rouse: a port alone is no endpoint: write {\"127.0.0.1\", 3000}, or {\"0.0.0.0\", "
+                "3000} for every interface");
+  static_assert(!apart,
+                "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}; a "
+                "name is looked up by rouse::connect(sched, \"host\", \"http\")");
+  static_assert(port_alone || apart,
+                "rouse: text is no endpoint yet: write rouse::endpoint::parse(\"127.0.0.1:3000\"), "
+                "or {\"127.0.0.1\", 3000}");
+}
+
+} // namespace detail
+
 /// An IPv4 or IPv6 address and a port, or the name of a Unix-domain socket: where a socket is, or
 /// its peer.
 ///
@@ -45,6 +70,11 @@ inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
+
+  template <detail::endpoint_piece Piece>
+  explicit endpoint(const Piece&) noexcept {
+    detail::explain_endpoint<Piece>();
+  }
 
   /// An address as text, a port as a number: `listener.bind({"127.0.0.1", 3000})`.
   ///

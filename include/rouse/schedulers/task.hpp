@@ -1,6 +1,7 @@
 // task<T>: a coroutine that runs when it is awaited, or spawned.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
 #include <rouse/core/coroutine.hpp>
 #include <rouse/detail/recycler.hpp>
 
@@ -18,6 +19,21 @@ template <class T = void>
 class task;
 
 namespace detail {
+
+// Says in words what can be awaited instead of an `A`.
+template <class A>
+consteval void explain_await() {
+  using value = std::remove_cvref_t<A>;
+  constexpr bool time = requires { typename value::period; };
+  constexpr bool function = !time && requires(value& f) { f(); };
+  static_assert(!time, "rouse: co_await of a duration would not sleep: write "
+                       "co_await sched.sleep_for(300ms)");
+  static_assert(!function, "rouse: co_await of a function would not call it: write co_await f()");
+  static_assert(time || function,
+                "rouse: co_await takes an awaitable, such as a task or a call of coroutines, or in "
+                "place what a call of fibers or threads returns; this is neither: use the value "
+                "without co_await, and spawn or post what has to wait for something else");
+}
 
 // What a call returned directly (on fibers and threads): awaiting it costs nothing.
 template <class T>
@@ -104,8 +120,10 @@ struct task_promise_base : chain_link {
     else if constexpr (awaitable<A>)
       return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
           awaiter_of(std::forward<A>(a))};
-    else
+    else if constexpr (!std::is_reference_v<A> && returned_by_call<A>)
       return ready_value<A>{std::forward<A>(a)};
+    else
+      return explain_await<A>(), std::suspend_never();
   }
 };
 
@@ -216,7 +234,7 @@ T run_here(task<T> t);
 ///
 /// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or
 /// `threads`) is awaited for free, so that a protocol written once with `co_await` serves every
-/// scheduler.
+/// scheduler. Anything else is refused at compile time (see `returned_by_call`).
 ///
 /// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it
 /// waits for (O5). Cost: a frame, recycled; an await is a return to the chain's loop and a

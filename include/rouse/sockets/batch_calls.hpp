@@ -164,13 +164,13 @@ public:
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_batch(outgoing_batch items, How&& how = {},
+  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = {},
                             call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_batch(outgoing_batch items, limit l, How&&... how) {
+  decltype(auto) send_batch(batch_to_send<Socket> items, limit l, How&&... how) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, std::move(l),
                        std::forward<How>(how)...);
   }

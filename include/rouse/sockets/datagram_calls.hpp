@@ -87,13 +87,13 @@ public:
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = {},
                            call_site at = std::source_location::current()) {
     return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_from(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(recv_from_call{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -111,15 +111,20 @@ public:
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = {},
                          call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_to(const_buffer buffer, const endpoint& to, limit l, How&&... how) {
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, limit l, How&&... how) {
     return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, std::move(l),
                        std::forward<How>(how)...);
+  }
+
+  template <class Buffer, endpoint_piece Piece, class... Rest>
+  void send_to(const Buffer&, const Piece&, const Rest&...) {
+    explain_endpoint<Piece, Rest...>();
   }
 
   /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
@@ -157,6 +162,15 @@ public:
   void leave_group(const endpoint& group, unsigned interface_index, const endpoint& source,
                    std::error_code& ec) noexcept {
     ec = change(false, group, &source, interface_index).code();
+  }
+
+  template <endpoint_piece Piece, class... Rest>
+  void join_group(const Piece&, const Rest&...) {
+    explain_endpoint<Piece>();
+  }
+  template <endpoint_piece Piece, class... Rest>
+  void leave_group(const Piece&, const Rest&...) {
+    explain_endpoint<Piece>();
   }
 
 private:

@@ -158,14 +158,16 @@ public:
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
-                                  How&& how = {}, call_site at = std::source_location::current()) {
+  decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
+                                  std::span<const native_handle_type> handles, How&& how = {},
+                                  call_site at = std::source_location::current()) {
     return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_descriptors(const_buffer buffer, std::span<const native_handle_type> handles,
-                                  limit l, How&&... how) {
+  decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
+                                  std::span<const native_handle_type> handles, limit l,
+                                  How&&... how) {
     return this->begin(send_descriptors_call{this->record(), buffer, handles}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -182,13 +184,13 @@ public:
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_descriptors(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = {},
                                   call_site at = std::source_location::current()) {
     return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_descriptors(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(recv_descriptors_call{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }

@@ -155,72 +155,72 @@ public:
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv(mutable_buffers list, How&& how = {},
+  decltype(auto) recv(list_to_fill<Socket> list, How&& how = {},
                       call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
                                                            std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv(mutable_buffers list, limit l, How&&... how) {
+  decltype(auto) recv(list_to_fill<Socket> list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
                                                            std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_exactly(mutable_buffers list, How&& how = {},
+  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = {},
                               call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
                                                           std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_exactly(mutable_buffers list, limit l, How&&... how) {
+  decltype(auto) recv_exactly(list_to_fill<Socket> list, limit l, How&&... how) {
     return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
                                                           std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send(const_buffers list, How&& how = {},
+  decltype(auto) send(list_to_send<Socket> list, How&& how = {},
                       call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send(const_buffers list, limit l, How&&... how) {
+  decltype(auto) send(list_to_send<Socket> list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, false>(list, std::move(l),
                                                        std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_all(const_buffers list, How&& how = {},
+  decltype(auto) send_all(list_to_send<Socket> list, How&& how = {},
                           call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_all(const_buffers list, limit l, How&&... how) {
+  decltype(auto) send_all(list_to_send<Socket> list, limit l, How&&... how) {
     return begin<const_buffer, action::send_to, true>(list, std::move(l),
                                                       std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(mutable_buffers list, How&& how = {},
+  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = {},
                            call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
                                           std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_from(mutable_buffers list, limit l, How&&... how) {
+  decltype(auto) recv_from(list_to_fill<Socket> list, limit l, How&&... how) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, std::move(l),
                                           std::forward<How>(how)...);
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(const_buffers list, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = {},
                          call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(
         when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},
         std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_to(const_buffers list, const endpoint& to, limit l, How&&... how) {
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, limit l, How&&... how) {
     return list_calls::socket_part::begin(
         when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, std::move(l),
         std::forward<How>(how)...);

@@ -1,6 +1,7 @@
 // Socket options by name.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
 #include <rouse/core/endpoint.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/os/address.hpp>
@@ -46,6 +47,14 @@ consteval void explain_raw_option() {
   static_assert(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>,
                 "rouse: the value of a raw option is what the kernel copies: write the int or "
                 "the struct itself, not a pointer to it");
+}
+
+template <class V>
+consteval void explain_option_without_level() {
+  static_assert(always_false<V>,
+                "rouse: a raw option has a level before its name: write "
+                "set_option(rouse::tcp_no_delay{true}), or set_option(IPPROTO_TCP, TCP_NODELAY, "
+                "1) and get_option<int>(IPPROTO_TCP, TCP_NODELAY)");
 }
 
 } // namespace detail

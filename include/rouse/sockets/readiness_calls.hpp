@@ -141,13 +141,13 @@ public:
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) peek(mutable_buffer buffer, How&& how = {},
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = {},
                       call_site at = std::source_location::current()) {
     return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) peek(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -157,10 +157,10 @@ public:
   ///
   /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
   /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
-  std::size_t try_recv(mutable_buffer buffer) {
+  std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
     return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
   }
-  std::size_t try_recv(mutable_buffer buffer, std::error_code& ec) noexcept {
+  std::size_t try_recv(passed_buffer<mutable_buffer> buffer, std::error_code& ec) noexcept {
     if (buffer.size() == 0) {
       ec = std::make_error_code(std::errc::invalid_argument);
       return 0;
@@ -175,10 +175,10 @@ public:
   /// is none, or where another call waits for it already.
   ///
   /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
-  std::size_t try_send(const_buffer buffer) {
+  std::size_t try_send(passed_buffer<const_buffer> buffer) {
     return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
   }
-  std::size_t try_send(const_buffer buffer, std::error_code& ec) noexcept {
+  std::size_t try_send(passed_buffer<const_buffer> buffer, std::error_code& ec) noexcept {
     return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
       return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
     });
@@ -192,13 +192,13 @@ public:
   /// Source: send(2), MSG_OOB; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(const_buffer buffer, How&& how = {},
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = {},
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_out_of_band(const_buffer buffer, limit l, How&&... how) {
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
     return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
@@ -213,13 +213,13 @@ public:
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = {},
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_out_of_band(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
     return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }

@@ -46,6 +46,9 @@ class ready_case;
 /// handler,
 ///   `void(std::error_code, T)`, or `void(std::error_code)` for calls that give no value.
 ///
+/// A buffer is borrowed until the call has completed. `fibers` and `threads` return only then, so
+/// that a temporary is fine: `conn.send_all(make_text())`. Elsewhere it is refused.
+///
 /// Errors that every call may give: bad_file_descriptor (closed, or the scheduler is gone),
 /// timed_out, operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`).
 /// Cancellation is a request: if bytes win the race they are returned; none is ever lost. Errors
@@ -132,9 +135,9 @@ public:
   /// Source: bind(2), unix(7).
   void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
-  template <std::convertible_to<std::string_view> Address, std::integral Port>
-  void bind(const Address&, Port) {
-    explain_endpoint<Address>();
+  template <detail::endpoint_piece Piece, class... Rest>
+  void bind(const Piece&, const Rest&...) {
+    detail::explain_endpoint<Piece, Rest...>();
   }
 
   /// Lets peers connect; an unbound socket gets an address of the system's choice.
@@ -224,6 +227,12 @@ public:
     ec = do_set(level, name, &value, sizeof value).code();
   }
 
+  template <class V>
+    requires(!std::same_as<V, std::error_code>)
+  void set_option(int, const V&) {
+    detail::explain_option_without_level<V>();
+  }
+
   /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
   template <class O>
   [[nodiscard]] O get_option() const {
@@ -253,6 +262,12 @@ public:
     T value{};
     ec = do_get(level, name, &value, sizeof value).code();
     return value;
+  }
+
+  template <class V>
+  [[nodiscard]] V get_option(int) const {
+    detail::explain_option_without_level<V>();
+    return {};
   }
 
   // ---- waiting
@@ -314,9 +329,9 @@ public:
     return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, std::move(l),
                  std::forward<How>(how)...);
   }
-  template <std::convertible_to<std::string_view> Address, std::integral Port>
-  void connect(const Address&, Port) {
-    explain_endpoint<Address>();
+  template <detail::endpoint_piece Piece, class... Rest>
+  void connect(const Piece&, const Rest&...) {
+    detail::explain_endpoint<Piece, Rest...>();
   }
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
@@ -338,12 +353,12 @@ public:
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
     return begin(detail::recv_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
@@ -375,13 +390,13 @@ public:
   /// Otherwise as `recv`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv_exactly(mutable_buffer buffer, How&& how = {},
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = {},
                               detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
                  std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) recv_exactly(mutable_buffer buffer, limit l, How&&... how) {
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
     return begin(detail::recv_exactly_call{{record_, buffer}}, std::move(l),
                  std::forward<How>(how)...);
   }
@@ -399,12 +414,12 @@ public:
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send(const_buffer buffer, How&& how = {},
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = {},
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send(const_buffer buffer, limit l, How&&... how) {
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
     return begin(detail::send_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
@@ -414,12 +429,12 @@ public:
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_all(const_buffer buffer, How&& how = {},
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = {},
                           detail::call_site at = std::source_location::current()) {
     return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
-  decltype(auto) send_all(const_buffer buffer, limit l, How&&... how) {
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
     return begin(detail::send_all_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
   }
 
@@ -439,12 +454,6 @@ private:
     socket s;
     s.record_ = record;
     return s;
-  }
-
-  template <class Address>
-  static consteval void explain_endpoint() {
-    static_assert(detail::always_false<Address>,
-                  "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}");
   }
 
   socket(Scheduler& s, int family, int type, int protocol, std::error_code* ec) {

@@ -1,12 +1,38 @@
 // What the parts of `socket` have in common: each is a base class with some of its calls.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/batch.hpp>
+#include <rouse/core/buffer.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/fwd.hpp>
 
+#include <type_traits>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI::detail {
+
+// Whether the calls of a socket return only when they are done, as those of fibers and threads.
+template <class Socket>
+inline constexpr bool returns_when_done = false;
+template <class Scheduler>
+  requires requires { requires Scheduler::waker_type::blocking; }
+inline constexpr bool returns_when_done<socket<Scheduler>> = true;
+
+// The parameter types of a socket's calls. Only calls that return when they are done take
+// temporaries.
+template <class Socket, class Passed, class Borrowed>
+using parameter = std::conditional_t<returns_when_done<Socket>, Passed, Borrowed>;
+template <class Socket>
+using bytes_to_fill = parameter<Socket, passed_buffer<mutable_buffer>, mutable_buffer>;
+template <class Socket>
+using bytes_to_send = parameter<Socket, passed_buffer<const_buffer>, const_buffer>;
+template <class Socket>
+using list_to_fill = parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>;
+template <class Socket>
+using list_to_send = parameter<Socket, passed_list<const_buffer>, const_buffers>;
+template <class Socket>
+using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
 
 /// What a part needs of the socket.
 ///

@@ -1,14 +1,17 @@
 // The coroutine waker: a call gives an awaitable; the completion resumes who awaits it.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
 
+#include <compare>
 #include <concepts>
 #include <coroutine>
+#include <cstdlib>
 #include <exception>
 #include <system_error>
 #include <type_traits>
@@ -16,6 +19,13 @@
 
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
+
+template <class T>
+consteval void explain_not_awaited() {
+  static_assert(always_false<T>,
+                "rouse: this is a call that has not been awaited, and not its value: "
+                "write auto n = co_await conn.recv(buf)");
+}
 
 // The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
 template <class Engine, class Call, class Limit>
@@ -65,6 +75,32 @@ public:
   }
 
   typename Call::value_type await_resume() { return this->take(ec_); }
+
+  // What takes it for its value meets a sentence.
+  template <class T>
+    requires std::constructible_from<T, typename Call::value_type>
+  operator T() const noexcept {
+    explain_not_awaited<T>();
+    std::abort();
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend bool operator==(const coroutine_call&, T) noexcept {
+    explain_not_awaited<T>();
+    return false;
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend std::strong_ordering operator<=>(const coroutine_call&, T) noexcept {
+    explain_not_awaited<T>();
+    return std::strong_ordering::equal;
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend T& operator+=(T& sum, const coroutine_call&) noexcept {
+    explain_not_awaited<T>();
+    return sum;
+  }
 
 private:
   void wait_no_more() noexcept {

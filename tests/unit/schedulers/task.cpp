@@ -260,9 +260,23 @@ TEST_CASE("task: goes on when something of an operator co_await resumes it", "[u
   CHECK(got == 4);
 }
 
-TEST_CASE("task: a plain value is awaited for free", "[unit][task]") {
-  auto t = []() -> task<std::string> { co_return co_await std::string("here"); }();
+TEST_CASE("task: a value that a call may return is awaited for free", "[unit][task]") {
+  auto t = []() -> task<std::string_view> { co_return co_await std::string_view("here"); }();
   CHECK(result_of(std::move(t)) == "here");
+}
+
+namespace {
+struct reply {
+  int value;
+};
+} // namespace
+
+template <>
+inline constexpr bool rouse::returned_by_call<reply> = true;
+
+TEST_CASE("task: a value of the user's own is awaited once it is marked", "[unit][task]") {
+  auto t = []() -> task<int> { co_return (co_await reply{7}).value; }();
+  CHECK(result_of(std::move(t)) == 7);
 }
 
 TEST_CASE("run_here: runs a task on the caller's stack, and gives or throws what it does",
