@@ -14312,6 +14312,90 @@ decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&..
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/linux/fork.hpp
+// How objects learn that fork(2) has copied them into a child process.
+
+#if ROUSE_LINUX
+#include <mutex>
+#include <pthread.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+struct fork_hooks;
+
+/// Calls a function in each child process that fork(2) makes while this object exists: in the
+/// thread that forked, which is the only one there, before fork(2) returns.
+///
+/// The function may make system calls and use the heap. It must expect that any lock is held for
+/// ever, and any list half changed, by a thread that does not exist in the child. It must neither
+/// make nor destroy an object of this class.
+///
+/// Not called in children of vfork(2), posix_spawn(3), system(3) and popen(3), which share the
+/// parent's memory until they execute another program.
+///
+/// Threads: any. Cost: nothing but at its beginning and end, and at each fork(2).
+/// Source: pthread_atfork(3).
+class fork_hook : public rouse::detail::list_node {
+public:
+  using function = void(void* owner) noexcept;
+
+  inline fork_hook(function* in_child, void* owner) noexcept;
+  fork_hook(const fork_hook&) = delete;
+  fork_hook& operator=(const fork_hook&) = delete;
+  inline ~fork_hook();
+
+  void call() const noexcept { in_child_(owner_); }
+
+private:
+  function* const in_child_;
+  void* const owner_;
+  fork_hooks& among_;
+};
+
+/// All of one shared library (or of the program): the handlers that it gives to the C library go
+/// when it is unloaded, and so does this.
+struct fork_hooks {
+  std::mutex mutex;
+  rouse::detail::list<fork_hook> all;
+  bool handled = false; // the C library has the handlers
+};
+
+// Hidden, so that each shared library has its own.
+#define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
+ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
+  static fork_hooks hooks; // never destroyed: its destructor does nothing
+  return hooks;
+}
+ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
+ROUSE_OWN_OF_LIBRARY inline void after_fork_in_parent() noexcept {
+  hooks_of_library().mutex.unlock();
+}
+ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
+  hooks_of_library().all.for_each([](fork_hook& h) { h.call(); });
+  hooks_of_library().mutex.unlock();
+}
+ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
+  fork_hooks& hooks = hooks_of_library();
+  const std::lock_guard lock(hooks.mutex);
+  if (!hooks.handled) {
+    hooks.handled =
+        ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
+  }
+  hooks.all.push_back(h);
+  return hooks;
+}
+#undef ROUSE_OWN_OF_LIBRARY
+
+inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
+    : in_child_(in_child), owner_(owner), among_(add_to_library(*this)) {}
+inline fork_hook::~fork_hook() {
+  const std::lock_guard lock(among_.mutex);
+  unlink();
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/linux/signals.hpp
 // How a signal reaches a loop: the handler writes a byte into the sockets of those who want it.
 
@@ -14321,7 +14405,11 @@ decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&..
 #include <csignal>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
 
@@ -14349,14 +14437,20 @@ struct signal_owner {
 /// The signals that somebody waits for, whose handlers are ours meanwhile; whoever had them before
 /// has them again when nobody waits any more.
 ///
-/// Threads: any. Source: signal-safety(7): the handler calls send(2) and nothing else.
+/// A child process hears its own signals, with the dispositions that they had before; its parent
+/// hears nothing of them.
+///
+/// Threads: any. Source: signal-safety(7): the handler calls getpid(2) and send(2) and nothing
+/// else.
 class signal_table {
 public:
   static constexpr int most_numbers = 64;
 
   /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
   static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
+    static const os::fork_hook in_child(&signal_table::forget_all, nullptr);
     const std::lock_guard lock(mutex());
+    process_.store(::getpid(), std::memory_order_relaxed);
     entry* const free = find(-1);
     if (!free) return std::errc::not_enough_memory;
     std::uint64_t taken = 0;
@@ -14386,6 +14480,7 @@ private:
   static constexpr std::size_t most = 64;
   static inline entry entries_[most];
   static inline detail::signal_owner numbers_[most_numbers + 1];
+  static inline std::atomic<pid_t> process_{0}; // the one that subscribed
 
   static std::mutex& mutex() noexcept {
     static std::mutex m;
@@ -14413,13 +14508,33 @@ private:
 
   static void give_back(std::uint64_t taken) noexcept {
     for (int n = 1; n <= most_numbers; ++n) {
-      if ((taken & bit(n)) && --numbers_[n].users == 0)
-        ::sigaction(n, &numbers_[n].before, nullptr);
+      if ((taken & bit(n)) && --numbers_[n].users == 0) restore(n);
     }
   }
 
+  // In a forked child: nothing is subscribed there, and every signal is as it was before.
+  static void forget_all(void*) noexcept {
+    ::new (&mutex()) std::mutex; // another thread of the parent may have held it
+    for (int n = 1; n <= most_numbers; ++n) {
+      if (std::exchange(numbers_[n].users, 0) != 0) restore(n);
+    }
+    for (entry& e : entries_) {
+      e.to.store(-1, std::memory_order_relaxed);
+      e.wanted.store(0, std::memory_order_relaxed);
+    }
+  }
+  static void restore(int n) noexcept { ::sigaction(n, &numbers_[n].before, nullptr); }
+
   static void handle(int n) noexcept {
     const int kept = errno;
+    // A child that was told nothing yet, or shares the parent's memory (vfork): the signal comes
+    // again as soon as this handler has returned.
+    if (::getpid() != process_.load(std::memory_order_relaxed)) {
+      restore(n);
+      ::raise(n);
+      errno = kept;
+      return;
+    }
     const auto byte = static_cast<unsigned char>(n);
     for (const entry& e : entries_) {
       const int to = e.to.load(std::memory_order_acquire);

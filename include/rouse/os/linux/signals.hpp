@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/os/linux/fork.hpp>
 #include <rouse/os/socket.hpp>
 
 #if ROUSE_LINUX
@@ -10,7 +11,11 @@
 #include <csignal>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
 
@@ -38,14 +43,20 @@ struct signal_owner {
 /// The signals that somebody waits for, whose handlers are ours meanwhile; whoever had them before
 /// has them again when nobody waits any more.
 ///
-/// Threads: any. Source: signal-safety(7): the handler calls send(2) and nothing else.
+/// A child process hears its own signals, with the dispositions that they had before; its parent
+/// hears nothing of them.
+///
+/// Threads: any. Source: signal-safety(7): the handler calls getpid(2) and send(2) and nothing
+/// else.
 class signal_table {
 public:
   static constexpr int most_numbers = 64;
 
   /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
   static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
+    static const os::fork_hook in_child(&signal_table::forget_all, nullptr);
     const std::lock_guard lock(mutex());
+    process_.store(::getpid(), std::memory_order_relaxed);
     entry* const free = find(-1);
     if (!free) return std::errc::not_enough_memory;
     std::uint64_t taken = 0;
@@ -75,6 +86,7 @@ private:
   static constexpr std::size_t most = 64;
   static inline entry entries_[most];
   static inline detail::signal_owner numbers_[most_numbers + 1];
+  static inline std::atomic<pid_t> process_{0}; // the one that subscribed
 
   static std::mutex& mutex() noexcept {
     static std::mutex m;
@@ -102,13 +114,33 @@ private:
 
   static void give_back(std::uint64_t taken) noexcept {
     for (int n = 1; n <= most_numbers; ++n) {
-      if ((taken & bit(n)) && --numbers_[n].users == 0)
-        ::sigaction(n, &numbers_[n].before, nullptr);
+      if ((taken & bit(n)) && --numbers_[n].users == 0) restore(n);
     }
   }
 
+  // In a forked child: nothing is subscribed there, and every signal is as it was before.
+  static void forget_all(void*) noexcept {
+    ::new (&mutex()) std::mutex; // another thread of the parent may have held it
+    for (int n = 1; n <= most_numbers; ++n) {
+      if (std::exchange(numbers_[n].users, 0) != 0) restore(n);
+    }
+    for (entry& e : entries_) {
+      e.to.store(-1, std::memory_order_relaxed);
+      e.wanted.store(0, std::memory_order_relaxed);
+    }
+  }
+  static void restore(int n) noexcept { ::sigaction(n, &numbers_[n].before, nullptr); }
+
   static void handle(int n) noexcept {
     const int kept = errno;
+    // A child that was told nothing yet, or shares the parent's memory (vfork): the signal comes
+    // again as soon as this handler has returned.
+    if (::getpid() != process_.load(std::memory_order_relaxed)) {
+      restore(n);
+      ::raise(n);
+      errno = kept;
+      return;
+    }
     const auto byte = static_cast<unsigned char>(n);
     for (const entry& e : entries_) {
       const int to = e.to.load(std::memory_order_acquire);

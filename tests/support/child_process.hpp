@@ -1,0 +1,58 @@
+// A child process of a test: what it returns, and how it ended.
+#pragma once
+#include <rouse/config.hpp>
+
+#if ROUSE_LINUX
+#include <catch2/catch.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utility>
+
+namespace testing {
+
+/// Forks. The child runs `f()`, which returns its exit status; one that hangs or spins is ended by
+/// a signal: after 30 s, or 5 s of CPU time. In the child no test macros may be used.
+class child_process {
+public:
+  template <class F>
+  explicit child_process(F f) : pid_(::fork()) {
+    if (pid_ == 0) {
+      guard();
+      ::_exit(f());
+    }
+    REQUIRE(pid_ > 0);
+  }
+  child_process(const child_process&) = delete;
+  child_process& operator=(const child_process&) = delete;
+  ~child_process() {
+    if (pid_ > 0) ::kill(pid_, SIGKILL), (void)wait();
+  }
+
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+  /// Its exit status; where a signal has ended it 1000 and the signal's number.
+  int wait() {
+    int status = 0;
+    const pid_t ended = ::waitpid(std::exchange(pid_, -1), &status, 0);
+    if (ended <= 0) return -1;
+    return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+
+  /// What ends a child that hangs or spins, by itself.
+  static void guard() noexcept {
+    for (const int n : {SIGALRM, SIGXCPU}) std::signal(n, SIG_DFL);
+    const rlimit seconds{5, 5};
+    ::setrlimit(RLIMIT_CPU, &seconds);
+    ::alarm(30);
+  }
+
+private:
+  pid_t pid_;
+};
+
+} // namespace testing
+#endif
