@@ -1062,6 +1062,7 @@ concept engine_core =
       c.open(g);
       c.settle([](answers&) {});
       c.wake();
+      c.home().enter();
       c.shut_down();
       c.orphan(owner);
       { c.turn((clock::time_point::max)()) } noexcept;
@@ -1513,6 +1514,91 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/detail/engine_home.hpp
+// How a handle finds its engine from any thread, also when the engine is gone.
+
+#include <mutex>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// A number that no other thread of the process has, or had.
+ROUSE_NOINLINE inline std::uint64_t thread_number() noexcept {
+  static constinit std::atomic<std::uint64_t> threads{0};
+  static constinit thread_local std::uint64_t mine = 0;
+  if (mine == 0) mine = threads.fetch_add(1, std::memory_order_relaxed) + 1;
+  return mine;
+}
+
+/// Where a thread that drops a handle stands towards the engine.
+enum class whereabouts : unsigned char {
+  inside, ///< it may touch the engine
+  outside, ///< another thread uses the engine: it may only post
+  gone, ///< there is no engine any more
+};
+
+/// An engine owns one, and shares it with what its handles refer to: channels and flows. The last
+/// of them frees it.
+///
+///     thread that drops the last handle      thread that uses the engine
+///     meet: lock                             enter: lock, "I use it now"
+///           inside: end it here              ...
+///           outside: post it       ------>   the loop ends it
+///           gone: end it here                close: lock, "gone"; then what was posted is ended
+///
+/// Threads: any. Cost: a mutex, for the last handle of a channel or of an ended flow only.
+template <class Engine>
+class engine_home {
+public:
+  explicit engine_home(Engine& e) noexcept : engine_(&e) {}
+  engine_home(const engine_home&) = delete;
+  engine_home& operator=(const engine_home&) = delete;
+
+  void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void drop() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  /// The calling thread uses the engine from now on.
+  void enter() noexcept {
+    if constexpr (!Engine::threading::shared) {
+      const std::uint64_t me = thread_number();
+      if (user_.load(std::memory_order_relaxed) == me) return;
+      const std::lock_guard lock(mutex_);
+      user_.store(me, std::memory_order_relaxed);
+    }
+  }
+
+  /// The engine goes: nothing is posted to it any more.
+  void close() noexcept {
+    const std::lock_guard lock(mutex_);
+    engine_ = nullptr;
+  }
+
+  /// Calls `f(whereabouts, Engine*)`. Until it returns the engine stays, and no other thread comes
+  /// to use it: `f` must run none of the user's code.
+  template <class F>
+  void meet(F f) noexcept {
+    const std::lock_guard lock(mutex_);
+    f(engine_ ? here() : whereabouts::gone, engine_);
+  }
+
+private:
+  ~engine_home() = default;
+
+  [[nodiscard]] whereabouts here() const noexcept {
+    if (Engine::threading::shared || user_.load(std::memory_order_relaxed) == thread_number())
+      return whereabouts::inside;
+    return whereabouts::outside;
+  }
+
+  std::mutex mutex_;
+  Engine* engine_; // guarded by the mutex
+  std::atomic<std::uint64_t> user_{thread_number()}; // the thread; written with the mutex held
+  std::atomic<std::size_t> references_{1};
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/core/flow.hpp
 // A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
 // fiber, a thread).
@@ -1608,14 +1694,19 @@ public:
   virtual void end_here() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  /// The last one destroys the flow.
+  /// The last one destroys the flow: here, or in the thread that runs its engine.
   void drop() noexcept {
-    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
-    // others did.
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+    if (released()) destroy();
   }
 
 protected:
+  /// Gives up a reference. True: it was the last one.
+  bool released() noexcept {
+    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
+    // others did.
+    return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  /// Any thread.
   virtual void destroy() noexcept = 0;
 
 private:
@@ -1653,9 +1744,18 @@ class flow_starter;
 
 // A flow of a scheduler on that engine.
 template <class Engine>
-class engine_flow : public flow, public fresh_flow {
+class engine_flow : public flow, public fresh_flow, Engine::posted {
 public:
-  void belong_to(Engine& e) noexcept { engine_ = &e; }
+  engine_flow() noexcept : Engine::posted(&engine_flow::destroy_posted) {}
+  ~engine_flow() override {
+    if (home_) home_->drop();
+  }
+
+  void belong_to(Engine& e) noexcept {
+    engine_ = &e;
+    home_ = &e.home();
+    home_->hold();
+  }
 
   /// Whether the loop has called `begin`, or never will.
   [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
@@ -1682,7 +1782,7 @@ protected:
   void end() noexcept {
     drop_locals();
     if (engine_) engine_->open(ended);
-    drop();
+    if (this->released()) destroy_here();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
@@ -1696,14 +1796,35 @@ private:
     this_flow() = before == this ? nullptr : before;
   }
 
+  // A thread that does not use the engine hands the flow over to the one that does: the flow is in
+  // the scheduler's list, and may hold what belongs to that thread.
   void destroy() noexcept final {
-    leave_list();
-    // Nobody is left who could ask what the flow threw: it comes out of run().
-    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
+    if (!home_) return free_memory(); // it was not started
+    bool here = true;
+    home_->meet([&](whereabouts at, auto* engine) {
+      here = at != whereabouts::outside;
+      if (!here)
+        engine->post(*this);
+      else if (at == whereabouts::inside)
+        part();
+    });
+    if (here) free_memory();
+  }
+  static void destroy_posted(typename Engine::posted& p, bool) noexcept {
+    static_cast<engine_flow&>(p).destroy_here();
+  }
+  void destroy_here() noexcept {
+    part();
     free_memory();
+  }
+  // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
+  void part() noexcept {
+    leave_list();
+    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
   }
 
   Engine* engine_ = nullptr;
+  typename Engine::home_type* home_ = nullptr;
 };
 
 // Has flows begun by the loop: all that were spawned since its last turn, by one operation.
@@ -2641,7 +2762,6 @@ private:
 // ---- rouse/detail/buffer_pool.hpp
 // Buffers of one size, lent out one at a time.
 
-#include <mutex>
 #include <new>
 
 namespace rouse::inline ROUSE_ABI::detail {
@@ -3970,6 +4090,10 @@ public:
   operation_loop& operator=(const operation_loop&) = delete;
   virtual ~operation_loop() = default;
 
+  /// Where the handles of its flows and channels find it, from any thread.
+  using home_type = detail::engine_home<operation_loop>;
+  [[nodiscard]] home_type& home() noexcept { return *home_; }
+
   using observer_type = typename Threading::observer;
   [[nodiscard]] observer_type& observer() noexcept { return observer_; }
 
@@ -4283,6 +4407,9 @@ protected:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
+  struct home_closer {
+    void operator()(home_type* h) const noexcept { h->drop(); }
+  };
   enum class rest { awake, asleep, woken };
   static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
@@ -4510,6 +4637,7 @@ private:
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
   std::vector<std::exception_ptr> raised_;
+  std::unique_ptr<home_type, home_closer> home_{new home_type(*this)};
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
 
@@ -4697,6 +4825,7 @@ protected:
 
   /// For the destructors of engines, which come before this class's: frees the records.
   void drop_everything() noexcept {
+    this->home().close(); // nothing is posted any more
     this->drop_posted();
     while (!spare_.empty()) delete &spare_.pop_front();
   }
@@ -7589,7 +7718,9 @@ concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<declt
 /// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on
 /// by itself; what such a flow throws comes out of `run()`.
 ///
-/// Threads: the scheduler's own.
+/// Threads: a handle may be moved, dropped and asked whether its flow has ended in any thread, also
+/// while the scheduler is destroyed and afterwards. The rest is the scheduler's thread's (with
+/// `threads`, any thread's). Cost: no allocation.
 template <class Scheduler>
 class flow_handle {
 public:
@@ -7706,6 +7837,7 @@ public:
   basic_scheduler& operator=(const basic_scheduler&) = delete;
 
   ~basic_scheduler() {
+    engine_->home().enter();
     if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
     starter_.close(*engine_);
     engine_->orphan(this);
@@ -7922,6 +8054,7 @@ private:
           std::make_error_code(std::errc::operation_not_permitted),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
+    engine_->home().enter();
     const loop_left at_end{waker_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {
@@ -9325,6 +9458,7 @@ public:
   explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
     if (fiber_) [[likely]]
       return;
+    s.engine().home().enter();
     scheduler_ = &s;
     turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
   }
@@ -9734,9 +9868,12 @@ public:
       flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
-    std::lock_guard lock(mutex_);
-    join_finished();
-    flows_.for_each(orphan);
+    // A thread that destroys a flow meanwhile holds the same lock.
+    engine.home().meet([&](whereabouts, auto*) {
+      std::lock_guard lock(mutex_);
+      join_finished();
+      flows_.for_each(orphan);
+    });
   }
 
 private:
@@ -10152,10 +10289,8 @@ public:
     serve_all(receivers_, answered);
     serve_all(senders_, answered, std::errc::broken_pipe);
   }
-  void join() noexcept { ++ends_; }
-  // One end less; with the last one nobody is left who could answer those who wait.
-  void part(answers& answered) noexcept {
-    if (--ends_ != 0) return;
+  // No end is left from which the waiting calls could be answered.
+  void abandon(answers& answered) noexcept {
     closed_ = true;
     serve_all(receivers_, answered, std::errc::operation_canceled);
     serve_all(senders_, answered, std::errc::operation_canceled);
@@ -10187,7 +10322,6 @@ private:
   const std::size_t capacity_;
   ring<parcel<T>> buffer_;
   list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
-  std::size_t ends_ = 1;
   bool closed_ = false;
 };
 
@@ -10218,6 +10352,58 @@ struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
 #include <iterator>
 
 namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// What the ends of a channel share; the last one destroys it.
+template <class T, class Engine>
+class shared_channel final : public channel_core<T>, Engine::posted {
+public:
+  shared_channel(Engine& e, std::size_t capacity) noexcept
+      : channel_core<T>(capacity), Engine::posted(&shared_channel::destroy_posted),
+        home_(e.home()) {
+    home_.hold();
+  }
+
+  // Any thread.
+  void join() noexcept { ends_.fetch_add(1, std::memory_order_relaxed); }
+  void part() noexcept {
+    // Release and acquire pair up among the threads that drop an end.
+    if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+
+private:
+  ~shared_channel() { home_.drop(); }
+
+  // A thread that does not use the engine hands the channel over to the one that does, which ends
+  // the calls that still wait, and destroys the values.
+  void destroy() noexcept {
+    bool here = true;
+    home_.meet([&](whereabouts at, auto* engine) {
+      here = at != whereabouts::outside;
+      if (!here)
+        engine->post(*this);
+      else if (at == whereabouts::inside)
+        abandon_calls(*engine);
+    });
+    if (here) delete this;
+  }
+  static void destroy_posted(typename Engine::posted& p, bool) noexcept {
+    auto* const self = static_cast<shared_channel*>(&p);
+    self->home_.meet([&](whereabouts, auto* engine) {
+      if (engine) self->abandon_calls(*engine);
+    });
+    delete self;
+  }
+  template <class E>
+  void abandon_calls(E& engine) noexcept {
+    engine.settle([&](answers& answered) { this->abandon(answered); });
+  }
+
+  typename Engine::home_type& home_;
+  std::atomic<std::size_t> ends_{1};
+};
+
+} // namespace detail
 
 /// A channel: flows hand each other values through it, in order, and wait for one another the way
 /// their scheduler wakes.
@@ -10230,35 +10416,38 @@ namespace rouse::inline ROUSE_ABI {
 /// Whoever came first is served first. The channel never loses a value: where one meets a limit or
 /// a cancel, either the receiver gets it, or it stays and the next one does.
 ///
-/// A channel is a handle: copies are ends of the same channel. When the last is gone, what still
-/// waits ends with operation_canceled. All of them go before the scheduler does. Calls take a limit
+/// A channel is a handle: copies are ends of the same channel. When the last one is dropped, the
+/// calls that still wait end with operation_canceled, and buffered values are destroyed: at once
+/// in the scheduler's thread, by its loop if another thread drops the last one. Calls take a limit
 /// and a `how`, as a socket's do.
 ///
-/// Threads: the scheduler's own (with `threads`, any); `post` for any. Cost: one allocation a
-/// channel, and what its buffer grows by; none for a value that is handed over.
+/// Threads: a handle may be copied, moved, assigned and dropped in any thread, also while the
+/// scheduler is destroyed and afterwards; `post` may be called in any thread, the rest in the
+/// scheduler's (with `threads`, in any). Cost: one allocation a channel, and what its buffer grows
+/// by; none for a value that is handed over, nor for a drop.
 ///
 /// @tparam T  what is sent; movable without throwing.
 template <class T, class Scheduler>
 class channel {
-  using core = detail::channel_core<T>;
   using engine_type = typename Scheduler::engine_type;
+  using core = detail::shared_channel<T, engine_type>;
 
 public:
   using value_type = T;
 
   /// @param capacity  how many values may be sent before the first is received.
   explicit channel(Scheduler& s, std::size_t capacity = 0)
-      : scheduler_(&s), core_(std::make_shared<core>(capacity)) {}
-  channel(const channel& other) noexcept : channel(*other.scheduler_, other.core_) {}
+      : scheduler_(&s), core_(new core(s.engine(), capacity)) {}
+  channel(const channel& other) noexcept : channel(other.scheduler_, other.core_) {}
   channel(channel&& other) noexcept
       : scheduler_(other.scheduler_), core_(std::exchange(other.core_, nullptr)) {}
   channel& operator=(channel other) noexcept {
     std::swap(scheduler_, other.scheduler_);
-    core_.swap(other.core_);
+    std::swap(core_, other.core_);
     return *this;
   }
   ~channel() {
-    if (core_) settle([&](auto& answered) { core_->part(answered); });
+    if (core_) core_->part();
   }
 
   /// An end of the same channel for flows of another scheduler on the same engine.
@@ -10269,7 +10458,7 @@ public:
       detail::throw_error(std::make_error_code(std::errc::invalid_argument),
                           "rouse: channel: the scheduler is on another engine; use post()");
     }
-    return channel<T, Other>(other, core_);
+    return channel<T, Other>(&other, core_);
   }
 
   // ---- waiting
@@ -10364,8 +10553,8 @@ public:
   /// live until this has returned.
   void post(T value) {
     scheduler_->post(
-        [p = parcel(std::move(value)), c = core_, &e = scheduler_->engine()]() mutable {
-          e.settle([&](auto& answered) { c->force(p, answered); });
+        [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
+          e.settle([&](auto& answered) { end.core_->force(p, answered); });
         });
   }
 
@@ -10433,8 +10622,8 @@ private:
   friend class detail::send_case;
   using parcel = detail::parcel<T>;
 
-  channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {
-    settle([&](auto&) { core_->join(); });
+  channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
+    if (core_) core_->join();
   }
 
   template <class F>
@@ -10455,7 +10644,7 @@ private:
   }
 
   Scheduler* scheduler_;
-  std::shared_ptr<core> core_;
+  core* core_;
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -13631,7 +13820,8 @@ private:
 /// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
 /// on by itself, until its scheduler goes.
 ///
-/// Threads: the scheduler's own; `connections` any.
+/// Threads: `stop` and `join` are the scheduler's thread's; `connections` and `ended` are any
+/// thread's, and the handle may be moved and dropped in any thread, also after its scheduler.
 template <class Scheduler>
 class server {
 public:

@@ -26,6 +26,7 @@ concept engine_core =
       c.open(g);
       c.settle([](answers&) {});
       c.wake();
+      c.home().enter();
       c.shut_down();
       c.orphan(owner);
       { c.turn((clock::time_point::max)()) } noexcept;

@@ -6,6 +6,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <atomic>
@@ -104,14 +105,19 @@ public:
   virtual void end_here() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  /// The last one destroys the flow.
+  /// The last one destroys the flow: here, or in the thread that runs its engine.
   void drop() noexcept {
-    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
-    // others did.
-    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+    if (released()) destroy();
   }
 
 protected:
+  /// Gives up a reference. True: it was the last one.
+  bool released() noexcept {
+    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
+    // others did.
+    return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  /// Any thread.
   virtual void destroy() noexcept = 0;
 
 private:
@@ -149,9 +155,18 @@ class flow_starter;
 
 // A flow of a scheduler on that engine.
 template <class Engine>
-class engine_flow : public flow, public fresh_flow {
+class engine_flow : public flow, public fresh_flow, Engine::posted {
 public:
-  void belong_to(Engine& e) noexcept { engine_ = &e; }
+  engine_flow() noexcept : Engine::posted(&engine_flow::destroy_posted) {}
+  ~engine_flow() override {
+    if (home_) home_->drop();
+  }
+
+  void belong_to(Engine& e) noexcept {
+    engine_ = &e;
+    home_ = &e.home();
+    home_->hold();
+  }
 
   /// Whether the loop has called `begin`, or never will.
   [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
@@ -178,7 +193,7 @@ protected:
   void end() noexcept {
     drop_locals();
     if (engine_) engine_->open(ended);
-    drop();
+    if (this->released()) destroy_here();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
@@ -192,14 +207,35 @@ private:
     this_flow() = before == this ? nullptr : before;
   }
 
+  // A thread that does not use the engine hands the flow over to the one that does: the flow is in
+  // the scheduler's list, and may hold what belongs to that thread.
   void destroy() noexcept final {
-    leave_list();
-    // Nobody is left who could ask what the flow threw: it comes out of run().
-    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
+    if (!home_) return free_memory(); // it was not started
+    bool here = true;
+    home_->meet([&](whereabouts at, auto* engine) {
+      here = at != whereabouts::outside;
+      if (!here)
+        engine->post(*this);
+      else if (at == whereabouts::inside)
+        part();
+    });
+    if (here) free_memory();
+  }
+  static void destroy_posted(typename Engine::posted& p, bool) noexcept {
+    static_cast<engine_flow&>(p).destroy_here();
+  }
+  void destroy_here() noexcept {
+    part();
     free_memory();
+  }
+  // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
+  void part() noexcept {
+    leave_list();
+    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
   }
 
   Engine* engine_ = nullptr;
+  typename Engine::home_type* home_ = nullptr;
 };
 
 // Has flows begun by the loop: all that were spawned since its last turn, by one operation.

@@ -193,6 +193,7 @@ protected:
 
   /// For the destructors of engines, which come before this class's: frees the records.
   void drop_everything() noexcept {
+    this->home().close(); // nothing is posted any more
     this->drop_posted();
     while (!spare_.empty()) delete &spare_.pop_front();
   }

@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/remote_queue.hpp>
 #include <rouse/detail/threading.hpp>
@@ -11,6 +12,7 @@
 
 #include <atomic>
 #include <exception>
+#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -43,6 +45,10 @@ public:
   operation_loop(const operation_loop&) = delete;
   operation_loop& operator=(const operation_loop&) = delete;
   virtual ~operation_loop() = default;
+
+  /// Where the handles of its flows and channels find it, from any thread.
+  using home_type = detail::engine_home<operation_loop>;
+  [[nodiscard]] home_type& home() noexcept { return *home_; }
 
   using observer_type = typename Threading::observer;
   [[nodiscard]] observer_type& observer() noexcept { return observer_; }
@@ -357,6 +363,9 @@ protected:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
+  struct home_closer {
+    void operator()(home_type* h) const noexcept { h->drop(); }
+  };
   enum class rest { awake, asleep, woken };
   static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
@@ -584,6 +593,7 @@ private:
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
   std::vector<std::exception_ptr> raised_;
+  std::unique_ptr<home_type, home_closer> home_{new home_type(*this)};
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
 

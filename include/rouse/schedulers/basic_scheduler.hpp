@@ -37,7 +37,9 @@ concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<declt
 /// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on
 /// by itself; what such a flow throws comes out of `run()`.
 ///
-/// Threads: the scheduler's own.
+/// Threads: a handle may be moved, dropped and asked whether its flow has ended in any thread, also
+/// while the scheduler is destroyed and afterwards. The rest is the scheduler's thread's (with
+/// `threads`, any thread's). Cost: no allocation.
 template <class Scheduler>
 class flow_handle {
 public:
@@ -154,6 +156,7 @@ public:
   basic_scheduler& operator=(const basic_scheduler&) = delete;
 
   ~basic_scheduler() {
+    engine_->home().enter();
     if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
     starter_.close(*engine_);
     engine_->orphan(this);
@@ -370,6 +373,7 @@ private:
           std::make_error_code(std::errc::operation_not_permitted),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
+    engine_->home().enter();
     const loop_left at_end{waker_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {

@@ -4,13 +4,14 @@
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/engine_home.hpp>
 #include <rouse/schedulers/channel_core.hpp>
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <exception>
 #include <iterator>
-#include <memory>
 #include <optional>
 #include <source_location>
 #include <system_error>
@@ -18,6 +19,58 @@
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
+namespace detail {
+
+// What the ends of a channel share; the last one destroys it.
+template <class T, class Engine>
+class shared_channel final : public channel_core<T>, Engine::posted {
+public:
+  shared_channel(Engine& e, std::size_t capacity) noexcept
+      : channel_core<T>(capacity), Engine::posted(&shared_channel::destroy_posted),
+        home_(e.home()) {
+    home_.hold();
+  }
+
+  // Any thread.
+  void join() noexcept { ends_.fetch_add(1, std::memory_order_relaxed); }
+  void part() noexcept {
+    // Release and acquire pair up among the threads that drop an end.
+    if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+
+private:
+  ~shared_channel() { home_.drop(); }
+
+  // A thread that does not use the engine hands the channel over to the one that does, which ends
+  // the calls that still wait, and destroys the values.
+  void destroy() noexcept {
+    bool here = true;
+    home_.meet([&](whereabouts at, auto* engine) {
+      here = at != whereabouts::outside;
+      if (!here)
+        engine->post(*this);
+      else if (at == whereabouts::inside)
+        abandon_calls(*engine);
+    });
+    if (here) delete this;
+  }
+  static void destroy_posted(typename Engine::posted& p, bool) noexcept {
+    auto* const self = static_cast<shared_channel*>(&p);
+    self->home_.meet([&](whereabouts, auto* engine) {
+      if (engine) self->abandon_calls(*engine);
+    });
+    delete self;
+  }
+  template <class E>
+  void abandon_calls(E& engine) noexcept {
+    engine.settle([&](answers& answered) { this->abandon(answered); });
+  }
+
+  typename Engine::home_type& home_;
+  std::atomic<std::size_t> ends_{1};
+};
+
+} // namespace detail
 
 /// A channel: flows hand each other values through it, in order, and wait for one another the way
 /// their scheduler wakes.
@@ -30,35 +83,38 @@ namespace rouse::inline ROUSE_ABI {
 /// Whoever came first is served first. The channel never loses a value: where one meets a limit or
 /// a cancel, either the receiver gets it, or it stays and the next one does.
 ///
-/// A channel is a handle: copies are ends of the same channel. When the last is gone, what still
-/// waits ends with operation_canceled. All of them go before the scheduler does. Calls take a limit
+/// A channel is a handle: copies are ends of the same channel. When the last one is dropped, the
+/// calls that still wait end with operation_canceled, and buffered values are destroyed: at once
+/// in the scheduler's thread, by its loop if another thread drops the last one. Calls take a limit
 /// and a `how`, as a socket's do.
 ///
-/// Threads: the scheduler's own (with `threads`, any); `post` for any. Cost: one allocation a
-/// channel, and what its buffer grows by; none for a value that is handed over.
+/// Threads: a handle may be copied, moved, assigned and dropped in any thread, also while the
+/// scheduler is destroyed and afterwards; `post` may be called in any thread, the rest in the
+/// scheduler's (with `threads`, in any). Cost: one allocation a channel, and what its buffer grows
+/// by; none for a value that is handed over, nor for a drop.
 ///
 /// @tparam T  what is sent; movable without throwing.
 template <class T, class Scheduler>
 class channel {
-  using core = detail::channel_core<T>;
   using engine_type = typename Scheduler::engine_type;
+  using core = detail::shared_channel<T, engine_type>;
 
 public:
   using value_type = T;
 
   /// @param capacity  how many values may be sent before the first is received.
   explicit channel(Scheduler& s, std::size_t capacity = 0)
-      : scheduler_(&s), core_(std::make_shared<core>(capacity)) {}
-  channel(const channel& other) noexcept : channel(*other.scheduler_, other.core_) {}
+      : scheduler_(&s), core_(new core(s.engine(), capacity)) {}
+  channel(const channel& other) noexcept : channel(other.scheduler_, other.core_) {}
   channel(channel&& other) noexcept
       : scheduler_(other.scheduler_), core_(std::exchange(other.core_, nullptr)) {}
   channel& operator=(channel other) noexcept {
     std::swap(scheduler_, other.scheduler_);
-    core_.swap(other.core_);
+    std::swap(core_, other.core_);
     return *this;
   }
   ~channel() {
-    if (core_) settle([&](auto& answered) { core_->part(answered); });
+    if (core_) core_->part();
   }
 
   /// An end of the same channel for flows of another scheduler on the same engine.
@@ -69,7 +125,7 @@ public:
       detail::throw_error(std::make_error_code(std::errc::invalid_argument),
                           "rouse: channel: the scheduler is on another engine; use post()");
     }
-    return channel<T, Other>(other, core_);
+    return channel<T, Other>(&other, core_);
   }
 
   // ---- waiting
@@ -164,8 +220,8 @@ public:
   /// live until this has returned.
   void post(T value) {
     scheduler_->post(
-        [p = parcel(std::move(value)), c = core_, &e = scheduler_->engine()]() mutable {
-          e.settle([&](auto& answered) { c->force(p, answered); });
+        [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
+          e.settle([&](auto& answered) { end.core_->force(p, answered); });
         });
   }
 
@@ -233,8 +289,8 @@ private:
   friend class detail::send_case;
   using parcel = detail::parcel<T>;
 
-  channel(Scheduler& s, std::shared_ptr<core> c) noexcept : scheduler_(&s), core_(std::move(c)) {
-    settle([&](auto&) { core_->join(); });
+  channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
+    if (core_) core_->join();
   }
 
   template <class F>
@@ -255,7 +311,7 @@ private:
   }
 
   Scheduler* scheduler_;
-  std::shared_ptr<core> core_;
+  core* core_;
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -190,10 +190,8 @@ public:
     serve_all(receivers_, answered);
     serve_all(senders_, answered, std::errc::broken_pipe);
   }
-  void join() noexcept { ++ends_; }
-  // One end less; with the last one nobody is left who could answer those who wait.
-  void part(answers& answered) noexcept {
-    if (--ends_ != 0) return;
+  // No end is left from which the waiting calls could be answered.
+  void abandon(answers& answered) noexcept {
     closed_ = true;
     serve_all(receivers_, answered, std::errc::operation_canceled);
     serve_all(senders_, answered, std::errc::operation_canceled);
@@ -225,7 +223,6 @@ private:
   const std::size_t capacity_;
   ring<parcel<T>> buffer_;
   list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
-  std::size_t ends_ = 1;
   bool closed_ = false;
 };
 

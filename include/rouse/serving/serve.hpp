@@ -210,7 +210,8 @@ private:
 /// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
 /// on by itself, until its scheduler goes.
 ///
-/// Threads: the scheduler's own; `connections` any.
+/// Threads: `stop` and `join` are the scheduler's thread's; `connections` and `ended` are any
+/// thread's, and the handle may be moved and dropped in any thread, also after its scheduler.
 template <class Scheduler>
 class server {
 public:

@@ -220,6 +220,7 @@ public:
   explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
     if (fiber_) [[likely]]
       return;
+    s.engine().home().enter();
     scheduler_ = &s;
     turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
   }

@@ -206,9 +206,12 @@ public:
       flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
-    std::lock_guard lock(mutex_);
-    join_finished();
-    flows_.for_each(orphan);
+    // A thread that destroys a flow meanwhile holds the same lock.
+    engine.home().meet([&](whereabouts, auto*) {
+      std::lock_guard lock(mutex_);
+      join_finished();
+      flows_.for_each(orphan);
+    });
   }
 
 private:
