@@ -29,6 +29,9 @@ SEES["serving"] = SEES["schedulers"] | {"schedulers", "sockets"}
 SEES["rouse"] = set(SEES)
 SEES["install"] = SEES["iostream"] = set(SEES)
 
+# Of os/, what includes nothing of the library but config.hpp: core may ask the system by it.
+LEAVES = {"rouse/os/interface_index.hpp"}
+
 OS_HEADER = re.compile(
     r"<((sys|net|netinet|arpa|linux|asm|sanitizer)/.*"
     r"|(unistd|fcntl|poll|errno|netdb|ucontext|pthread|signal|sched|dlfcn|liburing)\.h|cerrno|csignal"
@@ -108,6 +111,10 @@ class Header:
             self.find(line, "lost", f"<{name}>")
         if ".." in name or not (self.include / name).is_file():
             self.find(line, "missing", f"<{name}>")
+        elif self.name in LEAVES and layer != "config":
+            self.find(line, "layer", self.name, name)
+        elif name in LEAVES and self.layer == "core":
+            pass
         elif layer != self.layer and layer in SEES and layer not in SEES.get(self.layer, SEES):
             self.find(line, "layer", self.layer, name)
         elif name.startswith(("rouse/os/linux/", "rouse/os/windows/")) and self.layer not in ("os", "engines"):

@@ -2,12 +2,13 @@
 // written.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/endpoint_piece.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/os/interface_index.hpp>
 
 #include <array>
 #include <charconv>
 #include <compare>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
@@ -29,30 +30,6 @@ inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 
-namespace detail {
-
-// What a stranger may take for an endpoint: text or a port, alone or one after the other.
-template <class T>
-concept endpoint_piece = std::convertible_to<const T&, std::string_view> || std::is_arithmetic_v<T>;
-
-// Says in words how an endpoint is written.
-template <class First, class... Rest>
-consteval void explain_endpoint() {
-  constexpr bool port_alone = std::is_arithmetic_v<First>;
-  constexpr bool apart = !port_alone && (endpoint_piece<Rest> || ...);
-  static_assert(!port_alone,
-                "rouse: a port alone is no endpoint: write {\"127.0.0.1\", 3000}, or {\"0.0.0.0\", "
-                "3000} for every interface");
-  static_assert(!apart,
-                "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}; a "
-                "name is looked up by rouse::connect(sched, \"host\", \"http\")");
-  static_assert(port_alone || apart,
-                "rouse: text is no endpoint yet: write rouse::endpoint::parse(\"127.0.0.1:3000\"), "
-                "or {\"127.0.0.1\", 3000}");
-}
-
-} // namespace detail
-
 /// An IPv4 or IPv6 address and a port, or the name of a Unix-domain socket: where a socket is, or
 /// its peer.
 ///
@@ -62,8 +39,9 @@ consteval void explain_endpoint() {
 ///
 /// Text is read strictly and alike on every platform, where inet_aton(3) guesses. An IPv4 address
 /// has four decimal numbers, none with a leading zero (some would read 010 as 8). A scope is a
-/// number: names of interfaces are not looked up (if_nametoindex(3) does). No sign, no space,
-/// nothing after the end. Names of hosts are a resolver's business.
+/// number, or on Linux the name of one of this machine's interfaces, which the text that the
+/// endpoint is written as repeats. No sign, no space, nothing after the end. Names of hosts are a
+/// resolver's business.
 ///
 /// Threads: as an int. Cost: 116 bytes, as the longest local name is 108, and to copy them; no
 /// allocation but for the strings it gives or throws.
@@ -78,12 +56,13 @@ public:
 
   /// An address as text, a port as a number: `listener.bind({"127.0.0.1", 3000})`.
   ///
-  /// @param address  "127.0.0.1", "::1", "::ffff:1.2.3.4", "fe80::1%2" (scope 2). Read, not kept.
+  /// @param address  "127.0.0.1", "::1", "::ffff:1.2.3.4", "fe80::1%2" (scope 2), "fe80::1%eth0".
+  ///                 Read, not kept.
   /// @param port     0 to 65535; to bind, 0 lets the system choose. Its type is wide so that no
   ///                 other number is cut down to one of these.
   ///
-  /// Errors: invalid_argument, for either. The exception quotes both, of the text at most 60
-  /// characters; with `ec` the endpoint is then the unspecified one.
+  /// Errors: invalid_argument, for either (also a name that no interface has). The exception quotes
+  /// both, of the text at most 60 characters; with `ec` the endpoint is then the unspecified one.
   /// Source: RFC 4291, section 2.2 (IPv6 addresses as text); RFC 4007, section 11 (scopes).
   endpoint(std::string_view address, long long port) {
     std::error_code ec;
@@ -199,7 +178,8 @@ public:
   /// without a name.
   ///
   /// IPv6 in its canonical form: lower case, no leading zeros, "::" for the longest run of two or
-  /// more zero groups (the first of equals), ::ffff:1.2.3.4 with dots; then %scope, unless it is 0.
+  /// more zero groups (the first of equals), ::ffff:1.2.3.4 with dots; then %scope, unless it is 0:
+  /// the name that the address was read with, else the number.
   /// Source: RFC 5952, sections 4 and 5.
   [[nodiscard]] std::string address() const {
     std::string text;
@@ -225,6 +205,7 @@ public:
 private:
   enum class kind : unsigned char { none, ipv4, ipv6, local };
   static constexpr std::size_t longest_name = 108; // of a sockaddr_un
+  static constexpr std::size_t scope_name = 16; // where in the bytes of an IPv6 address it begins
   static constexpr std::string_view local_prefix = "unix:";
   friend std::string to_string(const endpoint&);
 
@@ -284,9 +265,20 @@ private:
     if (kind_ == kind::ipv4) return read_dotted(text, bytes_.data());
     const std::size_t percent = text.find('%');
     if (percent == text.npos) return read_colons(text);
-    const std::string_view scope = text.substr(percent + 1);
-    if (scope.size() > 10 || !read_number(scope, 10, scope_)) return false;
-    return read_colons(text.substr(0, percent));
+    return read_colons(text.substr(0, percent)) && read_scope(text.substr(percent + 1));
+  }
+
+  // A number, or the name of an interface, which is kept behind the address. (Neither compared nor
+  // among `bytes`.)
+  bool read_scope(std::string_view scope) noexcept {
+    if (scope.size() <= 10 && read_number(scope, 10, scope_)) return true;
+    scope_ = os::interface_index(scope);
+    if (scope_ == 0) return false;
+    scope.copy(reinterpret_cast<char*>(bytes_.data() + scope_name), scope.size());
+    return true;
+  }
+  [[nodiscard]] std::string_view scope_text() const noexcept {
+    return reinterpret_cast<const char*>(bytes_.data() + scope_name);
   }
 
   static bool read_dotted(std::string_view text, unsigned char* out) noexcept {
@@ -352,7 +344,12 @@ private:
       write_number(text, group(i), 16);
     }
     if (mapped) write_dotted(text += ':', 12);
-    if (scope_ != 0) write_number(text += '%', scope_);
+    if (scope_ == 0) return;
+    text += '%';
+    if (const std::string_view name = scope_text(); !name.empty())
+      text += name;
+    else
+      write_number(text, scope_);
   }
 
   // A file whose name begins as an abstract one is another name of itself.

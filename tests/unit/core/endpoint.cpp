@@ -15,6 +15,9 @@
 #include <type_traits>
 #include <unordered_set>
 #include <vector>
+#if ROUSE_LINUX
+#include <net/if.h>
+#endif
 
 using namespace std::string_view_literals;
 using rouse::endpoint;
@@ -79,8 +82,9 @@ constexpr std::string_view no_addresses[] = {
     "1:2:3:4:5:1.2.3.4", "1:2:3:4:5:6::1.2.3.4", "1:2:3:4:5:6:1.2.3.4::", "::1.2.3", "::1.2.3.4.5",
     "::01.2.3.4", "::1.2.3.256", "::.1.2.3", "::1.2.3.", "::ffff1.2.3.4",
     // IPv6: a NUL in it, scopes
-    "::1\0"sv, "::\0"sv, "::1%1\0"sv, "::1%", "::1%eth0", "::1%1x", "::1%x1", "::1%-1", "::1%+1",
-    "::1% 1", "::1%1%2", "::1%4294967296", "::1%00000000001", "%1", "%::1", "::%1:2", "::1%1::",
+    "::1\0"sv, "::\0"sv, "::1%1\0"sv, "::1%", "::1%no-interface!", "::1%1x", "::1%x1", "::1%-1",
+    "::1%+1", "::1% 1", "::1%1%2", "::1%4294967296", "::1%00000000001", "%1", "%::1", "::%1:2",
+    "::1%1::",
     // over-long
     "000000000000000000000000000000001.2.3.4", "0000:0000:0000:0000:0000:0000:0000:0000:0000",
     "11111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"};
@@ -241,6 +245,34 @@ TEST_CASE("endpoint: the bytes read are in network order", "[endpoint][N01]") {
 TEST_CASE("endpoint: a scope is read into scope_id", "[endpoint][N01]") {
   CHECK(endpoint::parse("[fe80::1%12]:80").scope_id() == 12);
 }
+
+#if ROUSE_LINUX
+TEST_CASE("endpoint: a scope may be the name of an interface, which is written back",
+          "[endpoint][N01][N02]") {
+  const std::uint32_t index = if_nametoindex("lo");
+  REQUIRE(index != 0);
+  const endpoint named = endpoint::parse("[fe80::1%lo]:80");
+  CHECK(named.scope_id() == index);
+  CHECK(to_string(named) == "[fe80::1%lo]:80");
+  CHECK(endpoint("fe80::1%lo", 80).address() == "fe80::1%lo");
+  CHECK(endpoint::parse(to_string(named)) == named);
+
+  const endpoint numbered = endpoint("fe80::1%" + std::to_string(index), 80);
+  CHECK(numbered == named);
+  CHECK(std::hash<endpoint>{}(numbered) == std::hash<endpoint>{}(named));
+  CHECK(to_string(numbered) == "[fe80::1%" + std::to_string(index) + "]:80");
+  CHECK(std::ranges::equal(numbered.bytes(), named.bytes()));
+}
+
+TEST_CASE("endpoint: a name of 16 characters is no interface's, nor one with a NUL in it",
+          "[endpoint][N01]") {
+  std::error_code ec;
+  for (const auto text : {"fe80::1%lo34567890123456"sv, "fe80::1%lo\0"sv, "fe80::1%lo "sv}) {
+    (void)endpoint(text, 80, ec);
+    CHECK(ec == std::errc::invalid_argument);
+  }
+}
+#endif
 
 TEST_CASE("endpoint: a number out of a port's range is refused, never cut down",
           "[endpoint][N01]") {

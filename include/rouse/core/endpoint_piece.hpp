@@ -1,0 +1,31 @@
+// What may be taken for an endpoint, and the sentence that tells how one is written.
+#pragma once
+#include <rouse/config.hpp>
+
+#include <concepts>
+#include <string_view>
+#include <type_traits>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+// Text or a port, alone or one after the other.
+template <class T>
+concept endpoint_piece = std::convertible_to<const T&, std::string_view> || std::is_arithmetic_v<T>;
+
+// Says in words how an endpoint is written.
+template <class First, class... Rest>
+consteval void explain_endpoint() {
+  constexpr bool port_alone = std::is_arithmetic_v<First>;
+  constexpr bool apart = !port_alone && (endpoint_piece<Rest> || ...);
+  static_assert(!port_alone,
+                "rouse: a port alone is no endpoint: write {\"127.0.0.1\", 3000}, or {\"0.0.0.0\", "
+                "3000} for every interface");
+  static_assert(!apart,
+                "rouse: an address and its port are one argument: write {\"127.0.0.1\", 3000}; a "
+                "name is looked up by rouse::connect(sched, \"host\", \"http\")");
+  static_assert(port_alone || apart,
+                "rouse: text is no endpoint yet: write rouse::endpoint::parse(\"127.0.0.1:3000\"), "
+                "or {\"127.0.0.1\", 3000}");
+}
+
+} // namespace rouse::inline ROUSE_ABI::detail

@@ -1,0 +1,29 @@
+// The index of a network interface, by its name: the scope in "fe80::1%eth0".
+#pragma once
+#include <rouse/config.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+#if ROUSE_LINUX
+#include <net/if.h>
+#endif
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// 0: no interface of this machine has that name. On Windows always, where scopes are numbers.
+///
+/// Cost: three system calls. Source: if_nametoindex(3).
+inline std::uint32_t interface_index(std::string_view name) noexcept {
+#if ROUSE_LINUX
+  char text[IF_NAMESIZE] = {};
+  if (name.size() >= sizeof text || name.find('\0') != name.npos) return 0;
+  name.copy(text, name.size());
+  return ::if_nametoindex(text);
+#else
+  (void)name;
+  return 0;
+#endif
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
