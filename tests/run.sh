@@ -110,14 +110,17 @@ suite() { # configuration, engine, command...
   counted "$1" "$2"
 }
 
-# install() has a program of its own, with the suite's main.
+# install() has programs of its own, with the suite's main: one source file each, for one of a program may include install.hpp.
 installed() { # configuration, compiler...
-  local program=$out/$1-install
-  if "${@:2}" -std=c++20 -pthread $warnings -Iinclude -Itests tests/install/calls.cpp "$out/$1/tests_main.cpp.o" -o "$program"; then
-    suite "$1" "install, io_uring" env ROUSE_ENGINE=io_uring ROUSE_PROMISED_ENGINE=io_uring "$program"
-    suite "$1" "install, epoll" env ROUSE_ENGINE=epoll ROUSE_PROMISED_ENGINE=epoll "$program"
-  else row "$1" "install does not build" 0 1 0
-  fi
+  local name program
+  for name in calls files signals; do
+    program=$out/$1-install-$name
+    if "${@:2}" -std=c++20 -pthread $warnings -Iinclude -Itests "tests/install/$name.cpp" "$out/$1/tests_main.cpp.o" -o "$program"; then
+      suite "$1" "install $name, io_uring" env ROUSE_ENGINE=io_uring ROUSE_PROMISED_ENGINE=io_uring "$program"
+      suite "$1" "install $name, epoll" env ROUSE_ENGINE=epoll ROUSE_PROMISED_ENGINE=epoll "$program"
+    else row "$1" "install $name does not build" 0 1 0
+    fi
+  done
 }
 
 on_linux() { # configuration, linker options, compiler...

@@ -134,9 +134,8 @@ public:
     return me.closed ? os::handle_closed : result;
   }
 
-  void give_way() noexcept override {
-    if (++calls_ % share == 0) (void)call(yield_call{}, no_limit{});
-  }
+  bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
+  void give_way() noexcept override { (void)call(yield_call{}, no_limit{}); }
 
   void closing(native_handle_type h) noexcept override {
     waiters_.for_each([&](file_waiter& w) {
@@ -223,15 +222,25 @@ inline installed_scheduler& installed_here() {
 /// From now on, what blocks in this thread inside a fiber of `s` parks that fiber and lets the
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
-/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev (of
-/// sockets), poll, ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep,
-/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev, poll,
+/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
+/// getaddrinfo (which a thread of its own asks, for the length of the call)
 /// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
 /// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// Only what may have to wait for another party switches fibers: sockets, pipes, terminals,
+/// eventfds, timerfds and other files that poll(2) can wait for (of these also every 64th call in a
+/// row that need not wait, so that other fibers run). Calls on regular files, directories and disks
+/// never switch: a fiber may hold a lock meanwhile. A terminal takes what is written at the pace of
+/// the system, which blocks the thread once it has begun.
 /// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
 /// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
-/// SO_RCVTIMEO and the rest holding as well. Calls from outside of fibers, from other threads, and
-/// on files that are no sockets (pipes, terminals) are the system's own as before.
+/// SO_RCVTIMEO and the rest holding as well; calls on files that are no sockets are the system's own
+/// as before. On both, so are calls from outside of fibers and from other threads.
+///
+/// pthread_cancel(3) of a thread that is not running a scheduler works as without this header: the
+/// blocked call is a cancellation point, and unwinds. A thread inside `run()` must not be cancelled
+/// (a fiber's stack is not the thread's, and the loop does not unwind: the program ends); use
+/// `stop()`, `flow_handle::cancel` or `kill`, or disable cancellation around `run()`.
 ///
 /// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
 /// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,

@@ -188,7 +188,10 @@ public:
   /// with.
   virtual int wait(const watched_file* files, file_count count,
                    clock::time_point until) noexcept = 0;
-  /// Lets others run, if the caller has had its share.
+  /// Counts a call that did not wait. True: the caller has made so many in a row that others should
+  /// run.
+  [[nodiscard]] virtual bool share_is_used_up() noexcept = 0;
+  /// Lets others run.
   virtual void give_way() noexcept = 0;
   /// The handle is about to be closed: whoever waits for it is woken, with `handle_closed`.
   virtual void closing(native_handle_type h) noexcept = 0;
@@ -216,6 +219,11 @@ inline int wait(const watched_file* files, file_count count, clock::time_point u
   const auto soon = clock::now() + std::chrono::milliseconds(2);
   std::this_thread::sleep_until(soon < until ? soon : until);
   return 0;
+}
+
+/// Lets others run, if the caller has made many calls without having to wait.
+inline void give_way() noexcept {
+  if (call_parker::here && call_parker::here->share_is_used_up()) call_parker::here->give_way();
 }
 
 /// False: the error says how the call ends.
@@ -261,6 +269,9 @@ namespace rouse::inline ROUSE_ABI::os {
 
 /// The C library's own function, found behind the definition that comes before it.
 ///
+/// A call is not noexcept: most of these functions are cancellation points, and pthread_cancel(3)
+/// unwinds the thread by an exception through everything that called them.
+///
 /// Threads: any, before main as well.
 template <class Function>
 class real_function {
@@ -268,7 +279,7 @@ public:
   constexpr explicit real_function(const char* name) noexcept : name_(name) {}
 
   template <class... Arguments>
-  auto operator()(Arguments... arguments) noexcept {
+  auto operator()(Arguments... arguments) {
     return find()(arguments...);
   }
   Function* find() noexcept {
@@ -326,6 +337,7 @@ struct real {
 // interpose.hpp do where there is somebody who parks their caller.
 
 #if ROUSE_LINUX
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -335,6 +347,7 @@ struct real {
 #include <poll.h>
 #include <string>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <thread>
 #include <utility>
@@ -392,6 +405,29 @@ private:
   clock::time_point until_ = (clock::time_point::max)();
 };
 
+/// Whether reads and writes of a file may have to wait for another party. Those of regular files,
+/// directories and disks never do, so that they never switch fibers: the caller may hold a lock.
+inline bool may_wait(mode_t mode) noexcept {
+  return !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISBLK(mode);
+}
+/// What stat(2) calls st_mode; of a file that is not open, that of a regular one.
+inline mode_t mode_of(int fd) noexcept {
+  struct stat file {};
+  return ::fstat(fd, &file) == 0 ? file.st_mode : S_IFREG;
+}
+
+/// After a call that did not wait: now and then lets others run, if `may()`. errno stays as it is.
+template <class May>
+void take_turns(May may) noexcept {
+  const int error = errno;
+  call_parker* const parker = call_parker::here;
+  if (parker && parker->share_is_used_up() && may()) parker->give_way();
+  errno = error;
+}
+inline void take_turns() noexcept {
+  take_turns([] { return true; });
+}
+
 /// Tries until it succeeds, fails, or patience ends.
 template <class Attempt>
 ssize_t retry(patience& p, Attempt attempt) noexcept {
@@ -400,6 +436,13 @@ ssize_t retry(patience& p, Attempt attempt) noexcept {
     if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return result;
     if (!p.wait()) return -1;
   }
+}
+
+inline msghdr pieces(const iovec* data, int count) noexcept {
+  msghdr m{};
+  m.msg_iov = const_cast<iovec*>(data); // read only
+  m.msg_iovlen = static_cast<std::size_t>(count);
+  return m;
 }
 
 inline std::size_t size_of(const msghdr& m) noexcept {
@@ -424,17 +467,15 @@ inline bool has_error(int fd) noexcept {
 /// returns: piece by piece, `transfer(data, size)` each time. What ends it early is left for the
 /// next call to meet.
 template <class Transfer>
-std::size_t move_rest(int fd, patience& p, const msghdr& m, std::size_t moved,
+std::size_t move_rest(patience& p, const msghdr& m, std::size_t moved,
                       Transfer transfer) noexcept {
   std::size_t before = 0; // bytes of the pieces passed
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
     const iovec& piece = m.msg_iov[i];
     while (moved < before + piece.iov_len) {
       const std::size_t done = moved - before;
-      const ssize_t n = retry(p, [&]() -> ssize_t {
-        if (has_error(fd)) return 0;
-        return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done);
-      });
+      const ssize_t n = retry(
+          p, [&] { return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done); });
       if (n <= 0) return moved;
       moved += static_cast<std::size_t>(n);
     }
@@ -446,28 +487,30 @@ std::size_t move_rest(int fd, patience& p, const msghdr& m, std::size_t moved,
 
 template <class First>
 ssize_t receive(int fd, const msghdr& m, int flags, First first) noexcept {
-  call_parker::here->give_way();
   patience p(fd, POLLIN, SO_RCVTIMEO);
   const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
+  if (n < 0 && errno == ENOTSOCK) return n;
+  take_turns();
   const bool whole = n <= 0 || (flags & MSG_WAITALL) == 0 || (flags & MSG_PEEK) != 0;
   if (whole || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks() ||
       option(fd, SO_TYPE) != SOCK_STREAM)
     return n;
   return static_cast<ssize_t>(
-      move_rest(fd, p, m, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
-        return real::recv(fd, data, size, flags | MSG_DONTWAIT);
+      move_rest(p, m, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
+        return has_error(fd) ? 0 : real::recv(fd, data, size, flags | MSG_DONTWAIT);
       }));
 }
 
 template <class First>
 ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
-  call_parker::here->give_way();
   patience p(fd, POLLOUT, SO_SNDTIMEO);
   const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
+  if (n < 0 && errno == ENOTSOCK) return n;
+  take_turns();
   if (n < 0 || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks()) return n;
   return static_cast<ssize_t>(
-      move_rest(fd, p, m, static_cast<std::size_t>(n), [&](const void* data, std::size_t size) {
-        return real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+      move_rest(p, m, static_cast<std::size_t>(n), [&](const void* data, std::size_t size) {
+        return has_error(fd) ? 0 : real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
       }));
 }
 
@@ -527,11 +570,13 @@ inline bool valid(const timespec* t) noexcept {
 template <class Look>
 int watch(const pollfd* files, nfds_t count, clock::time_point until, bool masked,
           Look look) noexcept {
-  call_parker::here->give_way();
   for (;;) {
     const int found = look();
     const auto now = clock::now();
-    if (found != 0 || now >= until) return found;
+    if (found != 0 || now >= until) {
+      take_turns([&] { return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); }); });
+      return found;
+    }
     const auto soon = now + std::chrono::milliseconds(20);
     if (!park(files, count, masked && soon < until ? soon : until)) return -1;
   }
@@ -672,6 +717,96 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
 
+// ---- rouse/os/linux/installed_files.hpp
+// Reads and writes of what is no socket, made so that they block a flow and not its thread where
+// another party has to act first: pipes, terminals, eventfds, timerfds and the like.
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <climits>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <termios.h>
+
+namespace rouse::inline ROUSE_ABI::os::parked {
+
+/// Whether an attempt failed because this file, or this kernel, has no calls that do not wait.
+inline bool lacks_nowait() noexcept { return errno == EOPNOTSUPP || errno == ENOSYS; }
+
+/// Whether a read waits for no byte, or for a limited time only, as a terminal may be told to.
+inline bool reads_by_timer(int fd) noexcept {
+  termios t{};
+  const int before = errno;
+  const bool known = ::tcgetattr(fd, &t) == 0;
+  errno = before;
+  return known && (t.c_lflag & ICANON) == 0 && t.c_cc[VMIN] == 0;
+}
+
+/// Whether a file is ready; if it is not, errno is EAGAIN.
+inline bool is_ready(int fd, short events) noexcept {
+  pollfd file{fd, events, 0};
+  if (real::poll(&file, nfds_t{1}, 0) != 0) return true;
+  errno = EAGAIN;
+  return false;
+}
+
+// A file that lacks calls that do not wait (a terminal, say) is asked with poll(2) first. What
+// another thread or process takes between the two steps, the read then waits for.
+
+/// read(2) and readv(2). `whole()` makes the call as it is.
+template <class Whole>
+ssize_t read_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
+  if (!may_wait(mode_of(fd))) return whole();
+  patience p(fd, POLLIN, SO_RCVTIMEO);
+  const ssize_t n = retry(p, [&]() -> ssize_t {
+    const ssize_t got = ::preadv2(fd, pieces, count, -1, RWF_NOWAIT);
+    if (got >= 0 || !lacks_nowait()) return got;
+    return !p.blocks() || reads_by_timer(fd) || is_ready(fd, POLLIN) ? whole() : -1;
+  });
+  take_turns();
+  return n;
+}
+
+/// Of a pipe the part that it takes at once: PIPE_BUF bytes, once there is room for any.
+inline ssize_t write_part(int fd, const iovec* pieces, int count) noexcept {
+  std::size_t size = 0;
+  for (int i = 0; i != count; ++i) size += pieces[i].iov_len;
+  if (size <= PIPE_BUF) return real::writev(fd, pieces, count);
+  while (pieces->iov_len == 0) ++pieces;
+  return real::write(fd, pieces->iov_base, pieces->iov_len < PIPE_BUF ? pieces->iov_len : PIPE_BUF);
+}
+
+/// write(2) and writev(2). A pipe takes what it has room for, until it has all; any other file is
+/// given all at once when it is writable.
+template <class Whole>
+ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
+  const mode_t mode = mode_of(fd);
+  if (!may_wait(mode)) return whole();
+  const bool in_parts = S_ISFIFO(mode);
+  patience p(fd, POLLOUT, SO_SNDTIMEO);
+  const auto attempt = [&](const iovec* part, int parts) -> ssize_t {
+    const ssize_t done = ::pwritev2(fd, part, parts, -1, RWF_NOWAIT);
+    if (done >= 0 || !lacks_nowait()) return done;
+    if (p.blocks() && !is_ready(fd, POLLOUT)) return -1;
+    return in_parts && p.blocks() ? write_part(fd, part, parts) : real::writev(fd, part, parts);
+  };
+  ssize_t n = retry(p, [&] { return attempt(pieces, count); });
+  if (in_parts && n >= 0 && p.blocks()) {
+    const msghdr all = os::parked::pieces(pieces, count);
+    n = static_cast<ssize_t>(
+        move_rest(p, all, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
+          const iovec rest{data, size};
+          return attempt(&rest, 1);
+        }));
+  }
+  take_turns();
+  return n;
+}
+
+} // namespace rouse::inline ROUSE_ABI::os::parked
+#endif
+
 // ---- rouse/os/linux/interpose.hpp
 // The definitions that come before the C library's: strong ones, so that this header belongs into
 // one source file of a program.
@@ -700,27 +835,22 @@ class interposed_calls {};
 namespace rouse::inline ROUSE_ABI::os::installed {
 
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
-// none, what the real function gives.
-template <class OfSocket, class Otherwise>
-ssize_t of_any_file(OfSocket of_socket, Otherwise otherwise) noexcept {
+// none, what `of_file` gives.
+template <class OfSocket, class OfFile>
+ssize_t of_any_file(OfSocket of_socket, OfFile of_file) {
   const int before = errno;
-  const ssize_t n = of_socket();
+  ssize_t n = of_socket();
   if (n >= 0 || errno != ENOTSOCK) return n;
   errno = before;
-  return otherwise();
-}
-
-inline msghdr pieces(const iovec* data, int count) noexcept {
-  msghdr m{};
-  m.msg_iov = const_cast<iovec*>(data); // read only
-  m.msg_iovlen = static_cast<std::size_t>(count);
-  return m;
+  n = of_file();
+  if (n >= 0) errno = before;
+  return n;
 }
 
 // A read or write of nothing returns at once, and a list that no message may have is an error of
 // the real function's own.
 inline bool moves_bytes(const iovec* data, int count) noexcept {
-  return count > 0 && count <= IOV_MAX && parked::size_of(pieces(data, count)) != 0;
+  return count > 0 && count <= IOV_MAX && parked::size_of(parked::pieces(data, count)) != 0;
 }
 
 } // namespace rouse::inline ROUSE_ABI::os::installed
@@ -794,14 +924,14 @@ extern "C" ssize_t rouse_recvfrom(int fd, void* data, size_t size, int flags, so
   const auto call = [&](int f) { return real::recvfrom(fd, data, size, f, from, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{data, size};
-  return parked::receive(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_recv(int fd, void* data, size_t size, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recv(fd, data, size, f); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{data, size};
-  return parked::receive(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_recvmsg(int fd, msghdr* m, int flags) {
   using namespace rouse::os;
@@ -816,14 +946,14 @@ extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags
   const auto call = [&](int f) { return real::sendto(fd, data, size, f, to, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{const_cast<void*>(data), size};
-  return parked::send(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::send(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_send(int fd, const void* data, size_t size, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::send(fd, data, size, f); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{const_cast<void*>(data), size};
-  return parked::send(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::send(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_sendmsg(int fd, const msghdr* m, int flags) {
   using namespace rouse::os;
@@ -834,29 +964,35 @@ extern "C" ssize_t rouse_sendmsg(int fd, const msghdr* m, int flags) {
 
 extern "C" ssize_t rouse_read(int fd, void* data, size_t size) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::read(fd, data, size); };
-  if (size == 0 || !installed::here()) return otherwise();
-  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); }, otherwise);
+  const auto call = [&] { return real::read(fd, data, size); };
+  if (size == 0 || !installed::here()) return call();
+  const iovec piece{data, size};
+  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); },
+                                [&] { return parked::read_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_write(int fd, const void* data, size_t size) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::write(fd, data, size); };
-  if (size == 0 || !installed::here()) return otherwise();
-  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); }, otherwise);
+  const auto call = [&] { return real::write(fd, data, size); };
+  if (size == 0 || !installed::here()) return call();
+  const iovec piece{const_cast<void*>(data), size}; // read only
+  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); },
+                                [&] { return parked::write_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_readv(int fd, const iovec* data, int count) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::readv(fd, data, count); };
-  if (!installed::here() || !installed::moves_bytes(data, count)) return otherwise();
-  msghdr m = installed::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); }, otherwise);
+  const auto call = [&] { return real::readv(fd, data, count); };
+  if (!installed::here() || !installed::moves_bytes(data, count)) return call();
+  msghdr m = parked::pieces(data, count);
+  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); },
+                                [&] { return parked::read_file(fd, data, count, call); });
 }
 extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::writev(fd, data, count); };
-  if (!installed::here() || !installed::moves_bytes(data, count)) return otherwise();
-  const msghdr m = installed::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); }, otherwise);
+  const auto call = [&] { return real::writev(fd, data, count); };
+  if (!installed::here() || !installed::moves_bytes(data, count)) return call();
+  const msghdr m = parked::pieces(data, count);
+  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); },
+                                [&] { return parked::write_file(fd, data, count, call); });
 }
 
 extern "C" int rouse_close(int fd) {
@@ -1405,7 +1541,7 @@ inline bool is_stream(SOCKET s) noexcept {
 /// Of `receive` and `send`, `first(flags)` makes the call itself: it gives the bytes, or -1.
 template <class First>
 std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
-  call_parker::here->give_way();
+  give_way();
   patience p(s, SO_RCVTIMEO);
   const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
   if (whole) flags &= ~DWORD{MSG_WAITALL};
@@ -1418,7 +1554,7 @@ std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
 
 template <class First>
 std::int64_t send(SOCKET s, pieces all, First first) noexcept {
-  call_parker::here->give_way();
+  give_way();
   patience p(s, SO_SNDTIMEO);
   const std::int64_t n = retry(s, p, first);
   if (n < 0 || n >= all.size()) return n;
@@ -1450,7 +1586,7 @@ struct state {
 /// steps: then the call waits.
 template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
-  call_parker::here->give_way();
+  give_way();
   socket_modes::take_back(s); // or the connection would have the mode as well
   const WSAPOLLFD file{s, POLLRDNORM, 0};
   attention a;
@@ -1488,7 +1624,7 @@ int connect(SOCKET s, Begin begin) noexcept {
 /// Looks, `look()`, until it finds something (or fails), or `until` has passed.
 template <class Look>
 int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
-  call_parker::here->give_way();
+  give_way();
   attention a;
   for (;;) {
     const int found = look();
@@ -2173,9 +2309,8 @@ public:
     return me.closed ? os::handle_closed : result;
   }
 
-  void give_way() noexcept override {
-    if (++calls_ % share == 0) (void)call(yield_call{}, no_limit{});
-  }
+  bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
+  void give_way() noexcept override { (void)call(yield_call{}, no_limit{}); }
 
   void closing(native_handle_type h) noexcept override {
     waiters_.for_each([&](file_waiter& w) {
@@ -2262,15 +2397,25 @@ inline installed_scheduler& installed_here() {
 /// From now on, what blocks in this thread inside a fiber of `s` parks that fiber and lets the
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
-/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev (of
-/// sockets), poll, ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep,
-/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// Linux: connect, accept, recv and send with their kin, read, write, readv and writev, poll,
+/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
+/// getaddrinfo (which a thread of its own asks, for the length of the call)
 /// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
 /// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// Only what may have to wait for another party switches fibers: sockets, pipes, terminals,
+/// eventfds, timerfds and other files that poll(2) can wait for (of these also every 64th call in a
+/// row that need not wait, so that other fibers run). Calls on regular files, directories and disks
+/// never switch: a fiber may hold a lock meanwhile. A terminal takes what is written at the pace of
+/// the system, which blocks the thread once it has begun.
 /// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
 /// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
-/// SO_RCVTIMEO and the rest holding as well. Calls from outside of fibers, from other threads, and
-/// on files that are no sockets (pipes, terminals) are the system's own as before.
+/// SO_RCVTIMEO and the rest holding as well; calls on files that are no sockets are the system's own
+/// as before. On both, so are calls from outside of fibers and from other threads.
+///
+/// pthread_cancel(3) of a thread that is not running a scheduler works as without this header: the
+/// blocked call is a cancellation point, and unwinds. A thread inside `run()` must not be cancelled
+/// (a fiber's stack is not the thread's, and the loop does not unwind: the program ends); use
+/// `stop()`, `flow_handle::cancel` or `kill`, or disable cancellation around `run()`.
 ///
 /// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
 /// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,

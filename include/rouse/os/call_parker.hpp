@@ -30,7 +30,10 @@ public:
   /// with.
   virtual int wait(const watched_file* files, file_count count,
                    clock::time_point until) noexcept = 0;
-  /// Lets others run, if the caller has had its share.
+  /// Counts a call that did not wait. True: the caller has made so many in a row that others should
+  /// run.
+  [[nodiscard]] virtual bool share_is_used_up() noexcept = 0;
+  /// Lets others run.
   virtual void give_way() noexcept = 0;
   /// The handle is about to be closed: whoever waits for it is woken, with `handle_closed`.
   virtual void closing(native_handle_type h) noexcept = 0;
@@ -58,6 +61,11 @@ inline int wait(const watched_file* files, file_count count, clock::time_point u
   const auto soon = clock::now() + std::chrono::milliseconds(2);
   std::this_thread::sleep_until(soon < until ? soon : until);
   return 0;
+}
+
+/// Lets others run, if the caller has made many calls without having to wait.
+inline void give_way() noexcept {
+  if (call_parker::here && call_parker::here->share_is_used_up()) call_parker::here->give_way();
 }
 
 /// False: the error says how the call ends.

@@ -10,6 +10,7 @@
 #include <rouse/os/lookup.hpp>
 
 #if ROUSE_LINUX
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -19,6 +20,7 @@
 #include <poll.h>
 #include <string>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <thread>
 #include <utility>
@@ -76,6 +78,29 @@ private:
   clock::time_point until_ = (clock::time_point::max)();
 };
 
+/// Whether reads and writes of a file may have to wait for another party. Those of regular files,
+/// directories and disks never do, so that they never switch fibers: the caller may hold a lock.
+inline bool may_wait(mode_t mode) noexcept {
+  return !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISBLK(mode);
+}
+/// What stat(2) calls st_mode; of a file that is not open, that of a regular one.
+inline mode_t mode_of(int fd) noexcept {
+  struct stat file {};
+  return ::fstat(fd, &file) == 0 ? file.st_mode : S_IFREG;
+}
+
+/// After a call that did not wait: now and then lets others run, if `may()`. errno stays as it is.
+template <class May>
+void take_turns(May may) noexcept {
+  const int error = errno;
+  call_parker* const parker = call_parker::here;
+  if (parker && parker->share_is_used_up() && may()) parker->give_way();
+  errno = error;
+}
+inline void take_turns() noexcept {
+  take_turns([] { return true; });
+}
+
 /// Tries until it succeeds, fails, or patience ends.
 template <class Attempt>
 ssize_t retry(patience& p, Attempt attempt) noexcept {
@@ -84,6 +109,13 @@ ssize_t retry(patience& p, Attempt attempt) noexcept {
     if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return result;
     if (!p.wait()) return -1;
   }
+}
+
+inline msghdr pieces(const iovec* data, int count) noexcept {
+  msghdr m{};
+  m.msg_iov = const_cast<iovec*>(data); // read only
+  m.msg_iovlen = static_cast<std::size_t>(count);
+  return m;
 }
 
 inline std::size_t size_of(const msghdr& m) noexcept {
@@ -108,17 +140,15 @@ inline bool has_error(int fd) noexcept {
 /// returns: piece by piece, `transfer(data, size)` each time. What ends it early is left for the
 /// next call to meet.
 template <class Transfer>
-std::size_t move_rest(int fd, patience& p, const msghdr& m, std::size_t moved,
+std::size_t move_rest(patience& p, const msghdr& m, std::size_t moved,
                       Transfer transfer) noexcept {
   std::size_t before = 0; // bytes of the pieces passed
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
     const iovec& piece = m.msg_iov[i];
     while (moved < before + piece.iov_len) {
       const std::size_t done = moved - before;
-      const ssize_t n = retry(p, [&]() -> ssize_t {
-        if (has_error(fd)) return 0;
-        return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done);
-      });
+      const ssize_t n = retry(
+          p, [&] { return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done); });
       if (n <= 0) return moved;
       moved += static_cast<std::size_t>(n);
     }
@@ -130,28 +160,30 @@ std::size_t move_rest(int fd, patience& p, const msghdr& m, std::size_t moved,
 
 template <class First>
 ssize_t receive(int fd, const msghdr& m, int flags, First first) noexcept {
-  call_parker::here->give_way();
   patience p(fd, POLLIN, SO_RCVTIMEO);
   const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
+  if (n < 0 && errno == ENOTSOCK) return n;
+  take_turns();
   const bool whole = n <= 0 || (flags & MSG_WAITALL) == 0 || (flags & MSG_PEEK) != 0;
   if (whole || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks() ||
       option(fd, SO_TYPE) != SOCK_STREAM)
     return n;
   return static_cast<ssize_t>(
-      move_rest(fd, p, m, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
-        return real::recv(fd, data, size, flags | MSG_DONTWAIT);
+      move_rest(p, m, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
+        return has_error(fd) ? 0 : real::recv(fd, data, size, flags | MSG_DONTWAIT);
       }));
 }
 
 template <class First>
 ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
-  call_parker::here->give_way();
   patience p(fd, POLLOUT, SO_SNDTIMEO);
   const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
+  if (n < 0 && errno == ENOTSOCK) return n;
+  take_turns();
   if (n < 0 || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks()) return n;
   return static_cast<ssize_t>(
-      move_rest(fd, p, m, static_cast<std::size_t>(n), [&](const void* data, std::size_t size) {
-        return real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+      move_rest(p, m, static_cast<std::size_t>(n), [&](const void* data, std::size_t size) {
+        return has_error(fd) ? 0 : real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
       }));
 }
 
@@ -211,11 +243,13 @@ inline bool valid(const timespec* t) noexcept {
 template <class Look>
 int watch(const pollfd* files, nfds_t count, clock::time_point until, bool masked,
           Look look) noexcept {
-  call_parker::here->give_way();
   for (;;) {
     const int found = look();
     const auto now = clock::now();
-    if (found != 0 || now >= until) return found;
+    if (found != 0 || now >= until) {
+      take_turns([&] { return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); }); });
+      return found;
+    }
     const auto soon = now + std::chrono::milliseconds(20);
     if (!park(files, count, masked && soon < until ? soon : until)) return -1;
   }

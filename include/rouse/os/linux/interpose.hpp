@@ -7,6 +7,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/linux/installed.hpp>
+#include <rouse/os/linux/installed_files.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>
@@ -28,27 +29,22 @@ class interposed_calls {};
 namespace rouse::inline ROUSE_ABI::os::installed {
 
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
-// none, what the real function gives.
-template <class OfSocket, class Otherwise>
-ssize_t of_any_file(OfSocket of_socket, Otherwise otherwise) noexcept {
+// none, what `of_file` gives.
+template <class OfSocket, class OfFile>
+ssize_t of_any_file(OfSocket of_socket, OfFile of_file) {
   const int before = errno;
-  const ssize_t n = of_socket();
+  ssize_t n = of_socket();
   if (n >= 0 || errno != ENOTSOCK) return n;
   errno = before;
-  return otherwise();
-}
-
-inline msghdr pieces(const iovec* data, int count) noexcept {
-  msghdr m{};
-  m.msg_iov = const_cast<iovec*>(data); // read only
-  m.msg_iovlen = static_cast<std::size_t>(count);
-  return m;
+  n = of_file();
+  if (n >= 0) errno = before;
+  return n;
 }
 
 // A read or write of nothing returns at once, and a list that no message may have is an error of
 // the real function's own.
 inline bool moves_bytes(const iovec* data, int count) noexcept {
-  return count > 0 && count <= IOV_MAX && parked::size_of(pieces(data, count)) != 0;
+  return count > 0 && count <= IOV_MAX && parked::size_of(parked::pieces(data, count)) != 0;
 }
 
 } // namespace rouse::inline ROUSE_ABI::os::installed
@@ -122,14 +118,14 @@ extern "C" ssize_t rouse_recvfrom(int fd, void* data, size_t size, int flags, so
   const auto call = [&](int f) { return real::recvfrom(fd, data, size, f, from, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{data, size};
-  return parked::receive(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_recv(int fd, void* data, size_t size, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recv(fd, data, size, f); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{data, size};
-  return parked::receive(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_recvmsg(int fd, msghdr* m, int flags) {
   using namespace rouse::os;
@@ -144,14 +140,14 @@ extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags
   const auto call = [&](int f) { return real::sendto(fd, data, size, f, to, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{const_cast<void*>(data), size};
-  return parked::send(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::send(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_send(int fd, const void* data, size_t size, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::send(fd, data, size, f); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{const_cast<void*>(data), size};
-  return parked::send(fd, installed::pieces(&piece, 1), flags, call);
+  return parked::send(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_sendmsg(int fd, const msghdr* m, int flags) {
   using namespace rouse::os;
@@ -162,29 +158,35 @@ extern "C" ssize_t rouse_sendmsg(int fd, const msghdr* m, int flags) {
 
 extern "C" ssize_t rouse_read(int fd, void* data, size_t size) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::read(fd, data, size); };
-  if (size == 0 || !installed::here()) return otherwise();
-  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); }, otherwise);
+  const auto call = [&] { return real::read(fd, data, size); };
+  if (size == 0 || !installed::here()) return call();
+  const iovec piece{data, size};
+  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); },
+                                [&] { return parked::read_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_write(int fd, const void* data, size_t size) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::write(fd, data, size); };
-  if (size == 0 || !installed::here()) return otherwise();
-  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); }, otherwise);
+  const auto call = [&] { return real::write(fd, data, size); };
+  if (size == 0 || !installed::here()) return call();
+  const iovec piece{const_cast<void*>(data), size}; // read only
+  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); },
+                                [&] { return parked::write_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_readv(int fd, const iovec* data, int count) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::readv(fd, data, count); };
-  if (!installed::here() || !installed::moves_bytes(data, count)) return otherwise();
-  msghdr m = installed::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); }, otherwise);
+  const auto call = [&] { return real::readv(fd, data, count); };
+  if (!installed::here() || !installed::moves_bytes(data, count)) return call();
+  msghdr m = parked::pieces(data, count);
+  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); },
+                                [&] { return parked::read_file(fd, data, count, call); });
 }
 extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
   using namespace rouse::os;
-  const auto otherwise = [&] { return real::writev(fd, data, count); };
-  if (!installed::here() || !installed::moves_bytes(data, count)) return otherwise();
-  const msghdr m = installed::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); }, otherwise);
+  const auto call = [&] { return real::writev(fd, data, count); };
+  if (!installed::here() || !installed::moves_bytes(data, count)) return call();
+  const msghdr m = parked::pieces(data, count);
+  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); },
+                                [&] { return parked::write_file(fd, data, count, call); });
 }
 
 extern "C" int rouse_close(int fd) {

@@ -18,6 +18,9 @@ namespace rouse::inline ROUSE_ABI::os {
 
 /// The C library's own function, found behind the definition that comes before it.
 ///
+/// A call is not noexcept: most of these functions are cancellation points, and pthread_cancel(3)
+/// unwinds the thread by an exception through everything that called them.
+///
 /// Threads: any, before main as well.
 template <class Function>
 class real_function {
@@ -25,7 +28,7 @@ public:
   constexpr explicit real_function(const char* name) noexcept : name_(name) {}
 
   template <class... Arguments>
-  auto operator()(Arguments... arguments) noexcept {
+  auto operator()(Arguments... arguments) {
     return find()(arguments...);
   }
   Function* find() noexcept {

@@ -142,7 +142,7 @@ inline bool is_stream(SOCKET s) noexcept {
 /// Of `receive` and `send`, `first(flags)` makes the call itself: it gives the bytes, or -1.
 template <class First>
 std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
-  call_parker::here->give_way();
+  give_way();
   patience p(s, SO_RCVTIMEO);
   const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
   if (whole) flags &= ~DWORD{MSG_WAITALL};
@@ -155,7 +155,7 @@ std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
 
 template <class First>
 std::int64_t send(SOCKET s, pieces all, First first) noexcept {
-  call_parker::here->give_way();
+  give_way();
   patience p(s, SO_SNDTIMEO);
   const std::int64_t n = retry(s, p, first);
   if (n < 0 || n >= all.size()) return n;
@@ -187,7 +187,7 @@ struct state {
 /// steps: then the call waits.
 template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
-  call_parker::here->give_way();
+  give_way();
   socket_modes::take_back(s); // or the connection would have the mode as well
   const WSAPOLLFD file{s, POLLRDNORM, 0};
   attention a;
@@ -225,7 +225,7 @@ int connect(SOCKET s, Begin begin) noexcept {
 /// Looks, `look()`, until it finds something (or fails), or `until` has passed.
 template <class Look>
 int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
-  call_parker::here->give_way();
+  give_way();
   attention a;
   for (;;) {
     const int found = look();
