@@ -272,7 +272,7 @@ inline installed_scheduler& installed_here() {
 inline void install(fibers& s) {
   auto& mine = detail::installed_here();
   if (mine.now && mine.now->alive()) {
-    detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
+    detail::throw_error(failure(std::errc::operation_not_permitted).code(),
                         "rouse: install: a scheduler is installed in this thread already");
   }
   detail::watched_files first;

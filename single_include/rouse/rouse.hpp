@@ -172,6 +172,14 @@ namespace rouse::inline ROUSE_ABI {
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
+/// The category of a `std::errc` that the library itself reports (timed_out, operation_canceled,
+/// …): std::generic_category(), but on Windows one whose messages are words, since a C library
+/// there may call most of them "Unknown error". `ec == std::errc::timed_out` holds with either; two
+/// error codes of the two categories differ.
+///
+/// Threads: any. Cost: none.
+[[nodiscard]] inline const std::error_category& errc_category() noexcept;
+
 /// Why a name could not be resolved: `ec == rouse::resolve_error::host_not_found`. The same on
 /// every platform. Source: getaddrinfo(3); "GetAddrInfoW".
 enum class resolve_error : int {
@@ -222,7 +230,7 @@ private:
   [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
-    if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
+    if (value_ < 0) return {-value_, errc_category()};
     return {value_, os_category()};
   }
 
@@ -335,14 +343,117 @@ constexpr std::errc meaning_of(int number) noexcept {
   }
 }
 
+struct errc_words {
+  std::errc what;
+  const char* words;
+};
+
+// The POSIX meanings in words. (Those of STREAMS, which C++23 deprecates, are left out.)
+inline constexpr errc_words all_errc_words[] = {
+    {std::errc::address_family_not_supported, "address family not supported"},
+    {std::errc::address_in_use, "address in use"},
+    {std::errc::address_not_available, "address not available"},
+    {std::errc::already_connected, "already connected"},
+    {std::errc::argument_list_too_long, "argument list too long"},
+    {std::errc::argument_out_of_domain, "argument out of domain"},
+    {std::errc::bad_address, "bad address"},
+    {std::errc::bad_file_descriptor, "bad file descriptor"},
+    {std::errc::bad_message, "bad message"},
+    {std::errc::broken_pipe, "broken pipe"},
+    {std::errc::connection_aborted, "connection aborted"},
+    {std::errc::connection_already_in_progress, "connection already in progress"},
+    {std::errc::connection_refused, "connection refused"},
+    {std::errc::connection_reset, "connection reset"},
+    {std::errc::cross_device_link, "cross-device link"},
+    {std::errc::destination_address_required, "destination address required"},
+    {std::errc::device_or_resource_busy, "device or resource busy"},
+    {std::errc::directory_not_empty, "directory not empty"},
+    {std::errc::executable_format_error, "executable format error"},
+    {std::errc::file_exists, "file exists"},
+    {std::errc::file_too_large, "file too large"},
+    {std::errc::filename_too_long, "file name too long"},
+    {std::errc::function_not_supported, "function not supported"},
+    {std::errc::host_unreachable, "host unreachable"},
+    {std::errc::identifier_removed, "identifier removed"},
+    {std::errc::illegal_byte_sequence, "illegal byte sequence"},
+    {std::errc::inappropriate_io_control_operation, "inappropriate I/O control operation"},
+    {std::errc::interrupted, "interrupted"},
+    {std::errc::invalid_argument, "invalid argument"},
+    {std::errc::invalid_seek, "invalid seek"},
+    {std::errc::io_error, "I/O error"},
+    {std::errc::is_a_directory, "is a directory"},
+    {std::errc::message_size, "message too long"},
+    {std::errc::network_down, "network down"},
+    {std::errc::network_reset, "network reset"},
+    {std::errc::network_unreachable, "network unreachable"},
+    {std::errc::no_buffer_space, "no buffer space"},
+    {std::errc::no_child_process, "no child process"},
+    {std::errc::no_link, "no link"},
+    {std::errc::no_lock_available, "no lock available"},
+    {std::errc::no_message, "no message"},
+    {std::errc::no_protocol_option, "no such protocol option"},
+    {std::errc::no_space_on_device, "no space on device"},
+    {std::errc::no_such_device, "no such device"},
+    {std::errc::no_such_device_or_address, "no such device or address"},
+    {std::errc::no_such_file_or_directory, "no such file or directory"},
+    {std::errc::no_such_process, "no such process"},
+    {std::errc::not_a_directory, "not a directory"},
+    {std::errc::not_a_socket, "not a socket"},
+    {std::errc::not_connected, "not connected"},
+    {std::errc::not_enough_memory, "not enough memory"},
+    {std::errc::not_supported, "not supported"},
+    {std::errc::operation_canceled, "operation canceled"},
+    {std::errc::operation_in_progress, "operation in progress"},
+    {std::errc::operation_not_permitted, "operation not permitted"},
+    {std::errc::operation_not_supported, "operation not supported"},
+    {std::errc::operation_would_block, "operation would block"},
+    {std::errc::owner_dead, "owner dead"},
+    {std::errc::permission_denied, "permission denied"},
+    {std::errc::protocol_error, "protocol error"},
+    {std::errc::protocol_not_supported, "protocol not supported"},
+    {std::errc::read_only_file_system, "read-only file system"},
+    {std::errc::resource_deadlock_would_occur, "resource deadlock would occur"},
+    {std::errc::resource_unavailable_try_again, "resource unavailable, try again"},
+    {std::errc::result_out_of_range, "result out of range"},
+    {std::errc::state_not_recoverable, "state not recoverable"},
+    {std::errc::text_file_busy, "text file busy"},
+    {std::errc::timed_out, "timed out"},
+    {std::errc::too_many_files_open, "too many files open"},
+    {std::errc::too_many_files_open_in_system, "too many files open in the system"},
+    {std::errc::too_many_links, "too many links"},
+    {std::errc::too_many_symbolic_link_levels, "too many levels of symbolic links"},
+    {std::errc::value_too_large, "value too large"},
+    {std::errc::wrong_protocol_type, "wrong protocol type"},
+};
+
+// Null: none are known.
+constexpr const char* words_of(std::errc what) noexcept {
+  for (const errc_words& row : all_errc_words) {
+    if (row.what == what) return row.words;
+  }
+  return nullptr;
+}
+
+// std::errc, with words for each, whatever the C library knows.
+class worded_errc_category final : public std::error_category {
+public:
+  const char* name() const noexcept override { return "rouse.errc"; }
+  std::string message(int number) const override {
+    const char* const words = words_of(static_cast<std::errc>(number));
+    return words ? words : std::generic_category().message(number);
+  }
+  std::error_condition default_error_condition(int number) const noexcept override {
+    return {number, std::generic_category()};
+  }
+};
+
 class windows_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.windows"; }
   // Not every library's system_category has words for Winsock's numbers.
   std::string message(int number) const override {
     const std::errc meaning = meaning_of(number);
-    return meaning == std::errc{} ? std::system_category().message(number)
-                                  : std::generic_category().message(static_cast<int>(meaning));
+    return meaning == std::errc{} ? std::system_category().message(number) : words_of(meaning);
   }
   std::error_condition default_error_condition(int number) const noexcept override {
     const std::errc meaning = meaning_of(number);
@@ -380,6 +491,15 @@ public:
 inline const std::error_category& resolve_category() noexcept {
   static const detail::resolve_error_category category;
   return category;
+}
+
+inline const std::error_category& errc_category() noexcept {
+  if constexpr (ROUSE_WINDOWS) {
+    static const detail::worded_errc_category category;
+    return category;
+  } else {
+    return std::generic_category();
+  }
 }
 
 inline const std::error_category& os_category() noexcept {
@@ -848,9 +968,11 @@ enum class heed : unsigned short {
 struct attempt {
   using runner = bool(operation&) noexcept;
   /// Null: to be ready is all that is wanted.
-  explicit attempt(runner* r) noexcept : run(r) {}
+  /// @param what  the call, for `dump`: "send_file".
+  attempt(runner* r, const char* what) noexcept : run(r), words(what) {}
 
   runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
+  const char* words; ///< which call it is
   void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
   alignas(8) unsigned char room[40]; ///< the engine's
 };
@@ -864,6 +986,8 @@ public:
   virtual bool enter(operation& op, answers& answered) noexcept = 0;
   /// `op` waits no more. May be called twice.
   virtual void leave(operation& op) noexcept = 0;
+  /// What it is, for `dump`: "lock", "channel receive".
+  [[nodiscard]] virtual const char* words() const noexcept = 0;
 
 protected:
   ~waitable() = default;
@@ -884,6 +1008,7 @@ public:
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
+  const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
   bool closing = false; ///< or closed: nothing is begun on it any more
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
@@ -1011,6 +1136,9 @@ inline void ask_wait(operation& op, waitable* what) noexcept {
 /// operation_not_permitted.
 class gate final : public waitable {
 public:
+  /// @param what  what it is to be open for, for `dump`.
+  explicit gate(const char* what) noexcept : words_(what) {}
+
   std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
 
   /// With the engine's lock held.
@@ -1028,9 +1156,11 @@ public:
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
+  [[nodiscard]] const char* words() const noexcept override { return words_; }
 
 private:
   operation* waiter_ = nullptr;
+  const char* const words_;
 };
 
 inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {
@@ -1264,6 +1394,27 @@ private:
 
 namespace detail {
 
+// The words for invalid_argument where the call itself, not the system, refuses what it was given.
+template <class C>
+inline constexpr const char* misuse_of = nullptr;
+template <class C>
+  requires requires { C::misuse; }
+inline constexpr const char* misuse_of<C> = C::misuse;
+
+// Where a result of 0 would have another meaning.
+inline constexpr const char* empty_buffer = "empty buffer";
+
+// Throws what a call ended with, and says why where the library itself ended it.
+[[noreturn]] ROUSE_COLD inline void throw_failed(failure error, const char* call,
+                                                 const char* misuse) {
+  std::string what = call;
+  if (error == failure(std::errc::timed_out) && !ROUSE_WINDOWS)
+    what += ": timed out"; // the C library's words go on about a connection
+  else if (error == failure(std::errc::invalid_argument) && misuse)
+    what.append(": ").append(misuse);
+  throw_error(error.code(), what);
+}
+
 // A call that neither ends with its flow nor ends it: for destructors that must wait.
 template <class C>
 inline constexpr bool shielded = requires { requires C::shielded; };
@@ -1432,7 +1583,7 @@ protected:
     return value();
   }
   ROUSE_COLD static void report(failure error, std::error_code* ec) {
-    if (!ec) throw_error(error.code(), Call::name);
+    if (!ec) throw_failed(error, Call::name, misuse_of<Call>);
     *ec = error.code();
   }
 
@@ -1654,7 +1805,7 @@ public:
   virtual ~flow() = default;
 
   void* owner = nullptr; ///< the scheduler, null once it is gone
-  gate ended; ///< opens when the flow has ended
+  gate ended{"join"}; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
@@ -2269,7 +2420,7 @@ public:
   endpoint(std::string_view address, long long port, std::error_code& ec) noexcept {
     const bool sound = port >= 0 && port <= 65535 && read_address(address);
     *this = sound ? endpoint(kind_, bytes_, scope_, static_cast<std::uint16_t>(port)) : endpoint();
-    ec = sound ? std::error_code() : std::make_error_code(std::errc::invalid_argument);
+    ec = sound ? std::error_code() : failure(std::errc::invalid_argument).code();
   }
 
   /// The name of a Unix-domain socket (AF_UNIX): `listener.bind(endpoint::local("/run/x.sock"))`.
@@ -2293,9 +2444,9 @@ public:
     const bool abstract = !name.empty() && (name[0] == '@' || name[0] == '\0');
     const bool sound = !name.empty() && (abstract || name.find('\0') == name.npos);
     const bool fits = name.size() <= (abstract ? longest_name : longest_name - 1);
-    ec = !sound ? std::make_error_code(std::errc::invalid_argument)
+    ec = !sound ? failure(std::errc::invalid_argument).code()
          : fits ? std::error_code()
-                : std::make_error_code(std::errc::filename_too_long);
+                : failure(std::errc::filename_too_long).code();
     if (ec) return {};
     endpoint ep = named(name);
     if (abstract) ep.bytes_[0] = 0;
@@ -2424,7 +2575,7 @@ private:
       unsigned char c = static_cast<unsigned char>(text[0]);
       const bool escaped = c == '%';
       if (escaped && (text.size() < 3 || !read_number(text.substr(1, 2), 16, c))) {
-        ec = std::make_error_code(std::errc::invalid_argument);
+        ec = failure(std::errc::invalid_argument).code();
         return {};
       }
       name[size++] = static_cast<char>(c);
@@ -3058,6 +3209,13 @@ inline const char* name_of(action a) noexcept {
   return "unknown";
 }
 
+/// The words for what a pending operation waits for: the call, or what it awaits.
+inline const char* name_of(const operation& op) noexcept {
+  if (op.attempts()) return op.attempt->words;
+  if (op.what != action::wait) return name_of(op.what);
+  return op.awaited ? op.awaited->words() : "sleep";
+}
+
 } // namespace detail
 
 /// Remembers since when each operation has been with the engine, and where the call stands that
@@ -3090,6 +3248,7 @@ public:
   struct mark {
     clock::time_point since;
     std::uint64_t id = 0; // 0: not traced
+    const char* name = nullptr; // as it began: afterwards what it awaited may be gone
   };
 
   trace_observer() noexcept = default;
@@ -3114,20 +3273,21 @@ public:
 
   template <class Operation>
   void at_once(Operation& op) noexcept {
-    if (file_) write(detail::name_of(op.what), "i", 0, ", \"s\": \"t\"", nullptr, 0);
+    if (file_) write(detail::name_of(op), "i", 0, ", \"s\": \"t\"", nullptr, 0);
   }
   template <class Operation>
   void begun(Operation& op) noexcept {
     op.mark.since = clock::now();
     op.mark.id = file_ ? ++last_ : 0;
     if (!file_) return;
+    op.mark.name = detail::name_of(op);
     const auto socket = op.target ? static_cast<long long>(op.target->native) : -1;
-    write(detail::name_of(op.what), "b", op.mark.id, "", "socket", socket);
+    write(op.mark.name, "b", op.mark.id, "", "socket", socket);
   }
   template <class Operation>
   void ended(Operation& op) noexcept {
     if (!file_ || op.mark.id == 0) return;
-    write(detail::name_of(op.what), "e", std::exchange(op.mark.id, 0), "", "bytes",
+    write(op.mark.name, "e", std::exchange(op.mark.id, 0), "", "bytes",
           static_cast<long long>(op.bytes));
   }
   void turned(std::size_t told) noexcept {
@@ -4825,6 +4985,7 @@ public:
     open_.for_each([&](descriptor& d) {
       d.inbound.for_each(show);
       d.outbound.for_each(show);
+      d.urgent.for_each(show);
       d.resting.for_each(show);
     });
     this->for_each_elsewhere(visit);
@@ -4892,6 +5053,7 @@ private:
     d->family = family;
     d->type = type;
     d->patience = (clock::duration::max)();
+    d->purpose = nullptr;
     why = attach(*d);
     if (why) {
       d->native = -1;
@@ -7282,14 +7444,16 @@ private:
 
   // The socket of one that was answered may be gone already.
   static std::string brief(const operation& op) {
-    std::string text = name_of(op.what);
-    if (op.now != operation::state::pending) return text + ", about to be told";
+    if (op.now != operation::state::pending)
+      return std::string(name_of(op.what)) + ", about to be told";
+    if (op.target && op.target->purpose) return op.target->purpose;
+    std::string text = name_of(op);
     if (op.target) text += " on socket " + std::to_string(op.target->native);
     return text;
   }
 
   static std::string ends_of(const operation& op) {
-    if (!op.target) return op.awaited ? ", for another flow" : "";
+    if (!op.target || op.target->purpose) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";
@@ -7706,7 +7870,7 @@ private:
   explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
   void check() const {
     if (!handle_) {
-      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+      detail::throw_error(failure(std::errc::invalid_argument).code(),
                           "rouse: this task is empty: it was awaited before, or moved from");
     }
   }
@@ -7739,7 +7903,7 @@ T run_here(task<T> t) {
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
     t = {}; // before the chain, which what it awaits refers to
-    throw_error(std::make_error_code(std::errc::operation_not_permitted),
+    throw_error(failure(std::errc::operation_not_permitted).code(),
                 "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
                 "but nothing that suspends it");
   }
@@ -7983,9 +8147,9 @@ public:
 
   // ---- to see what waits
 
-  /// Says in words what waits, a line for each operation of the engine (what, its socket and
-  /// endpoints, what is left of its limit) and for each flow of this scheduler (where it was
-  /// spawned, what it waits for).
+  /// Says in words what waits, a line for each operation of the engine (which call, or what it
+  /// waits for: "sleep", "channel receive", "lock", "join"; its socket and endpoints, what is left
+  /// of its limit) and for each flow of this scheduler (where it was spawned, what it waits for).
   /// For people: the wording may change.
   ///
   /// @param out  a callable that is given one line after another, as `std::string_view`, or a
@@ -8094,13 +8258,13 @@ private:
     if constexpr (requires { waker_.inside_flow(); }) {
       if (waker_.inside_flow()) {
         detail::throw_error(
-            std::make_error_code(std::errc::operation_not_permitted),
+            failure(std::errc::operation_not_permitted).code(),
             "rouse: run: called by a flow of this scheduler, which the loop is running already");
       }
     }
     if (!engine_->usable_here()) {
       detail::throw_error(
-          std::make_error_code(std::errc::operation_not_permitted),
+          failure(std::errc::operation_not_permitted).code(),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
     engine_->home().enter();
@@ -8968,10 +9132,10 @@ public:
   /// @returns not_enough_memory where memory is short.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
-    if (stack_size > most) return std::make_error_code(std::errc::not_enough_memory);
+    if (stack_size > most) return failure(std::errc::not_enough_memory).code();
     fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
                              &context::begin, this);
-    if (!fiber_) return std::make_error_code(std::errc::not_enough_memory);
+    if (!fiber_) return failure(std::errc::not_enough_memory).code();
     made_ = true;
     reset(e, argument);
     return {};
@@ -8983,7 +9147,7 @@ public:
   static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
     T* const made = new (std::nothrow) T;
     why = made ? made->context.create(stack_size, nullptr, nullptr)
-               : std::make_error_code(std::errc::not_enough_memory);
+               : failure(std::errc::not_enough_memory).code();
     if (!why) return made;
     delete made;
     return nullptr;
@@ -9110,7 +9274,7 @@ private:
 
 /// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
 /// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
-/// line to wait in.
+/// line to wait in. And `awaits`, what it waits for, for `dump`.
 template <class Me, class Base = visitor>
 class visitor_as : public Base {
 public:
@@ -9121,6 +9285,7 @@ public:
     this->stand_in(*line, op);
     return false;
   }
+  [[nodiscard]] const char* words() const noexcept final { return Me::awaits; }
 };
 
 /// A call that is a visit.
@@ -10181,7 +10346,7 @@ public:
   // A code of a category that an operation cannot carry is thrown.
   explicit parcel(std::error_code ec) {
     if (!ec) return;
-    if (ec.category() == std::generic_category())
+    if (ec.category() == std::generic_category() || ec.category() == errc_category())
       put(static_cast<std::errc>(ec.value()));
     else if (ec.category() == os_category())
       put(failure::from_os(ec.value()));
@@ -10276,6 +10441,7 @@ public:
     channel_core* core_;
   };
   struct sender final : visitor_as<sender, visitor> {
+    static constexpr const char* awaits = "channel send";
     sender(channel_core& c, parcel<T>&& p) noexcept
         : visitor_as<sender, visitor>(c, std::move(p)) {}
     ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
@@ -10283,6 +10449,7 @@ public:
     }
   };
   struct receiver final : visitor_as<receiver, visitor> {
+    static constexpr const char* awaits = "channel receive";
     explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
     ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->receive(this->goods, why, answered);
@@ -10383,6 +10550,7 @@ template <class T>
 struct channel_send_call : visit_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
+  static constexpr const char* misuse = "no error to send";
   done value() noexcept { return {}; }
 };
 
@@ -10504,7 +10672,7 @@ public:
     requires std::same_as<typename Other::engine_type, engine_type>
   [[nodiscard]] channel<T, Other> on(Other& other) const {
     if (&other.engine() != &scheduler_->engine()) {
-      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+      detail::throw_error(failure(std::errc::invalid_argument).code(),
                           "rouse: channel: the scheduler is on another engine; use post()");
     }
     return channel<T, Other>(&other, core_);
@@ -10719,6 +10887,7 @@ struct turnstile {
 
 template <class Rule>
 struct passer final : visitor_as<passer<Rule>> {
+  static constexpr const char* awaits = Rule::awaits;
   explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
   list<visitor>* visit(failure&, answers&) noexcept {
     return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
@@ -10776,16 +10945,23 @@ private:
 
 struct permit_rule {
   static constexpr const char* name = "rouse: acquire";
+  static constexpr const char* awaits = "semaphore";
   std::size_t left;
   bool pass() noexcept { return left != 0 && left-- != 0; }
 };
+struct lock_rule : permit_rule {
+  static constexpr const char* name = "rouse: lock";
+  static constexpr const char* awaits = "lock";
+};
 struct event_rule {
   static constexpr const char* name = "rouse: wait for an event";
+  static constexpr const char* awaits = "event";
   bool set;
   bool pass() const noexcept { return set; }
 };
 struct count_rule {
   static constexpr const char* name = "rouse: wait for a group";
+  static constexpr const char* awaits = "group";
   std::size_t running;
   bool pass() const noexcept { return running == 0; }
 };
@@ -10835,9 +11011,9 @@ public:
 ///     co_await m.lock();
 ///     std::lock_guard held{m, std::adopt_lock};
 template <class Scheduler>
-class flow_mutex : public detail::shared_place<Scheduler, detail::permit_rule> {
+class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
 public:
-  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {1}) {}
+  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {{1}}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -10849,10 +11025,10 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   [[nodiscard]] bool try_lock() noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+    return this->with_rule([](detail::lock_rule& r) { return r.pass(); });
   }
   void unlock() noexcept {
-    this->with_rule([](detail::permit_rule& r) { return r.left = 1; });
+    this->with_rule([](detail::lock_rule& r) { return r.left = 1; });
   }
 };
 
@@ -11435,6 +11611,7 @@ inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
 
 struct recv_question {
   static constexpr const char* whole = "rouse: recv_exactly";
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   mutable_buffer buffer;
 
@@ -11538,8 +11715,11 @@ using recv_exactly_call = whole_call<recv_question>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
-class pause {
+class pause final : public waitable {
 public:
+  /// @param why  for `dump`: what waits, and for what.
+  explicit pause(const char* why) noexcept : why_(why) {}
+
   static bool is(const operation& op) noexcept { return op.what == action::wait; }
 
   /// The next round is the pause.
@@ -11550,7 +11730,7 @@ public:
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
     if (op.target) op.take_patience();
     limit_ = op.limited ? op.due : (clock::time_point::max)();
-    ask_wait(op, sooner);
+    ask_wait(op, sooner ? sooner : this);
     op.limit_to(again < limit_ ? again : limit_);
   }
   /// True: the call goes on. False: it has ended meanwhile.
@@ -11563,7 +11743,12 @@ public:
     return true;
   }
 
+  bool enter(operation&, answers&) noexcept override { return false; } // only time ends it
+  void leave(operation&) noexcept override {}
+  [[nodiscard]] const char* words() const noexcept override { return why_; }
+
 private:
+  const char* why_;
   clock::time_point limit_ = (clock::time_point::max)();
 };
 
@@ -11571,7 +11756,7 @@ private:
 template <class Call>
 struct when_there_is_room : Call {
   static constexpr auto length = std::chrono::milliseconds(1);
-  pause rest{};
+  pause rest{"wait for room in the peer's queue"};
 
   bool advance(operation& op) noexcept {
     if (pause::is(op)) return !rest.end(op) || !this->prepare(op);
@@ -11611,7 +11796,7 @@ struct accept_call {
   static constexpr const char* name = "rouse: accept";
   static constexpr auto length = std::chrono::milliseconds(20);
   descriptor* socket;
-  pause rest{};
+  pause rest{"accept that waits for a free descriptor"};
 
   bool prepare(operation& op) noexcept {
     op.what = action::accept;
@@ -11731,12 +11916,13 @@ inline failure check_batches(const descriptor& socket) noexcept {
 struct recv_batch_call : attempt {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
+  static constexpr const char* misuse = "no slots, or one with an empty buffer";
   descriptor* socket;
   std::span<incoming> slots;
   std::size_t taken = 0;
 
   recv_batch_call(descriptor* d, incoming_batch b) noexcept
-      : attempt(&recv_batch_call::try_now), socket(d), slots(b.items()) {}
+      : attempt(&recv_batch_call::try_now, "recv_batch"), socket(d), slots(b.items()) {}
 
   bool prepare(operation& op) noexcept {
     op.what = action::when_readable;
@@ -11771,7 +11957,7 @@ struct send_batch_call : attempt {
   std::size_t sent = 0;
 
   send_batch_call(descriptor* d, outgoing_batch b) noexcept
-      : attempt(&send_batch_call::try_now), socket(d), items(b.items()) {}
+      : attempt(&send_batch_call::try_now, "send_batch"), socket(d), items(b.items()) {}
 
   bool prepare(operation& op) noexcept {
     op.what = action::when_writable;
@@ -11895,6 +12081,7 @@ namespace detail {
 struct recv_from_call {
   using value_type = datagram;
   static constexpr const char* name = "rouse: recv_from";
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   mutable_buffer buffer;
   os::message message{};
@@ -12127,6 +12314,7 @@ inline failure check_passing(const descriptor& socket) noexcept {
 struct send_descriptors_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_descriptors";
+  static constexpr const char* misuse = "more than 253 descriptors, or an empty buffer";
   descriptor* socket;
   const_buffer buffer;
   os::message_with_descriptors message;
@@ -12153,6 +12341,7 @@ struct send_descriptors_call {
 struct recv_descriptors_call {
   using value_type = delivery;
   static constexpr const char* name = "rouse: recv_descriptors";
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   mutable_buffer buffer;
   os::message_with_descriptors message{};
@@ -12461,7 +12650,8 @@ struct send_file_call : attempt {
   std::uint64_t moved = 0;
 
   send_file_call(descriptor* d, native_file_type f, std::uint64_t from, std::uint64_t size) noexcept
-      : attempt(&send_file_call::try_now), socket(d), file(f), offset(from), length(size) {}
+      : attempt(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
+        length(size) {}
 
   bool prepare(operation& op) noexcept {
     op.what = action::when_writable;
@@ -12539,6 +12729,7 @@ struct list_call {
   using value_type = std::size_t;
   static constexpr bool sends = Asks == action::send_to;
   static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
+  static constexpr const char* misuse = empty_buffer;
 
   descriptor* socket;
   buffer_list<Buffer> list;
@@ -12943,7 +13134,8 @@ struct wait_call : attempt {
   descriptor* socket;
   readiness what;
 
-  wait_call(descriptor* d, readiness r) noexcept : attempt(nullptr), socket(d), what(r) {}
+  wait_call(descriptor* d, readiness r) noexcept
+      : attempt(nullptr, words_of(r)), socket(d), what(r) {}
 
   bool prepare(operation& op) noexcept {
     constexpr action actions[] = {action::when_readable, action::when_writable,
@@ -12955,6 +13147,12 @@ struct wait_call : attempt {
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation&) noexcept { return {}; }
+
+private:
+  static constexpr const char* words_of(readiness r) noexcept {
+    constexpr const char* each[] = {"wait(readable)", "wait(writable)", "wait(urgent)"};
+    return each[static_cast<unsigned>(r)];
+  }
 };
 
 struct peek_attempt {
@@ -12989,11 +13187,12 @@ template <class Tried>
 struct attempt_call : attempt {
   using value_type = std::size_t;
   static constexpr const char* name = Tried::name;
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   typename Tried::buffer buffer;
 
   attempt_call(descriptor* d, typename Tried::buffer b) noexcept
-      : attempt(&attempt_call::try_now), socket(d), buffer(b) {}
+      : attempt(&attempt_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
 
   bool prepare(operation& op) noexcept {
     op.what = Tried::what;
@@ -13065,11 +13264,13 @@ public:
   /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
   /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
   std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
+    if (buffer.size() == 0)
+      throw_failed(std::errc::invalid_argument, "rouse: try_recv", empty_buffer);
     return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
   }
   std::size_t try_recv(passed_buffer<mutable_buffer> buffer, std::error_code& ec) noexcept {
     if (buffer.size() == 0) {
-      ec = std::make_error_code(std::errc::invalid_argument);
+      ec = failure(std::errc::invalid_argument).code();
       return 0;
     }
     return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
@@ -14360,6 +14561,7 @@ class ready_case final : public visitor_as<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
+  static constexpr const char* awaits = "readiness";
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
@@ -14472,8 +14674,7 @@ struct select_call final : waitable {
   void leave(operation&) noexcept override {
     each([](auto& c, std::size_t) { c.place().unlink(); });
   }
-
-private:
+  [[nodiscard]] const char* words() const noexcept override { return "select"; }
   void end() noexcept {
     begun = false;
     each([](auto& c, std::size_t) { c.end(); });
@@ -14951,11 +15152,14 @@ public:
     writing_ = pair[1];
     std::error_code ec;
     reading_ = socket<Scheduler>::adopt(s, pair[0], ec);
-    if (ec) os::close_socket(pair[0]);
+    if (ec)
+      os::close_socket(pair[0]);
+    else
+      reading_.record_->purpose = "signal wait";
     std::uint64_t numbers = 0;
     for (const int n : which) {
       if (n < 1 || n > os::signal_table::most_numbers)
-        ec = std::make_error_code(std::errc::invalid_argument);
+        ec = failure(std::errc::invalid_argument).code();
       else
         numbers |= std::uint64_t{1} << (n - 1);
     }
@@ -15106,7 +15310,7 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// answers, who cannot be interrupted: the last one frees it.
 class lookup : public list_node {
 public:
-  gate answered; ///< opened in the loop of who asked; what follows is then his
+  gate answered{"name lookup"}; ///< opened in the loop of who asked; what follows is then his
   failure why;
   std::vector<endpoint> found;
 
@@ -15327,6 +15531,7 @@ private:
 struct resolve_call {
   using value_type = std::vector<endpoint>;
   static constexpr const char* name = "rouse: resolve";
+  static constexpr const char* misuse = "a port is a number from 0 to 65535";
   name_query query;
 
   bool prepare(operation& op) noexcept { return query.begin(op); }
@@ -15490,6 +15695,7 @@ public:
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
+  [[nodiscard]] const char* words() const noexcept override { return "connect"; }
 
 private:
   bool begin(operation& op) noexcept {
@@ -15563,7 +15769,7 @@ private:
   clock::time_point next_at_ = (clock::time_point::min)();
   failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
   attempt* winner_ = nullptr;
-  pause rest_;
+  pause rest_{"connect"};
   list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
   operation* waiter_ = nullptr;
 };
@@ -15572,6 +15778,7 @@ template <class Scheduler>
 struct connect_to_call {
   using value_type = socket<Scheduler>;
   static constexpr const char* name = "rouse: connect";
+  static constexpr const char* misuse = "no address, or a port that is none";
   std::shared_ptr<connector<Scheduler>> attempts;
 
   bool prepare(operation& op) noexcept { return attempts->prepare(op); }
@@ -15730,6 +15937,7 @@ private:
 struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
+  static constexpr const char* misuse = "no bytes are asked for";
   descriptor* socket;
   read_buffer* buffer;
   std::string_view delimiter;

@@ -360,7 +360,7 @@ TEMPLATE_LIST_TEST_CASE("abandoning what is answered but not told leaves nothing
 TEMPLATE_LIST_TEST_CASE("a gate has one waiter at a time, and lets everybody pass once it is open",
                         "[conformance]", every_engine) {
   ENGINE_UNDER_TEST(b)
-  rouse::gate gate;
+  rouse::gate gate("gate");
   typename bench<TestType>::observed first, second, late;
   for (auto* op : {&first, &second, &late}) b.wait(*op).awaited = &gate;
   CHECK_FALSE(b.submit(first));

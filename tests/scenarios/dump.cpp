@@ -1,4 +1,5 @@
 // dump(): what waits, in words.
+#include <support/replaced_resolver.hpp>
 #include <support/testing.hpp>
 
 #include <algorithm>
@@ -90,6 +91,120 @@ TEMPLATE_LIST_TEST_CASE("dump: a flow that has not begun, one that was cancelled
   CHECK(count(dumped(sched), {"  " + kind + ", ended, cancelled" + spawned}) == 1);
 }
 
+TEMPLATE_LIST_TEST_CASE("dump: lists the calls for urgent data, by their names", "[dump]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  auto mark = start(pair.sched, CALL(pair.client.recv_out_of_band(buf, how...)));
+  auto ready = start<rouse::done>(pair.sched, CALL(pair.server.wait(rouse::urgent, how...)));
+  until_pending(pair.sched, 2);
+  const auto lines = dumped(pair.sched);
+  CHECK(count(lines, {"  recv_out_of_band on " + number_of(pair.client)}) == 1);
+  CHECK(count(lines, {"  wait(urgent) on " + number_of(pair.server)}) == 1);
+  pair.client.cancel();
+  pair.server.cancel();
+  (void)mark.wait();
+  (void)ready.wait();
+}
+
+TEMPLATE_LIST_TEST_CASE("dump: calls that wait for readiness have their own names", "[dump]",
+                        every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  auto peeking = start(pair.sched, CALL(pair.client.peek(buf, how...)));
+  auto readable = start<rouse::done>(pair.sched, CALL(pair.server.wait(rouse::readable, how...)));
+  until_pending(pair.sched, 2);
+  const auto lines = dumped(pair.sched);
+  CHECK(count(lines, {"  peek on " + number_of(pair.client)}) == 1);
+  CHECK(count(lines, {"  wait(readable) on " + number_of(pair.server)}) == 1);
+  pair.client.cancel();
+  pair.server.cancel();
+  (void)peeking.wait();
+  (void)readable.wait();
+}
+
+TEMPLATE_LIST_TEST_CASE("dump: says what a call waits for that is no socket's", "[dump]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::channel<int, TestType> empty(sched), full(sched);
+  rouse::flow_mutex<TestType> mutex(sched);
+  rouse::flow_semaphore<TestType> semaphore(sched, 0);
+  rouse::flow_event<TestType> event(sched);
+  rouse::wait_group<TestType> group(sched, 1);
+  REQUIRE(mutex.try_lock());
+  std::stop_source stop;
+  const rouse::limit until{1h, stop.get_token()};
+  std::vector<started<TestType, rouse::done>> waiting;
+  const auto begin = [&](auto call) { waiting.push_back(start<rouse::done>(sched, call)); };
+  auto receiving = start<std::optional<int>>(sched, CALL(empty.receive(until, how...)));
+  begin(CALL(full.send(1, until, how...)));
+  begin(CALL(mutex.lock(until, how...)));
+  begin(CALL(semaphore.acquire(until, how...)));
+  begin(CALL(event.wait(until, how...)));
+  begin(CALL(group.wait(until, how...)));
+  std::optional<int> into;
+  auto selecting = start(
+      sched,
+      CALL(rouse::select(sched, rouse::cases(rouse::receiving(empty, into), rouse::passing(event)),
+                         until, how...)));
+  until_pending(sched, 7);
+  const auto lines = dumped(sched);
+  for (const char* words :
+       {"channel receive", "channel send", "lock", "semaphore", "event", "group", "select"}) {
+    INFO(words);
+    CHECK(count(lines, {std::string("  ") + words + ", 3599"}) == 1);
+    if constexpr (!calls_back<TestType>)
+      CHECK(count(lines, {std::string(", waits for ") + words + ", spawned"}) == 1);
+  }
+  stop.request_stop();
+  (void)receiving.wait();
+  (void)selecting.wait();
+  for (auto& w : waiting) (void)w.wait();
+}
+
+TEMPLATE_LIST_TEST_CASE("dump: says that a flow sleeps, joins, or waits for a signal", "[dump]",
+                        every_flowing) {
+  TestType sched;
+  rouse::signals interrupted{sched, {SIGINT}};
+  const auto on = [&](auto make) {
+    return sched.spawn([make]() -> decltype(auto) { return make(); });
+  };
+  rouse::flow_event<TestType> event(sched);
+  auto waits = on([&]() -> rouse::task<> { co_await event.wait(); });
+  auto sleeps = on([&]() -> rouse::task<> { co_await sched.sleep_for(1h); });
+  auto joins = on([&]() -> rouse::task<> { co_await waits.join(); });
+  auto signal = on([&]() -> rouse::task<> { (void)co_await interrupted.wait(); });
+  until_pending(sched, 4);
+  const auto lines = dumped(sched);
+  for (const char* words : {"sleep", "event", "join", "signal wait"}) {
+    INFO(words);
+    CHECK(count(lines, {std::string(", waits for ") + words + ", spawned"}) == 1);
+  }
+  for (auto* f : {&waits, &sleeps, &joins, &signal}) f->cancel();
+  sched.run();
+}
+
+TEMPLATE_LIST_TEST_CASE("dump: a call that looks up a name says so", "[dump]", every_scheduler) {
+  replaced_resolver resolver;
+  TestType sched;
+  using socket = rouse::socket<TestType>;
+  auto resolving =
+      start<std::vector<rouse::endpoint>>(sched, CALL(rouse::resolve(sched, "held", 1, how...)));
+  auto connecting = start<socket>(sched, CALL(rouse::connect(sched, "held", 1, how...)));
+  run_until(sched, [&] { return count(dumped(sched), {"  name lookup"}) == 2; });
+  resolver.release();
+  CHECK(!resolving.wait().ec);
+  (void)connecting.wait();
+}
+
+TEST_CASE("dump: an accept that waits for a free descriptor says so", "[dump]") {
+  rouse::detail::accept_call<rouse::socket<rouse::callbacks>> call{nullptr};
+  rouse::callbacks::engine_type::operation op([](rouse::operation&) noexcept {});
+  op.what = rouse::action::accept;
+  call.rest.begin(op, 1h);
+  CHECK(std::string(rouse::detail::name_of(op)) == "accept that waits for a free descriptor");
+}
+
 TEST_CASE("dump: into a stdio stream", "[dump]") {
   rouse::fibers sched;
   std::FILE* const file = std::tmpfile();
@@ -135,7 +250,7 @@ TEMPLATE_LIST_TEST_CASE("dump: with age_observer, where the call stands", "[dump
   const auto lines = dumped(pair.sched);
   CHECK(count(lines, {"  recv on " + number_of(pair.client), on_line(first)}) == 1);
   CHECK(count(lines, {"  recv on " + number_of(pair.server), on_line(first + 1)}) == 1);
-  CHECK(count(lines, {"  wait", on_line(first + 2)}) == 1);
+  CHECK(count(lines, {"  event", on_line(first + 2)}) == 1);
   event.set();
   (void)waiting.wait();
   pair.client.cancel();

@@ -13,6 +13,7 @@
 #include <optional>
 #include <source_location>
 #include <stop_token>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -103,6 +104,27 @@ private:
 };
 
 namespace detail {
+
+// The words for invalid_argument where the call itself, not the system, refuses what it was given.
+template <class C>
+inline constexpr const char* misuse_of = nullptr;
+template <class C>
+  requires requires { C::misuse; }
+inline constexpr const char* misuse_of<C> = C::misuse;
+
+// Where a result of 0 would have another meaning.
+inline constexpr const char* empty_buffer = "empty buffer";
+
+// Throws what a call ended with, and says why where the library itself ended it.
+[[noreturn]] ROUSE_COLD inline void throw_failed(failure error, const char* call,
+                                                 const char* misuse) {
+  std::string what = call;
+  if (error == failure(std::errc::timed_out) && !ROUSE_WINDOWS)
+    what += ": timed out"; // the C library's words go on about a connection
+  else if (error == failure(std::errc::invalid_argument) && misuse)
+    what.append(": ").append(misuse);
+  throw_error(error.code(), what);
+}
 
 // A call that neither ends with its flow nor ends it: for destructors that must wait.
 template <class C>
@@ -272,7 +294,7 @@ protected:
     return value();
   }
   ROUSE_COLD static void report(failure error, std::error_code* ec) {
-    if (!ec) throw_error(error.code(), Call::name);
+    if (!ec) throw_failed(error, Call::name, misuse_of<Call>);
     *ec = error.code();
   }
 

@@ -73,7 +73,7 @@ public:
   endpoint(std::string_view address, long long port, std::error_code& ec) noexcept {
     const bool sound = port >= 0 && port <= 65535 && read_address(address);
     *this = sound ? endpoint(kind_, bytes_, scope_, static_cast<std::uint16_t>(port)) : endpoint();
-    ec = sound ? std::error_code() : std::make_error_code(std::errc::invalid_argument);
+    ec = sound ? std::error_code() : failure(std::errc::invalid_argument).code();
   }
 
   /// The name of a Unix-domain socket (AF_UNIX): `listener.bind(endpoint::local("/run/x.sock"))`.
@@ -97,9 +97,9 @@ public:
     const bool abstract = !name.empty() && (name[0] == '@' || name[0] == '\0');
     const bool sound = !name.empty() && (abstract || name.find('\0') == name.npos);
     const bool fits = name.size() <= (abstract ? longest_name : longest_name - 1);
-    ec = !sound ? std::make_error_code(std::errc::invalid_argument)
+    ec = !sound ? failure(std::errc::invalid_argument).code()
          : fits ? std::error_code()
-                : std::make_error_code(std::errc::filename_too_long);
+                : failure(std::errc::filename_too_long).code();
     if (ec) return {};
     endpoint ep = named(name);
     if (abstract) ep.bytes_[0] = 0;
@@ -228,7 +228,7 @@ private:
       unsigned char c = static_cast<unsigned char>(text[0]);
       const bool escaped = c == '%';
       if (escaped && (text.size() < 3 || !read_number(text.substr(1, 2), 16, c))) {
-        ec = std::make_error_code(std::errc::invalid_argument);
+        ec = failure(std::errc::invalid_argument).code();
         return {};
       }
       name[size++] = static_cast<char>(c);

@@ -19,6 +19,14 @@ namespace rouse::inline ROUSE_ABI {
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
+/// The category of a `std::errc` that the library itself reports (timed_out, operation_canceled,
+/// …): std::generic_category(), but on Windows one whose messages are words, since a C library
+/// there may call most of them "Unknown error". `ec == std::errc::timed_out` holds with either; two
+/// error codes of the two categories differ.
+///
+/// Threads: any. Cost: none.
+[[nodiscard]] inline const std::error_category& errc_category() noexcept;
+
 /// Why a name could not be resolved: `ec == rouse::resolve_error::host_not_found`. The same on
 /// every platform. Source: getaddrinfo(3); "GetAddrInfoW".
 enum class resolve_error : int {
@@ -69,7 +77,7 @@ private:
   [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
-    if (value_ < 0) return std::make_error_code(static_cast<std::errc>(-value_));
+    if (value_ < 0) return {-value_, errc_category()};
     return {value_, os_category()};
   }
 
@@ -182,14 +190,117 @@ constexpr std::errc meaning_of(int number) noexcept {
   }
 }
 
+struct errc_words {
+  std::errc what;
+  const char* words;
+};
+
+// The POSIX meanings in words. (Those of STREAMS, which C++23 deprecates, are left out.)
+inline constexpr errc_words all_errc_words[] = {
+    {std::errc::address_family_not_supported, "address family not supported"},
+    {std::errc::address_in_use, "address in use"},
+    {std::errc::address_not_available, "address not available"},
+    {std::errc::already_connected, "already connected"},
+    {std::errc::argument_list_too_long, "argument list too long"},
+    {std::errc::argument_out_of_domain, "argument out of domain"},
+    {std::errc::bad_address, "bad address"},
+    {std::errc::bad_file_descriptor, "bad file descriptor"},
+    {std::errc::bad_message, "bad message"},
+    {std::errc::broken_pipe, "broken pipe"},
+    {std::errc::connection_aborted, "connection aborted"},
+    {std::errc::connection_already_in_progress, "connection already in progress"},
+    {std::errc::connection_refused, "connection refused"},
+    {std::errc::connection_reset, "connection reset"},
+    {std::errc::cross_device_link, "cross-device link"},
+    {std::errc::destination_address_required, "destination address required"},
+    {std::errc::device_or_resource_busy, "device or resource busy"},
+    {std::errc::directory_not_empty, "directory not empty"},
+    {std::errc::executable_format_error, "executable format error"},
+    {std::errc::file_exists, "file exists"},
+    {std::errc::file_too_large, "file too large"},
+    {std::errc::filename_too_long, "file name too long"},
+    {std::errc::function_not_supported, "function not supported"},
+    {std::errc::host_unreachable, "host unreachable"},
+    {std::errc::identifier_removed, "identifier removed"},
+    {std::errc::illegal_byte_sequence, "illegal byte sequence"},
+    {std::errc::inappropriate_io_control_operation, "inappropriate I/O control operation"},
+    {std::errc::interrupted, "interrupted"},
+    {std::errc::invalid_argument, "invalid argument"},
+    {std::errc::invalid_seek, "invalid seek"},
+    {std::errc::io_error, "I/O error"},
+    {std::errc::is_a_directory, "is a directory"},
+    {std::errc::message_size, "message too long"},
+    {std::errc::network_down, "network down"},
+    {std::errc::network_reset, "network reset"},
+    {std::errc::network_unreachable, "network unreachable"},
+    {std::errc::no_buffer_space, "no buffer space"},
+    {std::errc::no_child_process, "no child process"},
+    {std::errc::no_link, "no link"},
+    {std::errc::no_lock_available, "no lock available"},
+    {std::errc::no_message, "no message"},
+    {std::errc::no_protocol_option, "no such protocol option"},
+    {std::errc::no_space_on_device, "no space on device"},
+    {std::errc::no_such_device, "no such device"},
+    {std::errc::no_such_device_or_address, "no such device or address"},
+    {std::errc::no_such_file_or_directory, "no such file or directory"},
+    {std::errc::no_such_process, "no such process"},
+    {std::errc::not_a_directory, "not a directory"},
+    {std::errc::not_a_socket, "not a socket"},
+    {std::errc::not_connected, "not connected"},
+    {std::errc::not_enough_memory, "not enough memory"},
+    {std::errc::not_supported, "not supported"},
+    {std::errc::operation_canceled, "operation canceled"},
+    {std::errc::operation_in_progress, "operation in progress"},
+    {std::errc::operation_not_permitted, "operation not permitted"},
+    {std::errc::operation_not_supported, "operation not supported"},
+    {std::errc::operation_would_block, "operation would block"},
+    {std::errc::owner_dead, "owner dead"},
+    {std::errc::permission_denied, "permission denied"},
+    {std::errc::protocol_error, "protocol error"},
+    {std::errc::protocol_not_supported, "protocol not supported"},
+    {std::errc::read_only_file_system, "read-only file system"},
+    {std::errc::resource_deadlock_would_occur, "resource deadlock would occur"},
+    {std::errc::resource_unavailable_try_again, "resource unavailable, try again"},
+    {std::errc::result_out_of_range, "result out of range"},
+    {std::errc::state_not_recoverable, "state not recoverable"},
+    {std::errc::text_file_busy, "text file busy"},
+    {std::errc::timed_out, "timed out"},
+    {std::errc::too_many_files_open, "too many files open"},
+    {std::errc::too_many_files_open_in_system, "too many files open in the system"},
+    {std::errc::too_many_links, "too many links"},
+    {std::errc::too_many_symbolic_link_levels, "too many levels of symbolic links"},
+    {std::errc::value_too_large, "value too large"},
+    {std::errc::wrong_protocol_type, "wrong protocol type"},
+};
+
+// Null: none are known.
+constexpr const char* words_of(std::errc what) noexcept {
+  for (const errc_words& row : all_errc_words) {
+    if (row.what == what) return row.words;
+  }
+  return nullptr;
+}
+
+// std::errc, with words for each, whatever the C library knows.
+class worded_errc_category final : public std::error_category {
+public:
+  const char* name() const noexcept override { return "rouse.errc"; }
+  std::string message(int number) const override {
+    const char* const words = words_of(static_cast<std::errc>(number));
+    return words ? words : std::generic_category().message(number);
+  }
+  std::error_condition default_error_condition(int number) const noexcept override {
+    return {number, std::generic_category()};
+  }
+};
+
 class windows_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.windows"; }
   // Not every library's system_category has words for Winsock's numbers.
   std::string message(int number) const override {
     const std::errc meaning = meaning_of(number);
-    return meaning == std::errc{} ? std::system_category().message(number)
-                                  : std::generic_category().message(static_cast<int>(meaning));
+    return meaning == std::errc{} ? std::system_category().message(number) : words_of(meaning);
   }
   std::error_condition default_error_condition(int number) const noexcept override {
     const std::errc meaning = meaning_of(number);
@@ -227,6 +338,15 @@ public:
 inline const std::error_category& resolve_category() noexcept {
   static const detail::resolve_error_category category;
   return category;
+}
+
+inline const std::error_category& errc_category() noexcept {
+  if constexpr (ROUSE_WINDOWS) {
+    static const detail::worded_errc_category category;
+    return category;
+  } else {
+    return std::generic_category();
+  }
 }
 
 inline const std::error_category& os_category() noexcept {

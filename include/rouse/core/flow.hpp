@@ -65,7 +65,7 @@ public:
   virtual ~flow() = default;
 
   void* owner = nullptr; ///< the scheduler, null once it is gone
-  gate ended; ///< opens when the flow has ended
+  gate ended{"join"}; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then

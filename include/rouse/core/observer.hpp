@@ -45,6 +45,13 @@ inline const char* name_of(action a) noexcept {
   return "unknown";
 }
 
+/// The words for what a pending operation waits for: the call, or what it awaits.
+inline const char* name_of(const operation& op) noexcept {
+  if (op.attempts()) return op.attempt->words;
+  if (op.what != action::wait) return name_of(op.what);
+  return op.awaited ? op.awaited->words() : "sleep";
+}
+
 } // namespace detail
 
 /// Remembers since when each operation has been with the engine, and where the call stands that
@@ -77,6 +84,7 @@ public:
   struct mark {
     clock::time_point since;
     std::uint64_t id = 0; // 0: not traced
+    const char* name = nullptr; // as it began: afterwards what it awaited may be gone
   };
 
   trace_observer() noexcept = default;
@@ -101,20 +109,21 @@ public:
 
   template <class Operation>
   void at_once(Operation& op) noexcept {
-    if (file_) write(detail::name_of(op.what), "i", 0, ", \"s\": \"t\"", nullptr, 0);
+    if (file_) write(detail::name_of(op), "i", 0, ", \"s\": \"t\"", nullptr, 0);
   }
   template <class Operation>
   void begun(Operation& op) noexcept {
     op.mark.since = clock::now();
     op.mark.id = file_ ? ++last_ : 0;
     if (!file_) return;
+    op.mark.name = detail::name_of(op);
     const auto socket = op.target ? static_cast<long long>(op.target->native) : -1;
-    write(detail::name_of(op.what), "b", op.mark.id, "", "socket", socket);
+    write(op.mark.name, "b", op.mark.id, "", "socket", socket);
   }
   template <class Operation>
   void ended(Operation& op) noexcept {
     if (!file_ || op.mark.id == 0) return;
-    write(detail::name_of(op.what), "e", std::exchange(op.mark.id, 0), "", "bytes",
+    write(op.mark.name, "e", std::exchange(op.mark.id, 0), "", "bytes",
           static_cast<long long>(op.bytes));
   }
   void turned(std::size_t told) noexcept {

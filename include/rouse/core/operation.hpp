@@ -62,9 +62,11 @@ enum class heed : unsigned short {
 struct attempt {
   using runner = bool(operation&) noexcept;
   /// Null: to be ready is all that is wanted.
-  explicit attempt(runner* r) noexcept : run(r) {}
+  /// @param what  the call, for `dump`: "send_file".
+  attempt(runner* r, const char* what) noexcept : run(r), words(what) {}
 
   runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
+  const char* words; ///< which call it is
   void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
   alignas(8) unsigned char room[40]; ///< the engine's
 };
@@ -78,6 +80,8 @@ public:
   virtual bool enter(operation& op, answers& answered) noexcept = 0;
   /// `op` waits no more. May be called twice.
   virtual void leave(operation& op) noexcept = 0;
+  /// What it is, for `dump`: "lock", "channel receive".
+  [[nodiscard]] virtual const char* words() const noexcept = 0;
 
 protected:
   ~waitable() = default;
@@ -98,6 +102,7 @@ public:
   int type = 0; ///< SOCK_…
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
+  const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
   bool closing = false; ///< or closed: nothing is begun on it any more
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
@@ -225,6 +230,9 @@ inline void ask_wait(operation& op, waitable* what) noexcept {
 /// operation_not_permitted.
 class gate final : public waitable {
 public:
+  /// @param what  what it is to be open for, for `dump`.
+  explicit gate(const char* what) noexcept : words_(what) {}
+
   std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
 
   /// With the engine's lock held.
@@ -242,9 +250,11 @@ public:
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
+  [[nodiscard]] const char* words() const noexcept override { return words_; }
 
 private:
   operation* waiter_ = nullptr;
+  const char* const words_;
 };
 
 inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {

@@ -43,7 +43,7 @@ private:
 
 /// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
 /// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
-/// line to wait in.
+/// line to wait in. And `awaits`, what it waits for, for `dump`.
 template <class Me, class Base = visitor>
 class visitor_as : public Base {
 public:
@@ -54,6 +54,7 @@ public:
     this->stand_in(*line, op);
     return false;
   }
+  [[nodiscard]] const char* words() const noexcept final { return Me::awaits; }
 };
 
 /// A call that is a visit.

@@ -144,6 +144,7 @@ public:
     open_.for_each([&](descriptor& d) {
       d.inbound.for_each(show);
       d.outbound.for_each(show);
+      d.urgent.for_each(show);
       d.resting.for_each(show);
     });
     this->for_each_elsewhere(visit);
@@ -211,6 +212,7 @@ private:
     d->family = family;
     d->type = type;
     d->patience = (clock::duration::max)();
+    d->purpose = nullptr;
     why = attach(*d);
     if (why) {
       d->native = -1;

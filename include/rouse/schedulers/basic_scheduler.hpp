@@ -253,9 +253,9 @@ public:
 
   // ---- to see what waits
 
-  /// Says in words what waits, a line for each operation of the engine (what, its socket and
-  /// endpoints, what is left of its limit) and for each flow of this scheduler (where it was
-  /// spawned, what it waits for).
+  /// Says in words what waits, a line for each operation of the engine (which call, or what it
+  /// waits for: "sleep", "channel receive", "lock", "join"; its socket and endpoints, what is left
+  /// of its limit) and for each flow of this scheduler (where it was spawned, what it waits for).
   /// For people: the wording may change.
   ///
   /// @param out  a callable that is given one line after another, as `std::string_view`, or a
@@ -364,13 +364,13 @@ private:
     if constexpr (requires { waker_.inside_flow(); }) {
       if (waker_.inside_flow()) {
         detail::throw_error(
-            std::make_error_code(std::errc::operation_not_permitted),
+            failure(std::errc::operation_not_permitted).code(),
             "rouse: run: called by a flow of this scheduler, which the loop is running already");
       }
     }
     if (!engine_->usable_here()) {
       detail::throw_error(
-          std::make_error_code(std::errc::operation_not_permitted),
+          failure(std::errc::operation_not_permitted).code(),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
     engine_->home().enter();

@@ -122,7 +122,7 @@ public:
     requires std::same_as<typename Other::engine_type, engine_type>
   [[nodiscard]] channel<T, Other> on(Other& other) const {
     if (&other.engine() != &scheduler_->engine()) {
-      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+      detail::throw_error(failure(std::errc::invalid_argument).code(),
                           "rouse: channel: the scheduler is on another engine; use post()");
     }
     return channel<T, Other>(&other, core_);

@@ -33,7 +33,7 @@ public:
   // A code of a category that an operation cannot carry is thrown.
   explicit parcel(std::error_code ec) {
     if (!ec) return;
-    if (ec.category() == std::generic_category())
+    if (ec.category() == std::generic_category() || ec.category() == errc_category())
       put(static_cast<std::errc>(ec.value()));
     else if (ec.category() == os_category())
       put(failure::from_os(ec.value()));
@@ -128,6 +128,7 @@ public:
     channel_core* core_;
   };
   struct sender final : visitor_as<sender, visitor> {
+    static constexpr const char* awaits = "channel send";
     sender(channel_core& c, parcel<T>&& p) noexcept
         : visitor_as<sender, visitor>(c, std::move(p)) {}
     ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
@@ -135,6 +136,7 @@ public:
     }
   };
   struct receiver final : visitor_as<receiver, visitor> {
+    static constexpr const char* awaits = "channel receive";
     explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
     ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->receive(this->goods, why, answered);
@@ -235,6 +237,7 @@ template <class T>
 struct channel_send_call : visit_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
+  static constexpr const char* misuse = "no error to send";
   done value() noexcept { return {}; }
 };
 

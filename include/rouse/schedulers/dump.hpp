@@ -56,14 +56,16 @@ private:
 
   // The socket of one that was answered may be gone already.
   static std::string brief(const operation& op) {
-    std::string text = name_of(op.what);
-    if (op.now != operation::state::pending) return text + ", about to be told";
+    if (op.now != operation::state::pending)
+      return std::string(name_of(op.what)) + ", about to be told";
+    if (op.target && op.target->purpose) return op.target->purpose;
+    std::string text = name_of(op);
     if (op.target) text += " on socket " + std::to_string(op.target->native);
     return text;
   }
 
   static std::string ends_of(const operation& op) {
-    if (!op.target) return op.awaited ? ", for another flow" : "";
+    if (!op.target || op.target->purpose) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";

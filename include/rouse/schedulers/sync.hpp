@@ -31,6 +31,7 @@ struct turnstile {
 
 template <class Rule>
 struct passer final : visitor_as<passer<Rule>> {
+  static constexpr const char* awaits = Rule::awaits;
   explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
   list<visitor>* visit(failure&, answers&) noexcept {
     return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
@@ -88,16 +89,23 @@ private:
 
 struct permit_rule {
   static constexpr const char* name = "rouse: acquire";
+  static constexpr const char* awaits = "semaphore";
   std::size_t left;
   bool pass() noexcept { return left != 0 && left-- != 0; }
 };
+struct lock_rule : permit_rule {
+  static constexpr const char* name = "rouse: lock";
+  static constexpr const char* awaits = "lock";
+};
 struct event_rule {
   static constexpr const char* name = "rouse: wait for an event";
+  static constexpr const char* awaits = "event";
   bool set;
   bool pass() const noexcept { return set; }
 };
 struct count_rule {
   static constexpr const char* name = "rouse: wait for a group";
+  static constexpr const char* awaits = "group";
   std::size_t running;
   bool pass() const noexcept { return running == 0; }
 };
@@ -147,9 +155,9 @@ public:
 ///     co_await m.lock();
 ///     std::lock_guard held{m, std::adopt_lock};
 template <class Scheduler>
-class flow_mutex : public detail::shared_place<Scheduler, detail::permit_rule> {
+class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
 public:
-  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {1}) {}
+  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {{1}}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -161,10 +169,10 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   [[nodiscard]] bool try_lock() noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+    return this->with_rule([](detail::lock_rule& r) { return r.pass(); });
   }
   void unlock() noexcept {
-    this->with_rule([](detail::permit_rule& r) { return r.left = 1; });
+    this->with_rule([](detail::lock_rule& r) { return r.left = 1; });
   }
 };
 

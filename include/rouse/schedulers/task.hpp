@@ -281,7 +281,7 @@ private:
   explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
   void check() const {
     if (!handle_) {
-      detail::throw_error(std::make_error_code(std::errc::invalid_argument),
+      detail::throw_error(failure(std::errc::invalid_argument).code(),
                           "rouse: this task is empty: it was awaited before, or moved from");
     }
   }
@@ -314,7 +314,7 @@ T run_here(task<T> t) {
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
     t = {}; // before the chain, which what it awaits refers to
-    throw_error(std::make_error_code(std::errc::operation_not_permitted),
+    throw_error(failure(std::errc::operation_not_permitted).code(),
                 "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
                 "but nothing that suspends it");
   }

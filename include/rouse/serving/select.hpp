@@ -77,6 +77,7 @@ class ready_case final : public visitor_as<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
+  static constexpr const char* awaits = "readiness";
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
@@ -189,8 +190,7 @@ struct select_call final : waitable {
   void leave(operation&) noexcept override {
     each([](auto& c, std::size_t) { c.place().unlink(); });
   }
-
-private:
+  [[nodiscard]] const char* words() const noexcept override { return "select"; }
   void end() noexcept {
     begun = false;
     each([](auto& c, std::size_t) { c.end(); });

@@ -60,11 +60,14 @@ public:
     writing_ = pair[1];
     std::error_code ec;
     reading_ = socket<Scheduler>::adopt(s, pair[0], ec);
-    if (ec) os::close_socket(pair[0]);
+    if (ec)
+      os::close_socket(pair[0]);
+    else
+      reading_.record_->purpose = "signal wait";
     std::uint64_t numbers = 0;
     for (const int n : which) {
       if (n < 1 || n > os::signal_table::most_numbers)
-        ec = std::make_error_code(std::errc::invalid_argument);
+        ec = failure(std::errc::invalid_argument).code();
       else
         numbers |= std::uint64_t{1} << (n - 1);
     }

@@ -30,12 +30,13 @@ inline failure check_batches(const descriptor& socket) noexcept {
 struct recv_batch_call : attempt {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
+  static constexpr const char* misuse = "no slots, or one with an empty buffer";
   descriptor* socket;
   std::span<incoming> slots;
   std::size_t taken = 0;
 
   recv_batch_call(descriptor* d, incoming_batch b) noexcept
-      : attempt(&recv_batch_call::try_now), socket(d), slots(b.items()) {}
+      : attempt(&recv_batch_call::try_now, "recv_batch"), socket(d), slots(b.items()) {}
 
   bool prepare(operation& op) noexcept {
     op.what = action::when_readable;
@@ -70,7 +71,7 @@ struct send_batch_call : attempt {
   std::size_t sent = 0;
 
   send_batch_call(descriptor* d, outgoing_batch b) noexcept
-      : attempt(&send_batch_call::try_now), socket(d), items(b.items()) {}
+      : attempt(&send_batch_call::try_now, "send_batch"), socket(d), items(b.items()) {}
 
   bool prepare(operation& op) noexcept {
     op.what = action::when_writable;

@@ -126,6 +126,7 @@ public:
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
+  [[nodiscard]] const char* words() const noexcept override { return "connect"; }
 
 private:
   bool begin(operation& op) noexcept {
@@ -199,7 +200,7 @@ private:
   clock::time_point next_at_ = (clock::time_point::min)();
   failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
   attempt* winner_ = nullptr;
-  pause rest_;
+  pause rest_{"connect"};
   list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
   operation* waiter_ = nullptr;
 };
@@ -208,6 +209,7 @@ template <class Scheduler>
 struct connect_to_call {
   using value_type = socket<Scheduler>;
   static constexpr const char* name = "rouse: connect";
+  static constexpr const char* misuse = "no address, or a port that is none";
   std::shared_ptr<connector<Scheduler>> attempts;
 
   bool prepare(operation& op) noexcept { return attempts->prepare(op); }

@@ -29,6 +29,7 @@ namespace detail {
 struct recv_from_call {
   using value_type = datagram;
   static constexpr const char* name = "rouse: recv_from";
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   mutable_buffer buffer;
   os::message message{};

@@ -86,6 +86,7 @@ inline failure check_passing(const descriptor& socket) noexcept {
 struct send_descriptors_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_descriptors";
+  static constexpr const char* misuse = "more than 253 descriptors, or an empty buffer";
   descriptor* socket;
   const_buffer buffer;
   os::message_with_descriptors message;
@@ -112,6 +113,7 @@ struct send_descriptors_call {
 struct recv_descriptors_call {
   using value_type = delivery;
   static constexpr const char* name = "rouse: recv_descriptors";
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   mutable_buffer buffer;
   os::message_with_descriptors message{};

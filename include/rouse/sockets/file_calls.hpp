@@ -33,7 +33,8 @@ struct send_file_call : attempt {
   std::uint64_t moved = 0;
 
   send_file_call(descriptor* d, native_file_type f, std::uint64_t from, std::uint64_t size) noexcept
-      : attempt(&send_file_call::try_now), socket(d), file(f), offset(from), length(size) {}
+      : attempt(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
+        length(size) {}
 
   bool prepare(operation& op) noexcept {
     op.what = action::when_writable;

@@ -30,6 +30,7 @@ struct list_call {
   using value_type = std::size_t;
   static constexpr bool sends = Asks == action::send_to;
   static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
+  static constexpr const char* misuse = empty_buffer;
 
   descriptor* socket;
   buffer_list<Buffer> list;

@@ -23,7 +23,7 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// answers, who cannot be interrupted: the last one frees it.
 class lookup : public list_node {
 public:
-  gate answered; ///< opened in the loop of who asked; what follows is then his
+  gate answered{"name lookup"}; ///< opened in the loop of who asked; what follows is then his
   failure why;
   std::vector<endpoint> found;
 

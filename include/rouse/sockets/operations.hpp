@@ -39,6 +39,7 @@ inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
 
 struct recv_question {
   static constexpr const char* whole = "rouse: recv_exactly";
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   mutable_buffer buffer;
 
@@ -142,8 +143,11 @@ using recv_exactly_call = whole_call<recv_question>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
-class pause {
+class pause final : public waitable {
 public:
+  /// @param why  for `dump`: what waits, and for what.
+  explicit pause(const char* why) noexcept : why_(why) {}
+
   static bool is(const operation& op) noexcept { return op.what == action::wait; }
 
   /// The next round is the pause.
@@ -154,7 +158,7 @@ public:
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
     if (op.target) op.take_patience();
     limit_ = op.limited ? op.due : (clock::time_point::max)();
-    ask_wait(op, sooner);
+    ask_wait(op, sooner ? sooner : this);
     op.limit_to(again < limit_ ? again : limit_);
   }
   /// True: the call goes on. False: it has ended meanwhile.
@@ -167,7 +171,12 @@ public:
     return true;
   }
 
+  bool enter(operation&, answers&) noexcept override { return false; } // only time ends it
+  void leave(operation&) noexcept override {}
+  [[nodiscard]] const char* words() const noexcept override { return why_; }
+
 private:
+  const char* why_;
   clock::time_point limit_ = (clock::time_point::max)();
 };
 
@@ -175,7 +184,7 @@ private:
 template <class Call>
 struct when_there_is_room : Call {
   static constexpr auto length = std::chrono::milliseconds(1);
-  pause rest{};
+  pause rest{"wait for room in the peer's queue"};
 
   bool advance(operation& op) noexcept {
     if (pause::is(op)) return !rest.end(op) || !this->prepare(op);
@@ -215,7 +224,7 @@ struct accept_call {
   static constexpr const char* name = "rouse: accept";
   static constexpr auto length = std::chrono::milliseconds(20);
   descriptor* socket;
-  pause rest{};
+  pause rest{"accept that waits for a free descriptor"};
 
   bool prepare(operation& op) noexcept {
     op.what = action::accept;

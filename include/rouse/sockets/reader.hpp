@@ -94,6 +94,7 @@ private:
 struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
+  static constexpr const char* misuse = "no bytes are asked for";
   descriptor* socket;
   read_buffer* buffer;
   std::string_view delimiter;

@@ -36,7 +36,8 @@ struct wait_call : attempt {
   descriptor* socket;
   readiness what;
 
-  wait_call(descriptor* d, readiness r) noexcept : attempt(nullptr), socket(d), what(r) {}
+  wait_call(descriptor* d, readiness r) noexcept
+      : attempt(nullptr, words_of(r)), socket(d), what(r) {}
 
   bool prepare(operation& op) noexcept {
     constexpr action actions[] = {action::when_readable, action::when_writable,
@@ -48,6 +49,12 @@ struct wait_call : attempt {
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation&) noexcept { return {}; }
+
+private:
+  static constexpr const char* words_of(readiness r) noexcept {
+    constexpr const char* each[] = {"wait(readable)", "wait(writable)", "wait(urgent)"};
+    return each[static_cast<unsigned>(r)];
+  }
 };
 
 struct peek_attempt {
@@ -82,11 +89,12 @@ template <class Tried>
 struct attempt_call : attempt {
   using value_type = std::size_t;
   static constexpr const char* name = Tried::name;
+  static constexpr const char* misuse = empty_buffer;
   descriptor* socket;
   typename Tried::buffer buffer;
 
   attempt_call(descriptor* d, typename Tried::buffer b) noexcept
-      : attempt(&attempt_call::try_now), socket(d), buffer(b) {}
+      : attempt(&attempt_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
 
   bool prepare(operation& op) noexcept {
     op.what = Tried::what;
@@ -158,11 +166,13 @@ public:
   /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
   /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
   std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
+    if (buffer.size() == 0)
+      throw_failed(std::errc::invalid_argument, "rouse: try_recv", empty_buffer);
     return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
   }
   std::size_t try_recv(passed_buffer<mutable_buffer> buffer, std::error_code& ec) noexcept {
     if (buffer.size() == 0) {
-      ec = std::make_error_code(std::errc::invalid_argument);
+      ec = failure(std::errc::invalid_argument).code();
       return 0;
     }
     return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {

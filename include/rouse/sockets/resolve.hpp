@@ -90,6 +90,7 @@ private:
 struct resolve_call {
   using value_type = std::vector<endpoint>;
   static constexpr const char* name = "rouse: resolve";
+  static constexpr const char* misuse = "a port is a number from 0 to 65535";
   name_query query;
 
   bool prepare(operation& op) noexcept { return query.begin(op); }

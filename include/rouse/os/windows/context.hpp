@@ -37,10 +37,10 @@ public:
   /// @returns not_enough_memory where memory is short.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
-    if (stack_size > most) return std::make_error_code(std::errc::not_enough_memory);
+    if (stack_size > most) return failure(std::errc::not_enough_memory).code();
     fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
                              &context::begin, this);
-    if (!fiber_) return std::make_error_code(std::errc::not_enough_memory);
+    if (!fiber_) return failure(std::errc::not_enough_memory).code();
     made_ = true;
     reset(e, argument);
     return {};
@@ -52,7 +52,7 @@ public:
   static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
     T* const made = new (std::nothrow) T;
     why = made ? made->context.create(stack_size, nullptr, nullptr)
-               : std::make_error_code(std::errc::not_enough_memory);
+               : failure(std::errc::not_enough_memory).code();
     if (!why) return made;
     delete made;
     return nullptr;
