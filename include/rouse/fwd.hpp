@@ -50,6 +50,7 @@ class received_descriptors; ///< descriptors of another process, owned
 class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
+class sleep_handle; ///< what a sleep with a handler gives: cancel
 class failure; ///< what went wrong, in four bytes
 enum class resolve_error : int; ///< why a name could not be resolved
 

@@ -393,9 +393,9 @@ private:
     socklen_t size = sizeof limit;
     const bool known = ::getsockopt(file_.fd, SOL_SOCKET, option_, &limit, &size) == 0;
     if (known && (limit.tv_sec != 0 || limit.tv_usec != 0))
-      until_ =
-          deadline(std::chrono::seconds(limit.tv_sec) + std::chrono::microseconds(limit.tv_usec))
-              .when();
+      until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
+                        std::chrono::microseconds(limit.tv_usec))
+                   .when();
   }
 
   const pollfd file_;
@@ -557,7 +557,8 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
 /// Until when one in the style of ppoll(2) lasts.
 inline clock::time_point after(const timespec* t) noexcept {
   if (!t) return (clock::time_point::max)();
-  return deadline(std::chrono::seconds(t->tv_sec) + std::chrono::nanoseconds(t->tv_nsec)).when();
+  const std::chrono::duration<double> seconds(static_cast<double>(t->tv_sec)); // may be huge
+  return deadline(seconds + std::chrono::nanoseconds(t->tv_nsec)).when();
 }
 
 /// One that is not is for the real function to refuse.

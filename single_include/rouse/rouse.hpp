@@ -528,6 +528,7 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 // Limits: when a waiting call gives up.
 
 #include <concepts>
+#include <ratio>
 #include <source_location>
 #include <stop_token>
 #include <utility>
@@ -537,6 +538,36 @@ namespace rouse::inline ROUSE_ABI {
 /// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call.
 using clock = std::chrono::steady_clock;
 
+namespace detail {
+
+// `d` in the unit of `To`, rounded up. What `To` cannot represent becomes its longest or its
+// shortest; what is no number becomes zero.
+template <class To, class Rep, class Period>
+constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
+  using real = std::chrono::duration<double, typename To::period>;
+  using factor = std::ratio_divide<Period, typename To::period>;
+  const double count = real(d).count();
+  if (count >= real((To::max)()).count()) return (To::max)();
+  if (count <= real((To::min)()).count()) return (To::min)();
+  if constexpr (std::chrono::treat_as_floating_point_v<Rep> ||
+                (factor::num != 1 && factor::den != 1)) {
+    if (!(count < 0 || count >= 0)) return To::zero();
+    const auto whole = static_cast<typename To::rep>(count);
+    return To(static_cast<typename To::rep>(whole + (static_cast<double>(whole) < count)));
+  } else {
+    return std::chrono::ceil<To>(d);
+  }
+}
+
+// `d` after `t`; where that is no point in time, the last one, which is "never".
+constexpr clock::time_point after(clock::time_point t, clock::duration d) noexcept {
+  if (d > clock::duration::zero() && t > (clock::time_point::max)() - d)
+    return (clock::time_point::max)();
+  return t + d;
+}
+
+} // namespace detail
+
 /// A point in time after which a call gives up.
 ///
 /// One deadline may serve several calls: each then gets what time the others left.
@@ -545,9 +576,15 @@ public:
   /// Never.
   constexpr deadline() noexcept = default;
   constexpr deadline(clock::time_point when) noexcept : when_(when) {}
-  /// From now on. One too long to be represented is "never"; a negative one has passed already.
+  /// In any unit. One that the clock cannot represent is "never", or has passed already.
+  template <class Duration>
+  constexpr deadline(std::chrono::time_point<clock, Duration> when) noexcept
+      : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
+  /// From now on, in any unit, rounded up. A duration too long to be represented is "never"; a
+  /// negative one, or one that is not a number, has passed already.
   template <class Rep, class Period>
-  deadline(std::chrono::duration<Rep, Period> from_now) noexcept : when_(after(from_now)) {}
+  deadline(std::chrono::duration<Rep, Period> from_now) noexcept
+      : when_(of(detail::saturated<clock::duration>(from_now))) {}
 
   [[nodiscard]] constexpr clock::time_point when() const noexcept { return when_; }
   [[nodiscard]] constexpr bool never() const noexcept {
@@ -556,14 +593,9 @@ public:
   friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
 
 private:
-  template <class Rep, class Period>
-  static clock::time_point after(std::chrono::duration<Rep, Period> d) noexcept {
-    using seconds = std::chrono::duration<double>;
+  static clock::time_point of(clock::duration from_now) noexcept {
     const auto now = clock::now();
-    const auto room = std::chrono::duration_cast<seconds>((clock::time_point::max)() - now);
-    if (std::chrono::duration_cast<seconds>(d) >= room) return (clock::time_point::max)();
-    if (std::chrono::duration_cast<seconds>(d) <= seconds::zero()) return now;
-    return now + std::chrono::ceil<clock::duration>(d);
+    return from_now > clock::duration::zero() ? detail::after(now, from_now) : now;
   }
 
   clock::time_point when_ = (clock::time_point::max)();
@@ -581,7 +613,9 @@ public:
 
   limit() noexcept = default;
   limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
-  limit(clock::time_point when, location at = location::current()) noexcept : limit(when, {}, at) {}
+  template <class Duration>
+  limit(std::chrono::time_point<clock, Duration> when, location at = location::current()) noexcept
+      : limit(when, {}, at) {}
   template <class Rep, class Period>
   limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
       : limit(from_now, {}, at) {}
@@ -690,7 +724,6 @@ private:
 #include <bit>
 #include <cstdint>
 #include <memory>
-#include <ratio>
 
 namespace rouse::inline ROUSE_ABI::detail {
 
@@ -1282,6 +1315,7 @@ class received_descriptors; ///< descriptors of another process, owned
 class loan; ///< bytes received into a buffer that the engine lends
 class deadline; ///< a point in time
 class limit; ///< when a call gives up: a deadline, a stop_token, or both
+class sleep_handle; ///< what a sleep with a handler gives: cancel
 class failure; ///< what went wrong, in four bytes
 enum class resolve_error : int; ///< why a name could not be resolved
 
@@ -2027,9 +2061,12 @@ struct join_call {
   }
 };
 
+// With callbacks it gives a handle. A limit of its own, which is not after `until`, may end it with
+// timed_out.
 struct sleep_call {
   using value_type = done;
   static constexpr const char* name = "rouse: sleep";
+  static constexpr bool gives_handle = true;
   deadline until;
 
   bool prepare(operation& op) noexcept {
@@ -2038,7 +2075,7 @@ struct sleep_call {
     return true;
   }
   bool advance(operation& op) noexcept {
-    if (op.error == failure(std::errc::timed_out)) op.error = {};
+    if (op.error == failure(std::errc::timed_out) && op.due >= until.when()) op.error = {};
     return true;
   }
   done value(operation&) noexcept { return {}; }
@@ -7467,7 +7504,8 @@ private:
 
   static std::string limit_of(const operation& op) {
     if (!op.limited) return {};
-    return ", " + milliseconds(op.due - clock::now()) + " left";
+    const auto now = clock::now();
+    return ", " + milliseconds(op.due > now ? op.due - now : clock::duration::zero()) + " left";
   }
 
   // Line 0: not known.
@@ -8087,16 +8125,50 @@ public:
     return flow_handle<basic_scheduler>(*f);
   }
 
-  /// Waits; awaited, or with a handler, where recv would be.
+  /// Waits until then; awaited, or with a handler, where recv would be.
+  ///
+  /// @param when  a point in time, or a duration from now on, of any type. One too long for the
+  /// clock never comes; one that is past lets the others have their turn.
+  /// @param l  as of any call: `sleep_for(1s, token)`, `sleep_for(1s, {5s, token})`. A sleep whose
+  /// time comes no later than its limit is a success. Alone, `sleep_for({1s, token})`, its deadline
+  /// is the time of the sleep.
+  /// @returns nothing; with callbacks a `sleep_handle`, which can cancel the sleep.
+  ///
+  /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (its
+  /// limit).
   template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
   decltype(auto) sleep_until(deadline when, How&& how = {},
                              detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
   }
-  template <class How = detail::nothing>
-  decltype(auto) sleep_for(clock::duration d, How&& how = {},
+  template <class... How>
+  decltype(auto) sleep_until(deadline when, limit l, How&&... how) {
+    const deadline first = when < l.when() ? when : l.when();
+    return initiate(this, detail::sleep_call{when}, limit{first, l.token(), l.at()},
+                    std::forward<How>(how)...);
+  }
+  template <class Limit = limit, class... How>
+    requires std::same_as<Limit, limit>
+  decltype(auto) sleep_until(Limit l, How&&... how) {
+    const deadline when = l.when();
+    return sleep_until(when, std::move(l), std::forward<How>(how)...);
+  }
+  /// The same, from now on.
+  template <class Rep, class Period, class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = {},
                            detail::call_site at = std::source_location::current()) {
     return sleep_until(deadline(d), std::forward<How>(how), at);
+  }
+  template <class Rep, class Period, class... How>
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, limit l, How&&... how) {
+    return sleep_until(deadline(d), std::move(l), std::forward<How>(how)...);
+  }
+  template <class Limit = limit, class... How>
+    requires std::same_as<Limit, limit>
+  decltype(auto) sleep_for(Limit l, How&&... how) {
+    return sleep_until(std::move(l), std::forward<How>(how)...);
   }
   /// Lets others run first.
   template <class How = detail::nothing>
@@ -8110,12 +8182,18 @@ public:
   /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
   /// handler threw; it may then be called again (O7).
   std::size_t run() { return run_until({}, false); }
-  /// The same, for no longer than `d`.
-  std::size_t run_for(clock::duration d) { return run_until(deadline(d), false); }
+  /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
+  template <class Rep, class Period>
+  std::size_t run_for(std::chrono::duration<Rep, Period> d) {
+    return run_until(deadline(d), false);
+  }
   /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once
   /// when nothing is left to do.
   std::size_t run_once() { return run_until({}, true); }
-  std::size_t run_once(clock::duration d) { return run_until(deadline(d), true); }
+  template <class Rep, class Period>
+  std::size_t run_once(std::chrono::duration<Rep, Period> d) {
+    return run_until(deadline(d), true);
+  }
   /// What is ready, without waiting.
   std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
 
@@ -8319,6 +8397,55 @@ private:
 // The callback waker: a call takes a handler, and the completion calls it from the loop.
 
 namespace rouse::inline ROUSE_ABI {
+
+namespace detail {
+class handled_call;
+}
+
+/// What a sleep gives that has a handler: to cancel it. Dropping it lets the sleep go on.
+///
+///     auto sleep = sched.sleep_for(1s, handler);
+///     sleep.cancel();
+///
+/// Once the sleep has ended, or its scheduler has gone, it refers to nothing. It may be destroyed,
+/// moved and used inside the handler. Threads: the scheduler's own. Cost: two pointers, no
+/// allocation.
+class sleep_handle {
+public:
+  sleep_handle() noexcept = default;
+  sleep_handle(detail::handled_call& call, void (*how)(detail::handled_call&)) noexcept
+      : cancel_(how) {
+    refer_to(&call);
+  }
+  sleep_handle(sleep_handle&& other) noexcept { take(other); }
+  sleep_handle& operator=(sleep_handle&& other) noexcept {
+    if (this != &other) detach(), take(other);
+    return *this;
+  }
+  ~sleep_handle() { detach(); }
+
+  /// The handler is called, from the loop, with operation_canceled; or without an error, where the
+  /// time of the sleep came first. Of one that has ended: does nothing.
+  inline void cancel() noexcept;
+  /// Lets the sleep go on by itself.
+  inline void detach() noexcept;
+  /// Whether the handler was called, is being called, or never will be.
+  [[nodiscard]] bool ended() const noexcept { return !call_; }
+
+private:
+  friend class detail::handled_call;
+  inline void refer_to(detail::handled_call* call) noexcept;
+  void take(sleep_handle& other) noexcept {
+    detail::handled_call* const call = other.call_;
+    other.detach();
+    refer_to(call);
+    cancel_ = other.cancel_;
+  }
+
+  detail::handled_call* call_ = nullptr;
+  void (*cancel_)(detail::handled_call&) = nullptr;
+};
+
 namespace detail {
 
 template <class Value, class Handler>
@@ -8334,12 +8461,30 @@ protected:
   ~waiting_handler() = default;
 };
 
+// One that gives a handle, which it tells of its end.
+class handled_call : public waiting_handler {
+protected:
+  handled_call() noexcept = default;
+  handled_call(const handled_call&) = delete;
+  handled_call& operator=(const handled_call&) = delete;
+  ~handled_call() {
+    if (handle_) handle_->call_ = nullptr;
+  }
+
+private:
+  friend class rouse::sleep_handle;
+  sleep_handle* handle_ = nullptr;
+};
+
+template <class Call>
+concept gives_handle = requires { requires Call::gives_handle; };
+
 // The block: operation and handler together, recycled before the handler is called, so that the
 // handler's next call finds it.
 template <class Engine, class Call, class Limit, class Handler>
 class callback_call final
     : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
-      public waiting_handler {
+      public std::conditional_t<gives_handle<Call>, handled_call, waiting_handler> {
   using base = pending_call<Engine, Call, Limit, callback_call>;
   friend base;
 
@@ -8360,6 +8505,11 @@ public:
   }
 
   void discard() noexcept override { delete this; }
+  // Of a handled_call.
+  static void cancel(handled_call& call) noexcept {
+    auto& self = static_cast<callback_call&>(call);
+    self.engine()->cancel(self);
+  }
 
 private:
   ROUSE_HOT void deliver() noexcept {
@@ -8417,6 +8567,17 @@ private:
 
 } // namespace detail
 
+inline void sleep_handle::refer_to(detail::handled_call* call) noexcept {
+  call_ = call;
+  if (call) call->handle_ = this;
+}
+inline void sleep_handle::cancel() noexcept {
+  if (call_) cancel_(*call_);
+}
+inline void sleep_handle::detach() noexcept {
+  if (call_) std::exchange(call_, nullptr)->handle_ = nullptr;
+}
+
 /// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
 /// is no value), from the loop and never from inside the call that it was given to. What a handler
 /// throws comes out of `run()`.
@@ -8429,12 +8590,13 @@ public:
       sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
   template <class Scheduler, class Call, class Limit, class... How>
-  static void initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
+  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     constexpr bool handled = accepts<typename Call::value_type, How...>;
     static_assert(handled || detail::misplaced<How...>,
                   "rouse: a call of callbacks ends with its handler, void(std::error_code, "
                   "T), or void(std::error_code) where there is no value");
-    if constexpr (handled) begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
+    if constexpr (handled)
+      return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
   /// @param f  called inside `run()`; lives until then.
@@ -8471,13 +8633,19 @@ public:
 
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
-  static void begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
+  static auto begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
     using engine = typename Scheduler::engine_type;
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
     auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
                         std::forward<Handler>(handler));
     if (s) s->waker().pending_.push_back(*b);
-    b->begin();
+    if constexpr (detail::gives_handle<Call>) {
+      sleep_handle handle(*b, &block::cancel);
+      b->begin();
+      return handle;
+    } else {
+      b->begin();
+    }
   }
 
   detail::list<flow> flows_;
@@ -9895,6 +10063,8 @@ private:
 // The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
 // engine runs it.
 
+#include <algorithm>
+
 namespace rouse::inline ROUSE_ABI {
 namespace detail {
 
@@ -9979,8 +10149,8 @@ public:
       ++runners_;
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else
-        runner_.wait_until(lock, until);
+      else // not long at once: libraries that wait by the wall clock overflow when they convert
+        runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
       --runners_;
     }
     engine_runs_ = true;
@@ -13090,11 +13260,15 @@ class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;
   linger() noexcept = default;
-  linger(bool on, std::chrono::seconds time) noexcept {
+  /// @param time  of any type, rounded up to seconds; negative: none. What the system cannot
+  /// represent (on Windows more than 65535 s) is the longest that it can.
+  template <class Rep, class Period>
+  linger(bool on, std::chrono::duration<Rep, Period> time) noexcept {
     using onoff = decltype(value_.l_onoff);
-    using seconds = decltype(value_.l_linger);
+    using seconds = std::chrono::duration<decltype(value_.l_linger)>;
+    const bool some = time > time.zero();
     value_.l_onoff = static_cast<onoff>(on);
-    value_.l_linger = static_cast<seconds>(time.count());
+    value_.l_linger = some ? detail::saturated<seconds>(time).count() : seconds::zero().count();
   }
   [[nodiscard]] bool on() const noexcept { return value_.l_onoff != 0; }
   [[nodiscard]] std::chrono::seconds time() const noexcept {
@@ -13527,10 +13701,12 @@ public:
     return ask(&os::remote_endpoint, ec);
   }
 
-  /// The limit of each call that gives no deadline of its own (Python's settimeout);
-  /// `duration::max()` is none. Accepted sockets begin with none.
-  void timeout(clock::duration d) noexcept {
-    if (record_) record_->patience = d;
+  /// The limit of each call that gives no deadline of its own (Python's settimeout), a duration of
+  /// any type. One too long for the clock, as `duration::max()`, is none; a negative one has passed
+  /// before each call. Accepted sockets begin with none.
+  template <class Rep, class Period>
+  void timeout(std::chrono::duration<Rep, Period> d) noexcept {
+    if (record_) record_->patience = detail::saturated<clock::duration>(d);
   }
   [[nodiscard]] clock::duration timeout() const noexcept {
     return record_ ? record_->patience : (clock::duration::max)();
@@ -14256,7 +14432,8 @@ public:
   /// earlier time.
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    if (when.when() < due_) due_ = when.when();
+    const auto latest = never - clock::duration(1); // `never` says that nobody has stopped it
+    due_ = (std::min)({due_, when.when(), latest});
     for (const seat& s : seats_) {
       if (s.scheduler) s.scheduler->stop();
     }

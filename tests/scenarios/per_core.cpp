@@ -131,6 +131,22 @@ TEMPLATE_LIST_TEST_CASE("per_core: stop before run, and with a connection that w
   CHECK(ec != std::errc::timed_out);
 }
 
+TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline that never comes is a stop",
+                        "[accept][per_core]", every_scheduler) {
+  served seen;
+  rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
+  SECTION("before run") {
+    server.stop(std::chrono::hours::max());
+    run(server, seen);
+  }
+  SECTION("while it runs") {
+    std::thread serving([&] { run(server, seen); }); // what accept throws would end the program
+    CHECK(ask(server.local_endpoint()));
+    server.stop(std::chrono::hours::max());
+    serving.join();
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline lets connections end by themselves",
                         "[accept][per_core]", every_scheduler) {
   served seen;

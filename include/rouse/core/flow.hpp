@@ -287,9 +287,12 @@ struct join_call {
   }
 };
 
+// With callbacks it gives a handle. A limit of its own, which is not after `until`, may end it with
+// timed_out.
 struct sleep_call {
   using value_type = done;
   static constexpr const char* name = "rouse: sleep";
+  static constexpr bool gives_handle = true;
   deadline until;
 
   bool prepare(operation& op) noexcept {
@@ -298,7 +301,7 @@ struct sleep_call {
     return true;
   }
   bool advance(operation& op) noexcept {
-    if (op.error == failure(std::errc::timed_out)) op.error = {};
+    if (op.error == failure(std::errc::timed_out) && op.due >= until.when()) op.error = {};
     return true;
   }
   done value(operation&) noexcept { return {}; }

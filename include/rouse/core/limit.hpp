@@ -4,6 +4,7 @@
 #include <rouse/detail/chrono.hpp>
 
 #include <concepts>
+#include <ratio>
 #include <source_location>
 #include <stop_token>
 #include <type_traits>
@@ -14,6 +15,36 @@ namespace rouse::inline ROUSE_ABI {
 /// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call.
 using clock = std::chrono::steady_clock;
 
+namespace detail {
+
+// `d` in the unit of `To`, rounded up. What `To` cannot represent becomes its longest or its
+// shortest; what is no number becomes zero.
+template <class To, class Rep, class Period>
+constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
+  using real = std::chrono::duration<double, typename To::period>;
+  using factor = std::ratio_divide<Period, typename To::period>;
+  const double count = real(d).count();
+  if (count >= real((To::max)()).count()) return (To::max)();
+  if (count <= real((To::min)()).count()) return (To::min)();
+  if constexpr (std::chrono::treat_as_floating_point_v<Rep> ||
+                (factor::num != 1 && factor::den != 1)) {
+    if (!(count < 0 || count >= 0)) return To::zero();
+    const auto whole = static_cast<typename To::rep>(count);
+    return To(static_cast<typename To::rep>(whole + (static_cast<double>(whole) < count)));
+  } else {
+    return std::chrono::ceil<To>(d);
+  }
+}
+
+// `d` after `t`; where that is no point in time, the last one, which is "never".
+constexpr clock::time_point after(clock::time_point t, clock::duration d) noexcept {
+  if (d > clock::duration::zero() && t > (clock::time_point::max)() - d)
+    return (clock::time_point::max)();
+  return t + d;
+}
+
+} // namespace detail
+
 /// A point in time after which a call gives up.
 ///
 /// One deadline may serve several calls: each then gets what time the others left.
@@ -22,9 +53,15 @@ public:
   /// Never.
   constexpr deadline() noexcept = default;
   constexpr deadline(clock::time_point when) noexcept : when_(when) {}
-  /// From now on. One too long to be represented is "never"; a negative one has passed already.
+  /// In any unit. One that the clock cannot represent is "never", or has passed already.
+  template <class Duration>
+  constexpr deadline(std::chrono::time_point<clock, Duration> when) noexcept
+      : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
+  /// From now on, in any unit, rounded up. A duration too long to be represented is "never"; a
+  /// negative one, or one that is not a number, has passed already.
   template <class Rep, class Period>
-  deadline(std::chrono::duration<Rep, Period> from_now) noexcept : when_(after(from_now)) {}
+  deadline(std::chrono::duration<Rep, Period> from_now) noexcept
+      : when_(of(detail::saturated<clock::duration>(from_now))) {}
 
   [[nodiscard]] constexpr clock::time_point when() const noexcept { return when_; }
   [[nodiscard]] constexpr bool never() const noexcept {
@@ -33,14 +70,9 @@ public:
   friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
 
 private:
-  template <class Rep, class Period>
-  static clock::time_point after(std::chrono::duration<Rep, Period> d) noexcept {
-    using seconds = std::chrono::duration<double>;
+  static clock::time_point of(clock::duration from_now) noexcept {
     const auto now = clock::now();
-    const auto room = std::chrono::duration_cast<seconds>((clock::time_point::max)() - now);
-    if (std::chrono::duration_cast<seconds>(d) >= room) return (clock::time_point::max)();
-    if (std::chrono::duration_cast<seconds>(d) <= seconds::zero()) return now;
-    return now + std::chrono::ceil<clock::duration>(d);
+    return from_now > clock::duration::zero() ? detail::after(now, from_now) : now;
   }
 
   clock::time_point when_ = (clock::time_point::max)();
@@ -58,7 +90,9 @@ public:
 
   limit() noexcept = default;
   limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
-  limit(clock::time_point when, location at = location::current()) noexcept : limit(when, {}, at) {}
+  template <class Duration>
+  limit(std::chrono::time_point<clock, Duration> when, location at = location::current()) noexcept
+      : limit(when, {}, at) {}
   template <class Rep, class Period>
   limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
       : limit(from_now, {}, at) {}

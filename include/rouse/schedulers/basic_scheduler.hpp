@@ -6,6 +6,7 @@
 #include <rouse/core/call.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/recycler.hpp>
 #include <rouse/schedulers/dump.hpp>
 #include <rouse/schedulers/task.hpp>
@@ -193,16 +194,50 @@ public:
     return flow_handle<basic_scheduler>(*f);
   }
 
-  /// Waits; awaited, or with a handler, where recv would be.
+  /// Waits until then; awaited, or with a handler, where recv would be.
+  ///
+  /// @param when  a point in time, or a duration from now on, of any type. One too long for the
+  /// clock never comes; one that is past lets the others have their turn.
+  /// @param l  as of any call: `sleep_for(1s, token)`, `sleep_for(1s, {5s, token})`. A sleep whose
+  /// time comes no later than its limit is a success. Alone, `sleep_for({1s, token})`, its deadline
+  /// is the time of the sleep.
+  /// @returns nothing; with callbacks a `sleep_handle`, which can cancel the sleep.
+  ///
+  /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (its
+  /// limit).
   template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
   decltype(auto) sleep_until(deadline when, How&& how = {},
                              detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
   }
-  template <class How = detail::nothing>
-  decltype(auto) sleep_for(clock::duration d, How&& how = {},
+  template <class... How>
+  decltype(auto) sleep_until(deadline when, limit l, How&&... how) {
+    const deadline first = when < l.when() ? when : l.when();
+    return initiate(this, detail::sleep_call{when}, limit{first, l.token(), l.at()},
+                    std::forward<How>(how)...);
+  }
+  template <class Limit = limit, class... How>
+    requires std::same_as<Limit, limit>
+  decltype(auto) sleep_until(Limit l, How&&... how) {
+    const deadline when = l.when();
+    return sleep_until(when, std::move(l), std::forward<How>(how)...);
+  }
+  /// The same, from now on.
+  template <class Rep, class Period, class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = {},
                            detail::call_site at = std::source_location::current()) {
     return sleep_until(deadline(d), std::forward<How>(how), at);
+  }
+  template <class Rep, class Period, class... How>
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, limit l, How&&... how) {
+    return sleep_until(deadline(d), std::move(l), std::forward<How>(how)...);
+  }
+  template <class Limit = limit, class... How>
+    requires std::same_as<Limit, limit>
+  decltype(auto) sleep_for(Limit l, How&&... how) {
+    return sleep_until(std::move(l), std::forward<How>(how)...);
   }
   /// Lets others run first.
   template <class How = detail::nothing>
@@ -216,12 +251,18 @@ public:
   /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
   /// handler threw; it may then be called again (O7).
   std::size_t run() { return run_until({}, false); }
-  /// The same, for no longer than `d`.
-  std::size_t run_for(clock::duration d) { return run_until(deadline(d), false); }
+  /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
+  template <class Rep, class Period>
+  std::size_t run_for(std::chrono::duration<Rep, Period> d) {
+    return run_until(deadline(d), false);
+  }
   /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once
   /// when nothing is left to do.
   std::size_t run_once() { return run_until({}, true); }
-  std::size_t run_once(clock::duration d) { return run_until(deadline(d), true); }
+  template <class Rep, class Period>
+  std::size_t run_once(std::chrono::duration<Rep, Period> d) {
+    return run_until(deadline(d), true);
+  }
   /// What is ready, without waiting.
   std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
 

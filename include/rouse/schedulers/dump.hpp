@@ -79,7 +79,8 @@ private:
 
   static std::string limit_of(const operation& op) {
     if (!op.limited) return {};
-    return ", " + milliseconds(op.due - clock::now()) + " left";
+    const auto now = clock::now();
+    return ", " + milliseconds(op.due > now ? op.due - now : clock::duration::zero()) + " left";
   }
 
   // Line 0: not known.

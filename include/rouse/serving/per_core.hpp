@@ -10,6 +10,7 @@
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -125,7 +126,8 @@ public:
   /// earlier time.
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    if (when.when() < due_) due_ = when.when();
+    const auto latest = never - clock::duration(1); // `never` says that nobody has stopped it
+    due_ = (std::min)({due_, when.when(), latest});
     for (const seat& s : seats_) {
       if (s.scheduler) s.scheduler->stop();
     }

@@ -169,11 +169,15 @@ class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;
   linger() noexcept = default;
-  linger(bool on, std::chrono::seconds time) noexcept {
+  /// @param time  of any type, rounded up to seconds; negative: none. What the system cannot
+  /// represent (on Windows more than 65535 s) is the longest that it can.
+  template <class Rep, class Period>
+  linger(bool on, std::chrono::duration<Rep, Period> time) noexcept {
     using onoff = decltype(value_.l_onoff);
-    using seconds = decltype(value_.l_linger);
+    using seconds = std::chrono::duration<decltype(value_.l_linger)>;
+    const bool some = time > time.zero();
     value_.l_onoff = static_cast<onoff>(on);
-    value_.l_linger = static_cast<seconds>(time.count());
+    value_.l_linger = some ? detail::saturated<seconds>(time).count() : seconds::zero().count();
   }
   [[nodiscard]] bool on() const noexcept { return value_.l_onoff != 0; }
   [[nodiscard]] std::chrono::seconds time() const noexcept {

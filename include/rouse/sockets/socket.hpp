@@ -194,10 +194,12 @@ public:
     return ask(&os::remote_endpoint, ec);
   }
 
-  /// The limit of each call that gives no deadline of its own (Python's settimeout);
-  /// `duration::max()` is none. Accepted sockets begin with none.
-  void timeout(clock::duration d) noexcept {
-    if (record_) record_->patience = d;
+  /// The limit of each call that gives no deadline of its own (Python's settimeout), a duration of
+  /// any type. One too long for the clock, as `duration::max()`, is none; a negative one has passed
+  /// before each call. Accepted sockets begin with none.
+  template <class Rep, class Period>
+  void timeout(std::chrono::duration<Rep, Period> d) noexcept {
+    if (record_) record_->patience = detail::saturated<clock::duration>(d);
   }
   [[nodiscard]] clock::duration timeout() const noexcept {
     return record_ ? record_->patience : (clock::duration::max)();

@@ -15,6 +15,55 @@
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
+
+namespace detail {
+class handled_call;
+}
+
+/// What a sleep gives that has a handler: to cancel it. Dropping it lets the sleep go on.
+///
+///     auto sleep = sched.sleep_for(1s, handler);
+///     sleep.cancel();
+///
+/// Once the sleep has ended, or its scheduler has gone, it refers to nothing. It may be destroyed,
+/// moved and used inside the handler. Threads: the scheduler's own. Cost: two pointers, no
+/// allocation.
+class sleep_handle {
+public:
+  sleep_handle() noexcept = default;
+  sleep_handle(detail::handled_call& call, void (*how)(detail::handled_call&)) noexcept
+      : cancel_(how) {
+    refer_to(&call);
+  }
+  sleep_handle(sleep_handle&& other) noexcept { take(other); }
+  sleep_handle& operator=(sleep_handle&& other) noexcept {
+    if (this != &other) detach(), take(other);
+    return *this;
+  }
+  ~sleep_handle() { detach(); }
+
+  /// The handler is called, from the loop, with operation_canceled; or without an error, where the
+  /// time of the sleep came first. Of one that has ended: does nothing.
+  inline void cancel() noexcept;
+  /// Lets the sleep go on by itself.
+  inline void detach() noexcept;
+  /// Whether the handler was called, is being called, or never will be.
+  [[nodiscard]] bool ended() const noexcept { return !call_; }
+
+private:
+  friend class detail::handled_call;
+  inline void refer_to(detail::handled_call* call) noexcept;
+  void take(sleep_handle& other) noexcept {
+    detail::handled_call* const call = other.call_;
+    other.detach();
+    refer_to(call);
+    cancel_ = other.cancel_;
+  }
+
+  detail::handled_call* call_ = nullptr;
+  void (*cancel_)(detail::handled_call&) = nullptr;
+};
+
 namespace detail {
 
 template <class Value, class Handler>
@@ -30,12 +79,30 @@ protected:
   ~waiting_handler() = default;
 };
 
+// One that gives a handle, which it tells of its end.
+class handled_call : public waiting_handler {
+protected:
+  handled_call() noexcept = default;
+  handled_call(const handled_call&) = delete;
+  handled_call& operator=(const handled_call&) = delete;
+  ~handled_call() {
+    if (handle_) handle_->call_ = nullptr;
+  }
+
+private:
+  friend class rouse::sleep_handle;
+  sleep_handle* handle_ = nullptr;
+};
+
+template <class Call>
+concept gives_handle = requires { requires Call::gives_handle; };
+
 // The block: operation and handler together, recycled before the handler is called, so that the
 // handler's next call finds it.
 template <class Engine, class Call, class Limit, class Handler>
 class callback_call final
     : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
-      public waiting_handler {
+      public std::conditional_t<gives_handle<Call>, handled_call, waiting_handler> {
   using base = pending_call<Engine, Call, Limit, callback_call>;
   friend base;
 
@@ -56,6 +123,11 @@ public:
   }
 
   void discard() noexcept override { delete this; }
+  // Of a handled_call.
+  static void cancel(handled_call& call) noexcept {
+    auto& self = static_cast<callback_call&>(call);
+    self.engine()->cancel(self);
+  }
 
 private:
   ROUSE_HOT void deliver() noexcept {
@@ -113,6 +185,17 @@ private:
 
 } // namespace detail
 
+inline void sleep_handle::refer_to(detail::handled_call* call) noexcept {
+  call_ = call;
+  if (call) call->handle_ = this;
+}
+inline void sleep_handle::cancel() noexcept {
+  if (call_) cancel_(*call_);
+}
+inline void sleep_handle::detach() noexcept {
+  if (call_) std::exchange(call_, nullptr)->handle_ = nullptr;
+}
+
 /// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
 /// is no value), from the loop and never from inside the call that it was given to. What a handler
 /// throws comes out of `run()`.
@@ -125,12 +208,13 @@ public:
       sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
 
   template <class Scheduler, class Call, class Limit, class... How>
-  static void initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
+  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     constexpr bool handled = accepts<typename Call::value_type, How...>;
     static_assert(handled || detail::misplaced<How...>,
                   "rouse: a call of callbacks ends with its handler, void(std::error_code, "
                   "T), or void(std::error_code) where there is no value");
-    if constexpr (handled) begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
+    if constexpr (handled)
+      return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
   /// @param f  called inside `run()`; lives until then.
@@ -167,13 +251,19 @@ public:
 
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
-  static void begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
+  static auto begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
     using engine = typename Scheduler::engine_type;
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
     auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
                         std::forward<Handler>(handler));
     if (s) s->waker().pending_.push_back(*b);
-    b->begin();
+    if constexpr (detail::gives_handle<Call>) {
+      sleep_handle handle(*b, &block::cancel);
+      b->begin();
+      return handle;
+    } else {
+      b->begin();
+    }
   }
 
   detail::list<flow> flows_;

@@ -8,6 +8,7 @@
 #include <rouse/os/thread_event.hpp>
 #include <rouse/wakers/parking.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <condition_variable>
 #include <cstddef>
@@ -103,8 +104,8 @@ public:
       ++runners_;
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else
-        runner_.wait_until(lock, until);
+      else // not long at once: libraries that wait by the wall clock overflow when they convert
+        runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
       --runners_;
     }
     engine_runs_ = true;

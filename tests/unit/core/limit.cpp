@@ -55,6 +55,46 @@ TEST_CASE("deadline: a duration too long to be represented is never", "[unit][li
   CHECK(deadline(std::chrono::duration<double>(std::numeric_limits<double>::infinity())).never());
 }
 
+TEST_CASE("deadline: what is only just too long to be represented is never", "[unit][limit]") {
+  CHECK(deadline((std::chrono::nanoseconds::max)() - 1ns).never());
+  const auto left = (rouse::clock::time_point::max)() - rouse::clock::now();
+  CHECK(deadline(left).never()); // counted from a later now
+  CHECK(!deadline(left - 1h).never());
+}
+
+TEST_CASE("deadline: no number has passed already", "[unit][limit]") {
+  using real = std::chrono::duration<double>;
+  const deadline none = real(std::numeric_limits<double>::quiet_NaN());
+  CHECK(none.when() <= rouse::clock::now());
+  const deadline longest_ago = real(-std::numeric_limits<double>::infinity());
+  CHECK(longest_ago.when() <= rouse::clock::now());
+}
+
+TEST_CASE("deadline: a duration is never cut short by its unit", "[unit][limit]") {
+  const auto check = [](auto d) {
+    const auto before = rouse::clock::now();
+    const std::chrono::duration<double> wanted = d, got = deadline(d).when() - before;
+    CHECK(got >= wanted);
+    CHECK(got < wanted + 10s);
+  };
+  check(std::chrono::duration<int, std::ratio<1, 60>>(1)); // no whole number of nanoseconds
+  check(std::chrono::duration<long long, std::ratio<1, 60>>(60LL * 3600 * 24 * 365 * 200));
+  check(std::chrono::duration<int, std::pico>(1));
+  check(std::chrono::duration<float>(0.1F));
+  check(std::chrono::duration<unsigned char, std::ratio<3600>>(255));
+}
+
+TEST_CASE("deadline: a point in time may be in any unit", "[unit][limit]") {
+  using namespace std::chrono;
+  using in_seconds = time_point<rouse::clock, seconds>;
+  using in_real_seconds = time_point<rouse::clock, duration<double>>;
+  CHECK(deadline(in_seconds(5s)).when() == rouse::clock::time_point(5s));
+  CHECK(deadline(in_real_seconds(duration<double>(0.5))).when() == rouse::clock::time_point(500ms));
+  CHECK(deadline((in_seconds::max)()).never());
+  CHECK(deadline((in_seconds::min)()).when() == (rouse::clock::time_point::min)());
+  CHECK(limit(in_seconds(5s)).when() == deadline(rouse::clock::time_point(5s)));
+}
+
 TEST_CASE("deadline: a century is a deadline", "[unit][limit]") {
   CHECK(!deadline(std::chrono::years(100)).never());
 }

@@ -1,6 +1,7 @@
 #include <support/testing.hpp>
 
 #include <algorithm>
+#include <limits>
 
 using namespace testing;
 
@@ -76,6 +77,16 @@ TEST_CASE("options: linger is the system's struct", "[unit][options]") {
   std::memcpy(&seen, option.data(), sizeof seen);
   CHECK(seen.l_onoff == 1);
   CHECK(seen.l_linger == 7);
+}
+
+TEST_CASE("options: linger takes any duration, in whole seconds, as long as the system can say",
+          "[unit][options]") {
+  using longest = std::numeric_limits<decltype(::linger{}.l_linger)>;
+  CHECK(rouse::linger(true, 1ms).time() == 1s); // 0 would reset the connection
+  CHECK(rouse::linger(true, std::chrono::duration<double>(1.5)).time() == 2s);
+  CHECK(rouse::linger(true, -1h).time() == 0s);
+  CHECK(rouse::linger(true, std::chrono::hours::max()).time().count() == longest::max());
+  CHECK(rouse::linger(true, std::chrono::seconds::max()).time().count() == longest::max());
 }
 
 TEST_CASE("options: linger keeps what it was given, and is off by default", "[unit][options]") {
