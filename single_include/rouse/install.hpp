@@ -36,12 +36,14 @@ inline failure create(native_handle_type& out) noexcept {
 }
 
 /// A file that cannot be watched (a regular one, say) is always ready: nobody waits for it.
-inline failure add(native_handle_type set, const pollfd* files, nfds_t count, request&) noexcept {
+/// @param how  EPOLLET: each change of a file makes the set ready once.
+inline failure add(native_handle_type set, const pollfd* files, nfds_t count, request&,
+                   std::uint32_t how = 0) noexcept {
   for (nfds_t i = 0; i != count; ++i) {
     if (files[i].fd < 0) continue;
     epoll_event e{};
     // The two agree on the bits.
-    e.events = static_cast<unsigned short>(files[i].events);
+    e.events = how | static_cast<unsigned short>(files[i].events);
     int result = ::epoll_ctl(set, EPOLL_CTL_ADD, files[i].fd, &e);
     if (result < 0 && errno == EEXIST) { // named twice: what either wants
       for (nfds_t j = 0; j != i; ++j) {
@@ -255,6 +257,7 @@ inline int sleep_until(clock::time_point until) noexcept {
 
 #if ROUSE_LINUX
 #include <atomic>
+#include <csignal>
 #include <ctime>
 #include <dlfcn.h>
 #include <netdb.h>
@@ -322,14 +325,90 @@ struct real {
   ROUSE_REAL(epoll_wait);
   ROUSE_REAL(epoll_pwait);
   ROUSE_REAL(close);
+  ROUSE_REAL(setsockopt);
   ROUSE_REAL(getaddrinfo);
   ROUSE_REAL(nanosleep);
   ROUSE_REAL(clock_nanosleep);
 #undef ROUSE_REAL
+  // Of newer C libraries only.
+  static constinit inline real_function<int(int, epoll_event*, int, const timespec*,
+                                            const sigset_t*)>
+      epoll_pwait2{"epoll_pwait2"};
 };
 #pragma GCC diagnostic pop
 
 } // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/linux/file_wait.hpp
+// How a call that is made again and again until it need not wait is woken.
+
+#if ROUSE_LINUX
+#include <poll.h>
+#include <sys/epoll.h>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::os::parked {
+
+/// The waits of one call for the same files.
+///
+/// Files may be ready without being so for the call: a message waits in a socket's error queue,
+/// fewer bytes are there than the call wants, select(2) does not ask for what has happened. To wait
+/// for readiness would then be to spin, and the call waits for a change.
+class file_wait {
+public:
+  /// The files outlive it.
+  file_wait(pollfd* files, nfds_t count) noexcept : files_(files), count_(count) {}
+
+  /// Whether the call was woken before, had to wait still, and the files are ready nevertheless.
+  /// Then their `revents` say for what.
+  [[nodiscard]] bool are_ready() noexcept {
+    return std::exchange(was_woken_, true) && real::poll(files_, count_, 0) > 0;
+  }
+  /// Until one of the files may be ready. False: errno says how the call ends.
+  bool park(clock::time_point until) noexcept { return parked::park(files_, count_, until); }
+
+  /// Until something happens to one of the files. At first it returns at once, to be called again
+  /// if a further attempt still has to wait: what happened in between is not lost.
+  bool park_until_change(clock::time_point until) noexcept {
+    if (!changes_) return begin() || pause(until);
+    pollfd file{changes_.get(), POLLIN, 0};
+    const bool go_on = parked::park(&file, 1, until);
+    forget();
+    return go_on;
+  }
+
+private:
+  bool begin() noexcept {
+    changes_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
+    watch_set::request asked;
+    constexpr auto edges = static_cast<std::uint32_t>(EPOLLET);
+    if (!changes_ || watch_set::add(changes_.get(), files_, count_, asked, edges)) {
+      changes_.reset();
+      return false;
+    }
+    forget();
+    return true;
+  }
+  // Where descriptors or memory are short.
+  bool pause(clock::time_point until) noexcept {
+    const auto soon = clock::now() + std::chrono::milliseconds(20);
+    return parked::park(nullptr, 0, soon < until ? soon : until);
+  }
+  // Each change is told once.
+  void forget() noexcept {
+    epoll_event events[8];
+    while (real::epoll_wait(changes_.get(), events, 8, 0) == 8) {
+    }
+  }
+
+  pollfd* const files_;
+  const nfds_t count_;
+  unique_fd changes_;
+  bool was_woken_ = false;
+};
+
+} // namespace rouse::inline ROUSE_ABI::os::parked
 #endif
 
 // ---- rouse/os/linux/installed.hpp
@@ -338,18 +417,14 @@ struct real {
 
 #if ROUSE_LINUX
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstdint>
 #include <ctime>
-#include <memory>
-#include <netdb.h>
 #include <poll.h>
-#include <string>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <thread>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
@@ -359,11 +434,19 @@ namespace rouse::inline ROUSE_ABI::os {
 /// the kernel's to know (O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO) and asked when a call would block.
 namespace parked {
 
+/// An option of SOL_SOCKET; -1 where the file has none.
+inline int option(int fd, int name) noexcept {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
 /// How long one call may block, and whether at all.
 class patience {
 public:
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
   patience(int fd, short events, int option) noexcept : file_{fd, events, 0}, option_(option) {}
+  patience(const patience&) = delete;
 
   /// The handle's calls block.
   bool blocks() noexcept {
@@ -371,15 +454,28 @@ public:
     return blocks_;
   }
   /// Waits until it is worth trying again. False: errno says how the call ends.
-  bool wait() noexcept { return !is_over() && park(&file_, 1, until_); }
-  /// For what no readiness announces.
-  bool pause() noexcept {
+  bool wait() noexcept {
     if (is_over()) return false;
-    const auto soon = clock::now() + std::chrono::milliseconds(1);
-    return park(nullptr, 0, soon < until_ ? soon : until_);
+    has_waited_ = true;
+    if (!waits_.are_ready()) return waits_.park(unannounced_ ? soon(50) : until_);
+    if (file_.revents & POLLRDHUP) {
+      nowait_ = 0;
+      return true;
+    }
+    return (file_.revents & POLLOUT) ? pause() : waits_.park_until_change(until_);
   }
+  /// The flag that keeps the next attempt from waiting. None once this side has been shut down for
+  /// receiving: then the call itself does not wait, and only without the flag says so on a datagram
+  /// socket.
+  [[nodiscard]] int nowait() const noexcept { return nowait_; }
+  [[nodiscard]] bool has_waited() const noexcept { return has_waited_; }
+  /// For what no readiness announces.
+  bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1)); }
 
 private:
+  [[nodiscard]] clock::time_point soon(int milliseconds) const noexcept {
+    return (std::min)(until_, clock::now() + std::chrono::milliseconds(milliseconds));
+  }
   bool is_over() noexcept {
     if (blocks() && clock::now() < until_) return false;
     errno = EAGAIN;
@@ -396,12 +492,18 @@ private:
       until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
+    // poll(2) does not tell that a Unix-domain socket was shut down for sending.
+    unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
-  const pollfd file_;
+  pollfd file_;
+  file_wait waits_{&file_, 1};
   const int option_;
+  int nowait_ = MSG_DONTWAIT;
   bool asked_ = false;
   bool blocks_ = false;
+  bool unannounced_ = false; // a reason to look again
+  bool has_waited_ = false;
   clock::time_point until_ = (clock::time_point::max)();
 };
 
@@ -451,107 +553,34 @@ inline std::size_t size_of(const msghdr& m) noexcept {
   return size;
 }
 
-inline int option(int fd, int name) noexcept {
-  int value = -1;
-  socklen_t size = sizeof value;
-  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
-}
-
-/// An error that is waiting belongs to the next call, once this one has moved something.
-inline bool has_error(int fd) noexcept {
-  pollfd p{fd, 0, 0};
-  return real::poll(&p, nfds_t{1}, 0) > 0 && (p.revents & POLLERR) != 0;
+/// Makes a call that may wait. Where it succeeds, errno is what it was before.
+template <class Call>
+auto leaving_errno(Call call) noexcept {
+  const int before = errno;
+  const auto result = call();
+  if (result >= 0) errno = before;
+  return result;
 }
 
 /// Goes on after a part of a message's bytes was moved, as the kernel does before a blocking call
-/// returns: piece by piece, `transfer(data, size)` each time. What ends it early is left for the
-/// next call to meet.
+/// returns: piece by piece, `transfer(data, size)` each time, until `wanted` bytes are moved or it
+/// gives none.
 template <class Transfer>
-std::size_t move_rest(patience& p, const msghdr& m, std::size_t moved,
-                      Transfer transfer) noexcept {
+ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer,
+                  std::size_t wanted = SIZE_MAX) noexcept {
+  auto moved = static_cast<std::size_t>(begun);
   std::size_t before = 0; // bytes of the pieces passed
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
     const iovec& piece = m.msg_iov[i];
-    while (moved < before + piece.iov_len) {
+    while (moved < before + piece.iov_len && moved < wanted) {
       const std::size_t done = moved - before;
       const ssize_t n = retry(
           p, [&] { return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done); });
-      if (n <= 0) return moved;
+      if (n <= 0) return static_cast<ssize_t>(moved);
       moved += static_cast<std::size_t>(n);
     }
   }
-  return moved;
-}
-
-// `first(flags)` makes the call itself, without waiting; `m` says where its bytes are.
-
-template <class First>
-ssize_t receive(int fd, const msghdr& m, int flags, First first) noexcept {
-  patience p(fd, POLLIN, SO_RCVTIMEO);
-  const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
-  if (n < 0 && errno == ENOTSOCK) return n;
-  take_turns();
-  const bool whole = n <= 0 || (flags & MSG_WAITALL) == 0 || (flags & MSG_PEEK) != 0;
-  if (whole || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks() ||
-      option(fd, SO_TYPE) != SOCK_STREAM)
-    return n;
-  return static_cast<ssize_t>(
-      move_rest(p, m, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
-        return has_error(fd) ? 0 : real::recv(fd, data, size, flags | MSG_DONTWAIT);
-      }));
-}
-
-template <class First>
-ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
-  patience p(fd, POLLOUT, SO_SNDTIMEO);
-  const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
-  if (n < 0 && errno == ENOTSOCK) return n;
-  take_turns();
-  if (n < 0 || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks()) return n;
-  return static_cast<ssize_t>(
-      move_rest(p, m, static_cast<std::size_t>(n), [&](const void* data, std::size_t size) {
-        return has_error(fd) ? 0 : real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-      }));
-}
-
-/// A listener that another thread or process accepts from as well may have lost its connection
-/// between the two steps: then accept(2) waits, as no flag keeps it from it.
-inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
-  patience p(fd, POLLIN, SO_RCVTIMEO);
-  const bool listens = option(fd, SO_ACCEPTCONN) == 1;
-  pollfd ready{fd, POLLIN, 0};
-  while (listens && p.blocks() && real::poll(&ready, nfds_t{1}, 0) == 0) {
-    if (!p.wait()) return -1;
-  }
-  return real::accept4(fd, peer, length, flags);
-}
-
-/// The attempt is begun without waiting; the kernel, asked again when the socket is writable, then
-/// knows how it has ended.
-inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
-  patience p(fd, POLLOUT, SO_SNDTIMEO);
-  if (!p.blocks()) return real::connect(fd, peer, length);
-  const auto begin = [&] {
-    if (set_blocking(fd, false)) return -1;
-    const int result = real::connect(fd, peer, length);
-    const int error = errno;
-    (void)set_blocking(fd, true);
-    errno = error;
-    return result;
-  };
-  int result = begin();
-  while (result < 0 && errno == EAGAIN) { // a Unix-domain listener's queue is full
-    if (!p.pause()) return -1;
-    result = begin();
-  }
-  if (result == 0 || (errno != EINPROGRESS && errno != EALREADY)) return result;
-  pollfd ready{fd, POLLOUT, 0};
-  while (real::poll(&ready, nfds_t{1}, 0) == 0) {
-    if (p.wait()) continue;
-    if (errno == EAGAIN) errno = EINPROGRESS; // what connect(2) calls a passed SO_SNDTIMEO
-    return -1;
-  }
-  return real::connect(fd, peer, length);
+  return static_cast<ssize_t>(moved);
 }
 
 /// Until when one in the style of ppoll(2) lasts.
@@ -569,18 +598,23 @@ inline bool valid(const timespec* t) noexcept {
 /// Looks, `look()`, until it finds something (or fails), or `until` has passed.
 /// @param masked  signals may come in only while it looks: it does so often.
 template <class Look>
-int watch(const pollfd* files, nfds_t count, clock::time_point until, bool masked,
-          Look look) noexcept {
-  for (;;) {
-    const int found = look();
-    const auto now = clock::now();
-    if (found != 0 || now >= until) {
-      take_turns([&] { return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); }); });
-      return found;
+int watch(pollfd* files, nfds_t count, clock::time_point until, bool masked, Look look) noexcept {
+  file_wait waits(files, count);
+  return leaving_errno([&] {
+    for (;;) {
+      const int found = look();
+      const auto now = clock::now();
+      if (found != 0 || now >= until) {
+        take_turns([&] {
+          return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); });
+        });
+        return found;
+      }
+      const auto soon = now + std::chrono::milliseconds(20);
+      const auto end = masked && soon < until ? soon : until;
+      if (!(waits.are_ready() ? waits.park_until_change(end) : waits.park(end))) return -1;
     }
-    const auto soon = now + std::chrono::milliseconds(20);
-    if (!park(files, count, masked && soon < until ? soon : until)) return -1;
-  }
+  });
 }
 
 inline int poll(pollfd* files, nfds_t count, clock::time_point until,
@@ -591,10 +625,10 @@ inline int poll(pollfd* files, nfds_t count, clock::time_point until,
   });
 }
 
-inline int epoll_wait(int set, epoll_event* events, int most, int timeout,
+inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point until,
                       const sigset_t* mask) noexcept {
-  const pollfd file{set, POLLIN, 0};
-  return watch(&file, 1, after(timeout), mask != nullptr, [&] {
+  pollfd file{set, POLLIN, 0};
+  return watch(&file, 1, until, mask != nullptr, [&] {
     return mask ? real::epoll_pwait(set, events, most, 0, mask)
                 : real::epoll_wait(set, events, most, 0);
   });
@@ -627,7 +661,7 @@ public:
     return found;
   }
 
-  [[nodiscard]] const pollfd* files() const noexcept { return files_; }
+  [[nodiscard]] pollfd* files() noexcept { return files_; }
   [[nodiscard]] nfds_t size() const noexcept { return size_; }
 
 private:
@@ -652,66 +686,6 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
   return watch(sets.files(), sets.size(), until, mask != nullptr, [&] { return sets.look(mask); });
-}
-
-/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
-struct lookup {
-  std::string host, service;
-  bool with_host = false, with_service = false, with_hints = false;
-  addrinfo hints{};
-  addrinfo* found = nullptr;
-  int result = 0, error = 0;
-  unique_fd done{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  std::atomic<bool> finished{false};
-
-  lookup() = default;
-  lookup(const lookup&) = delete;
-  lookup& operator=(const lookup&) = delete;
-  ~lookup() {
-    if (found) ::freeaddrinfo(found);
-  }
-
-  void ask() noexcept {
-    result = real::getaddrinfo(with_host ? host.c_str() : nullptr,
-                               with_service ? service.c_str() : nullptr,
-                               with_hints ? &hints : nullptr, &found);
-    error = errno;
-    finished.store(true, std::memory_order_release); // acquired by who has waited
-    ::eventfd_write(done.get(), 1);
-  }
-};
-
-inline int getaddrinfo(const char* host, const char* service, const addrinfo* hints,
-                       addrinfo** found) noexcept {
-  // An address is not asked for anywhere.
-  addrinfo numeric{};
-  if (hints) numeric = *hints;
-  numeric.ai_flags |= AI_NUMERICHOST;
-  const int result = real::getaddrinfo(host, service, host ? &numeric : hints, found);
-  if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
-
-  ROUSE_TRY {
-    const auto question = std::make_shared<lookup>();
-    question->host = host;
-    question->with_host = true;
-    if (service) question->service = service;
-    question->with_service = service != nullptr;
-    if (hints) question->hints = *hints;
-    question->with_hints = hints != nullptr;
-    if (!question->done) return EAI_SYSTEM;
-    {
-      const without_signals inherited;
-      std::thread([question] { question->ask(); }).detach();
-    }
-    const pollfd file{question->done.get(), POLLIN, 0};
-    while (!question->finished.load(std::memory_order_acquire)) {
-      if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;
-    }
-    *found = std::exchange(question->found, nullptr);
-    errno = question->error;
-    return question->result;
-  }
-  ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
 }
 
 } // namespace parked
@@ -795,14 +769,305 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   ssize_t n = retry(p, [&] { return attempt(pieces, count); });
   if (in_parts && n >= 0 && p.blocks()) {
     const msghdr all = os::parked::pieces(pieces, count);
-    n = static_cast<ssize_t>(
-        move_rest(p, all, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
-          const iovec rest{data, size};
-          return attempt(&rest, 1);
-        }));
+    n = move_rest(p, all, n, [&](void* data, std::size_t size) {
+      const iovec rest{data, size};
+      return attempt(&rest, 1);
+    });
   }
   take_turns();
   return n;
+}
+
+} // namespace rouse::inline ROUSE_ABI::os::parked
+#endif
+
+// ---- rouse/os/linux/installed_lookup.hpp
+// getaddrinfo, made so that it blocks a flow and not its thread.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <netdb.h>
+#include <poll.h>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::os::parked {
+
+/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
+struct lookup {
+  std::string host, service;
+  bool with_host = false, with_service = false, with_hints = false;
+  addrinfo hints{};
+  addrinfo* found = nullptr;
+  int result = 0, error = 0;
+  unique_fd done{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::atomic<bool> finished{false};
+
+  lookup() = default;
+  lookup(const lookup&) = delete;
+  lookup& operator=(const lookup&) = delete;
+  ~lookup() {
+    if (found) ::freeaddrinfo(found);
+  }
+
+  void ask() noexcept {
+    result = real::getaddrinfo(with_host ? host.c_str() : nullptr,
+                               with_service ? service.c_str() : nullptr,
+                               with_hints ? &hints : nullptr, &found);
+    error = errno;
+    finished.store(true, std::memory_order_release); // acquired by who has waited
+    ::eventfd_write(done.get(), 1);
+  }
+};
+
+inline int getaddrinfo(const char* host, const char* service, const addrinfo* hints,
+                       addrinfo** found) noexcept {
+  const int before = errno;
+  // An address is not asked for anywhere.
+  addrinfo numeric{};
+  if (hints) numeric = *hints;
+  numeric.ai_flags |= AI_NUMERICHOST;
+  const int result = real::getaddrinfo(host, service, host ? &numeric : hints, found);
+  if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
+
+  ROUSE_TRY {
+    const auto question = std::make_shared<lookup>();
+    question->host = host;
+    question->with_host = true;
+    if (service) question->service = service;
+    question->with_service = service != nullptr;
+    if (hints) question->hints = *hints;
+    question->with_hints = hints != nullptr;
+    if (!question->done) return EAI_SYSTEM;
+    {
+      const without_signals inherited;
+      std::thread([question] { question->ask(); }).detach();
+    }
+    const pollfd file{question->done.get(), POLLIN, 0};
+    while (!question->finished.load(std::memory_order_acquire)) {
+      if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;
+    }
+    *found = std::exchange(question->found, nullptr);
+    errno = question->result == EAI_SYSTEM ? question->error : before;
+    return question->result;
+  }
+  ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
+}
+
+} // namespace rouse::inline ROUSE_ABI::os::parked
+#endif
+
+// ---- rouse/os/linux/installed_sockets.hpp
+// The calls of sockets, made so that they block a flow and not its thread.
+
+#if ROUSE_LINUX
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+namespace rouse::inline ROUSE_ABI::os::parked {
+
+/// Whether a transfer that has moved something ends because the connection has failed: the error is
+/// the next call's to report. A Unix-domain socket reports its error together with what was moved.
+/// (POLLERR alone may be a message in the error queue, which ends nothing.)
+inline bool has_failed(int fd, short events) noexcept {
+  constexpr short failed = POLLERR | POLLHUP;
+  return (events & failed) == failed && option(fd, SO_DOMAIN) != AF_UNIX;
+}
+
+/// Whether the socket could not be sent to after a part of the bytes was.
+inline bool send_ends(int fd) noexcept {
+  pollfd p{fd, 0, 0};
+  return real::poll(&p, nfds_t{1}, 0) > 0 && has_failed(fd, p.revents);
+}
+
+/// Whether a call that has received something ends here: before urgent data, or before an error
+/// once no byte is left.
+inline bool receive_ends(int fd) noexcept {
+  pollfd p{fd, POLLPRI, 0};
+  if (real::poll(&p, nfds_t{1}, 0) <= 0) return false;
+  int at_mark = 0, left = 0;
+  if ((p.revents & POLLPRI) && ::ioctl(fd, SIOCATMARK, &at_mark) == 0 && at_mark != 0) return true;
+  return has_failed(fd, p.revents) && !(::ioctl(fd, FIONREAD, &left) == 0 && left > 0);
+}
+
+/// Whether descriptors came with a message, or were lost for want of room: bytes that come later
+/// are the next call's.
+inline bool brought_descriptors(const msghdr& m) noexcept {
+  if (m.msg_flags & MSG_CTRUNC) return true;
+  auto& all = const_cast<msghdr&>(m); // read only
+  for (cmsghdr* c = CMSG_FIRSTHDR(&all); c; c = CMSG_NXTHDR(&all, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) return true;
+  }
+  return false;
+}
+
+/// Set once this program has used SO_RCVLOWAT: recv then has to ask for it.
+inline std::atomic<bool> low_marks_are_used{false};
+
+/// Goes on after a recv of a stream has given `n` bytes.
+/// @param m  the caller's message; null where it has none.
+/// @param room  for control data.
+template <class Attempt>
+ssize_t receive_rest(int fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
+                     int flags, ssize_t n, Attempt attempt) noexcept {
+  const std::size_t size = size_of(data);
+  const bool all = (flags & MSG_WAITALL) != 0;
+  const auto wanted =
+      all ? size : (std::min)(size, static_cast<std::size_t>(option(fd, SO_RCVLOWAT)));
+  if (static_cast<std::size_t>(n) >= wanted || !p.blocks() || option(fd, SO_TYPE) != SOCK_STREAM)
+    return n;
+  if (flags & MSG_PEEK) {
+    // TCP waits until all is there. A Unix-domain socket does not.
+    while (n > 0 && static_cast<std::size_t>(n) < wanted && p.nowait() != 0 &&
+           option(fd, SO_DOMAIN) != AF_UNIX && !receive_ends(fd) && p.wait())
+      n = attempt();
+    return n;
+  }
+  bool over = m && brought_descriptors(*m);
+  return move_rest(
+      p, data, n,
+      [&](void* to, std::size_t most) -> ssize_t {
+        if (over || receive_ends(fd)) return 0;
+        iovec piece{to, most};
+        msghdr part = pieces(&piece, 1);
+        part.msg_control = m ? m->msg_control : nullptr;
+        part.msg_controllen = room;
+        const ssize_t got = real::recvmsg(fd, &part, flags | MSG_DONTWAIT);
+        if (got < 0 || !m) return got;
+        over = brought_descriptors(part);
+        m->msg_flags |= part.msg_flags;
+        if (part.msg_controllen != 0) m->msg_controllen = part.msg_controllen;
+        return got;
+      },
+      wanted);
+}
+
+/// Whether a receiving call does not wait because of what it is for: urgent data, or the error
+/// queue.
+inline bool never_waits(int fd, int flags) noexcept {
+  if ((flags & MSG_ERRQUEUE) && option(fd, SO_DOMAIN) != AF_UNIX) return true;
+  return (flags & MSG_OOB) && option(fd, SO_TYPE) == SOCK_STREAM;
+}
+
+// `first(flags)` makes the call itself; `data` says where its bytes are.
+
+template <class First>
+ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = nullptr,
+                std::size_t room = 0) noexcept {
+  return leaving_errno([&]() -> ssize_t {
+    if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
+    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO);
+    const auto attempt = [&] { return first(flags | p.nowait()); };
+    const ssize_t n = retry(p, attempt);
+    if (n < 0 && errno == ENOTSOCK) return n;
+    take_turns();
+    if (n <= 0) return n;
+    const bool for_more =
+        (flags & MSG_WAITALL) != 0 || low_marks_are_used.load(std::memory_order_relaxed);
+    return for_more ? receive_rest(fd, p, data, m, room, flags, n, attempt) : n;
+  });
+}
+
+/// Waits until a connection that was begun, with `errno` as it is, is there or has failed.
+inline int await_connection(int fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
+  const int begun = errno;
+  pollfd ready{fd, POLLOUT, 0};
+  while (real::poll(&ready, nfds_t{1}, 0) == 0) {
+    if (p.wait()) continue;
+    if (errno == EAGAIN) errno = begun; // what connect(2) calls a passed SO_SNDTIMEO
+    return -1;
+  }
+  // Asked again, the kernel takes the socket for connected. After a failure it would try again if
+  // another thread has shut the socket down meanwhile: then, as connect(2) does itself, it is told
+  // to forget the attempt.
+  const int error = option(fd, SO_ERROR);
+  if (error <= 0) return real::connect(fd, peer, length);
+  sockaddr none{};
+  none.sa_family = AF_UNSPEC;
+  (void)real::connect(fd, &none, static_cast<socklen_t>(sizeof none));
+  errno = error;
+  return -1;
+}
+
+/// One that has waited on a Unix-domain socket meets the socket's error, where a new call meets the
+/// end of the connection first, which raises SIGPIPE.
+template <class First>
+ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
+  flags |= MSG_DONTWAIT;
+  if (!p.has_waited()) return first(flags);
+  const ssize_t n = first(flags | MSG_NOSIGNAL);
+  if (n >= 0 || errno != EPIPE) return n;
+  const int error = option(fd, SO_DOMAIN) == AF_UNIX ? option(fd, SO_ERROR) : 0;
+  if (error <= 0) return first(flags);
+  errno = error;
+  return -1;
+}
+
+template <class First>
+ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
+  return leaving_errno([&]() -> ssize_t {
+    patience p(fd, POLLOUT, SO_SNDTIMEO);
+    ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
+    if (n < 0 && errno == ENOTSOCK) return n;
+    take_turns();
+    if ((flags & MSG_FASTOPEN) && (n >= 0 || errno == EINPROGRESS) && p.blocks()) {
+      if (n >= 0) errno = EINPROGRESS;
+      const auto* const peer = static_cast<const sockaddr*>(m.msg_name);
+      if (await_connection(fd, p, peer, m.msg_namelen) < 0) return -1;
+      flags &= ~MSG_FASTOPEN;
+      if (n < 0) n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
+    }
+    if (n < 0 || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks()) return n;
+    return move_rest(p, m, n, [&](const void* data, std::size_t size) -> ssize_t {
+      return send_ends(fd) ? 0 : real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    });
+  });
+}
+
+/// A listener that another thread or process accepts from as well may have lost its connection
+/// between the two steps: then accept(2) waits, as no flag keeps it from it.
+inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
+  return leaving_errno([&] {
+    patience p(fd, POLLIN, SO_RCVTIMEO);
+    const bool valid = (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == 0;
+    const bool listens = valid && option(fd, SO_ACCEPTCONN) == 1;
+    pollfd ready{fd, POLLIN, 0};
+    while (listens && p.blocks() && real::poll(&ready, nfds_t{1}, 0) == 0) {
+      if (!p.wait()) return -1;
+    }
+    return real::accept4(fd, peer, length, flags);
+  });
+}
+
+/// The attempt is begun without waiting. That of a datagram socket never waits.
+inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
+  return leaving_errno([&] {
+    patience p(fd, POLLOUT, SO_SNDTIMEO);
+    if (!p.blocks() || option(fd, SO_TYPE) == SOCK_DGRAM) return real::connect(fd, peer, length);
+    const auto begin = [&] {
+      if (set_blocking(fd, false)) return -1;
+      const int result = real::connect(fd, peer, length);
+      const int error = errno;
+      (void)set_blocking(fd, true);
+      errno = error;
+      return result;
+    };
+    int result = begin();
+    while (result < 0 && errno == EAGAIN) { // a Unix-domain listener's queue is full
+      if (!p.pause()) return -1;
+      result = begin();
+    }
+    if (result == 0 || (errno != EINPROGRESS && errno != EALREADY)) return result;
+    return await_connection(fd, p, peer, length);
+  });
 }
 
 } // namespace rouse::inline ROUSE_ABI::os::parked
@@ -883,7 +1148,10 @@ int rouse_pselect(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_
 int rouse_epoll_wait(int, epoll_event*, int, int) ROUSE_BEFORE_LIBC("epoll_wait");
 int rouse_epoll_pwait(int, epoll_event*, int, int, const sigset_t*)
     ROUSE_BEFORE_LIBC("epoll_pwait");
+int rouse_epoll_pwait2(int, epoll_event*, int, const timespec*, const sigset_t*)
+    ROUSE_BEFORE_LIBC("epoll_pwait2");
 int rouse_close(int) ROUSE_BEFORE_LIBC("close");
+int rouse_setsockopt(int, int, int, const void*, socklen_t) ROUSE_BEFORE_LIBC("setsockopt");
 int rouse_getaddrinfo(const char*, const char*, const addrinfo*, addrinfo**)
     ROUSE_BEFORE_LIBC("getaddrinfo");
 unsigned rouse_sleep(unsigned) ROUSE_BEFORE_LIBC("sleep");
@@ -925,20 +1193,30 @@ extern "C" ssize_t rouse_recvfrom(int fd, void* data, size_t size, int flags, so
   const auto call = [&](int f) { return real::recvfrom(fd, data, size, f, from, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{data, size};
-  return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
+  msghdr m = parked::pieces(&piece, 1);
+  if ((flags & MSG_WAITALL) == 0) return parked::receive(fd, m, flags, call);
+  // Only recvmsg tells whether the bytes brought descriptors, with which a wait for more ends.
+  m.msg_name = from;
+  m.msg_namelen = from && length ? *length : 0;
+  const ssize_t n = rouse_recvmsg(fd, &m, flags);
+  if (n >= 0 && from && length) *length = m.msg_namelen;
+  return n;
 }
 extern "C" ssize_t rouse_recv(int fd, void* data, size_t size, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recv(fd, data, size, f); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  if (flags & MSG_WAITALL) return rouse_recvfrom(fd, data, size, flags, nullptr, nullptr);
   const iovec piece{data, size};
   return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_recvmsg(int fd, msghdr* m, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recvmsg(fd, m, f); };
-  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
-  return parked::receive(fd, *m, flags, call);
+  if ((flags & MSG_DONTWAIT) || !m || !installed::here()) return call(flags);
+  // Looked at before the call only where that is needed: a bad pointer is the kernel's to refuse.
+  const std::size_t room = (flags & MSG_WAITALL) ? m->msg_controllen : 0;
+  return parked::receive(fd, *m, flags, call, m, room);
 }
 
 extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags,
@@ -947,7 +1225,10 @@ extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags
   const auto call = [&](int f) { return real::sendto(fd, data, size, f, to, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{const_cast<void*>(data), size};
-  return parked::send(fd, parked::pieces(&piece, 1), flags, call);
+  msghdr m = parked::pieces(&piece, 1);
+  m.msg_name = const_cast<sockaddr*>(to);
+  m.msg_namelen = length;
+  return parked::send(fd, m, flags, call);
 }
 extern "C" ssize_t rouse_send(int fd, const void* data, size_t size, int flags) {
   using namespace rouse::os;
@@ -1002,6 +1283,13 @@ extern "C" int rouse_close(int fd) {
   return real::close(fd);
 }
 
+extern "C" int rouse_setsockopt(int fd, int level, int name, const void* value, socklen_t size) {
+  using namespace rouse::os;
+  if (level == SOL_SOCKET && name == SO_RCVLOWAT)
+    parked::low_marks_are_used.store(true, std::memory_order_relaxed);
+  return real::setsockopt(fd, level, name, value, size);
+}
+
 // ---- many files
 
 extern "C" int rouse_poll(pollfd* files, nfds_t count, int timeout) {
@@ -1029,7 +1317,8 @@ extern "C" int rouse_pselect(int count, fd_set* in, fd_set* out, fd_set* urgent,
 extern "C" int rouse_select(int count, fd_set* in, fd_set* out, fd_set* urgent, timeval* timeout) {
   using namespace rouse::os;
   timespec limit{};
-  if (timeout) limit = {timeout->tv_sec, timeout->tv_usec * 1000};
+  if (timeout) // more than a second of microseconds is one
+    limit = {timeout->tv_sec + timeout->tv_usec / 1'000'000, timeout->tv_usec % 1'000'000 * 1000};
   if (!installed::here() || count > FD_SETSIZE || !parked::valid(&limit))
     return real::select(count, in, out, urgent, timeout);
   const auto until = parked::after(timeout ? &limit : nullptr);
@@ -1043,14 +1332,21 @@ extern "C" int rouse_select(int count, fd_set* in, fd_set* out, fd_set* urgent, 
 extern "C" int rouse_epoll_wait(int set, epoll_event* events, int most, int timeout) {
   using namespace rouse::os;
   if (timeout == 0 || !installed::here()) return real::epoll_wait(set, events, most, timeout);
-  return parked::epoll_wait(set, events, most, timeout, nullptr);
+  return parked::epoll_wait(set, events, most, parked::after(timeout), nullptr);
 }
 extern "C" int rouse_epoll_pwait(int set, epoll_event* events, int most, int timeout,
                                  const sigset_t* mask) {
   using namespace rouse::os;
   if (timeout == 0 || !installed::here())
     return real::epoll_pwait(set, events, most, timeout, mask);
-  return parked::epoll_wait(set, events, most, timeout, mask);
+  return parked::epoll_wait(set, events, most, parked::after(timeout), mask);
+}
+extern "C" int rouse_epoll_pwait2(int set, epoll_event* events, int most, const timespec* timeout,
+                                  const sigset_t* mask) {
+  using namespace rouse::os;
+  if (!installed::here() || !parked::valid(timeout))
+    return real::epoll_pwait2(set, events, most, timeout, mask);
+  return parked::epoll_wait(set, events, most, parked::after(timeout), mask);
 }
 
 // ---- names, sleep
@@ -1065,9 +1361,11 @@ extern "C" int rouse_getaddrinfo(const char* host, const char* service, const ad
 extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t, timespec* left) {
   using namespace rouse::os;
   const bool absolute = (flags & TIMER_ABSTIME) != 0;
-  const bool known = id == CLOCK_REALTIME || id == CLOCK_MONOTONIC;
-  if (!installed::here() || !known || !parked::valid(t))
+  const bool known =
+      id == CLOCK_REALTIME || id == CLOCK_MONOTONIC || id == CLOCK_BOOTTIME || id == CLOCK_TAI;
+  if (!installed::here() || !known || !t || !parked::valid(t))
     return real::clock_nanosleep(id, flags, t, left);
+  const int before = errno;
   auto until = parked::after(t);
   if (absolute) {
     timespec now{};
@@ -1076,13 +1374,16 @@ extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t,
   }
   const int error = parked::sleep_until(until);
   if (error != 0 && !absolute && left) *left = time_left(until);
+  errno = before;
   return error;
 }
 extern "C" int rouse_nanosleep(const timespec* t, timespec* left) {
   using namespace rouse::os;
-  if (!installed::here() || !parked::valid(t)) return real::nanosleep(t, left);
-  errno = rouse_clock_nanosleep(CLOCK_MONOTONIC, 0, t, left);
-  return errno == 0 ? 0 : -1;
+  if (!installed::here() || !t || !parked::valid(t)) return real::nanosleep(t, left);
+  const int error = rouse_clock_nanosleep(CLOCK_MONOTONIC, 0, t, left);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
 }
 extern "C" int rouse_usleep(useconds_t microseconds) {
   const timespec t{static_cast<time_t>(microseconds / 1'000'000),

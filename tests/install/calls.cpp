@@ -478,6 +478,20 @@ TEST_CASE("install: sleeping lets the others run", "[install]") {
   CHECK(order == "ba");
 }
 
+TEST_CASE("install: a sleep on any clock lets the others run", "[install]") {
+  installed here;
+  const clockid_t clock = GENERATE(CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI);
+  std::string order;
+  here.run(
+      [&] {
+        const timespec t{0, 1'000'000};
+        CHECK(::clock_nanosleep(clock, 0, &t, nullptr) == 0);
+        order += 'a';
+      },
+      [&] { order += 'b'; });
+  CHECK(order == "ba");
+}
+
 TEST_CASE("install: a close by another fiber wakes who waits", "[install][B21]") {
   installed here;
   const int s = ::dup(here.a); // the connection itself stays

@@ -4,25 +4,21 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/os/call_parker.hpp>
+#include <rouse/os/linux/file_wait.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/linux/real_calls.hpp>
 #include <rouse/os/linux/socket.hpp>
-#include <rouse/os/lookup.hpp>
 
 #if ROUSE_LINUX
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstdint>
 #include <ctime>
-#include <memory>
-#include <netdb.h>
 #include <poll.h>
-#include <string>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <thread>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
@@ -32,11 +28,19 @@ namespace rouse::inline ROUSE_ABI::os {
 /// the kernel's to know (O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO) and asked when a call would block.
 namespace parked {
 
+/// An option of SOL_SOCKET; -1 where the file has none.
+inline int option(int fd, int name) noexcept {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
 /// How long one call may block, and whether at all.
 class patience {
 public:
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
   patience(int fd, short events, int option) noexcept : file_{fd, events, 0}, option_(option) {}
+  patience(const patience&) = delete;
 
   /// The handle's calls block.
   bool blocks() noexcept {
@@ -44,15 +48,28 @@ public:
     return blocks_;
   }
   /// Waits until it is worth trying again. False: errno says how the call ends.
-  bool wait() noexcept { return !is_over() && park(&file_, 1, until_); }
-  /// For what no readiness announces.
-  bool pause() noexcept {
+  bool wait() noexcept {
     if (is_over()) return false;
-    const auto soon = clock::now() + std::chrono::milliseconds(1);
-    return park(nullptr, 0, soon < until_ ? soon : until_);
+    has_waited_ = true;
+    if (!waits_.are_ready()) return waits_.park(unannounced_ ? soon(50) : until_);
+    if (file_.revents & POLLRDHUP) {
+      nowait_ = 0;
+      return true;
+    }
+    return (file_.revents & POLLOUT) ? pause() : waits_.park_until_change(until_);
   }
+  /// The flag that keeps the next attempt from waiting. None once this side has been shut down for
+  /// receiving: then the call itself does not wait, and only without the flag says so on a datagram
+  /// socket.
+  [[nodiscard]] int nowait() const noexcept { return nowait_; }
+  [[nodiscard]] bool has_waited() const noexcept { return has_waited_; }
+  /// For what no readiness announces.
+  bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1)); }
 
 private:
+  [[nodiscard]] clock::time_point soon(int milliseconds) const noexcept {
+    return (std::min)(until_, clock::now() + std::chrono::milliseconds(milliseconds));
+  }
   bool is_over() noexcept {
     if (blocks() && clock::now() < until_) return false;
     errno = EAGAIN;
@@ -69,12 +86,18 @@ private:
       until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
+    // poll(2) does not tell that a Unix-domain socket was shut down for sending.
+    unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
-  const pollfd file_;
+  pollfd file_;
+  file_wait waits_{&file_, 1};
   const int option_;
+  int nowait_ = MSG_DONTWAIT;
   bool asked_ = false;
   bool blocks_ = false;
+  bool unannounced_ = false; // a reason to look again
+  bool has_waited_ = false;
   clock::time_point until_ = (clock::time_point::max)();
 };
 
@@ -124,107 +147,34 @@ inline std::size_t size_of(const msghdr& m) noexcept {
   return size;
 }
 
-inline int option(int fd, int name) noexcept {
-  int value = -1;
-  socklen_t size = sizeof value;
-  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
-}
-
-/// An error that is waiting belongs to the next call, once this one has moved something.
-inline bool has_error(int fd) noexcept {
-  pollfd p{fd, 0, 0};
-  return real::poll(&p, nfds_t{1}, 0) > 0 && (p.revents & POLLERR) != 0;
+/// Makes a call that may wait. Where it succeeds, errno is what it was before.
+template <class Call>
+auto leaving_errno(Call call) noexcept {
+  const int before = errno;
+  const auto result = call();
+  if (result >= 0) errno = before;
+  return result;
 }
 
 /// Goes on after a part of a message's bytes was moved, as the kernel does before a blocking call
-/// returns: piece by piece, `transfer(data, size)` each time. What ends it early is left for the
-/// next call to meet.
+/// returns: piece by piece, `transfer(data, size)` each time, until `wanted` bytes are moved or it
+/// gives none.
 template <class Transfer>
-std::size_t move_rest(patience& p, const msghdr& m, std::size_t moved,
-                      Transfer transfer) noexcept {
+ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer,
+                  std::size_t wanted = SIZE_MAX) noexcept {
+  auto moved = static_cast<std::size_t>(begun);
   std::size_t before = 0; // bytes of the pieces passed
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
     const iovec& piece = m.msg_iov[i];
-    while (moved < before + piece.iov_len) {
+    while (moved < before + piece.iov_len && moved < wanted) {
       const std::size_t done = moved - before;
       const ssize_t n = retry(
           p, [&] { return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done); });
-      if (n <= 0) return moved;
+      if (n <= 0) return static_cast<ssize_t>(moved);
       moved += static_cast<std::size_t>(n);
     }
   }
-  return moved;
-}
-
-// `first(flags)` makes the call itself, without waiting; `m` says where its bytes are.
-
-template <class First>
-ssize_t receive(int fd, const msghdr& m, int flags, First first) noexcept {
-  patience p(fd, POLLIN, SO_RCVTIMEO);
-  const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
-  if (n < 0 && errno == ENOTSOCK) return n;
-  take_turns();
-  const bool whole = n <= 0 || (flags & MSG_WAITALL) == 0 || (flags & MSG_PEEK) != 0;
-  if (whole || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks() ||
-      option(fd, SO_TYPE) != SOCK_STREAM)
-    return n;
-  return static_cast<ssize_t>(
-      move_rest(p, m, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
-        return has_error(fd) ? 0 : real::recv(fd, data, size, flags | MSG_DONTWAIT);
-      }));
-}
-
-template <class First>
-ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
-  patience p(fd, POLLOUT, SO_SNDTIMEO);
-  const ssize_t n = retry(p, [&] { return first(flags | MSG_DONTWAIT); });
-  if (n < 0 && errno == ENOTSOCK) return n;
-  take_turns();
-  if (n < 0 || static_cast<std::size_t>(n) >= size_of(m) || !p.blocks()) return n;
-  return static_cast<ssize_t>(
-      move_rest(p, m, static_cast<std::size_t>(n), [&](const void* data, std::size_t size) {
-        return has_error(fd) ? 0 : real::send(fd, data, size, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-      }));
-}
-
-/// A listener that another thread or process accepts from as well may have lost its connection
-/// between the two steps: then accept(2) waits, as no flag keeps it from it.
-inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
-  patience p(fd, POLLIN, SO_RCVTIMEO);
-  const bool listens = option(fd, SO_ACCEPTCONN) == 1;
-  pollfd ready{fd, POLLIN, 0};
-  while (listens && p.blocks() && real::poll(&ready, nfds_t{1}, 0) == 0) {
-    if (!p.wait()) return -1;
-  }
-  return real::accept4(fd, peer, length, flags);
-}
-
-/// The attempt is begun without waiting; the kernel, asked again when the socket is writable, then
-/// knows how it has ended.
-inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
-  patience p(fd, POLLOUT, SO_SNDTIMEO);
-  if (!p.blocks()) return real::connect(fd, peer, length);
-  const auto begin = [&] {
-    if (set_blocking(fd, false)) return -1;
-    const int result = real::connect(fd, peer, length);
-    const int error = errno;
-    (void)set_blocking(fd, true);
-    errno = error;
-    return result;
-  };
-  int result = begin();
-  while (result < 0 && errno == EAGAIN) { // a Unix-domain listener's queue is full
-    if (!p.pause()) return -1;
-    result = begin();
-  }
-  if (result == 0 || (errno != EINPROGRESS && errno != EALREADY)) return result;
-  pollfd ready{fd, POLLOUT, 0};
-  while (real::poll(&ready, nfds_t{1}, 0) == 0) {
-    if (p.wait()) continue;
-    if (errno == EAGAIN) errno = EINPROGRESS; // what connect(2) calls a passed SO_SNDTIMEO
-    return -1;
-  }
-  return real::connect(fd, peer, length);
+  return static_cast<ssize_t>(moved);
 }
 
 /// Until when one in the style of ppoll(2) lasts.
@@ -242,18 +192,23 @@ inline bool valid(const timespec* t) noexcept {
 /// Looks, `look()`, until it finds something (or fails), or `until` has passed.
 /// @param masked  signals may come in only while it looks: it does so often.
 template <class Look>
-int watch(const pollfd* files, nfds_t count, clock::time_point until, bool masked,
-          Look look) noexcept {
-  for (;;) {
-    const int found = look();
-    const auto now = clock::now();
-    if (found != 0 || now >= until) {
-      take_turns([&] { return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); }); });
-      return found;
+int watch(pollfd* files, nfds_t count, clock::time_point until, bool masked, Look look) noexcept {
+  file_wait waits(files, count);
+  return leaving_errno([&] {
+    for (;;) {
+      const int found = look();
+      const auto now = clock::now();
+      if (found != 0 || now >= until) {
+        take_turns([&] {
+          return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); });
+        });
+        return found;
+      }
+      const auto soon = now + std::chrono::milliseconds(20);
+      const auto end = masked && soon < until ? soon : until;
+      if (!(waits.are_ready() ? waits.park_until_change(end) : waits.park(end))) return -1;
     }
-    const auto soon = now + std::chrono::milliseconds(20);
-    if (!park(files, count, masked && soon < until ? soon : until)) return -1;
-  }
+  });
 }
 
 inline int poll(pollfd* files, nfds_t count, clock::time_point until,
@@ -264,10 +219,10 @@ inline int poll(pollfd* files, nfds_t count, clock::time_point until,
   });
 }
 
-inline int epoll_wait(int set, epoll_event* events, int most, int timeout,
+inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point until,
                       const sigset_t* mask) noexcept {
-  const pollfd file{set, POLLIN, 0};
-  return watch(&file, 1, after(timeout), mask != nullptr, [&] {
+  pollfd file{set, POLLIN, 0};
+  return watch(&file, 1, until, mask != nullptr, [&] {
     return mask ? real::epoll_pwait(set, events, most, 0, mask)
                 : real::epoll_wait(set, events, most, 0);
   });
@@ -300,7 +255,7 @@ public:
     return found;
   }
 
-  [[nodiscard]] const pollfd* files() const noexcept { return files_; }
+  [[nodiscard]] pollfd* files() noexcept { return files_; }
   [[nodiscard]] nfds_t size() const noexcept { return size_; }
 
 private:
@@ -325,66 +280,6 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
   return watch(sets.files(), sets.size(), until, mask != nullptr, [&] { return sets.look(mask); });
-}
-
-/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
-struct lookup {
-  std::string host, service;
-  bool with_host = false, with_service = false, with_hints = false;
-  addrinfo hints{};
-  addrinfo* found = nullptr;
-  int result = 0, error = 0;
-  unique_fd done{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  std::atomic<bool> finished{false};
-
-  lookup() = default;
-  lookup(const lookup&) = delete;
-  lookup& operator=(const lookup&) = delete;
-  ~lookup() {
-    if (found) ::freeaddrinfo(found);
-  }
-
-  void ask() noexcept {
-    result = real::getaddrinfo(with_host ? host.c_str() : nullptr,
-                               with_service ? service.c_str() : nullptr,
-                               with_hints ? &hints : nullptr, &found);
-    error = errno;
-    finished.store(true, std::memory_order_release); // acquired by who has waited
-    ::eventfd_write(done.get(), 1);
-  }
-};
-
-inline int getaddrinfo(const char* host, const char* service, const addrinfo* hints,
-                       addrinfo** found) noexcept {
-  // An address is not asked for anywhere.
-  addrinfo numeric{};
-  if (hints) numeric = *hints;
-  numeric.ai_flags |= AI_NUMERICHOST;
-  const int result = real::getaddrinfo(host, service, host ? &numeric : hints, found);
-  if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
-
-  ROUSE_TRY {
-    const auto question = std::make_shared<lookup>();
-    question->host = host;
-    question->with_host = true;
-    if (service) question->service = service;
-    question->with_service = service != nullptr;
-    if (hints) question->hints = *hints;
-    question->with_hints = hints != nullptr;
-    if (!question->done) return EAI_SYSTEM;
-    {
-      const without_signals inherited;
-      std::thread([question] { question->ask(); }).detach();
-    }
-    const pollfd file{question->done.get(), POLLIN, 0};
-    while (!question->finished.load(std::memory_order_acquire)) {
-      if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;
-    }
-    *found = std::exchange(question->found, nullptr);
-    errno = question->error;
-    return question->result;
-  }
-  ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
 }
 
 } // namespace parked

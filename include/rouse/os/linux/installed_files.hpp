@@ -77,11 +77,10 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   ssize_t n = retry(p, [&] { return attempt(pieces, count); });
   if (in_parts && n >= 0 && p.blocks()) {
     const msghdr all = os::parked::pieces(pieces, count);
-    n = static_cast<ssize_t>(
-        move_rest(p, all, static_cast<std::size_t>(n), [&](void* data, std::size_t size) {
-          const iovec rest{data, size};
-          return attempt(&rest, 1);
-        }));
+    n = move_rest(p, all, n, [&](void* data, std::size_t size) {
+      const iovec rest{data, size};
+      return attempt(&rest, 1);
+    });
   }
   take_turns();
   return n;

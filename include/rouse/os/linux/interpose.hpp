@@ -8,6 +8,8 @@
 #include <rouse/config.hpp>
 #include <rouse/os/linux/installed.hpp>
 #include <rouse/os/linux/installed_files.hpp>
+#include <rouse/os/linux/installed_lookup.hpp>
+#include <rouse/os/linux/installed_sockets.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>
@@ -76,7 +78,10 @@ int rouse_pselect(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_
 int rouse_epoll_wait(int, epoll_event*, int, int) ROUSE_BEFORE_LIBC("epoll_wait");
 int rouse_epoll_pwait(int, epoll_event*, int, int, const sigset_t*)
     ROUSE_BEFORE_LIBC("epoll_pwait");
+int rouse_epoll_pwait2(int, epoll_event*, int, const timespec*, const sigset_t*)
+    ROUSE_BEFORE_LIBC("epoll_pwait2");
 int rouse_close(int) ROUSE_BEFORE_LIBC("close");
+int rouse_setsockopt(int, int, int, const void*, socklen_t) ROUSE_BEFORE_LIBC("setsockopt");
 int rouse_getaddrinfo(const char*, const char*, const addrinfo*, addrinfo**)
     ROUSE_BEFORE_LIBC("getaddrinfo");
 unsigned rouse_sleep(unsigned) ROUSE_BEFORE_LIBC("sleep");
@@ -118,20 +123,30 @@ extern "C" ssize_t rouse_recvfrom(int fd, void* data, size_t size, int flags, so
   const auto call = [&](int f) { return real::recvfrom(fd, data, size, f, from, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{data, size};
-  return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
+  msghdr m = parked::pieces(&piece, 1);
+  if ((flags & MSG_WAITALL) == 0) return parked::receive(fd, m, flags, call);
+  // Only recvmsg tells whether the bytes brought descriptors, with which a wait for more ends.
+  m.msg_name = from;
+  m.msg_namelen = from && length ? *length : 0;
+  const ssize_t n = rouse_recvmsg(fd, &m, flags);
+  if (n >= 0 && from && length) *length = m.msg_namelen;
+  return n;
 }
 extern "C" ssize_t rouse_recv(int fd, void* data, size_t size, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recv(fd, data, size, f); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  if (flags & MSG_WAITALL) return rouse_recvfrom(fd, data, size, flags, nullptr, nullptr);
   const iovec piece{data, size};
   return parked::receive(fd, parked::pieces(&piece, 1), flags, call);
 }
 extern "C" ssize_t rouse_recvmsg(int fd, msghdr* m, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recvmsg(fd, m, f); };
-  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
-  return parked::receive(fd, *m, flags, call);
+  if ((flags & MSG_DONTWAIT) || !m || !installed::here()) return call(flags);
+  // Looked at before the call only where that is needed: a bad pointer is the kernel's to refuse.
+  const std::size_t room = (flags & MSG_WAITALL) ? m->msg_controllen : 0;
+  return parked::receive(fd, *m, flags, call, m, room);
 }
 
 extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags,
@@ -140,7 +155,10 @@ extern "C" ssize_t rouse_sendto(int fd, const void* data, size_t size, int flags
   const auto call = [&](int f) { return real::sendto(fd, data, size, f, to, length); };
   if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
   const iovec piece{const_cast<void*>(data), size};
-  return parked::send(fd, parked::pieces(&piece, 1), flags, call);
+  msghdr m = parked::pieces(&piece, 1);
+  m.msg_name = const_cast<sockaddr*>(to);
+  m.msg_namelen = length;
+  return parked::send(fd, m, flags, call);
 }
 extern "C" ssize_t rouse_send(int fd, const void* data, size_t size, int flags) {
   using namespace rouse::os;
@@ -195,6 +213,13 @@ extern "C" int rouse_close(int fd) {
   return real::close(fd);
 }
 
+extern "C" int rouse_setsockopt(int fd, int level, int name, const void* value, socklen_t size) {
+  using namespace rouse::os;
+  if (level == SOL_SOCKET && name == SO_RCVLOWAT)
+    parked::low_marks_are_used.store(true, std::memory_order_relaxed);
+  return real::setsockopt(fd, level, name, value, size);
+}
+
 // ---- many files
 
 extern "C" int rouse_poll(pollfd* files, nfds_t count, int timeout) {
@@ -222,7 +247,8 @@ extern "C" int rouse_pselect(int count, fd_set* in, fd_set* out, fd_set* urgent,
 extern "C" int rouse_select(int count, fd_set* in, fd_set* out, fd_set* urgent, timeval* timeout) {
   using namespace rouse::os;
   timespec limit{};
-  if (timeout) limit = {timeout->tv_sec, timeout->tv_usec * 1000};
+  if (timeout) // more than a second of microseconds is one
+    limit = {timeout->tv_sec + timeout->tv_usec / 1'000'000, timeout->tv_usec % 1'000'000 * 1000};
   if (!installed::here() || count > FD_SETSIZE || !parked::valid(&limit))
     return real::select(count, in, out, urgent, timeout);
   const auto until = parked::after(timeout ? &limit : nullptr);
@@ -236,14 +262,21 @@ extern "C" int rouse_select(int count, fd_set* in, fd_set* out, fd_set* urgent, 
 extern "C" int rouse_epoll_wait(int set, epoll_event* events, int most, int timeout) {
   using namespace rouse::os;
   if (timeout == 0 || !installed::here()) return real::epoll_wait(set, events, most, timeout);
-  return parked::epoll_wait(set, events, most, timeout, nullptr);
+  return parked::epoll_wait(set, events, most, parked::after(timeout), nullptr);
 }
 extern "C" int rouse_epoll_pwait(int set, epoll_event* events, int most, int timeout,
                                  const sigset_t* mask) {
   using namespace rouse::os;
   if (timeout == 0 || !installed::here())
     return real::epoll_pwait(set, events, most, timeout, mask);
-  return parked::epoll_wait(set, events, most, timeout, mask);
+  return parked::epoll_wait(set, events, most, parked::after(timeout), mask);
+}
+extern "C" int rouse_epoll_pwait2(int set, epoll_event* events, int most, const timespec* timeout,
+                                  const sigset_t* mask) {
+  using namespace rouse::os;
+  if (!installed::here() || !parked::valid(timeout))
+    return real::epoll_pwait2(set, events, most, timeout, mask);
+  return parked::epoll_wait(set, events, most, parked::after(timeout), mask);
 }
 
 // ---- names, sleep
@@ -258,9 +291,11 @@ extern "C" int rouse_getaddrinfo(const char* host, const char* service, const ad
 extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t, timespec* left) {
   using namespace rouse::os;
   const bool absolute = (flags & TIMER_ABSTIME) != 0;
-  const bool known = id == CLOCK_REALTIME || id == CLOCK_MONOTONIC;
-  if (!installed::here() || !known || !parked::valid(t))
+  const bool known =
+      id == CLOCK_REALTIME || id == CLOCK_MONOTONIC || id == CLOCK_BOOTTIME || id == CLOCK_TAI;
+  if (!installed::here() || !known || !t || !parked::valid(t))
     return real::clock_nanosleep(id, flags, t, left);
+  const int before = errno;
   auto until = parked::after(t);
   if (absolute) {
     timespec now{};
@@ -269,13 +304,16 @@ extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t,
   }
   const int error = parked::sleep_until(until);
   if (error != 0 && !absolute && left) *left = time_left(until);
+  errno = before;
   return error;
 }
 extern "C" int rouse_nanosleep(const timespec* t, timespec* left) {
   using namespace rouse::os;
-  if (!installed::here() || !parked::valid(t)) return real::nanosleep(t, left);
-  errno = rouse_clock_nanosleep(CLOCK_MONOTONIC, 0, t, left);
-  return errno == 0 ? 0 : -1;
+  if (!installed::here() || !t || !parked::valid(t)) return real::nanosleep(t, left);
+  const int error = rouse_clock_nanosleep(CLOCK_MONOTONIC, 0, t, left);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
 }
 extern "C" int rouse_usleep(useconds_t microseconds) {
   const timespec t{static_cast<time_t>(microseconds / 1'000'000),

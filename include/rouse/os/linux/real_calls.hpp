@@ -4,6 +4,7 @@
 
 #if ROUSE_LINUX
 #include <atomic>
+#include <csignal>
 #include <ctime>
 #include <dlfcn.h>
 #include <netdb.h>
@@ -71,10 +72,15 @@ struct real {
   ROUSE_REAL(epoll_wait);
   ROUSE_REAL(epoll_pwait);
   ROUSE_REAL(close);
+  ROUSE_REAL(setsockopt);
   ROUSE_REAL(getaddrinfo);
   ROUSE_REAL(nanosleep);
   ROUSE_REAL(clock_nanosleep);
 #undef ROUSE_REAL
+  // Of newer C libraries only.
+  static constinit inline real_function<int(int, epoll_event*, int, const timespec*,
+                                            const sigset_t*)>
+      epoll_pwait2{"epoll_pwait2"};
 };
 #pragma GCC diagnostic pop
 

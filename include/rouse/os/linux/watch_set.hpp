@@ -35,12 +35,14 @@ inline failure create(native_handle_type& out) noexcept {
 }
 
 /// A file that cannot be watched (a regular one, say) is always ready: nobody waits for it.
-inline failure add(native_handle_type set, const pollfd* files, nfds_t count, request&) noexcept {
+/// @param how  EPOLLET: each change of a file makes the set ready once.
+inline failure add(native_handle_type set, const pollfd* files, nfds_t count, request&,
+                   std::uint32_t how = 0) noexcept {
   for (nfds_t i = 0; i != count; ++i) {
     if (files[i].fd < 0) continue;
     epoll_event e{};
     // The two agree on the bits.
-    e.events = static_cast<unsigned short>(files[i].events);
+    e.events = how | static_cast<unsigned short>(files[i].events);
     int result = ::epoll_ctl(set, EPOLL_CTL_ADD, files[i].fd, &e);
     if (result < 0 && errno == EEXIST) { // named twice: what either wants
       for (nfds_t j = 0; j != i; ++j) {

@@ -1,0 +1,81 @@
+// getaddrinfo, made so that it blocks a flow and not its thread.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/os/linux/installed.hpp>
+#include <rouse/os/lookup.hpp>
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <netdb.h>
+#include <poll.h>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::os::parked {
+
+/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
+struct lookup {
+  std::string host, service;
+  bool with_host = false, with_service = false, with_hints = false;
+  addrinfo hints{};
+  addrinfo* found = nullptr;
+  int result = 0, error = 0;
+  unique_fd done{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::atomic<bool> finished{false};
+
+  lookup() = default;
+  lookup(const lookup&) = delete;
+  lookup& operator=(const lookup&) = delete;
+  ~lookup() {
+    if (found) ::freeaddrinfo(found);
+  }
+
+  void ask() noexcept {
+    result = real::getaddrinfo(with_host ? host.c_str() : nullptr,
+                               with_service ? service.c_str() : nullptr,
+                               with_hints ? &hints : nullptr, &found);
+    error = errno;
+    finished.store(true, std::memory_order_release); // acquired by who has waited
+    ::eventfd_write(done.get(), 1);
+  }
+};
+
+inline int getaddrinfo(const char* host, const char* service, const addrinfo* hints,
+                       addrinfo** found) noexcept {
+  const int before = errno;
+  // An address is not asked for anywhere.
+  addrinfo numeric{};
+  if (hints) numeric = *hints;
+  numeric.ai_flags |= AI_NUMERICHOST;
+  const int result = real::getaddrinfo(host, service, host ? &numeric : hints, found);
+  if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
+
+  ROUSE_TRY {
+    const auto question = std::make_shared<lookup>();
+    question->host = host;
+    question->with_host = true;
+    if (service) question->service = service;
+    question->with_service = service != nullptr;
+    if (hints) question->hints = *hints;
+    question->with_hints = hints != nullptr;
+    if (!question->done) return EAI_SYSTEM;
+    {
+      const without_signals inherited;
+      std::thread([question] { question->ask(); }).detach();
+    }
+    const pollfd file{question->done.get(), POLLIN, 0};
+    while (!question->finished.load(std::memory_order_acquire)) {
+      if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;
+    }
+    *found = std::exchange(question->found, nullptr);
+    errno = question->result == EAI_SYSTEM ? question->error : before;
+    return question->result;
+  }
+  ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
+}
+
+} // namespace rouse::inline ROUSE_ABI::os::parked
+#endif
