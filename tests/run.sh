@@ -242,6 +242,15 @@ windows() {
   wineserver -k > /dev/null 2>&1
 }
 
+# Vendored, the header draws no warning, whatever the optimizer finds out.
+no_warning() { # compiler with its options...
+  local compiler
+  for compiler; do
+    $compiler -std=c++20 -pthread $warnings -Isingle_include tests/consumers/vendored.cpp -o "$out/vendored_${compiler%% *}" || return
+  done
+  timeout 60 "$out/vendored_${compiler%% *}"
+}
+
 bare_header() {
   local program=examples/echo_fiber.cpp
   check single "g++" g++ -std=c++20 -pthread $warnings -Isingle_include $program -o "$out/bare_gcc" &
@@ -249,6 +258,9 @@ bare_header() {
   wait
   check single "mingw" x86_64-w64-mingw32-g++-posix -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Isingle_include $program -o \
     "$out/bare_mingw.exe" -static -lws2_32 -lmswsock &
+  check single "no warning, g++" no_warning "g++ -O1" "g++ -O2" "g++ -O3" &
+  check single "no warning, clang++" no_warning "clang++-19 -O1" "clang++-19 -O2" "clang++-19 -O3"
+  wait
   check single "no exceptions, no rtti" sh -c "echo '#include <rouse/rouse.hpp>' | g++ -std=c++20 -fno-exceptions -fno-rtti $warnings -Isingle_include -x c++ -fsyntax-only -"
   wait
 }

@@ -10461,12 +10461,11 @@ public:
     std::construct_at(&at(size_++), std::move(value));
     return true;
   }
-  T pop() noexcept {
-    T value = std::move(at(0));
+  [[nodiscard]] T& front() noexcept { return at(0); }
+  void pop() noexcept {
     std::destroy_at(&at(0));
     first_ = (first_ + 1) & (room_ - 1);
     --size_;
-    return value;
   }
 
 private:
@@ -10541,13 +10540,12 @@ public:
   [[nodiscard]] T& value() noexcept { return value_; }
   // Throws what has no number.
   ROUSE_ALWAYS_INLINE std::optional<T> open() {
-    parcel opened = std::move(*this);
-    if (opened.what_ == holds::value) [[likely]]
-      return std::move(opened.value_);
-#if ROUSE_EXCEPTIONS
-    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
-#endif
-    return std::nullopt;
+    if (what_ != holds::value) [[unlikely]]
+      return open_none();
+    std::optional<T> opened(std::move(value_));
+    std::destroy_at(&value_);
+    what_ = holds::nothing;
+    return opened;
   }
 
   /// Into one that is empty.
@@ -10558,7 +10556,7 @@ public:
       std::destroy_at(&other.value_);
     } else if (what_ == holds::error) {
       error_ = other.error_;
-    } else {
+    } else if (what_ == holds::thrown) {
       thrown_ = other.thrown_;
     }
   }
@@ -10575,12 +10573,25 @@ private:
     what_ = holds::thrown;
   }
 
+  ROUSE_COLD std::optional<T> open_none() {
+#if ROUSE_EXCEPTIONS
+    const parcel opened = std::move(*this);
+    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
+#endif
+    return std::nullopt;
+  }
+
+  // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
   ROUSE_ALWAYS_INLINE void clear() noexcept {
+    if (what_ == holds::value || what_ == holds::thrown) [[unlikely]]
+      drop();
+    what_ = holds::nothing;
+  }
+  ROUSE_COLD void drop() noexcept {
     if (what_ == holds::value)
       std::destroy_at(&value_);
-    else if (what_ == holds::thrown) [[unlikely]]
+    else
       delete thrown_;
-    what_ = holds::nothing;
   }
 
   union {
@@ -10604,6 +10615,7 @@ public:
     parcel<T> goods;
 
   protected:
+    explicit visitor(channel_core& c) noexcept : core_(&c) {}
     visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
     visitor(visitor&& other) noexcept
         : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
@@ -10620,7 +10632,9 @@ public:
   };
   struct receiver final : visitor_as<receiver, visitor> {
     static constexpr const char* awaits = "channel receive";
-    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c, parcel<T>()) {}
+    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c) {}
+    // A call moves only before it starts: nothing has been received yet.
+    receiver(receiver&& other) noexcept : receiver(*other.core_) {}
     ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
       return this->core_->receive(this->goods, why, answered);
     }
@@ -10658,7 +10672,8 @@ public:
   ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
                                                      answers& answered) noexcept {
     if (!buffer_.empty()) {
-      into = buffer_.pop();
+      into.take(buffer_.front());
+      buffer_.pop();
       if (buffer_.size() < capacity_) refill(answered);
     } else if (!senders_.empty()) {
       into.take(first_of(senders_).goods);

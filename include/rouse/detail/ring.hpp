@@ -33,12 +33,11 @@ public:
     std::construct_at(&at(size_++), std::move(value));
     return true;
   }
-  T pop() noexcept {
-    T value = std::move(at(0));
+  [[nodiscard]] T& front() noexcept { return at(0); }
+  void pop() noexcept {
     std::destroy_at(&at(0));
     first_ = (first_ + 1) & (room_ - 1);
     --size_;
-    return value;
   }
 
 private:
