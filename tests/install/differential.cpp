@@ -132,7 +132,7 @@ const row table[] = {
     {"recv: the bytes that come while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv: the bytes that are there",
@@ -145,26 +145,26 @@ const row table[] = {
     {"recv on TCP: the bytes that come while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv: the peer finishes while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
        t.recv(a, 8);
      }},
     {"recv on TCP: the peer finishes while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
        t.recv(a, 8);
        t.recv(a, 8);
      }},
     {"recv on TCP: the peer resets while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.recv(a, 8);
        t.recv(a, 8);
      }},
@@ -172,33 +172,33 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(a, "unread");
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.recv(a, 8);
        t.recv(a, 8);
      }},
     {"recv: another thread shuts the socket down while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_RD); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
     {"recv on TCP: another thread shuts the socket down while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_RD); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
     {"recv of nothing waits until there is something",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 0);
        t.recv(a, 8);
      }},
     {"recv of nothing on TCP waits until there is something",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 0);
        t.recv(a, 8);
      }},
@@ -218,7 +218,7 @@ const row table[] = {
     {"recv with MSG_PEEK leaves the bytes that come while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 2, MSG_PEEK);
        t.recv(a, 8);
      }},
@@ -226,29 +226,29 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abcdef");
-       t.call("recv", [a = a] { return ::recv(a, nullptr, 4, MSG_TRUNC); });
+       t.call("recv", [a] { return ::recv(a, nullptr, 4, MSG_TRUNC); });
        t.recv(a, 8);
      }},
     {"recv with MSG_TRUNC and MSG_WAITALL on TCP discards what is to come",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
-       t.call("recv", [a = a] { return ::recv(a, nullptr, 4, MSG_TRUNC | MSG_WAITALL); });
+       t.meanwhile([b] { trial::put(b, "def"); });
+       t.call("recv", [a] { return ::recv(a, nullptr, 4, MSG_TRUNC | MSG_WAITALL); });
        t.recv(a, 8);
      }},
     {"recv with MSG_WAITALL waits for the rest",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        t.recv(a, 6, MSG_WAITALL);
      }},
     {"recv with MSG_WAITALL on TCP waits for the rest",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        t.recv(a, 5, MSG_WAITALL);
        t.recv(a, 8);
      }},
@@ -256,7 +256,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
-       t.meanwhile([b = b] { ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
        t.recv(a, 6, MSG_WAITALL);
        t.recv(a, 6, MSG_WAITALL);
      }},
@@ -264,7 +264,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "de"), trial::reset(b); });
+       t.meanwhile([b] { trial::put(b, "de"), trial::reset(b); });
        t.recv(a, 8, MSG_WAITALL);
        t.recv(a, 8);
        t.recv(a, 8);
@@ -273,7 +273,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(a, "unread"), t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "de"), trial::reset(b); });
+       t.meanwhile([b] { trial::put(b, "de"), trial::reset(b); });
        t.recv(a, 8, MSG_WAITALL);
        t.recv(a, 8);
        t.recv(a, 8);
@@ -303,14 +303,14 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        t.recv(a, 6, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
     {"recv with MSG_WAITALL and MSG_PEEK on TCP: nothing is there at first",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::put(b, "abcdef"); });
+       t.meanwhile([b] { trial::put(b, "abcdef"); });
        t.recv(a, 4, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
@@ -318,7 +318,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
-       t.meanwhile([b = b] { ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
        t.recv(a, 6, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
@@ -342,7 +342,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
-       t.meanwhile([b = b] { trial::put(b, "abc"), trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "abc"), trial::put(b, "def"); });
        t.recv(a, 8);
      }},
     {"recv on TCP: SO_RCVLOWAT, and some bytes are there already",
@@ -350,7 +350,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "defgh"); });
+       t.meanwhile([b] { trial::put(b, "defgh"); });
        t.recv(a, 16);
      }},
     {"recv: SO_RCVLOWAT, and some bytes are there already",
@@ -358,7 +358,7 @@ const row table[] = {
        const auto [a, b] = t.local();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        t.recv(a, 16);
      }},
     {"recv: SO_RCVLOWAT, and the buffer is smaller",
@@ -373,7 +373,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
        t.put(b, "abc");
-       t.meanwhile([b = b] { ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
        t.recv(a, 16);
      }},
     {"recv: SO_RCVLOWAT and SO_RCVTIMEO",
@@ -382,7 +382,7 @@ const row table[] = {
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
        t.limit(a, SO_RCVTIMEO);
        t.put(b, "abc");
-       t.call_lasting(20ms, "recv", [a = a] {
+       t.call_lasting(20ms, "recv", [a] {
          char data[8];
          return ::recv(a, data, sizeof data, 0);
        });
@@ -399,9 +399,9 @@ const row table[] = {
        const auto [a, b] = t.local();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        char data[16];
-       t.note_bytes(data, t.call("read", [&, a = a] { return ::read(a, data, sizeof data); }));
+       t.note_bytes(data, t.call("read", [&] { return ::read(a, data, sizeof data); }));
      }},
 
     // ---- recv: urgent bytes
@@ -462,7 +462,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        t.put(b, "!", MSG_OOB);
        t.poll({{a, POLLPRI, 0}}, -1);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
 
@@ -471,7 +471,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.limit(a, SO_RCVTIMEO);
-       t.call_lasting(20ms, "recv", [a = a] {
+       t.call_lasting(20ms, "recv", [a] {
          char data[8];
          return ::recv(a, data, sizeof data, 0);
        });
@@ -480,7 +480,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.limit(a, SO_RCVTIMEO);
-       t.call_lasting(20ms, "recv", [a = a] {
+       t.call_lasting(20ms, "recv", [a] {
          char data[8];
          return ::recv(a, data, sizeof data, 0);
        });
@@ -504,7 +504,7 @@ const row table[] = {
        t.recv(a, 8);
        on = 0;
        (void)::ioctl(a, FIONBIO, &on);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv on a socket made with SOCK_NONBLOCK",
@@ -522,14 +522,14 @@ const row table[] = {
     {"recv goes on to wait where O_NONBLOCK is set meanwhile",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([a = a, b = b] { nonblocking(a), trial::put(b, "abc"); });
+       t.meanwhile([a, b] { nonblocking(a), trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv on a duplicate takes the bytes of the original",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int twin = t.keep(::dup(a));
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(twin, 8);
      }},
 
@@ -549,21 +549,21 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
-       t.call("recv", [a = a] { return ::recv(a, nowhere(), 8, 0); });
+       t.call("recv", [a] { return ::recv(a, nowhere(), 8, 0); });
        t.recv(a, 8);
      }},
     {"recv into a bad pointer, after a wait",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
-       t.call("recv", [a = a] { return ::recv(a, nowhere(), 8, 0); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
+       t.call("recv", [a] { return ::recv(a, nowhere(), 8, 0); });
        t.recv(a, 8);
      }},
     {"recv with MSG_WAITALL into a bad pointer",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
-       t.call("recv", [a = a] { return ::recv(a, nowhere(), 8, MSG_WAITALL); });
+       t.call("recv", [a] { return ::recv(a, nowhere(), 8, MSG_WAITALL); });
        t.limit(a, SO_RCVTIMEO);
        t.recv(a, 8);
      }},
@@ -572,7 +572,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
        char data[64];
-       t.call("recv", [&, a = a] { return ::recv(a, data, SIZE_MAX, 0); });
+       t.call("recv", [&] { return ::recv(a, data, SIZE_MAX, 0); });
      }},
     {"recvfrom with a bad pointer for the name",
      [](trial& t) {
@@ -580,7 +580,7 @@ const row table[] = {
        t.put(b, "abc");
        char data[8];
        socklen_t size = sizeof(sockaddr_in);
-       t.call("recvfrom", [&, a = a] {
+       t.call("recvfrom", [&] {
          return ::recvfrom(a, data, sizeof data, 0, nowhere<sockaddr>(), &size);
        });
        t.note("%u", size);
@@ -590,13 +590,13 @@ const row table[] = {
     {"recv: a datagram that comes while it waits",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv: an empty datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([b = b] { trial::put(b, ""); });
+       t.meanwhile([b] { trial::put(b, ""); });
        t.recv(a, 8);
        t.limit(a, SO_RCVTIMEO);
        t.recv(a, 8);
@@ -651,13 +651,13 @@ const row table[] = {
     {"recv on UDP: another thread shuts the socket down while it waits",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_RD); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
     {"recv on UDP: another thread shuts the socket down for both while it waits",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_RDWR); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_RDWR); });
        t.recv(a, 8);
        t.send(a, "abc");
      }},
@@ -685,13 +685,13 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.udp();
        ::shutdown(a, SHUT_WR);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv on a local datagram socket: another thread shuts it down while it waits",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_DGRAM);
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_RD); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
     {"recv on a local datagram socket waits though its peer is gone",
@@ -704,7 +704,7 @@ const row table[] = {
     {"recv on UDP: the port is refused while it waits",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([a = a, b = b] { trial::reset(b), trial::put(a, "x"); });
+       t.meanwhile([a, b] { trial::reset(b), trial::put(a, "x"); });
        t.recv(a, 8);
      }},
     {"recv on UDP: the port was refused; the next call waits",
@@ -764,7 +764,7 @@ const row table[] = {
     {"recv: a packet that comes while it waits",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
     {"recv cuts a packet",
@@ -789,13 +789,13 @@ const row table[] = {
     {"recv: the peer of packets closes while it waits",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.recv(a, 8);
      }},
     {"recv: another thread shuts a SEQPACKET socket down while it waits",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_RD); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
     {"recv of nothing takes a packet",
@@ -810,25 +810,25 @@ const row table[] = {
     {"recvmsg in pieces, after a wait",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::put(b, "abcd"); });
+       t.meanwhile([b] { trial::put(b, "abcd"); });
        t.recvmsg(a, 8);
      }},
     {"recvmsg tells who sent a datagram, after a wait",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([b = b] { trial::put(b, "abcd"); });
+       t.meanwhile([b] { trial::put(b, "abcd"); });
        t.recvmsg(a, 8);
      }},
     {"recvmsg marks a datagram that is cut",
      [](trial& t) {
        const auto [a, b] = t.udp();
-       t.meanwhile([b = b] { trial::put(b, "abcdef"); });
+       t.meanwhile([b] { trial::put(b, "abcdef"); });
        t.recvmsg(a, 4);
      }},
     {"recvmsg with MSG_TRUNC marks a packet that is cut, and tells its size",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
-       t.meanwhile([b = b] { trial::put(b, "abcdef"); });
+       t.meanwhile([b] { trial::put(b, "abcdef"); });
        t.recvmsg(a, 4, MSG_TRUNC);
      }},
     {"recvmsg marks the end of a packet",
@@ -846,19 +846,19 @@ const row table[] = {
     {"recvmsg: a descriptor comes while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { put_descriptor(b, "abc", b); });
+       t.meanwhile([b] { put_descriptor(b, "abc", b); });
        t.recvmsg(a, 8, 0, 64);
      }},
     {"recvmsg: a descriptor that is to be closed on exec",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { put_descriptor(b, "abc", b); });
+       t.meanwhile([b] { put_descriptor(b, "abc", b); });
        t.recvmsg(a, 8, MSG_CMSG_CLOEXEC, 64);
      }},
     {"recvmsg: a descriptor for which there is no room",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { put_descriptor(b, "abc", b); });
+       t.meanwhile([b] { put_descriptor(b, "abc", b); });
        t.recvmsg(a, 8);
      }},
     {"recvmsg: room for a part of the control data",
@@ -878,7 +878,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
-       t.meanwhile([b = b] { put_descriptor(b, "de", b); });
+       t.meanwhile([b] { put_descriptor(b, "de", b); });
        t.recvmsg(a, 8, MSG_WAITALL, 64);
      }},
     {"recv with MSG_WAITALL stops behind the bytes that a descriptor came with",
@@ -892,7 +892,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.set(a, SOL_SOCKET, SO_PASSCRED, 1);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recvmsg(a, 8, 0, 64);
      }},
     {"recvmsg with SO_PASSCRED and MSG_WAITALL",
@@ -900,50 +900,50 @@ const row table[] = {
        const auto [a, b] = t.local();
        t.set(a, SOL_SOCKET, SO_PASSCRED, 1);
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        t.recvmsg(a, 6, MSG_WAITALL, 64);
      }},
     {"recvmsg with SO_TIMESTAMP, after a wait",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.set(a, SOL_SOCKET, SO_TIMESTAMP, 1);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recvmsg(a, 8, 0, 128);
      }},
     {"recvmsg with IP_PKTINFO, after a wait",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.set(a, IPPROTO_IP, IP_PKTINFO, 1);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.recvmsg(a, 8, 0, 128);
      }},
     {"recvmsg with MSG_WAITALL in pieces, and the peer finishes early",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "a");
-       t.meanwhile([b = b] { trial::put(b, "bcd"), ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { trial::put(b, "bcd"), ::shutdown(b, SHUT_WR); });
        t.recvmsg(a, 8, MSG_WAITALL);
      }},
     {"recvmsg with MSG_WAITALL and MSG_PEEK in pieces",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "a");
-       t.meanwhile([b = b] { trial::put(b, "bcd"); });
+       t.meanwhile([b] { trial::put(b, "bcd"); });
        t.recvmsg(a, 4, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
     {"recvmsg without a message",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.call("recvmsg", [a = a] { return ::recvmsg(a, nullptr, 0); });
-       t.call("recvmsg", [a = a] { return ::recvmsg(a, nowhere<msghdr>(), 0); });
+       t.call("recvmsg", [a] { return ::recvmsg(a, nullptr, 0); });
+       t.call("recvmsg", [a] { return ::recvmsg(a, nowhere<msghdr>(), 0); });
      }},
     {"recvmsg with a bad list of pieces",
      [](trial& t) {
        const auto [a, b] = t.local();
        msghdr m{};
        m.msg_iov = nowhere<iovec>(), m.msg_iovlen = 2;
-       t.call("recvmsg", [&, a = a] { return ::recvmsg(a, &m, MSG_WAITALL); });
+       t.call("recvmsg", [&] { return ::recvmsg(a, &m, MSG_WAITALL); });
      }},
     {"recvmsg with too many pieces",
      [](trial& t) {
@@ -951,14 +951,14 @@ const row table[] = {
        std::vector<iovec> pieces(1025);
        msghdr m{};
        m.msg_iov = pieces.data(), m.msg_iovlen = pieces.size();
-       t.call("recvmsg", [&, a = a] { return ::recvmsg(a, &m, 0); });
+       t.call("recvmsg", [&] { return ::recvmsg(a, &m, 0); });
      }},
     {"recvmsg with no piece takes a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.put(b, "abc");
        msghdr m{};
-       t.call("recvmsg", [&, a = a] { return ::recvmsg(a, &m, 0); });
+       t.call("recvmsg", [&] { return ::recvmsg(a, &m, 0); });
        t.note("%#x", static_cast<unsigned>(m.msg_flags));
      }},
     {"recvmsg on a bad descriptor", [](trial& t) { t.recvmsg(-1, 8); }},
@@ -991,13 +991,13 @@ const row table[] = {
     {"send waits for room, and takes all",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { drain(b, static_cast<long>(large().size())); });
+       t.meanwhile([b] { drain(b, static_cast<long>(large().size())); });
        t.send(a, large());
      }},
     {"send on TCP waits for room, and takes all",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { drain(b, static_cast<long>(large().size())); });
+       t.meanwhile([b] { drain(b, static_cast<long>(large().size())); });
        t.send(a, large());
      }},
     {"writev on TCP waits for room, and takes all",
@@ -1005,14 +1005,14 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        char* const data = const_cast<char*>(large().data());
        const iovec pieces[] = {{data, 7}, {data, 0}, {data + 7, large().size() - 7}};
-       t.meanwhile([b = b] { drain(b, static_cast<long>(large().size())); });
-       t.call("writev", [&, a = a] { return ::writev(a, pieces, 3); });
+       t.meanwhile([b] { drain(b, static_cast<long>(large().size())); });
+       t.call("writev", [&] { return ::writev(a, pieces, 3); });
      }},
     {"send waits for room for a packet",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
        fill(a);
-       t.meanwhile([b = b] {
+       t.meanwhile([b] {
          char data[8];
          while (::recv(b, data, sizeof data, MSG_DONTWAIT) > 0) {
          }
@@ -1023,7 +1023,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_DGRAM);
        fill(a);
-       t.meanwhile([b = b] {
+       t.meanwhile([b] {
          char data[8];
          while (::recv(b, data, sizeof data, MSG_DONTWAIT) >= 0) {
          }
@@ -1048,14 +1048,14 @@ const row table[] = {
        const auto [a, b] = t.local();
        t.limit(a, SO_SNDTIMEO);
        fill(a);
-       t.call_lasting(20ms, "send", [a = a] { return ::send(a, large().data(), 4096, 0); });
+       t.call_lasting(20ms, "send", [a] { return ::send(a, large().data(), 4096, 0); });
      }},
     {"send on TCP ends at SO_SNDTIMEO",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.limit(a, SO_SNDTIMEO);
        fill(a);
-       t.call_lasting(20ms, "send", [a = a] { return ::send(a, large().data(), 4096, 0); });
+       t.call_lasting(20ms, "send", [a] { return ::send(a, large().data(), 4096, 0); });
      }},
     {"send ends at SO_SNDTIMEO with what it has sent",
      [](trial& t) {
@@ -1085,14 +1085,14 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        fill(a);
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.send(a, "abc");
        t.send(a, "abc");
      }},
     {"send: the peer closes when a part is sent",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.send(a, large());
        t.send(a, "abc");
        t.send(a, "abc");
@@ -1101,15 +1101,15 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        fill(a);
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.send(a, "abc");
        t.send(a, "abc");
      }},
     {"send on TCP: the peer resets when a part is sent",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::reset(b); });
-       t.call("a part was sent", [a = a] {
+       t.meanwhile([b] { trial::reset(b); });
+       t.call("a part was sent", [a] {
          const long n = ::send(a, large().data(), large().size(), 0);
          return n > 0 && n < static_cast<long>(large().size());
        });
@@ -1120,14 +1120,14 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        fill(a);
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_WR); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_WR); });
        t.send(a, "abc");
      }},
     {"send on TCP: another thread shuts the socket down while it waits for room",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        fill(a);
-       t.meanwhile([a = a] { ::shutdown(a, SHUT_WR); });
+       t.meanwhile([a] { ::shutdown(a, SHUT_WR); });
        t.send(a, "abc");
      }},
     {"send after shutdown(SHUT_WR)",
@@ -1178,7 +1178,7 @@ const row table[] = {
     {"send from a bad pointer",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.call("send", [a = a] { return ::send(a, nowhere(), 8, MSG_NOSIGNAL); });
+       t.call("send", [a] { return ::send(a, nowhere(), 8, MSG_NOSIGNAL); });
      }},
     {"send of a datagram that is too large",
      [](trial& t) {
@@ -1195,7 +1195,7 @@ const row table[] = {
        const auto [a, b] = t.local();
        const sockaddr_in to = t.nothing_there();
        const auto* const any = reinterpret_cast<const sockaddr*>(&to);
-       t.call("sendto", [&, a = a] { return ::sendto(a, "abc", 3, 0, any, sizeof to); });
+       t.call("sendto", [&] { return ::sendto(a, "abc", 3, 0, any, sizeof to); });
      }},
     {"sendto with a short name, and with one of another family",
      [](trial& t) {
@@ -1210,20 +1210,20 @@ const row table[] = {
     {"sendmsg without a message",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.call("sendmsg", [a = a] { return ::sendmsg(a, nullptr, 0); });
-       t.call("sendmsg", [a = a] { return ::sendmsg(a, nowhere<msghdr>(), 0); });
+       t.call("sendmsg", [a] { return ::sendmsg(a, nullptr, 0); });
+       t.call("sendmsg", [a] { return ::sendmsg(a, nowhere<msghdr>(), 0); });
      }},
     {"sendmsg with a bad list, with too many pieces, with none",
      [](trial& t) {
        const auto [a, b] = t.local();
        msghdr m{};
        m.msg_iov = nowhere<iovec>(), m.msg_iovlen = 2;
-       t.call("sendmsg", [&, a = a] { return ::sendmsg(a, &m, 0); });
+       t.call("sendmsg", [&] { return ::sendmsg(a, &m, 0); });
        std::vector<iovec> pieces(1025);
        m.msg_iov = pieces.data(), m.msg_iovlen = pieces.size();
-       t.call("sendmsg", [&, a = a] { return ::sendmsg(a, &m, 0); });
+       t.call("sendmsg", [&] { return ::sendmsg(a, &m, 0); });
        m.msg_iovlen = 0;
-       t.call("sendmsg", [&, a = a] { return ::sendmsg(a, &m, 0); });
+       t.call("sendmsg", [&] { return ::sendmsg(a, &m, 0); });
      }},
     {"sendmsg with control data that is none",
      [](trial& t) {
@@ -1232,7 +1232,7 @@ const row table[] = {
        iovec piece{&byte, 1};
        msghdr m{};
        m.msg_iov = &piece, m.msg_iovlen = 1, m.msg_control = control, m.msg_controllen = 4;
-       t.call("sendmsg", [&, a = a] { return ::sendmsg(a, &m, 0); });
+       t.call("sendmsg", [&] { return ::sendmsg(a, &m, 0); });
        t.limit(b, SO_RCVTIMEO);
        t.recv(b, 8);
      }},
@@ -1240,7 +1240,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        int taken = -1;
-       t.meanwhile([&taken, b = b] {
+       t.meanwhile([&taken, b] {
          std::vector<char> data(large().size());
          alignas(cmsghdr) char control[64];
          iovec piece{data.data(), data.size()};
@@ -1257,7 +1257,7 @@ const row table[] = {
        cmsghdr* const c = CMSG_FIRSTHDR(&m);
        c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof(int));
        std::memcpy(CMSG_DATA(c), &b, sizeof b);
-       t.call("sendmsg", [&, a = a] { return ::sendmsg(a, &m, 0); });
+       t.call("sendmsg", [&] { return ::sendmsg(a, &m, 0); });
        t.keep(taken);
      }},
     {"sendto with MSG_FASTOPEN connects and sends",
@@ -1311,7 +1311,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        const sockaddr_in to = t.name_of(b);
        const auto* const any = reinterpret_cast<const sockaddr*>(&to);
-       t.call("sendto", [&, a = a] { return ::sendto(a, "abc", 3, MSG_FASTOPEN, any, sizeof to); });
+       t.call("sendto", [&] { return ::sendto(a, "abc", 3, MSG_FASTOPEN, any, sizeof to); });
        t.send(t.socket(AF_INET, SOCK_STREAM), "abc", MSG_FASTOPEN | MSG_NOSIGNAL);
      }},
 
@@ -1539,7 +1539,7 @@ const row table[] = {
     {"poll: bytes that come while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{a, POLLIN, 0}}, -1);
      }},
     {"poll: what is ready at once",
@@ -1551,7 +1551,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        t.poll({{a, POLLIN, 0}}, 0);
-       t.call_lasting(20ms, "poll", [a = a] {
+       t.call_lasting(20ms, "poll", [a] {
          pollfd p{a, POLLIN, 0};
          return ::poll(&p, 1, 20);
        });
@@ -1559,7 +1559,7 @@ const row table[] = {
     {"poll with any negative timeout waits for ever",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{a, POLLIN, 0}}, -77);
      }},
     {"poll of no file is a sleep",
@@ -1570,7 +1570,7 @@ const row table[] = {
     {"poll of negative descriptors waits",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{-1, POLLIN, 7}, {-5, POLLOUT, 7}, {a, POLLIN, 7}}, -1);
      }},
     {"poll of a descriptor that is not open",
@@ -1586,13 +1586,13 @@ const row table[] = {
     {"poll asked for nothing tells of the end of both directions",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.poll({{a, 0, 0}}, -1);
      }},
     {"poll tells of a reset",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.poll({{a, POLLIN | POLLRDHUP, 0}}, -1);
        t.recv(a, 8);
        t.poll({{a, POLLIN | POLLRDHUP, 0}}, -1);
@@ -1600,13 +1600,13 @@ const row table[] = {
     {"poll with POLLRDHUP tells of the peer's end",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { ::shutdown(b, SHUT_WR); });
+       t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
        t.poll({{a, POLLRDHUP, 0}}, -1);
      }},
     {"poll with POLLPRI waits for the urgent byte",
      [](trial& t) {
        const auto [a, b] = t.tcp();
-       t.meanwhile([b = b] { trial::put(b, "abc"), trial::put(b, "!", MSG_OOB); });
+       t.meanwhile([b] { trial::put(b, "abc"), trial::put(b, "!", MSG_OOB); });
        t.poll({{a, POLLPRI, 0}}, -1);
      }},
     {"poll tells of a message in the error queue",
@@ -1620,7 +1620,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
        t.put(b, "abc");
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        t.poll({{a, POLLIN, 0}}, -1);
      }},
     {"poll of a socket that is not connected",
@@ -1638,14 +1638,14 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        fill(a);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{a, POLLOUT, 0}, {a, POLLIN, 0}}, -1);
      }},
     {"poll of a file and its duplicate",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int twin = t.keep(::dup(a));
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{twin, POLLIN, 0}, {a, POLLIN, 0}}, -1);
      }},
     {"poll of a regular file, of a pipe whose reader is gone, of an eventfd",
@@ -1659,7 +1659,7 @@ const row table[] = {
     {"poll: the last writer of a pipe goes while it waits",
      [](trial& t) {
        const auto [a, b] = t.pipe();
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.poll({{a, POLLIN, 0}}, -1);
      }},
     {"ppoll: its timeout, one that is none, and a mask",
@@ -1681,7 +1681,7 @@ const row table[] = {
        pollfd p{a, POLLIN, 0};
        sigset_t mask;
        sigfillset(&mask);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.call("ppoll", [&] { return ::ppoll(&p, 1, nullptr, &mask); });
        t.note("%#x", static_cast<unsigned>(p.revents));
      }},
@@ -1691,7 +1691,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        fd_set in = set_of({a, b}), out = set_of({});
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.call("select", [&] { return ::select(FD_SETSIZE, &in, &out, nullptr, nullptr); });
        t.note("%d %d", FD_ISSET(a, &in), FD_ISSET(b, &in));
      }},
@@ -1720,7 +1720,7 @@ const row table[] = {
        const auto [a, b] = t.local();
        fd_set in = set_of({a});
        timeval d{0, 30'000'000};
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.call("select", [&] { return ::select(a + 1, &in, nullptr, nullptr, &d); });
        t.note("%d, %d left", FD_ISSET(a, &in), d.tv_sec > 10);
      }},
@@ -1759,7 +1759,7 @@ const row table[] = {
        const auto [c, d] = t.local();
        t.reset(b);
        fd_set in = set_of({c}), urgent = set_of({a});
-       t.meanwhile([d = d] { trial::put(d, "abc"); });
+       t.meanwhile([d] { trial::put(d, "abc"); });
        t.call("select", [&] { return ::select(FD_SETSIZE, &in, nullptr, &urgent, nullptr); });
        t.note("%d %d", FD_ISSET(c, &in), FD_ISSET(a, &urgent));
      }},
@@ -1767,7 +1767,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        fd_set urgent = set_of({a});
-       t.meanwhile([b = b] { trial::put(b, "!", MSG_OOB); });
+       t.meanwhile([b] { trial::put(b, "!", MSG_OOB); });
        t.call("select", [&] { return ::select(a + 1, nullptr, nullptr, &urgent, nullptr); });
        t.note("%d", FD_ISSET(a, &urgent));
      }},
@@ -1776,7 +1776,7 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        fill(a);
        fd_set in = set_of({a}), out = set_of({a});
-       t.meanwhile([b = b] { trial::reset(b); });
+       t.meanwhile([b] { trial::reset(b); });
        t.call("select", [&] { return ::select(a + 1, &in, &out, nullptr, nullptr); });
        t.note("%d %d", FD_ISSET(a, &in), FD_ISSET(a, &out));
      }},
@@ -1798,7 +1798,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        epoll_wait(t, set, 4, -1);
        epoll_wait(t, set, 4, -1); // still there
      }},
@@ -1809,7 +1809,7 @@ const row table[] = {
        t.put(b, "abc");
        epoll_wait(t, set, 4, -1);
        epoll_wait(t, set, 4, 5);
-       t.meanwhile([b = b] { trial::put(b, "def"); });
+       t.meanwhile([b] { trial::put(b, "def"); });
        epoll_wait(t, set, 4, -1);
      }},
     {"epoll_wait: EPOLLONESHOT",
@@ -1824,7 +1824,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
-       t.meanwhile([set, b = b] {
+       t.meanwhile([set, b] {
          epoll_event e{EPOLLOUT, {}};
          e.data.u64 = 9;
          (void)::epoll_ctl(set, EPOLL_CTL_ADD, b, &e);
@@ -1835,7 +1835,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, epoll_of(t, a, EPOLLIN), EPOLLIN);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        epoll_wait(t, set, 4, -1);
      }},
     {"epoll_wait: timeouts", [](trial& t) {
@@ -1850,7 +1850,7 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        epoll_wait(t, set, 4, -77);
      }},
     {"epoll_wait: what is refused at once",
@@ -1869,7 +1869,7 @@ const row table[] = {
        sigset_t mask;
        sigfillset(&mask);
        epoll_event e{};
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.call("epoll_pwait", [&] { return ::epoll_pwait(set, &e, 1, -1, &mask); });
      }},
     {"epoll_pwait2: its timeout, and bytes that come while it waits",
@@ -1881,7 +1881,7 @@ const row table[] = {
        t.call_lasting(5ms, "epoll_pwait2",
                       [&] { return ::epoll_pwait2(set, &e, 1, &d, nullptr); });
        t.call("epoll_pwait2", [&] { return ::epoll_pwait2(set, &e, 1, &wrong, nullptr); });
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
+       t.meanwhile([b] { trial::put(b, "abc"); });
        t.call("epoll_pwait2", [&] { return ::epoll_pwait2(set, &e, 1, nullptr, nullptr); });
      }},
 
@@ -1996,22 +1996,22 @@ const row table[] = {
     {"read and write of a socket",
      [](trial& t) {
        const auto [a, b] = t.local();
-       t.call("write", [b = b] { return ::write(b, "abc", 3); });
+       t.call("write", [b] { return ::write(b, "abc", 3); });
        char data[8];
-       t.note_bytes(data, t.call("read", [&, a = a] { return ::read(a, data, 8); }));
-       t.meanwhile([b = b] { trial::put(b, "def"); });
-       t.note_bytes(data, t.call("read", [&, a = a] { return ::read(a, data, 8); }));
+       t.note_bytes(data, t.call("read", [&] { return ::read(a, data, 8); }));
+       t.meanwhile([b] { trial::put(b, "def"); });
+       t.note_bytes(data, t.call("read", [&] { return ::read(a, data, 8); }));
      }},
     {"read and write of nothing do not wait",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        char byte;
        iovec none[2] = {{&byte, 0}, {&byte, 0}};
-       t.call("read", [&, a = a] { return ::read(a, &byte, 0); });
-       t.call("write", [&, a = a] { return ::write(a, &byte, 0); });
-       t.call("readv", [&, a = a] { return ::readv(a, none, 2); });
-       t.call("writev", [&, a = a] { return ::writev(a, none, 2); });
-       t.call("readv", [&, a = a] { return ::readv(a, none, 0); });
+       t.call("read", [&] { return ::read(a, &byte, 0); });
+       t.call("write", [&] { return ::write(a, &byte, 0); });
+       t.call("readv", [&] { return ::readv(a, none, 2); });
+       t.call("writev", [&] { return ::writev(a, none, 2); });
+       t.call("readv", [&] { return ::readv(a, none, 0); });
      }},
     {"readv of nothing leaves a datagram",
      [](trial& t) {
@@ -2019,7 +2019,7 @@ const row table[] = {
        t.put(b, "abc");
        char byte;
        iovec none[1] = {{&byte, 0}};
-       t.call("readv", [&, a = a] { return ::readv(a, none, 1); });
+       t.call("readv", [&] { return ::readv(a, none, 1); });
        t.recv(a, 8);
      }},
     {"readv in pieces, after a wait",
@@ -2027,16 +2027,16 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        char data[8] = {};
        iovec pieces[] = {{data, 1}, {data + 1, 0}, {data + 1, 7}};
-       t.meanwhile([b = b] { trial::put(b, "abc"); });
-       t.note_bytes(data, t.call("readv", [&, a = a] { return ::readv(a, pieces, 3); }));
+       t.meanwhile([b] { trial::put(b, "abc"); });
+       t.note_bytes(data, t.call("readv", [&] { return ::readv(a, pieces, 3); }));
      }},
     {"readv and writev of a socket: what is refused at once",
      [](trial& t) {
        const auto [a, b] = t.local();
        std::vector<iovec> many(1025);
        for (volatile int count : {1025, -1}) {
-         t.call("readv", [&, a = a] { return ::readv(a, many.data(), count); });
-         t.call("writev", [&, a = a] { return ::writev(a, many.data(), count); });
+         t.call("readv", [&] { return ::readv(a, many.data(), count); });
+         t.call("writev", [&] { return ::writev(a, many.data(), count); });
        }
        t.call("readv", [&] { return ::readv(-1, many.data(), 1); });
        t.call("writev", [&] { return ::writev(-1, many.data(), 1); });
@@ -2048,8 +2048,8 @@ const row table[] = {
        t.put(b, "abc");
        t.call("read", [&] { return ::read(-1, &byte, 1); });
        t.call("write", [&] { return ::write(-1, &byte, 1); });
-       t.call("read", [&, a = a] { return ::read(a, nowhere(), 1); });
-       t.call("write", [&, a = a] { return ::write(a, nowhere(), 1); });
+       t.call("read", [&] { return ::read(a, nowhere(), 1); });
+       t.call("write", [&] { return ::write(a, nowhere(), 1); });
      }},
     {"read and write of a file",
      [](trial& t) {
@@ -2072,11 +2072,11 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.pipe();
        char data[8];
-       t.call("write", [b = b] { return ::write(b, "abc", 3); });
-       t.note_bytes(data, t.call("read", [&, a = a] { return ::read(a, data, 2); }));
-       t.note_bytes(data, t.call("read", [&, a = a] { return ::read(a, data, 8); }));
+       t.call("write", [b] { return ::write(b, "abc", 3); });
+       t.note_bytes(data, t.call("read", [&] { return ::read(a, data, 2); }));
+       t.note_bytes(data, t.call("read", [&] { return ::read(a, data, 8); }));
        t.reset(b);
-       t.call("read", [&, a = a] { return ::read(a, data, 8); });
+       t.call("read", [&] { return ::read(a, data, 8); });
      }},
     {"read and write of an eventfd",
      [](trial& t) {

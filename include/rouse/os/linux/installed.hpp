@@ -168,8 +168,9 @@ ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer
     const iovec& piece = m.msg_iov[i];
     while (moved < before + piece.iov_len && moved < wanted) {
       const std::size_t done = moved - before;
-      const ssize_t n = retry(
-          p, [&] { return transfer(static_cast<char*>(piece.iov_base) + done, piece.iov_len - done); });
+      // None where MSG_TRUNC discards the bytes.
+      char* const data = piece.iov_base ? static_cast<char*>(piece.iov_base) + done : nullptr;
+      const ssize_t n = retry(p, [&] { return transfer(data, piece.iov_len - done); });
       if (n <= 0) return static_cast<ssize_t>(moved);
       moved += static_cast<std::size_t>(n);
     }

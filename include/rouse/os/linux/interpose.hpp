@@ -170,7 +170,7 @@ extern "C" ssize_t rouse_send(int fd, const void* data, size_t size, int flags) 
 extern "C" ssize_t rouse_sendmsg(int fd, const msghdr* m, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::sendmsg(fd, m, f); };
-  if ((flags & MSG_DONTWAIT) || !installed::here()) return call(flags);
+  if ((flags & MSG_DONTWAIT) || !m || !installed::here()) return call(flags);
   return parked::send(fd, *m, flags, call);
 }
 
