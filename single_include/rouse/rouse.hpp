@@ -986,8 +986,7 @@ enum class action : unsigned char {
 
 /// Which requests to end it a further round of a call heeds.
 ///
-/// (Two bytes: with them an operation's flags fill a word, and are set at once.)
-enum class heed : unsigned short {
+enum class heed : unsigned char {
   all,
   cancels, ///< not the limit that ended the round before: that was a rest
   nothing, ///< it waits for what cannot be left behind
@@ -1043,6 +1042,7 @@ public:
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
   bool closing = false; ///< or closed: nothing is begun on it any more
+  bool unconnected = false; ///< a stream that no `connect` has connected: its end is none
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
@@ -1124,7 +1124,8 @@ public:
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
   bool limited = false; ///< `due` says when it gives up
-  rouse::heed heed = rouse::heed::all;
+  bool answered = false; ///< the answer is in it, but completions will follow
+  rouse::heed heed = rouse::heed::all; ///< with it the flags fill a word, and are set at once
   std::uint32_t cancels; ///< those of `target` when the call began
 };
 
@@ -3554,17 +3555,163 @@ private:
 } // namespace os
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/linux/message.hpp
+// Messages as recvmsg(2) and sendmsg(2) take them: addresses, several pieces, descriptors.
+
+#if ROUSE_LINUX
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
+/// Filled in where it stays until the call that uses it has completed.
+class message {
+public:
+  void to_receive(void* data, std::size_t size) noexcept {
+    describe(data, size, socket_address::room);
+  }
+  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    describe(data, size, peer_.length);
+  }
+
+  /// Without an address, and in several pieces.
+  void in_pieces(iovec* pieces, std::size_t count) noexcept {
+    header_ = {};
+    header_.msg_iov = pieces;
+    header_.msg_iovlen = count;
+  }
+  /// Afterwards: with one.
+  void with_sender() noexcept { address(socket_address::room); }
+  void with_destination(const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    address(peer_.length);
+  }
+
+  [[nodiscard]] msghdr& header() noexcept { return header_; }
+  /// Whether the buffer was too small for what came: the rest is gone.
+  [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
+  /// Whom it came from.
+  [[nodiscard]] endpoint peer() const noexcept {
+    socket_address from = peer_;
+    from.length = header_.msg_namelen;
+    return from.to_endpoint();
+  }
+
+private:
+  void describe(void* data, std::size_t size, socklen_t room) noexcept {
+    piece_ = {data, size};
+    in_pieces(&piece_, 1);
+    address(room);
+  }
+  void address(socklen_t room) noexcept {
+    header_.msg_name = &peer_.any;
+    header_.msg_namelen = room;
+  }
+
+  socket_address peer_;
+  iovec piece_{};
+  msghdr header_{};
+};
+
+/// A message with room for several pieces.
+class message_in_pieces : public message {
+public:
+  static constexpr std::size_t most = 16;
+
+  void clear() noexcept { count_ = 0; }
+  [[nodiscard]] bool full() const noexcept { return count_ == most; }
+  void add(void* data, std::size_t size) noexcept { pieces_[count_++] = {data, size}; }
+  void end() noexcept { in_pieces(pieces_, count_); }
+
+private:
+  iovec pieces_[most];
+  std::size_t count_ = 0;
+};
+
+/// A message that descriptors go with, or come with: those that came and that nobody has taken are
+/// still open.
+class message_with_descriptors : public message {
+public:
+  static constexpr bool supported = true;
+  static constexpr std::size_t most = 253; // SCM_MAX_FD
+
+  // Where nothing has come, nothing is to be found.
+  message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
+
+  /// Copies them. False: there are too many.
+  bool enclose(std::span<const int> handles) noexcept {
+    if (handles.size() > most) return false;
+    if (handles.empty()) return true;
+    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
+    std::memcpy(control_, &head, sizeof head);
+    std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
+    enclosed_ = CMSG_SPACE(handles.size_bytes());
+    return true;
+  }
+  void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
+  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
+
+  /// Whether some of those that came did not become descriptors of this process, which has no room
+  /// for them; the kernel has closed them.
+  [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
+  /// Gives those that came to `to`, once. A descriptor of the sending process (SO_PASSPIDFD), which
+  /// the kernel adds, is closed: nothing here could hand it out.
+  template <class To>
+  void take(To to) noexcept {
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
+      if (c->cmsg_level != SOL_SOCKET) continue;
+      if (c->cmsg_type == SCM_RIGHTS)
+        for_each(*c, to);
+      else if (c->cmsg_type == pid_descriptor)
+        for_each(*c, [](int h) { ::close(h); }); // a failure's number is negative
+    }
+    header().msg_controllen = 0;
+  }
+
+private:
+  static constexpr int pid_descriptor = 0x04; // SCM_PIDFD, Linux 6.5
+  // For what the program may have asked the kernel to tell as well, which comes before the
+  // descriptors: time stamps, credentials, a security label, the sending process.
+  static constexpr std::size_t room_for_others = 512;
+
+  template <class Use>
+  static void for_each(cmsghdr& c, Use use) noexcept {
+    int h = -1;
+    for (std::size_t at = CMSG_LEN(0); at + sizeof h <= c.cmsg_len; at += sizeof h) {
+      std::memcpy(&h, reinterpret_cast<unsigned char*>(&c) + at, sizeof h);
+      use(h);
+    }
+  }
+
+  void describe(void* data, std::size_t size, std::size_t control) noexcept {
+    piece_ = {data, size};
+    in_pieces(&piece_, 1);
+    header().msg_control = control != 0 ? control_ : nullptr;
+    header().msg_controllen = control;
+  }
+
+  iovec piece_{};
+  std::size_t enclosed_ = 0;
+  alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int)) + room_for_others];
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/linux/socket.hpp
 // Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
 // epoll builds on.
 
 #if ROUSE_LINUX
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <poll.h>
-#include <span>
-#include <sys/uio.h>
 #include <unistd.h>
 
 namespace rouse::inline ROUSE_ABI::os {
@@ -3598,7 +3745,19 @@ inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
 }
 
-inline void close_socket(native_handle_type h) noexcept { ::close(h); }
+/// Does not wait. With SO_LINGER and a time, close(2) would, whatever the mode of the handle: the
+/// option is switched off, and the kernel sends the rest in the background, as it does once the
+/// time has passed.
+inline void close_socket(native_handle_type h) noexcept {
+  ::linger option{};
+  socklen_t size = sizeof option;
+  if (::getsockopt(h, SOL_SOCKET, SO_LINGER, &option, &size) == 0 && option.l_onoff != 0 &&
+      option.l_linger != 0) {
+    option.l_onoff = 0;
+    ::setsockopt(h, SOL_SOCKET, SO_LINGER, &option, sizeof option);
+  }
+  ::close(h);
+}
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
@@ -3700,125 +3859,6 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
-/// Filled in where it stays until the call that uses it has completed.
-class message {
-public:
-  void to_receive(void* data, std::size_t size) noexcept {
-    describe(data, size, socket_address::room);
-  }
-  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
-    peer_ = socket_address(to);
-    describe(data, size, peer_.length);
-  }
-
-  /// Without an address, and in several pieces.
-  void in_pieces(iovec* pieces, std::size_t count) noexcept {
-    header_ = {};
-    header_.msg_iov = pieces;
-    header_.msg_iovlen = count;
-  }
-  /// Afterwards: with one.
-  void with_sender() noexcept { address(socket_address::room); }
-  void with_destination(const endpoint& to) noexcept {
-    peer_ = socket_address(to);
-    address(peer_.length);
-  }
-
-  [[nodiscard]] msghdr& header() noexcept { return header_; }
-  /// Whether the buffer was too small for what came: the rest is gone.
-  [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
-  /// Whom it came from.
-  [[nodiscard]] endpoint peer() const noexcept {
-    socket_address from = peer_;
-    from.length = header_.msg_namelen;
-    return from.to_endpoint();
-  }
-
-private:
-  void describe(void* data, std::size_t size, socklen_t room) noexcept {
-    piece_ = {data, size};
-    in_pieces(&piece_, 1);
-    address(room);
-  }
-  void address(socklen_t room) noexcept {
-    header_.msg_name = &peer_.any;
-    header_.msg_namelen = room;
-  }
-
-  socket_address peer_;
-  iovec piece_{};
-  msghdr header_{};
-};
-
-/// A message with room for several pieces.
-class message_in_pieces : public message {
-public:
-  static constexpr std::size_t most = 16;
-
-  void clear() noexcept { count_ = 0; }
-  [[nodiscard]] bool full() const noexcept { return count_ == most; }
-  void add(void* data, std::size_t size) noexcept { pieces_[count_++] = {data, size}; }
-  void end() noexcept { in_pieces(pieces_, count_); }
-
-private:
-  iovec pieces_[most];
-  std::size_t count_ = 0;
-};
-
-/// A message that descriptors go with, or come with: those that came and that nobody has taken are
-/// still open.
-class message_with_descriptors : public message {
-public:
-  static constexpr bool supported = true;
-  static constexpr std::size_t most = 253; // SCM_MAX_FD
-
-  // Where nothing has come, nothing is to be found.
-  message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
-
-  /// Copies them. False: there are too many.
-  bool enclose(std::span<const int> handles) noexcept {
-    if (handles.size() > most) return false;
-    if (handles.empty()) return true;
-    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
-    std::memcpy(control_, &head, sizeof head);
-    std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
-    enclosed_ = CMSG_SPACE(handles.size_bytes());
-    return true;
-  }
-  void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
-  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
-
-  /// Whether some of those that came did not become descriptors of this process, which has no room
-  /// for them; the kernel has closed them.
-  [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
-  /// Gives those that came to `to`, once.
-  template <class To>
-  void take(To to) noexcept {
-    for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
-      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-      int h = -1;
-      for (std::size_t at = CMSG_LEN(0); at + sizeof h <= c->cmsg_len; at += sizeof h) {
-        std::memcpy(&h, reinterpret_cast<unsigned char*>(c) + at, sizeof h);
-        to(h);
-      }
-    }
-    header().msg_controllen = 0;
-  }
-
-private:
-  void describe(void* data, std::size_t size, std::size_t control) noexcept {
-    piece_ = {data, size};
-    in_pieces(&piece_, 1);
-    header().msg_control = control != 0 ? control_ : nullptr;
-    header().msg_controllen = control;
-  }
-
-  iovec piece_{};
-  std::size_t enclosed_ = 0;
-  alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int))];
-};
-
 /// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
 /// stream, which stops after bytes that a descriptor came with.
 inline bool is_continuous(int family, int type) noexcept {
@@ -3828,17 +3868,47 @@ inline bool is_continuous(int family, int type) noexcept {
 /// Descriptors that come with a message are not inherited by programs that this one executes.
 inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
 
-/// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
-inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
+/// Whether sockets of this type have to be connected before they receive.
+inline bool is_connected_type(int type) noexcept {
+  return type == SOCK_STREAM || type == SOCK_SEQPACKET;
+}
 
-/// Looks at the answer to a recv or recv_from: one that was cut short is message_size.
-inline void note_truncation(operation& op) noexcept {
+/// How a recv learns that a datagram or a packet was larger than its buffer: the kernel gives the
+/// real size. (Of a TCP stream the flag would discard the bytes.)
+inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
+
+/// The kernel says of a stream that was never connected that it has ended or is broken once its
+/// connect has failed or it was shut down (0 bytes, EPIPE), and EINVAL of a local one: that is
+/// not_connected.
+/// @param ended  the call was to receive, and has received nothing.
+/// @returns `error`, or what is meant by it.
+ROUSE_COLD inline failure explain_unconnected(const descriptor& d, bool ended,
+                                              failure error) noexcept {
+  const int number = error.os_number();
+  const bool doubtful =
+      error ? number == EPIPE || (number == EINVAL && d.family == AF_UNIX) : ended;
+  if (!d.unconnected || !doubtful) return error;
+  // The program may have connected it by a system call of its own.
+  endpoint peer;
+  const failure f = remote_endpoint(static_cast<native_handle_type>(d.native), peer);
+  return f == failure::from_os(ENOTCONN) ? f : error;
+}
+inline void explain_unconnected(operation& op) noexcept {
+  if (op.what == action::accept) return;
+  const bool ended = op.bytes == 0 && (op.inward() || op.what == action::when_urgent);
+  op.error = explain_unconnected(*op.target, ended, op.error);
+}
+
+/// Looks at the unusual answers to what receives: a message that was cut short is message_size, and
+/// nothing at all may not be the end.
+ROUSE_COLD inline void explain_received(operation& op) noexcept {
   if (op.what == action::recv_from) {
     if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
   } else if (op.bytes > op.size) {
     op.bytes = op.size;
     op.error = std::errc::message_size;
   }
+  if (op.bytes == 0) explain_unconnected(op);
 }
 
 // ---- attempts on a non-blocking handle: false where it would have to wait
@@ -3868,30 +3938,34 @@ ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// A system call that nearly always succeeds: what else may come of it stays out of the way.
+// A system call that nearly always succeeds, and moves at least a byte: what else may come of it
+// stays out of the way.
 template <class Call>
-ROUSE_NOINLINE bool settle_failed(operation& op, ssize_t result, Call call) noexcept {
-  if (errno == EINTR) result = retry_interrupted([&] { return call(op); });
-  return settle(op, result);
+ROUSE_NOINLINE bool settle_unusual(operation& op, ssize_t result, Call call) noexcept {
+  if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
+  if (!settle(op, result)) return false;
+  if (op.inward())
+    explain_received(op);
+  else
+    explain_unconnected(op);
+  return true;
 }
+// One comparison: a failure and no bytes are, less one, more than any size.
 template <class Call>
 ROUSE_ALWAYS_INLINE bool settle_call(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
-  if (result < 0) [[unlikely]]
-    return settle_failed(op, result, call);
+  if (static_cast<std::size_t>(result) - 1 >= op.size) [[unlikely]]
+    return settle_unusual(op, result, call);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  const bool done = detail::settle_call(op, [](operation& o) {
+  return detail::settle_call(op, [](operation& o) {
     return ::recv(static_cast<int>(o.target->native), o.data, o.size,
                   MSG_DONTWAIT | recv_flags(o.target->type));
   });
-  if (op.bytes > op.size) [[unlikely]]
-    note_truncation(op);
-  return done;
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
@@ -3906,8 +3980,12 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
   const bool done = detail::settle(op, detail::retry_interrupted([&] {
                                      return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
                                    }));
-  if (done && !op.error) note_truncation(op);
-  return done;
+  if (!done) return false;
+  if (op.error)
+    explain_unconnected(op);
+  else if (op.bytes == 0 || static_cast<message*>(op.data)->cut_short())
+    explain_received(op);
+  return true;
 }
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
@@ -3915,6 +3993,7 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   const bool done = detail::settle(op, detail::retry_interrupted([&] {
                                      return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
                                    }));
+  if (op.error) explain_unconnected(op);
   if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
   op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
   return true;
@@ -3929,7 +4008,11 @@ inline short readiness(action what) noexcept {
 }
 
 inline bool run_attempt(operation& op) noexcept {
-  if (op.attempt->run) return op.attempt->run(op);
+  if (op.attempt->run) {
+    const bool done = op.attempt->run(op);
+    if (done && (op.error || op.bytes == 0)) explain_unconnected(op);
+    return done;
+  }
   pollfd p{static_cast<int>(op.target->native), readiness(op.what), 0};
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) != 0;
 }
@@ -3944,22 +4027,34 @@ inline bool start_connect(native_handle_type h, operation& op) noexcept {
   const int result = ::connect(h, &a.any, a.length);
   if (result < 0 && (errno == EINPROGRESS || errno == EINTR)) return false;
   op.error = outcome(result);
+  if (!op.error) op.target->unconnected = false;
   return true;
 }
 
 /// Whether a connect that was started has ended; how, is then in `op`.
+///
+/// Asked again, the kernel says so, or that it is still trying (an event of the handle's earlier
+/// life may have come first); and only then does it take the socket for connected itself, or, after
+/// a failure, for one that was never connected.
 inline bool finish_connect(native_handle_type h, operation& op) noexcept {
-  int error = 0;
-  std::size_t size = sizeof error;
-  op.error = get_option(h, SOL_SOCKET, SO_ERROR, &error, size);
-  if (!op.error && error) op.error = failure::from_os(error);
-  if (op.error) return true;
-  // Asked again, the kernel says whether it is still trying (an event of the handle's earlier life
-  // may have come first); and only then does it take the socket for connected itself.
   const socket_address a(*op.peer);
-  if (::connect(h, &a.any, a.length) == 0 || errno == EISCONN) return true;
-  if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR) return false;
-  op.error = last_error();
+  const bool connected = ::connect(h, &a.any, a.length) == 0 || errno == EISCONN;
+  if (!connected && (errno == EALREADY || errno == EINPROGRESS || errno == EINTR)) return false;
+  if (!connected) op.error = last_error();
+  op.target->unconnected = !connected;
+  return true;
+}
+
+/// An attempt to receive has found nothing. The kernel says so also of a datagram socket whose
+/// receiving side is shut down, where a call that waits gives 0 bytes. True: it is one, and that is
+/// the answer.
+ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
+  if (!op.inward() || op.target->type == SOCK_STREAM) return false;
+  pollfd p{static_cast<int>(op.target->native), POLLRDHUP, 0};
+  if (detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) <= 0 ||
+      (p.revents & POLLRDHUP) == 0)
+    return false;
+  if (op.what == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
 
@@ -4006,7 +4101,23 @@ inline failure start_winsock() noexcept {
   return failure::from_os(result);
 }
 
-inline void close_socket(native_handle_type h) noexcept { ::closesocket(h); }
+/// Does not wait. With SO_LINGER and a time, closesocket would, or, in non-blocking mode, fail with
+/// WSAEWOULDBLOCK and leave the socket open: the option is switched off, and Windows sends the rest
+/// in the background.
+inline void close_socket(native_handle_type h) noexcept {
+  ::linger option{};
+  int size = sizeof option;
+  const auto value = reinterpret_cast<char*>(&option);
+  if (::getsockopt(h, SOL_SOCKET, SO_LINGER, value, &size) == 0 && option.l_onoff != 0 &&
+      option.l_linger != 0) {
+    option.l_onoff = 0;
+    ::setsockopt(h, SOL_SOCKET, SO_LINGER, value, size);
+  }
+  ::closesocket(h);
+}
+
+/// Whether sockets of this type have to be connected before they receive.
+inline bool is_connected_type(int type) noexcept { return type == SOCK_STREAM; }
 
 namespace detail {
 // Wine says WSAEINVAL of an option of UDP that it has not heard of.
@@ -4116,6 +4227,22 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
+}
+
+/// What is said of a stream that was never connected once it was shut down, or its connect has
+/// failed: that it has ended (0 bytes) or is broken (WSAESHUTDOWN; WSAECONNRESET under Wine), which
+/// means not_connected.
+/// @param ended  the call was to receive, and has received nothing.
+/// @returns `error`, or what is meant by it.
+inline failure explain_unconnected(const descriptor& d, bool ended, failure error) noexcept {
+  const bool broken =
+      error == failure::from_os(WSAESHUTDOWN) || error == failure::from_os(WSAECONNRESET);
+  const bool doubtful = error ? broken : ended;
+  if (!d.unconnected || !doubtful) return error;
+  // The program may have connected it by a system call of its own.
+  endpoint peer;
+  const failure f = remote_endpoint(static_cast<native_handle_type>(d.native), peer);
+  return f == failure::from_os(WSAENOTCONN) ? f : error;
 }
 
 namespace detail {
@@ -4927,7 +5054,10 @@ public:
     if (why) return nullptr;
     lock_type lock(this->mutex_);
     descriptor* d = enter(owner, h, family, type, why);
-    if (!d) os::close_socket(h);
+    if (d)
+      d->unconnected = os::is_connected_type(type);
+    else
+      os::close_socket(h);
     return d;
   }
 
@@ -5086,7 +5216,7 @@ private:
       return nullptr;
     }
     d->native = static_cast<std::intptr_t>(h);
-    d->closing = false;
+    d->closing = d->unconnected = false;
     d->family = family;
     d->type = type;
     d->patience = (clock::duration::max)();
@@ -5311,8 +5441,9 @@ private:
     watch watched = watch::nothing;
     bool settled = false; // for edges
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
-    // side.
+    // side, or has sent an urgent mark, at which a recv stops.
     bool drains = true;
+    bool hung_up = false; // it was reported that nothing more will come, which may be over
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -5321,18 +5452,18 @@ private:
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
-    r.settled = false;
+    r.settled = r.hung_up = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
 
-  void detach(descriptor& d, bool kept) noexcept override {
+  // Not left to close(2), which takes a file out of the set only with its last descriptor. If
+  // another one is left (by dup(2), fork(2), or in a message), the set would go on reporting the
+  // file under a record that is another socket's by then, and refuse the same number when it comes
+  // back.
+  void detach(descriptor& d, bool) noexcept override {
     auto& r = static_cast<record&>(d);
-    // Closing the last reference to a file takes it out of the set. One that is kept has to be
-    // taken out, and one of which another descriptor may be left, if it would be reported without
-    // end.
-    if (r.watched == watch::bytes || (kept && r.watched != watch::nothing))
-      events_.remove(static_cast<native_handle_type>(d.native));
+    if (r.watched != watch::nothing) events_.remove(static_cast<native_handle_type>(d.native));
     r.watched = watch::nothing;
   }
 
@@ -5359,7 +5490,7 @@ private:
     return r.readable && attempt_first(r, op);
   }
   bool begin_other(record& r, operation& op) noexcept {
-    if (op.what == action::when_urgent) return r.urgent.empty() && os::run_attempt(op);
+    if (op.what == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
     if (op.what != action::connect) return r.writable && attempt_outbound(r, op);
     if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
     r.writable = false;
@@ -5443,14 +5574,18 @@ private:
   // What more there is than room and bytes, and which of the two it means.
   ROUSE_COLD std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
     const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    // An error may be none that a recv takes away (a message in the socket's error queue): as a
+    // level it would be reported without end.
+    if (end && r.watched == watch::bytes) (void)watch_edges(r);
     if (end || (events & EPOLLRDHUP)) {
-      r.drains = false;
+      r.hung_up = true;
       events |= EPOLLIN;
     }
     if (end) events |= EPOLLOUT;
+    r.drains = false;
     while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
       auto& op = static_cast<operation&>(r.urgent.front());
-      if (!os::run_attempt(op)) break;
+      if (!attempt_urgent(r, op)) break;
       this->finish(op);
     }
     return events;
@@ -5472,7 +5607,7 @@ private:
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
         [[likely]]
       r.readable = false;
-    return done;
+    return done || (r.hung_up && (r.readable = os::receives_no_more(op)));
   }
   ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
     return attempt_inbound(r, op);
@@ -5486,6 +5621,13 @@ private:
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
+    return done;
+  }
+
+  // The urgent byte that it takes leaves its mark in the stream.
+  static bool attempt_urgent(record& r, operation& op) noexcept {
+    const bool done = os::run_attempt(op);
+    if (done) r.drains = false;
     return done;
   }
 
@@ -6071,6 +6213,9 @@ private:
   void interrupt(operation& op) noexcept override {
     const bool queued = op.what != action::accept && first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
+    if (!op.answered) ask_to_cancel(op);
+  }
+  void ask_to_cancel(operation& op) noexcept {
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
     s.addr = address_of(op);
     ++in_flight_;
@@ -6138,7 +6283,8 @@ private:
     s.op_flags = static_cast<std::uint32_t>(flags);
   }
 
-  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true) noexcept {
+  /// @param goes_on  a poll is to tell of each change until it is cancelled.
+  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true, bool goes_on = false) noexcept {
     if (moves_bytes(op)) return op.what == action::recv ? ask_to_recv(op) : ask_to_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
@@ -6148,6 +6294,7 @@ private:
         os::uring::op_poll_add, os::uring::op_poll_add};
     os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.what)],
                                      static_cast<int>(r.native), address_of(op));
+    if (goes_on && knows_multishot_polls()) s.len = os::uring::poll_multishot;
     if (by_hand(op)) [[unlikely]] {
       s.opcode = os::uring::op_poll_add;
       s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
@@ -6195,9 +6342,14 @@ private:
     if constexpr (Threading::shared) ring_.submit();
   }
 
+  // Since Linux 5.13; the flag is of 5.18.
+  [[nodiscard]] bool knows_multishot_polls() const noexcept {
+    return (ring_.flags() & os::uring::submit_all) != 0;
+  }
+
   void listen_for_wake_up() noexcept {
     listening_ = true;
-    if (ring_.flags() & os::uring::submit_all) { // since Linux 5.18: multishot polls are older
+    if (knows_multishot_polls()) {
       os::uring::submission& s = entry(os::uring::op_poll_add, waker_.get(), wake_up);
       s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
       s.len = os::uring::poll_multishot;
@@ -6220,9 +6372,12 @@ private:
       return answer_rare(c);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
-    if (op.bytes > op.size) [[unlikely]]
-      os::note_truncation(op);
+    if (op.bytes - 1 >= op.size) [[unlikely]] // none at all, or more than there was room for
+      explain(op);
     conclude(op);
+  }
+  ROUSE_COLD static void explain(operation& op) noexcept {
+    if (op.inward()) os::explain_received(op);
   }
 
   ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
@@ -6232,9 +6387,11 @@ private:
     }
     auto& op =
         *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
-    --in_flight_;
+    const bool goes_on = os::uring::follows_more(c.flags); // a poll
+    if (!goes_on) --in_flight_;
     if (c.user_data & cancel_bit) [[unlikely]]
       return answer_cancel(op, c.res);
+    if (goes_on || op.answered) return answer_poll(op, goes_on);
     if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
@@ -6242,37 +6399,53 @@ private:
       fail(op, -c.res);
   }
 
+  // Of a poll that goes on until it is cancelled: the socket may be ready, or the poll is over.
+  ROUSE_COLD void answer_poll(operation& op, bool goes_on) noexcept {
+    if (op.answered) {
+      if (goes_on) return;
+      op.answered = op.more;
+      conclude(op);
+    } else if (try_now(op)) {
+      op.answered = true;
+      if (!op.ending) ask_to_cancel(op);
+    }
+  }
+
   // The kernel does not find a request that it is about to try once more: it is asked again, until
   // the request has ended or been found.
   ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
     const bool answered = !std::exchange(op.more, false);
-    if (answered)
+    if (answered) {
+      op.answered = false;
       conclude(op);
-    else if (os::uring::found_nothing(-result))
-      interrupt(op);
+    } else if (os::uring::found_nothing(-result)) {
+      ask_to_cancel(op);
+    }
   }
 
   void succeed(operation& op, int result) noexcept {
     op.error = {};
     if (by_hand(op)) [[unlikely]] {
-      if (try_now(op)) conclude(op);
+      if (try_or_poll(op)) conclude(op);
       return;
     }
     switch (op.what) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
-        if (!try_now(op)) return;
+        if (!try_or_poll(op)) return;
         break;
       }
       [[fallthrough]];
     case action::send_to:
       op.bytes = static_cast<std::size_t>(result);
-      if (op.bytes > op.size) [[unlikely]]
-        os::note_truncation(op);
+      explain(op);
       break;
     case action::recv_from:
       op.bytes = static_cast<std::size_t>(result);
-      os::note_truncation(op);
+      os::explain_received(op);
+      break;
+    case action::connect:
+      op.target->unconnected = false;
       break;
     case action::accept:
       this->answer_accept(op, result);
@@ -6280,7 +6453,7 @@ private:
     case action::when_readable:
     case action::when_writable:
     case action::when_urgent:
-      if (!try_now(op)) return;
+      if (!try_or_poll(op)) return;
       break;
     default:
       break;
@@ -6288,17 +6461,21 @@ private:
     conclude(op);
   }
 
-  // A poll has found the socket ready. False: it is not any more, and is waited for again.
+  // A poll has found the socket ready. False: it is not, or not any more.
   bool try_now(operation& op) noexcept {
     const bool done = op.attempts() ? os::run_attempt(op)
                       : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(op); });
-    if (done) return true;
-    if (op.ending) {
-      op.error = std::errc::operation_canceled;
-      return true;
-    }
-    ask(op);
+    if (done || os::receives_no_more(op)) return true;
+    if (op.ending) op.error = std::errc::operation_canceled;
+    return static_cast<bool>(op.ending);
+  }
+  // The same of a poll that is over: where it was wrong, another one begins. That one goes on, and
+  // tells of each change: what was reported and is not so for the attempt (a message in the
+  // socket's error queue) would end one poll after the other.
+  bool try_or_poll(operation& op) noexcept {
+    if (try_now(op)) return true;
+    ask(op, false, true);
     return false;
   }
 
@@ -6311,6 +6488,10 @@ private:
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
       op.bytes = 0;
+      if (op.what == action::connect)
+        op.target->unconnected = number != EISCONN;
+      else
+        os::explain_unconnected(op);
       conclude(op);
     }
   }
@@ -6571,12 +6752,6 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
   DWORD written = 0;
   return outcome(::WSAIoctl(h, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, &out, sizeof out,
                             &written, nullptr, nullptr));
-}
-
-inline bool is_unbound(native_handle_type h) noexcept {
-  socket_address a;
-  a.length = socket_address::room;
-  return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
 }
 
 /// Whether a send failed with `error` because nobody said where to: WSAENOTCONN, and under Wine
@@ -7067,9 +7242,7 @@ private:
       op.error = failure::from_os(WSAEMSGSIZE);
     if (op.error) return true;
     DWORD bytes = 0;
-    int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
-    if (result == WSAECONNRESET && os::is_unbound(handle_of(r)))
-      result = WSAENOTCONN; // Wine; it was never connected
+    const int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
     return started(op, result, bytes);
   }
 
@@ -7127,6 +7300,7 @@ private:
   static bool tried(operation& op) noexcept {
     if (!op.attempt->run(op)) return false;
     if (op.target->type == SOCK_STREAM) {
+      explain_unconnected(op);
       note_reset(op);
       if (record_of(op).reset && op.bytes == 0 && !op.error) op.error = connection_reset();
     }
@@ -7197,7 +7371,7 @@ private:
       break;
     default:
       if (!op.error) op.error = os::note_connected(handle_of(*op.target));
-      if (!op.error) record_of(op).reset = false; // of an earlier attempt
+      if (!op.error) record_of(op).reset = op.target->unconnected = false; // of an earlier attempt
     }
   }
 
@@ -7205,12 +7379,20 @@ private:
   // Windows takes what is queued away, but Wine lets it be read, and then would end the stream as
   // if all were well.
   static void conclude_stream(operation& op) noexcept {
+    explain_unconnected(op);
     note_reset(op);
     if (op.bytes != 0)
       op.error = {};
     else if (record_of(op).reset && op.size != 0 &&
              op.error != failure(std::errc::operation_canceled))
       op.error = connection_reset();
+  }
+
+  static void explain_unconnected(operation& op) noexcept {
+    if (op.bytes != 0) return;
+    const bool receives = op.inward() ? op.attempts() || op.size != 0 // not the recv of no bytes
+                                      : op.what == action::when_urgent;
+    op.error = os::explain_unconnected(*op.target, receives, op.error);
   }
 
   static void note_reset(const operation& op) noexcept {
@@ -12569,7 +12751,7 @@ public:
   ///
   /// Errors: invalid_argument (more than 253, or no bytes), bad_file_descriptor (one of them),
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
-  /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1 KiB for the call.
+  /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
@@ -12591,11 +12773,13 @@ public:
   ///
   /// They are this process's from then on, not inherited by programs that it executes, and closed
   /// where nobody takes them: a call that is abandoned leaks none. (`recv` and the others close
-  /// them unseen.) A stream gives those of one `send_descriptors` at a time.
+  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel is
+  /// asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room from
+  /// them.
   ///
   /// Errors: as `recv`; of a datagram message_size; too_many_files_open (this process could not
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
-  /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1 KiB for the call.
+  /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
@@ -12715,7 +12899,7 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
     return done;
   error = {};
   pollfd p{h, 0, 0};
-  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
+  return ::poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0; // it is over: 0 bytes
 }
 
 } // namespace rouse::inline ROUSE_ABI::os
@@ -13270,7 +13454,11 @@ private:
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 
 /// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
-/// with 0, it throws them away and resets the connection.
+/// with 0, it throws them away and resets the connection. On with a time, the system's own calls
+/// wait until the bytes are sent or the time has passed; a socket of rouse, closed by `close` or by
+/// its destructor, does not, as that would hold up the loop: it switches the option off. (To wait,
+/// `shutdown(shutdown_send)`, then `recv` until the peer has closed.) A handle that was `release`d
+/// keeps the option.
 class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;
@@ -13410,7 +13598,9 @@ public:
   ///
   /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
   /// ended: the next call says how. It takes its turn among the calls of the same direction that
-  /// wait (recv and accept; send and connect).
+  /// wait (recv and accept; send and connect). On Linux a message in the socket's error queue
+  /// (MSG_ERRQUEUE: time stamps of what was sent, refused datagrams) makes it ready, too, for each
+  /// of the three; the other calls do not mind one.
   ///
   /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
   /// reports a hangup; on Windows it waits.
@@ -13529,7 +13719,8 @@ private:
                failure error;
                const bool late = this->engine().busy(*this->record(), inward);
                if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
-               return error;
+               if (bytes != 0) return error;
+               return os::explain_unconnected(*this->record(), inward, error);
              })
              .code();
     return bytes;
@@ -13672,6 +13863,10 @@ public:
 
   /// Ends one direction or both; the peer's recv then gives 0 once it has had all bytes.
   ///
+  /// After `shutdown_recv` or `shutdown_both`, calls of this socket that receive end with 0 bytes on
+  /// Linux, also those that wait already, and also of datagrams (an accept: with invalid_argument);
+  /// on Windows those that begin later end with broken_pipe.
+  ///
   /// Errors: not_connected. Source: shutdown(2).
   void shutdown(shutdown_how how) { check(do_shutdown(how), "rouse: shutdown"); }
   void shutdown(shutdown_how how, std::error_code& ec) noexcept { ec = do_shutdown(how).code(); }
@@ -13681,7 +13876,8 @@ public:
     if (Scheduler* s = scheduler()) s->engine().cancel(*record_);
   }
 
-  /// Ends what is pending with operation_canceled, then closes; harmless when closed.
+  /// Ends what is pending with operation_canceled, then closes; harmless when closed. It does not
+  /// wait, whatever `linger` says.
   /// Source: close(2); closesocket, preceded by CancelIoEx.
   void close() noexcept {
     if (Scheduler* s = scheduler()) s->engine().close(*record_);
@@ -13871,8 +14067,11 @@ public:
   /// takes bytes that are there.
   /// @returns bytes received, 0 only at the end of the stream.
   ///
-  /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected,
-  /// invalid_argument (an empty buffer: 0 would read as end of stream).
+  /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected (a
+  /// stream that was never connected, or whose connect failed: that never reads as its end),
+  /// message_size (EMSGSIZE; WSAEMSGSIZE: a datagram, or a packet of SOCK_SEQPACKET, is larger than
+  /// the buffer, which has its beginning; in the `ec` form and for handlers that is counted, and
+  /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class How = detail::nothing>

@@ -47,8 +47,7 @@ enum class action : unsigned char {
 
 /// Which requests to end it a further round of a call heeds.
 ///
-/// (Two bytes: with them an operation's flags fill a word, and are set at once.)
-enum class heed : unsigned short {
+enum class heed : unsigned char {
   all,
   cancels, ///< not the limit that ended the round before: that was a rest
   nothing, ///< it waits for what cannot be left behind
@@ -104,6 +103,7 @@ public:
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
   bool closing = false; ///< or closed: nothing is begun on it any more
+  bool unconnected = false; ///< a stream that no `connect` has connected: its end is none
   detail::list<operation> inbound; ///< pending recv and accept, oldest first
   detail::list<operation> outbound; ///< pending send and connect, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
@@ -185,7 +185,8 @@ public:
   bool more = false; ///< further completions will follow this one
   bool again = false; ///< a further request of one call, which a cancel between the two ends
   bool limited = false; ///< `due` says when it gives up
-  rouse::heed heed = rouse::heed::all;
+  bool answered = false; ///< the answer is in it, but completions will follow
+  rouse::heed heed = rouse::heed::all; ///< with it the flags fill a word, and are set at once
   std::uint32_t cancels; ///< those of `target` when the call began
 };
 

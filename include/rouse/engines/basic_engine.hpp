@@ -49,7 +49,10 @@ public:
     if (why) return nullptr;
     lock_type lock(this->mutex_);
     descriptor* d = enter(owner, h, family, type, why);
-    if (!d) os::close_socket(h);
+    if (d)
+      d->unconnected = os::is_connected_type(type);
+    else
+      os::close_socket(h);
     return d;
   }
 
@@ -208,7 +211,7 @@ private:
       return nullptr;
     }
     d->native = static_cast<std::intptr_t>(h);
-    d->closing = false;
+    d->closing = d->unconnected = false;
     d->family = family;
     d->type = type;
     d->patience = (clock::duration::max)();

@@ -63,8 +63,9 @@ private:
     watch watched = watch::nothing;
     bool settled = false; // for edges
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
-    // side.
+    // side, or has sent an urgent mark, at which a recv stops.
     bool drains = true;
+    bool hung_up = false; // it was reported that nothing more will come, which may be over
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -73,18 +74,18 @@ private:
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
-    r.settled = false;
+    r.settled = r.hung_up = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
 
-  void detach(descriptor& d, bool kept) noexcept override {
+  // Not left to close(2), which takes a file out of the set only with its last descriptor. If
+  // another one is left (by dup(2), fork(2), or in a message), the set would go on reporting the
+  // file under a record that is another socket's by then, and refuse the same number when it comes
+  // back.
+  void detach(descriptor& d, bool) noexcept override {
     auto& r = static_cast<record&>(d);
-    // Closing the last reference to a file takes it out of the set. One that is kept has to be
-    // taken out, and one of which another descriptor may be left, if it would be reported without
-    // end.
-    if (r.watched == watch::bytes || (kept && r.watched != watch::nothing))
-      events_.remove(static_cast<native_handle_type>(d.native));
+    if (r.watched != watch::nothing) events_.remove(static_cast<native_handle_type>(d.native));
     r.watched = watch::nothing;
   }
 
@@ -111,7 +112,7 @@ private:
     return r.readable && attempt_first(r, op);
   }
   bool begin_other(record& r, operation& op) noexcept {
-    if (op.what == action::when_urgent) return r.urgent.empty() && os::run_attempt(op);
+    if (op.what == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
     if (op.what != action::connect) return r.writable && attempt_outbound(r, op);
     if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
     r.writable = false;
@@ -195,14 +196,18 @@ private:
   // What more there is than room and bytes, and which of the two it means.
   ROUSE_COLD std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
     const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
+    // An error may be none that a recv takes away (a message in the socket's error queue): as a
+    // level it would be reported without end.
+    if (end && r.watched == watch::bytes) (void)watch_edges(r);
     if (end || (events & EPOLLRDHUP)) {
-      r.drains = false;
+      r.hung_up = true;
       events |= EPOLLIN;
     }
     if (end) events |= EPOLLOUT;
+    r.drains = false;
     while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
       auto& op = static_cast<operation&>(r.urgent.front());
-      if (!os::run_attempt(op)) break;
+      if (!attempt_urgent(r, op)) break;
       this->finish(op);
     }
     return events;
@@ -224,7 +229,7 @@ private:
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
         [[likely]]
       r.readable = false;
-    return done;
+    return done || (r.hung_up && (r.readable = os::receives_no_more(op)));
   }
   ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
     return attempt_inbound(r, op);
@@ -238,6 +243,13 @@ private:
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
+    return done;
+  }
+
+  // The urgent byte that it takes leaves its mark in the stream.
+  static bool attempt_urgent(record& r, operation& op) noexcept {
+    const bool done = os::run_attempt(op);
+    if (done) r.drains = false;
     return done;
   }
 

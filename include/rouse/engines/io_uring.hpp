@@ -182,6 +182,9 @@ private:
   void interrupt(operation& op) noexcept override {
     const bool queued = op.what != action::accept && first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
+    if (!op.answered) ask_to_cancel(op);
+  }
+  void ask_to_cancel(operation& op) noexcept {
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
     s.addr = address_of(op);
     ++in_flight_;
@@ -249,7 +252,8 @@ private:
     s.op_flags = static_cast<std::uint32_t>(flags);
   }
 
-  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true) noexcept {
+  /// @param goes_on  a poll is to tell of each change until it is cancelled.
+  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true, bool goes_on = false) noexcept {
     if (moves_bytes(op)) return op.what == action::recv ? ask_to_recv(op) : ask_to_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
@@ -259,6 +263,7 @@ private:
         os::uring::op_poll_add, os::uring::op_poll_add};
     os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.what)],
                                      static_cast<int>(r.native), address_of(op));
+    if (goes_on && knows_multishot_polls()) s.len = os::uring::poll_multishot;
     if (by_hand(op)) [[unlikely]] {
       s.opcode = os::uring::op_poll_add;
       s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
@@ -306,9 +311,14 @@ private:
     if constexpr (Threading::shared) ring_.submit();
   }
 
+  // Since Linux 5.13; the flag is of 5.18.
+  [[nodiscard]] bool knows_multishot_polls() const noexcept {
+    return (ring_.flags() & os::uring::submit_all) != 0;
+  }
+
   void listen_for_wake_up() noexcept {
     listening_ = true;
-    if (ring_.flags() & os::uring::submit_all) { // since Linux 5.18: multishot polls are older
+    if (knows_multishot_polls()) {
       os::uring::submission& s = entry(os::uring::op_poll_add, waker_.get(), wake_up);
       s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
       s.len = os::uring::poll_multishot;
@@ -331,9 +341,12 @@ private:
       return answer_rare(c);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
-    if (op.bytes > op.size) [[unlikely]]
-      os::note_truncation(op);
+    if (op.bytes - 1 >= op.size) [[unlikely]] // none at all, or more than there was room for
+      explain(op);
     conclude(op);
+  }
+  ROUSE_COLD static void explain(operation& op) noexcept {
+    if (op.inward()) os::explain_received(op);
   }
 
   ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
@@ -343,9 +356,11 @@ private:
     }
     auto& op =
         *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
-    --in_flight_;
+    const bool goes_on = os::uring::follows_more(c.flags); // a poll
+    if (!goes_on) --in_flight_;
     if (c.user_data & cancel_bit) [[unlikely]]
       return answer_cancel(op, c.res);
+    if (goes_on || op.answered) return answer_poll(op, goes_on);
     if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
@@ -353,37 +368,53 @@ private:
       fail(op, -c.res);
   }
 
+  // Of a poll that goes on until it is cancelled: the socket may be ready, or the poll is over.
+  ROUSE_COLD void answer_poll(operation& op, bool goes_on) noexcept {
+    if (op.answered) {
+      if (goes_on) return;
+      op.answered = op.more;
+      conclude(op);
+    } else if (try_now(op)) {
+      op.answered = true;
+      if (!op.ending) ask_to_cancel(op);
+    }
+  }
+
   // The kernel does not find a request that it is about to try once more: it is asked again, until
   // the request has ended or been found.
   ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
     const bool answered = !std::exchange(op.more, false);
-    if (answered)
+    if (answered) {
+      op.answered = false;
       conclude(op);
-    else if (os::uring::found_nothing(-result))
-      interrupt(op);
+    } else if (os::uring::found_nothing(-result)) {
+      ask_to_cancel(op);
+    }
   }
 
   void succeed(operation& op, int result) noexcept {
     op.error = {};
     if (by_hand(op)) [[unlikely]] {
-      if (try_now(op)) conclude(op);
+      if (try_or_poll(op)) conclude(op);
       return;
     }
     switch (op.what) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
-        if (!try_now(op)) return;
+        if (!try_or_poll(op)) return;
         break;
       }
       [[fallthrough]];
     case action::send_to:
       op.bytes = static_cast<std::size_t>(result);
-      if (op.bytes > op.size) [[unlikely]]
-        os::note_truncation(op);
+      explain(op);
       break;
     case action::recv_from:
       op.bytes = static_cast<std::size_t>(result);
-      os::note_truncation(op);
+      os::explain_received(op);
+      break;
+    case action::connect:
+      op.target->unconnected = false;
       break;
     case action::accept:
       this->answer_accept(op, result);
@@ -391,7 +422,7 @@ private:
     case action::when_readable:
     case action::when_writable:
     case action::when_urgent:
-      if (!try_now(op)) return;
+      if (!try_or_poll(op)) return;
       break;
     default:
       break;
@@ -399,17 +430,21 @@ private:
     conclude(op);
   }
 
-  // A poll has found the socket ready. False: it is not any more, and is waited for again.
+  // A poll has found the socket ready. False: it is not, or not any more.
   bool try_now(operation& op) noexcept {
     const bool done = op.attempts() ? os::run_attempt(op)
                       : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(op); });
-    if (done) return true;
-    if (op.ending) {
-      op.error = std::errc::operation_canceled;
-      return true;
-    }
-    ask(op);
+    if (done || os::receives_no_more(op)) return true;
+    if (op.ending) op.error = std::errc::operation_canceled;
+    return static_cast<bool>(op.ending);
+  }
+  // The same of a poll that is over: where it was wrong, another one begins. That one goes on, and
+  // tells of each change: what was reported and is not so for the attempt (a message in the
+  // socket's error queue) would end one poll after the other.
+  bool try_or_poll(operation& op) noexcept {
+    if (try_now(op)) return true;
+    ask(op, false, true);
     return false;
   }
 
@@ -422,6 +457,10 @@ private:
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
       op.bytes = 0;
+      if (op.what == action::connect)
+        op.target->unconnected = number != EISCONN;
+      else
+        os::explain_unconnected(op);
       conclude(op);
     }
   }

@@ -227,9 +227,7 @@ private:
       op.error = failure::from_os(WSAEMSGSIZE);
     if (op.error) return true;
     DWORD bytes = 0;
-    int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
-    if (result == WSAECONNRESET && os::is_unbound(handle_of(r)))
-      result = WSAENOTCONN; // Wine; it was never connected
+    const int result = os::start_send(handle_of(r), op.data, largest(op.size), op, bytes);
     return started(op, result, bytes);
   }
 
@@ -287,6 +285,7 @@ private:
   static bool tried(operation& op) noexcept {
     if (!op.attempt->run(op)) return false;
     if (op.target->type == SOCK_STREAM) {
+      explain_unconnected(op);
       note_reset(op);
       if (record_of(op).reset && op.bytes == 0 && !op.error) op.error = connection_reset();
     }
@@ -357,7 +356,7 @@ private:
       break;
     default:
       if (!op.error) op.error = os::note_connected(handle_of(*op.target));
-      if (!op.error) record_of(op).reset = false; // of an earlier attempt
+      if (!op.error) record_of(op).reset = op.target->unconnected = false; // of an earlier attempt
     }
   }
 
@@ -365,12 +364,20 @@ private:
   // Windows takes what is queued away, but Wine lets it be read, and then would end the stream as
   // if all were well.
   static void conclude_stream(operation& op) noexcept {
+    explain_unconnected(op);
     note_reset(op);
     if (op.bytes != 0)
       op.error = {};
     else if (record_of(op).reset && op.size != 0 &&
              op.error != failure(std::errc::operation_canceled))
       op.error = connection_reset();
+  }
+
+  static void explain_unconnected(operation& op) noexcept {
+    if (op.bytes != 0) return;
+    const bool receives = op.inward() ? op.attempts() || op.size != 0 // not the recv of no bytes
+                                      : op.what == action::when_urgent;
+    op.error = os::explain_unconnected(*op.target, receives, op.error);
   }
 
   static void note_reset(const operation& op) noexcept {

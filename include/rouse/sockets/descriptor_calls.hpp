@@ -156,7 +156,7 @@ public:
   ///
   /// Errors: invalid_argument (more than 253, or no bytes), bad_file_descriptor (one of them),
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
-  /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1 KiB for the call.
+  /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
@@ -178,11 +178,13 @@ public:
   ///
   /// They are this process's from then on, not inherited by programs that it executes, and closed
   /// where nobody takes them: a call that is abandoned leaks none. (`recv` and the others close
-  /// them unseen.) A stream gives those of one `send_descriptors` at a time.
+  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel is
+  /// asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room from
+  /// them.
   ///
   /// Errors: as `recv`; of a datagram message_size; too_many_files_open (this process could not
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
-  /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1 KiB for the call.
+  /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)

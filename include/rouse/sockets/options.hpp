@@ -164,7 +164,11 @@ private:
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 
 /// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
-/// with 0, it throws them away and resets the connection.
+/// with 0, it throws them away and resets the connection. On with a time, the system's own calls
+/// wait until the bytes are sent or the time has passed; a socket of rouse, closed by `close` or by
+/// its destructor, does not, as that would hold up the loop: it switches the option off. (To wait,
+/// `shutdown(shutdown_send)`, then `recv` until the peer has closed.) A handle that was `release`d
+/// keeps the option.
 class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;

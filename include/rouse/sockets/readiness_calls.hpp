@@ -123,7 +123,9 @@ public:
   ///
   /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
   /// ended: the next call says how. It takes its turn among the calls of the same direction that
-  /// wait (recv and accept; send and connect).
+  /// wait (recv and accept; send and connect). On Linux a message in the socket's error queue
+  /// (MSG_ERRQUEUE: time stamps of what was sent, refused datagrams) makes it ready, too, for each
+  /// of the three; the other calls do not mind one.
   ///
   /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
   /// reports a hangup; on Windows it waits.
@@ -242,7 +244,8 @@ private:
                failure error;
                const bool late = this->engine().busy(*this->record(), inward);
                if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
-               return error;
+               if (bytes != 0) return error;
+               return os::explain_unconnected(*this->record(), inward, error);
              })
              .code();
     return bytes;

@@ -150,6 +150,10 @@ public:
 
   /// Ends one direction or both; the peer's recv then gives 0 once it has had all bytes.
   ///
+  /// After `shutdown_recv` or `shutdown_both`, calls of this socket that receive end with 0 bytes on
+  /// Linux, also those that wait already, and also of datagrams (an accept: with invalid_argument);
+  /// on Windows those that begin later end with broken_pipe.
+  ///
   /// Errors: not_connected. Source: shutdown(2).
   void shutdown(shutdown_how how) { check(do_shutdown(how), "rouse: shutdown"); }
   void shutdown(shutdown_how how, std::error_code& ec) noexcept { ec = do_shutdown(how).code(); }
@@ -159,7 +163,8 @@ public:
     if (Scheduler* s = scheduler()) s->engine().cancel(*record_);
   }
 
-  /// Ends what is pending with operation_canceled, then closes; harmless when closed.
+  /// Ends what is pending with operation_canceled, then closes; harmless when closed. It does not
+  /// wait, whatever `linger` says.
   /// Source: close(2); closesocket, preceded by CancelIoEx.
   void close() noexcept {
     if (Scheduler* s = scheduler()) s->engine().close(*record_);
@@ -349,8 +354,11 @@ public:
   /// takes bytes that are there.
   /// @returns bytes received, 0 only at the end of the stream.
   ///
-  /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected,
-  /// invalid_argument (an empty buffer: 0 would read as end of stream).
+  /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected (a
+  /// stream that was never connected, or whose connect failed: that never reads as its end),
+  /// message_size (EMSGSIZE; WSAEMSGSIZE: a datagram, or a packet of SOCK_SEQPACKET, is larger than
+  /// the buffer, which has its beginning; in the `ec` form and for handlers that is counted, and
+  /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class How = detail::nothing>

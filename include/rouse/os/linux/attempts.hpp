@@ -102,7 +102,7 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
     return done;
   error = {};
   pollfd p{h, 0, 0};
-  return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0; // it is over: 0 bytes
+  return ::poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0; // it is over: 0 bytes
 }
 
 } // namespace rouse::inline ROUSE_ABI::os

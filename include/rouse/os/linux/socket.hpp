@@ -6,14 +6,12 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/address.hpp>
+#include <rouse/os/linux/message.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <poll.h>
-#include <span>
-#include <sys/uio.h>
 #include <unistd.h>
 
 namespace rouse::inline ROUSE_ABI::os {
@@ -47,7 +45,19 @@ inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
 }
 
-inline void close_socket(native_handle_type h) noexcept { ::close(h); }
+/// Does not wait. With SO_LINGER and a time, close(2) would, whatever the mode of the handle: the
+/// option is switched off, and the kernel sends the rest in the background, as it does once the
+/// time has passed.
+inline void close_socket(native_handle_type h) noexcept {
+  ::linger option{};
+  socklen_t size = sizeof option;
+  if (::getsockopt(h, SOL_SOCKET, SO_LINGER, &option, &size) == 0 && option.l_onoff != 0 &&
+      option.l_linger != 0) {
+    option.l_onoff = 0;
+    ::setsockopt(h, SOL_SOCKET, SO_LINGER, &option, sizeof option);
+  }
+  ::close(h);
+}
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
@@ -149,125 +159,6 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
-/// Filled in where it stays until the call that uses it has completed.
-class message {
-public:
-  void to_receive(void* data, std::size_t size) noexcept {
-    describe(data, size, socket_address::room);
-  }
-  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
-    peer_ = socket_address(to);
-    describe(data, size, peer_.length);
-  }
-
-  /// Without an address, and in several pieces.
-  void in_pieces(iovec* pieces, std::size_t count) noexcept {
-    header_ = {};
-    header_.msg_iov = pieces;
-    header_.msg_iovlen = count;
-  }
-  /// Afterwards: with one.
-  void with_sender() noexcept { address(socket_address::room); }
-  void with_destination(const endpoint& to) noexcept {
-    peer_ = socket_address(to);
-    address(peer_.length);
-  }
-
-  [[nodiscard]] msghdr& header() noexcept { return header_; }
-  /// Whether the buffer was too small for what came: the rest is gone.
-  [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
-  /// Whom it came from.
-  [[nodiscard]] endpoint peer() const noexcept {
-    socket_address from = peer_;
-    from.length = header_.msg_namelen;
-    return from.to_endpoint();
-  }
-
-private:
-  void describe(void* data, std::size_t size, socklen_t room) noexcept {
-    piece_ = {data, size};
-    in_pieces(&piece_, 1);
-    address(room);
-  }
-  void address(socklen_t room) noexcept {
-    header_.msg_name = &peer_.any;
-    header_.msg_namelen = room;
-  }
-
-  socket_address peer_;
-  iovec piece_{};
-  msghdr header_{};
-};
-
-/// A message with room for several pieces.
-class message_in_pieces : public message {
-public:
-  static constexpr std::size_t most = 16;
-
-  void clear() noexcept { count_ = 0; }
-  [[nodiscard]] bool full() const noexcept { return count_ == most; }
-  void add(void* data, std::size_t size) noexcept { pieces_[count_++] = {data, size}; }
-  void end() noexcept { in_pieces(pieces_, count_); }
-
-private:
-  iovec pieces_[most];
-  std::size_t count_ = 0;
-};
-
-/// A message that descriptors go with, or come with: those that came and that nobody has taken are
-/// still open.
-class message_with_descriptors : public message {
-public:
-  static constexpr bool supported = true;
-  static constexpr std::size_t most = 253; // SCM_MAX_FD
-
-  // Where nothing has come, nothing is to be found.
-  message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
-
-  /// Copies them. False: there are too many.
-  bool enclose(std::span<const int> handles) noexcept {
-    if (handles.size() > most) return false;
-    if (handles.empty()) return true;
-    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
-    std::memcpy(control_, &head, sizeof head);
-    std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
-    enclosed_ = CMSG_SPACE(handles.size_bytes());
-    return true;
-  }
-  void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
-  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
-
-  /// Whether some of those that came did not become descriptors of this process, which has no room
-  /// for them; the kernel has closed them.
-  [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
-  /// Gives those that came to `to`, once.
-  template <class To>
-  void take(To to) noexcept {
-    for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
-      if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-      int h = -1;
-      for (std::size_t at = CMSG_LEN(0); at + sizeof h <= c->cmsg_len; at += sizeof h) {
-        std::memcpy(&h, reinterpret_cast<unsigned char*>(c) + at, sizeof h);
-        to(h);
-      }
-    }
-    header().msg_controllen = 0;
-  }
-
-private:
-  void describe(void* data, std::size_t size, std::size_t control) noexcept {
-    piece_ = {data, size};
-    in_pieces(&piece_, 1);
-    header().msg_control = control != 0 ? control_ : nullptr;
-    header().msg_controllen = control;
-  }
-
-  iovec piece_{};
-  std::size_t enclosed_ = 0;
-  alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int))];
-};
-
 /// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
 /// stream, which stops after bytes that a descriptor came with.
 inline bool is_continuous(int family, int type) noexcept {
@@ -277,17 +168,47 @@ inline bool is_continuous(int family, int type) noexcept {
 /// Descriptors that come with a message are not inherited by programs that this one executes.
 inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
 
-/// How a recv learns that a datagram was larger than its buffer: the kernel gives the real size.
-inline int recv_flags(int type) noexcept { return type == SOCK_DGRAM ? MSG_TRUNC : 0; }
+/// Whether sockets of this type have to be connected before they receive.
+inline bool is_connected_type(int type) noexcept {
+  return type == SOCK_STREAM || type == SOCK_SEQPACKET;
+}
 
-/// Looks at the answer to a recv or recv_from: one that was cut short is message_size.
-inline void note_truncation(operation& op) noexcept {
+/// How a recv learns that a datagram or a packet was larger than its buffer: the kernel gives the
+/// real size. (Of a TCP stream the flag would discard the bytes.)
+inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
+
+/// The kernel says of a stream that was never connected that it has ended or is broken once its
+/// connect has failed or it was shut down (0 bytes, EPIPE), and EINVAL of a local one: that is
+/// not_connected.
+/// @param ended  the call was to receive, and has received nothing.
+/// @returns `error`, or what is meant by it.
+ROUSE_COLD inline failure explain_unconnected(const descriptor& d, bool ended,
+                                              failure error) noexcept {
+  const int number = error.os_number();
+  const bool doubtful =
+      error ? number == EPIPE || (number == EINVAL && d.family == AF_UNIX) : ended;
+  if (!d.unconnected || !doubtful) return error;
+  // The program may have connected it by a system call of its own.
+  endpoint peer;
+  const failure f = remote_endpoint(static_cast<native_handle_type>(d.native), peer);
+  return f == failure::from_os(ENOTCONN) ? f : error;
+}
+inline void explain_unconnected(operation& op) noexcept {
+  if (op.what == action::accept) return;
+  const bool ended = op.bytes == 0 && (op.inward() || op.what == action::when_urgent);
+  op.error = explain_unconnected(*op.target, ended, op.error);
+}
+
+/// Looks at the unusual answers to what receives: a message that was cut short is message_size, and
+/// nothing at all may not be the end.
+ROUSE_COLD inline void explain_received(operation& op) noexcept {
   if (op.what == action::recv_from) {
     if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
   } else if (op.bytes > op.size) {
     op.bytes = op.size;
     op.error = std::errc::message_size;
   }
+  if (op.bytes == 0) explain_unconnected(op);
 }
 
 // ---- attempts on a non-blocking handle: false where it would have to wait
@@ -317,30 +238,34 @@ ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// A system call that nearly always succeeds: what else may come of it stays out of the way.
+// A system call that nearly always succeeds, and moves at least a byte: what else may come of it
+// stays out of the way.
 template <class Call>
-ROUSE_NOINLINE bool settle_failed(operation& op, ssize_t result, Call call) noexcept {
-  if (errno == EINTR) result = retry_interrupted([&] { return call(op); });
-  return settle(op, result);
+ROUSE_NOINLINE bool settle_unusual(operation& op, ssize_t result, Call call) noexcept {
+  if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
+  if (!settle(op, result)) return false;
+  if (op.inward())
+    explain_received(op);
+  else
+    explain_unconnected(op);
+  return true;
 }
+// One comparison: a failure and no bytes are, less one, more than any size.
 template <class Call>
 ROUSE_ALWAYS_INLINE bool settle_call(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
-  if (result < 0) [[unlikely]]
-    return settle_failed(op, result, call);
+  if (static_cast<std::size_t>(result) - 1 >= op.size) [[unlikely]]
+    return settle_unusual(op, result, call);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  const bool done = detail::settle_call(op, [](operation& o) {
+  return detail::settle_call(op, [](operation& o) {
     return ::recv(static_cast<int>(o.target->native), o.data, o.size,
                   MSG_DONTWAIT | recv_flags(o.target->type));
   });
-  if (op.bytes > op.size) [[unlikely]]
-    note_truncation(op);
-  return done;
 }
 
 /// No SIGPIPE: a peer that is gone is an error code.
@@ -355,8 +280,12 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
   const bool done = detail::settle(op, detail::retry_interrupted([&] {
                                      return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
                                    }));
-  if (done && !op.error) note_truncation(op);
-  return done;
+  if (!done) return false;
+  if (op.error)
+    explain_unconnected(op);
+  else if (op.bytes == 0 || static_cast<message*>(op.data)->cut_short())
+    explain_received(op);
+  return true;
 }
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
@@ -364,6 +293,7 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   const bool done = detail::settle(op, detail::retry_interrupted([&] {
                                      return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
                                    }));
+  if (op.error) explain_unconnected(op);
   if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
   op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
   return true;
@@ -378,7 +308,11 @@ inline short readiness(action what) noexcept {
 }
 
 inline bool run_attempt(operation& op) noexcept {
-  if (op.attempt->run) return op.attempt->run(op);
+  if (op.attempt->run) {
+    const bool done = op.attempt->run(op);
+    if (done && (op.error || op.bytes == 0)) explain_unconnected(op);
+    return done;
+  }
   pollfd p{static_cast<int>(op.target->native), readiness(op.what), 0};
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) != 0;
 }
@@ -393,22 +327,34 @@ inline bool start_connect(native_handle_type h, operation& op) noexcept {
   const int result = ::connect(h, &a.any, a.length);
   if (result < 0 && (errno == EINPROGRESS || errno == EINTR)) return false;
   op.error = outcome(result);
+  if (!op.error) op.target->unconnected = false;
   return true;
 }
 
 /// Whether a connect that was started has ended; how, is then in `op`.
+///
+/// Asked again, the kernel says so, or that it is still trying (an event of the handle's earlier
+/// life may have come first); and only then does it take the socket for connected itself, or, after
+/// a failure, for one that was never connected.
 inline bool finish_connect(native_handle_type h, operation& op) noexcept {
-  int error = 0;
-  std::size_t size = sizeof error;
-  op.error = get_option(h, SOL_SOCKET, SO_ERROR, &error, size);
-  if (!op.error && error) op.error = failure::from_os(error);
-  if (op.error) return true;
-  // Asked again, the kernel says whether it is still trying (an event of the handle's earlier life
-  // may have come first); and only then does it take the socket for connected itself.
   const socket_address a(*op.peer);
-  if (::connect(h, &a.any, a.length) == 0 || errno == EISCONN) return true;
-  if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR) return false;
-  op.error = last_error();
+  const bool connected = ::connect(h, &a.any, a.length) == 0 || errno == EISCONN;
+  if (!connected && (errno == EALREADY || errno == EINPROGRESS || errno == EINTR)) return false;
+  if (!connected) op.error = last_error();
+  op.target->unconnected = !connected;
+  return true;
+}
+
+/// An attempt to receive has found nothing. The kernel says so also of a datagram socket whose
+/// receiving side is shut down, where a call that waits gives 0 bytes. True: it is one, and that is
+/// the answer.
+ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
+  if (!op.inward() || op.target->type == SOCK_STREAM) return false;
+  pollfd p{static_cast<int>(op.target->native), POLLRDHUP, 0};
+  if (detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) <= 0 ||
+      (p.revents & POLLRDHUP) == 0)
+    return false;
+  if (op.what == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
 

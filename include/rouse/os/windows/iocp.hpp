@@ -148,12 +148,6 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
                             &written, nullptr, nullptr));
 }
 
-inline bool is_unbound(native_handle_type h) noexcept {
-  socket_address a;
-  a.length = socket_address::room;
-  return outcome(::getsockname(h, &a.any, &a.length)) == failure::from_os(WSAEINVAL);
-}
-
 /// Whether a send failed with `error` because nobody said where to: WSAENOTCONN, and under Wine
 /// WSAEINVAL, which may mean other things.
 inline bool lacks_destination(native_handle_type h, failure error) noexcept {

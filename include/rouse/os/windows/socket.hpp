@@ -50,7 +50,23 @@ inline failure start_winsock() noexcept {
   return failure::from_os(result);
 }
 
-inline void close_socket(native_handle_type h) noexcept { ::closesocket(h); }
+/// Does not wait. With SO_LINGER and a time, closesocket would, or, in non-blocking mode, fail with
+/// WSAEWOULDBLOCK and leave the socket open: the option is switched off, and Windows sends the rest
+/// in the background.
+inline void close_socket(native_handle_type h) noexcept {
+  ::linger option{};
+  int size = sizeof option;
+  const auto value = reinterpret_cast<char*>(&option);
+  if (::getsockopt(h, SOL_SOCKET, SO_LINGER, value, &size) == 0 && option.l_onoff != 0 &&
+      option.l_linger != 0) {
+    option.l_onoff = 0;
+    ::setsockopt(h, SOL_SOCKET, SO_LINGER, value, size);
+  }
+  ::closesocket(h);
+}
+
+/// Whether sockets of this type have to be connected before they receive.
+inline bool is_connected_type(int type) noexcept { return type == SOCK_STREAM; }
 
 namespace detail {
 // Wine says WSAEINVAL of an option of UDP that it has not heard of.
@@ -160,6 +176,22 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   if (::getpeername(h, &a.any, &a.length) < 0) return last_error();
   out = a.to_endpoint();
   return {};
+}
+
+/// What is said of a stream that was never connected once it was shut down, or its connect has
+/// failed: that it has ended (0 bytes) or is broken (WSAESHUTDOWN; WSAECONNRESET under Wine), which
+/// means not_connected.
+/// @param ended  the call was to receive, and has received nothing.
+/// @returns `error`, or what is meant by it.
+inline failure explain_unconnected(const descriptor& d, bool ended, failure error) noexcept {
+  const bool broken =
+      error == failure::from_os(WSAESHUTDOWN) || error == failure::from_os(WSAECONNRESET);
+  const bool doubtful = error ? broken : ended;
+  if (!d.unconnected || !doubtful) return error;
+  // The program may have connected it by a system call of its own.
+  endpoint peer;
+  const failure f = remote_endpoint(static_cast<native_handle_type>(d.native), peer);
+  return f == failure::from_os(WSAENOTCONN) ? f : error;
 }
 
 namespace detail {

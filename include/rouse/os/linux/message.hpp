@@ -1,0 +1,151 @@
+// Messages as recvmsg(2) and sendmsg(2) take them: addresses, several pieces, descriptors.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/os/address.hpp>
+
+#if ROUSE_LINUX
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
+/// Filled in where it stays until the call that uses it has completed.
+class message {
+public:
+  void to_receive(void* data, std::size_t size) noexcept {
+    describe(data, size, socket_address::room);
+  }
+  void to_send(void* data, std::size_t size, const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    describe(data, size, peer_.length);
+  }
+
+  /// Without an address, and in several pieces.
+  void in_pieces(iovec* pieces, std::size_t count) noexcept {
+    header_ = {};
+    header_.msg_iov = pieces;
+    header_.msg_iovlen = count;
+  }
+  /// Afterwards: with one.
+  void with_sender() noexcept { address(socket_address::room); }
+  void with_destination(const endpoint& to) noexcept {
+    peer_ = socket_address(to);
+    address(peer_.length);
+  }
+
+  [[nodiscard]] msghdr& header() noexcept { return header_; }
+  /// Whether the buffer was too small for what came: the rest is gone.
+  [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
+  /// Whom it came from.
+  [[nodiscard]] endpoint peer() const noexcept {
+    socket_address from = peer_;
+    from.length = header_.msg_namelen;
+    return from.to_endpoint();
+  }
+
+private:
+  void describe(void* data, std::size_t size, socklen_t room) noexcept {
+    piece_ = {data, size};
+    in_pieces(&piece_, 1);
+    address(room);
+  }
+  void address(socklen_t room) noexcept {
+    header_.msg_name = &peer_.any;
+    header_.msg_namelen = room;
+  }
+
+  socket_address peer_;
+  iovec piece_{};
+  msghdr header_{};
+};
+
+/// A message with room for several pieces.
+class message_in_pieces : public message {
+public:
+  static constexpr std::size_t most = 16;
+
+  void clear() noexcept { count_ = 0; }
+  [[nodiscard]] bool full() const noexcept { return count_ == most; }
+  void add(void* data, std::size_t size) noexcept { pieces_[count_++] = {data, size}; }
+  void end() noexcept { in_pieces(pieces_, count_); }
+
+private:
+  iovec pieces_[most];
+  std::size_t count_ = 0;
+};
+
+/// A message that descriptors go with, or come with: those that came and that nobody has taken are
+/// still open.
+class message_with_descriptors : public message {
+public:
+  static constexpr bool supported = true;
+  static constexpr std::size_t most = 253; // SCM_MAX_FD
+
+  // Where nothing has come, nothing is to be found.
+  message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
+
+  /// Copies them. False: there are too many.
+  bool enclose(std::span<const int> handles) noexcept {
+    if (handles.size() > most) return false;
+    if (handles.empty()) return true;
+    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
+    std::memcpy(control_, &head, sizeof head);
+    std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
+    enclosed_ = CMSG_SPACE(handles.size_bytes());
+    return true;
+  }
+  void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
+  void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
+
+  /// Whether some of those that came did not become descriptors of this process, which has no room
+  /// for them; the kernel has closed them.
+  [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
+  /// Gives those that came to `to`, once. A descriptor of the sending process (SO_PASSPIDFD), which
+  /// the kernel adds, is closed: nothing here could hand it out.
+  template <class To>
+  void take(To to) noexcept {
+    for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
+      if (c->cmsg_level != SOL_SOCKET) continue;
+      if (c->cmsg_type == SCM_RIGHTS)
+        for_each(*c, to);
+      else if (c->cmsg_type == pid_descriptor)
+        for_each(*c, [](int h) { ::close(h); }); // a failure's number is negative
+    }
+    header().msg_controllen = 0;
+  }
+
+private:
+  static constexpr int pid_descriptor = 0x04; // SCM_PIDFD, Linux 6.5
+  // For what the program may have asked the kernel to tell as well, which comes before the
+  // descriptors: time stamps, credentials, a security label, the sending process.
+  static constexpr std::size_t room_for_others = 512;
+
+  template <class Use>
+  static void for_each(cmsghdr& c, Use use) noexcept {
+    int h = -1;
+    for (std::size_t at = CMSG_LEN(0); at + sizeof h <= c.cmsg_len; at += sizeof h) {
+      std::memcpy(&h, reinterpret_cast<unsigned char*>(&c) + at, sizeof h);
+      use(h);
+    }
+  }
+
+  void describe(void* data, std::size_t size, std::size_t control) noexcept {
+    piece_ = {data, size};
+    in_pieces(&piece_, 1);
+    header().msg_control = control != 0 ? control_ : nullptr;
+    header().msg_controllen = control;
+  }
+
+  iovec piece_{};
+  std::size_t enclosed_ = 0;
+  alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int)) + room_for_others];
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif

@@ -1,0 +1,117 @@
+// Descriptors that come beside what else the kernel may tell of a message: none is lost, and none
+// leaks.
+#include <support/testing.hpp>
+
+#if ROUSE_LINUX
+#include <filesystem>
+#include <iterator>
+#include <sys/resource.h>
+#include <unistd.h>
+
+using namespace testing;
+
+namespace {
+
+std::ptrdiff_t open_now() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+}
+
+/// At the end as many descriptors are open as in the beginning. First of what is in a test.
+class none_leaks {
+public:
+  none_leaks() : before_(open_now()) {}
+  none_leaks(const none_leaks&) = delete;
+  ~none_leaks() { CHECK(open_now() == before_); }
+
+private:
+  std::ptrdiff_t before_;
+};
+
+/// Local sockets, of which the second asks for all that the kernel can tell.
+template <class S>
+struct talkative_pair {
+  S sched;
+  rouse::socket<S> a, b;
+  std::array<char, 16> buf{};
+
+  explicit talkative_pair(int type) {
+    constexpr int pass_pid_descriptor = 76; // SO_PASSPIDFD, Linux 6.5
+    constexpr int timestamping_all = 0x3fff;
+    std::tie(a, b) = rouse::socket_pair(sched, type);
+    std::error_code older_kernel;
+    b.set_option(SOL_SOCKET, pass_pid_descriptor, 1, older_kernel);
+    b.set_option(SOL_SOCKET, SO_PASSCRED, 1);
+    b.set_option(SOL_SOCKET, SO_PASSSEC, 1, older_kernel);
+    b.set_option(SOL_SOCKET, SO_TIMESTAMPNS, 1);
+    b.set_option(SOL_SOCKET, SO_TIMESTAMPING, timestamping_all, older_kernel);
+  }
+  void pass(std::span<const int> handles) {
+    CHECK(!await(sched, CALL(a.send_descriptors("text", handles, how...))).ec);
+  }
+  outcome<rouse::delivery> receive() {
+    return await<rouse::delivery>(sched, CALL(b.recv_descriptors(buf, 10s, how...)));
+  }
+};
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("descriptors: beside all else that is told none is lost, none leaks",
+                        "[descriptors][P02]", every_scheduler) {
+  const int type = GENERATE(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET);
+  const none_leaks checked;
+  talkative_pair<TestType> pair(type);
+  const auto before = open_now();
+  for (const std::size_t n : {0, 1, 253}) {
+    const std::vector<int> handles(n, pair.a.native_handle());
+    pair.pass(handles);
+    const auto got = pair.receive();
+    CHECK(!got.ec);
+    CHECK(got.value.bytes == 4);
+    CHECK(got.value.descriptors.size() == n);
+    CHECK(open_now() == before + static_cast<std::ptrdiff_t>(n));
+  }
+  CHECK(open_now() == before);
+}
+
+TEMPLATE_LIST_TEST_CASE("descriptors: the other calls leak none, whatever is told",
+                        "[descriptors][P02]", every_single) {
+  const int type = GENERATE(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET);
+  const none_leaks checked;
+  talkative_pair<TestType> pair(type);
+  auto& sched = pair.sched;
+  auto& b = pair.b;
+  const auto before = open_now();
+  const std::array handles{pair.a.native_handle()};
+  std::array list{rouse::mutable_buffer(pair.buf)};
+  std::error_code ec;
+  for (int i = 0; i != 4; ++i) pair.pass(handles);
+  CHECK(await(sched, CALL(b.recv(pair.buf, 10s, how...))).value == 4);
+  CHECK(await(sched, CALL(b.recv(list, 10s, how...))).value == 4);
+  CHECK(await<rouse::datagram>(sched, CALL(b.recv_from(pair.buf, 10s, how...))).value.bytes == 4);
+  CHECK(await<rouse::loan>(sched, CALL(b.receive(10s, how...))).value.size() == 4);
+  if (type == SOCK_DGRAM) {
+    pair.pass(handles);
+    std::array slots{rouse::incoming{pair.buf}};
+    CHECK(await(sched, CALL(b.recv_batch(slots, 10s, how...))).value == 1);
+  }
+  CHECK(open_now() == before);
+}
+
+TEMPLATE_LIST_TEST_CASE("descriptors: too many for this process, beside all else: none leaks",
+                        "[descriptors][P02]", every_single) {
+  const none_leaks checked;
+  talkative_pair<TestType> pair(SOCK_STREAM);
+  const std::vector<int> handles(10, pair.a.native_handle());
+  pair.pass(handles);
+  rlimit old{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &old) == 0);
+  const int next = ::dup(pair.a.native_handle()); // no lower one is free
+  ::close(next);
+  const rlimit less{static_cast<rlim_t>(next + 4), old.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &less) == 0);
+  const auto got = pair.receive();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &old) == 0);
+  CHECK(got.ec == std::errc::too_many_files_open);
+  CHECK(got.value.descriptors.size() < 10);
+}
+#endif
