@@ -470,6 +470,56 @@ TEST_CASE("install: sleeping lets the others run", "[install][windows]") {
   CHECK(took < 2.5);
 }
 
+namespace {
+
+// The last error after calls that succeed, before each of which it was 4711.
+std::vector<int> errors_of_success() {
+  std::vector<int> errors;
+  const auto after = [&](auto call) {
+    ::WSASetLastError(4711);
+    const bool succeeded = call();
+    const int error = ::WSAGetLastError();
+    errors.push_back(succeeded ? error : -error);
+  };
+  const bound_socket listener(SOCK_STREAM);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  a.sin_port = htons(listener.port);
+  const auto* const name = reinterpret_cast<const sockaddr*>(&a);
+  const SOCKET s = ::socket(AF_INET, SOCK_STREAM, 0), t = ::socket(AF_INET, SOCK_STREAM, 0);
+  SOCKET peer = INVALID_SOCKET, waited_for = INVALID_SOCKET;
+  char bytes[8];
+  after([] { return ::Sleep(5), true; });
+  after([&] { return ::connect(s, name, sizeof a) == 0; });
+  after([&] { return (peer = ::accept(listener.s, nullptr, nullptr)) != INVALID_SOCKET; });
+  std::thread later([&] { ::Sleep(50), (void)::connect(t, name, sizeof a); });
+  after([&] { return (waited_for = ::accept(listener.s, nullptr, nullptr)) != INVALID_SOCKET; });
+  later.join();
+  const DWORD soon = 50;
+  ::setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, reinterpret_cast<const char*>(&soon), sizeof soon);
+  after([&] { return ::send(peer, "abc", 3, 0) == 3; });
+  after([&] { return ::recv(s, bytes, 8, MSG_WAITALL) == 3; }); // ends at the limit
+  fd_set in{1, {s}};
+  timeval d{0, 20'000};
+  after([&] { return ::select(0, &in, nullptr, nullptr, &d) == 0; });
+  WSAPOLLFD file{s, POLLRDNORM, 0};
+  after([&] { return ::WSAPoll(&file, 1, 20) == 0; });
+  for (const SOCKET made : {s, t, peer, waited_for}) ::closesocket(made);
+  return errors;
+}
+
+} // namespace
+
+TEST_CASE("install: a call that succeeds leaves the last error as Winsock's own does",
+          "[install][windows]") {
+  installed here;
+  std::vector<int> plain, of_fiber;
+  std::thread([&] { plain = errors_of_success(); }).join();
+  here.run([&] { of_fiber = errors_of_success(); }, [] {});
+  CHECK(of_fiber == plain);
+}
+
 TEST_CASE("install: a close by another fiber wakes who waits", "[install][windows]") {
   installed here;
   const bound_socket other(SOCK_DGRAM);

@@ -26,6 +26,13 @@ namespace rouse::inline ROUSE_ABI::os {
 /// socket is in non-blocking mode meanwhile, and until a call comes that shall block.
 namespace parked {
 
+/// Now and then lets others run. The last error stays as it is.
+inline void take_turns() noexcept {
+  const int error = ::WSAGetLastError();
+  give_way();
+  ::WSASetLastError(error);
+}
+
 /// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
 /// after several waits that were over at once it takes breaks.
 class attention {
@@ -77,24 +84,30 @@ private:
   clock::time_point until_ = (clock::time_point::max)();
 };
 
-/// What the call gives when it may not wait.
+/// What the call gives when it may not wait. The last error is its own to change.
 template <class Call>
 auto at_once(SOCKET s, Call call) noexcept {
-  if (call_parker::here && socket_modes::lend(s)) return call();
-  const bool changed =
-      socket_modes::set(s, 1); // false: of one that sends events, which never waits
+  const int before = ::WSAGetLastError();
+  const bool lent = call_parker::here && socket_modes::lend(s);
+  // False: of one that sends events, which never waits.
+  const bool changed = !lent && socket_modes::set(s, 1);
+  ::WSASetLastError(before);
   const auto result = call();
+  if (lent) return result;
   const int error = ::WSAGetLastError();
   if (changed) socket_modes::set(s, 0);
   ::WSASetLastError(error);
   return result;
 }
 
-/// Tries until it succeeds, fails, or patience ends.
+/// Tries until it succeeds, fails, or patience ends. The last attempt finds the last error as it
+/// was.
 template <class Attempt>
 std::int64_t retry(SOCKET s, patience& p, Attempt attempt) noexcept {
+  const int before = ::WSAGetLastError();
   attention a;
   for (;;) {
+    ::WSASetLastError(before);
     const std::int64_t result = at_once(s, attempt);
     if (result >= 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
     if (!p.wait(a)) return SOCKET_ERROR;
@@ -118,6 +131,7 @@ struct pieces {
 template <class Transfer>
 std::int64_t move_rest(SOCKET s, patience& p, pieces all, std::int64_t moved,
                        Transfer transfer) noexcept {
+  const int error = ::WSAGetLastError();
   std::int64_t before = 0; // bytes of the pieces passed
   for (DWORD i = 0; i != all.count; before += all.first[i++].len) {
     const WSABUF& piece = all.first[i];
@@ -126,6 +140,7 @@ std::int64_t move_rest(SOCKET s, patience& p, pieces all, std::int64_t moved,
       const int left = static_cast<int>(piece.len - done);
       const std::int64_t n =
           retry(s, p, [&] { return std::int64_t{transfer(piece.buf + done, left)}; });
+      ::WSASetLastError(error); // a part is a success
       if (n <= 0) return moved;
       moved += n;
     }
@@ -142,7 +157,7 @@ inline bool is_stream(SOCKET s) noexcept {
 /// Of `receive` and `send`, `first(flags)` makes the call itself: it gives the bytes, or -1.
 template <class First>
 std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
-  give_way();
+  take_turns();
   patience p(s, SO_RCVTIMEO);
   const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
   if (whole) flags &= ~DWORD{MSG_WAITALL};
@@ -155,7 +170,7 @@ std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
 
 template <class First>
 std::int64_t send(SOCKET s, pieces all, First first) noexcept {
-  give_way();
+  take_turns();
   patience p(s, SO_SNDTIMEO);
   const std::int64_t n = retry(s, p, first);
   if (n < 0 || n >= all.size()) return n;
@@ -187,7 +202,8 @@ struct state {
 /// steps: then the call waits.
 template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
-  give_way();
+  const int before = ::WSAGetLastError();
+  take_turns();
   socket_modes::take_back(s); // or the connection would have the mode as well
   const WSAPOLLFD file{s, POLLRDNORM, 0};
   attention a;
@@ -196,6 +212,7 @@ SOCKET accept(SOCKET s, Call call) noexcept {
     if (now.readable || now.unknown) break;
     if (!a.wait(&file, 1, (clock::time_point::max)())) return INVALID_SOCKET;
   }
+  ::WSASetLastError(before);
   return call();
 }
 
@@ -203,6 +220,7 @@ SOCKET accept(SOCKET s, Call call) noexcept {
 /// has ended at once. That may be one of rouse's own, whose engine must not be left here.)
 template <class Begin>
 int connect(SOCKET s, Begin begin) noexcept {
+  const int before = ::WSAGetLastError();
   const int result = at_once(s, begin);
   if (result == 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
   const WSAPOLLFD file{s, POLLWRNORM, 0};
@@ -217,7 +235,10 @@ int connect(SOCKET s, Begin begin) noexcept {
       ::WSASetLastError(error);
       return SOCKET_ERROR;
     }
-    if (now.writable) return 0;
+    if (now.writable) {
+      ::WSASetLastError(before);
+      return 0;
+    }
     if (!a.wait(&file, 1, (clock::time_point::max)())) return SOCKET_ERROR;
   }
 }
@@ -225,9 +246,11 @@ int connect(SOCKET s, Begin begin) noexcept {
 /// Looks, `look()`, until it finds something (or fails), or `until` has passed.
 template <class Look>
 int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
-  give_way();
+  const int before = ::WSAGetLastError();
+  take_turns();
   attention a;
   for (;;) {
+    ::WSASetLastError(before);
     const int found = look();
     if (found != 0 || clock::now() >= until) return found;
     if (!a.wait(files, count, until)) return SOCKET_ERROR;

@@ -233,10 +233,12 @@ struct calls {
 
 private:
   static DWORD slept(DWORD milliseconds) noexcept {
+    const DWORD before = ::GetLastError();
     const auto until = milliseconds == INFINITE
                            ? (clock::time_point::max)()
                            : deadline(std::chrono::milliseconds(milliseconds)).when();
     (void)parked::sleep_until(until);
+    ::SetLastError(before);
     return 0;
   }
 
