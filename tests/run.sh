@@ -186,6 +186,11 @@ interrupted() {
     check gcc "interrupted" python3 tests/interrupted/run.py "$out/interrupted" || row gcc "interrupted does not build" 0 1 0
 }
 
+# Several copies of the library in one process.
+copies() {
+  check gcc "copies in one process" tests/consumers/copies/run.sh g++ clang++-19
+}
+
 # Each fuzzer goes through its corpus, then on from there for some seconds. `FUZZ_SECONDS=600 tests/run.sh fuzz` for longer.
 fuzz() {
   local name engine
@@ -284,6 +289,7 @@ for configuration in $wanted; do
     ucontext
     {
       interrupted
+      copies
       chaos
     } &
     check gcc install tests/install/run.py

@@ -15143,6 +15143,89 @@ decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&..
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/os/signal_inbox.hpp
+// What has come for one `signals` object, where a signal handler leaves it and the loop finds it.
+//
+//   handler: count of its kind + 1, was it 0?  -> writes the kind's byte into the socket
+//   loop:    reads a byte, count - 1, is it 0? -> else writes the byte again
+//
+// So the socket holds at most one byte a kind, however many signals come: its buffer is never full,
+// no kind drives another out, and kinds take turns.
+
+#if ROUSE_LINUX
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace rouse::inline ROUSE_ABI::os {
+
+#if ROUSE_LINUX
+/// The number of the process that this code runs in, which a forked child has of its own.
+inline int this_process() noexcept { return static_cast<int>(::getpid()); }
+
+/// Writes one byte, without waiting. Safe in a signal handler: a bare system call, which is no
+/// cancellation point either, as send(2) is.
+inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
+  return ::syscall(SYS_sendto, to, &byte, std::size_t{1}, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr,
+                   0) == 1;
+}
+#else
+inline int this_process() noexcept { return 0; } // nothing copies a process
+inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
+  return ::send(to, reinterpret_cast<const char*>(&byte), 1, 0) == 1;
+}
+#endif
+
+/// The signals of one object that have come and were not taken yet.
+///
+/// Threads: any. `add` is async-signal-safe.
+class signal_inbox {
+public:
+  static constexpr int most_numbers = 64;
+  static constexpr std::uint64_t bit(int n) noexcept { return std::uint64_t{1} << (n - 1); }
+
+  signal_inbox() noexcept = default;
+  signal_inbox(const signal_inbox&) = delete;
+  signal_inbox& operator=(const signal_inbox&) = delete;
+  ~signal_inbox() {
+    if (to_ != no_handle) close_socket(to_);
+  }
+
+  /// From now on signals are announced by bytes in the socket `to`, which is the inbox's own then.
+  void announce_in(native_handle_type to) noexcept { to_ = to; }
+  /// Whether it was made in this process; a forked child only has a copy.
+  [[nodiscard]] bool of_this_process() const noexcept { return process_ == this_process(); }
+
+  /// Signal `n` has come.
+  void add(int n) noexcept {
+    if (counts_[n - 1].fetch_add(1) == 0) announce(n);
+  }
+  /// The byte of `n` was read, and one signal is told of.
+  void take(int n) noexcept {
+    if (counts_[n - 1].fetch_sub(1) != 1) announce(n);
+  }
+  /// The byte of `n` was read, but nothing was told of.
+  void put_back(int n) noexcept { announce(n); }
+
+  // ---- the table's
+  std::uint64_t wanted = 0; ///< bit n - 1: signal n
+  std::atomic<signal_inbox*> next{nullptr};
+  void (*leave)(signal_inbox&) noexcept = nullptr; ///< ends the subscription, where there is one
+
+private:
+  void announce(int n) noexcept {
+    if (!of_this_process()) return; // the socket is the parent's
+    // Only without memory does it fail; the next one of the kind tries again.
+    if (!send_byte(to_, static_cast<unsigned char>(n))) counts_[n - 1].store(0);
+  }
+
+  native_handle_type to_ = no_handle;
+  const int process_ = this_process();
+  std::atomic<std::uint32_t> counts_[most_numbers] = {};
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+
 // ---- rouse/os/linux/fork.hpp
 // How objects learn that fork(2) has copied them into a child process.
 
@@ -15228,151 +15311,310 @@ inline fork_hook::~fork_hook() {
 #endif
 
 // ---- rouse/os/linux/signals.hpp
-// How a signal reaches a loop: the handler writes a byte into the sockets of those who want it.
+// How signals reach `signals` objects, of which several copies of this library in one process (in
+// shared libraries, with hidden visibility) may each have some.
+//
+// Each copy has a handler of its own. For each signal the copies that want it stand on each other:
+//
+//   kernel -> handler of copy C -> handler of copy B -> handler of copy A -> nothing more
+//             what it found: B     what it found: A     what it found: the first disposition
+//
+// A handler tells the objects of its copy, then calls the handler that its copy found, if that is
+// one of this library's: it is known by its unusual mask. A copy that leaves restores what it found
+// if it is on top, or else gives that to the copy above it: by a call of its handler with a number
+// that is no signal's.
+//
+// What must hold for the copies of all versions: the mask, that number, and signal_request.
 
 #if ROUSE_LINUX
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <mutex>
-#include <new>
-#include <sys/socket.h>
-#include <sys/types.h>
+#include <link.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
-#include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
 
-/// Two sockets connected with each other; both are the caller's.
-inline failure connected_pair(native_handle_type (&out)[2]) noexcept {
-  return outcome(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out));
-}
-
 namespace detail {
 
-// Who is told, and of what.
-struct signal_listener {
-  std::atomic<int> to{-1};
-  std::atomic<std::uint64_t> wanted{0};
+using signal_handler = void(int, siginfo_t*, void*);
+
+// What one copy asks of another.
+struct signal_request {
+  static constexpr int number = 0x726f7573; // in a signal's place
+  enum class action { stand_on, give };
+
+  action what;
+  int signal;
+  signal_handler* above; // stand_on: what stands on the copy from now on, or null
+  struct sigaction found; // give: what it finds below itself from now on
+  bool in_use; // the answer; else `found` is what the copy found, which holds in its place
 };
 
-// How many want a signal, and who had it before them.
+// One signal, as one copy has it.
 struct signal_owner {
-  int users = 0;
-  struct sigaction before = {};
+  std::atomic<int> users{0}; // objects that want it
+  std::atomic<signal_handler*> below{nullptr}; // the handler of the copy below
+  signal_handler* above = nullptr;
+  struct sigaction found = {}; // what was there before
 };
 
 } // namespace detail
 
-/// The signals that somebody waits for, whose handlers are ours meanwhile; whoever had them before
-/// has them again when nobody waits any more.
+/// This copy's part. Hidden: a handler and what it works on belong to one shared library, and go
+/// with it.
 ///
-/// A child process hears its own signals, with the dispositions that they had before; its parent
-/// hears nothing of them.
+/// A handler may run in any thread at any time, beside everything here: what it reads is atomic,
+/// and stays until no handler is at work (`inside_`). Everything else is done by one thread at a
+/// time, of all copies.
 ///
-/// Threads: any. Source: signal-safety(7): the handler calls getpid(2) and send(2) and nothing
-/// else.
-class signal_table {
+/// Limit: a shared library must not be unloaded at the very moment at which the kernel calls its
+/// handler, which nothing can find out: not while its signals are being sent.
+///
+/// Threads: any. Source: sigaction(2), signal-safety(7).
+class __attribute__((visibility("hidden"))) signal_table {
 public:
-  static constexpr int most_numbers = 64;
-
-  /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
-  static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
-    static const os::fork_hook in_child(&signal_table::forget_all, nullptr);
-    const std::lock_guard lock(mutex());
-    process_.store(::getpid(), std::memory_order_relaxed);
-    entry* const free = find(-1);
-    if (!free) return std::errc::not_enough_memory;
-    std::uint64_t taken = 0;
-    for (int n = 1; n <= most_numbers; ++n) {
-      if (!(numbers & bit(n))) continue;
-      if (const failure f = take(n)) {
-        give_back(taken);
-        return f;
+  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
+  /// `in.leave` is called.
+  static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
+    static const fork_hook hook(&restore_in_child, nullptr);
+    failure f;
+    exclusively([&] {
+      if (process_.load() != this_process()) begin_in_this_process();
+      in.wanted = numbers;
+      in.leave = &unsubscribe;
+      in.next.store(first_.load());
+      first_.store(&in);
+      std::uint64_t taken = 0;
+      for (int n = 1; n <= signal_inbox::most_numbers && !f; ++n) {
+        if (!(numbers & signal_inbox::bit(n))) continue;
+        f = take(n);
+        if (!f) taken |= signal_inbox::bit(n);
       }
-      taken |= bit(n);
-    }
-    free->wanted.store(numbers, std::memory_order_relaxed);
-    free->to.store(to, std::memory_order_release); // partner of the load in handle()
-    return {};
-  }
-
-  static void unsubscribe(native_handle_type to) noexcept {
-    const std::lock_guard lock(mutex());
-    entry* const mine = find(to);
-    if (!mine) return;
-    mine->to.store(-1, std::memory_order_relaxed);
-    give_back(mine->wanted.exchange(0, std::memory_order_relaxed));
-  }
-
-private:
-  using entry = detail::signal_listener;
-  static constexpr std::size_t most = 64;
-  static inline entry entries_[most];
-  static inline detail::signal_owner numbers_[most_numbers + 1];
-  static inline std::atomic<pid_t> process_{0}; // the one that subscribed
-
-  static std::mutex& mutex() noexcept {
-    static std::mutex m;
-    return m;
-  }
-  static constexpr std::uint64_t bit(int n) noexcept { return std::uint64_t{1} << (n - 1); }
-
-  static entry* find(int to) noexcept {
-    for (entry& e : entries_) {
-      if (e.to.load(std::memory_order_relaxed) == to) return &e;
-    }
-    return nullptr;
-  }
-
-  static failure take(int n) noexcept {
-    if (numbers_[n].users++ != 0) return {};
-    struct sigaction ours = {};
-    ours.sa_handler = &signal_table::handle;
-    ours.sa_flags = SA_RESTART;
-    ::sigfillset(&ours.sa_mask);
-    const failure f = outcome(::sigaction(n, &ours, &numbers_[n].before));
-    if (f) --numbers_[n].users;
+      if (f) remove(in, taken);
+    });
     return f;
   }
 
-  static void give_back(std::uint64_t taken) noexcept {
-    for (int n = 1; n <= most_numbers; ++n) {
-      if ((taken & bit(n)) && --numbers_[n].users == 0) restore(n);
+private:
+  using owner = detail::signal_owner;
+  using request = detail::signal_request;
+
+  static inline std::atomic<int> process_{0}; // the one that all this is of
+  static inline std::atomic<int> locked_by_{0}; // a process
+  static inline std::atomic<int> inside_{0}; // handlers at work
+  static inline std::atomic<signal_inbox*> first_{nullptr};
+  static inline owner owners_[signal_inbox::most_numbers + 1];
+
+  static void unsubscribe(signal_inbox& in) noexcept {
+    if (!in.of_this_process()) return; // a copy, in a forked child: it is in no list there
+    exclusively([&] { remove(in, in.wanted); });
+  }
+
+  static void remove(signal_inbox& in, std::uint64_t taken) noexcept {
+    for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
+      if (taken & signal_inbox::bit(n)) give_back(n);
+    }
+    std::atomic<signal_inbox*>* at = &first_;
+    while (at->load() != &in) at = &at->load()->next;
+    at->store(in.next.load());
+    wait_for_handlers();
+  }
+
+  // ---- one at a time
+
+  // Calls f while no other thread changes anything here or in another copy, and no shared library
+  // is unloaded: with the lock of the dynamic loader, the only one that all copies in a process
+  // share. (musl does not hold it here, and unloads nothing: there, copies are not to be made and
+  // destroyed at once.)
+  template <class F>
+  static void exclusively(F f) noexcept {
+    const auto call = [](dl_phdr_info*, std::size_t, void* what) {
+      const lock own;
+      (*static_cast<F*>(what))();
+      return 1; // once
+    };
+    ::dl_iterate_phdr(call, &f);
+  }
+
+  // One that a thread of the parent process held during a fork is free in the child.
+  struct lock {
+    lock() noexcept {
+      const int me = this_process();
+      for (;;) {
+        int by = 0;
+        if (locked_by_.compare_exchange_strong(by, me)) return;
+        if (by != me && locked_by_.compare_exchange_strong(by, me)) return;
+        ::sched_yield();
+      }
+    }
+    ~lock() { locked_by_.store(0); }
+    lock(const lock&) = delete;
+    lock& operator=(const lock&) = delete;
+  };
+
+  // Handlers that began before what was just changed.
+  static void wait_for_handlers() noexcept {
+    while (inside_.load() != 0) ::sched_yield();
+  }
+
+  // In a child process nothing of the parent's counts; `found` stays, for handlers that the child
+  // has inherited.
+  static void begin_in_this_process() noexcept {
+    for (owner& o : owners_) {
+      o.users.store(0);
+      o.below.store(nullptr);
+      o.above = nullptr;
+    }
+    first_.store(nullptr);
+    inside_.store(0);
+    process_.store(this_process());
+  }
+
+  // ---- dispositions
+
+  // Signals that the handler lets interrupt it, which makes its mask one that nothing else has.
+  static constexpr bool unmasked(int n) noexcept {
+    return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
+  }
+  static struct sigaction ours() noexcept {
+    struct sigaction a = {};
+    a.sa_sigaction = &handle;
+    a.sa_flags = SA_RESTART | SA_SIGINFO;
+    ::sigfillset(&a.sa_mask);
+    for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
+      if (unmasked(n)) ::sigdelset(&a.sa_mask, n);
+    }
+    return a;
+  }
+  static bool is_ours(const struct sigaction& a) noexcept {
+    return (a.sa_flags & SA_SIGINFO) && a.sa_sigaction == &handle;
+  }
+  // Whether it is a copy's.
+  static bool is_rouse(const struct sigaction& a) noexcept {
+    if (!(a.sa_flags & SA_SIGINFO)) return false;
+    for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
+      if ((::sigismember(&a.sa_mask, n) == 1) == unmasked(n)) return false;
+    }
+    return ::sigismember(&a.sa_mask, SIGTERM) == 1 && ::sigismember(&a.sa_mask, SIGSEGV) == 1;
+  }
+
+  static void ask(detail::signal_handler* copy, request& r) noexcept {
+    copy(request::number, reinterpret_cast<siginfo_t*>(&r), nullptr);
+  }
+  // What answers to that.
+  static void answer(request& r) noexcept {
+    owner& o = owners_[r.signal];
+    r.in_use = o.users.load() != 0 && process_.load() == this_process();
+    if (!r.in_use)
+      r.found = o.found;
+    else if (r.what == request::action::stand_on)
+      o.above = r.above;
+    else {
+      find(o, r.found);
+      wait_for_handlers(); // they may be about to call what was found before
+    }
+  }
+  static void find(owner& o, const struct sigaction& a) noexcept {
+    o.found = a;
+    o.below.store(is_rouse(a) ? a.sa_sigaction : nullptr);
+  }
+
+  // `a`, or what holds in its place if it is the handler of a copy that does not want `n`: one that
+  // this process inherited, or that the application has put back. `above` stands on it then.
+  static struct sigaction settled(int n, struct sigaction a,
+                                  detail::signal_handler* above) noexcept {
+    while (is_rouse(a)) {
+      request r{request::action::stand_on, n, above, {}, false};
+      if (is_ours(a))
+        r.found = owners_[n].found;
+      else
+        ask(a.sa_sigaction, r);
+      if (r.in_use) break;
+      a = r.found;
+    }
+    return a;
+  }
+
+  static failure take(int n) noexcept {
+    owner& o = owners_[n];
+    struct sigaction now = {};
+    if (const failure f = outcome(::sigaction(n, nullptr, &now))) return f;
+    // Has the application installed a handler of its own meanwhile, ours goes on top of it, unless
+    // other copies have a part in it.
+    if (o.users.load() == 0 || !(is_ours(now) || o.above || o.below.load())) {
+      find(o, settled(n, now, &handle));
+      o.users.fetch_add(1); // before the handler looks
+      const struct sigaction a = ours();
+      const failure f = outcome(::sigaction(n, &a, nullptr));
+      if (f) o.users.fetch_sub(1);
+      return f;
+    }
+    o.users.fetch_add(1);
+    return {};
+  }
+
+  static void give_back(int n) noexcept {
+    owner& o = owners_[n];
+    if (o.users.load() == 1) {
+      if (o.above) {
+        request r{request::action::give, n, nullptr, o.found, false};
+        ask(o.above, r);
+      } else {
+        put_back(n, o.found);
+      }
+      if (detail::signal_handler* const below = o.below.exchange(nullptr)) {
+        request r{request::action::stand_on, n, o.above, {}, false};
+        ask(below, r);
+      }
+      o.above = nullptr;
+    }
+    o.users.fetch_sub(1);
+  }
+  // Unless something else has been installed since. @returns whether it was ours.
+  static bool put_back(int n, const struct sigaction& a) noexcept {
+    struct sigaction now = {};
+    if (::sigaction(n, nullptr, &now) != 0 || !is_ours(now)) return false;
+    ::sigaction(n, &a, nullptr);
+    return true;
+  }
+
+  // In a forked child each signal does again what it did before.
+  static void restore_in_child(void*) noexcept {
+    for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
+      if (owners_[n].users.load() != 0) put_back(n, settled(n, owners_[n].found, nullptr));
     }
   }
 
-  // In a forked child: nothing is subscribed there, and every signal is as it was before.
-  static void forget_all(void*) noexcept {
-    ::new (&mutex()) std::mutex; // another thread of the parent may have held it
-    for (int n = 1; n <= most_numbers; ++n) {
-      if (std::exchange(numbers_[n].users, 0) != 0) restore(n);
-    }
-    for (entry& e : entries_) {
-      e.to.store(-1, std::memory_order_relaxed);
-      e.wanted.store(0, std::memory_order_relaxed);
-    }
-  }
-  static void restore(int n) noexcept { ::sigaction(n, &numbers_[n].before, nullptr); }
+  // ---- what the kernel calls
 
-  static void handle(int n) noexcept {
+  static void handle(int n, siginfo_t* info, void* context) noexcept {
+    if (n == request::number) return answer(*reinterpret_cast<request*>(info));
     const int kept = errno;
-    // A child that was told nothing yet, or shares the parent's memory (vfork): the signal comes
-    // again as soon as this handler has returned.
-    if (::getpid() != process_.load(std::memory_order_relaxed)) {
-      restore(n);
-      ::raise(n);
-      errno = kept;
-      return;
+    inside_.fetch_add(1);
+    const owner& o = owners_[n];
+    if (o.users.load() == 0 || process_.load() != this_process()) {
+      pass_on(n, info);
+    } else {
+      for (signal_inbox* i = first_.load(); i; i = i->next.load()) {
+        if (i->wanted & signal_inbox::bit(n)) i->add(n);
+      }
+      if (detail::signal_handler* const below = o.below.load()) below(n, info, context);
     }
-    const auto byte = static_cast<unsigned char>(n);
-    for (const entry& e : entries_) {
-      const int to = e.to.load(std::memory_order_acquire);
-      if (to >= 0 && (e.wanted.load(std::memory_order_relaxed) & bit(n)))
-        (void)!::send(to, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+    inside_.fetch_sub(1);
     errno = kept;
+  }
+
+  // A signal that is not for us, above all one of a child process that was told nothing (vfork):
+  // it has the disposition that there was before us, from now on, and the signal comes again, once
+  // this handler has returned.
+  static void pass_on(int n, siginfo_t* info) noexcept {
+    if (!put_back(n, owners_[n].found)) return;
+    const auto thread = static_cast<int>(::syscall(SYS_gettid));
+    if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) != 0) ::raise(n);
   }
 };
 
@@ -15380,109 +15622,151 @@ private:
 #endif
 
 // ---- rouse/os/windows/signals.hpp
-// How a console event reaches a loop: the handler writes a byte into the sockets of those who want
-// it.
+// How console events reach `signals` objects, of which several copies of this library in one
+// process (in DLLs) may each have some.
+//
+// Windows calls the handlers of a process one after another, the latest first, until one says that
+// it has handled the event. So the copy whose handler is called tells the others. It finds them in
+// the process's own table of atoms, where each has one whose name holds the address of its `tell`.
+//
+// While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
+// more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
+// that is held during that call.
 
 #if ROUSE_WINDOWS
+#include <charconv>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string_view>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
-
-/// Two sockets connected with each other; both are the caller's. Windows has no socketpair(2).
-inline failure connected_pair(native_handle_type (&out)[2]) noexcept {
-  native_handle_type listener = no_handle;
-  if (const failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener)) return f;
-  out[0] = out[1] = no_handle;
-  socket_address at = socket_address::wildcard(AF_INET);
-  at.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  failure f = outcome(::bind(listener, &at.any, at.length));
-  if (!f) f = outcome(::listen(listener, 1));
-  if (!f) f = outcome(::getsockname(listener, &at.any, &at.length));
-  if (!f) f = open_socket(AF_INET, SOCK_STREAM, 0, true, out[1]);
-  if (!f) f = outcome(::connect(out[1], &at.any, at.length));
-  if (!f) {
-    out[0] = ::accept(listener, nullptr, nullptr);
-    if (out[0] == no_handle) f = last_error();
-  }
-  close_socket(listener);
-  if (f && out[1] != no_handle) close_socket(out[1]);
-  return f;
-}
-
-namespace detail {
-
-// Who is told, and of what.
-struct signal_listener {
-  native_handle_type to = no_handle;
-  std::uint64_t wanted = 0;
-};
-
-} // namespace detail
 
 /// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
 /// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
 ///
-/// Threads: any. Windows calls the handler in a thread of its own. Source: SetConsoleCtrlHandler.
+/// Threads: any. Windows calls the handler in a thread of its own.
+/// Source: SetConsoleCtrlHandler, HandlerRoutine, AddAtom.
 class signal_table {
 public:
-  static constexpr int most_numbers = 64;
-
-  /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
-  static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
-    const std::uint64_t known = bit(SIGINT) | bit(SIGTERM) | bit(SIGBREAK);
+  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
+  /// `in.leave` is called.
+  static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
+    const std::uint64_t known =
+        signal_inbox::bit(SIGINT) | signal_inbox::bit(SIGTERM) | signal_inbox::bit(SIGBREAK);
     if (numbers & ~known) return std::errc::invalid_argument;
+    const std::lock_guard registering(registration());
+    if (atom_ == 0) {
+      if (const failure f = enter()) return f;
+    }
     const std::lock_guard lock(mutex());
-    entry* const free = find(no_handle);
-    if (!free) return std::errc::not_enough_memory;
-    if (users_ == 0 && !::SetConsoleCtrlHandler(&signal_table::handle, TRUE))
-      return failure::from_os(static_cast<int>(::GetLastError()));
-    ++users_;
-    *free = {to, numbers};
+    in.wanted = numbers;
+    in.leave = &unsubscribe;
+    in.next.store(first_);
+    first_ = &in;
     return {};
   }
 
-  static void unsubscribe(native_handle_type to) noexcept {
-    const std::lock_guard lock(mutex());
-    entry* const mine = find(to);
-    if (!mine) return;
-    *mine = {};
-    if (--users_ == 0) ::SetConsoleCtrlHandler(&signal_table::handle, FALSE);
-  }
-
-  /// What Windows calls. @returns whether somebody wanted it: else the next handler is asked, in
-  /// the end the one that ends the process.
+  /// What Windows calls. @returns whether an object wants the event; else the next handler is
+  /// called, the last of which ends the process.
+  ///
+  /// Windows ends the process when this returns from a closed console, a log-off or a shutdown, or
+  /// when it has waited long enough. So it returns from those when no object wants them any more,
+  /// and `main` has had time to return.
   static BOOL WINAPI handle(DWORD event) noexcept {
-    const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
-    const char byte = static_cast<char>(n);
-    BOOL wanted = FALSE;
-    const std::lock_guard lock(mutex());
-    for (const entry& e : entries_) {
-      if (e.to == no_handle || !(e.wanted & bit(n))) continue;
-      ::send(e.to, &byte, 1, 0);
-      wanted = TRUE;
+    if (!tell_all(event)) return FALSE;
+    if (event >= CTRL_CLOSE_EVENT) {
+      while (tell_all(still_wanted)) ::Sleep(10);
+      ::Sleep(5000); // as long as Windows waits
     }
-    return wanted;
+    return TRUE;
   }
 
 private:
-  using entry = detail::signal_listener;
-  static inline entry entries_[64];
-  static inline std::size_t users_ = 0;
+  using teller = BOOL WINAPI(DWORD);
+  static constexpr DWORD still_wanted = 0x726f7573; // no event: whether one wants SIGTERM
+  static constexpr std::string_view prefix = "rouse-signals-1:";
+  static constexpr std::size_t longest_name = 64;
 
+  static inline signal_inbox* first_ = nullptr;
+  static inline bool ending_ = false; // a handler that waits for the end of the process runs
+  static inline ATOM atom_ = 0; // 0: this copy has no handler
+
+  static std::mutex& registration() noexcept {
+    static std::mutex m;
+    return m;
+  }
+  // Of the list: nothing waits with it.
   static std::mutex& mutex() noexcept {
     static std::mutex m;
     return m;
   }
-  static constexpr std::uint64_t bit(int n) noexcept { return std::uint64_t{1} << (n - 1); }
 
-  static entry* find(native_handle_type to) noexcept {
-    for (entry& e : entries_) {
-      if (e.to == to) return &e;
+  static void unsubscribe(signal_inbox& in) noexcept {
+    const std::lock_guard registering(registration());
+    bool last = false;
+    {
+      const std::lock_guard lock(mutex());
+      if (first_ == &in) {
+        first_ = in.next.load();
+      } else {
+        signal_inbox* before = first_;
+        while (before->next.load() != &in) before = before->next.load();
+        before->next.store(in.next.load());
+      }
+      last = first_ == nullptr && !ending_; // at the end a handler holds Windows' lock
     }
-    return nullptr;
+    if (last) leave();
+  }
+
+  static failure enter() noexcept {
+    char name[longest_name] = {};
+    prefix.copy(name, prefix.size());
+    std::to_chars(name + prefix.size(), name + sizeof name - 1,
+                  reinterpret_cast<std::uintptr_t>(&tell), 16);
+    atom_ = ::AddAtomA(name);
+    if (atom_ == 0) return failure::from_os(static_cast<int>(::GetLastError()));
+    if (::SetConsoleCtrlHandler(&handle, TRUE)) return {};
+    const failure f = failure::from_os(static_cast<int>(::GetLastError()));
+    ::DeleteAtom(std::exchange(atom_, ATOM{0}));
+    return f;
+  }
+  static void leave() noexcept {
+    ::DeleteAtom(std::exchange(atom_, ATOM{0}));
+    ::SetConsoleCtrlHandler(&handle, FALSE);
+  }
+
+  // Tells the objects of this copy. @returns whether one wants it.
+  static BOOL WINAPI tell(DWORD event) noexcept {
+    const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
+    const std::lock_guard lock(mutex());
+    BOOL wanted = FALSE;
+    for (signal_inbox* i = first_; i; i = i->next.load()) {
+      if (!(i->wanted & signal_inbox::bit(n))) continue;
+      if (event != still_wanted) i->add(n);
+      wanted = TRUE;
+    }
+    if (event >= CTRL_CLOSE_EVENT && event != still_wanted) ending_ = true;
+    return wanted;
+  }
+
+  // The same of every copy in the process.
+  static BOOL tell_all(DWORD event) noexcept {
+    BOOL wanted = FALSE;
+    for (unsigned atom = 0xC000; atom <= 0xFFFF; ++atom) {
+      if (teller* const copy = teller_of(static_cast<ATOM>(atom))) wanted |= copy(event);
+    }
+    return wanted;
+  }
+  static teller* teller_of(ATOM atom) noexcept {
+    char room[longest_name];
+    const std::string_view name(room, ::GetAtomNameA(atom, room, sizeof room));
+    std::uintptr_t address = 0;
+    if (name.substr(0, prefix.size()) != prefix) return nullptr;
+    std::from_chars(room + prefix.size(), room + name.size(), address, 16);
+    return reinterpret_cast<teller*>(address);
   }
 };
 
@@ -15505,6 +15789,7 @@ struct signal_call {
   using value_type = int;
   static constexpr const char* name = "rouse: wait for a signal";
   descriptor* socket;
+  std::shared_ptr<os::signal_inbox> inbox; // it may end before the object
   unsigned char number = 0;
 
   bool prepare(operation& op) noexcept {
@@ -15515,7 +15800,16 @@ struct signal_call {
     return true;
   }
   bool advance(operation&) noexcept { return true; }
-  int value(operation& op) noexcept { return op.error ? 0 : number; }
+  int value(operation&) noexcept {
+    const int n = std::exchange(number, static_cast<unsigned char>(0));
+    if (n != 0) inbox->take(n);
+    return n;
+  }
+  // The flow that waited has ended: the signal is for the next wait.
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    if (number != 0) inbox->put_back(number);
+  }
 };
 
 } // namespace detail
@@ -15525,12 +15819,28 @@ struct signal_call {
 ///     rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
 ///     interrupted.wait();              // co_await it, or give it a handler, where recv would be
 ///
-/// While one of these exists, its signals do nothing else: they do not end the process. One that
-/// comes before anybody waits is kept for the next wait. Several objects may want the same signal;
-/// each gets it.
+/// While one of these exists, its signals do nothing else: they do not end the process, and a
+/// handler that the application had installed before is not called. Afterwards they do again what
+/// they did before, unless the application has installed something else meanwhile: that stays.
 ///
-/// Threads: the scheduler's own; the signal may come in any. Source: sigaction(2);
-/// SetConsoleCtrlHandler (Ctrl-C is SIGINT, Ctrl-Break SIGBREAK, the end of the session SIGTERM).
+/// A signal that comes before a wait is kept for the next one. None is lost: as many waits return
+/// as the kernel has delivered signals (which makes one of several pending standard signals of a
+/// kind). Kinds are told of in the order in which they came, and take turns where several of a kind
+/// have come. Any number of objects may want the same signal; each gets it, also where the process
+/// has several copies of this library, such as in its shared libraries.
+///
+/// A forked child is on its own: there a signal does what it would do without these objects, and is
+/// not told to the parent, until the child calls `wait`: from then on the object is the child's.
+///
+/// Windows: Ctrl-C is SIGINT, Ctrl-Break SIGBREAK; a closed console, the end of the session and a
+/// shutdown are SIGTERM. After those three the system ends the process as soon as the control
+/// handler returns; so that flows can clean up, it does not return: the process ends when `main`
+/// does, or when the system's patience does: 5 seconds (HungAppTimeout, WaitToKillAppTimeout), 20
+/// for a service (WaitToKillServiceTimeout). AllocConsole, AttachConsole and FreeConsole make the
+/// system forget all handlers: make these objects afterwards.
+///
+/// Threads: the scheduler's own; the signal may come in any. Cost: memory for each object, nothing
+/// for each signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
 template <class Scheduler>
 class signals {
 public:
@@ -15538,57 +15848,67 @@ public:
   ///
   /// Errors: invalid_argument (no signal, or one that cannot be caught); those of socket.
   signals(Scheduler& s, std::initializer_list<int> which) {
-    native_handle_type pair[2];
-    check(os::connected_pair(pair));
-    writing_ = pair[1];
-    std::error_code ec;
-    reading_ = socket<Scheduler>::adopt(s, pair[0], ec);
-    if (ec)
-      os::close_socket(pair[0]);
-    else
-      reading_.record_->purpose = "signal wait";
     std::uint64_t numbers = 0;
+    std::error_code ec;
     for (const int n : which) {
-      if (n < 1 || n > os::signal_table::most_numbers)
+      if (n < 1 || n > os::signal_inbox::most_numbers)
         ec = failure(std::errc::invalid_argument).code();
       else
-        numbers |= std::uint64_t{1} << (n - 1);
+        numbers |= os::signal_inbox::bit(n);
     }
-    if (!ec) ec = os::signal_table::subscribe(writing_, numbers).code();
-    if (!ec) return;
-    os::close_socket(writing_);
-    detail::throw_error(ec, "rouse: signals");
+    if (!ec) ec = listen(s, numbers);
+    if (ec) detail::throw_error(ec, "rouse: signals");
   }
   signals(const signals&) = delete;
   signals& operator=(const signals&) = delete;
-  ~signals() {
-    os::signal_table::unsubscribe(writing_);
-    os::close_socket(writing_);
-  }
+  ~signals() { inbox_->leave(*inbox_); }
 
   /// Waits for the next one. @returns its number.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
-    return reading_.begin(detail::signal_call{reading_.record_}, no_limit{at},
-                          std::forward<How>(how));
+    return reading_.begin(call(), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
-    return reading_.begin(detail::signal_call{reading_.record_}, std::move(l),
-                          std::forward<How>(how)...);
+    return reading_.begin(call(), std::move(l), std::forward<How>(how)...);
   }
 
   /// Ends what waits with operation_canceled.
   void cancel() noexcept { reading_.cancel(); }
 
 private:
-  static void check(failure why) {
-    if (why) detail::throw_error(why.code(), "rouse: signals");
+  std::error_code listen(Scheduler& s, std::uint64_t numbers) {
+    // Not by make_shared: in libstdc++ that has a unique symbol, for which the dynamic loader never
+    // unloads a shared library.
+    std::shared_ptr<os::signal_inbox> inbox(new os::signal_inbox);
+    native_handle_type pair[2];
+    std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
+    if (ec) return ec;
+    inbox->announce_in(pair[1]);
+    auto reading = socket<Scheduler>::adopt(s, pair[0], ec);
+    if (ec) os::close_socket(pair[0]);
+    if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
+    if (ec) return ec;
+    reading.record_->purpose = "signal wait";
+    reading_ = std::move(reading);
+    inbox_ = std::move(inbox);
+    return ec;
+  }
+
+  detail::signal_call call() {
+    if (!inbox_->of_this_process() && reading_.is_open()) take_over();
+    return {reading_.record_, inbox_};
+  }
+  // In a forked child, whose copy of the object would read what is the parent's.
+  void take_over() {
+    const std::error_code ec = listen(*reading_.scheduler(), inbox_->wanted);
+    // An engine that the fork has made useless says so in the wait itself.
+    if (ec && ec != std::errc::operation_not_permitted) reading_.close();
   }
 
   socket<Scheduler> reading_;
-  native_handle_type writing_ = os::no_handle;
+  std::shared_ptr<os::signal_inbox> inbox_;
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -1,9 +1,51 @@
 // Signals, waited for like anything else.
 #include <support/testing.hpp>
 
+#include <coroutine>
 #include <csignal>
+#include <memory>
+#include <vector>
 
 using namespace testing;
+
+namespace {
+
+// A second signal, which some rouse::signals wants.
+#if ROUSE_WINDOWS
+constexpr int other_signal = SIGBREAK;
+void raise_other() { CHECK(rouse::os::signal_table::handle(CTRL_BREAK_EVENT)); }
+#else
+constexpr int other_signal = SIGUSR2;
+void raise_other() { ::raise(SIGUSR2); }
+#endif
+
+template <class S>
+int next(S& sched, rouse::signals<S>& from) {
+  const auto got = await<int>(sched, CALL(from.wait(patience, how...)));
+  CHECK(!got.ec);
+  return got.value;
+}
+
+template <class S>
+bool empty(S& sched, rouse::signals<S>& s) {
+  return await<int>(sched, CALL(s.wait(1ms, how...))).ec == std::errc::timed_out;
+}
+
+// A coroutine that is destroyed from outside, wherever it waits.
+struct held {
+  struct promise_type {
+    held get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> handle;
+};
+
+held wait_for_one(rouse::signals<rouse::coroutines>& s) { (void)co_await s.wait(); }
+
+} // namespace
 
 TEMPLATE_LIST_TEST_CASE("signals: one that comes while it is waited for, and one that came before",
                         "[signals]", every_scheduler) {
@@ -61,3 +103,109 @@ TEST_CASE("signals: what is none, or cannot be caught, is refused", "[signals]")
   CHECK(after.sa_handler == before.sa_handler); // the one that could be caught is given back
 #endif
 }
+
+TEMPLATE_LIST_TEST_CASE("signals: a flood of one kind is all told, and takes nothing from another",
+                        "[signals]", every_scheduler) {
+  TestType sched;
+  rouse::signals caught{sched, {SIGINT, other_signal}};
+  for (int i = 0; i != 300; ++i) ctrl_c();
+  raise_other();
+  int first_kind = 0, second_kind = 0;
+  for (int i = 0; i != 301; ++i) {
+    const int n = next(sched, caught);
+    first_kind += n == SIGINT;
+    second_kind += n == other_signal;
+    if (i == 1) CHECK(second_kind == 1); // kinds take turns
+  }
+  CHECK(first_kind == 300);
+  CHECK(second_kind == 1);
+  CHECK(empty(sched, caught));
+}
+
+TEMPLATE_LIST_TEST_CASE("signals: kinds are told of in the order in which they came", "[signals]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::signals caught{sched, {SIGINT, other_signal}};
+  for (int i = 0; i != 3; ++i) {
+    raise_other();
+    ctrl_c();
+    CHECK(next(sched, caught) == other_signal);
+    CHECK(next(sched, caught) == SIGINT);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("signals: two waits of one object take one signal each", "[signals]",
+                        every_scheduler) {
+  TestType sched;
+  rouse::signals caught{sched, {SIGINT, other_signal}};
+  auto first = start<int>(sched, CALL(caught.wait(how...)));
+  auto second = start<int>(sched, CALL(caught.wait(how...)));
+  until_pending(sched, 2);
+  ctrl_c();
+  ctrl_c();
+  CHECK(first.wait().value == SIGINT);
+  CHECK(second.wait().value == SIGINT);
+  CHECK(empty(sched, caught));
+}
+
+TEMPLATE_LIST_TEST_CASE("signals: a hundred objects for one signal each get it", "[signals]",
+                        every_scheduler) {
+  TestType sched;
+  std::vector<std::unique_ptr<rouse::signals<TestType>>> objects;
+  for (int i = 0; i != 100; ++i) {
+    objects.push_back(
+        std::make_unique<rouse::signals<TestType>>(sched, std::initializer_list<int>{SIGINT}));
+  }
+  ctrl_c();
+  for (auto& s : objects) CHECK(next(sched, *s) == SIGINT);
+}
+
+TEST_CASE("signals: one that reached a wait whose coroutine is destroyed is kept for the next",
+          "[signals]") {
+  rouse::coroutines sched;
+  rouse::signals caught{sched, {SIGINT}};
+  const held waiting = wait_for_one(caught);
+  until_pending(sched, 1);
+  ctrl_c(); // the kernel may give it to that wait
+  waiting.handle.destroy();
+  CHECK(next(sched, caught) == SIGINT);
+  CHECK(empty(sched, caught));
+}
+
+TEST_CASE("signals: an object may go while a wait that has its answer was not told", "[signals]") {
+  rouse::callbacks sched;
+  int told = 0;
+  {
+    rouse::signals caught{sched, {SIGINT}};
+    caught.wait([&](std::error_code, int) { ++told; });
+    until_pending(sched, 1);
+    ctrl_c();
+  }
+  sched.run();
+  CHECK(told == 1);
+}
+
+#if ROUSE_WINDOWS
+TEST_CASE("signals: the handler of a closed console does not return while an object wants it",
+          "[signals]") {
+  rouse::fibers sched;
+  const auto returned = std::make_shared<std::atomic<bool>>(false);
+  rouse::signals caught{sched, {SIGTERM}};
+  std::thread([returned] {
+    (void)rouse::os::signal_table::handle(CTRL_CLOSE_EVENT);
+    returned->store(true);
+  }).detach(); // it returns long after the object has gone
+  CHECK(next(sched, caught) == SIGTERM);
+  CHECK(await<int>(sched, CALL(caught.wait(200ms, how...))).ec == std::errc::timed_out);
+  CHECK(!returned->load());
+}
+
+TEST_CASE("signals: a console event that no object wants is left to the next handler",
+          "[signals]") {
+  rouse::fibers sched;
+  rouse::signals caught{sched, {SIGINT}};
+  CHECK(!rouse::os::signal_table::handle(CTRL_CLOSE_EVENT));
+  CHECK(!rouse::os::signal_table::handle(CTRL_BREAK_EVENT));
+  CHECK(empty(sched, caught));
+}
+#endif

@@ -1,110 +1,153 @@
-// How a console event reaches a loop: the handler writes a byte into the sockets of those who want
-// it.
+// How console events reach `signals` objects, of which several copies of this library in one
+// process (in DLLs) may each have some.
+//
+// Windows calls the handlers of a process one after another, the latest first, until one says that
+// it has handled the event. So the copy whose handler is called tells the others. It finds them in
+// the process's own table of atoms, where each has one whose name holds the address of its `tell`.
+//
+// While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
+// more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
+// that is held during that call.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/os/signal_inbox.hpp>
 #include <rouse/os/socket.hpp>
 
 #if ROUSE_WINDOWS
+#include <charconv>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <string_view>
+#include <utility>
 
 namespace rouse::inline ROUSE_ABI::os {
-
-/// Two sockets connected with each other; both are the caller's. Windows has no socketpair(2).
-inline failure connected_pair(native_handle_type (&out)[2]) noexcept {
-  native_handle_type listener = no_handle;
-  if (const failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener)) return f;
-  out[0] = out[1] = no_handle;
-  socket_address at = socket_address::wildcard(AF_INET);
-  at.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-  failure f = outcome(::bind(listener, &at.any, at.length));
-  if (!f) f = outcome(::listen(listener, 1));
-  if (!f) f = outcome(::getsockname(listener, &at.any, &at.length));
-  if (!f) f = open_socket(AF_INET, SOCK_STREAM, 0, true, out[1]);
-  if (!f) f = outcome(::connect(out[1], &at.any, at.length));
-  if (!f) {
-    out[0] = ::accept(listener, nullptr, nullptr);
-    if (out[0] == no_handle) f = last_error();
-  }
-  close_socket(listener);
-  if (f && out[1] != no_handle) close_socket(out[1]);
-  return f;
-}
-
-namespace detail {
-
-// Who is told, and of what.
-struct signal_listener {
-  native_handle_type to = no_handle;
-  std::uint64_t wanted = 0;
-};
-
-} // namespace detail
 
 /// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
 /// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
 ///
-/// Threads: any. Windows calls the handler in a thread of its own. Source: SetConsoleCtrlHandler.
+/// Threads: any. Windows calls the handler in a thread of its own.
+/// Source: SetConsoleCtrlHandler, HandlerRoutine, AddAtom.
 class signal_table {
 public:
-  static constexpr int most_numbers = 64;
-
-  /// From now on each of `numbers` (bit n - 1: signal n) writes its number, one byte, into `to`.
-  static failure subscribe(native_handle_type to, std::uint64_t numbers) noexcept {
-    const std::uint64_t known = bit(SIGINT) | bit(SIGTERM) | bit(SIGBREAK);
+  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
+  /// `in.leave` is called.
+  static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
+    const std::uint64_t known =
+        signal_inbox::bit(SIGINT) | signal_inbox::bit(SIGTERM) | signal_inbox::bit(SIGBREAK);
     if (numbers & ~known) return std::errc::invalid_argument;
+    const std::lock_guard registering(registration());
+    if (atom_ == 0) {
+      if (const failure f = enter()) return f;
+    }
     const std::lock_guard lock(mutex());
-    entry* const free = find(no_handle);
-    if (!free) return std::errc::not_enough_memory;
-    if (users_ == 0 && !::SetConsoleCtrlHandler(&signal_table::handle, TRUE))
-      return failure::from_os(static_cast<int>(::GetLastError()));
-    ++users_;
-    *free = {to, numbers};
+    in.wanted = numbers;
+    in.leave = &unsubscribe;
+    in.next.store(first_);
+    first_ = &in;
     return {};
   }
 
-  static void unsubscribe(native_handle_type to) noexcept {
-    const std::lock_guard lock(mutex());
-    entry* const mine = find(to);
-    if (!mine) return;
-    *mine = {};
-    if (--users_ == 0) ::SetConsoleCtrlHandler(&signal_table::handle, FALSE);
-  }
-
-  /// What Windows calls. @returns whether somebody wanted it: else the next handler is asked, in
-  /// the end the one that ends the process.
+  /// What Windows calls. @returns whether an object wants the event; else the next handler is
+  /// called, the last of which ends the process.
+  ///
+  /// Windows ends the process when this returns from a closed console, a log-off or a shutdown, or
+  /// when it has waited long enough. So it returns from those when no object wants them any more,
+  /// and `main` has had time to return.
   static BOOL WINAPI handle(DWORD event) noexcept {
-    const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
-    const char byte = static_cast<char>(n);
-    BOOL wanted = FALSE;
-    const std::lock_guard lock(mutex());
-    for (const entry& e : entries_) {
-      if (e.to == no_handle || !(e.wanted & bit(n))) continue;
-      ::send(e.to, &byte, 1, 0);
-      wanted = TRUE;
+    if (!tell_all(event)) return FALSE;
+    if (event >= CTRL_CLOSE_EVENT) {
+      while (tell_all(still_wanted)) ::Sleep(10);
+      ::Sleep(5000); // as long as Windows waits
     }
-    return wanted;
+    return TRUE;
   }
 
 private:
-  using entry = detail::signal_listener;
-  static inline entry entries_[64];
-  static inline std::size_t users_ = 0;
+  using teller = BOOL WINAPI(DWORD);
+  static constexpr DWORD still_wanted = 0x726f7573; // no event: whether one wants SIGTERM
+  static constexpr std::string_view prefix = "rouse-signals-1:";
+  static constexpr std::size_t longest_name = 64;
 
+  static inline signal_inbox* first_ = nullptr;
+  static inline bool ending_ = false; // a handler that waits for the end of the process runs
+  static inline ATOM atom_ = 0; // 0: this copy has no handler
+
+  static std::mutex& registration() noexcept {
+    static std::mutex m;
+    return m;
+  }
+  // Of the list: nothing waits with it.
   static std::mutex& mutex() noexcept {
     static std::mutex m;
     return m;
   }
-  static constexpr std::uint64_t bit(int n) noexcept { return std::uint64_t{1} << (n - 1); }
 
-  static entry* find(native_handle_type to) noexcept {
-    for (entry& e : entries_) {
-      if (e.to == to) return &e;
+  static void unsubscribe(signal_inbox& in) noexcept {
+    const std::lock_guard registering(registration());
+    bool last = false;
+    {
+      const std::lock_guard lock(mutex());
+      if (first_ == &in) {
+        first_ = in.next.load();
+      } else {
+        signal_inbox* before = first_;
+        while (before->next.load() != &in) before = before->next.load();
+        before->next.store(in.next.load());
+      }
+      last = first_ == nullptr && !ending_; // at the end a handler holds Windows' lock
     }
-    return nullptr;
+    if (last) leave();
+  }
+
+  static failure enter() noexcept {
+    char name[longest_name] = {};
+    prefix.copy(name, prefix.size());
+    std::to_chars(name + prefix.size(), name + sizeof name - 1,
+                  reinterpret_cast<std::uintptr_t>(&tell), 16);
+    atom_ = ::AddAtomA(name);
+    if (atom_ == 0) return failure::from_os(static_cast<int>(::GetLastError()));
+    if (::SetConsoleCtrlHandler(&handle, TRUE)) return {};
+    const failure f = failure::from_os(static_cast<int>(::GetLastError()));
+    ::DeleteAtom(std::exchange(atom_, ATOM{0}));
+    return f;
+  }
+  static void leave() noexcept {
+    ::DeleteAtom(std::exchange(atom_, ATOM{0}));
+    ::SetConsoleCtrlHandler(&handle, FALSE);
+  }
+
+  // Tells the objects of this copy. @returns whether one wants it.
+  static BOOL WINAPI tell(DWORD event) noexcept {
+    const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
+    const std::lock_guard lock(mutex());
+    BOOL wanted = FALSE;
+    for (signal_inbox* i = first_; i; i = i->next.load()) {
+      if (!(i->wanted & signal_inbox::bit(n))) continue;
+      if (event != still_wanted) i->add(n);
+      wanted = TRUE;
+    }
+    if (event >= CTRL_CLOSE_EVENT && event != still_wanted) ending_ = true;
+    return wanted;
+  }
+
+  // The same of every copy in the process.
+  static BOOL tell_all(DWORD event) noexcept {
+    BOOL wanted = FALSE;
+    for (unsigned atom = 0xC000; atom <= 0xFFFF; ++atom) {
+      if (teller* const copy = teller_of(static_cast<ATOM>(atom))) wanted |= copy(event);
+    }
+    return wanted;
+  }
+  static teller* teller_of(ATOM atom) noexcept {
+    char room[longest_name];
+    const std::string_view name(room, ::GetAtomNameA(atom, room, sizeof room));
+    std::uintptr_t address = 0;
+    if (name.substr(0, prefix.size()) != prefix) return nullptr;
+    std::from_chars(room + prefix.size(), room + name.size(), address, 16);
+    return reinterpret_cast<teller*>(address);
   }
 };
 
