@@ -16,6 +16,7 @@
 #include <rouse/rouse.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -64,12 +65,14 @@ private:
   descriptor* record_ = nullptr;
 };
 
-// Somebody who is parked for files.
+// A fiber that is parked, for files or until a time.
 struct file_waiter : list_node {
   const os::watched_file* files;
   os::file_count count;
+  const os::interruption* ends; // which handlers of signals end the wait
   operation* op = nullptr;
   bool closed = false; // one of the files was, by another fiber
+  bool interrupted = false; // by a handler
 };
 
 struct wait_for_files_call : wait_call {
@@ -86,6 +89,16 @@ struct wait_for_files_call : wait_call {
   }
 };
 
+struct sleep_here_call : sleep_call {
+  file_waiter* waiter;
+
+  sleep_here_call(clock::time_point end, file_waiter& w) noexcept : sleep_call{end}, waiter(&w) {}
+  bool prepare(operation& op) noexcept {
+    waiter->op = &op;
+    return sleep_call::prepare(op);
+  }
+};
+
 // Whether a fiber asked to be left to block.
 struct blocking_mark : list_node {
   const void* fiber = nullptr;
@@ -94,7 +107,14 @@ struct blocking_mark : list_node {
 class installation final : public os::call_parker {
 public:
   /// @param first  kept, so that it is known when the scheduler goes.
-  explicit installation(watched_files first) noexcept : first_(std::move(first)) {}
+  explicit installation(watched_files first) : first_(std::move(first)), note_(new note(*this)) {}
+  installation(const installation&) = delete;
+  ~installation() {
+    if (note_->posted) // by the engine, which deletes it then
+      note_->of = nullptr;
+    else
+      delete note_;
+  }
 
   [[nodiscard]] bool alive() const noexcept { return first_.scheduler() != nullptr; }
 
@@ -106,10 +126,14 @@ public:
     return wanted;
   }
 
-  int wait(const os::watched_file* files, os::file_count count,
-           clock::time_point until) noexcept override {
+  int wait(const os::watched_file* files, os::file_count count, clock::time_point until,
+           const os::interruption& ends) noexcept override {
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
-    if (count == 0) return sleep(until);
+    file_waiter me{};
+    me.files = files;
+    me.count = count;
+    me.ends = &ends;
+    if (count == 0) return sleep(me, until);
     watched_files own;
     failure why;
     if constexpr (!os::watch_set::is_shared) {
@@ -121,17 +145,12 @@ public:
     if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
-      return sleep(soon < until ? soon : until);
+      return sleep(me, soon < until ? soon : until);
     }
-    file_waiter me{};
-    me.files = files;
-    me.count = count;
-    waiters_.push_back(me);
-    const int result = call(wait_for_files_call(set.record(), me, asked), limit(until));
-    me.unlink();
+    const int result = park(me, wait_for_files_call(set.record(), me, asked), limit(until));
     if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
       keep_spare(std::move(own));
-    return me.closed ? os::handle_closed : result;
+    return result;
   }
 
   bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
@@ -143,6 +162,12 @@ public:
       w.closed = true;
       first_.scheduler()->engine().cancel(*w.op);
     });
+  }
+
+  void handler_runs() noexcept override {
+    if (!alive() || note_->posted) return;
+    note_->posted = true;
+    first_.scheduler()->engine().post(*note_);
   }
 
   /// The fiber that runs now, or null.
@@ -157,7 +182,47 @@ private:
   static constexpr auto pause = std::chrono::milliseconds(20);
   static constexpr unsigned share = 64; // calls that a fiber may make without ever having to wait
 
-  int sleep(clock::time_point until) noexcept { return call(sleep_call{until}, no_limit{}); }
+  // Has the loop look for what handlers of signals end. They can only post it: they may have
+  // interrupted anything.
+  struct note : fibers::engine_type::posted {
+    explicit note(installation& i) noexcept : fibers::engine_type::posted(&note::run), of(&i) {}
+
+    static void run(fibers::engine_type::posted& p, bool call) noexcept {
+      auto& self = static_cast<note&>(p);
+      self.posted = false; // a handler that runs from now on posts it again
+      if (!self.of)
+        delete &self;
+      else if (call)
+        self.of->end_interrupted();
+    }
+
+    installation* of;
+    std::atomic<bool> posted{false};
+  };
+
+  void end_interrupted() noexcept {
+    os::leave_handlers();
+    if (!alive()) return;
+    waiters_.for_each([&](file_waiter& w) {
+      if (w.interrupted || !w.ends->is_due()) return;
+      w.interrupted = true;
+      first_.scheduler()->engine().cancel(*w.op);
+    });
+  }
+
+  int sleep(file_waiter& me, clock::time_point until) noexcept {
+    return park(me, sleep_here_call(until, me), no_limit{});
+  }
+
+  template <class Call, class Limit>
+  int park(file_waiter& me, Call c, Limit l) noexcept {
+    waiters_.push_back(me);
+    // A handler that ran before has counted itself; one that runs from now on finds the waiter.
+    const int result = me.ends->is_due() ? os::call_interrupted : call(std::move(c), std::move(l));
+    me.unlink();
+    if (me.closed) return os::handle_closed;
+    return me.interrupted ? os::call_interrupted : result;
+  }
 
   // 0, also when the limit has passed; else the error for the caller. What unwinds a fiber when its
   // scheduler goes must not pass through a library in C: the library sees its call fail, and so
@@ -183,6 +248,7 @@ private:
   }
 
   watched_files first_;
+  note* const note_;
   std::vector<watched_files> spare_;
   list<file_waiter> waiters_;
   unsigned calls_ = 0;
@@ -196,6 +262,7 @@ struct installed_scheduler {
 
   void clear() noexcept {
     os::call_parker::here = nullptr;
+    std::atomic_signal_fence(std::memory_order_seq_cst); // no handler uses it from here on
     now.reset();
     calls.reset();
   }
@@ -234,16 +301,27 @@ inline installed_scheduler& installed_here() {
 /// the system, which blocks the thread once it has begun.
 /// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
 /// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
-/// SO_RCVTIMEO and the rest holding as well; calls on files that are no sockets are the system's own
-/// as before. On both, so are calls from outside of fibers and from other threads.
+/// SO_RCVTIMEO and the rest holding as well; calls on files that are no sockets are the system's
+/// own as before. On both, so are calls from outside of fibers and from other threads.
 ///
 /// pthread_cancel(3) of a thread that is not running a scheduler works as without this header: the
 /// blocked call is a cancellation point, and unwinds. A thread inside `run()` must not be cancelled
 /// (a fiber's stack is not the thread's, and the loop does not unwind: the program ends); use
 /// `stop()`, `flow_handle::cancel` or `kill`, or disable cancellation around `run()`.
 ///
-/// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
-/// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,
+/// Signals (Linux), as signal(7) says: a handler that runs in this thread ends with EINTR poll,
+/// select, epoll_wait and their kin, the sleeps (which tell what is left), and calls on sockets
+/// that have SO_RCVTIMEO or SO_SNDTIMEO; other calls on sockets, pipes and the like unless it was
+/// installed with SA_RESTART. What was half done returns its part. It ends the calls of all fibers
+/// that were parked in such a call when it ran, not of one only, whether the loop slept or another
+/// fiber ran. ppoll, pselect and epoll_pwait let in what their mask does (and look for it every 20
+/// ms); what their mask blocks, beyond the mask of the thread, interrupts them nevertheless. Inside
+/// a handler all calls are the system's own: they never switch, lock or allocate. For that,
+/// sigaction, signal, sysv_signal and sigset come before the C library's as well, and give the
+/// kernel a function that calls the program's handler; a handler that was installed by the bare
+/// system call is not known.
+///
+/// What differs: a close wakes the fibers of this thread that wait for the handle,
 /// with EBADF (WSAENOTSOCK). `flow_handle::cancel`, and the end of the scheduler, end a call with
 /// ECANCELED (WSAECANCELLED). Not covered: what the C library does inside itself (stdio,
 /// gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows what waits for

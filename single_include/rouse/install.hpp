@@ -2,6 +2,62 @@
 #pragma once
 #include <rouse/rouse.hpp>
 
+// ---- rouse/os/linux/interruption.hpp
+// What the calls of a thread know of the signals that it handles: whether a handler runs right now,
+// and whether one has run since a call began.
+
+#if ROUSE_LINUX
+namespace rouse::inline ROUSE_ABI::os {
+
+/// The handlers that have run in this thread. Written by os/linux/handlers.hpp, inside of handlers.
+struct handlers_here {
+  unsigned runs = 0;
+  unsigned runs_without_restart = 0; ///< of those installed without SA_RESTART
+  const void* frame = nullptr; ///< the stack frame below which a handler runs; null: none does
+
+  static constinit thread_local handlers_here mine;
+};
+constinit inline thread_local handlers_here handlers_here::mine;
+
+/// Whether a handler has called the caller. One that was left by siglongjmp(3) does not count: its
+/// frame is no longer above the caller's, or the loop has called `leave_handlers` since.
+inline bool inside_handler() noexcept {
+  const void* const frame = handlers_here::mine.frame;
+  return frame && __builtin_frame_address(0) < frame;
+}
+/// By the loop, which no handler calls.
+inline void leave_handlers() noexcept { handlers_here::mine.frame = nullptr; }
+
+/// Whether a call that waits is to end with EINTR: where a handler has run since it began. Source:
+/// signal(7).
+class interruption {
+public:
+  enum class by { nothing, handlers_without_restart, handlers };
+
+  /// Begins now.
+  interruption(by which = by::nothing) noexcept
+      : which_(which), before_(handlers_here::mine.runs),
+        before_without_restart_(handlers_here::mine.runs_without_restart) {}
+
+  /// From when it began, any handler is one to end the call.
+  void heed_all() noexcept { which_ = by::handlers; }
+
+  [[nodiscard]] bool is_due() const noexcept {
+    const handlers_here& now = handlers_here::mine;
+    return which_ == by::handlers ? now.runs != before_
+           : which_ == by::handlers_without_restart
+               ? now.runs_without_restart != before_without_restart_
+               : false;
+  }
+
+private:
+  by which_;
+  unsigned before_, before_without_restart_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/linux/watch_set.hpp
 // What blocking calls wait for: files as poll(2) takes them, and a set of them.
 
@@ -14,7 +70,7 @@ namespace rouse::inline ROUSE_ABI::os {
 
 using watched_file = pollfd;
 using file_count = nfds_t;
-inline constexpr int call_canceled = ECANCELED, handle_closed = EBADF;
+inline constexpr int call_canceled = ECANCELED, call_interrupted = EINTR, handle_closed = EBADF;
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { errno = number; }
@@ -72,6 +128,23 @@ inline bool remove(native_handle_type set, const pollfd* files, nfds_t count) no
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
 
+// ---- rouse/os/windows/interruption.hpp
+// Windows has no signals that end a call: what os/linux/interruption.hpp knows, where there is
+// nothing to know.
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI::os {
+
+constexpr bool inside_handler() noexcept { return false; }
+inline void leave_handlers() noexcept {}
+
+struct interruption {
+  static constexpr bool is_due() noexcept { return false; }
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/windows/watch_set.hpp
 // What blocking calls wait for: sockets as WSAPoll takes them, and a set of them.
 
@@ -86,7 +159,8 @@ namespace rouse::inline ROUSE_ABI::os {
 
 using watched_file = WSAPOLLFD;
 using file_count = ULONG;
-inline constexpr int call_canceled = WSAECANCELLED, handle_closed = WSAENOTSOCK;
+inline constexpr int call_canceled = WSAECANCELLED, call_interrupted = WSAEINTR,
+                     handle_closed = WSAENOTSOCK;
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { ::WSASetLastError(number); }
@@ -186,10 +260,11 @@ public:
   [[nodiscard]] virtual bool parks() noexcept = 0;
   /// Parks the caller until one of the files may be ready (events and handles as poll(2) and
   /// WSAPoll take them; none: a sleep) or `until` has passed.
+  /// @param ends  which handlers of signals end the wait.
   /// @returns 0: look again; else the system's number of the error that the caller's call ends
   /// with.
-  virtual int wait(const watched_file* files, file_count count,
-                   clock::time_point until) noexcept = 0;
+  virtual int wait(const watched_file* files, file_count count, clock::time_point until,
+                   const interruption& ends) noexcept = 0;
   /// Counts a call that did not wait. True: the caller has made so many in a row that others should
   /// run.
   [[nodiscard]] virtual bool share_is_used_up() noexcept = 0;
@@ -197,6 +272,9 @@ public:
   virtual void give_way() noexcept = 0;
   /// The handle is about to be closed: whoever waits for it is woken, with `handle_closed`.
   virtual void closing(native_handle_type h) noexcept = 0;
+  /// By a handler of a signal, in this thread: ends the waits that are to end with it. Does only
+  /// what is async-signal-safe.
+  virtual void handler_runs() noexcept = 0;
 
   /// This thread's, or null.
   static constinit inline thread_local call_parker* here = nullptr;
@@ -207,20 +285,24 @@ protected:
 
 namespace installed {
 
-/// Whether somebody parks the caller.
-inline bool here() noexcept { return call_parker::here && call_parker::here->parks(); }
+/// Whether somebody parks the caller. A handler of a signal is never parked: it may have
+/// interrupted anything.
+inline bool here() noexcept {
+  return call_parker::here && !inside_handler() && call_parker::here->parks();
+}
 
 } // namespace installed
 
 namespace parked {
 
 /// @returns 0, or the system's number.
-inline int wait(const watched_file* files, file_count count, clock::time_point until) noexcept {
-  if (call_parker::here) return call_parker::here->wait(files, count, until);
+inline int wait(const watched_file* files, file_count count, clock::time_point until,
+                const interruption& ends) noexcept {
+  if (call_parker::here) return call_parker::here->wait(files, count, until, ends);
   // Uninstalled between two waits of one call: now its thread waits, and looks now and then.
   const auto soon = clock::now() + std::chrono::milliseconds(2);
   std::this_thread::sleep_until(soon < until ? soon : until);
-  return 0;
+  return ends.is_due() ? call_interrupted : 0;
 }
 
 /// Lets others run, if the caller has made many calls without having to wait.
@@ -229,8 +311,9 @@ inline void give_way() noexcept {
 }
 
 /// False: the error says how the call ends.
-inline bool park(const watched_file* files, file_count count, clock::time_point until) noexcept {
-  const int error = wait(files, count, until);
+inline bool park(const watched_file* files, file_count count, clock::time_point until,
+                 const interruption& ends = {}) noexcept {
+  const int error = wait(files, count, until, ends);
   set_call_error(error);
   return error == 0;
 }
@@ -242,9 +325,9 @@ inline clock::time_point after(int milliseconds) noexcept {
 }
 
 /// @returns 0, or the system's number.
-inline int sleep_until(clock::time_point until) noexcept {
+inline int sleep_until(clock::time_point until, const interruption& ends = {}) noexcept {
   while (clock::now() < until) {
-    if (const int error = wait(nullptr, 0, until)) return error;
+    if (const int error = wait(nullptr, 0, until, ends)) return error;
   }
   return 0;
 }
@@ -279,7 +362,8 @@ namespace rouse::inline ROUSE_ABI::os {
 template <class Function>
 class real_function {
 public:
-  constexpr explicit real_function(const char* name) noexcept : name_(name) {}
+  constexpr explicit real_function(const char* name, Function* known = nullptr) noexcept
+      : name_(name), found_(known) {}
 
   template <class... Arguments>
   auto operator()(Arguments... arguments) {
@@ -296,16 +380,31 @@ public:
 
 private:
   const char* name_;
-  std::atomic<Function*> found_{nullptr};
+  std::atomic<Function*> found_;
 };
+
+#if ROUSE_TSAN
+// ThreadSanitizer's own: it holds signals back while it has locks of its own.
+extern "C" int rouse_tsan_sigaction(int, const struct sigaction*,
+                                    struct sigaction*) asm("__interceptor_sigaction");
+using rouse_tsan_handler = void (*)(int);
+extern "C" rouse_tsan_handler rouse_tsan_signal(int,
+                                                rouse_tsan_handler) asm("__interceptor_signal");
+#endif
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes" // of the declarations
 /// What is called by the definitions that come before the C library's, and so must not be called by
 /// its name.
 struct real {
+  using plain_handler = void (*)(int);
+  using signal_type = plain_handler(int, plain_handler);
+  using sigaction_type = int(int, const struct sigaction*, struct sigaction*);
+
 #define ROUSE_REAL(name)                                                                           \
   static constinit inline real_function<decltype(::name)> name { #name }
+#define ROUSE_REAL_SIGNAL(name)                                                                    \
+  static constinit inline real_function<signal_type> name { #name }
   ROUSE_REAL(connect);
   ROUSE_REAL(accept4);
   ROUSE_REAL(read);
@@ -329,13 +428,181 @@ struct real {
   ROUSE_REAL(getaddrinfo);
   ROUSE_REAL(nanosleep);
   ROUSE_REAL(clock_nanosleep);
+#if ROUSE_TSAN
+  static constinit inline real_function<sigaction_type> sigaction{"sigaction",
+                                                                  &rouse_tsan_sigaction};
+  static constinit inline real_function<signal_type> signal{"signal", &rouse_tsan_signal};
+#else
+  static constinit inline real_function<sigaction_type> sigaction{"sigaction"};
+  ROUSE_REAL_SIGNAL(signal);
+#endif
+  ROUSE_REAL_SIGNAL(sysv_signal);
+  ROUSE_REAL_SIGNAL(sigset);
+#undef ROUSE_REAL_SIGNAL
 #undef ROUSE_REAL
   // Of newer C libraries only.
   static constinit inline real_function<int(int, epoll_event*, int, const timespec*,
                                             const sigset_t*)>
       epoll_pwait2{"epoll_pwait2"};
+
+  /// Finds all that a handler of a signal may call: there dlsym(3) must not be.
+  static bool find_all() noexcept {
+    const auto find = [](auto&... functions) { (functions.find(), ...); };
+    find(connect, accept4, read, write, readv, writev, recv, recvfrom, recvmsg, send, sendto,
+         sendmsg, poll, ppoll, select, pselect, epoll_wait, epoll_pwait, close, getaddrinfo,
+         nanosleep, clock_nanosleep, signal, sysv_signal, sigset, sigaction);
+    return true;
+  }
 };
 #pragma GCC diagnostic pop
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/linux/handlers.hpp
+// The handlers of signals, called by way of rouse: so that blocking calls know that one runs, when
+// they must neither switch nor lock nor allocate, and that one has run, which ends them with EINTR.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// While it exists, a handler of signal `n` runs in this thread. A handler may throw, and may be
+/// unwound.
+///
+/// Calls only what is async-signal-safe; errno stays.
+class handler_run {
+public:
+  /// @param frame  of the function that calls the handler.
+  handler_run(int n, const void* frame) noexcept : before_(handlers_here::mine.frame) {
+    const int error = errno;
+    handlers_here& mine = handlers_here::mine;
+    mine.frame = frame;
+    ++mine.runs;
+    if (call_parker::here) { // else nothing in this thread asks
+      if (!restarts(n)) ++mine.runs_without_restart;
+      call_parker::here->handler_runs();
+    }
+    errno = error;
+  }
+  handler_run(const handler_run&) = delete;
+  handler_run& operator=(const handler_run&) = delete;
+  ~handler_run() { handlers_here::mine.frame = before_; }
+
+private:
+  static bool restarts(int n) noexcept {
+    struct sigaction now = {};
+    return real::sigaction(n, nullptr, &now) == 0 && (now.sa_flags & SA_RESTART) != 0;
+  }
+
+  const void* const before_;
+};
+
+/// What stands before sigaction(2) and its older kin: the kernel is given one of two functions,
+/// which call the program's own. The program never sees them.
+///
+/// Threads: any, and inside of handlers.
+class signal_handlers {
+public:
+  using plain = real::plain_handler;
+  using informed = void (*)(int, siginfo_t*, void*);
+
+  static int set(int n, const struct sigaction* wanted, struct sigaction* before) noexcept {
+    if (n < 1 || n > last) return real::sigaction(n, wanted, before);
+    const replacement r(n);
+    struct sigaction ours = {};
+    if (wanted) ours = *wanted;
+    if (wanted && (wanted->sa_flags & SA_SIGINFO))
+      ours.sa_sigaction = r.replace(wanted->sa_sigaction);
+    else if (wanted)
+      ours.sa_handler = r.replace(wanted->sa_handler);
+    const int result = real::sigaction(n, wanted ? &ours : nullptr, before);
+    if (result != 0) r.undo();
+    if (result != 0 || !before) return result;
+    if (before->sa_flags & SA_SIGINFO)
+      before->sa_sigaction = r.former(before->sa_sigaction);
+    else
+      before->sa_handler = r.former(before->sa_handler);
+    return result;
+  }
+
+  /// @param set_really  signal(2), or one that is called like it.
+  template <class Set>
+  static plain set(int n, plain wanted, Set& set_really) noexcept {
+    if (n < 1 || n > last) return set_really(n, wanted);
+    const replacement r(n);
+    const plain before = set_really(n, r.replace(wanted));
+    if (before == SIG_ERR) r.undo();
+    struct sigaction was = {};
+    was.sa_handler = before; // which shares its place with sa_sigaction
+    if (was.sa_sigaction != &call_informed) return r.former(before);
+    was.sa_sigaction = r.former(was.sa_sigaction);
+    return was.sa_handler;
+  }
+
+private:
+  static constexpr int last = 64;
+
+  static void call_plain(int n) {
+    const plain own = plain_[n].load(std::memory_order_relaxed);
+    const handler_run here(n, __builtin_frame_address(0));
+    own(n);
+  }
+  static void call_informed(int n, siginfo_t* info, void* context) {
+    const informed own = informed_[n].load(std::memory_order_relaxed);
+    const handler_run here(n, __builtin_frame_address(0));
+    own(n, info, context);
+  }
+
+  // One change of a signal's handler. A signal that comes meanwhile finds either the old or the new
+  // one: each kind has a place of its own.
+  class replacement {
+  public:
+    explicit replacement(int n) noexcept
+        : n_(n), plain_before_(plain_[n].load(std::memory_order_relaxed)),
+          informed_before_(informed_[n].load(std::memory_order_relaxed)) {}
+
+    // What the kernel is to be given.
+    [[nodiscard]] plain replace(plain own) const noexcept {
+      // SIG_DFL, SIG_IGN and the like are small numbers, SIG_ERR is the largest.
+      if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_plain) return own;
+      plain_[n_].store(own, std::memory_order_relaxed);
+      return &call_plain;
+    }
+    [[nodiscard]] informed replace(informed own) const noexcept {
+      if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_informed) return own;
+      informed_[n_].store(own, std::memory_order_relaxed);
+      return &call_informed;
+    }
+    // What the program had given, where the kernel had `f`.
+    [[nodiscard]] plain former(plain f) const noexcept {
+      return f == &call_plain ? plain_before_ : f;
+    }
+    [[nodiscard]] informed former(informed f) const noexcept {
+      return f == &call_informed ? informed_before_ : f;
+    }
+    void undo() const noexcept {
+      plain_[n_].store(plain_before_, std::memory_order_relaxed);
+      informed_[n_].store(informed_before_, std::memory_order_relaxed);
+    }
+
+  private:
+    static bool is_function(std::uintptr_t address) noexcept {
+      return address > 16 && address != ~std::uintptr_t{0};
+    }
+
+    const int n_;
+    const plain plain_before_;
+    const informed informed_before_;
+  };
+
+  static constinit inline std::atomic<plain> plain_[last + 1] = {};
+  static constinit inline std::atomic<informed> informed_[last + 1] = {};
+};
 
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
@@ -357,8 +624,9 @@ namespace rouse::inline ROUSE_ABI::os::parked {
 /// for readiness would then be to spin, and the call waits for a change.
 class file_wait {
 public:
-  /// The files outlive it.
-  file_wait(pollfd* files, nfds_t count) noexcept : files_(files), count_(count) {}
+  /// @param ends  which handlers of signals end the waits. It and the files outlive this.
+  file_wait(pollfd* files, nfds_t count, const interruption& ends) noexcept
+      : files_(files), count_(count), ends_(ends) {}
 
   /// Whether the call was woken before, had to wait still, and the files are ready nevertheless.
   /// Then their `revents` say for what.
@@ -366,14 +634,14 @@ public:
     return std::exchange(was_woken_, true) && real::poll(files_, count_, 0) > 0;
   }
   /// Until one of the files may be ready. False: errno says how the call ends.
-  bool park(clock::time_point until) noexcept { return parked::park(files_, count_, until); }
+  bool park(clock::time_point until) noexcept { return parked::park(files_, count_, until, ends_); }
 
   /// Until something happens to one of the files. At first it returns at once, to be called again
   /// if a further attempt still has to wait: what happened in between is not lost.
   bool park_until_change(clock::time_point until) noexcept {
     if (!changes_) return begin() || pause(until);
     pollfd file{changes_.get(), POLLIN, 0};
-    const bool go_on = parked::park(&file, 1, until);
+    const bool go_on = parked::park(&file, 1, until, ends_);
     forget();
     return go_on;
   }
@@ -393,7 +661,7 @@ private:
   // Where descriptors or memory are short.
   bool pause(clock::time_point until) noexcept {
     const auto soon = clock::now() + std::chrono::milliseconds(20);
-    return parked::park(nullptr, 0, soon < until ? soon : until);
+    return parked::park(nullptr, 0, soon < until ? soon : until, ends_);
   }
   // Each change is told once.
   void forget() noexcept {
@@ -404,6 +672,7 @@ private:
 
   pollfd* const files_;
   const nfds_t count_;
+  const interruption& ends_;
   unique_fd changes_;
   bool was_woken_ = false;
 };
@@ -419,6 +688,7 @@ private:
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdint>
 #include <ctime>
 #include <poll.h>
@@ -470,7 +740,9 @@ public:
   [[nodiscard]] int nowait() const noexcept { return nowait_; }
   [[nodiscard]] bool has_waited() const noexcept { return has_waited_; }
   /// For what no readiness announces.
-  bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1)); }
+  bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1), ends_); }
+  /// What has moved a part is not restarted after a handler.
+  void has_moved_part() noexcept { ends_.heed_all(); }
 
 private:
   [[nodiscard]] clock::time_point soon(int milliseconds) const noexcept {
@@ -488,16 +760,19 @@ private:
     timeval limit{};
     socklen_t size = sizeof limit;
     const bool known = ::getsockopt(file_.fd, SOL_SOCKET, option_, &limit, &size) == 0;
-    if (known && (limit.tv_sec != 0 || limit.tv_usec != 0))
+    if (known && (limit.tv_sec != 0 || limit.tv_usec != 0)) {
+      ends_.heed_all();
       until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
+    }
     // poll(2) does not tell that a Unix-domain socket was shut down for sending.
     unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
   pollfd file_;
-  file_wait waits_{&file_, 1};
+  interruption ends_{interruption::by::handlers_without_restart};
+  file_wait waits_{&file_, 1, ends_};
   const int option_;
   int nowait_ = MSG_DONTWAIT;
   bool asked_ = false;
@@ -514,7 +789,7 @@ inline bool may_wait(mode_t mode) noexcept {
 }
 /// What stat(2) calls st_mode; of a file that is not open, that of a regular one.
 inline mode_t mode_of(int fd) noexcept {
-  struct stat file {};
+  struct stat file{};
   return ::fstat(fd, &file) == 0 ? file.st_mode : S_IFREG;
 }
 
@@ -530,14 +805,23 @@ inline void take_turns() noexcept {
   take_turns([] { return true; });
 }
 
-/// Tries until it succeeds, fails, or patience ends.
+/// Tries until it succeeds, fails, or patience ends; once more after a handler of a signal.
 template <class Attempt>
 ssize_t retry(patience& p, Attempt attempt) noexcept {
-  for (;;) {
+  for (bool interrupted = false;;) {
     const ssize_t result = attempt();
     if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return result;
-    if (!p.wait()) return -1;
+    if (interrupted) errno = EINTR;
+    if (interrupted || (!p.wait() && !(interrupted = errno == EINTR))) return -1;
   }
+}
+
+/// Whether a file is ready; if it is not, errno is EAGAIN.
+inline bool is_ready(int fd, short events) noexcept {
+  pollfd file{fd, events, 0};
+  if (real::poll(&file, nfds_t{1}, 0) != 0) return true;
+  errno = EAGAIN;
+  return false;
 }
 
 inline msghdr pieces(const iovec* data, int count) noexcept {
@@ -568,6 +852,7 @@ auto leaving_errno(Call call) noexcept {
 template <class Transfer>
 ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer,
                   std::size_t wanted = SIZE_MAX) noexcept {
+  p.has_moved_part();
   auto moved = static_cast<std::size_t>(begun);
   std::size_t before = 0; // bytes of the pieces passed
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
@@ -596,43 +881,71 @@ inline bool valid(const timespec* t) noexcept {
   return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000);
 }
 
-/// Looks, `look()`, until it finds something (or fails), or `until` has passed.
-/// @param masked  signals may come in only while it looks: it does so often.
+/// The signals that a call like ppoll(2) lets in while it waits.
+class let_in {
+public:
+  /// @param mask  null: none but those that come in anyway.
+  explicit let_in(const sigset_t* mask) noexcept : mask_(mask) {
+    sigset_t blocked;
+    if (!mask || ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) != 0) return;
+    for (int n = 1; n != NSIG; ++n)
+      any_ |= sigismember(&blocked, n) == 1 && sigismember(mask, n) == 0;
+  }
+  explicit operator bool() const noexcept { return any_; }
+  /// Those that are pending come now. False: errno is EINTR.
+  [[nodiscard]] bool take_pending() const noexcept {
+    const timespec none{};
+    return !any_ || real::ppoll(nullptr, nfds_t{0}, &none, mask_) == 0;
+  }
+
+private:
+  const sigset_t* const mask_;
+  bool any_ = false;
+};
+
+/// Looks, `look()`, until it finds something (or fails), `until` has passed, or the handler of a
+/// signal has run.
+/// @param mask  of signals, during the wait: those that it lets in are looked for now and then, for
+/// a mask is the thread's, and its other fibers are not to be interrupted.
 template <class Look>
-int watch(pollfd* files, nfds_t count, clock::time_point until, bool masked, Look look) noexcept {
-  file_wait waits(files, count);
+int watch(pollfd* files, nfds_t count, clock::time_point until, const sigset_t* mask,
+          Look look) noexcept {
+  const interruption ends(interruption::by::handlers);
+  const let_in signals(mask);
+  file_wait waits(files, count, ends);
   return leaving_errno([&] {
-    for (;;) {
+    for (bool interrupted = false;;) {
       const int found = look();
       const auto now = clock::now();
-      if (found != 0 || now >= until) {
+      if (found == 0 && !signals.take_pending()) return -1;
+      if (found != 0 || (now >= until && !interrupted)) {
         take_turns([&] {
           return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); });
         });
         return found;
       }
+      if (interrupted) {
+        errno = EINTR;
+        return -1;
+      }
       const auto soon = now + std::chrono::milliseconds(20);
-      const auto end = masked && soon < until ? soon : until;
-      if (!(waits.are_ready() ? waits.park_until_change(end) : waits.park(end))) return -1;
+      const auto end = signals && soon < until ? soon : until;
+      const bool woken = waits.are_ready() ? waits.park_until_change(end) : waits.park(end);
+      interrupted = !woken && errno == EINTR;
+      if (!woken && !interrupted) return -1;
     }
   });
 }
 
 inline int poll(pollfd* files, nfds_t count, clock::time_point until,
                 const sigset_t* mask) noexcept {
-  return watch(files, count, until, mask != nullptr, [&] {
-    const timespec none{};
-    return mask ? real::ppoll(files, count, &none, mask) : real::poll(files, count, 0);
-  });
+  return watch(files, count, until, mask, [&] { return real::poll(files, count, 0); });
 }
 
 inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point until,
                       const sigset_t* mask) noexcept {
   pollfd file{set, POLLIN, 0};
-  return watch(&file, 1, until, mask != nullptr, [&] {
-    return mask ? real::epoll_pwait(set, events, most, 0, mask)
-                : real::epoll_wait(set, events, most, 0);
-  });
+  return watch(&file, 1, until, mask, [&] { return real::epoll_wait(set, events, most, 0); });
 }
 
 /// The sets of a select, which it overwrites. Sets beyond FD_SETSIZE, which some programs allocate
@@ -647,15 +960,15 @@ public:
     for (int fd = 0; fd < count; ++fd) add(fd);
   }
 
-  int look(const sigset_t* mask) noexcept {
+  int look() noexcept {
     fd_set now[3];
     fd_set* given[3];
     for (int k = 0; k != 3; ++k) {
       if (asked_[k]) now[k] = wanted_[k];
       given[k] = asked_[k] ? &now[k] : nullptr;
     }
-    const timespec none{};
-    const int found = real::pselect(count_, given[0], given[1], given[2], &none, mask);
+    timeval none{};
+    const int found = real::select(count_, given[0], given[1], given[2], &none);
     for (int k = 0; k != 3; ++k) {
       if (asked_[k] && found >= 0) *asked_[k] = now[k];
     }
@@ -686,7 +999,7 @@ private:
 inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until,
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
-  return watch(sets.files(), sets.size(), until, mask != nullptr, [&] { return sets.look(mask); });
+  return watch(sets.files(), sets.size(), until, mask, [&] { return sets.look(); });
 }
 
 } // namespace parked
@@ -717,14 +1030,6 @@ inline bool reads_by_timer(int fd) noexcept {
   const bool known = ::tcgetattr(fd, &t) == 0;
   errno = before;
   return known && (t.c_lflag & ICANON) == 0 && t.c_cc[VMIN] == 0;
-}
-
-/// Whether a file is ready; if it is not, errno is EAGAIN.
-inline bool is_ready(int fd, short events) noexcept {
-  pollfd file{fd, events, 0};
-  if (real::poll(&file, nfds_t{1}, 0) != 0) return true;
-  errno = EAGAIN;
-  return false;
 }
 
 // A file that lacks calls that do not wait (a terminal, say) is asked with poll(2) first. What
@@ -925,6 +1230,7 @@ ssize_t receive_rest(int fd, patience& p, const msghdr& data, msghdr* m, std::si
       all ? size : (std::min)(size, static_cast<std::size_t>(option(fd, SO_RCVLOWAT)));
   if (static_cast<std::size_t>(n) >= wanted || !p.blocks() || option(fd, SO_TYPE) != SOCK_STREAM)
     return n;
+  p.has_moved_part();
   if (flags & MSG_PEEK) {
     // TCP waits until all is there. A Unix-domain socket does not.
     while (n > 0 && static_cast<std::size_t>(n) < wanted && p.nowait() != 0 &&
@@ -1101,6 +1407,8 @@ class interposed_calls {};
 
 namespace rouse::inline ROUSE_ABI::os::installed {
 
+inline const bool all_found = real::find_all(); // before main
+
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
 // none, what `of_file` gives.
 template <class OfSocket, class OfFile>
@@ -1160,6 +1468,15 @@ int rouse_usleep(useconds_t) ROUSE_BEFORE_LIBC("usleep");
 int rouse_nanosleep(const timespec*, timespec*) ROUSE_BEFORE_LIBC("nanosleep");
 int rouse_clock_nanosleep(clockid_t, int, const timespec*, timespec*)
     ROUSE_BEFORE_LIBC("clock_nanosleep");
+int rouse_sigaction(int, const struct sigaction*, struct sigaction*) ROUSE_BEFORE_LIBC("sigaction");
+using rouse_signal_handler = void (*)(int);
+rouse_signal_handler rouse_signal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("signal");
+rouse_signal_handler rouse_bsd_signal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("bsd_signal");
+rouse_signal_handler rouse_ssignal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("ssignal");
+rouse_signal_handler rouse_sysv_signal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("sysv_signal");
+rouse_signal_handler rouse_sysv_signal_alias(int, rouse_signal_handler)
+    ROUSE_BEFORE_LIBC("__sysv_signal");
+rouse_signal_handler rouse_sigset(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("sigset");
 // What libraries call that were compiled with _FORTIFY_SOURCE, and another name of poll.
 ssize_t rouse_read_chk(int, void*, size_t, size_t) ROUSE_BEFORE_LIBC("__read_chk");
 ssize_t rouse_recv_chk(int, void*, size_t, size_t, int) ROUSE_BEFORE_LIBC("__recv_chk");
@@ -1280,7 +1597,7 @@ extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
 
 extern "C" int rouse_close(int fd) {
   using namespace rouse::os;
-  if (call_parker::here) call_parker::here->closing(fd);
+  if (call_parker::here && !inside_handler()) call_parker::here->closing(fd);
   return real::close(fd);
 }
 
@@ -1373,7 +1690,7 @@ extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t,
     ::clock_gettime(id, &now);
     until -= std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
   }
-  const int error = parked::sleep_until(until);
+  const int error = parked::sleep_until(until, interruption::by::handlers);
   if (error != 0 && !absolute && left) *left = time_left(until);
   errno = before;
   return error;
@@ -1395,7 +1712,34 @@ extern "C" unsigned rouse_sleep(unsigned seconds) {
   const timespec t{static_cast<time_t>(seconds), 0};
   timespec left{};
   if (rouse_nanosleep(&t, &left) == 0) return 0;
-  return static_cast<unsigned>(left.tv_sec + (left.tv_nsec >= 500'000'000 ? 1 : 0));
+  return static_cast<unsigned>(left.tv_sec); // the C library rounds down, too
+}
+
+// ---- signals
+
+extern "C" int rouse_sigaction(int n, const struct sigaction* wanted, struct sigaction* before) {
+  return rouse::os::signal_handlers::set(n, wanted, before);
+}
+extern "C" rouse_signal_handler rouse_signal(int n, rouse_signal_handler wanted) {
+  using namespace rouse::os;
+  return signal_handlers::set(n, wanted, real::signal);
+}
+extern "C" rouse_signal_handler rouse_bsd_signal(int n, rouse_signal_handler wanted) {
+  return rouse_signal(n, wanted);
+}
+extern "C" rouse_signal_handler rouse_ssignal(int n, rouse_signal_handler wanted) {
+  return rouse_signal(n, wanted);
+}
+extern "C" rouse_signal_handler rouse_sysv_signal(int n, rouse_signal_handler wanted) {
+  using namespace rouse::os;
+  return signal_handlers::set(n, wanted, real::sysv_signal);
+}
+extern "C" rouse_signal_handler rouse_sysv_signal_alias(int n, rouse_signal_handler wanted) {
+  return rouse_sysv_signal(n, wanted);
+}
+extern "C" rouse_signal_handler rouse_sigset(int n, rouse_signal_handler wanted) {
+  using namespace rouse::os;
+  return signal_handlers::set(n, wanted, real::sigset);
 }
 
 // ---- fortified: the buffer's size is known
@@ -2567,12 +2911,14 @@ private:
   descriptor* record_ = nullptr;
 };
 
-// Somebody who is parked for files.
+// A fiber that is parked, for files or until a time.
 struct file_waiter : list_node {
   const os::watched_file* files;
   os::file_count count;
+  const os::interruption* ends; // which handlers of signals end the wait
   operation* op = nullptr;
   bool closed = false; // one of the files was, by another fiber
+  bool interrupted = false; // by a handler
 };
 
 struct wait_for_files_call : wait_call {
@@ -2589,6 +2935,16 @@ struct wait_for_files_call : wait_call {
   }
 };
 
+struct sleep_here_call : sleep_call {
+  file_waiter* waiter;
+
+  sleep_here_call(clock::time_point end, file_waiter& w) noexcept : sleep_call{end}, waiter(&w) {}
+  bool prepare(operation& op) noexcept {
+    waiter->op = &op;
+    return sleep_call::prepare(op);
+  }
+};
+
 // Whether a fiber asked to be left to block.
 struct blocking_mark : list_node {
   const void* fiber = nullptr;
@@ -2597,7 +2953,14 @@ struct blocking_mark : list_node {
 class installation final : public os::call_parker {
 public:
   /// @param first  kept, so that it is known when the scheduler goes.
-  explicit installation(watched_files first) noexcept : first_(std::move(first)) {}
+  explicit installation(watched_files first) : first_(std::move(first)), note_(new note(*this)) {}
+  installation(const installation&) = delete;
+  ~installation() {
+    if (note_->posted) // by the engine, which deletes it then
+      note_->of = nullptr;
+    else
+      delete note_;
+  }
 
   [[nodiscard]] bool alive() const noexcept { return first_.scheduler() != nullptr; }
 
@@ -2609,10 +2972,14 @@ public:
     return wanted;
   }
 
-  int wait(const os::watched_file* files, os::file_count count,
-           clock::time_point until) noexcept override {
+  int wait(const os::watched_file* files, os::file_count count, clock::time_point until,
+           const os::interruption& ends) noexcept override {
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
-    if (count == 0) return sleep(until);
+    file_waiter me{};
+    me.files = files;
+    me.count = count;
+    me.ends = &ends;
+    if (count == 0) return sleep(me, until);
     watched_files own;
     failure why;
     if constexpr (!os::watch_set::is_shared) {
@@ -2624,17 +2991,12 @@ public:
     if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
-      return sleep(soon < until ? soon : until);
+      return sleep(me, soon < until ? soon : until);
     }
-    file_waiter me{};
-    me.files = files;
-    me.count = count;
-    waiters_.push_back(me);
-    const int result = call(wait_for_files_call(set.record(), me, asked), limit(until));
-    me.unlink();
+    const int result = park(me, wait_for_files_call(set.record(), me, asked), limit(until));
     if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
       keep_spare(std::move(own));
-    return me.closed ? os::handle_closed : result;
+    return result;
   }
 
   bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
@@ -2646,6 +3008,12 @@ public:
       w.closed = true;
       first_.scheduler()->engine().cancel(*w.op);
     });
+  }
+
+  void handler_runs() noexcept override {
+    if (!alive() || note_->posted) return;
+    note_->posted = true;
+    first_.scheduler()->engine().post(*note_);
   }
 
   /// The fiber that runs now, or null.
@@ -2660,7 +3028,47 @@ private:
   static constexpr auto pause = std::chrono::milliseconds(20);
   static constexpr unsigned share = 64; // calls that a fiber may make without ever having to wait
 
-  int sleep(clock::time_point until) noexcept { return call(sleep_call{until}, no_limit{}); }
+  // Has the loop look for what handlers of signals end. They can only post it: they may have
+  // interrupted anything.
+  struct note : fibers::engine_type::posted {
+    explicit note(installation& i) noexcept : fibers::engine_type::posted(&note::run), of(&i) {}
+
+    static void run(fibers::engine_type::posted& p, bool call) noexcept {
+      auto& self = static_cast<note&>(p);
+      self.posted = false; // a handler that runs from now on posts it again
+      if (!self.of)
+        delete &self;
+      else if (call)
+        self.of->end_interrupted();
+    }
+
+    installation* of;
+    std::atomic<bool> posted{false};
+  };
+
+  void end_interrupted() noexcept {
+    os::leave_handlers();
+    if (!alive()) return;
+    waiters_.for_each([&](file_waiter& w) {
+      if (w.interrupted || !w.ends->is_due()) return;
+      w.interrupted = true;
+      first_.scheduler()->engine().cancel(*w.op);
+    });
+  }
+
+  int sleep(file_waiter& me, clock::time_point until) noexcept {
+    return park(me, sleep_here_call(until, me), no_limit{});
+  }
+
+  template <class Call, class Limit>
+  int park(file_waiter& me, Call c, Limit l) noexcept {
+    waiters_.push_back(me);
+    // A handler that ran before has counted itself; one that runs from now on finds the waiter.
+    const int result = me.ends->is_due() ? os::call_interrupted : call(std::move(c), std::move(l));
+    me.unlink();
+    if (me.closed) return os::handle_closed;
+    return me.interrupted ? os::call_interrupted : result;
+  }
 
   // 0, also when the limit has passed; else the error for the caller. What unwinds a fiber when its
   // scheduler goes must not pass through a library in C: the library sees its call fail, and so
@@ -2686,6 +3094,7 @@ private:
   }
 
   watched_files first_;
+  note* const note_;
   std::vector<watched_files> spare_;
   list<file_waiter> waiters_;
   unsigned calls_ = 0;
@@ -2699,6 +3108,7 @@ struct installed_scheduler {
 
   void clear() noexcept {
     os::call_parker::here = nullptr;
+    std::atomic_signal_fence(std::memory_order_seq_cst); // no handler uses it from here on
     now.reset();
     calls.reset();
   }
@@ -2737,16 +3147,27 @@ inline installed_scheduler& installed_here() {
 /// the system, which blocks the thread once it has begun.
 /// Windows: connect, accept, recv, recvfrom, send, sendto, their WSA forms where they are given no
 /// OVERLAPPED, select, WSAPoll, Sleep, SleepEx, getaddrinfo and GetAddrInfoW, with FIONBIO,
-/// SO_RCVTIMEO and the rest holding as well; calls on files that are no sockets are the system's own
-/// as before. On both, so are calls from outside of fibers and from other threads.
+/// SO_RCVTIMEO and the rest holding as well; calls on files that are no sockets are the system's
+/// own as before. On both, so are calls from outside of fibers and from other threads.
 ///
 /// pthread_cancel(3) of a thread that is not running a scheduler works as without this header: the
 /// blocked call is a cancellation point, and unwinds. A thread inside `run()` must not be cancelled
 /// (a fiber's stack is not the thread's, and the loop does not unwind: the program ends); use
 /// `stop()`, `flow_handle::cancel` or `kill`, or disable cancellation around `run()`.
 ///
-/// What differs: no call of a fiber ends with EINTR, for a signal interrupts the loop (the calls
-/// behave as after SA_RESTART). A close wakes the fibers of this thread that wait for the handle,
+/// Signals (Linux), as signal(7) says: a handler that runs in this thread ends with EINTR poll,
+/// select, epoll_wait and their kin, the sleeps (which tell what is left), and calls on sockets
+/// that have SO_RCVTIMEO or SO_SNDTIMEO; other calls on sockets, pipes and the like unless it was
+/// installed with SA_RESTART. What was half done returns its part. It ends the calls of all fibers
+/// that were parked in such a call when it ran, not of one only, whether the loop slept or another
+/// fiber ran. ppoll, pselect and epoll_pwait let in what their mask does (and look for it every 20
+/// ms); what their mask blocks, beyond the mask of the thread, interrupts them nevertheless. Inside
+/// a handler all calls are the system's own: they never switch, lock or allocate. For that,
+/// sigaction, signal, sysv_signal and sigset come before the C library's as well, and give the
+/// kernel a function that calls the program's handler; a handler that was installed by the bare
+/// system call is not known.
+///
+/// What differs: a close wakes the fibers of this thread that wait for the handle,
 /// with EBADF (WSAENOTSOCK). `flow_handle::cancel`, and the end of the scheduler, end a call with
 /// ECANCELED (WSAECANCELLED). Not covered: what the C library does inside itself (stdio,
 /// gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows what waits for

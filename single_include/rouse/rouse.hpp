@@ -4726,6 +4726,10 @@ protected:
 
   // ---- what an engine calls, with the lock held
 
+  /// The kernel says that `kick` was called. Such a wake-up may have come while this thread noted
+  /// that it is awake, and so have been overlooked: it is looked for now.
+  void kicked() noexcept { rest_.store(rest::woken, std::memory_order_relaxed); }
+
   /// The kernel's answer to a pending operation.
   ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
     // Canceled on request: say which request it was.
@@ -5538,8 +5542,10 @@ private:
     const int n = events_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr) // null: it was woken
+      if (events[i].data.ptr) [[likely]]
         answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
+      else
+        this->kicked();
     }
   }
 
@@ -6383,6 +6389,7 @@ private:
   ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
       listening_ = os::uring::follows_more(c.flags);
+      this->kicked();
       return;
     }
     auto& op =
@@ -7188,6 +7195,8 @@ private:
     for (std::size_t i = 0; i < n; ++i) {
       if (entries[i].lpOverlapped)
         answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
+      else
+        this->kicked();
     }
   }
 

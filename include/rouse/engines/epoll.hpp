@@ -160,8 +160,10 @@ private:
     const int n = events_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr) // null: it was woken
+      if (events[i].data.ptr) [[likely]]
         answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
+      else
+        this->kicked();
     }
   }
 

@@ -352,6 +352,7 @@ private:
   ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
     if (c.user_data == wake_up) {
       listening_ = os::uring::follows_more(c.flags);
+      this->kicked();
       return;
     }
     auto& op =

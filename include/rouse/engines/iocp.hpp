@@ -173,6 +173,8 @@ private:
     for (std::size_t i = 0; i < n; ++i) {
       if (entries[i].lpOverlapped)
         answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
+      else
+        this->kicked();
     }
   }
 

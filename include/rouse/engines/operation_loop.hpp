@@ -309,6 +309,10 @@ protected:
 
   // ---- what an engine calls, with the lock held
 
+  /// The kernel says that `kick` was called. Such a wake-up may have come while this thread noted
+  /// that it is awake, and so have been overlooked: it is looked for now.
+  void kicked() noexcept { rest_.store(rest::woken, std::memory_order_relaxed); }
+
   /// The kernel's answer to a pending operation.
   ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
     // Canceled on request: say which request it was.

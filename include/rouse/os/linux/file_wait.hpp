@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/os/call_parker.hpp>
+#include <rouse/os/linux/interruption.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/linux/real_calls.hpp>
 #include <rouse/os/linux/watch_set.hpp>
@@ -21,8 +22,9 @@ namespace rouse::inline ROUSE_ABI::os::parked {
 /// for readiness would then be to spin, and the call waits for a change.
 class file_wait {
 public:
-  /// The files outlive it.
-  file_wait(pollfd* files, nfds_t count) noexcept : files_(files), count_(count) {}
+  /// @param ends  which handlers of signals end the waits. It and the files outlive this.
+  file_wait(pollfd* files, nfds_t count, const interruption& ends) noexcept
+      : files_(files), count_(count), ends_(ends) {}
 
   /// Whether the call was woken before, had to wait still, and the files are ready nevertheless.
   /// Then their `revents` say for what.
@@ -30,14 +32,14 @@ public:
     return std::exchange(was_woken_, true) && real::poll(files_, count_, 0) > 0;
   }
   /// Until one of the files may be ready. False: errno says how the call ends.
-  bool park(clock::time_point until) noexcept { return parked::park(files_, count_, until); }
+  bool park(clock::time_point until) noexcept { return parked::park(files_, count_, until, ends_); }
 
   /// Until something happens to one of the files. At first it returns at once, to be called again
   /// if a further attempt still has to wait: what happened in between is not lost.
   bool park_until_change(clock::time_point until) noexcept {
     if (!changes_) return begin() || pause(until);
     pollfd file{changes_.get(), POLLIN, 0};
-    const bool go_on = parked::park(&file, 1, until);
+    const bool go_on = parked::park(&file, 1, until, ends_);
     forget();
     return go_on;
   }
@@ -57,7 +59,7 @@ private:
   // Where descriptors or memory are short.
   bool pause(clock::time_point until) noexcept {
     const auto soon = clock::now() + std::chrono::milliseconds(20);
-    return parked::park(nullptr, 0, soon < until ? soon : until);
+    return parked::park(nullptr, 0, soon < until ? soon : until, ends_);
   }
   // Each change is told once.
   void forget() noexcept {
@@ -68,6 +70,7 @@ private:
 
   pollfd* const files_;
   const nfds_t count_;
+  const interruption& ends_;
   unique_fd changes_;
   bool was_woken_ = false;
 };

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdint>
 #include <ctime>
 #include <poll.h>
@@ -64,7 +65,9 @@ public:
   [[nodiscard]] int nowait() const noexcept { return nowait_; }
   [[nodiscard]] bool has_waited() const noexcept { return has_waited_; }
   /// For what no readiness announces.
-  bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1)); }
+  bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1), ends_); }
+  /// What has moved a part is not restarted after a handler.
+  void has_moved_part() noexcept { ends_.heed_all(); }
 
 private:
   [[nodiscard]] clock::time_point soon(int milliseconds) const noexcept {
@@ -82,16 +85,19 @@ private:
     timeval limit{};
     socklen_t size = sizeof limit;
     const bool known = ::getsockopt(file_.fd, SOL_SOCKET, option_, &limit, &size) == 0;
-    if (known && (limit.tv_sec != 0 || limit.tv_usec != 0))
+    if (known && (limit.tv_sec != 0 || limit.tv_usec != 0)) {
+      ends_.heed_all();
       until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
+    }
     // poll(2) does not tell that a Unix-domain socket was shut down for sending.
     unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
   pollfd file_;
-  file_wait waits_{&file_, 1};
+  interruption ends_{interruption::by::handlers_without_restart};
+  file_wait waits_{&file_, 1, ends_};
   const int option_;
   int nowait_ = MSG_DONTWAIT;
   bool asked_ = false;
@@ -108,7 +114,7 @@ inline bool may_wait(mode_t mode) noexcept {
 }
 /// What stat(2) calls st_mode; of a file that is not open, that of a regular one.
 inline mode_t mode_of(int fd) noexcept {
-  struct stat file {};
+  struct stat file{};
   return ::fstat(fd, &file) == 0 ? file.st_mode : S_IFREG;
 }
 
@@ -124,14 +130,23 @@ inline void take_turns() noexcept {
   take_turns([] { return true; });
 }
 
-/// Tries until it succeeds, fails, or patience ends.
+/// Tries until it succeeds, fails, or patience ends; once more after a handler of a signal.
 template <class Attempt>
 ssize_t retry(patience& p, Attempt attempt) noexcept {
-  for (;;) {
+  for (bool interrupted = false;;) {
     const ssize_t result = attempt();
     if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return result;
-    if (!p.wait()) return -1;
+    if (interrupted) errno = EINTR;
+    if (interrupted || (!p.wait() && !(interrupted = errno == EINTR))) return -1;
   }
+}
+
+/// Whether a file is ready; if it is not, errno is EAGAIN.
+inline bool is_ready(int fd, short events) noexcept {
+  pollfd file{fd, events, 0};
+  if (real::poll(&file, nfds_t{1}, 0) != 0) return true;
+  errno = EAGAIN;
+  return false;
 }
 
 inline msghdr pieces(const iovec* data, int count) noexcept {
@@ -162,6 +177,7 @@ auto leaving_errno(Call call) noexcept {
 template <class Transfer>
 ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer,
                   std::size_t wanted = SIZE_MAX) noexcept {
+  p.has_moved_part();
   auto moved = static_cast<std::size_t>(begun);
   std::size_t before = 0; // bytes of the pieces passed
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
@@ -190,43 +206,71 @@ inline bool valid(const timespec* t) noexcept {
   return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000);
 }
 
-/// Looks, `look()`, until it finds something (or fails), or `until` has passed.
-/// @param masked  signals may come in only while it looks: it does so often.
+/// The signals that a call like ppoll(2) lets in while it waits.
+class let_in {
+public:
+  /// @param mask  null: none but those that come in anyway.
+  explicit let_in(const sigset_t* mask) noexcept : mask_(mask) {
+    sigset_t blocked;
+    if (!mask || ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) != 0) return;
+    for (int n = 1; n != NSIG; ++n)
+      any_ |= sigismember(&blocked, n) == 1 && sigismember(mask, n) == 0;
+  }
+  explicit operator bool() const noexcept { return any_; }
+  /// Those that are pending come now. False: errno is EINTR.
+  [[nodiscard]] bool take_pending() const noexcept {
+    const timespec none{};
+    return !any_ || real::ppoll(nullptr, nfds_t{0}, &none, mask_) == 0;
+  }
+
+private:
+  const sigset_t* const mask_;
+  bool any_ = false;
+};
+
+/// Looks, `look()`, until it finds something (or fails), `until` has passed, or the handler of a
+/// signal has run.
+/// @param mask  of signals, during the wait: those that it lets in are looked for now and then, for
+/// a mask is the thread's, and its other fibers are not to be interrupted.
 template <class Look>
-int watch(pollfd* files, nfds_t count, clock::time_point until, bool masked, Look look) noexcept {
-  file_wait waits(files, count);
+int watch(pollfd* files, nfds_t count, clock::time_point until, const sigset_t* mask,
+          Look look) noexcept {
+  const interruption ends(interruption::by::handlers);
+  const let_in signals(mask);
+  file_wait waits(files, count, ends);
   return leaving_errno([&] {
-    for (;;) {
+    for (bool interrupted = false;;) {
       const int found = look();
       const auto now = clock::now();
-      if (found != 0 || now >= until) {
+      if (found == 0 && !signals.take_pending()) return -1;
+      if (found != 0 || (now >= until && !interrupted)) {
         take_turns([&] {
           return std::any_of(files, files + count, [](auto& f) { return may_wait(mode_of(f.fd)); });
         });
         return found;
       }
+      if (interrupted) {
+        errno = EINTR;
+        return -1;
+      }
       const auto soon = now + std::chrono::milliseconds(20);
-      const auto end = masked && soon < until ? soon : until;
-      if (!(waits.are_ready() ? waits.park_until_change(end) : waits.park(end))) return -1;
+      const auto end = signals && soon < until ? soon : until;
+      const bool woken = waits.are_ready() ? waits.park_until_change(end) : waits.park(end);
+      interrupted = !woken && errno == EINTR;
+      if (!woken && !interrupted) return -1;
     }
   });
 }
 
 inline int poll(pollfd* files, nfds_t count, clock::time_point until,
                 const sigset_t* mask) noexcept {
-  return watch(files, count, until, mask != nullptr, [&] {
-    const timespec none{};
-    return mask ? real::ppoll(files, count, &none, mask) : real::poll(files, count, 0);
-  });
+  return watch(files, count, until, mask, [&] { return real::poll(files, count, 0); });
 }
 
 inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point until,
                       const sigset_t* mask) noexcept {
   pollfd file{set, POLLIN, 0};
-  return watch(&file, 1, until, mask != nullptr, [&] {
-    return mask ? real::epoll_pwait(set, events, most, 0, mask)
-                : real::epoll_wait(set, events, most, 0);
-  });
+  return watch(&file, 1, until, mask, [&] { return real::epoll_wait(set, events, most, 0); });
 }
 
 /// The sets of a select, which it overwrites. Sets beyond FD_SETSIZE, which some programs allocate
@@ -241,15 +285,15 @@ public:
     for (int fd = 0; fd < count; ++fd) add(fd);
   }
 
-  int look(const sigset_t* mask) noexcept {
+  int look() noexcept {
     fd_set now[3];
     fd_set* given[3];
     for (int k = 0; k != 3; ++k) {
       if (asked_[k]) now[k] = wanted_[k];
       given[k] = asked_[k] ? &now[k] : nullptr;
     }
-    const timespec none{};
-    const int found = real::pselect(count_, given[0], given[1], given[2], &none, mask);
+    timeval none{};
+    const int found = real::select(count_, given[0], given[1], given[2], &none);
     for (int k = 0; k != 3; ++k) {
       if (asked_[k] && found >= 0) *asked_[k] = now[k];
     }
@@ -280,7 +324,7 @@ private:
 inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until,
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
-  return watch(sets.files(), sets.size(), until, mask != nullptr, [&] { return sets.look(mask); });
+  return watch(sets.files(), sets.size(), until, mask, [&] { return sets.look(); });
 }
 
 } // namespace parked

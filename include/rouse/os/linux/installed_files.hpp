@@ -26,14 +26,6 @@ inline bool reads_by_timer(int fd) noexcept {
   return known && (t.c_lflag & ICANON) == 0 && t.c_cc[VMIN] == 0;
 }
 
-/// Whether a file is ready; if it is not, errno is EAGAIN.
-inline bool is_ready(int fd, short events) noexcept {
-  pollfd file{fd, events, 0};
-  if (real::poll(&file, nfds_t{1}, 0) != 0) return true;
-  errno = EAGAIN;
-  return false;
-}
-
 // A file that lacks calls that do not wait (a terminal, say) is asked with poll(2) first. What
 // another thread or process takes between the two steps, the read then waits for.
 

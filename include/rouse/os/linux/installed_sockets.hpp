@@ -64,6 +64,7 @@ ssize_t receive_rest(int fd, patience& p, const msghdr& data, msghdr* m, std::si
       all ? size : (std::min)(size, static_cast<std::size_t>(option(fd, SO_RCVLOWAT)));
   if (static_cast<std::size_t>(n) >= wanted || !p.blocks() || option(fd, SO_TYPE) != SOCK_STREAM)
     return n;
+  p.has_moved_part();
   if (flags & MSG_PEEK) {
     // TCP waits until all is there. A Unix-domain socket does not.
     while (n > 0 && static_cast<std::size_t>(n) < wanted && p.nowait() != 0 &&

@@ -6,6 +6,7 @@
 // library calls inside itself (stdio, its resolver) stays its own.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/os/linux/handlers.hpp>
 #include <rouse/os/linux/installed.hpp>
 #include <rouse/os/linux/installed_files.hpp>
 #include <rouse/os/linux/installed_lookup.hpp>
@@ -29,6 +30,8 @@ class interposed_calls {};
 } // namespace rouse::inline ROUSE_ABI::os
 
 namespace rouse::inline ROUSE_ABI::os::installed {
+
+inline const bool all_found = real::find_all(); // before main
 
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
 // none, what `of_file` gives.
@@ -89,6 +92,15 @@ int rouse_usleep(useconds_t) ROUSE_BEFORE_LIBC("usleep");
 int rouse_nanosleep(const timespec*, timespec*) ROUSE_BEFORE_LIBC("nanosleep");
 int rouse_clock_nanosleep(clockid_t, int, const timespec*, timespec*)
     ROUSE_BEFORE_LIBC("clock_nanosleep");
+int rouse_sigaction(int, const struct sigaction*, struct sigaction*) ROUSE_BEFORE_LIBC("sigaction");
+using rouse_signal_handler = void (*)(int);
+rouse_signal_handler rouse_signal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("signal");
+rouse_signal_handler rouse_bsd_signal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("bsd_signal");
+rouse_signal_handler rouse_ssignal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("ssignal");
+rouse_signal_handler rouse_sysv_signal(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("sysv_signal");
+rouse_signal_handler rouse_sysv_signal_alias(int, rouse_signal_handler)
+    ROUSE_BEFORE_LIBC("__sysv_signal");
+rouse_signal_handler rouse_sigset(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("sigset");
 // What libraries call that were compiled with _FORTIFY_SOURCE, and another name of poll.
 ssize_t rouse_read_chk(int, void*, size_t, size_t) ROUSE_BEFORE_LIBC("__read_chk");
 ssize_t rouse_recv_chk(int, void*, size_t, size_t, int) ROUSE_BEFORE_LIBC("__recv_chk");
@@ -209,7 +221,7 @@ extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
 
 extern "C" int rouse_close(int fd) {
   using namespace rouse::os;
-  if (call_parker::here) call_parker::here->closing(fd);
+  if (call_parker::here && !inside_handler()) call_parker::here->closing(fd);
   return real::close(fd);
 }
 
@@ -302,7 +314,7 @@ extern "C" int rouse_clock_nanosleep(clockid_t id, int flags, const timespec* t,
     ::clock_gettime(id, &now);
     until -= std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
   }
-  const int error = parked::sleep_until(until);
+  const int error = parked::sleep_until(until, interruption::by::handlers);
   if (error != 0 && !absolute && left) *left = time_left(until);
   errno = before;
   return error;
@@ -324,7 +336,34 @@ extern "C" unsigned rouse_sleep(unsigned seconds) {
   const timespec t{static_cast<time_t>(seconds), 0};
   timespec left{};
   if (rouse_nanosleep(&t, &left) == 0) return 0;
-  return static_cast<unsigned>(left.tv_sec + (left.tv_nsec >= 500'000'000 ? 1 : 0));
+  return static_cast<unsigned>(left.tv_sec); // the C library rounds down, too
+}
+
+// ---- signals
+
+extern "C" int rouse_sigaction(int n, const struct sigaction* wanted, struct sigaction* before) {
+  return rouse::os::signal_handlers::set(n, wanted, before);
+}
+extern "C" rouse_signal_handler rouse_signal(int n, rouse_signal_handler wanted) {
+  using namespace rouse::os;
+  return signal_handlers::set(n, wanted, real::signal);
+}
+extern "C" rouse_signal_handler rouse_bsd_signal(int n, rouse_signal_handler wanted) {
+  return rouse_signal(n, wanted);
+}
+extern "C" rouse_signal_handler rouse_ssignal(int n, rouse_signal_handler wanted) {
+  return rouse_signal(n, wanted);
+}
+extern "C" rouse_signal_handler rouse_sysv_signal(int n, rouse_signal_handler wanted) {
+  using namespace rouse::os;
+  return signal_handlers::set(n, wanted, real::sysv_signal);
+}
+extern "C" rouse_signal_handler rouse_sysv_signal_alias(int n, rouse_signal_handler wanted) {
+  return rouse_sysv_signal(n, wanted);
+}
+extern "C" rouse_signal_handler rouse_sigset(int n, rouse_signal_handler wanted) {
+  using namespace rouse::os;
+  return signal_handlers::set(n, wanted, real::sigset);
 }
 
 // ---- fortified: the buffer's size is known

@@ -26,7 +26,8 @@ namespace rouse::inline ROUSE_ABI::os {
 template <class Function>
 class real_function {
 public:
-  constexpr explicit real_function(const char* name) noexcept : name_(name) {}
+  constexpr explicit real_function(const char* name, Function* known = nullptr) noexcept
+      : name_(name), found_(known) {}
 
   template <class... Arguments>
   auto operator()(Arguments... arguments) {
@@ -43,16 +44,31 @@ public:
 
 private:
   const char* name_;
-  std::atomic<Function*> found_{nullptr};
+  std::atomic<Function*> found_;
 };
+
+#if ROUSE_TSAN
+// ThreadSanitizer's own: it holds signals back while it has locks of its own.
+extern "C" int rouse_tsan_sigaction(int, const struct sigaction*,
+                                    struct sigaction*) asm("__interceptor_sigaction");
+using rouse_tsan_handler = void (*)(int);
+extern "C" rouse_tsan_handler rouse_tsan_signal(int,
+                                                rouse_tsan_handler) asm("__interceptor_signal");
+#endif
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wignored-attributes" // of the declarations
 /// What is called by the definitions that come before the C library's, and so must not be called by
 /// its name.
 struct real {
+  using plain_handler = void (*)(int);
+  using signal_type = plain_handler(int, plain_handler);
+  using sigaction_type = int(int, const struct sigaction*, struct sigaction*);
+
 #define ROUSE_REAL(name)                                                                           \
   static constinit inline real_function<decltype(::name)> name { #name }
+#define ROUSE_REAL_SIGNAL(name)                                                                    \
+  static constinit inline real_function<signal_type> name { #name }
   ROUSE_REAL(connect);
   ROUSE_REAL(accept4);
   ROUSE_REAL(read);
@@ -76,11 +92,31 @@ struct real {
   ROUSE_REAL(getaddrinfo);
   ROUSE_REAL(nanosleep);
   ROUSE_REAL(clock_nanosleep);
+#if ROUSE_TSAN
+  static constinit inline real_function<sigaction_type> sigaction{"sigaction",
+                                                                  &rouse_tsan_sigaction};
+  static constinit inline real_function<signal_type> signal{"signal", &rouse_tsan_signal};
+#else
+  static constinit inline real_function<sigaction_type> sigaction{"sigaction"};
+  ROUSE_REAL_SIGNAL(signal);
+#endif
+  ROUSE_REAL_SIGNAL(sysv_signal);
+  ROUSE_REAL_SIGNAL(sigset);
+#undef ROUSE_REAL_SIGNAL
 #undef ROUSE_REAL
   // Of newer C libraries only.
   static constinit inline real_function<int(int, epoll_event*, int, const timespec*,
                                             const sigset_t*)>
       epoll_pwait2{"epoll_pwait2"};
+
+  /// Finds all that a handler of a signal may call: there dlsym(3) must not be.
+  static bool find_all() noexcept {
+    const auto find = [](auto&... functions) { (functions.find(), ...); };
+    find(connect, accept4, read, write, readv, writev, recv, recvfrom, recvmsg, send, sendto,
+         sendmsg, poll, ppoll, select, pselect, epoll_wait, epoll_pwait, close, getaddrinfo,
+         nanosleep, clock_nanosleep, signal, sysv_signal, sigset, sigaction);
+    return true;
+  }
 };
 #pragma GCC diagnostic pop
 

@@ -13,7 +13,7 @@ namespace rouse::inline ROUSE_ABI::os {
 
 using watched_file = pollfd;
 using file_count = nfds_t;
-inline constexpr int call_canceled = ECANCELED, handle_closed = EBADF;
+inline constexpr int call_canceled = ECANCELED, call_interrupted = EINTR, handle_closed = EBADF;
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { errno = number; }

@@ -16,7 +16,8 @@ namespace rouse::inline ROUSE_ABI::os {
 
 using watched_file = WSAPOLLFD;
 using file_count = ULONG;
-inline constexpr int call_canceled = WSAECANCELLED, handle_closed = WSAENOTSOCK;
+inline constexpr int call_canceled = WSAECANCELLED, call_interrupted = WSAEINTR,
+                     handle_closed = WSAENOTSOCK;
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { ::WSASetLastError(number); }

@@ -1,0 +1,17 @@
+// Windows has no signals that end a call: what os/linux/interruption.hpp knows, where there is
+// nothing to know.
+#pragma once
+#include <rouse/config.hpp>
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI::os {
+
+constexpr bool inside_handler() noexcept { return false; }
+inline void leave_handlers() noexcept {}
+
+struct interruption {
+  static constexpr bool is_due() noexcept { return false; }
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
