@@ -1704,6 +1704,7 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 // How a handle finds its engine from any thread, also when the engine is gone.
 
 #include <mutex>
+#include <new>
 
 namespace rouse::inline ROUSE_ABI::detail {
 
@@ -1767,6 +1768,9 @@ public:
     const std::lock_guard lock(mutex_);
     f(engine_ ? here() : whereabouts::gone, engine_);
   }
+
+  /// In a forked child: a thread that does not exist there may have locked it.
+  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
 private:
   ~engine_home() = default;
@@ -2036,7 +2040,14 @@ private:
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
     list<fresh_flow> those; // whom they spawn has to wait
     while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
-    while (!those.empty()) static_cast<engine_flow<Engine>&>(those.pop_front()).begin();
+    while (!those.empty()) {
+      auto& f = static_cast<engine_flow<Engine>&>(those.pop_front());
+      const Engine& engine = *f.engine();
+      f.begin();
+      if (engine.inert()) [[unlikely]] // it has forked: the others are the parent's
+        break;
+    }
+    while (!those.empty()) self.fresh_.push_back(those.pop_front());
   }
 
   list<fresh_flow> fresh_;
@@ -3000,8 +3011,6 @@ private:
 // ---- rouse/detail/buffer_pool.hpp
 // Buffers of one size, lent out one at a time.
 
-#include <new>
-
 namespace rouse::inline ROUSE_ABI::detail {
 
 /// Its owner lends, whoever has a buffer gives it back; the one that came back last goes out first,
@@ -3046,6 +3055,9 @@ public:
     buffer_pool& from = *b->owner;
     if (from.take(b)) delete &from;
   }
+
+  /// In a forked child: a thread that does not exist there may have locked it.
+  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
   struct closer {
     void operator()(buffer_pool* p) const noexcept {
@@ -3407,6 +3419,9 @@ public:
       use(static_cast<T&>(*n));
     }
   }
+
+  /// Lets go of everything that was pushed, which stays as it is.
+  void forget() noexcept { head_.store(nullptr, std::memory_order_relaxed); }
 
 private:
   std::atomic<remote_node*> head_{nullptr};
@@ -4524,6 +4539,8 @@ public:
   /// `submit` found done.
   void defer(operation& op) noexcept {
     lock_type lock(mutex_);
+    if (inert_) [[unlikely]]
+      return put_refused(op);
     put_ready(op);
     ++active_;
     observer_.begun(op);
@@ -4542,6 +4559,8 @@ public:
   /// @returns false: it was told, or is being told by another thread, or was not in progress.
   bool abandon(operation& op) noexcept {
     lock_type lock(mutex_);
+    if (inert_) [[unlikely]]
+      return forget(op);
     if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
     while (op.now == operation::state::pending) reap(lock);
     if (op.now == operation::state::idle) return false;
@@ -4556,6 +4575,9 @@ public:
   template <class F>
   void settle(F&& f) noexcept {
     lock_type lock(mutex_);
+    if constexpr (Threading::shared) {
+      if (inert_) return; // what waits may lie on the stacks of threads that are the parent's alone
+    }
     answers answered(ready_, timers_);
     f(answered);
     if (answered.any()) wake_others();
@@ -4582,6 +4604,46 @@ public:
     if (!r.sent.load(std::memory_order_relaxed)) return;
     lock_type lock(mutex_);
     run_stops();
+  }
+
+  // ---- in a forked child
+
+  /// Whether this is the copy, in a forked child, of an engine that its parent has used (O8). It
+  /// asks the kernel for nothing, begins nothing (each call ends with operation_not_permitted), and
+  /// tells nothing of what its parent's waiters wait for: they do not exist here.
+  [[nodiscard]] bool inert() const noexcept { return inert_; }
+
+  /// Tells the calls that were refused and had to be deferred. Returns how many.
+  std::size_t tell_refused() noexcept {
+    lock_type lock(mutex_);
+    detail::list<rouse::operation> those; // the next ones have to wait
+    while (!refused_.empty()) those.push_back(refused_.pop_front());
+    std::size_t told = 0;
+    for (; !those.empty(); ++told) {
+      rouse::operation& op = those.pop_front();
+      op.now = operation::state::idle;
+      lock.unlock();
+      op.tell(op);
+      lock.lock();
+    }
+    return told;
+  }
+
+  /// Refuses, and tells, an operation that began in the parent, in a call further up on the stack
+  /// of the thread that forked. Harmless when it was told already.
+  void refuse(rouse::operation& op) noexcept {
+    {
+      lock_type lock(mutex_);
+      if (!forget(op)) return;
+    }
+    op.error = std::errc::operation_not_permitted;
+    op.tell(op);
+  }
+
+  /// From now on a forked child's copy is inert, whether or not the loop has run.
+  void belong_to_process() noexcept {
+    lock_type lock(mutex_);
+    used_ = true;
   }
 
   // ---- the loop
@@ -4707,6 +4769,7 @@ protected:
       ready_.push_back(later_.pop_front());
     if constexpr (Threading::shared)
       while (harvesting_) harvested_.wait(lock);
+    used_ = true;
     until = fall_asleep(until);
     begin_harvest(until);
     return until;
@@ -4781,6 +4844,29 @@ protected:
     end_harvest();
   }
 
+  // ---- in a forked child
+
+  /// Nothing that is locked now will ever be unlocked by the thread that locked it.
+  void renew_locks() noexcept {
+    if constexpr (Threading::shared) {
+      ::new (&mutex_) typename Threading::mutex;
+      ::new (&harvested_) typename Threading::condition;
+    }
+    home_->renew_lock();
+    harvesting_ = false;
+    rest_.store(rest::awake, std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool used() const noexcept { return used_; }
+
+  /// The operations in progress stay where they are, for ever. What was posted is left alone.
+  void become_inert() noexcept {
+    inert_ = closing_ = true;
+    tells_a_turn_ = 0;
+    active_ = 0;
+    stops_.forget();
+    posted_.forget();
+  }
+
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
@@ -4790,7 +4876,6 @@ private:
   enum class rest { awake, asleep, woken };
   static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
-  static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
   ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
     return !op.ending && !closing_ && !op.target->closing &&
@@ -4816,6 +4901,10 @@ private:
 
   // What is not for the kernel, or not any more.
   ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
+    if (inert_) {
+      op.error = op.ending ? op.ending : failure(std::errc::operation_not_permitted);
+      return true;
+    }
     return start_elsewhere(op) && answer_at_once(op);
   }
   // True: done.
@@ -4887,6 +4976,8 @@ private:
     if (asked && reason != failure(std::errc::operation_canceled)) return;
     op.ending = reason;
     if (op.now != operation::state::pending || asked || op.heed == heed::nothing) return;
+    if (inert_) [[unlikely]]
+      return; // it is the parent's, and not known to this process's kernel interface
     if (op.what == action::wait)
       finish_wait(op, std::errc::operation_canceled);
     else
@@ -4902,6 +4993,20 @@ private:
   void put_ready(operation& op) noexcept {
     op.now = operation::state::ready;
     ready_.push_back(op);
+  }
+  void put_refused(operation& op) noexcept {
+    op.now = operation::state::ready;
+    refused_.push_back(op);
+  }
+  // Of an inert engine: nothing refers to `op` any more. False: it was not in progress.
+  bool forget(rouse::operation& op) noexcept {
+    if (op.now == operation::state::idle) return false;
+    if (op.armed()) timers_.disarm(op);
+    if (op.now == operation::state::pending && op.what == action::wait && op.awaited)
+      op.awaited->leave(op);
+    op.unlink();
+    op.now = operation::state::idle;
+    return true;
   }
   // To be told in the next turn, after the kernel was asked again.
   void put_off(operation& op) noexcept {
@@ -4921,6 +5026,7 @@ private:
     std::size_t done = 0;
     lock.unlock();
     posted_.take([&](posted& p) {
+      if (inert_) return; // one of them has forked: the others are the parent's
       ++done;
       p.run(p, true);
     });
@@ -4979,7 +5085,7 @@ private:
 
   ROUSE_ALWAYS_INLINE std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
-    while (!ready_.empty()) [[likely]] {
+    for (; told < tells_a_turn_ && !ready_.empty(); ++told) {
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
       --active_;
@@ -4988,8 +5094,6 @@ private:
       lock.unlock();
       op.tell(op);
       lock.lock();
-      if (++told == tell_budget) [[unlikely]]
-        break;
     }
     instant_left_ = instant_budget;
     return told;
@@ -5003,11 +5107,17 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
   bool harvesting_ = false;
   bool closing_ = false;
+  bool used_ = false; // the loop has run
+  bool inert_ = false;
   int instant_left_ = instant_budget;
+  // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
+  // one of them has forked.
+  std::size_t tells_a_turn_ = 1024;
   std::size_t active_ = 0; // submitted, not yet told
   detail::list<rouse::operation> ready_; // to be told in this turn
   detail::list<rouse::operation> later_; // to be told in the next
   detail::list<rouse::operation> waiting_; // pending, but not on a socket
+  detail::list<rouse::operation> refused_; // by an inert engine, to be told
   detail::timer_wheel timers_;
   clock::time_point sleeping_until_ = (clock::time_point::min)();
   std::atomic<rest> rest_{rest::awake};
@@ -5019,6 +5129,109 @@ private:
 };
 
 } // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/os/linux/fork.hpp
+// How objects learn that fork(2) has copied them into a child process.
+
+#if ROUSE_LINUX
+#include <mutex>
+#include <pthread.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+struct fork_hooks;
+
+/// Calls a function in each child process that fork(2) makes while this object exists: in the
+/// thread that forked, which is the only one there, before fork(2) returns.
+///
+/// The function may make system calls and use the heap. It must expect that any lock is held for
+/// ever, and any list half changed, by a thread that does not exist in the child. It must neither
+/// make nor destroy an object of this class.
+///
+/// Not called in children of vfork(2), posix_spawn(3), system(3) and popen(3), which share the
+/// parent's memory until they execute another program.
+///
+/// Threads: any. Cost: nothing but at its beginning and end, and at each fork(2).
+/// Source: pthread_atfork(3).
+class fork_hook : public rouse::detail::list_node {
+public:
+  using function = void(void* owner) noexcept;
+
+  inline fork_hook(function* in_child, void* owner) noexcept;
+  fork_hook(const fork_hook&) = delete;
+  fork_hook& operator=(const fork_hook&) = delete;
+  inline ~fork_hook();
+
+  void call() const noexcept { in_child_(owner_); }
+
+private:
+  function* const in_child_;
+  void* const owner_;
+  fork_hooks& among_;
+};
+
+/// All of one shared library (or of the program): the handlers that it gives to the C library go
+/// when it is unloaded, and so does this.
+struct fork_hooks {
+  std::mutex mutex;
+  rouse::detail::list<fork_hook> all;
+  bool handled = false; // the C library has the handlers
+};
+
+// Hidden, so that each shared library has its own.
+#define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
+ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
+  static fork_hooks hooks; // never destroyed: its destructor does nothing
+  return hooks;
+}
+ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
+ROUSE_OWN_OF_LIBRARY inline void after_fork_in_parent() noexcept {
+  hooks_of_library().mutex.unlock();
+}
+ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
+  hooks_of_library().all.for_each([](fork_hook& h) { h.call(); });
+  hooks_of_library().mutex.unlock();
+}
+ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
+  fork_hooks& hooks = hooks_of_library();
+  const std::lock_guard lock(hooks.mutex);
+  if (!hooks.handled) {
+    hooks.handled =
+        ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
+  }
+  hooks.all.push_back(h);
+  return hooks;
+}
+#undef ROUSE_OWN_OF_LIBRARY
+
+inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
+    : in_child_(in_child), owner_(owner), among_(add_to_library(*this)) {}
+inline fork_hook::~fork_hook() {
+  const std::lock_guard lock(among_.mutex);
+  unlink();
+}
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/fork.hpp
+// Windows has no fork(2): nothing is ever copied into a child process.
+
+#if ROUSE_WINDOWS
+namespace rouse::inline ROUSE_ABI::os {
+
+/// What calls a function in each forked child elsewhere.
+class fork_hook {
+public:
+  using function = void(void* owner) noexcept;
+  fork_hook(function*, void*) noexcept {}
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/fork.hpp
+// fork(2) on this platform: one of the two gives names to namespace rouse::os.
 
 // ---- rouse/engines/basic_engine.hpp
 // What every engine shares, and all that the layers above may ask of one: operations, and the
@@ -5093,7 +5306,8 @@ public:
   native_handle_type release(descriptor& d) noexcept {
     lock_type lock(this->mutex_);
     const auto h = take_handle(d, true, lock);
-    if (h != os::no_handle) (void)os::set_blocking(h, true);
+    // The mode is one for all copies of a handle: in a forked child it is the parent's to choose.
+    if (h != os::no_handle && !this->inert()) (void)os::set_blocking(h, true);
     return h;
   }
 
@@ -5146,6 +5360,13 @@ public:
     while (!this->idle()) this->turn((clock::time_point::max)());
   }
 
+  /// In a forked child, whose scheduler goes: the engine stays in memory for ever, since what waits
+  /// in the copies of the parent's flows still refers to it.
+  void leave_behind() noexcept {
+    static basic_engine* newest = nullptr;
+    left_before_ = std::exchange(newest, this); // so that no leak checker reports it
+  }
+
   /// For diagnosis: calls `visit(const operation&)` for each operation in progress, whoever asked
   /// for it. It may call nothing of the engine, which is locked; the socket of an operation that is
   /// `ready` may be gone.
@@ -5153,6 +5374,7 @@ public:
   void for_each_operation(F visit) {
     const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
     lock_type lock(this->mutex_);
+    if (this->inert()) return;
     open_.for_each([&](descriptor& d) {
       d.inbound.for_each(show);
       d.outbound.for_each(show);
@@ -5175,6 +5397,13 @@ protected:
   virtual failure attach(descriptor& d) noexcept = 0;
   /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
   virtual void detach(descriptor& d, bool kept) noexcept = 0;
+
+  /// In a forked child: closes this process's handles of the kernel interface, which is the
+  /// parent's; if `again`, opens one that is the child's own. Nothing is pending then.
+  virtual failure start_anew(bool again) noexcept {
+    (void)again;
+    return std::errc::operation_not_supported;
+  }
 
   /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
   void answer_accept(operation& op, native_handle_type h) noexcept {
@@ -5214,6 +5443,10 @@ protected:
 private:
   descriptor* enter(void* owner, native_handle_type h, int family, int type,
                     failure& why) noexcept {
+    if (this->inert()) [[unlikely]] {
+      why = std::errc::operation_not_permitted;
+      return nullptr;
+    }
     descriptor* d = spare_.empty() ? make_record() : &spare_.pop_front();
     if (!d) {
       why = std::errc::not_enough_memory;
@@ -5243,10 +5476,24 @@ private:
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
     d.closing = true; // others have the lock meanwhile
-    this->cancel_all(d);
-    while (d.busy()) this->reap(lock);
-    detach(d, kept);
+    if (!this->inert()) [[likely]] {
+      this->cancel_all(d);
+      while (d.busy()) this->reap(lock);
+      detach(d, kept);
+    }
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
+  }
+
+  // In a forked child. An engine that nothing has used works on there; any other is inert.
+  static void on_fork(void* self) noexcept { static_cast<basic_engine*>(self)->forked(); }
+  void forked() noexcept {
+    this->renew_locks();
+    pool_->renew_lock();
+    if (this->inert()) return;
+    bool used = this->used();
+    open_.for_each([&](descriptor& d) { used |= d.busy(); });
+    if (start_anew(!used) || used) return this->become_inert();
+    open_.for_each([&](descriptor& d) { (void)attach(d); });
   }
 
   const bool blocking_;
@@ -5254,6 +5501,8 @@ private:
   detail::list<descriptor> spare_; // closed, for the next sockets
   std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
   std::string report_;
+  basic_engine* left_before_ = nullptr;
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&basic_engine::on_fork, this};
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -5413,9 +5662,7 @@ public:
   /// Null, with the reason in `why`, where the kernel refuses.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
     auto engine = std::unique_ptr<basic_epoll_engine>(new basic_epoll_engine);
-    why = engine->events_.create();
-    if (!why) why = engine->waker_.create();
-    if (!why) why = engine->events_.add(engine->waker_.get(), nullptr, EPOLLIN | EPOLLET);
+    why = engine->start();
     if (why) return nullptr;
     engine->report("epoll");
     return engine;
@@ -5431,6 +5678,18 @@ public:
 
 private:
   basic_epoll_engine() : base(false) {}
+
+  failure start() noexcept {
+    failure why = events_.create();
+    if (!why) why = waker_.create();
+    if (!why) why = events_.add(waker_.get(), nullptr, EPOLLIN | EPOLLET);
+    return why;
+  }
+  failure start_anew(bool again) noexcept override {
+    events_ = {};
+    waker_ = {};
+    return again ? start() : failure();
+  }
 
   // What epoll reports of a socket.
   enum class watch : unsigned char {
@@ -6079,8 +6338,8 @@ public:
   /// @param forbidden  setup flags to do without, as an older kernel would.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
     auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
-    why = engine->ring_.create(entries, wanted, forbidden);
-    if (!why) why = engine->waker_.create();
+    engine->forbidden_ = forbidden;
+    why = engine->start();
     if (why) return nullptr;
     engine->describe();
     return engine;
@@ -6117,6 +6376,19 @@ private:
   };
 
   basic_io_uring_engine() : base(true) {}
+
+  failure start() noexcept {
+    const failure why = ring_.create(entries, wanted, forbidden_);
+    return why ? why : waker_.create();
+  }
+  failure start_anew(bool again) noexcept override {
+    ring_ = {};
+    waker_ = {};
+    buffers_ = {};
+    owner_ = this->bound_to_ = nullptr;
+    in_flight_ = 0;
+    return again ? start() : failure();
+  }
 
   void describe() {
     const auto has = [&](std::uint32_t flag) { return (ring_.flags() & flag) != 0; };
@@ -6231,7 +6503,8 @@ private:
 
   void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
   ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
-    own_by_this_thread();
+    if (!own_by_this_thread()) [[unlikely]]
+      return;
     if (!listening_) listen_for_wake_up();
     const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Threading::shared) {
@@ -6270,7 +6543,7 @@ private:
   }
   ROUSE_NOINLINE void make_room() noexcept {
     while (ring_.full()) {
-      own_by_this_thread();
+      (void)own_by_this_thread();
       ring_.submit();
     }
   }
@@ -6570,11 +6843,14 @@ private:
   // other thread can reach, not even to cancel it. So a scheduler that is run by the thread that
   // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
   // to be destroyed by its maker, an ordinary one, which serves every thread.
-  ROUSE_ALWAYS_INLINE void own_by_this_thread() noexcept {
-    if (!Threading::shared && owner_ != detail::this_thread()) [[unlikely]]
-      change_owner();
+  //
+  // False: the ring is the parent's of this process.
+  ROUSE_ALWAYS_INLINE bool own_by_this_thread() noexcept {
+    if constexpr (Threading::shared) return !this->inert();
+    return owner_ == detail::this_thread() || change_owner();
   }
-  ROUSE_COLD void change_owner() noexcept {
+  ROUSE_COLD bool change_owner() noexcept {
+    if (this->inert()) return false;
     const void* const me = detail::this_thread();
     if (!this->usable_here()) {
       std::fputs(
@@ -6586,6 +6862,7 @@ private:
     if (!owner_) ring_.enable();
     owner_ = me;
     this->bound_to_ = (ring_.flags() & os::uring::single_issuer) ? me : nullptr;
+    return true;
   }
   bool in_flight() const noexcept override { return in_flight_ != 0; }
 
@@ -6600,6 +6877,7 @@ private:
     describe();
   }
 
+  std::uint32_t forbidden_ = 0; // setup flags
   os::uring::ring ring_;
   os::waker_fd waker_;
   buffer_ring buffers_;
@@ -8279,6 +8557,10 @@ public:
   basic_scheduler& operator=(const basic_scheduler&) = delete;
 
   ~basic_scheduler() {
+    if (engine_->inert()) {
+      leave_behind();
+      return;
+    }
     engine_->home().enter();
     if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
     starter_.close(*engine_);
@@ -8301,6 +8583,8 @@ public:
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
+    if (engine_->inert()) [[unlikely]]
+      refuse_in_child("rouse: spawn");
     flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
     started.spawned_at(where);
     return flow_handle<basic_scheduler>(started);
@@ -8518,7 +8802,7 @@ private:
 
   [[nodiscard]] bool idle() noexcept {
     if constexpr (requires { waker_.idle(); })
-      return waker_.idle() && engine_->idle();
+      return engine_->inert() || (waker_.idle() && engine_->idle());
     else
       return engine_->idle();
   }
@@ -8536,6 +8820,8 @@ private:
           failure(std::errc::operation_not_permitted).code(),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
+    if (engine_->inert()) [[unlikely]]
+      run_in_child();
     engine_->home().enter();
     const loop_left at_end{waker_};
     std::size_t done = 0;
@@ -8547,7 +8833,33 @@ private:
       if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
     }
+    if (engine_->inert()) [[unlikely]] // one that ran in this loop has forked
+      run_in_child();
     return done;
+  }
+
+  // In a forked child, where the flows that wait are copies of the parent's: they neither go on nor
+  // end, and what they refer to stays in memory. The handles of sockets are closed.
+  void leave_behind() noexcept {
+    starter_.close(*engine_);
+    if constexpr (requires { Waker::flow_name; }) {
+      waker_.for_each_flow([](flow& f) {
+        f.unlink();
+        f.owner = nullptr;
+      });
+    }
+    if constexpr (requires { waker_.leave_behind(); }) waker_.leave_behind();
+    engine_->orphan(this);
+    if (owned_) owned_.release()->leave_behind();
+  }
+  ROUSE_COLD void run_in_child() {
+    engine_->tell_refused();
+    refuse_in_child("rouse: run");
+  }
+  ROUSE_COLD static void refuse_in_child(const char* what) {
+    detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
+                        std::string(what) +
+                            ": a forked child cannot use a scheduler that its parent has used");
   }
 
   [[nodiscard]] bool was_stopped() noexcept {
@@ -9782,7 +10094,11 @@ private:
       if (const char* why = parker.refusal()) return why;
     }
     if constexpr (!shielded<Call> && requires { parker.enter(*this); }) parker.enter(*this);
-    if (!this->start()) parker.park();
+    if (this->start()) return nullptr;
+    if constexpr (requires { parker.park(this); })
+      parker.park(this);
+    else
+      parker.park();
     return nullptr;
   }
 
@@ -10033,7 +10349,11 @@ public:
       return;
     s.engine().home().enter();
     scheduler_ = &s;
-    turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
+    turn_ = [](void* sched, operation* op) {
+      auto& mine = *static_cast<Scheduler*>(sched);
+      mine.turn((clock::time_point::max)());
+      if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+    };
   }
   fiber_parker(const fiber_parker&) = delete;
   ~fiber_parker() {
@@ -10060,12 +10380,12 @@ public:
     fiber_.self().waiting = op_ = &op;
   }
 
-  ROUSE_ALWAYS_INLINE void park() {
+  ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) [[likely]] {
       while (!told_) fiber_.begin();
       if (op_) fiber_.end_with(op_->error);
     } else {
-      while (!told_) turn_(scheduler_);
+      while (!told_) turn_(scheduler_, op);
     }
   }
 
@@ -10083,7 +10403,7 @@ private:
   detail::fiber_crew& crew_;
   const detail::fiber_rest fiber_;
   void* scheduler_; // where no fiber calls
-  void (*turn_)(void*); // there
+  void (*turn_)(void*, operation*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };
@@ -10275,21 +10595,24 @@ public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
   explicit thread_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine) {
-          static_cast<typename Scheduler::engine_type*>(engine)->turn((clock::time_point::max)());
+      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
+          auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
+          e.turn((clock::time_point::max)());
+          if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
         }) {}
 
   inline void enter(operation& op);
   inline ~thread_parker();
-  inline void park();
+  inline void park(operation* op = nullptr);
   inline void unpark() noexcept;
 
 private:
   friend class detail::thread_crew;
   detail::thread_crew& crew_;
   void* engine_;
-  void (*turn_)(void*);
-  operation* op_ = nullptr;
+  void (*turn_)(void*, operation*);
+  operation* op_ = nullptr; // what may end the flow
+  operation* waits_for_ = nullptr;
   static constexpr std::uint32_t told = 1; // the call is done
   static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
   os::thread_event event_;
@@ -10323,7 +10646,7 @@ public:
   // What runs in the loop meanwhile does not run in the flow that waits.
   static void run_engine(thread_parker& me) {
     const flow_turn none(nullptr);
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_, me.waits_for_);
   }
 
   void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
@@ -10417,7 +10740,7 @@ public:
   void end(std::thread& mine, Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
-    --live_;
+    if (live_ != 0) --live_; // 0: in a forked child, which this thread has made
     notify_locked();
     engine.wake();
   }
@@ -10425,6 +10748,12 @@ public:
   void forget(flow& f) noexcept {
     std::lock_guard lock(mutex_);
     f.unlink();
+  }
+
+  // In a forked child: what was to be joined never will be.
+  void leave_behind() noexcept {
+    for (std::thread& t : finished_) ::new (&t) std::thread;
+    finished_.clear();
   }
 
   template <class F>
@@ -10481,6 +10810,17 @@ private:
     }
   }
 
+  // In a forked child no other thread is left that could have the lock, wait, or be joined.
+  static void on_fork(void* self) noexcept { static_cast<thread_crew*>(self)->forked(); }
+  void forked() noexcept {
+    ::new (&mutex_) std::mutex;
+    ::new (&runner_) std::condition_variable;
+    ::new (&waiting_) list<thread_parker>;
+    leave_behind();
+    live_ = runners_ = 0;
+    engine_runs_ = false;
+  }
+
   void join_finished() noexcept {
     for (std::thread& t : finished_) t.join();
     finished_.clear();
@@ -10496,6 +10836,7 @@ private:
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&thread_crew::on_fork, this};
 };
 
 template <class Engine, class F>
@@ -10543,7 +10884,8 @@ inline void thread_parker::enter(operation& op) {
   crew_.enter(op);
 }
 inline thread_parker::~thread_parker() { crew_.leave(); }
-inline void thread_parker::park() {
+inline void thread_parker::park(operation* op) {
+  waits_for_ = op;
   crew_.wait(*this);
   if (op_) crew_.unwind_if_killed(op_->error);
 }
@@ -10566,6 +10908,7 @@ public:
     std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
+    s.engine().belong_to_process(); // no forked child will have this thread
     crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
     return *owned.release();
   }
@@ -10579,6 +10922,8 @@ public:
         "shared_native_engine");
     crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
   }
+
+  void leave_behind() noexcept { crew_.leave_behind(); }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
@@ -14641,7 +14986,12 @@ public:
     }
     ROUSE_CATCH(...) { fail(); }
     run_one(0, begin);
-    for (auto& t : others) t.join();
+    for (auto& t : others) {
+      if (forked_) [[unlikely]]
+        ::new (&t) std::thread; // of the parent alone
+      else
+        t.join();
+    }
     listeners_.clear(); // what no core came to take over
 #if ROUSE_EXCEPTIONS
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
@@ -14890,6 +15240,14 @@ private:
     take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
   }
 
+  // In a forked child no other core is left, and nobody who could unlock the mutex.
+  static void on_fork(void* self) noexcept {
+    auto& server = *static_cast<per_core*>(self);
+    ::new (&server.mutex_) std::mutex;
+    for (seat& s : server.seats_) ::new (&s) seat{};
+    server.forked_ = true;
+  }
+
   endpoint where_;
   std::vector<detail::bare_handle> listeners_;
   bool limited_ = false;
@@ -14899,6 +15257,8 @@ private:
   std::size_t turn_ = 0; // whom the last connection was handed to
   clock::time_point due_ = never;
   std::exception_ptr thrown_;
+  bool forked_ = false; // this is the copy of a forked child
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&per_core::on_fork, this};
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -15004,7 +15364,7 @@ private:
       if (this->linked()) (this->serve(*answered), ...);
       told_.store(true, std::memory_order_release); // partner of end()
     };
-    if (engine_)
+    if (engine_ && !engine_->inert())
       engine_->settle([&](answers& answered) { note(&answered); });
     else
       note();
@@ -15234,90 +15594,6 @@ private:
 };
 
 } // namespace rouse::inline ROUSE_ABI::os
-
-// ---- rouse/os/linux/fork.hpp
-// How objects learn that fork(2) has copied them into a child process.
-
-#if ROUSE_LINUX
-#include <mutex>
-#include <pthread.h>
-
-namespace rouse::inline ROUSE_ABI::os {
-
-struct fork_hooks;
-
-/// Calls a function in each child process that fork(2) makes while this object exists: in the
-/// thread that forked, which is the only one there, before fork(2) returns.
-///
-/// The function may make system calls and use the heap. It must expect that any lock is held for
-/// ever, and any list half changed, by a thread that does not exist in the child. It must neither
-/// make nor destroy an object of this class.
-///
-/// Not called in children of vfork(2), posix_spawn(3), system(3) and popen(3), which share the
-/// parent's memory until they execute another program.
-///
-/// Threads: any. Cost: nothing but at its beginning and end, and at each fork(2).
-/// Source: pthread_atfork(3).
-class fork_hook : public rouse::detail::list_node {
-public:
-  using function = void(void* owner) noexcept;
-
-  inline fork_hook(function* in_child, void* owner) noexcept;
-  fork_hook(const fork_hook&) = delete;
-  fork_hook& operator=(const fork_hook&) = delete;
-  inline ~fork_hook();
-
-  void call() const noexcept { in_child_(owner_); }
-
-private:
-  function* const in_child_;
-  void* const owner_;
-  fork_hooks& among_;
-};
-
-/// All of one shared library (or of the program): the handlers that it gives to the C library go
-/// when it is unloaded, and so does this.
-struct fork_hooks {
-  std::mutex mutex;
-  rouse::detail::list<fork_hook> all;
-  bool handled = false; // the C library has the handlers
-};
-
-// Hidden, so that each shared library has its own.
-#define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
-ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
-  static fork_hooks hooks; // never destroyed: its destructor does nothing
-  return hooks;
-}
-ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
-ROUSE_OWN_OF_LIBRARY inline void after_fork_in_parent() noexcept {
-  hooks_of_library().mutex.unlock();
-}
-ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
-  hooks_of_library().all.for_each([](fork_hook& h) { h.call(); });
-  hooks_of_library().mutex.unlock();
-}
-ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
-  fork_hooks& hooks = hooks_of_library();
-  const std::lock_guard lock(hooks.mutex);
-  if (!hooks.handled) {
-    hooks.handled =
-        ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
-  }
-  hooks.all.push_back(h);
-  return hooks;
-}
-#undef ROUSE_OWN_OF_LIBRARY
-
-inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
-    : in_child_(in_child), owner_(owner), among_(add_to_library(*this)) {}
-inline fork_hook::~fork_hook() {
-  const std::lock_guard lock(among_.mutex);
-  unlink();
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
 
 // ---- rouse/os/linux/signals.hpp
 // How signals reach `signals` objects, of which several copies of this library in one process (in
@@ -16144,9 +16420,18 @@ private:
     ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
   }
 
+  // In a forked child there are no threads, and nobody is left to hear the answers.
+  static void on_fork(void* self) noexcept {
+    auto& helpers = *static_cast<lookup_helpers*>(self);
+    ::new (&helpers.mutex_) std::mutex;
+    ::new (&helpers.questions_) list<lookup>;
+    helpers.threads_ = 0;
+  }
+
   std::mutex mutex_;
   list<lookup> questions_; // not begun
   int threads_ = 0;
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&lookup_helpers::on_fork, this};
 };
 
 /// A question asked from the loop of an engine.

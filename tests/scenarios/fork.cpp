@@ -4,10 +4,612 @@
 
 #if ROUSE_LINUX
 #include <csignal>
+#include <fcntl.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 using namespace testing;
+
+namespace {
+
+// The status of a child whose calls are as they have to be; else the line of the first one that is
+// not.
+#define HOLDS(...)                                                                                 \
+  if (!(__VA_ARGS__)) return __LINE__ % 251 + 1
+
+template <class F>
+std::error_code thrown_by(F f) {
+  try {
+    f();
+  } catch (const std::system_error& e) {
+    return e.code();
+  }
+  return {};
+}
+
+constexpr auto refusal = std::errc::operation_not_permitted;
+
+bool is_open(rouse::native_handle_type h) { return ::fcntl(h, F_GETFD) != -1; }
+
+// A connection under traffic: messages of just the buffer's size went to the server, and the next
+// one is waited for.
+template <class S>
+struct busy_pair : connected_pair<S> {
+  char got[4] = {};
+  std::optional<started<S, std::size_t>> waiting;
+
+  busy_pair() {
+    for (int i = 0; i != 3; ++i) {
+      wait_for_message();
+      CHECK(message_arrives());
+    }
+    wait_for_message();
+    until_pending(this->sched, 1);
+  }
+  void wait_for_message() {
+    waiting = start(this->sched, [this](auto&&... how) -> decltype(auto) {
+      return this->server.recv_exactly(got, how...);
+    });
+  }
+  bool message_arrives() {
+    std::memset(got, 0, sizeof got);
+    return send(this->sched, this->client, "ping").value == 4 && waiting->wait().value == 4 &&
+           std::string_view(got, 4) == "ping";
+  }
+  // Whether the parent's waits end as if it had never forked.
+  bool goes_on() {
+    bool good = message_arrives();
+    for (int i = 0; i != 3; ++i) {
+      wait_for_message();
+      good &= message_arrives();
+    }
+    this->client.close();
+    wait_for_message();
+    return good && waiting->wait().value == 0;
+  }
+};
+
+} // namespace
+
+// ---- what a child does with what it has inherited
+
+TEMPLATE_LIST_TEST_CASE("fork: a child closes its sockets, and its parent's waits go on",
+                        "[fork][O8]", every_scheduler) {
+  busy_pair<TestType> parent;
+  child_process child([&] {
+    const auto h = parent.server.native_handle();
+    parent.server.close();
+    HOLDS(!is_open(h) && !parent.server.is_open());
+    parent.client.close();
+    const auto kept = parent.listener.release();
+    HOLDS(is_open(kept));
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(parent.goes_on());
+}
+
+TEMPLATE_LIST_TEST_CASE("fork: a child's scheduler goes without waiting, and closes what was open",
+                        "[fork][O8]", every_scheduler) {
+  auto parent = std::make_unique<busy_pair<TestType>>();
+  // Of a flow that only the parent has.
+  rouse::socket idle{parent->sched, AF_INET, SOCK_DGRAM};
+  idle.bind({"127.0.0.1", 0});
+  const auto h = idle.native_handle();
+  char byte;
+  auto never = start<rouse::datagram>(parent->sched, CALL(idle.recv_from({&byte, 1}, how...)));
+  until_pending(parent->sched, 2);
+  child_process child([&] {
+    parent->sched.~TestType();
+    HOLDS(!is_open(h) && !idle.is_open());
+    HOLDS(thrown_by([&] { (void)idle.local_endpoint(); }) == std::errc::bad_file_descriptor);
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(!never.finished());
+  idle.close();
+  CHECK(never.wait().ec == std::errc::operation_canceled);
+  CHECK(parent->goes_on());
+}
+
+TEMPLATE_LIST_TEST_CASE("fork: a child exits with static schedulers, and its parent's waits go on",
+                        "[fork][O8]", every_scheduler) {
+  static std::optional<busy_pair<TestType>> parent;
+  parent.emplace();
+  child_process child([] {
+    std::exit(0);
+    return 1;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(parent->goes_on());
+  parent.reset();
+}
+
+TEMPLATE_LIST_TEST_CASE("fork: a child cannot use a scheduler that its parent has used",
+                        "[fork][O8]", every_scheduler) {
+  busy_pair<TestType> parent;
+  auto& sched = parent.sched;
+  child_process child([&] {
+    HOLDS(thrown_by([&] { sched.run(); }) == refusal);
+    HOLDS(thrown_by([&] { sched.run_for(1h); }) == refusal);
+    HOLDS(thrown_by([&] { sched.run_once(); }) == refusal);
+    HOLDS(thrown_by([&] { sched.poll(); }) == refusal);
+    HOLDS(thrown_by([&] { rouse::socket s{sched}; }) == refusal);
+    if constexpr (!awaits<TestType>) HOLDS(thrown_by([&] { sched.spawn([] {}); }) == refusal);
+    sched.post([] { ::_exit(1); });
+    sched.stop();
+    parent.server.cancel();
+    HOLDS(thrown_by([&] { sched.run(); }) == refusal);
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(parent.goes_on());
+}
+
+TEST_CASE("fork: in a child handlers are told that their calls are refused, and no others",
+          "[fork][O8]") {
+  busy_pair<rouse::callbacks> parent;
+  child_process child([&] {
+    std::error_code sent, slept;
+    parent.client.send_all({"ping", 4}, [&](std::error_code ec, std::size_t) { sent = ec; });
+    parent.sched.sleep_for(0s, [&](std::error_code ec) { slept = ec; });
+    HOLDS(!sent && !slept); // never within the call
+    HOLDS(thrown_by([&] { parent.sched.run(); }) == refusal);
+    HOLDS(sent == refusal && slept == refusal);
+    HOLDS(!parent.waiting->finished());
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(parent.goes_on());
+}
+
+// ---- flows that fork
+
+namespace {
+
+// Every kind of call, made in a child by the flow that has forked.
+template <class S>
+rouse::task<int> calls_in_child(S& sched, rouse::socket<S>& s, rouse::socket<S>& listener,
+                                rouse::channel<int, S>& numbers, rouse::flow_event<S>& event) {
+  char byte[1];
+  std::error_code ec;
+  for (int i = 0; i != 100; ++i) { // more than the loop lets pass at once
+    co_await sched.yield(ec);
+    if (ec != refusal) co_return 1;
+  }
+  co_await s.recv(byte, ec);
+  if (ec != refusal) co_return 2;
+  co_await s.send({"x", 1}, 1h, ec);
+  if (ec != refusal) co_return 3;
+  (void)co_await listener.accept(ec);
+  if (ec != refusal) co_return 4;
+  co_await sched.sleep_for(1ms, ec);
+  if (ec != refusal) co_return 5;
+  (void)co_await numbers.receive(ec);
+  if (ec != refusal) co_return 6;
+  co_await event.wait(ec);
+  if (ec != refusal) co_return 7;
+  (void)co_await rouse::resolve(sched, "localhost", "80", ec);
+  if (ec != refusal) co_return 8;
+  (void)co_await rouse::connect(sched, "127.0.0.1", 1, ec);
+  if (ec != refusal) co_return 9;
+  (void)co_await rouse::select(
+      sched, rouse::cases(rouse::passing(event), rouse::ready(s, rouse::readable)), ec);
+  if (ec != refusal) co_return 10;
+  try {
+    (void)co_await s.recv(byte);
+    co_return 11;
+  } catch (const std::system_error& e) {
+    if (e.code() != refusal) co_return 12;
+  }
+  event.set(); // what others wait for in the parent
+  numbers.post(1);
+  s.close();
+  co_return 0;
+}
+
+template <class S>
+rouse::task<> fork_and_call(S& sched, rouse::socket<S>& s, rouse::socket<S>& listener,
+                            rouse::channel<int, S>& numbers, rouse::flow_event<S>& event,
+                            pid_t& child) {
+  child = ::fork();
+  if (child != 0) co_return;
+  child_process::guard();
+  ::_exit(co_await calls_in_child(sched, s, listener, numbers, event));
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("fork: each call of a flow in a child is refused, and its parent goes on",
+                        "[fork][O8]", every_flowing) {
+  busy_pair<TestType> parent;
+  rouse::channel<int, TestType> numbers{parent.sched};
+  rouse::flow_event<TestType> event{parent.sched};
+  auto waits = start<rouse::done>(parent.sched, CALL(event.wait(how...)));
+  until_pending(parent.sched, 2);
+  pid_t pid = -1;
+  parent.sched.spawn(
+      fork_and_call(parent.sched, parent.server, parent.listener, numbers, event, pid));
+  run_until(parent.sched, [&] { return pid > 0; });
+  CHECK(child_process(pid).wait() == 0);
+  CHECK(!waits.finished());
+  event.set();
+  CHECK(!waits.wait().ec);
+  CHECK(parent.goes_on());
+}
+
+namespace {
+
+// A flow that forks; in the child it returns as in the parent.
+template <class S>
+void spawn_forking(S& sched, pid_t& child) {
+  const auto fork_once = [&child] {
+    child = ::fork();
+    if (child == 0) child_process::guard();
+  };
+  if constexpr (awaits<S>)
+    sched.spawn([fork_once]() -> rouse::task<> {
+      fork_once();
+      co_return;
+    });
+  else
+    sched.spawn(fork_once);
+}
+template <class S>
+void spawn_counting(S& sched, std::atomic<int>& count) {
+  if constexpr (awaits<S>)
+    sched.spawn([&count]() -> rouse::task<> {
+      ++count;
+      co_return;
+    });
+  else
+    sched.spawn([&count] { ++count; });
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("fork: in a child of a flow no other flow runs, and run() refuses to go on",
+                        "[fork][O8]", every_single) {
+  TestType sched;
+  pid_t child = -1;
+  std::atomic<int> others{0};
+  spawn_counting(sched, others);
+  spawn_forking(sched, child);
+  for (int i = 0; i != 3; ++i) spawn_counting(sched, others); // would begin in the same turn
+  const std::error_code ec = thrown_by([&] { sched.run(); });
+  if (child == 0) ::_exit(ec == refusal && others == 1 ? 0 : 1);
+  CHECK(child_process(child).wait() == 0);
+  CHECK(!ec);
+  CHECK(others == 4);
+}
+
+TEMPLATE_LIST_TEST_CASE("fork: a flow that is ready when another one forks runs in the parent only",
+                        "[fork][O8]", every_single) {
+  busy_pair<TestType> parent;
+  auto& sched = parent.sched;
+  pid_t child = -1;
+  std::atomic<int> others{0};
+  sched.post([&] { spawn_counting(sched, others); });
+  sched.post([&] { // the message is there: its waiter is told after this
+    (void)!::send(parent.client.native_handle(), "ping", 4, 0);
+    child = ::fork();
+    if (child == 0) child_process::guard();
+  });
+  sched.post([&] { ++others; });
+  const std::error_code ec = thrown_by([&] { run_until(sched, [&] { return others == 2; }); });
+  if (child == 0) ::_exit(ec == refusal && others == 0 && !parent.waiting->finished() ? 0 : 1);
+  CHECK(child_process(child).wait() == 0);
+  CHECK(!ec);
+  CHECK(parent.waiting->wait().value == 4);
+  parent.wait_for_message();
+  CHECK(parent.goes_on());
+}
+
+TEMPLATE_TEST_CASE("fork: a call outside of flows whose loop has forked is refused in the child",
+                   "[fork][O8]", rouse::fibers, rouse::threads) {
+  TestType sched;
+  rouse::socket s{sched, AF_INET, SOCK_DGRAM};
+  s.bind({"127.0.0.1", 0});
+  pid_t child = -1;
+  sched.post([&] {
+    child = ::fork();
+    if (child == 0) child_process::guard();
+  });
+  char byte[1];
+  std::error_code ec;
+  (void)s.recv_from(byte, 10ms, ec);
+  if (child == 0) ::_exit(ec == refusal ? 0 : 1);
+  CHECK(child_process(child).wait() == 0);
+  CHECK(ec == std::errc::timed_out);
+}
+
+TEMPLATE_LIST_TEST_CASE("fork: a flow exits in a child, and its parent's waits go on", "[fork][O8]",
+                        every_flowing) {
+  static std::optional<busy_pair<TestType>> parent;
+  parent.emplace();
+  static pid_t child;
+  child = -1;
+  const auto fork_and_exit = [] {
+    const pid_t p = ::fork();
+    if (p == 0) child_process::guard(), std::exit(0);
+    child = p;
+  };
+  if constexpr (awaits<TestType>)
+    parent->sched.spawn([=]() -> rouse::task<> {
+      fork_and_exit();
+      co_return;
+    });
+  else
+    parent->sched.spawn(fork_and_exit);
+  run_until(parent->sched, [&] { return child > 0; });
+  CHECK(child_process(child).wait() == 0);
+  CHECK(parent->goes_on());
+  parent.reset();
+}
+
+TEST_CASE("fork: a child of a thread's flow ends with the flow", "[fork][O8]") {
+  static std::optional<busy_pair<rouse::threads>> parent;
+  parent.emplace();
+  std::atomic<pid_t> child{-1};
+  parent->sched.spawn([&] { // there are other threads, which wait
+    const pid_t p = ::fork();
+    if (p == 0) child_process::guard();
+    child = p;
+  });
+  run_until(parent->sched, [&] { return child > 0; });
+  CHECK(child_process(child.load()).wait() == 0);
+  CHECK(parent->goes_on());
+  parent.reset();
+}
+
+TEST_CASE("fork: a child joins, cancels and drops what its parent waits for", "[fork][O8]") {
+  rouse::fibers sched;
+  bool ended = false;
+  auto waiting = sched.spawn([&] {
+    struct note {
+      bool& set;
+      ~note() { set = true; }
+    } at_end{ended};
+    rouse::flow_group group{sched};
+    group.spawn([&] { sched.sleep_for(1h); });
+    group.join();
+  });
+  until_pending(sched, 3); // the sleep, the join, the group's look at its flow
+  child_process child([&] {
+    std::error_code ec;
+    waiting.join(ec);
+    HOLDS(ec == refusal && waiting.alive());
+    waiting.cancel();
+    waiting.kill();
+    waiting.detach();
+    HOLDS(thrown_by([&] { sched.run(); }) == refusal && !ended);
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(waiting.alive());
+  waiting.kill();
+  sched.run();
+  CHECK(ended);
+}
+
+TEST_CASE("fork: a child's child is refused as well", "[fork][O8]") {
+  busy_pair<rouse::callbacks> parent;
+  child_process child([&] {
+    const pid_t second = ::fork();
+    if (second == 0) {
+      const bool refused = thrown_by([&] { parent.sched.run(); }) == refusal;
+      parent.sched.~basic_scheduler();
+      ::_exit(refused ? 0 : 1);
+    }
+    int status = -1;
+    return ::waitpid(second, &status, 0) == second && status == 0 ? 0 : 1;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(parent.goes_on());
+}
+
+// ---- an engine that was made, and never used
+
+TEMPLATE_LIST_TEST_CASE("fork: a scheduler that was never run works in children and their parent",
+                        "[fork][O8]", every_scheduler) {
+  TestType sched;
+  rouse::socket<TestType> listener = listening(sched);
+  std::atomic<int> begun{0};
+  if constexpr (!is_threads<TestType>) spawn_counting(sched, begun); // a copy for each
+  const auto echo_works = [&] {
+    rouse::socket client{sched};
+    auto connected =
+        start<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
+    auto accepted = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+    if (accepted.ec || connected.wait().ec) return false;
+    char got[2] = {};
+    if (send(sched, accepted.value, "ok").value != 2) return false;
+    return await(sched, CALL(client.recv_exactly(got, how...))).value == 2 && got[1] == 'k' &&
+           begun == (is_threads<TestType> ? 0 : 1);
+  };
+  for (int i = 0; i != 2; ++i) {
+    child_process child([&] { return echo_works() ? 0 : 1; });
+    CHECK(child.wait() == 0);
+  }
+  CHECK(echo_works());
+  child_process too_late([&] { return thrown_by([&] { sched.run(); }) == refusal ? 0 : 1; });
+  CHECK(too_late.wait() == 0);
+}
+
+TEST_CASE("fork: a call that was made before the loop first ran is the parent's", "[fork][O8]") {
+  rouse::callbacks sched;
+  rouse::socket s{sched, AF_INET, SOCK_DGRAM};
+  s.bind({"127.0.0.1", 0});
+  char byte[1];
+  std::error_code told;
+  s.recv_from(byte, 10ms, [&](std::error_code ec, rouse::datagram) { told = ec; });
+  child_process child([&] {
+    HOLDS(thrown_by([&] { sched.run(); }) == refusal && !told);
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  sched.run();
+  CHECK(told == std::errc::timed_out);
+}
+
+TEMPLATE_LIST_TEST_CASE("fork: a child has a scheduler of its own beside its parent's",
+                        "[fork][O8]", every_scheduler) {
+  busy_pair<TestType> parent;
+  child_process child([&] {
+    busy_pair<TestType> own;
+    return own.goes_on() ? 0 : 1;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(parent.goes_on());
+}
+
+TEST_CASE("fork: a child serves a connection that it has taken over from its parent",
+          "[fork][O8]") {
+  busy_pair<rouse::coroutines> parent;
+  auto& sched = parent.sched;
+  rouse::socket client{sched};
+  auto accepted =
+      start<rouse::socket<rouse::coroutines>>(sched, CALL(parent.listener.accept(how...)));
+  REQUIRE(!await<rouse::done>(sched, CALL(client.connect(parent.listener.local_endpoint(), how...)))
+               .ec);
+  auto conn = std::move(accepted.wait().value);
+  child_process child([&] {
+    rouse::coroutines own;
+    auto taken = rouse::socket<rouse::coroutines>::adopt(own, conn.release());
+    const auto text = receive(own, taken, 2);
+    return send(own, taken, text).value == 2 ? 0 : 1;
+  });
+  conn.close();
+  CHECK(send(sched, client, "hi").value == 2);
+  CHECK(receive(sched, client, 2) == "hi");
+  CHECK(child.wait() == 0);
+  char byte[1];
+  CHECK(await(sched, CALL(client.recv(byte, how...))).value == 0); // no copy is left
+  CHECK(parent.goes_on());
+}
+
+// ---- children that execute another program
+
+TEMPLATE_LIST_TEST_CASE("fork: programs are executed by every way there is, and nothing waits less",
+                        "[fork][O8]", every_scheduler) {
+  busy_pair<TestType> parent;
+  CHECK(std::system("exit 3") == 3 << 8);
+  std::FILE* const pipe = ::popen("echo text", "r");
+  REQUIRE(pipe);
+  char line[8] = {};
+  CHECK(std::fgets(line, sizeof line, pipe));
+  CHECK(::pclose(pipe) == 0);
+  CHECK(std::string(line) == "text\n");
+  char shell[] = "/bin/sh", option[] = "-c", command[] = "exit 4";
+  char* const arguments[] = {shell, option, command, nullptr};
+  pid_t spawned = -1;
+  REQUIRE(::posix_spawn(&spawned, shell, nullptr, nullptr, arguments, environ) == 0);
+  CHECK(child_process(spawned).wait() == 4);
+  const pid_t forked = ::fork();
+  if (forked == 0) ::execv(shell, arguments), ::_exit(1);
+  CHECK(child_process(forked).wait() == 4);
+  const pid_t vforked = ::vfork();
+  if (vforked == 0) {
+    for (int fd = 3; fd != 64; ++fd) ::close(fd);
+    ::execv(shell, arguments);
+    ::_exit(1);
+  }
+  CHECK(child_process(vforked).wait() == 4);
+  CHECK(parent.goes_on());
+}
+
+// ---- other threads
+
+TEST_CASE("fork: a child looks names up although its parent's threads were at work", "[fork][O8]") {
+  static std::atomic<bool> held;
+  held = true;
+  using rouse::detail::lookup_helpers;
+  auto* const before = lookup_helpers::look_up.load();
+  lookup_helpers::look_up = [](const std::string&, const std::string&,
+                               std::vector<rouse::endpoint>& found) {
+    held.wait(true);
+    found.emplace_back("127.0.0.1", 0);
+    return rouse::failure();
+  };
+  rouse::fibers sched;
+  int answered = 0;
+  for (int i = 0; i != 20; ++i)
+    sched.spawn([&] { answered += rouse::resolve(sched, "a.name", 1).size() == 1; });
+  until_pending(sched, 20);
+  child_process child([&] {
+    HOLDS(lookup_helpers::threads() == 0);
+    held = false;
+    rouse::fibers own;
+    std::size_t found = 0;
+    own.spawn([&] { found = rouse::resolve(own, "a.name", 1).size(); });
+    own.run();
+    return found == 1 ? 0 : 1;
+  });
+  CHECK(child.wait() == 0);
+  held = false;
+  held.notify_all();
+  sched.run();
+  CHECK(answered == 20);
+  lookup_helpers::look_up = before;
+}
+
+TEST_CASE("fork: a core's handler forks, and its server goes on", "[fork][O8]") {
+  rouse::per_core<rouse::fibers> server({"127.0.0.1", 0}, 2);
+  std::atomic<pid_t> children[4] = {};
+  std::atomic<int> forked{0};
+  std::thread serving([&] {
+    std::atomic<bool> is_child{false};
+    const std::error_code ec = thrown_by([&] {
+      server.run([&](rouse::socket<rouse::fibers> conn) {
+        const pid_t p = ::fork();
+        if (p == 0) {
+          child_process::guard();
+          is_child = true;
+          return; // to a loop that is the parent's, and from there to the end of the thread
+        }
+        children[forked++] = p;
+        conn.send_all("ok");
+      });
+    });
+    if (is_child) ::_exit(ec == refusal ? 0 : 1); // on the core of this thread
+  });
+  {
+    rouse::fibers sched;
+    for (auto& child : children) {
+      rouse::socket s{sched};
+      s.connect(server.local_endpoint());
+      CHECK(receive(sched, s, 2) == "ok");
+      CHECK(child_process(child.load()).wait() == 0);
+    }
+  }
+  server.stop();
+  serving.join();
+}
+
+TEST_CASE("fork: a connection's flow forks, and its server goes on", "[fork][O8]") {
+  rouse::fibers sched;
+  auto listener = listening(sched);
+  const auto where = listener.local_endpoint();
+  int good = 0;
+  auto service = rouse::serve(sched, std::move(listener), [&](rouse::socket<rouse::fibers> conn) {
+    child_process child([&] {
+      std::error_code ec;
+      conn.send_all("no", ec);
+      return ec == refusal ? 0 : 1;
+    });
+    good += child.wait() == 0;
+    conn.send_all("ok");
+  });
+  for (int i = 0; i != 3; ++i) {
+    rouse::socket s{sched};
+    s.connect(where);
+    CHECK(receive(sched, s, 2) == "ok");
+  }
+  CHECK(good == 3);
+  service.stop();
+  service.join();
+}
 
 // ---- signals
 

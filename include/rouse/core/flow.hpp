@@ -261,7 +261,14 @@ private:
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
     list<fresh_flow> those; // whom they spawn has to wait
     while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
-    while (!those.empty()) static_cast<engine_flow<Engine>&>(those.pop_front()).begin();
+    while (!those.empty()) {
+      auto& f = static_cast<engine_flow<Engine>&>(those.pop_front());
+      const Engine& engine = *f.engine();
+      f.begin();
+      if (engine.inert()) [[unlikely]] // it has forked: the others are the parent's
+        break;
+    }
+    while (!those.empty()) self.fresh_.push_back(those.pop_front());
   }
 
   list<fresh_flow> fresh_;

@@ -51,6 +51,9 @@ public:
     if (from.take(b)) delete &from;
   }
 
+  /// In a forked child: a thread that does not exist there may have locked it.
+  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
+
   struct closer {
     void operator()(buffer_pool* p) const noexcept {
       if (p->close()) delete p;

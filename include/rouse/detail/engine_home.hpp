@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <new>
 
 namespace rouse::inline ROUSE_ABI::detail {
 
@@ -69,6 +70,9 @@ public:
     const std::lock_guard lock(mutex_);
     f(engine_ ? here() : whereabouts::gone, engine_);
   }
+
+  /// In a forked child: a thread that does not exist there may have locked it.
+  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
 private:
   ~engine_home() = default;

@@ -55,6 +55,9 @@ public:
     }
   }
 
+  /// Lets go of everything that was pushed, which stays as it is.
+  void forget() noexcept { head_.store(nullptr, std::memory_order_relaxed); }
+
 private:
   std::atomic<remote_node*> head_{nullptr};
 };

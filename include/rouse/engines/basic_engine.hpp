@@ -11,6 +11,7 @@
 #include <rouse/detail/buffer_pool.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/engines/operation_loop.hpp>
+#include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
 
 #include <cstdint>
@@ -84,7 +85,8 @@ public:
   native_handle_type release(descriptor& d) noexcept {
     lock_type lock(this->mutex_);
     const auto h = take_handle(d, true, lock);
-    if (h != os::no_handle) (void)os::set_blocking(h, true);
+    // The mode is one for all copies of a handle: in a forked child it is the parent's to choose.
+    if (h != os::no_handle && !this->inert()) (void)os::set_blocking(h, true);
     return h;
   }
 
@@ -137,6 +139,13 @@ public:
     while (!this->idle()) this->turn((clock::time_point::max)());
   }
 
+  /// In a forked child, whose scheduler goes: the engine stays in memory for ever, since what waits
+  /// in the copies of the parent's flows still refers to it.
+  void leave_behind() noexcept {
+    static basic_engine* newest = nullptr;
+    left_before_ = std::exchange(newest, this); // so that no leak checker reports it
+  }
+
   /// For diagnosis: calls `visit(const operation&)` for each operation in progress, whoever asked
   /// for it. It may call nothing of the engine, which is locked; the socket of an operation that is
   /// `ready` may be gone.
@@ -144,6 +153,7 @@ public:
   void for_each_operation(F visit) {
     const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
     lock_type lock(this->mutex_);
+    if (this->inert()) return;
     open_.for_each([&](descriptor& d) {
       d.inbound.for_each(show);
       d.outbound.for_each(show);
@@ -166,6 +176,13 @@ protected:
   virtual failure attach(descriptor& d) noexcept = 0;
   /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
   virtual void detach(descriptor& d, bool kept) noexcept = 0;
+
+  /// In a forked child: closes this process's handles of the kernel interface, which is the
+  /// parent's; if `again`, opens one that is the child's own. Nothing is pending then.
+  virtual failure start_anew(bool again) noexcept {
+    (void)again;
+    return std::errc::operation_not_supported;
+  }
 
   /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
   void answer_accept(operation& op, native_handle_type h) noexcept {
@@ -205,6 +222,10 @@ protected:
 private:
   descriptor* enter(void* owner, native_handle_type h, int family, int type,
                     failure& why) noexcept {
+    if (this->inert()) [[unlikely]] {
+      why = std::errc::operation_not_permitted;
+      return nullptr;
+    }
     descriptor* d = spare_.empty() ? make_record() : &spare_.pop_front();
     if (!d) {
       why = std::errc::not_enough_memory;
@@ -234,10 +255,24 @@ private:
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
     d.closing = true; // others have the lock meanwhile
-    this->cancel_all(d);
-    while (d.busy()) this->reap(lock);
-    detach(d, kept);
+    if (!this->inert()) [[likely]] {
+      this->cancel_all(d);
+      while (d.busy()) this->reap(lock);
+      detach(d, kept);
+    }
     return static_cast<native_handle_type>(std::exchange(d.native, -1));
+  }
+
+  // In a forked child. An engine that nothing has used works on there; any other is inert.
+  static void on_fork(void* self) noexcept { static_cast<basic_engine*>(self)->forked(); }
+  void forked() noexcept {
+    this->renew_locks();
+    pool_->renew_lock();
+    if (this->inert()) return;
+    bool used = this->used();
+    open_.for_each([&](descriptor& d) { used |= d.busy(); });
+    if (start_anew(!used) || used) return this->become_inert();
+    open_.for_each([&](descriptor& d) { (void)attach(d); });
   }
 
   const bool blocking_;
@@ -245,6 +280,8 @@ private:
   detail::list<descriptor> spare_; // closed, for the next sockets
   std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
   std::string report_;
+  basic_engine* left_before_ = nullptr;
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&basic_engine::on_fork, this};
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -31,9 +31,7 @@ public:
   /// Null, with the reason in `why`, where the kernel refuses.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
     auto engine = std::unique_ptr<basic_epoll_engine>(new basic_epoll_engine);
-    why = engine->events_.create();
-    if (!why) why = engine->waker_.create();
-    if (!why) why = engine->events_.add(engine->waker_.get(), nullptr, EPOLLIN | EPOLLET);
+    why = engine->start();
     if (why) return nullptr;
     engine->report("epoll");
     return engine;
@@ -49,6 +47,18 @@ public:
 
 private:
   basic_epoll_engine() : base(false) {}
+
+  failure start() noexcept {
+    failure why = events_.create();
+    if (!why) why = waker_.create();
+    if (!why) why = events_.add(waker_.get(), nullptr, EPOLLIN | EPOLLET);
+    return why;
+  }
+  failure start_anew(bool again) noexcept override {
+    events_ = {};
+    waker_ = {};
+    return again ? start() : failure();
+  }
 
   // What epoll reports of a socket.
   enum class watch : unsigned char {

@@ -42,8 +42,8 @@ public:
   /// @param forbidden  setup flags to do without, as an older kernel would.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
     auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
-    why = engine->ring_.create(entries, wanted, forbidden);
-    if (!why) why = engine->waker_.create();
+    engine->forbidden_ = forbidden;
+    why = engine->start();
     if (why) return nullptr;
     engine->describe();
     return engine;
@@ -80,6 +80,19 @@ private:
   };
 
   basic_io_uring_engine() : base(true) {}
+
+  failure start() noexcept {
+    const failure why = ring_.create(entries, wanted, forbidden_);
+    return why ? why : waker_.create();
+  }
+  failure start_anew(bool again) noexcept override {
+    ring_ = {};
+    waker_ = {};
+    buffers_ = {};
+    owner_ = this->bound_to_ = nullptr;
+    in_flight_ = 0;
+    return again ? start() : failure();
+  }
 
   void describe() {
     const auto has = [&](std::uint32_t flag) { return (ring_.flags() & flag) != 0; };
@@ -194,7 +207,8 @@ private:
 
   void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
   ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
-    own_by_this_thread();
+    if (!own_by_this_thread()) [[unlikely]]
+      return;
     if (!listening_) listen_for_wake_up();
     const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Threading::shared) {
@@ -233,7 +247,7 @@ private:
   }
   ROUSE_NOINLINE void make_room() noexcept {
     while (ring_.full()) {
-      own_by_this_thread();
+      (void)own_by_this_thread();
       ring_.submit();
     }
   }
@@ -533,11 +547,14 @@ private:
   // other thread can reach, not even to cancel it. So a scheduler that is run by the thread that
   // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
   // to be destroyed by its maker, an ordinary one, which serves every thread.
-  ROUSE_ALWAYS_INLINE void own_by_this_thread() noexcept {
-    if (!Threading::shared && owner_ != detail::this_thread()) [[unlikely]]
-      change_owner();
+  //
+  // False: the ring is the parent's of this process.
+  ROUSE_ALWAYS_INLINE bool own_by_this_thread() noexcept {
+    if constexpr (Threading::shared) return !this->inert();
+    return owner_ == detail::this_thread() || change_owner();
   }
-  ROUSE_COLD void change_owner() noexcept {
+  ROUSE_COLD bool change_owner() noexcept {
+    if (this->inert()) return false;
     const void* const me = detail::this_thread();
     if (!this->usable_here()) {
       std::fputs(
@@ -549,6 +566,7 @@ private:
     if (!owner_) ring_.enable();
     owner_ = me;
     this->bound_to_ = (ring_.flags() & os::uring::single_issuer) ? me : nullptr;
+    return true;
   }
   bool in_flight() const noexcept override { return in_flight_ != 0; }
 
@@ -563,6 +581,7 @@ private:
     describe();
   }
 
+  std::uint32_t forbidden_ = 0; // setup flags
   os::uring::ring ring_;
   os::waker_fd waker_;
   buffer_ring buffers_;

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <exception>
 #include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -107,6 +108,8 @@ public:
   /// `submit` found done.
   void defer(operation& op) noexcept {
     lock_type lock(mutex_);
+    if (inert_) [[unlikely]]
+      return put_refused(op);
     put_ready(op);
     ++active_;
     observer_.begun(op);
@@ -125,6 +128,8 @@ public:
   /// @returns false: it was told, or is being told by another thread, or was not in progress.
   bool abandon(operation& op) noexcept {
     lock_type lock(mutex_);
+    if (inert_) [[unlikely]]
+      return forget(op);
     if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
     while (op.now == operation::state::pending) reap(lock);
     if (op.now == operation::state::idle) return false;
@@ -139,6 +144,9 @@ public:
   template <class F>
   void settle(F&& f) noexcept {
     lock_type lock(mutex_);
+    if constexpr (Threading::shared) {
+      if (inert_) return; // what waits may lie on the stacks of threads that are the parent's alone
+    }
     answers answered(ready_, timers_);
     f(answered);
     if (answered.any()) wake_others();
@@ -165,6 +173,46 @@ public:
     if (!r.sent.load(std::memory_order_relaxed)) return;
     lock_type lock(mutex_);
     run_stops();
+  }
+
+  // ---- in a forked child
+
+  /// Whether this is the copy, in a forked child, of an engine that its parent has used (O8). It
+  /// asks the kernel for nothing, begins nothing (each call ends with operation_not_permitted), and
+  /// tells nothing of what its parent's waiters wait for: they do not exist here.
+  [[nodiscard]] bool inert() const noexcept { return inert_; }
+
+  /// Tells the calls that were refused and had to be deferred. Returns how many.
+  std::size_t tell_refused() noexcept {
+    lock_type lock(mutex_);
+    detail::list<rouse::operation> those; // the next ones have to wait
+    while (!refused_.empty()) those.push_back(refused_.pop_front());
+    std::size_t told = 0;
+    for (; !those.empty(); ++told) {
+      rouse::operation& op = those.pop_front();
+      op.now = operation::state::idle;
+      lock.unlock();
+      op.tell(op);
+      lock.lock();
+    }
+    return told;
+  }
+
+  /// Refuses, and tells, an operation that began in the parent, in a call further up on the stack
+  /// of the thread that forked. Harmless when it was told already.
+  void refuse(rouse::operation& op) noexcept {
+    {
+      lock_type lock(mutex_);
+      if (!forget(op)) return;
+    }
+    op.error = std::errc::operation_not_permitted;
+    op.tell(op);
+  }
+
+  /// From now on a forked child's copy is inert, whether or not the loop has run.
+  void belong_to_process() noexcept {
+    lock_type lock(mutex_);
+    used_ = true;
   }
 
   // ---- the loop
@@ -290,6 +338,7 @@ protected:
       ready_.push_back(later_.pop_front());
     if constexpr (Threading::shared)
       while (harvesting_) harvested_.wait(lock);
+    used_ = true;
     until = fall_asleep(until);
     begin_harvest(until);
     return until;
@@ -364,6 +413,29 @@ protected:
     end_harvest();
   }
 
+  // ---- in a forked child
+
+  /// Nothing that is locked now will ever be unlocked by the thread that locked it.
+  void renew_locks() noexcept {
+    if constexpr (Threading::shared) {
+      ::new (&mutex_) typename Threading::mutex;
+      ::new (&harvested_) typename Threading::condition;
+    }
+    home_->renew_lock();
+    harvesting_ = false;
+    rest_.store(rest::awake, std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool used() const noexcept { return used_; }
+
+  /// The operations in progress stay where they are, for ever. What was posted is left alone.
+  void become_inert() noexcept {
+    inert_ = closing_ = true;
+    tells_a_turn_ = 0;
+    active_ = 0;
+    stops_.forget();
+    posted_.forget();
+  }
+
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
 
 private:
@@ -373,7 +445,6 @@ private:
   enum class rest { awake, asleep, woken };
   static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
-  static constexpr std::size_t tell_budget = 1024; // waiters told before the kernel is asked again
 
   ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
     return !op.ending && !closing_ && !op.target->closing &&
@@ -399,6 +470,10 @@ private:
 
   // What is not for the kernel, or not any more.
   ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
+    if (inert_) {
+      op.error = op.ending ? op.ending : failure(std::errc::operation_not_permitted);
+      return true;
+    }
     return start_elsewhere(op) && answer_at_once(op);
   }
   // True: done.
@@ -470,6 +545,8 @@ private:
     if (asked && reason != failure(std::errc::operation_canceled)) return;
     op.ending = reason;
     if (op.now != operation::state::pending || asked || op.heed == heed::nothing) return;
+    if (inert_) [[unlikely]]
+      return; // it is the parent's, and not known to this process's kernel interface
     if (op.what == action::wait)
       finish_wait(op, std::errc::operation_canceled);
     else
@@ -485,6 +562,20 @@ private:
   void put_ready(operation& op) noexcept {
     op.now = operation::state::ready;
     ready_.push_back(op);
+  }
+  void put_refused(operation& op) noexcept {
+    op.now = operation::state::ready;
+    refused_.push_back(op);
+  }
+  // Of an inert engine: nothing refers to `op` any more. False: it was not in progress.
+  bool forget(rouse::operation& op) noexcept {
+    if (op.now == operation::state::idle) return false;
+    if (op.armed()) timers_.disarm(op);
+    if (op.now == operation::state::pending && op.what == action::wait && op.awaited)
+      op.awaited->leave(op);
+    op.unlink();
+    op.now = operation::state::idle;
+    return true;
   }
   // To be told in the next turn, after the kernel was asked again.
   void put_off(operation& op) noexcept {
@@ -504,6 +595,7 @@ private:
     std::size_t done = 0;
     lock.unlock();
     posted_.take([&](posted& p) {
+      if (inert_) return; // one of them has forked: the others are the parent's
       ++done;
       p.run(p, true);
     });
@@ -562,7 +654,7 @@ private:
 
   ROUSE_ALWAYS_INLINE std::size_t tell_ready(lock_type& lock) noexcept {
     std::size_t told = 0;
-    while (!ready_.empty()) [[likely]] {
+    for (; told < tells_a_turn_ && !ready_.empty(); ++told) {
       auto& op = static_cast<operation&>(ready_.pop_front());
       op.now = operation::state::idle;
       --active_;
@@ -571,8 +663,6 @@ private:
       lock.unlock();
       op.tell(op);
       lock.lock();
-      if (++told == tell_budget) [[unlikely]]
-        break;
     }
     instant_left_ = instant_budget;
     return told;
@@ -586,11 +676,17 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
   bool harvesting_ = false;
   bool closing_ = false;
+  bool used_ = false; // the loop has run
+  bool inert_ = false;
   int instant_left_ = instant_budget;
+  // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
+  // one of them has forked.
+  std::size_t tells_a_turn_ = 1024;
   std::size_t active_ = 0; // submitted, not yet told
   detail::list<rouse::operation> ready_; // to be told in this turn
   detail::list<rouse::operation> later_; // to be told in the next
   detail::list<rouse::operation> waiting_; // pending, but not on a socket
+  detail::list<rouse::operation> refused_; // by an inert engine, to be told
   detail::timer_wheel timers_;
   clock::time_point sleeping_until_ = (clock::time_point::min)();
   std::atomic<rest> rest_{rest::awake};

@@ -157,6 +157,10 @@ public:
   basic_scheduler& operator=(const basic_scheduler&) = delete;
 
   ~basic_scheduler() {
+    if (engine_->inert()) {
+      leave_behind();
+      return;
+    }
     engine_->home().enter();
     if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
     starter_.close(*engine_);
@@ -179,6 +183,8 @@ public:
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
+    if (engine_->inert()) [[unlikely]]
+      refuse_in_child("rouse: spawn");
     flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
     started.spawned_at(where);
     return flow_handle<basic_scheduler>(started);
@@ -396,7 +402,7 @@ private:
 
   [[nodiscard]] bool idle() noexcept {
     if constexpr (requires { waker_.idle(); })
-      return waker_.idle() && engine_->idle();
+      return engine_->inert() || (waker_.idle() && engine_->idle());
     else
       return engine_->idle();
   }
@@ -414,6 +420,8 @@ private:
           failure(std::errc::operation_not_permitted).code(),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
+    if (engine_->inert()) [[unlikely]]
+      run_in_child();
     engine_->home().enter();
     const loop_left at_end{waker_};
     std::size_t done = 0;
@@ -425,7 +433,33 @@ private:
       if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
     }
+    if (engine_->inert()) [[unlikely]] // one that ran in this loop has forked
+      run_in_child();
     return done;
+  }
+
+  // In a forked child, where the flows that wait are copies of the parent's: they neither go on nor
+  // end, and what they refer to stays in memory. The handles of sockets are closed.
+  void leave_behind() noexcept {
+    starter_.close(*engine_);
+    if constexpr (requires { Waker::flow_name; }) {
+      waker_.for_each_flow([](flow& f) {
+        f.unlink();
+        f.owner = nullptr;
+      });
+    }
+    if constexpr (requires { waker_.leave_behind(); }) waker_.leave_behind();
+    engine_->orphan(this);
+    if (owned_) owned_.release()->leave_behind();
+  }
+  ROUSE_COLD void run_in_child() {
+    engine_->tell_refused();
+    refuse_in_child("rouse: run");
+  }
+  ROUSE_COLD static void refuse_in_child(const char* what) {
+    detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
+                        std::string(what) +
+                            ": a forked child cannot use a scheduler that its parent has used");
   }
 
   [[nodiscard]] bool was_stopped() noexcept {

@@ -4,6 +4,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/schedulers/sync.hpp>
 #include <rouse/schedulers/task.hpp>
@@ -16,6 +17,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -112,7 +114,12 @@ public:
     }
     ROUSE_CATCH(...) { fail(); }
     run_one(0, begin);
-    for (auto& t : others) t.join();
+    for (auto& t : others) {
+      if (forked_) [[unlikely]]
+        ::new (&t) std::thread; // of the parent alone
+      else
+        t.join();
+    }
     listeners_.clear(); // what no core came to take over
 #if ROUSE_EXCEPTIONS
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
@@ -361,6 +368,14 @@ private:
     take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
   }
 
+  // In a forked child no other core is left, and nobody who could unlock the mutex.
+  static void on_fork(void* self) noexcept {
+    auto& server = *static_cast<per_core*>(self);
+    ::new (&server.mutex_) std::mutex;
+    for (seat& s : server.seats_) ::new (&s) seat{};
+    server.forked_ = true;
+  }
+
   endpoint where_;
   std::vector<detail::bare_handle> listeners_;
   bool limited_ = false;
@@ -370,6 +385,8 @@ private:
   std::size_t turn_ = 0; // whom the last connection was handed to
   clock::time_point due_ = never;
   std::exception_ptr thrown_;
+  bool forked_ = false; // this is the copy of a forked child
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&per_core::on_fork, this};
 };
 
 } // namespace rouse::inline ROUSE_ABI

@@ -120,7 +120,7 @@ private:
       if (this->linked()) (this->serve(*answered), ...);
       told_.store(true, std::memory_order_release); // partner of end()
     };
-    if (engine_)
+    if (engine_ && !engine_->inert())
       engine_->settle([&](answers& answered) { note(&answered); });
     else
       note();

@@ -6,12 +6,14 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/os/fork.hpp>
 #include <rouse/os/lookup.hpp>
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -137,9 +139,18 @@ private:
     ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
   }
 
+  // In a forked child there are no threads, and nobody is left to hear the answers.
+  static void on_fork(void* self) noexcept {
+    auto& helpers = *static_cast<lookup_helpers*>(self);
+    ::new (&helpers.mutex_) std::mutex;
+    ::new (&helpers.questions_) list<lookup>;
+    helpers.threads_ = 0;
+  }
+
   std::mutex mutex_;
   list<lookup> questions_; // not begun
   int threads_ = 0;
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&lookup_helpers::on_fork, this};
 };
 
 /// A question asked from the loop of an engine.

@@ -222,7 +222,11 @@ public:
       return;
     s.engine().home().enter();
     scheduler_ = &s;
-    turn_ = [](void* sched) { static_cast<Scheduler*>(sched)->turn((clock::time_point::max)()); };
+    turn_ = [](void* sched, operation* op) {
+      auto& mine = *static_cast<Scheduler*>(sched);
+      mine.turn((clock::time_point::max)());
+      if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+    };
   }
   fiber_parker(const fiber_parker&) = delete;
   ~fiber_parker() {
@@ -249,12 +253,12 @@ public:
     fiber_.self().waiting = op_ = &op;
   }
 
-  ROUSE_ALWAYS_INLINE void park() {
+  ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) [[likely]] {
       while (!told_) fiber_.begin();
       if (op_) fiber_.end_with(op_->error);
     } else {
-      while (!told_) turn_(scheduler_);
+      while (!told_) turn_(scheduler_, op);
     }
   }
 
@@ -272,7 +276,7 @@ private:
   detail::fiber_crew& crew_;
   const detail::fiber_rest fiber_;
   void* scheduler_; // where no fiber calls
-  void (*turn_)(void*); // there
+  void (*turn_)(void*, operation*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };

@@ -119,7 +119,11 @@ private:
       if (const char* why = parker.refusal()) return why;
     }
     if constexpr (!shielded<Call> && requires { parker.enter(*this); }) parker.enter(*this);
-    if (!this->start()) parker.park();
+    if (this->start()) return nullptr;
+    if constexpr (requires { parker.park(this); })
+      parker.park(this);
+    else
+      parker.park();
     return nullptr;
   }
 

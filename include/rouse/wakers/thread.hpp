@@ -5,6 +5,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/os/fork.hpp>
 #include <rouse/os/thread_event.hpp>
 #include <rouse/wakers/parking.hpp>
 
@@ -16,6 +17,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -39,21 +41,24 @@ public:
   template <class Scheduler>
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
   explicit thread_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine) {
-          static_cast<typename Scheduler::engine_type*>(engine)->turn((clock::time_point::max)());
+      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
+          auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
+          e.turn((clock::time_point::max)());
+          if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
         }) {}
 
   inline void enter(operation& op);
   inline ~thread_parker();
-  inline void park();
+  inline void park(operation* op = nullptr);
   inline void unpark() noexcept;
 
 private:
   friend class detail::thread_crew;
   detail::thread_crew& crew_;
   void* engine_;
-  void (*turn_)(void*);
-  operation* op_ = nullptr;
+  void (*turn_)(void*, operation*);
+  operation* op_ = nullptr; // what may end the flow
+  operation* waits_for_ = nullptr;
   static constexpr std::uint32_t told = 1; // the call is done
   static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
   os::thread_event event_;
@@ -87,7 +92,7 @@ public:
   // What runs in the loop meanwhile does not run in the flow that waits.
   static void run_engine(thread_parker& me) {
     const flow_turn none(nullptr);
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_);
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_, me.waits_for_);
   }
 
   void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
@@ -181,7 +186,7 @@ public:
   void end(std::thread& mine, Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
-    --live_;
+    if (live_ != 0) --live_; // 0: in a forked child, which this thread has made
     notify_locked();
     engine.wake();
   }
@@ -189,6 +194,12 @@ public:
   void forget(flow& f) noexcept {
     std::lock_guard lock(mutex_);
     f.unlink();
+  }
+
+  // In a forked child: what was to be joined never will be.
+  void leave_behind() noexcept {
+    for (std::thread& t : finished_) ::new (&t) std::thread;
+    finished_.clear();
   }
 
   template <class F>
@@ -245,6 +256,17 @@ private:
     }
   }
 
+  // In a forked child no other thread is left that could have the lock, wait, or be joined.
+  static void on_fork(void* self) noexcept { static_cast<thread_crew*>(self)->forked(); }
+  void forked() noexcept {
+    ::new (&mutex_) std::mutex;
+    ::new (&runner_) std::condition_variable;
+    ::new (&waiting_) list<thread_parker>;
+    leave_behind();
+    live_ = runners_ = 0;
+    engine_runs_ = false;
+  }
+
   void join_finished() noexcept {
     for (std::thread& t : finished_) t.join();
     finished_.clear();
@@ -260,6 +282,7 @@ private:
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&thread_crew::on_fork, this};
 };
 
 template <class Engine, class F>
@@ -307,7 +330,8 @@ inline void thread_parker::enter(operation& op) {
   crew_.enter(op);
 }
 inline thread_parker::~thread_parker() { crew_.leave(); }
-inline void thread_parker::park() {
+inline void thread_parker::park(operation* op) {
+  waits_for_ = op;
   crew_.wait(*this);
   if (op_) crew_.unwind_if_killed(op_->error);
 }
@@ -330,6 +354,7 @@ public:
     std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
+    s.engine().belong_to_process(); // no forked child will have this thread
     crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
     return *owned.release();
   }
@@ -343,6 +368,8 @@ public:
         "shared_native_engine");
     crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
   }
+
+  void leave_behind() noexcept { crew_.leave_behind(); }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
