@@ -123,6 +123,18 @@ installed() { # configuration, compiler...
   done
 }
 
+# Every allocation fails once: a program of its own, which replaces operator new.
+out_of_memory() { # configuration, compiler...
+  local program=$out/$1-out_of_memory engine
+  if "${@:2}" -std=c++20 -pthread $warnings -Iinclude tests/out_of_memory/out_of_memory.cpp -o "$program"; then
+    for engine in io_uring epoll; do
+      check "$1" "out of memory, $engine" env ROUSE_ENGINE=$engine timeout 300 "$program" &
+    done
+    wait
+  else row "$1" "out of memory does not build" 0 1 0
+  fi
+}
+
 on_linux() { # configuration, linker options, compiler...
   if build "$@" -std=c++20 -pthread $warnings ${INCLUDE:--Iinclude} -Itests; then
     for engine in io_uring epoll; do # all at once: most tests are one thread that waits
@@ -291,6 +303,7 @@ for configuration in $wanted; do
       interrupted
       copies
       chaos
+      out_of_memory gcc g++ -O1 -Wno-maybe-uninitialized
     } &
     check gcc install tests/install/run.py
     wait
@@ -300,6 +313,7 @@ for configuration in $wanted; do
     sanitized="clang++-19 -O0 -g1 -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all"
     on_linux asan "-pthread -fsanitize=address,undefined" $sanitized
     installed asan $sanitized
+    out_of_memory asan $sanitized
     ;;
   # From the single header, so that it goes through the suite as well.
   tsan)

@@ -765,7 +765,7 @@ public:
   using clock = std::chrono::steady_clock;
   using time_point = clock::time_point;
 
-  explicit timer_wheel(time_point now) noexcept : now_(tick_at(now)) {
+  explicit timer_wheel(time_point now) : now_(tick_at(now)) {
     for (std::size_t i = 0; i <= due_slot; ++i) heads_[i].prev = heads_[i].next = &heads_[i];
   }
   timer_wheel(const timer_wheel&) = delete;
@@ -1700,11 +1700,77 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
 } // namespace rouse::inline ROUSE_ABI
 
+// ---- rouse/core/raised.hpp
+// Exceptions on their way to run(): where they lie until it takes them.
+
+#include <exception>
+#include <new>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// The place of one exception. A flow is its own, so that what it threw needs no further memory.
+class raised : public list_node {
+public:
+  /// Gives the exception, and frees the place.
+  virtual std::exception_ptr take() noexcept = 0;
+
+protected:
+  ~raised() = default;
+};
+
+/// The exceptions that an engine keeps, the oldest first.
+///
+/// An exception of a handler or a posted function gets a place of its own. One place is made
+/// beforehand, for the case that no memory is left. Where that is in use as well, std::bad_alloc
+/// comes in place of the exception.
+class raised_list {
+public:
+  raised_list() : spare_(new place) {}
+  raised_list(const raised_list&) = delete;
+  raised_list& operator=(const raised_list&) = delete;
+  ~raised_list() {
+    while (!list_.empty()) (void)list_.pop_front().take();
+  }
+
+  void add(raised& r) noexcept { list_.push_back(r); }
+  void add(std::exception_ptr e) noexcept {
+    if (!spare_) spare_.reset(new (std::nothrow) place);
+    if (!spare_) {
+      if (!shortage_.linked()) list_.push_back(shortage_);
+      return;
+    }
+    spare_->what = std::move(e);
+    list_.push_back(*spare_.release());
+    spare_.reset(new (std::nothrow) place);
+  }
+  /// The oldest, no longer in the list; null: there is none.
+  [[nodiscard]] raised* pop() noexcept { return list_.empty() ? nullptr : &list_.pop_front(); }
+
+private:
+  struct place final : raised {
+    std::exception_ptr take() noexcept override {
+      const std::unique_ptr<place> self(this);
+      return std::move(what);
+    }
+    std::exception_ptr what;
+  };
+  struct shortage final : raised {
+    std::exception_ptr take() noexcept override {
+      return std::make_exception_ptr(std::bad_alloc());
+    }
+  };
+
+  list<raised> list_;
+  std::unique_ptr<place> spare_;
+  shortage shortage_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/detail/engine_home.hpp
 // How a handle finds its engine from any thread, also when the engine is gone.
 
 #include <mutex>
-#include <new>
 
 namespace rouse::inline ROUSE_ABI::detail {
 
@@ -1792,8 +1858,6 @@ private:
 // ---- rouse/core/flow.hpp
 // A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
 // fiber, a thread).
-
-#include <exception>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -1927,7 +1991,9 @@ private:
 };
 
 // Its place among those that have not begun.
-struct fresh_flow : list_node {};
+//
+// Afterwards, of what it threw.
+struct fresh_flow : raised {};
 
 template <class Engine>
 class flow_starter;
@@ -1996,7 +2062,7 @@ private:
       if (!here)
         engine->post(*this);
       else if (at == whereabouts::inside)
-        part();
+        here = !part();
     });
     if (here) free_memory();
   }
@@ -2004,13 +2070,20 @@ private:
     static_cast<engine_flow&>(p).destroy_here();
   }
   void destroy_here() noexcept {
-    part();
-    free_memory();
+    if (!part()) free_memory();
   }
   // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
-  void part() noexcept {
+  // True: until then the flow stays.
+  bool part() noexcept {
     leave_list();
-    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
+    if (!thrown || !engine_) return false;
+    engine_->raise(*this);
+    return true;
+  }
+  std::exception_ptr take() noexcept final {
+    std::exception_ptr e = std::move(thrown);
+    free_memory();
+    return e;
   }
 
   Engine* engine_ = nullptr;
@@ -4694,22 +4767,24 @@ public:
   }
 
   /// Keeps what a flow threw, for whoever runs the loop (O7).
-  void raise(std::exception_ptr e) {
+  void raise(std::exception_ptr e) noexcept {
     lock_type lock(mutex_);
-    raised_.push_back(std::move(e));
+    raised_.add(std::move(e));
+  }
+  /// The same, in a place that is the engine's from then on.
+  void raise(detail::raised& r) noexcept {
+    lock_type lock(mutex_);
+    raised_.add(r);
   }
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept {
-    lock_type lock(mutex_);
-    if (raised_.empty()) [[likely]]
-      return nullptr;
-    std::exception_ptr e = std::move(raised_.front());
-    raised_.erase(raised_.begin());
-    return e;
+    if (detail::raised* const oldest = pop_raised()) [[unlikely]]
+      return oldest->take(); // without the lock: it may destroy a flow
+    return nullptr;
   }
 
 protected:
-  operation_loop() noexcept : timers_(clock::now()) {}
+  operation_loop() : timers_(clock::now()) {}
 
   // ---- what an engine adds, beside `turn`
 
@@ -4956,6 +5031,11 @@ private:
     if (op.heed == heed::cancels) op.heed = heed::all;
   }
 
+  detail::raised* pop_raised() noexcept {
+    lock_type lock(mutex_);
+    return raised_.pop();
+  }
+
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
     timers_.arm(op, op.due);
     if (Threading::shared && op.due < sleeping_until_) wake();
@@ -5123,7 +5203,7 @@ private:
   std::atomic<rest> rest_{rest::awake};
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
-  std::vector<std::exception_ptr> raised_;
+  detail::raised_list raised_;
   std::unique_ptr<home_type, home_closer> home_{new home_type(*this)};
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
@@ -10723,6 +10803,7 @@ public:
     std::lock_guard lock(mutex_);
     join_finished();
     f.cancelled = closing_; // a flow that is being ended may still have started it
+    make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
     thread = std::thread([body, &f] { body(f); });
     flows_.push_back(f);
     ++live_;
@@ -10819,6 +10900,12 @@ private:
     leave_behind();
     live_ = runners_ = 0;
     engine_runs_ = false;
+  }
+
+  // In `finished_`, for so many more.
+  void make_room(std::size_t threads) {
+    const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
+    if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
   }
 
   void join_finished() noexcept {
@@ -11199,9 +11286,10 @@ public:
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  void force(parcel<T>& from, answers& answered) noexcept {
+  [[nodiscard]] failure force(parcel<T>& from, answers& answered) noexcept {
     failure why;
     if (send(from, why, answered)) put(from, why);
+    return why;
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
@@ -11487,12 +11575,16 @@ public:
   }
 
   /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
-  /// beyond the capacity if need be. One that comes after `close` is dropped. The scheduler must
-  /// live until this has returned.
+  /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
+  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live until
+  /// this has returned.
   void post(T value) {
     scheduler_->post(
         [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
-          e.settle([&](auto& answered) { end.core_->force(p, answered); });
+          failure why;
+          e.settle([&](auto& answered) { why = end.core_->force(p, answered); });
+          if (why == failure(std::errc::not_enough_memory))
+            detail::throw_error(why.code(), "rouse: channel: post");
         });
   }
 
@@ -14727,9 +14819,24 @@ public:
 
   static task<> run(std::shared_ptr<serving> self) {
     std::vector<flow_handle<Scheduler>> flows;
-    const std::error_code why = co_await self->accept_all(flows, self);
+    std::error_code why;
+#if ROUSE_EXCEPTIONS
+    std::exception_ptr thrown;
+    try {
+      why = co_await self->accept_all(flows, self);
+    } catch (const flow_unwind&) {
+      throw;
+    } catch (...) {
+      thrown = std::current_exception(); // memory is short: it ends as if the accept had failed
+    }
+#else
+    why = co_await self->accept_all(flows, self);
+#endif
     self->listener_.close();
     co_await self->drain(flows);
+#if ROUSE_EXCEPTIONS
+    if (thrown) std::rethrow_exception(thrown);
+#endif
     if (why) throw_error(why, "rouse: serve: accept");
   }
 
@@ -16381,8 +16488,10 @@ public:
   }
 
 private:
+  // In memory of the program's own, as it must not run out, and never destroyed.
   static lookup_helpers& all() noexcept {
-    static lookup_helpers& instance = *new lookup_helpers;
+    alignas(lookup_helpers) static unsigned char place[sizeof(lookup_helpers)];
+    static lookup_helpers& instance = *::new (place) lookup_helpers;
     return instance;
   }
 
@@ -16625,8 +16734,11 @@ class connect_attempt final
                             no_limit, connect_attempt<Scheduler>>;
 
 public:
-  connect_attempt(Scheduler& s, descriptor* record, const endpoint& to)
-      : call(&s.engine(), {{record, to}}, no_limit{}), tried(socket<Scheduler>::from(record)) {}
+  /// @param record  that of `from`.
+  connect_attempt(Scheduler& s, socket<Scheduler>&& from, descriptor* record, const endpoint& to)
+      : call(&s.engine(), {{record, to}}, no_limit{}), tried(std::move(from)) {}
+
+  static socket<Scheduler> own(descriptor* record) { return socket<Scheduler>::from(record); }
 
   /// True: done. False: `c` will hear of it, and lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
@@ -16754,8 +16866,9 @@ private:
     const endpoint& peer = list_[tried_++];
     descriptor* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
+    auto from = attempt::own(record); // which closes it where memory is short
     ROUSE_TRY {
-      attempts_.push_back(std::make_unique<attempt>(scheduler_, record, peer));
+      attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
       next_at_ = clock::now() + stagger;
       if (attempts_.back()->begin(this->shared_from_this())) hear(*attempts_.back());

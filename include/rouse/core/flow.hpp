@@ -6,6 +6,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/raised.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
@@ -148,7 +149,9 @@ private:
 };
 
 // Its place among those that have not begun.
-struct fresh_flow : list_node {};
+//
+// Afterwards, of what it threw.
+struct fresh_flow : raised {};
 
 template <class Engine>
 class flow_starter;
@@ -217,7 +220,7 @@ private:
       if (!here)
         engine->post(*this);
       else if (at == whereabouts::inside)
-        part();
+        here = !part();
     });
     if (here) free_memory();
   }
@@ -225,13 +228,20 @@ private:
     static_cast<engine_flow&>(p).destroy_here();
   }
   void destroy_here() noexcept {
-    part();
-    free_memory();
+    if (!part()) free_memory();
   }
   // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
-  void part() noexcept {
+  // True: until then the flow stays.
+  bool part() noexcept {
     leave_list();
-    if (thrown && engine_) engine_->raise(std::exchange(thrown, nullptr));
+    if (!thrown || !engine_) return false;
+    engine_->raise(*this);
+    return true;
+  }
+  std::exception_ptr take() noexcept final {
+    std::exception_ptr e = std::move(thrown);
+    free_memory();
+    return e;
   }
 
   Engine* engine_ = nullptr;

@@ -52,7 +52,7 @@ public:
   using clock = std::chrono::steady_clock;
   using time_point = clock::time_point;
 
-  explicit timer_wheel(time_point now) noexcept : now_(tick_at(now)) {
+  explicit timer_wheel(time_point now) : now_(tick_at(now)) {
     for (std::size_t i = 0; i <= due_slot; ++i) heads_[i].prev = heads_[i].next = &heads_[i];
   }
   timer_wheel(const timer_wheel&) = delete;

@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/raised.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/remote_queue.hpp>
@@ -16,7 +17,6 @@
 #include <new>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace rouse::inline ROUSE_ABI {
 
@@ -263,22 +263,24 @@ public:
   }
 
   /// Keeps what a flow threw, for whoever runs the loop (O7).
-  void raise(std::exception_ptr e) {
+  void raise(std::exception_ptr e) noexcept {
     lock_type lock(mutex_);
-    raised_.push_back(std::move(e));
+    raised_.add(std::move(e));
+  }
+  /// The same, in a place that is the engine's from then on.
+  void raise(detail::raised& r) noexcept {
+    lock_type lock(mutex_);
+    raised_.add(r);
   }
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept {
-    lock_type lock(mutex_);
-    if (raised_.empty()) [[likely]]
-      return nullptr;
-    std::exception_ptr e = std::move(raised_.front());
-    raised_.erase(raised_.begin());
-    return e;
+    if (detail::raised* const oldest = pop_raised()) [[unlikely]]
+      return oldest->take(); // without the lock: it may destroy a flow
+    return nullptr;
   }
 
 protected:
-  operation_loop() noexcept : timers_(clock::now()) {}
+  operation_loop() : timers_(clock::now()) {}
 
   // ---- what an engine adds, beside `turn`
 
@@ -525,6 +527,11 @@ private:
     if (op.heed == heed::cancels) op.heed = heed::all;
   }
 
+  detail::raised* pop_raised() noexcept {
+    lock_type lock(mutex_);
+    return raised_.pop();
+  }
+
   ROUSE_NOINLINE void limit_to(operation& op) noexcept {
     timers_.arm(op, op.due);
     if (Threading::shared && op.due < sleeping_until_) wake();
@@ -692,7 +699,7 @@ private:
   std::atomic<rest> rest_{rest::awake};
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
-  std::vector<std::exception_ptr> raised_;
+  detail::raised_list raised_;
   std::unique_ptr<home_type, home_closer> home_{new home_type(*this)};
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };

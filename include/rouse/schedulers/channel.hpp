@@ -216,12 +216,16 @@ public:
   }
 
   /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
-  /// beyond the capacity if need be. One that comes after `close` is dropped. The scheduler must
-  /// live until this has returned.
+  /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
+  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live until
+  /// this has returned.
   void post(T value) {
     scheduler_->post(
         [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
-          e.settle([&](auto& answered) { end.core_->force(p, answered); });
+          failure why;
+          e.settle([&](auto& answered) { why = end.core_->force(p, answered); });
+          if (why == failure(std::errc::not_enough_memory))
+            detail::throw_error(why.code(), "rouse: channel: post");
         });
   }
 

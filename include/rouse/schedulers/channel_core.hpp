@@ -181,9 +181,10 @@ public:
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  void force(parcel<T>& from, answers& answered) noexcept {
+  [[nodiscard]] failure force(parcel<T>& from, answers& answered) noexcept {
     failure why;
     if (send(from, why, answered)) put(from, why);
+    return why;
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.

@@ -123,9 +123,24 @@ public:
 
   static task<> run(std::shared_ptr<serving> self) {
     std::vector<flow_handle<Scheduler>> flows;
-    const std::error_code why = co_await self->accept_all(flows, self);
+    std::error_code why;
+#if ROUSE_EXCEPTIONS
+    std::exception_ptr thrown;
+    try {
+      why = co_await self->accept_all(flows, self);
+    } catch (const flow_unwind&) {
+      throw;
+    } catch (...) {
+      thrown = std::current_exception(); // memory is short: it ends as if the accept had failed
+    }
+#else
+    why = co_await self->accept_all(flows, self);
+#endif
     self->listener_.close();
     co_await self->drain(flows);
+#if ROUSE_EXCEPTIONS
+    if (thrown) std::rethrow_exception(thrown);
+#endif
     if (why) throw_error(why, "rouse: serve: accept");
   }
 

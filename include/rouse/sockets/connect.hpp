@@ -51,8 +51,11 @@ class connect_attempt final
                             no_limit, connect_attempt<Scheduler>>;
 
 public:
-  connect_attempt(Scheduler& s, descriptor* record, const endpoint& to)
-      : call(&s.engine(), {{record, to}}, no_limit{}), tried(socket<Scheduler>::from(record)) {}
+  /// @param record  that of `from`.
+  connect_attempt(Scheduler& s, socket<Scheduler>&& from, descriptor* record, const endpoint& to)
+      : call(&s.engine(), {{record, to}}, no_limit{}), tried(std::move(from)) {}
+
+  static socket<Scheduler> own(descriptor* record) { return socket<Scheduler>::from(record); }
 
   /// True: done. False: `c` will hear of it, and lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
@@ -180,8 +183,9 @@ private:
     const endpoint& peer = list_[tried_++];
     descriptor* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
+    auto from = attempt::own(record); // which closes it where memory is short
     ROUSE_TRY {
-      attempts_.push_back(std::make_unique<attempt>(scheduler_, record, peer));
+      attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
       next_at_ = clock::now() + stagger;
       if (attempts_.back()->begin(this->shared_from_this())) hear(*attempts_.back());

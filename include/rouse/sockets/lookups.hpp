@@ -100,8 +100,10 @@ public:
   }
 
 private:
+  // In memory of the program's own, as it must not run out, and never destroyed.
   static lookup_helpers& all() noexcept {
-    static lookup_helpers& instance = *new lookup_helpers;
+    alignas(lookup_helpers) static unsigned char place[sizeof(lookup_helpers)];
+    static lookup_helpers& instance = *::new (place) lookup_helpers;
     return instance;
   }
 

@@ -169,6 +169,7 @@ public:
     std::lock_guard lock(mutex_);
     join_finished();
     f.cancelled = closing_; // a flow that is being ended may still have started it
+    make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
     thread = std::thread([body, &f] { body(f); });
     flows_.push_back(f);
     ++live_;
@@ -265,6 +266,12 @@ private:
     leave_behind();
     live_ = runners_ = 0;
     engine_runs_ = false;
+  }
+
+  // In `finished_`, for so many more.
+  void make_room(std::size_t threads) {
+    const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
+    if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
   }
 
   void join_finished() noexcept {

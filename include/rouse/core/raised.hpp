@@ -1,0 +1,70 @@
+// Exceptions on their way to run(): where they lie until it takes them.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/detail/intrusive_list.hpp>
+
+#include <exception>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// The place of one exception. A flow is its own, so that what it threw needs no further memory.
+class raised : public list_node {
+public:
+  /// Gives the exception, and frees the place.
+  virtual std::exception_ptr take() noexcept = 0;
+
+protected:
+  ~raised() = default;
+};
+
+/// The exceptions that an engine keeps, the oldest first.
+///
+/// An exception of a handler or a posted function gets a place of its own. One place is made
+/// beforehand, for the case that no memory is left. Where that is in use as well, std::bad_alloc
+/// comes in place of the exception.
+class raised_list {
+public:
+  raised_list() : spare_(new place) {}
+  raised_list(const raised_list&) = delete;
+  raised_list& operator=(const raised_list&) = delete;
+  ~raised_list() {
+    while (!list_.empty()) (void)list_.pop_front().take();
+  }
+
+  void add(raised& r) noexcept { list_.push_back(r); }
+  void add(std::exception_ptr e) noexcept {
+    if (!spare_) spare_.reset(new (std::nothrow) place);
+    if (!spare_) {
+      if (!shortage_.linked()) list_.push_back(shortage_);
+      return;
+    }
+    spare_->what = std::move(e);
+    list_.push_back(*spare_.release());
+    spare_.reset(new (std::nothrow) place);
+  }
+  /// The oldest, no longer in the list; null: there is none.
+  [[nodiscard]] raised* pop() noexcept { return list_.empty() ? nullptr : &list_.pop_front(); }
+
+private:
+  struct place final : raised {
+    std::exception_ptr take() noexcept override {
+      const std::unique_ptr<place> self(this);
+      return std::move(what);
+    }
+    std::exception_ptr what;
+  };
+  struct shortage final : raised {
+    std::exception_ptr take() noexcept override {
+      return std::make_exception_ptr(std::bad_alloc());
+    }
+  };
+
+  list<raised> list_;
+  std::unique_ptr<place> spare_;
+  shortage shortage_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
