@@ -52,9 +52,9 @@
 #endif
 
 // Fibers switch stacks by a few instructions of their own where those are written, else by
-// ucontext(3).
+// ucontext(3). Windows has fibers, on every processor.
 #if !defined(ROUSE_CONTEXT_UCONTEXT)
-#if defined(__x86_64__) || defined(__aarch64__)
+#if ROUSE_WINDOWS || defined(__x86_64__) || defined(__aarch64__)
 #define ROUSE_CONTEXT_UCONTEXT 0
 #else
 #define ROUSE_CONTEXT_UCONTEXT 1

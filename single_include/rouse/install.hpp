@@ -212,9 +212,10 @@ private:
   // One that is named twice is asked of once, for what either wants.
   static void add(head& h, entry* entries, const WSAPOLLFD& file) noexcept {
     if (file.fd == no_handle) return;
+    const HANDLE handle = as_file(base_handle(file.fd));
     ULONG i = 0;
-    while (i != h.count && entries[i].handle != as_file(file.fd)) ++i;
-    if (i == h.count) ::new (&entries[h.count++]) entry{as_file(file.fd), closed, 0};
+    while (i != h.count && entries[i].handle != handle) ++i;
+    if (i == h.count) ::new (&entries[h.count++]) entry{handle, closed, 0};
     if (file.events & POLLRDNORM) entries[i].events |= readiness(action::when_readable);
     if (file.events & POLLWRNORM) entries[i].events |= readiness(action::when_writable);
     if (file.events & POLLRDBAND) entries[i].events |= readiness(action::when_urgent);

@@ -68,9 +68,9 @@
 #endif
 
 // Fibers switch stacks by a few instructions of their own where those are written, else by
-// ucontext(3).
+// ucontext(3). Windows has fibers, on every processor.
 #if !defined(ROUSE_CONTEXT_UCONTEXT)
-#if defined(__x86_64__) || defined(__aarch64__)
+#if ROUSE_WINDOWS || defined(__x86_64__) || defined(__aarch64__)
 #define ROUSE_CONTEXT_UCONTEXT 0
 #else
 #define ROUSE_CONTEXT_UCONTEXT 1
@@ -3574,7 +3574,9 @@ struct socket_address {
   /// What a kernel may write: the largest of them. (It says 111 of a path of 108 bytes, with the
   /// NUL that did not fit.)
   static constexpr socklen_t room = sizeof(sockaddr_un);
-  static constexpr std::size_t before_name = offsetof(sockaddr_un, sun_path);
+  /// Where the name begins. (The offsetof of Windows' C library is no constant expression to
+  /// clang.)
+  static constexpr std::size_t before_name = sizeof(sockaddr_un) - sizeof(sockaddr_un::sun_path);
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {
@@ -3811,6 +3813,8 @@ inline constexpr int reuse_port_name = SO_REUSEPORT;
 inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = true;
+/// How many bytes one request asks for at most: the kernel counts in int.
+inline constexpr std::size_t largest_request = std::size_t{1} << 30;
 /// How many accepts a server keeps pending: here one takes all that have come, one after another.
 inline constexpr int accepts_at_once = 1;
 
@@ -4164,6 +4168,9 @@ inline constexpr int reuse_port_name = 0x0200;
 inline constexpr int udp_segment_name = 2, udp_gro_name = 3, udp_gro_on = 65527;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = false;
+/// How many bytes one request asks for at most. The pages of an overlapped request are locked in
+/// memory until it is done, and a large one fails with WSAENOBUFS where they are short.
+inline constexpr std::size_t largest_request = std::size_t{4} << 20;
 /// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
 /// spares it the wait for the next one. Each holds one socket.
 inline constexpr int accepts_at_once = 8;
@@ -4258,7 +4265,7 @@ inline failure bind(native_handle_type h, const endpoint& local, bool stream) no
   const socket_address a(local);
   // Without it, any other program could bind the same port and take the connections. An address
   // that lingers in TIME_WAIT can be bound again all the same, which is what SO_REUSEADDR is for
-  // elsewhere.
+  // elsewhere. It has no effect (WSAEINVAL) where the user has set SO_REUSEADDR before.
   const int on = 1;
   if (stream)
     ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
@@ -6999,12 +7006,16 @@ public:
   completion_port(const completion_port&) = delete;
   completion_port& operator=(const completion_port&) = delete;
   ~completion_port() {
+    if (timer_) ::CloseHandle(timer_);
     if (port_) ::CloseHandle(port_);
   }
 
   failure create() noexcept {
     port_ = ::CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, 1);
-    return port_ ? failure{} : last_error();
+    if (!port_) return last_error();
+    constexpr DWORD high_resolution = 2; // CREATE_WAITABLE_TIMER_HIGH_RESOLUTION: Windows 10, 1803
+    timer_ = ::CreateWaitableTimerExW(nullptr, nullptr, high_resolution, TIMER_ALL_ACCESS);
+    return {}; // without a timer, waits are as fine as the system's clock ticks
   }
 
   /// All that completes on `h` comes to this port. A handle has one port at a time: of a second
@@ -7021,17 +7032,39 @@ public:
   /// @param most   how many can come at all. A batch is one system call on Windows; Wine asks its
   /// server once for each packet and
   ///               once more to see that there are no others, unless it knows that there cannot be.
-  /// @param until  `min`: does not wait; `max`: for ever. Milliseconds, rounded up so as never to
-  /// wake early.
+  /// @param until  `min`: does not wait; `max`: for ever. Never wakes early.
+  ///
+  /// The port's own timeout ends with a tick of the system's clock, up to 15.6 ms late. A short
+  /// wait is ended by a timer instead, which is exact to about half a millisecond: its routine
+  /// interrupts the wait, which has to be alertable for that. (Other routines that are queued for
+  /// the thread run then, too.) Source: GetQueuedCompletionStatusEx, CreateWaitableTimerExW,
+  /// SetWaitableTimer.
   std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
                    clock::time_point until) noexcept {
     const auto room = static_cast<ULONG>(most == 0 ? 1 : most < batch ? most : batch);
+    const bool timed = start_timer(until);
+    const DWORD timeout = timed ? INFINITE : milliseconds(until);
     ULONG n = 0;
-    return ::GetQueuedCompletionStatusEx(port_, entries, room, &n, milliseconds(until), FALSE) ? n
-                                                                                               : 0;
+    if (!::GetQueuedCompletionStatusEx(port_, entries, room, &n, timeout, timed)) n = 0;
+    if (timed) ::CancelWaitableTimer(timer_); // its routine is no longer queued, either
+    return n;
   }
 
 private:
+  static void CALLBACK interrupt_wait(void*, DWORD, DWORD) noexcept {}
+
+  // Whether a timer of this thread's will end the wait.
+  bool start_timer(clock::time_point until) noexcept {
+    if (!timer_ || until == (clock::time_point::min)() || until == (clock::time_point::max)())
+      return false;
+    const auto left = until - clock::now();
+    if (left <= clock::duration::zero() || left > longest_timed) return false;
+    using ticks = std::chrono::duration<std::int64_t, std::ratio<1, 10'000'000>>;
+    LARGE_INTEGER due;
+    due.QuadPart = -std::chrono::ceil<ticks>(left).count(); // negative: from now on
+    return ::SetWaitableTimer(timer_, &due, 0, &completion_port::interrupt_wait, nullptr, FALSE);
+  }
+
   static DWORD milliseconds(clock::time_point until) noexcept {
     if (until == (clock::time_point::min)()) return 0;
     if (until == (clock::time_point::max)()) return INFINITE;
@@ -7040,7 +7073,11 @@ private:
     return static_cast<DWORD>(left < 0 ? 0 : left < longest ? left : longest);
   }
 
+  // A longer wait does not mind a tick, and saves two system calls.
+  static constexpr auto longest_timed = std::chrono::milliseconds(500);
+
   HANDLE port_ = nullptr;
+  HANDLE timer_ = nullptr; // null where the system has none of high resolution
 };
 
 /// From now on a call on `h` that succeeds at once sends no packet. False where that cannot be had:
@@ -7352,6 +7389,16 @@ inline bool found_reset(const void* request) noexcept {
   return (static_cast<const poll_request*>(request)->events & abort) != 0;
 }
 
+/// The handle that Winsock's driver knows `h` by: another one where a layered provider stands
+/// between (SIO_BASE_HANDLE).
+inline native_handle_type base_handle(native_handle_type h) noexcept {
+  native_handle_type base = h;
+  DWORD written = 0;
+  const bool known = ::WSAIoctl(h, SIO_BASE_HANDLE, nullptr, 0, &base, sizeof base, &written,
+                                nullptr, nullptr) == 0;
+  return known ? base : h;
+}
+
 /// A request about several handles, as the driver takes it. It stays until the answer has come.
 struct polled_files {
   void* request;
@@ -7381,7 +7428,7 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
   request = {};
   request.timeout.QuadPart = (std::numeric_limits<LONGLONG>::max)();
   request.count = 1;
-  request.handle = as_file(h);
+  request.handle = as_file(base_handle(h));
   request.events = events;
   return start_poll(h, polled_files{&request, sizeof request}, record);
 }
@@ -7787,9 +7834,8 @@ private:
       this->answer_accept(op, h);
   }
 
-  // WSABUF counts in 32 bits.
   static std::size_t largest(std::size_t size) noexcept {
-    return size < (1u << 30) ? size : 1u << 30;
+    return size < os::largest_request ? size : os::largest_request;
   }
   static std::size_t largest_datagram(int family) noexcept {
     return family == AF_INET ? 65507 : 65527;
@@ -9616,6 +9662,9 @@ public:
 #endif
   }
 
+  /// Whether the calling thread can switch to others: here every thread can.
+  static constexpr bool prepare_thread() noexcept { return true; }
+
   /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
   /// with a guard page below.
   /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
@@ -9851,6 +9900,8 @@ private:
 
 #if ROUSE_WINDOWS
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -9877,6 +9928,9 @@ public:
   ~context() {
     if (made_) ::DeleteFiber(fiber_);
   }
+
+  /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
+  static bool prepare_thread() noexcept { return own_fiber() != nullptr; }
 
   /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
   /// with a guard page below.
@@ -9917,7 +9971,7 @@ public:
 
   /// Suspends the running flow into `from` and continues `to`.
   static void switch_to(context& from, context& to) noexcept {
-    if (!from.made_) from.fiber_ = own_fiber();
+    if (!from.made_ && !(from.fiber_ = own_fiber())) cannot_return();
     from.exceptions_.swap(to.exceptions_);
     ::SwitchToFiber(to.fiber_);
   }
@@ -9955,6 +10009,12 @@ private:
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
 #endif
+  // Of a thread that was not prepared: there would be no way back.
+  [[noreturn]] ROUSE_COLD static void cannot_return() noexcept {
+    std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
+    std::abort();
+  }
+
   // Not inline, for the same reason.
   ROUSE_NOINLINE static void* own_fiber() noexcept {
     return ::IsThreadAFiber() ? ::GetCurrentFiber()
@@ -10262,6 +10322,10 @@ public:
   // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
   // mappings are short.
   fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
+    if (!os::context::prepare_thread()) {
+      why = std::make_error_code(std::errc::not_enough_memory);
+      return nullptr;
+    }
     fiber_stack* const s = free_.empty() ? os::context::create_with<fiber_stack>(stack_bytes_, why)
                                          : &free_.pop_front();
     if (!s) return nullptr;
@@ -13374,7 +13438,7 @@ bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) no
 
 inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
                      std::size_t& bytes, failure& error) noexcept {
-  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const auto room = static_cast<int>(size < largest_request ? size : largest_request);
   const bool done =
       now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
   if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
@@ -13397,7 +13461,7 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
 
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
-  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const auto length = static_cast<int>(size < largest_request ? size : largest_request);
   return detail::now(h, bytes, error, [&] {
     return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
   });
@@ -13405,6 +13469,27 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
 
 /// What the system calls an open file.
 using native_file_type = HANDLE;
+
+namespace detail {
+
+// Reads from `where.Offset` on, and waits where the file was opened for overlapped use. 0, or the
+// system's number.
+inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
+                       OVERLAPPED& where) noexcept {
+  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
+  if (!where.hEvent) return ::GetLastError();
+  // The low bit keeps the answer off a completion port that the file may have.
+  const HANDLE event = where.hEvent;
+  where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
+  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
+  if (!done && ::GetLastError() == ERROR_IO_PENDING)
+    done = ::GetOverlappedResult(file, &where, &got, TRUE);
+  const DWORD number = done ? 0 : ::GetLastError();
+  ::CloseHandle(event);
+  return number;
+}
+
+} // namespace detail
 
 /// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
@@ -13415,8 +13500,7 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
   where.Offset = static_cast<DWORD>(offset);
   where.OffsetHigh = static_cast<DWORD>(offset >> 32);
   DWORD got = 0;
-  if (!::ReadFile(file, buffer, room, &got, &where)) {
-    const DWORD number = ::GetLastError();
+  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
     if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
     return true;
   }
@@ -13498,8 +13582,8 @@ class file_calls : public socket_part<file_calls<Socket>, Socket> {
 public:
   /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
   ///
-  /// @param file    open for reading, on Windows without FILE_FLAG_OVERLAPPED, until the call has
-  /// completed. On Linux its position neither matters nor moves; on Windows it moves.
+  /// @param file    open for reading until the call has completed. On Linux its position neither
+  /// matters nor moves; on Windows it moves, unless the file was opened with FILE_FLAG_OVERLAPPED.
   /// @returns bytes taken by the kernel (a std::uint64_t): fewer than `length` only where the file
   /// ends before, or with an error (in the `ec` form and for handlers). `l` holds for the whole.
   ///
@@ -13531,9 +13615,6 @@ public:
 // Scatter and gather: calls on lists of buffers.
 
 namespace rouse::inline ROUSE_ABI::detail {
-
-// What one request may move: the kernels count in int or in 32 bits.
-inline constexpr std::size_t largest_request = std::size_t{1} << 30;
 
 /// A call on a list: how far it has come, and the request for what comes next.
 ///
@@ -13584,9 +13665,9 @@ private:
     message.clear();
     op.size = 0;
     std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest_request;
+    for (std::size_t i = at; i != list.size() && !message.full() && op.size != os::largest_request;
          ++i) {
-      const std::size_t left = list[i].size() - begin, room = largest_request - op.size;
+      const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
       const std::size_t size = left < room ? left : room;
       auto* const data = static_cast<const char*>(list[i].data()) + begin;
       if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
@@ -14282,7 +14363,9 @@ public:
   ///
   /// A stream socket's address may be taken again at once after a restart, but never by two
   /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
-  /// another program steal the port.
+  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
+  /// connections live that a former listener of the port has accepted; a server that must restart
+  /// beside them sets `reuse_address{true}` before, and gives that protection up.
   ///
   /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
   /// removed

@@ -1,5 +1,6 @@
 // What Windows must be told of a socket that AcceptEx or ConnectEx has connected: until then it has
 // no addresses and cannot be shut down. Under Wine it works either way, so the calls are watched.
+#include <support/replaced_import.hpp>
 #include <support/testing.hpp>
 
 #if defined(_WIN32)
@@ -9,49 +10,6 @@
 using namespace testing;
 
 namespace {
-
-/// Where this program's import table has the address of a function of a DLL.
-void** import_of(const char* dll, const char* function) {
-  const auto address = reinterpret_cast<void*>(::GetProcAddress(::GetModuleHandleA(dll), function));
-  char* program = reinterpret_cast<char*>(::GetModuleHandleW(nullptr));
-  const auto& dos = *reinterpret_cast<IMAGE_DOS_HEADER*>(program);
-  const auto& nt = *reinterpret_cast<IMAGE_NT_HEADERS*>(program + dos.e_lfanew);
-  const auto& table = nt.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
-  auto* imported = reinterpret_cast<IMAGE_IMPORT_DESCRIPTOR*>(program + table.VirtualAddress);
-  for (; imported->FirstThunk != 0; ++imported) {
-    auto** entry = reinterpret_cast<void**>(program + imported->FirstThunk);
-    for (; *entry; ++entry)
-      if (*entry == address) return entry;
-  }
-  return nullptr;
-}
-
-/// Puts a function of the tests in place of an imported one while it lives.
-class replaced_import {
-public:
-  replaced_import(const char* dll, const char* function, void* by)
-      : entry_(import_of(dll, function)) {
-    REQUIRE(entry_);
-    original_ = *entry_;
-    write(by);
-  }
-  replaced_import(const replaced_import&) = delete;
-  replaced_import& operator=(const replaced_import&) = delete;
-  ~replaced_import() { write(original_); }
-
-  void* original() const { return original_; }
-
-private:
-  void write(void* address) {
-    DWORD protection = 0;
-    ::VirtualProtect(entry_, sizeof *entry_, PAGE_READWRITE, &protection);
-    *entry_ = address;
-    ::VirtualProtect(entry_, sizeof *entry_, protection, &protection);
-  }
-
-  void** entry_;
-  void* original_ = nullptr;
-};
 
 /// Records this program's calls of setsockopt while it lives.
 class option_spy {

@@ -407,9 +407,8 @@ private:
       this->answer_accept(op, h);
   }
 
-  // WSABUF counts in 32 bits.
   static std::size_t largest(std::size_t size) noexcept {
-    return size < (1u << 30) ? size : 1u << 30;
+    return size < os::largest_request ? size : os::largest_request;
   }
   static std::size_t largest_datagram(int family) noexcept {
     return family == AF_INET ? 65507 : 65527;

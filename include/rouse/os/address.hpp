@@ -77,7 +77,9 @@ struct socket_address {
   /// What a kernel may write: the largest of them. (It says 111 of a path of 108 bytes, with the
   /// NUL that did not fit.)
   static constexpr socklen_t room = sizeof(sockaddr_un);
-  static constexpr std::size_t before_name = offsetof(sockaddr_un, sun_path);
+  /// Where the name begins. (The offsetof of Windows' C library is no constant expression to
+  /// clang.)
+  static constexpr std::size_t before_name = sizeof(sockaddr_un) - sizeof(sockaddr_un::sun_path);
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {

@@ -66,8 +66,8 @@ class file_calls : public socket_part<file_calls<Socket>, Socket> {
 public:
   /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
   ///
-  /// @param file    open for reading, on Windows without FILE_FLAG_OVERLAPPED, until the call has
-  /// completed. On Linux its position neither matters nor moves; on Windows it moves.
+  /// @param file    open for reading until the call has completed. On Linux its position neither
+  /// matters nor moves; on Windows it moves, unless the file was opened with FILE_FLAG_OVERLAPPED.
   /// @returns bytes taken by the kernel (a std::uint64_t): fewer than `length` only where the file
   /// ends before, or with an error (in the `ec` form and for handlers). `l` holds for the whole.
   ///

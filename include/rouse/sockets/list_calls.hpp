@@ -18,9 +18,6 @@
 
 namespace rouse::inline ROUSE_ABI::detail {
 
-// What one request may move: the kernels count in int or in 32 bits.
-inline constexpr std::size_t largest_request = std::size_t{1} << 30;
-
 /// A call on a list: how far it has come, and the request for what comes next.
 ///
 /// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
@@ -70,9 +67,9 @@ private:
     message.clear();
     op.size = 0;
     std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != largest_request;
+    for (std::size_t i = at; i != list.size() && !message.full() && op.size != os::largest_request;
          ++i) {
-      const std::size_t left = list[i].size() - begin, room = largest_request - op.size;
+      const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
       const std::size_t size = left < room ? left : room;
       auto* const data = static_cast<const char*>(list[i].data()) + begin;
       if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be

@@ -123,7 +123,9 @@ public:
   ///
   /// A stream socket's address may be taken again at once after a restart, but never by two
   /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
-  /// another program steal the port.
+  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
+  /// connections live that a former listener of the port has accepted; a server that must restart
+  /// beside them sets `reuse_address{true}` before, and gives that protection up.
   ///
   /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
   /// removed

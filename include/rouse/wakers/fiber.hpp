@@ -55,6 +55,10 @@ public:
   // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
   // mappings are short.
   fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
+    if (!os::context::prepare_thread()) {
+      why = std::make_error_code(std::errc::not_enough_memory);
+      return nullptr;
+    }
     fiber_stack* const s = free_.empty() ? os::context::create_with<fiber_stack>(stack_bytes_, why)
                                          : &free_.pop_front();
     if (!s) return nullptr;

@@ -119,6 +119,9 @@ public:
 #endif
   }
 
+  /// Whether the calling thread can switch to others: here every thread can.
+  static constexpr bool prepare_thread() noexcept { return true; }
+
   /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
   /// with a guard page below.
   /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.

@@ -23,6 +23,8 @@ inline constexpr int reuse_port_name = SO_REUSEPORT;
 inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = true;
+/// How many bytes one request asks for at most: the kernel counts in int.
+inline constexpr std::size_t largest_request = std::size_t{1} << 30;
 /// How many accepts a server keeps pending: here one takes all that have come, one after another.
 inline constexpr int accepts_at_once = 1;
 

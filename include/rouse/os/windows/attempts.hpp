@@ -26,7 +26,7 @@ bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) no
 
 inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
                      std::size_t& bytes, failure& error) noexcept {
-  const int room = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const auto room = static_cast<int>(size < largest_request ? size : largest_request);
   const bool done =
       now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
   if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
@@ -49,7 +49,7 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
 
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
-  const int length = size < (1u << 30) ? static_cast<int>(size) : 1 << 30;
+  const auto length = static_cast<int>(size < largest_request ? size : largest_request);
   return detail::now(h, bytes, error, [&] {
     return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
   });
@@ -57,6 +57,27 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
 
 /// What the system calls an open file.
 using native_file_type = HANDLE;
+
+namespace detail {
+
+// Reads from `where.Offset` on, and waits where the file was opened for overlapped use. 0, or the
+// system's number.
+inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
+                       OVERLAPPED& where) noexcept {
+  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
+  if (!where.hEvent) return ::GetLastError();
+  // The low bit keeps the answer off a completion port that the file may have.
+  const HANDLE event = where.hEvent;
+  where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
+  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
+  if (!done && ::GetLastError() == ERROR_IO_PENDING)
+    done = ::GetOverlappedResult(file, &where, &got, TRUE);
+  const DWORD number = done ? 0 : ::GetLastError();
+  ::CloseHandle(event);
+  return number;
+}
+
+} // namespace detail
 
 /// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
@@ -67,8 +88,7 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
   where.Offset = static_cast<DWORD>(offset);
   where.OffsetHigh = static_cast<DWORD>(offset >> 32);
   DWORD got = 0;
-  if (!::ReadFile(file, buffer, room, &got, &where)) {
-    const DWORD number = ::GetLastError();
+  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
     if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
     return true;
   }

@@ -5,6 +5,8 @@
 
 #if ROUSE_WINDOWS
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -31,6 +33,9 @@ public:
   ~context() {
     if (made_) ::DeleteFiber(fiber_);
   }
+
+  /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
+  static bool prepare_thread() noexcept { return own_fiber() != nullptr; }
 
   /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
   /// with a guard page below.
@@ -71,7 +76,7 @@ public:
 
   /// Suspends the running flow into `from` and continues `to`.
   static void switch_to(context& from, context& to) noexcept {
-    if (!from.made_) from.fiber_ = own_fiber();
+    if (!from.made_ && !(from.fiber_ = own_fiber())) cannot_return();
     from.exceptions_.swap(to.exceptions_);
     ::SwitchToFiber(to.fiber_);
   }
@@ -109,6 +114,12 @@ private:
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
 #endif
+  // Of a thread that was not prepared: there would be no way back.
+  [[noreturn]] ROUSE_COLD static void cannot_return() noexcept {
+    std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
+    std::abort();
+  }
+
   // Not inline, for the same reason.
   ROUSE_NOINLINE static void* own_fiber() noexcept {
     return ::IsThreadAFiber() ? ::GetCurrentFiber()

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <ratio>
 #include <system_error>
 
 #if ROUSE_WINDOWS
@@ -28,12 +29,16 @@ public:
   completion_port(const completion_port&) = delete;
   completion_port& operator=(const completion_port&) = delete;
   ~completion_port() {
+    if (timer_) ::CloseHandle(timer_);
     if (port_) ::CloseHandle(port_);
   }
 
   failure create() noexcept {
     port_ = ::CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, 1);
-    return port_ ? failure{} : last_error();
+    if (!port_) return last_error();
+    constexpr DWORD high_resolution = 2; // CREATE_WAITABLE_TIMER_HIGH_RESOLUTION: Windows 10, 1803
+    timer_ = ::CreateWaitableTimerExW(nullptr, nullptr, high_resolution, TIMER_ALL_ACCESS);
+    return {}; // without a timer, waits are as fine as the system's clock ticks
   }
 
   /// All that completes on `h` comes to this port. A handle has one port at a time: of a second
@@ -50,17 +55,39 @@ public:
   /// @param most   how many can come at all. A batch is one system call on Windows; Wine asks its
   /// server once for each packet and
   ///               once more to see that there are no others, unless it knows that there cannot be.
-  /// @param until  `min`: does not wait; `max`: for ever. Milliseconds, rounded up so as never to
-  /// wake early.
+  /// @param until  `min`: does not wait; `max`: for ever. Never wakes early.
+  ///
+  /// The port's own timeout ends with a tick of the system's clock, up to 15.6 ms late. A short
+  /// wait is ended by a timer instead, which is exact to about half a millisecond: its routine
+  /// interrupts the wait, which has to be alertable for that. (Other routines that are queued for
+  /// the thread run then, too.) Source: GetQueuedCompletionStatusEx, CreateWaitableTimerExW,
+  /// SetWaitableTimer.
   std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
                    clock::time_point until) noexcept {
     const auto room = static_cast<ULONG>(most == 0 ? 1 : most < batch ? most : batch);
+    const bool timed = start_timer(until);
+    const DWORD timeout = timed ? INFINITE : milliseconds(until);
     ULONG n = 0;
-    return ::GetQueuedCompletionStatusEx(port_, entries, room, &n, milliseconds(until), FALSE) ? n
-                                                                                               : 0;
+    if (!::GetQueuedCompletionStatusEx(port_, entries, room, &n, timeout, timed)) n = 0;
+    if (timed) ::CancelWaitableTimer(timer_); // its routine is no longer queued, either
+    return n;
   }
 
 private:
+  static void CALLBACK interrupt_wait(void*, DWORD, DWORD) noexcept {}
+
+  // Whether a timer of this thread's will end the wait.
+  bool start_timer(clock::time_point until) noexcept {
+    if (!timer_ || until == (clock::time_point::min)() || until == (clock::time_point::max)())
+      return false;
+    const auto left = until - clock::now();
+    if (left <= clock::duration::zero() || left > longest_timed) return false;
+    using ticks = std::chrono::duration<std::int64_t, std::ratio<1, 10'000'000>>;
+    LARGE_INTEGER due;
+    due.QuadPart = -std::chrono::ceil<ticks>(left).count(); // negative: from now on
+    return ::SetWaitableTimer(timer_, &due, 0, &completion_port::interrupt_wait, nullptr, FALSE);
+  }
+
   static DWORD milliseconds(clock::time_point until) noexcept {
     if (until == (clock::time_point::min)()) return 0;
     if (until == (clock::time_point::max)()) return INFINITE;
@@ -69,7 +96,11 @@ private:
     return static_cast<DWORD>(left < 0 ? 0 : left < longest ? left : longest);
   }
 
+  // A longer wait does not mind a tick, and saves two system calls.
+  static constexpr auto longest_timed = std::chrono::milliseconds(500);
+
   HANDLE port_ = nullptr;
+  HANDLE timer_ = nullptr; // null where the system has none of high resolution
 };
 
 /// From now on a call on `h` that succeeds at once sends no packet. False where that cannot be had:
@@ -381,6 +412,16 @@ inline bool found_reset(const void* request) noexcept {
   return (static_cast<const poll_request*>(request)->events & abort) != 0;
 }
 
+/// The handle that Winsock's driver knows `h` by: another one where a layered provider stands
+/// between (SIO_BASE_HANDLE).
+inline native_handle_type base_handle(native_handle_type h) noexcept {
+  native_handle_type base = h;
+  DWORD written = 0;
+  const bool known = ::WSAIoctl(h, SIO_BASE_HANDLE, nullptr, 0, &base, sizeof base, &written,
+                                nullptr, nullptr) == 0;
+  return known ? base : h;
+}
+
 /// A request about several handles, as the driver takes it. It stays until the answer has come.
 struct polled_files {
   void* request;
@@ -410,7 +451,7 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
   request = {};
   request.timeout.QuadPart = (std::numeric_limits<LONGLONG>::max)();
   request.count = 1;
-  request.handle = as_file(h);
+  request.handle = as_file(base_handle(h));
   request.events = events;
   return start_poll(h, polled_files{&request, sizeof request}, record);
 }

@@ -25,6 +25,9 @@ inline constexpr int reuse_port_name = 0x0200;
 inline constexpr int udp_segment_name = 2, udp_gro_name = 3, udp_gro_on = 65527;
 /// Whether the system spreads connections over several listeners that share an address.
 inline constexpr bool spreads_connections = false;
+/// How many bytes one request asks for at most. The pages of an overlapped request are locked in
+/// memory until it is done, and a large one fails with WSAENOBUFS where they are short.
+inline constexpr std::size_t largest_request = std::size_t{4} << 20;
 /// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
 /// spares it the wait for the next one. Each holds one socket.
 inline constexpr int accepts_at_once = 8;
@@ -119,7 +122,7 @@ inline failure bind(native_handle_type h, const endpoint& local, bool stream) no
   const socket_address a(local);
   // Without it, any other program could bind the same port and take the connections. An address
   // that lingers in TIME_WAIT can be bound again all the same, which is what SO_REUSEADDR is for
-  // elsewhere.
+  // elsewhere. It has no effect (WSAEINVAL) where the user has set SO_REUSEADDR before.
   const int on = 1;
   if (stream)
     ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
