@@ -4099,14 +4099,19 @@ inline short readiness(action what) noexcept {
   return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
+/// Which of the events hold; errors and hangups are told unasked.
+inline short poll_now(native_handle_type h, short events) noexcept {
+  pollfd p{h, events, 0};
+  return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
+}
+
 inline bool run_attempt(operation& op) noexcept {
   if (op.attempt->run) {
     const bool done = op.attempt->run(op);
     if (done && (op.error || op.bytes == 0)) explain_unconnected(op);
     return done;
   }
-  pollfd p{static_cast<int>(op.target->native), readiness(op.what), 0};
-  return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) != 0;
+  return poll_now(static_cast<native_handle_type>(op.target->native), readiness(op.what)) != 0;
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
@@ -4142,10 +4147,8 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 /// the answer.
 ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
-  pollfd p{static_cast<int>(op.target->native), POLLRDHUP, 0};
-  if (detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) <= 0 ||
-      (p.revents & POLLRDHUP) == 0)
-    return false;
+  const auto h = static_cast<native_handle_type>(op.target->native);
+  if ((poll_now(h, POLLRDHUP) & POLLRDHUP) == 0) return false;
   if (op.what == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
@@ -5793,7 +5796,7 @@ private:
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
     // side, or has sent an urgent mark, at which a recv stops.
     bool drains = true;
-    bool hung_up = false; // it was reported that nothing more will come, which may be over
+    bool odd = false; // there was an event that is neither bytes nor room
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -5802,7 +5805,7 @@ private:
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
-    r.settled = r.hung_up = false;
+    r.settled = r.odd = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
@@ -5929,11 +5932,9 @@ private:
     // An error may be none that a recv takes away (a message in the socket's error queue): as a
     // level it would be reported without end.
     if (end && r.watched == watch::bytes) (void)watch_edges(r);
-    if (end || (events & EPOLLRDHUP)) {
-      r.hung_up = true;
-      events |= EPOLLIN;
-    }
+    if (end || (events & EPOLLRDHUP)) events |= EPOLLIN;
     if (end) events |= EPOLLOUT;
+    r.odd = true;
     r.drains = false;
     while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
       auto& op = static_cast<operation&>(r.urgent.front());
@@ -5959,10 +5960,21 @@ private:
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
         [[likely]]
       r.readable = false;
-    return done || (r.hung_up && (r.readable = os::receives_no_more(op)));
+    return done || (r.odd && attempt_again(r, op));
   }
   ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
     return attempt_inbound(r, op);
+  }
+
+  // An attempt has found nothing, where that may be wrong: where the socket is shut down, and at an
+  // urgent mark, where a recv says EAGAIN for a signal that is pending.
+  ROUSE_COLD bool attempt_again(record& r, operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(r.native);
+    bool done = os::receives_no_more(op);
+    constexpr int signals = 4; // more are not to be expected one after the other
+    for (int i = 0; i != signals && !done && (os::poll_now(h, POLLIN) & POLLIN); ++i)
+      done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    return r.readable = done;
   }
 
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
@@ -5979,7 +5991,10 @@ private:
   // The urgent byte that it takes leaves its mark in the stream.
   static bool attempt_urgent(record& r, operation& op) noexcept {
     const bool done = os::run_attempt(op);
-    if (done) r.drains = false;
+    if (done) {
+      r.odd = true;
+      r.drains = false;
+    }
     return done;
   }
 
@@ -12891,8 +12906,8 @@ public:
   /// @param slots  an array, a vector or a span of `incoming`, borrowed with its buffers until the
   /// call has completed; each needs a buffer that is not empty.
   /// @returns how many came: they are in the first slots, in order, and the other slots are as
-  /// they were. One that is larger than its buffer is no error of the call: its slot says
-  /// `truncated`.
+  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its buffer
+  /// is no error of the call: its slot says `truncated`.
   ///
   /// Errors: as `recv_from`, but message_size, and only where no datagram was taken;
   /// invalid_argument (no slots, or one without room), operation_not_supported (a stream).
@@ -13408,8 +13423,7 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
       get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
     return done;
   error = {};
-  pollfd p{h, 0, 0};
-  return ::poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0; // it is over: 0 bytes
+  return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
 }
 
 } // namespace rouse::inline ROUSE_ABI::os

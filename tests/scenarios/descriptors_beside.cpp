@@ -61,7 +61,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: beside all else that is told none is lost,
   const none_leaks checked;
   talkative_pair<TestType> pair(type);
   const auto before = open_now();
-  for (const std::size_t n : {0, 1, 253}) {
+  for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{253}}) {
     const std::vector<int> handles(n, pair.a.native_handle());
     pair.pass(handles);
     const auto got = pair.receive();

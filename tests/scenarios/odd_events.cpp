@@ -10,9 +10,27 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#endif
 
 using namespace testing;
 
+TEMPLATE_LIST_TEST_CASE("odd events: after shutdown_recv nothing is received any more",
+                        "[odd][E04]", every_single) {
+  connected_pair<TestType> pair;
+  rouse::socket datagrams{pair.sched, AF_INET, SOCK_DGRAM};
+  datagrams.bind({"127.0.0.1", 0});
+  const auto self = datagrams.local_endpoint();
+  CHECK(!await<rouse::done>(pair.sched, CALL(datagrams.connect(self, how...))).ec);
+  std::array<char, 8> buf;
+  for (auto* s : {&pair.server, &datagrams}) {
+    s->shutdown(rouse::shutdown_recv);
+    const auto got = await(pair.sched, CALL(s->recv(buf, 10s, how...)));
+    CHECK(got.value == 0);
+    CHECK((ROUSE_WINDOWS ? got.ec == std::errc::broken_pipe : !got.ec));
+  }
+}
+
+#if ROUSE_LINUX
 namespace {
 
 double cpu_seconds() {
@@ -434,9 +452,23 @@ TEMPLATE_LIST_TEST_CASE("odd events: after all of them an idle wait is idle, and
   reset.close();
   auto unread = start(sched, CALL(accepted[2].recv(buf, how...)));
 
+  rouse::socket refused{sched, AF_INET, SOCK_DGRAM};
+  refused.set_option(IPPROTO_IP, IP_RECVERR, 1);
+  rouse::socket nowhere{sched, AF_INET, SOCK_DGRAM};
+  nowhere.bind({"127.0.0.1", 0});
+  to = nowhere.local_endpoint();
+  nowhere.close();
+  CHECK(!await<rouse::done>(sched, CALL(refused.connect(to, how...))).ec);
+  CHECK(await(sched, CALL(refused.send("anyone", how...))).value == 6);
+  CHECK(await(sched, CALL(refused.recv(buf, 10s, how...))).ec == std::errc::connection_refused);
+  auto waits_for_none = start(sched, CALL(refused.recv(buf, how...)));
+
   check_recv(sched, pair.server, pair.client);
   check_idle(sched);
   CHECK(!waits_beside.finished());
+  CHECK(!waits_for_none.finished());
+  refused.close();
+  CHECK(waits_for_none.wait().ec == std::errc::operation_canceled);
   stamped.close();
   CHECK(waits_beside.wait().ec == std::errc::operation_canceled);
   accepted[2].close();

@@ -172,4 +172,38 @@ TEMPLATE_LIST_TEST_CASE("urgent: a program that looks for the urgent byte itself
           return std::string(buf.data(), got.value);
         }) == "abcdef");
 }
+
+// Where a recv stands at the mark and a signal is pending, the kernel says EAGAIN for an EINTR.
+TEST_CASE("urgent: signals that come in between hide no bytes", "[urgent]") {
+  struct sigaction nothing{}, before{};
+  nothing.sa_handler = [](int) {};
+  REQUIRE(::sigaction(SIGUSR2, &nothing, &before) == 0);
+  {
+    std::atomic<bool> over{false};
+    const auto me = ::pthread_self();
+    std::thread flood([&] {
+      while (!over.load()) ::pthread_kill(me, SIGUSR2);
+    });
+    connected_pair<rouse::callbacks> pair;
+    prepare(pair, before_sending::waited);
+    std::array<char, 100> buf;
+    for (int i = 0; i != 1500; ++i) {
+      const int h = pair.client.native_handle();
+      const auto sent = [&](const char* text, std::size_t n, int flags) {
+        return ::send(h, text, n, flags) == static_cast<ssize_t>(n);
+      };
+      CHECK((sent("abc", 3, 0) && sent("X", 1, MSG_OOB) && sent("def", 3, 0)));
+      const auto all = collect(6, [&] {
+        const auto got = await(pair.sched, CALL(pair.server.recv(buf, 5s, how...)));
+        CHECK(!got.ec);
+        return std::string(buf.data(), got.value);
+      });
+      CHECK(all == "abcdef");
+      if (all != "abcdef") break;
+    }
+    over.store(true);
+    flood.join();
+  }
+  ::sigaction(SIGUSR2, &before, nullptr);
+}
 #endif

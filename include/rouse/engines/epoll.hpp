@@ -75,7 +75,7 @@ private:
     // A short count means that the queue is empty: of a stream, until the peer has shut down its
     // side, or has sent an urgent mark, at which a recv stops.
     bool drains = true;
-    bool hung_up = false; // it was reported that nothing more will come, which may be over
+    bool odd = false; // there was an event that is neither bytes nor room
   };
 
   descriptor* make_record() noexcept override { return new (std::nothrow) record; }
@@ -84,7 +84,7 @@ private:
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
-    r.settled = r.hung_up = false;
+    r.settled = r.odd = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
@@ -211,11 +211,9 @@ private:
     // An error may be none that a recv takes away (a message in the socket's error queue): as a
     // level it would be reported without end.
     if (end && r.watched == watch::bytes) (void)watch_edges(r);
-    if (end || (events & EPOLLRDHUP)) {
-      r.hung_up = true;
-      events |= EPOLLIN;
-    }
+    if (end || (events & EPOLLRDHUP)) events |= EPOLLIN;
     if (end) events |= EPOLLOUT;
+    r.odd = true;
     r.drains = false;
     while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
       auto& op = static_cast<operation&>(r.urgent.front());
@@ -241,10 +239,21 @@ private:
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
         [[likely]]
       r.readable = false;
-    return done || (r.hung_up && (r.readable = os::receives_no_more(op)));
+    return done || (r.odd && attempt_again(r, op));
   }
   ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
     return attempt_inbound(r, op);
+  }
+
+  // An attempt has found nothing, where that may be wrong: where the socket is shut down, and at an
+  // urgent mark, where a recv says EAGAIN for a signal that is pending.
+  ROUSE_COLD bool attempt_again(record& r, operation& op) noexcept {
+    const auto h = static_cast<native_handle_type>(r.native);
+    bool done = os::receives_no_more(op);
+    constexpr int signals = 4; // more are not to be expected one after the other
+    for (int i = 0; i != signals && !done && (os::poll_now(h, POLLIN) & POLLIN); ++i)
+      done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    return r.readable = done;
   }
 
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
@@ -261,7 +270,10 @@ private:
   // The urgent byte that it takes leaves its mark in the stream.
   static bool attempt_urgent(record& r, operation& op) noexcept {
     const bool done = os::run_attempt(op);
-    if (done) r.drains = false;
+    if (done) {
+      r.odd = true;
+      r.drains = false;
+    }
     return done;
   }
 

@@ -128,8 +128,8 @@ public:
   /// @param slots  an array, a vector or a span of `incoming`, borrowed with its buffers until the
   /// call has completed; each needs a buffer that is not empty.
   /// @returns how many came: they are in the first slots, in order, and the other slots are as
-  /// they were. One that is larger than its buffer is no error of the call: its slot says
-  /// `truncated`.
+  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its buffer
+  /// is no error of the call: its slot says `truncated`.
   ///
   /// Errors: as `recv_from`, but message_size, and only where no datagram was taken;
   /// invalid_argument (no slots, or one without room), operation_not_supported (a stream).

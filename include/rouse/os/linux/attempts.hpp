@@ -101,8 +101,7 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
       get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
     return done;
   error = {};
-  pollfd p{h, 0, 0};
-  return ::poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0; // it is over: 0 bytes
+  return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
 }
 
 } // namespace rouse::inline ROUSE_ABI::os

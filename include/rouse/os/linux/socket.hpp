@@ -309,14 +309,19 @@ inline short readiness(action what) noexcept {
   return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
+/// Which of the events hold; errors and hangups are told unasked.
+inline short poll_now(native_handle_type h, short events) noexcept {
+  pollfd p{h, events, 0};
+  return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
+}
+
 inline bool run_attempt(operation& op) noexcept {
   if (op.attempt->run) {
     const bool done = op.attempt->run(op);
     if (done && (op.error || op.bytes == 0)) explain_unconnected(op);
     return done;
   }
-  pollfd p{static_cast<int>(op.target->native), readiness(op.what), 0};
-  return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) != 0;
+  return poll_now(static_cast<native_handle_type>(op.target->native), readiness(op.what)) != 0;
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
@@ -352,10 +357,8 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 /// the answer.
 ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
-  pollfd p{static_cast<int>(op.target->native), POLLRDHUP, 0};
-  if (detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) <= 0 ||
-      (p.revents & POLLRDHUP) == 0)
-    return false;
+  const auto h = static_cast<native_handle_type>(op.target->native);
+  if ((poll_now(h, POLLRDHUP) & POLLRDHUP) == 0) return false;
   if (op.what == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
