@@ -113,7 +113,7 @@ suite() { # configuration, engine, command...
 # install() has programs of its own, with the suite's main: one source file each, for one of a program may include install.hpp.
 installed() { # configuration, compiler...
   local name program
-  for name in calls differential files signals; do
+  for name in calls differential files fork signals; do
     program=$out/$1-install-$name
     if "${@:2}" -std=c++20 -pthread $warnings -Iinclude -Itests "tests/install/$name.cpp" "$out/$1/tests_main.cpp.o" -o "$program"; then
       suite "$1" "install $name, io_uring" env ROUSE_ENGINE=io_uring ROUSE_PROMISED_ENGINE=io_uring "$program"

@@ -2963,7 +2963,11 @@ public:
       delete note_;
   }
 
-  [[nodiscard]] bool alive() const noexcept { return first_.scheduler() != nullptr; }
+  /// False: the scheduler is gone, or this is a forked child's copy.
+  [[nodiscard]] bool alive() const noexcept {
+    const fibers* const s = first_.scheduler();
+    return s && !s->engine().inert();
+  }
 
   [[nodiscard]] bool parks() noexcept override {
     const void* const fiber = running();
@@ -2975,6 +2979,10 @@ public:
 
   int wait(const os::watched_file* files, os::file_count count, clock::time_point until,
            const os::interruption& ends) noexcept override {
+    if (!process_.is_here()) { // nobody else runs in a child of vfork(2): it looks now and then
+      os::process_mark::nap();
+      return 0;
+    }
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
     file_waiter me{};
     me.files = files;
@@ -3001,18 +3009,21 @@ public:
   }
 
   bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
-  void give_way() noexcept override { (void)call(yield_call{}, no_limit{}); }
+  void give_way() noexcept override {
+    if (process_.is_here()) (void)call(yield_call{}, no_limit{});
+  }
 
   void closing(native_handle_type h) noexcept override {
+    if (!alive()) return;
     waiters_.for_each([&](file_waiter& w) {
-      if (w.closed || !os::names(w.files, w.count, h)) return;
+      if (w.closed || !os::names(w.files, w.count, h) || !process_.is_here()) return;
       w.closed = true;
       first_.scheduler()->engine().cancel(*w.op);
     });
   }
 
   void handler_runs() noexcept override {
-    if (!alive() || note_->posted) return;
+    if (!alive() || note_->posted || !process_.is_here()) return;
     note_->posted = true;
     first_.scheduler()->engine().post(*note_);
   }
@@ -3099,6 +3110,10 @@ private:
   std::vector<watched_files> spare_;
   list<file_waiter> waiters_;
   unsigned calls_ = 0;
+  os::process_mark process_;
+  // A child of fork(2), where an engine that nothing has used works on.
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{
+      [](void* i) noexcept { static_cast<installation*>(i)->process_.move_here(); }, this};
 };
 
 // What a thread has installed. One that ends without uninstall may still make calls in later
@@ -3170,11 +3185,14 @@ inline installed_scheduler& installed_here() {
 ///
 /// What differs: a close wakes the fibers of this thread that wait for the handle,
 /// with EBADF (WSAENOTSOCK). `flow_handle::cancel`, and the end of the scheduler, end a call with
-/// ECANCELED (WSAECANCELLED). Not covered: what the C library does inside itself (stdio,
-/// gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows what waits for
-/// handles, gethostbyname, WSARecvMsg, WSASendMsg, TransmitFile. A library that holds a lock of its
-/// own while it blocks, and then is called by another fiber, blocks the thread, and with it whoever
-/// would unlock.
+/// ECANCELED (WSAECANCELLED). A child of fork(2) has the calling fiber only, and nothing is
+/// installed there: its calls are the system's own, and it may install a scheduler of its own. (One
+/// that was installed but never run works on there.) A child of vfork(2) disturbs no fiber of its
+/// parent; what would park in it looks every 2 ms. Not covered: what the C library does inside
+/// itself (stdio, gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows
+/// what waits for handles, gethostbyname, WSARecvMsg, WSASendMsg, TransmitFile. A library that
+/// holds a lock of its own while it blocks, and then is called by another fiber, blocks the thread,
+/// and with it whoever would unlock.
 ///
 /// On Linux the header belongs into one source file of the program (a second one does not link),
 /// which is linked with the shared C library. On Windows it is the import tables that lead here, of

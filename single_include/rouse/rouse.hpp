@@ -5224,8 +5224,12 @@ private:
 // How objects learn that fork(2) has copied them into a child process.
 
 #if ROUSE_LINUX
+#include <csignal>
+#include <ctime>
 #include <mutex>
 #include <pthread.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 namespace rouse::inline ROUSE_ABI::os {
 
@@ -5301,6 +5305,26 @@ inline fork_hook::~fork_hook() {
   unlink();
 }
 
+/// The process that made it. A child of vfork(2) sees the same object, and is another process.
+///
+/// Cost: a system call each time that it is asked. Source: getpid(2).
+class process_mark {
+public:
+  [[nodiscard]] bool is_here() const noexcept { return ::getpid() == process_; }
+  void move_here() noexcept { process_ = ::getpid(); }
+
+  /// Sleeps for a moment by a call that nothing is installed for.
+  static void nap() noexcept {
+    sigset_t none;
+    ::sigemptyset(&none);
+    const timespec moment{0, 2'000'000};
+    ::sigtimedwait(&none, nullptr, &moment);
+  }
+
+private:
+  pid_t process_ = ::getpid();
+};
+
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
 
@@ -5315,6 +5339,14 @@ class fork_hook {
 public:
   using function = void(void* owner) noexcept;
   fork_hook(function*, void*) noexcept {}
+};
+
+/// The process that made it, which is the only one that can see it.
+class process_mark {
+public:
+  [[nodiscard]] static constexpr bool is_here() noexcept { return true; }
+  static void move_here() noexcept {}
+  static void nap() noexcept {}
 };
 
 } // namespace rouse::inline ROUSE_ABI::os

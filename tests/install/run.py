@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """install() under libraries that know nothing of rouse, each with its real server on loopback.
 
-    tests/install/run.py [NAME...]      of calls differential files signals hiredis hiredis_tests libcurl libpq; on Debian, as root if packages are missing
+    tests/install/run.py [NAME...]      of calls differential files fork signals hiredis hiredis_tests libcurl libpq; on Debian, as root if packages are missing
 
 Builds, starts the servers on free ports, runs each program on io_uring and epoll, ends the servers. Builds and logs go to
 build/tests/install. Exits with the number of runs that failed.
@@ -215,6 +215,7 @@ PROGRAMS = {
     "calls": (nothing, ["tests/main.cpp"]),
     "differential": (nothing, ["tests/main.cpp"]),
     "files": (nothing, ["tests/main.cpp"]),
+    "fork": (nothing, ["tests/main.cpp"]),
     "signals": (nothing, ["tests/main.cpp"]),
     "hiredis": (redis_port, ["-lhiredis"]),
     "hiredis_tests": (redis_both, ["-lhiredis"]),

@@ -4,8 +4,12 @@
 #include <rouse/detail/intrusive_list.hpp>
 
 #if ROUSE_LINUX
+#include <csignal>
+#include <ctime>
 #include <mutex>
 #include <pthread.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 namespace rouse::inline ROUSE_ABI::os {
 
@@ -80,6 +84,26 @@ inline fork_hook::~fork_hook() {
   const std::lock_guard lock(among_.mutex);
   unlink();
 }
+
+/// The process that made it. A child of vfork(2) sees the same object, and is another process.
+///
+/// Cost: a system call each time that it is asked. Source: getpid(2).
+class process_mark {
+public:
+  [[nodiscard]] bool is_here() const noexcept { return ::getpid() == process_; }
+  void move_here() noexcept { process_ = ::getpid(); }
+
+  /// Sleeps for a moment by a call that nothing is installed for.
+  static void nap() noexcept {
+    sigset_t none;
+    ::sigemptyset(&none);
+    const timespec moment{0, 2'000'000};
+    ::sigtimedwait(&none, nullptr, &moment);
+  }
+
+private:
+  pid_t process_ = ::getpid();
+};
 
 } // namespace rouse::inline ROUSE_ABI::os
 #endif

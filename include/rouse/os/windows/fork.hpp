@@ -12,5 +12,13 @@ public:
   fork_hook(function*, void*) noexcept {}
 };
 
+/// The process that made it, which is the only one that can see it.
+class process_mark {
+public:
+  [[nodiscard]] static constexpr bool is_here() noexcept { return true; }
+  static void move_here() noexcept {}
+  static void nap() noexcept {}
+};
+
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
