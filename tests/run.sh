@@ -246,6 +246,7 @@ windows() {
     -Wall -Wextra -Wconversion -Wshadow -isystem "$out/catch" -Iinclude -Itests; then
     {
       check windows "consumers" tests/consumers/run.sh windows
+      check windows "copies in one process" tests/consumers/copies/run.sh windows
       # Ctrl-C, typed into the console of such a process.
       x86_64-w64-mingw32-g++-posix -std=c++20 -O1 -D_WIN32_WINNT=0x0A00 -Wall -Wextra -Wconversion -Wshadow -Iinclude -static \
         tests/interrupted/server.cpp -o "$out/interrupted.exe" -lws2_32 -lmswsock &&

@@ -212,13 +212,16 @@ TEMPLATE_LIST_TEST_CASE("signals: an object whose scheduler has not run is the f
                         "it waits there",
                         "[signals][O8]", every_scheduler) {
   const with_disposition first(SIGUSR1, &hear);
-  TestType sched;
-  rouse::signals caught{sched, {SIGUSR1}};
+  auto sched = std::make_unique<TestType>();
+  auto caught = std::make_unique<rouse::signals<TestType>>(*sched, std::initializer_list{SIGUSR1});
   child_process child([&] {
-    auto waiting = start<int>(sched, CALL(caught.wait(patience, how...)));
-    run_until(sched, [&] { return disposition(SIGUSR1) != &hear; });
+    auto waiting = start<int>(*sched, CALL(caught->wait(patience, how...)));
+    run_until(*sched, [] { return disposition(SIGUSR1) != &hear; });
     ::raise(SIGUSR1);
-    return waiting.wait().value == SIGUSR1 ? 0 : 1;
+    const int got = waiting.wait().value;
+    caught.reset();
+    sched.reset(); // with its threads
+    return got == SIGUSR1 && disposition(SIGUSR1) == &hear ? 0 : 1;
   });
   CHECK(child.wait() == 0);
 }

@@ -15,7 +15,11 @@ struct waiting {
 
 } // namespace
 
+#if defined(_WIN32)
+#define EXPORTED extern "C" __declspec(dllexport)
+#else
 #define EXPORTED extern "C" __attribute__((visibility("default")))
+#endif
 
 EXPORTED void* copy_open(int n) { return new waiting(n); }
 EXPORTED void copy_close(void* w) { delete static_cast<waiting*>(w); }
