@@ -152,6 +152,25 @@
 #endif
 #endif
 
+// ---- rouse/detail/immortal.hpp
+// An object of static storage that is never destroyed.
+
+#include <new>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// The only T of its kind, made by the first call. It may be used by destructors of other static
+/// objects; and a thread that makes it while exit() runs in another one takes no lock of the C
+/// library, which exit() would hold.
+template <class T>
+T& immortal() noexcept(noexcept(T())) {
+  alignas(T) static unsigned char room[sizeof(T)];
+  static T* const made = ::new (static_cast<void*>(room)) T;
+  return *made;
+}
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/core/error.hpp
 // Errors: a number of the operating system, or a std::errc, in four bytes; and the one conversion
 // to std::error_code.
@@ -489,14 +508,12 @@ public:
 } // namespace detail
 
 inline const std::error_category& resolve_category() noexcept {
-  static const detail::resolve_error_category category;
-  return category;
+  return detail::immortal<detail::resolve_error_category>();
 }
 
 inline const std::error_category& errc_category() noexcept {
   if constexpr (ROUSE_WINDOWS) {
-    static const detail::worded_errc_category category;
-    return category;
+    return detail::immortal<detail::worded_errc_category>();
   } else {
     return std::generic_category();
   }
@@ -504,8 +521,7 @@ inline const std::error_category& errc_category() noexcept {
 
 inline const std::error_category& os_category() noexcept {
   if constexpr (ROUSE_WINDOWS) {
-    static const detail::windows_category category;
-    return category;
+    return detail::immortal<detail::windows_category>();
   } else {
     return std::system_category();
   }
@@ -1704,7 +1720,6 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 // Exceptions on their way to run(): where they lie until it takes them.
 
 #include <exception>
-#include <new>
 
 namespace rouse::inline ROUSE_ABI::detail {
 
@@ -1859,6 +1874,8 @@ private:
 // A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
 // fiber, a thread).
 
+#include <chrono>
+
 namespace rouse::inline ROUSE_ABI {
 
 namespace detail {
@@ -1896,7 +1913,9 @@ private:
 
 /// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
 /// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
-/// not.
+/// not. A `catch (...)` around a waiting call must rethrow it, or end the flow soon: each further
+/// call throws it again, and a flow that calls on without end ends the program (see
+/// `flow_handle::kill`).
 struct flow_unwind {};
 
 /// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
@@ -1912,6 +1931,7 @@ public:
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
+  std::atomic<bool> must_end{false}; ///< whoever cancelled it waits for its end
   unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
@@ -1927,6 +1947,24 @@ public:
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
+  }
+
+  /// Notes that a call was refused because the flow has to end. Where the flow ignores that without
+  /// end, this ends the program, with a message.
+  ROUSE_COLD void note_refusal() noexcept {
+    // So many are no clean-up of a flow that is about to end.
+    constexpr unsigned some = 100, too_many = 100000;
+    constexpr auto too_long = std::chrono::seconds(10);
+    if (++refusals_ == 1) first_refusal_ = clock::now();
+    const bool slow = refusals_ >= some && clock::now() - first_refusal_ > too_long;
+    if (refusals_ < too_many && !slow) return;
+    const char* const name = file.load(std::memory_order_acquire);
+    std::fprintf(stderr,
+                 "rouse: the flow that was spawned at %s:%u has to end (it was killed, or its "
+                 "scheduler or group is being destroyed), but has ignored %u refused calls and "
+                 "calls again: a loop around its calls must not swallow every exception or error\n",
+                 name ? name : "an unknown place", line, refusals_);
+    std::abort();
   }
 
   /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
@@ -1965,6 +2003,8 @@ protected:
 
 private:
   std::atomic<int> references_{1};
+  unsigned refusals_ = 0;
+  clock::time_point first_refusal_;
 };
 
 namespace detail {
@@ -1976,6 +2016,12 @@ ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
 }
 // For flows themselves, not inlined: a fiber may go on in another thread.
 ROUSE_NOINLINE inline flow*& this_flow() noexcept { return flow_running(); }
+
+// The flow that runs, if it is about to wait for `op`; else null.
+inline flow* flow_waiting_by(const operation& op) noexcept {
+  flow* const f = this_flow();
+  return f && f->waiting == &op ? f : nullptr;
+}
 
 // While it exists, `f` is the flow that runs. By whoever resumes it.
 class flow_turn {
@@ -2134,7 +2180,9 @@ struct join_call {
 
   bool prepare(operation& op) noexcept {
     ask_wait(op, &which->ended);
-    return true;
+    if (flow_waiting_by(op) != which) return true;
+    op.error = std::errc::resource_deadlock_would_occur;
+    return false;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation& op) {
@@ -4904,6 +4952,7 @@ protected:
   /// the lock held.
   void begin_closing() noexcept {
     closing_ = true;
+    refusals_left_ = 1000 * (active_ + 1000); // far more than ends in an orderly way would make
     waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
   }
 
@@ -4992,9 +5041,19 @@ private:
     }
     return start_elsewhere(op) && answer_at_once(op);
   }
+  // The engine goes. What no scheduler can end (a coroutine of another library, say) may call on
+  // without end.
+  ROUSE_COLD void note_refusal() noexcept {
+    if (refusals_left_-- != 0) return;
+    std::fputs("rouse: a scheduler is being destroyed, and its waiting calls end with "
+               "operation_canceled, but they are made again without end\n",
+               stderr);
+    std::abort();
+  }
   // True: done.
   bool start_elsewhere(operation& op) noexcept {
     if (op.ending || closing_) {
+      if (closing_) note_refusal();
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
     }
@@ -5204,6 +5263,7 @@ private:
   // one of them has forked.
   std::size_t tells_a_turn_ = 1024;
   std::size_t active_ = 0; // submitted, not yet told
+  std::size_t refusals_left_ = 0; // before the program ends
   detail::list<rouse::operation> ready_; // to be told in this turn
   detail::list<rouse::operation> later_; // to be told in the next
   detail::list<rouse::operation> waiting_; // pending, but not on a socket
@@ -7962,6 +8022,36 @@ using shared_native_engine = basic_native_engine<any_thread>;
 } // namespace rouse::inline ROUSE_ABI
 #endif
 
+// ---- rouse/detail/leakable.hpp
+// A member that may be left alive when its object is destroyed.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// Holds a T, and destroys it unless `leak` was called: the T then stays usable for as long as the
+/// memory does, which for a static object is until the process ends.
+template <class T>
+class leakable {
+public:
+  template <class... Args>
+  explicit leakable(Args&&... args) : value(std::forward<Args>(args)...) {}
+  leakable(const leakable&) = delete;
+  leakable& operator=(const leakable&) = delete;
+  ~leakable() {
+    if (!leaked_) value.~T();
+  }
+
+  void leak() noexcept { leaked_ = true; }
+
+  union {
+    T value;
+  };
+
+private:
+  bool leaked_ = false;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
+
 // ---- rouse/detail/recycler.hpp
 // Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
 
@@ -8636,7 +8726,8 @@ public:
   [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
 
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
-  /// operation_not_permitted).
+  /// operation_not_permitted). A flow that would wait for its own end gets
+  /// resource_deadlock_would_occur.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
@@ -8661,6 +8752,11 @@ public:
   /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
   /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
   /// calls.
+  ///
+  /// A fiber or a thread may catch that exception, but must not call on for ever: after 100,000
+  /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
+  /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
+  /// destroyed.
   void kill() noexcept {
     if (!flow_ || !flow_->owner) return;
     flow_->killed = true;
@@ -8695,6 +8791,10 @@ private:
 /// operation_canceled, handlers destroyed. Sockets may outlive the scheduler; their calls then end
 /// with bad_file_descriptor.
 ///
+/// One that is destroyed while it is run (as `exit()` destroys static objects, in a flow or in
+/// another thread) is left as it is: nothing is cancelled, no flow ends, no memory is freed, since
+/// the program is about to end.
+///
 /// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
 /// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
@@ -8713,7 +8813,7 @@ public:
   /// Errors: what the kernel refused the engine with (too_many_files_open, …).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
-  explicit basic_scheduler(Args&&... args) : waker_(std::forward<Args>(args)...) {
+  explicit basic_scheduler(Args&&... args) : kept_waker_(std::forward<Args>(args)...) {
     failure why;
     owned_ = Engine::make(why);
     if (!owned_) detail::throw_error(why.code(), "rouse: no engine could be started");
@@ -8724,7 +8824,7 @@ public:
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(engine_type& engine, Args&&... args)
-      : engine_(&engine), waker_(std::forward<Args>(args)...) {}
+      : engine_(&engine), kept_waker_(std::forward<Args>(args)...) {}
 
   basic_scheduler(const basic_scheduler&) = delete;
   basic_scheduler& operator=(const basic_scheduler&) = delete;
@@ -8732,6 +8832,11 @@ public:
   ~basic_scheduler() {
     if (engine_->inert()) {
       leave_behind();
+      return;
+    }
+    if (runs()) {
+      kept_waker_.leak();
+      (void)owned_.release();
       return;
     }
     engine_->home().enter();
@@ -8927,6 +9032,21 @@ public:
     }
   }
 
+  /// While it exists, the scheduler is run. By wakers whose waiting code has to run the loop.
+  class running {
+  public:
+    explicit running(basic_scheduler& s) noexcept : of_(s) {
+      of_.engine_->home().enter();
+      of_.runners_.fetch_add(1, std::memory_order_relaxed);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running() { of_.runners_.fetch_sub(1, std::memory_order_relaxed); }
+
+  private:
+    basic_scheduler& of_;
+  };
+
   /// One turn of the loop, for wakers whose waiting code has to run it.
   std::size_t turn(clock::time_point until) {
     if constexpr (requires { waker_.turn(*engine_, until); })
@@ -8995,7 +9115,7 @@ private:
     }
     if (engine_->inert()) [[unlikely]]
       run_in_child();
-    engine_->home().enter();
+    const running here(*this);
     const loop_left at_end{waker_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {
@@ -9049,6 +9169,15 @@ private:
     }
   };
 
+  // Whether a thread runs it, or a flow of it calls here: where the scheduler is destroyed then,
+  // the program ends. (Only a thread that ends just now, or enters, could be missed.)
+  [[nodiscard]] bool runs() noexcept {
+    if constexpr (requires { waker_.in_use(); }) {
+      if (waker_.in_use()) return true;
+    }
+    return runners_.load(std::memory_order_relaxed) != 0;
+  }
+
   void rethrow_raised() {
 #if ROUSE_EXCEPTIONS
     if (std::exception_ptr e = engine_->take_raised()) std::rethrow_exception(e);
@@ -9063,8 +9192,10 @@ private:
   std::unique_ptr<engine_type> owned_;
   engine_type* engine_ = nullptr;
   std::atomic<bool> stop_{false};
+  std::atomic<int> runners_{0};
   detail::flow_starter<engine_type> starter_;
-  Waker waker_;
+  detail::leakable<Waker> kept_waker_;
+  Waker& waker_ = kept_waker_.value;
 };
 
 } // namespace rouse::inline ROUSE_ABI
@@ -10482,8 +10613,9 @@ public:
   // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
   // calls during the unwinding gets an error instead.)
   ROUSE_NOINLINE void end_if_over() const {
-#if ROUSE_EXCEPTIONS
     const bool over = me_->crew->closing() || self().killed;
+    if (over || self().must_end) self().note_refusal();
+#if ROUSE_EXCEPTIONS
     if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
   }
@@ -10538,12 +10670,14 @@ public:
   explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
     if (fiber_) [[likely]]
       return;
-    s.engine().home().enter();
     scheduler_ = &s;
-    turn_ = [](void* sched, operation* op) {
+    run_ = [](void* sched, const bool& told, operation* op) {
       auto& mine = *static_cast<Scheduler*>(sched);
-      mine.turn((clock::time_point::max)());
-      if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+      const typename Scheduler::running here(mine);
+      while (!told) {
+        mine.turn((clock::time_point::max)());
+        if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+      }
     };
   }
   fiber_parker(const fiber_parker&) = delete;
@@ -10576,7 +10710,7 @@ public:
       while (!told_) fiber_.begin();
       if (op_) fiber_.end_with(op_->error);
     } else {
-      while (!told_) turn_(scheduler_, op);
+      run_(scheduler_, told_, op);
     }
   }
 
@@ -10594,7 +10728,7 @@ private:
   detail::fiber_crew& crew_;
   const detail::fiber_rest fiber_;
   void* scheduler_; // where no fiber calls
-  void (*turn_)(void*, operation*); // there
+  void (*run_)(void*, const bool& told, operation*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };
@@ -10745,11 +10879,8 @@ public:
   }
 
 private:
-  // One for all, since it must outlive whichever event it guards.
-  static std::mutex& gate() noexcept {
-    static std::mutex m;
-    return m;
-  }
+  // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
+  static std::mutex& gate() noexcept { return rouse::detail::immortal<std::mutex>(); }
 
   std::uint32_t bits_ = 0;
   std::condition_variable wake_;
@@ -10886,6 +11017,7 @@ public:
     flow* f = this_thread_flow();
     if (!f) return;
     std::lock_guard lock(mutex_);
+    if (closing_ || f->killed || f->must_end) f->note_refusal();
     if (f->killed) unwind();
     f->waiting = &op;
     if (f->cancelled) op.ending = std::errc::operation_canceled;
@@ -10952,6 +11084,15 @@ public:
   void for_each_flow(F& visit) {
     std::lock_guard lock(mutex_);
     flows_.for_each(visit);
+  }
+
+  // Whether the calling thread is a flow of this crew.
+  [[nodiscard]] bool in_use() noexcept {
+    const flow* const me = this_thread_flow();
+    bool found = false;
+    std::lock_guard lock(mutex_);
+    flows_.for_each([&](const flow& f) { found |= &f == me; });
+    return found;
   }
 
   // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
@@ -11134,6 +11275,7 @@ public:
   }
   void notify() noexcept { crew_.notify(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
+  [[nodiscard]] bool in_use() noexcept { return crew_.in_use(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "thread";
@@ -12028,6 +12170,10 @@ struct group_call : pass_call<count_rule> {
 
   bool prepare(operation& op) noexcept {
     if (Shielded) op.heed = heed::nothing;
+    if (flow* const f = Shielded ? this_flow() : flow_waiting_by(op); f && group->contains(*f)) {
+      op.error = std::errc::resource_deadlock_would_occur;
+      return false;
+    }
     return pass_call::prepare(op);
   }
   bool advance(operation& op) noexcept {
@@ -12065,7 +12211,8 @@ struct group_call : pass_call<count_rule> {
 /// The destructor cancels the flows and waits until they have ended, also in a flow that is
 /// cancelled or killed; outside of any it runs the loop. (Coroutines, which cannot wait in a
 /// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
-/// None of them may destroy it.
+/// None of them may destroy it. A flow that ignores every refused call, without end, ends the
+/// program, as after `flow_handle::kill`.
 ///
 /// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
 /// join and cancel. Cost: that of the flows, and an allocation for each.
@@ -12082,13 +12229,15 @@ public:
   ~flow_group() {
     if constexpr (requires(flow& f) { scheduler_.waker().end_now(engine(), f); }) {
       let_go([&](flow& f) {
-        if (!f.ended.is_open) scheduler_.waker().end_now(engine(), f);
+        if (!f.ended.is_open && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
       });
     } else {
+      engine().settle([&](answers&) { for_each([](flow& f) { f.must_end = true; }); });
       cancel();
       std::error_code ec;
       (void)begin<true>(no_limit{}, ec);
-      if (ec) let_go([](flow&) {}); // nobody can wait here (in a posted function): they go on alone
+      // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
+      if (ec) let_go([](flow&) {});
     }
     if (thrown_) engine().raise(std::move(thrown_));
   }
@@ -12112,6 +12261,9 @@ public:
   /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
   /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
   /// then says so.
+  ///
+  /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur at once, if the flow that
+  /// calls is of the group and would wait for its own end.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
@@ -12165,6 +12317,18 @@ private:
     using call = detail::group_call<flow_group, Shielded>;
     return Scheduler::initiate(&scheduler_, call{{{detail::passer(turnstile_)}}, this},
                                std::move(l), std::forward<How>(how)...);
+  }
+
+  // Whether `f` is of the group, and has not ended.
+  [[nodiscard]] bool contains(const flow& f) noexcept {
+    bool found = false;
+    engine().settle([&](answers&) { for_each([&](flow& each) { found |= &each == &f; }); });
+    return found;
+  }
+  template <class F>
+  void for_each(F visit) {
+    for (auto* members : {&running_, &told_})
+      members->for_each([&](node& n) { visit(*static_cast<member&>(n).which); });
   }
 
   // One that was not told yet, with a reference; null: all were.

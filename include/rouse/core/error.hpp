@@ -2,6 +2,7 @@
 // to std::error_code.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/immortal.hpp>
 
 #include <cstdio>
 #include <cstdlib>
@@ -336,14 +337,12 @@ public:
 } // namespace detail
 
 inline const std::error_category& resolve_category() noexcept {
-  static const detail::resolve_error_category category;
-  return category;
+  return detail::immortal<detail::resolve_error_category>();
 }
 
 inline const std::error_category& errc_category() noexcept {
   if constexpr (ROUSE_WINDOWS) {
-    static const detail::worded_errc_category category;
-    return category;
+    return detail::immortal<detail::worded_errc_category>();
   } else {
     return std::generic_category();
   }
@@ -351,8 +350,7 @@ inline const std::error_category& errc_category() noexcept {
 
 inline const std::error_category& os_category() noexcept {
   if constexpr (ROUSE_WINDOWS) {
-    static const detail::windows_category category;
-    return category;
+    return detail::immortal<detail::windows_category>();
   } else {
     return std::system_category();
   }

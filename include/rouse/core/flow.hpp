@@ -11,7 +11,10 @@
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <source_location>
 #include <system_error>
@@ -54,7 +57,9 @@ private:
 
 /// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
 /// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
-/// not.
+/// not. A `catch (...)` around a waiting call must rethrow it, or end the flow soon: each further
+/// call throws it again, and a flow that calls on without end ends the program (see
+/// `flow_handle::kill`).
 struct flow_unwind {};
 
 /// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
@@ -70,6 +75,7 @@ public:
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
+  std::atomic<bool> must_end{false}; ///< whoever cancelled it waits for its end
   unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
@@ -85,6 +91,24 @@ public:
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
+  }
+
+  /// Notes that a call was refused because the flow has to end. Where the flow ignores that without
+  /// end, this ends the program, with a message.
+  ROUSE_COLD void note_refusal() noexcept {
+    // So many are no clean-up of a flow that is about to end.
+    constexpr unsigned some = 100, too_many = 100000;
+    constexpr auto too_long = std::chrono::seconds(10);
+    if (++refusals_ == 1) first_refusal_ = clock::now();
+    const bool slow = refusals_ >= some && clock::now() - first_refusal_ > too_long;
+    if (refusals_ < too_many && !slow) return;
+    const char* const name = file.load(std::memory_order_acquire);
+    std::fprintf(stderr,
+                 "rouse: the flow that was spawned at %s:%u has to end (it was killed, or its "
+                 "scheduler or group is being destroyed), but has ignored %u refused calls and "
+                 "calls again: a loop around its calls must not swallow every exception or error\n",
+                 name ? name : "an unknown place", line, refusals_);
+    std::abort();
   }
 
   /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
@@ -123,6 +147,8 @@ protected:
 
 private:
   std::atomic<int> references_{1};
+  unsigned refusals_ = 0;
+  clock::time_point first_refusal_;
 };
 
 namespace detail {
@@ -134,6 +160,12 @@ ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
 }
 // For flows themselves, not inlined: a fiber may go on in another thread.
 ROUSE_NOINLINE inline flow*& this_flow() noexcept { return flow_running(); }
+
+// The flow that runs, if it is about to wait for `op`; else null.
+inline flow* flow_waiting_by(const operation& op) noexcept {
+  flow* const f = this_flow();
+  return f && f->waiting == &op ? f : nullptr;
+}
 
 // While it exists, `f` is the flow that runs. By whoever resumes it.
 class flow_turn {
@@ -292,7 +324,9 @@ struct join_call {
 
   bool prepare(operation& op) noexcept {
     ask_wait(op, &which->ended);
-    return true;
+    if (flow_waiting_by(op) != which) return true;
+    op.error = std::errc::resource_deadlock_would_occur;
+    return false;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation& op) {

@@ -12,6 +12,9 @@
 #include <rouse/os/socket.hpp>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <new>
@@ -390,6 +393,7 @@ protected:
   /// the lock held.
   void begin_closing() noexcept {
     closing_ = true;
+    refusals_left_ = 1000 * (active_ + 1000); // far more than ends in an orderly way would make
     waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
   }
 
@@ -478,9 +482,19 @@ private:
     }
     return start_elsewhere(op) && answer_at_once(op);
   }
+  // The engine goes. What no scheduler can end (a coroutine of another library, say) may call on
+  // without end.
+  ROUSE_COLD void note_refusal() noexcept {
+    if (refusals_left_-- != 0) return;
+    std::fputs("rouse: a scheduler is being destroyed, and its waiting calls end with "
+               "operation_canceled, but they are made again without end\n",
+               stderr);
+    std::abort();
+  }
   // True: done.
   bool start_elsewhere(operation& op) noexcept {
     if (op.ending || closing_) {
+      if (closing_) note_refusal();
       op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
       return true;
     }
@@ -690,6 +704,7 @@ private:
   // one of them has forked.
   std::size_t tells_a_turn_ = 1024;
   std::size_t active_ = 0; // submitted, not yet told
+  std::size_t refusals_left_ = 0; // before the program ends
   detail::list<rouse::operation> ready_; // to be told in this turn
   detail::list<rouse::operation> later_; // to be told in the next
   detail::list<rouse::operation> waiting_; // pending, but not on a socket

@@ -7,6 +7,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/chrono.hpp>
+#include <rouse/detail/leakable.hpp>
 #include <rouse/detail/recycler.hpp>
 #include <rouse/schedulers/dump.hpp>
 #include <rouse/schedulers/task.hpp>
@@ -63,7 +64,8 @@ public:
   [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
 
   /// Waits until the flow has ended; throws what left it. One waiter at a time (else
-  /// operation_not_permitted).
+  /// operation_not_permitted). A flow that would wait for its own end gets
+  /// resource_deadlock_would_occur.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
@@ -88,6 +90,11 @@ public:
   /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
   /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
   /// calls.
+  ///
+  /// A fiber or a thread may catch that exception, but must not call on for ever: after 100,000
+  /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
+  /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
+  /// destroyed.
   void kill() noexcept {
     if (!flow_ || !flow_->owner) return;
     flow_->killed = true;
@@ -122,6 +129,10 @@ private:
 /// operation_canceled, handlers destroyed. Sockets may outlive the scheduler; their calls then end
 /// with bad_file_descriptor.
 ///
+/// One that is destroyed while it is run (as `exit()` destroys static objects, in a flow or in
+/// another thread) is left as it is: nothing is cancelled, no flow ends, no memory is freed, since
+/// the program is about to end.
+///
 /// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
 /// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
@@ -140,7 +151,7 @@ public:
   /// Errors: what the kernel refused the engine with (too_many_files_open, …).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
-  explicit basic_scheduler(Args&&... args) : waker_(std::forward<Args>(args)...) {
+  explicit basic_scheduler(Args&&... args) : kept_waker_(std::forward<Args>(args)...) {
     failure why;
     owned_ = Engine::make(why);
     if (!owned_) detail::throw_error(why.code(), "rouse: no engine could be started");
@@ -151,7 +162,7 @@ public:
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(engine_type& engine, Args&&... args)
-      : engine_(&engine), waker_(std::forward<Args>(args)...) {}
+      : engine_(&engine), kept_waker_(std::forward<Args>(args)...) {}
 
   basic_scheduler(const basic_scheduler&) = delete;
   basic_scheduler& operator=(const basic_scheduler&) = delete;
@@ -159,6 +170,11 @@ public:
   ~basic_scheduler() {
     if (engine_->inert()) {
       leave_behind();
+      return;
+    }
+    if (runs()) {
+      kept_waker_.leak();
+      (void)owned_.release();
       return;
     }
     engine_->home().enter();
@@ -354,6 +370,21 @@ public:
     }
   }
 
+  /// While it exists, the scheduler is run. By wakers whose waiting code has to run the loop.
+  class running {
+  public:
+    explicit running(basic_scheduler& s) noexcept : of_(s) {
+      of_.engine_->home().enter();
+      of_.runners_.fetch_add(1, std::memory_order_relaxed);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running() { of_.runners_.fetch_sub(1, std::memory_order_relaxed); }
+
+  private:
+    basic_scheduler& of_;
+  };
+
   /// One turn of the loop, for wakers whose waiting code has to run it.
   std::size_t turn(clock::time_point until) {
     if constexpr (requires { waker_.turn(*engine_, until); })
@@ -422,7 +453,7 @@ private:
     }
     if (engine_->inert()) [[unlikely]]
       run_in_child();
-    engine_->home().enter();
+    const running here(*this);
     const loop_left at_end{waker_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {
@@ -476,6 +507,15 @@ private:
     }
   };
 
+  // Whether a thread runs it, or a flow of it calls here: where the scheduler is destroyed then,
+  // the program ends. (Only a thread that ends just now, or enters, could be missed.)
+  [[nodiscard]] bool runs() noexcept {
+    if constexpr (requires { waker_.in_use(); }) {
+      if (waker_.in_use()) return true;
+    }
+    return runners_.load(std::memory_order_relaxed) != 0;
+  }
+
   void rethrow_raised() {
 #if ROUSE_EXCEPTIONS
     if (std::exception_ptr e = engine_->take_raised()) std::rethrow_exception(e);
@@ -490,8 +530,10 @@ private:
   std::unique_ptr<engine_type> owned_;
   engine_type* engine_ = nullptr;
   std::atomic<bool> stop_{false};
+  std::atomic<int> runners_{0};
   detail::flow_starter<engine_type> starter_;
-  Waker waker_;
+  detail::leakable<Waker> kept_waker_;
+  Waker& waker_ = kept_waker_.value;
 };
 
 } // namespace rouse::inline ROUSE_ABI

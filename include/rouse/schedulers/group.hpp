@@ -32,6 +32,10 @@ struct group_call : pass_call<count_rule> {
 
   bool prepare(operation& op) noexcept {
     if (Shielded) op.heed = heed::nothing;
+    if (flow* const f = Shielded ? this_flow() : flow_waiting_by(op); f && group->contains(*f)) {
+      op.error = std::errc::resource_deadlock_would_occur;
+      return false;
+    }
     return pass_call::prepare(op);
   }
   bool advance(operation& op) noexcept {
@@ -69,7 +73,8 @@ struct group_call : pass_call<count_rule> {
 /// The destructor cancels the flows and waits until they have ended, also in a flow that is
 /// cancelled or killed; outside of any it runs the loop. (Coroutines, which cannot wait in a
 /// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
-/// None of them may destroy it.
+/// None of them may destroy it. A flow that ignores every refused call, without end, ends the
+/// program, as after `flow_handle::kill`.
 ///
 /// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
 /// join and cancel. Cost: that of the flows, and an allocation for each.
@@ -86,13 +91,15 @@ public:
   ~flow_group() {
     if constexpr (requires(flow& f) { scheduler_.waker().end_now(engine(), f); }) {
       let_go([&](flow& f) {
-        if (!f.ended.is_open) scheduler_.waker().end_now(engine(), f);
+        if (!f.ended.is_open && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
       });
     } else {
+      engine().settle([&](answers&) { for_each([](flow& f) { f.must_end = true; }); });
       cancel();
       std::error_code ec;
       (void)begin<true>(no_limit{}, ec);
-      if (ec) let_go([](flow&) {}); // nobody can wait here (in a posted function): they go on alone
+      // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
+      if (ec) let_go([](flow&) {});
     }
     if (thrown_) engine().raise(std::move(thrown_));
   }
@@ -116,6 +123,9 @@ public:
   /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
   /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
   /// then says so.
+  ///
+  /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur at once, if the flow that
+  /// calls is of the group and would wait for its own end.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
@@ -169,6 +179,18 @@ private:
     using call = detail::group_call<flow_group, Shielded>;
     return Scheduler::initiate(&scheduler_, call{{{detail::passer(turnstile_)}}, this},
                                std::move(l), std::forward<How>(how)...);
+  }
+
+  // Whether `f` is of the group, and has not ended.
+  [[nodiscard]] bool contains(const flow& f) noexcept {
+    bool found = false;
+    engine().settle([&](answers&) { for_each([&](flow& each) { found |= &each == &f; }); });
+    return found;
+  }
+  template <class F>
+  void for_each(F visit) {
+    for (auto* members : {&running_, &told_})
+      members->for_each([&](node& n) { visit(*static_cast<member&>(n).which); });
   }
 
   // One that was not told yet, with a reference; null: all were.

@@ -168,8 +168,9 @@ public:
   // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
   // calls during the unwinding gets an error instead.)
   ROUSE_NOINLINE void end_if_over() const {
-#if ROUSE_EXCEPTIONS
     const bool over = me_->crew->closing() || self().killed;
+    if (over || self().must_end) self().note_refusal();
+#if ROUSE_EXCEPTIONS
     if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
   }
@@ -224,12 +225,14 @@ public:
   explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
     if (fiber_) [[likely]]
       return;
-    s.engine().home().enter();
     scheduler_ = &s;
-    turn_ = [](void* sched, operation* op) {
+    run_ = [](void* sched, const bool& told, operation* op) {
       auto& mine = *static_cast<Scheduler*>(sched);
-      mine.turn((clock::time_point::max)());
-      if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+      const typename Scheduler::running here(mine);
+      while (!told) {
+        mine.turn((clock::time_point::max)());
+        if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+      }
     };
   }
   fiber_parker(const fiber_parker&) = delete;
@@ -262,7 +265,7 @@ public:
       while (!told_) fiber_.begin();
       if (op_) fiber_.end_with(op_->error);
     } else {
-      while (!told_) turn_(scheduler_, op);
+      run_(scheduler_, told_, op);
     }
   }
 
@@ -280,7 +283,7 @@ private:
   detail::fiber_crew& crew_;
   const detail::fiber_rest fiber_;
   void* scheduler_; // where no fiber calls
-  void (*turn_)(void*, operation*); // there
+  void (*run_)(void*, const bool& told, operation*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
 };

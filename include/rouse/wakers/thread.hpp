@@ -141,6 +141,7 @@ public:
     flow* f = this_thread_flow();
     if (!f) return;
     std::lock_guard lock(mutex_);
+    if (closing_ || f->killed || f->must_end) f->note_refusal();
     if (f->killed) unwind();
     f->waiting = &op;
     if (f->cancelled) op.ending = std::errc::operation_canceled;
@@ -207,6 +208,15 @@ public:
   void for_each_flow(F& visit) {
     std::lock_guard lock(mutex_);
     flows_.for_each(visit);
+  }
+
+  // Whether the calling thread is a flow of this crew.
+  [[nodiscard]] bool in_use() noexcept {
+    const flow* const me = this_thread_flow();
+    bool found = false;
+    std::lock_guard lock(mutex_);
+    flows_.for_each([&](const flow& f) { found |= &f == me; });
+    return found;
   }
 
   // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
@@ -389,6 +399,7 @@ public:
   }
   void notify() noexcept { crew_.notify(); }
   [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
+  [[nodiscard]] bool in_use() noexcept { return crew_.in_use(); }
   [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "thread";

@@ -1,6 +1,7 @@
 // How one thread sleeps until another one says something: a condition variable.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/immortal.hpp>
 
 #if ROUSE_WINDOWS
 #include <condition_variable>
@@ -37,11 +38,8 @@ public:
   }
 
 private:
-  // One for all, since it must outlive whichever event it guards.
-  static std::mutex& gate() noexcept {
-    static std::mutex m;
-    return m;
-  }
+  // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
+  static std::mutex& gate() noexcept { return rouse::detail::immortal<std::mutex>(); }
 
   std::uint32_t bits_ = 0;
   std::condition_variable wake_;

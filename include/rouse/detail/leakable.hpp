@@ -1,0 +1,32 @@
+// A member that may be left alive when its object is destroyed.
+#pragma once
+#include <rouse/config.hpp>
+
+#include <utility>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// Holds a T, and destroys it unless `leak` was called: the T then stays usable for as long as the
+/// memory does, which for a static object is until the process ends.
+template <class T>
+class leakable {
+public:
+  template <class... Args>
+  explicit leakable(Args&&... args) : value(std::forward<Args>(args)...) {}
+  leakable(const leakable&) = delete;
+  leakable& operator=(const leakable&) = delete;
+  ~leakable() {
+    if (!leaked_) value.~T();
+  }
+
+  void leak() noexcept { leaked_ = true; }
+
+  union {
+    T value;
+  };
+
+private:
+  bool leaked_ = false;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail

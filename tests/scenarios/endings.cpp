@@ -1,0 +1,430 @@
+// How flows that ignore their end, wait for themselves, or call exit() end.
+#include <support/child.hpp>
+#include <support/testing.hpp>
+
+#include <coroutine>
+#include <cstdlib>
+
+using namespace testing;
+
+namespace {
+
+using every_stacked = std::tuple<rouse::fibers, rouse::threads>;
+
+// How Catch names the instances.
+template <class S>
+std::string stacked_child(const std::string& name) {
+  return name + " - every_stacked - " + (is_threads<S> ? "1" : "0");
+}
+template <class S>
+std::string child_of(const std::string& name) {
+  const char* const index = awaits<S> ? "0" : calls_back<S> ? "3" : is_threads<S> ? "2" : "1";
+  return "child: " + name + " - every_scheduler - " + index;
+}
+
+// Calls without end, whatever the calls say.
+template <class S>
+void retry_for_ever(S& sched) {
+  for (;;) {
+    try {
+      sched.sleep_for(1h);
+    } catch (...) {
+    }
+  }
+}
+template <class S>
+rouse::task<> await_for_ever(S& sched, std::atomic<int>* tries = nullptr) {
+  for (;;) {
+    try {
+      if (tries) ++*tries;
+      co_await sched.sleep_for(1h);
+    } catch (...) {
+    }
+  }
+}
+
+// In a child: the place that its flow is then spawned at.
+std::source_location here(std::source_location place = std::source_location::current()) {
+  std::printf("spawned at line %u.\n", static_cast<unsigned>(place.line()));
+  std::fflush(stdout);
+  return place;
+}
+// The message names that place.
+void check_named(const ending& e) {
+  INFO(e.said);
+  CHECK(e.aborted);
+  const std::size_t at = e.said.find("at line ");
+  REQUIRE(at != std::string::npos);
+  const std::string line = e.said.substr(at + 8, e.said.find('.', at) - at - 8);
+  CHECK(e.said.find("endings.cpp:" + line) != std::string::npos);
+  CHECK(e.said.find("has to end") != std::string::npos);
+}
+
+// A coroutine of another library: no scheduler owns it.
+struct foreign_coroutine {
+  struct promise_type {
+    foreign_coroutine get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept {}
+  };
+};
+foreign_coroutine await_in_foreign(rouse::coroutines& sched) {
+  std::error_code ec;
+  for (;;) co_await sched.sleep_for(1h, ec);
+}
+
+} // namespace
+
+// ---- flows that ignore every refused call
+
+TEMPLATE_LIST_TEST_CASE("child: kill of a flow that retries", "[.child]", every_stacked) {
+  end_if_it_hangs();
+  TestType sched;
+  auto flow = sched.spawn([&] { retry_for_ever(sched); }, here());
+  until_pending(sched, 1);
+  flow.kill();
+  sched.run();
+}
+TEMPLATE_LIST_TEST_CASE(
+    "endings: a killed flow that retries for ever ends the program with its name", "[endings]",
+    every_stacked) {
+  check_named(run_child(stacked_child<TestType>("child: kill of a flow that retries")));
+}
+
+TEMPLATE_LIST_TEST_CASE("child: end of a scheduler whose flow retries", "[.child]", every_stacked) {
+  end_if_it_hangs();
+  TestType sched;
+  sched.spawn([&] { retry_for_ever(sched); }, here());
+  until_pending(sched, 1);
+}
+TEMPLATE_LIST_TEST_CASE(
+    "endings: a flow that retries for ever while its scheduler goes ends the program with its name",
+    "[endings]", every_stacked) {
+  check_named(run_child(stacked_child<TestType>("child: end of a scheduler whose flow retries")));
+}
+
+TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", every_stacked) {
+  end_if_it_hangs();
+  TestType sched;
+  {
+    rouse::flow_group<TestType> group{sched};
+    group.spawn([&] { retry_for_ever(sched); }, here());
+    until_pending(sched, 2); // the group waits for its flow, too
+  }
+}
+TEMPLATE_LIST_TEST_CASE(
+    "endings: a flow that retries for ever while its group goes ends the program with its name",
+    "[endings]", every_stacked) {
+  check_named(run_child(stacked_child<TestType>("child: end of a group whose flow retries")));
+}
+
+TEST_CASE("child: kill of a thread that retries slowly", "[.child]") {
+  end_if_it_hangs();
+  rouse::threads sched;
+  auto flow = sched.spawn(
+      [&] {
+        for (;;) {
+          std::error_code ec;
+          sched.sleep_for(1h, ec);
+          std::this_thread::sleep_for(20ms);
+        }
+      },
+      here());
+  until_pending(sched, 1);
+}
+TEST_CASE("endings: a thread that retries now and then for ever ends the program with its name",
+          "[endings]") {
+  check_named(run_child("child: kill of a thread that retries slowly"));
+}
+
+TEST_CASE("child: end of a scheduler that a foreign coroutine uses", "[.child]") {
+  end_if_it_hangs();
+  rouse::coroutines sched;
+  await_in_foreign(sched);
+}
+TEST_CASE("endings: a foreign coroutine that retries while its scheduler goes ends the program",
+          "[endings]") {
+  const ending e = run_child("child: end of a scheduler that a foreign coroutine uses");
+  INFO(e.said);
+  CHECK(e.aborted);
+  CHECK(e.said.find("without end") != std::string::npos);
+}
+
+TEST_CASE("endings: a coroutine that retries for ever ends where it is killed", "[endings]") {
+  rouse::coroutines sched;
+  std::atomic<int> tries{0};
+  auto flow = sched.spawn(await_for_ever(sched, &tries));
+  until_pending(sched, 1);
+  flow.kill();
+  sched.run();
+  CHECK(flow.ended());
+  CHECK(tries == 1);
+}
+
+TEST_CASE("endings: a cancelled coroutine that retries for ever ends where it is killed",
+          "[endings]") {
+  rouse::coroutines sched;
+  std::atomic<int> tries{0};
+  auto flow = sched.spawn(await_for_ever(sched, &tries));
+  until_pending(sched, 1);
+  flow.cancel();
+  run_until(sched, [&] { return tries > 100; });
+  flow.kill();
+  sched.run();
+  CHECK(flow.ended());
+}
+
+TEST_CASE("endings: a coroutine that retries for ever goes with its scheduler", "[endings]") {
+  std::atomic<int> tries{0};
+  {
+    rouse::coroutines sched;
+    auto cancelled = sched.spawn(await_for_ever(sched, &tries));
+    sched.spawn(await_for_ever(sched));
+    until_pending(sched, 2);
+    cancelled.cancel();
+    sched.poll();
+  }
+  CHECK(tries > 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("endings: a flow may ignore many refused calls before it ends", "[endings]",
+                        every_stacked) {
+  TestType sched;
+  int refused = 0;
+  auto flow = sched.spawn([&] {
+    for (; refused != 1000; ++refused) {
+      try {
+        sched.sleep_for(1h);
+      } catch (...) {
+      }
+    }
+  });
+  until_pending(sched, 1);
+  flow.kill();
+  sched.run();
+  CHECK(refused == 1000);
+}
+
+TEMPLATE_LIST_TEST_CASE("endings: a cancelled flow that retries for ever does not starve others",
+                        "[endings][O2]", every_flowing) {
+  TestType sched;
+  std::atomic<bool> enough{false};
+  std::atomic<int> tries{0};
+  auto flow = [&] {
+    if constexpr (awaits<TestType>) {
+      return sched.spawn([&]() -> rouse::task<> {
+        while (!enough) {
+          std::error_code ec;
+          co_await sched.sleep_for(1h, ec);
+          ++tries;
+        }
+      });
+    } else {
+      return sched.spawn([&] {
+        while (!enough) {
+          std::error_code ec;
+          sched.sleep_for(1h, ec);
+          ++tries;
+        }
+      });
+    }
+  }();
+  until_pending(sched, 1);
+  flow.cancel();
+  CHECK(!await<rouse::done>(sched, CALL(sched.sleep_for(5ms, how...))).ec);
+  enough = true;
+  sched.run();
+  CHECK(tries > 0);
+}
+
+// ---- flows that wait for themselves
+
+TEMPLATE_LIST_TEST_CASE("endings: a flow that joins itself is told of the deadlock", "[endings]",
+                        every_flowing) {
+  TestType sched;
+  std::error_code ec, limited;
+  std::string message;
+  if constexpr (awaits<TestType>) {
+    sched.spawn([&]() -> rouse::task<> {
+      auto me = sched.current();
+      co_await me.join(ec);
+      co_await me.join(1h, limited);
+      try {
+        co_await me.join();
+      } catch (const std::system_error& e) {
+        message = e.what();
+      }
+    });
+  } else {
+    sched.spawn([&] {
+      auto me = sched.current();
+      me.join(ec);
+      me.join(1h, limited);
+      try {
+        me.join();
+      } catch (const std::system_error& e) {
+        message = e.what();
+      }
+    });
+  }
+  sched.run();
+  CHECK(ec == std::errc::resource_deadlock_would_occur);
+  CHECK(limited == std::errc::resource_deadlock_would_occur);
+  CHECK(message.find("join") != std::string::npos);
+}
+
+TEST_CASE("endings: a function of callbacks may join itself, for it does not wait", "[endings]") {
+  rouse::callbacks sched;
+  std::optional<rouse::flow_handle<rouse::callbacks>> me;
+  int joined = 0;
+  me = sched.spawn([&] {
+    me->join([&](std::error_code ec) {
+      CHECK(!ec);
+      ++joined;
+    });
+  });
+  sched.run();
+  CHECK(joined == 1);
+}
+
+TEMPLATE_LIST_TEST_CASE("endings: a flow that joins its own group is told of the deadlock",
+                        "[endings]", every_flowing) {
+  TestType sched;
+  rouse::flow_group<TestType> group{sched};
+  std::error_code ec;
+  if constexpr (awaits<TestType>) {
+    group.spawn([&]() -> rouse::task<> { co_await group.join(ec); });
+    sched.spawn([&]() -> rouse::task<> { co_await group.join(); });
+  } else {
+    // The first one waits, so that it is of the group for certain when it joins.
+    group.spawn([&] {
+      sched.sleep_for(1ms);
+      group.join(ec);
+    });
+    sched.spawn([&] { group.join(); });
+  }
+  sched.run();
+  CHECK(ec == std::errc::resource_deadlock_would_occur);
+  CHECK(group.running() == 0);
+}
+
+// ---- exit() while a scheduler runs
+
+namespace {
+
+template <class S>
+auto exiting(S&, int status) {
+  if constexpr (awaits<S>)
+    return [status]() -> rouse::task<> {
+      std::exit(status);
+      co_return;
+    };
+  else
+    return [status] { std::exit(status); };
+}
+
+// Others that wait, or work, meanwhile.
+template <class S>
+void add_traffic(S& sched) {
+  if constexpr (calls_back<S>) {
+    sched.sleep_for(1h, [](std::error_code) {});
+  } else if constexpr (awaits<S>) {
+    sched.spawn(await_for_ever(sched));
+    sched.spawn([&sched]() -> rouse::task<> {
+      for (;;) co_await sched.yield();
+    });
+  } else {
+    sched.spawn([&sched] { retry_for_ever(sched); });
+    sched.spawn([&sched] {
+      for (;;) sched.yield();
+    });
+  }
+}
+
+template <class S>
+S& static_scheduler() {
+  static S sched;
+  return sched;
+}
+
+template <class S>
+void check_exits(const std::string& name) {
+  const ending e = run_child(child_of<S>(name));
+  INFO(e.said);
+  CHECK(e.status == 7);
+}
+
+} // namespace
+
+TEMPLATE_LIST_TEST_CASE("child: exit in a flow of a static scheduler", "[.child]",
+                        every_scheduler) {
+  end_if_it_hangs();
+  auto& sched = static_scheduler<TestType>();
+  add_traffic(sched);
+  sched.run_for(10ms);
+  sched.spawn(exiting(sched, 7));
+  sched.run();
+}
+TEMPLATE_LIST_TEST_CASE("endings: exit in a flow of a static scheduler ends the program",
+                        "[endings]", every_scheduler) {
+  check_exits<TestType>("exit in a flow of a static scheduler");
+}
+
+TEMPLATE_LIST_TEST_CASE("child: exit in a flow", "[.child]", every_scheduler) {
+  end_if_it_hangs();
+  TestType sched;
+  add_traffic(sched);
+  sched.run_for(10ms);
+  sched.spawn(exiting(sched, 7));
+  sched.run();
+}
+TEMPLATE_LIST_TEST_CASE("endings: exit in a flow of a scheduler in main ends the program",
+                        "[endings]", every_scheduler) {
+  check_exits<TestType>("exit in a flow");
+}
+
+TEMPLATE_LIST_TEST_CASE("child: exit in another thread", "[.child]", every_scheduler) {
+  end_if_it_hangs();
+  auto& sched = static_scheduler<TestType>();
+  sched.post([&] { // main calls it, in run()
+    add_traffic(sched);
+    std::thread([] { std::exit(7); }).detach();
+  });
+  sched.run();
+}
+TEMPLATE_LIST_TEST_CASE(
+    "endings: exit in another thread while a static scheduler runs ends the program", "[endings]",
+    every_scheduler) {
+  check_exits<TestType>("exit in another thread");
+}
+
+TEMPLATE_LIST_TEST_CASE("child: exit with a static scheduler at rest", "[.child]",
+                        every_scheduler) {
+  end_if_it_hangs();
+  auto& sched = static_scheduler<TestType>();
+  if constexpr (awaits<TestType>) {
+    sched.spawn(await_for_ever(sched));
+  } else if constexpr (!calls_back<TestType>) {
+    sched.spawn([&sched] { sched.sleep_for(1h); });
+  }
+  sched.run_for(10ms);
+  std::exit(7);
+}
+TEMPLATE_LIST_TEST_CASE("endings: exit while a static scheduler is at rest ends its flows first",
+                        "[endings]", every_scheduler) {
+  check_exits<TestType>("exit with a static scheduler at rest");
+}
+
+TEST_CASE("child: exit in a thread whose end main awaits", "[.child]") {
+  end_if_it_hangs();
+  auto& sched = static_scheduler<rouse::threads>();
+  add_traffic(sched);
+  sched.spawn(exiting(sched, 7)).join();
+}
+TEST_CASE("endings: exit in a thread whose end main awaits ends the program", "[endings]") {
+  const ending e = run_child("child: exit in a thread whose end main awaits");
+  INFO(e.said);
+  CHECK(e.status == 7);
+}
