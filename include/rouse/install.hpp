@@ -83,6 +83,8 @@ struct wait_for_files_call : wait_call {
   wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
       : wait_call(set, readable), waiter(&w) {
     attempt::files = r.files();
+    attempt::words = w.ends->call();
+    attempt::handle = static_cast<std::intptr_t>(w.files[0].fd);
   }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;

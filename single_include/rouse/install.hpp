@@ -35,8 +35,9 @@ public:
   enum class by { nothing, handlers_without_restart, handlers };
 
   /// Begins now.
-  interruption(by which = by::nothing) noexcept
-      : which_(which), before_(handlers_here::mine.runs),
+  /// @param call  which call it is, for `dump`.
+  interruption(by which = by::nothing, const char* call = "blocking call") noexcept
+      : which_(which), call_(call), before_(handlers_here::mine.runs),
         before_without_restart_(handlers_here::mine.runs_without_restart) {}
 
   /// From when it began, any handler is one to end the call.
@@ -50,8 +51,11 @@ public:
                : false;
   }
 
+  [[nodiscard]] const char* call() const noexcept { return call_; }
+
 private:
   by which_;
+  const char* call_;
   unsigned before_, before_without_restart_;
 };
 
@@ -140,6 +144,7 @@ inline void leave_handlers() noexcept {}
 
 struct interruption {
   static constexpr bool is_due() noexcept { return false; }
+  static constexpr const char* call() noexcept { return "blocking call"; }
 };
 
 } // namespace rouse::inline ROUSE_ABI::os
@@ -716,7 +721,10 @@ inline int option(int fd, int name) noexcept {
 class patience {
 public:
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
-  patience(int fd, short events, int option) noexcept : file_{fd, events, 0}, option_(option) {}
+  /// @param call    which one it is, for `dump`.
+  patience(int fd, short events, int option, const char* call) noexcept
+      : file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
+        option_(option) {}
   patience(const patience&) = delete;
 
   /// The handle's calls block.
@@ -772,7 +780,7 @@ private:
   }
 
   pollfd file_;
-  interruption ends_{interruption::by::handlers_without_restart};
+  interruption ends_;
   file_wait waits_{&file_, 1, ends_};
   const int option_;
   int nowait_ = MSG_DONTWAIT;
@@ -909,9 +917,9 @@ private:
 /// @param mask  of signals, during the wait: those that it lets in are looked for now and then, for
 /// a mask is the thread's, and its other fibers are not to be interrupted.
 template <class Look>
-int watch(pollfd* files, nfds_t count, clock::time_point until, const sigset_t* mask,
-          Look look) noexcept {
-  const interruption ends(interruption::by::handlers);
+int watch(const char* call, pollfd* files, nfds_t count, clock::time_point until,
+          const sigset_t* mask, Look look) noexcept {
+  const interruption ends(interruption::by::handlers, call);
   const let_in signals(mask);
   file_wait waits(files, count, ends);
   return leaving_errno([&] {
@@ -940,13 +948,14 @@ int watch(pollfd* files, nfds_t count, clock::time_point until, const sigset_t* 
 
 inline int poll(pollfd* files, nfds_t count, clock::time_point until,
                 const sigset_t* mask) noexcept {
-  return watch(files, count, until, mask, [&] { return real::poll(files, count, 0); });
+  return watch("poll", files, count, until, mask, [&] { return real::poll(files, count, 0); });
 }
 
 inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point until,
                       const sigset_t* mask) noexcept {
   pollfd file{set, POLLIN, 0};
-  return watch(&file, 1, until, mask, [&] { return real::epoll_wait(set, events, most, 0); });
+  return watch("epoll_wait", &file, 1, until, mask,
+               [&] { return real::epoll_wait(set, events, most, 0); });
 }
 
 /// The sets of a select, which it overwrites. Sets beyond FD_SETSIZE, which some programs allocate
@@ -1000,7 +1009,7 @@ private:
 inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until,
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
-  return watch(sets.files(), sets.size(), until, mask, [&] { return sets.look(); });
+  return watch("select", sets.files(), sets.size(), until, mask, [&] { return sets.look(); });
 }
 
 } // namespace parked
@@ -1040,7 +1049,7 @@ inline bool reads_by_timer(int fd) noexcept {
 template <class Whole>
 ssize_t read_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
   if (!may_wait(mode_of(fd))) return whole();
-  patience p(fd, POLLIN, SO_RCVTIMEO);
+  patience p(fd, POLLIN, SO_RCVTIMEO, "read");
   const ssize_t n = retry(p, [&]() -> ssize_t {
     const ssize_t got = ::preadv2(fd, pieces, count, -1, RWF_NOWAIT);
     if (got >= 0 || !lacks_nowait()) return got;
@@ -1066,7 +1075,7 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   const mode_t mode = mode_of(fd);
   if (!may_wait(mode)) return whole();
   const bool in_parts = S_ISFIFO(mode);
-  patience p(fd, POLLOUT, SO_SNDTIMEO);
+  patience p(fd, POLLOUT, SO_SNDTIMEO, "write");
   const auto attempt = [&](const iovec* part, int parts) -> ssize_t {
     const ssize_t done = ::pwritev2(fd, part, parts, -1, RWF_NOWAIT);
     if (done >= 0 || !lacks_nowait()) return done;
@@ -1154,8 +1163,9 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
       std::thread([question] { question->ask(); }).detach();
     }
     const pollfd file{question->done.get(), POLLIN, 0};
+    const interruption ends(interruption::by::nothing, "getaddrinfo");
     while (!question->finished.load(std::memory_order_acquire)) {
-      if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;
+      if (!park(&file, 1, (clock::time_point::max)(), ends)) return EAI_SYSTEM;
     }
     *found = std::exchange(question->found, nullptr);
     errno = question->result == EAI_SYSTEM ? question->error : before;
@@ -1272,7 +1282,7 @@ ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = 
                 std::size_t room = 0) noexcept {
   return leaving_errno([&]() -> ssize_t {
     if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
-    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO);
+    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO, "recv");
     const auto attempt = [&] { return first(flags | p.nowait()); };
     const ssize_t n = retry(p, attempt);
     if (n < 0 && errno == ENOTSOCK) return n;
@@ -1322,7 +1332,7 @@ ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
 template <class First>
 ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
   return leaving_errno([&]() -> ssize_t {
-    patience p(fd, POLLOUT, SO_SNDTIMEO);
+    patience p(fd, POLLOUT, SO_SNDTIMEO, "send");
     ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
     if (n < 0 && errno == ENOTSOCK) return n;
     take_turns();
@@ -1344,7 +1354,7 @@ ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
 /// between the two steps: then accept(2) waits, as no flag keeps it from it.
 inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLIN, SO_RCVTIMEO);
+    patience p(fd, POLLIN, SO_RCVTIMEO, "accept");
     const bool valid = (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == 0;
     const bool listens = valid && option(fd, SO_ACCEPTCONN) == 1;
     pollfd ready{fd, POLLIN, 0};
@@ -1358,7 +1368,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
 /// The attempt is begun without waiting. That of a datagram socket never waits.
 inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLOUT, SO_SNDTIMEO);
+    patience p(fd, POLLOUT, SO_SNDTIMEO, "connect");
     if (!p.blocks() || option(fd, SO_TYPE) == SOCK_DGRAM) return real::connect(fd, peer, length);
     const auto begin = [&] {
       if (set_blocking(fd, false)) return -1;
@@ -2929,6 +2939,8 @@ struct wait_for_files_call : wait_call {
   wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
       : wait_call(set, readable), waiter(&w) {
     attempt::files = r.files();
+    attempt::words = w.ends->call();
+    attempt::handle = static_cast<std::intptr_t>(w.files[0].fd);
   }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;

@@ -1021,6 +1021,7 @@ struct attempt {
 
   runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
   const char* words; ///< which call it is
+  std::intptr_t handle = -1; ///< for `dump`, where the socket is the library's own: the program's
   void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
   alignas(8) unsigned char room[40]; ///< the engine's
 };
@@ -8217,12 +8218,20 @@ private:
       return std::string(name_of(op.what)) + ", about to be told";
     if (op.target && op.target->purpose) return op.target->purpose;
     std::string text = name_of(op);
+    if (handle_of_program(op) != -1)
+      return text + " on descriptor " + std::to_string(handle_of_program(op));
     if (op.target) text += " on socket " + std::to_string(op.target->native);
     return text;
   }
 
+  // Of a pending operation on a file of the library's own that stands for files of the program: the
+  // first of these; else -1.
+  static std::intptr_t handle_of_program(const operation& op) noexcept {
+    return op.attempts() ? op.attempt->handle : -1;
+  }
+
   static std::string ends_of(const operation& op) {
-    if (!op.target || op.target->purpose) return {};
+    if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";

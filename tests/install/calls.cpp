@@ -115,6 +115,34 @@ TEST_CASE("install: a call that blocks parks its fiber, and another goes on", "[
   CHECK(std::string(got) == "abc");
 }
 
+TEST_CASE("install: dump() names the call that parks a fiber, and its descriptor",
+          "[install][dump]") {
+  installed i;
+  char byte = 0;
+  std::string lines;
+  i.run([&] { (void)!::recv(i.a, &byte, 1, 0); },
+        [&] {
+          i.sched.dump([&](std::string_view line) { lines += line; });
+          (void)!::write(i.b, "x", 1);
+        });
+  const std::string words = "recv on descriptor " + std::to_string(i.a);
+  INFO(lines);
+  CHECK(lines.find("\n  " + words) != std::string::npos);
+  CHECK(lines.find("fiber, waits for " + words) != std::string::npos);
+  lines.clear();
+  i.run(
+      [&] {
+        pollfd file{i.a, POLLIN, 0};
+        (void)::poll(&file, 1, -1);
+      },
+      [&] {
+        i.sched.dump([&](std::string_view line) { lines += line; });
+        (void)!::write(i.b, "x", 1);
+      });
+  INFO(lines);
+  CHECK(lines.find("waits for poll on descriptor " + std::to_string(i.a)) != std::string::npos);
+}
+
 TEST_CASE("install: a second one is refused until uninstall", "[install][B1][B2]") {
   installed here;
   rouse::fibers other;

@@ -66,6 +66,7 @@ struct attempt {
 
   runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
   const char* words; ///< which call it is
+  std::intptr_t handle = -1; ///< for `dump`, where the socket is the library's own: the program's
   void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
   alignas(8) unsigned char room[40]; ///< the engine's
 };

@@ -40,7 +40,10 @@ inline int option(int fd, int name) noexcept {
 class patience {
 public:
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
-  patience(int fd, short events, int option) noexcept : file_{fd, events, 0}, option_(option) {}
+  /// @param call    which one it is, for `dump`.
+  patience(int fd, short events, int option, const char* call) noexcept
+      : file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
+        option_(option) {}
   patience(const patience&) = delete;
 
   /// The handle's calls block.
@@ -96,7 +99,7 @@ private:
   }
 
   pollfd file_;
-  interruption ends_{interruption::by::handlers_without_restart};
+  interruption ends_;
   file_wait waits_{&file_, 1, ends_};
   const int option_;
   int nowait_ = MSG_DONTWAIT;
@@ -233,9 +236,9 @@ private:
 /// @param mask  of signals, during the wait: those that it lets in are looked for now and then, for
 /// a mask is the thread's, and its other fibers are not to be interrupted.
 template <class Look>
-int watch(pollfd* files, nfds_t count, clock::time_point until, const sigset_t* mask,
-          Look look) noexcept {
-  const interruption ends(interruption::by::handlers);
+int watch(const char* call, pollfd* files, nfds_t count, clock::time_point until,
+          const sigset_t* mask, Look look) noexcept {
+  const interruption ends(interruption::by::handlers, call);
   const let_in signals(mask);
   file_wait waits(files, count, ends);
   return leaving_errno([&] {
@@ -264,13 +267,14 @@ int watch(pollfd* files, nfds_t count, clock::time_point until, const sigset_t* 
 
 inline int poll(pollfd* files, nfds_t count, clock::time_point until,
                 const sigset_t* mask) noexcept {
-  return watch(files, count, until, mask, [&] { return real::poll(files, count, 0); });
+  return watch("poll", files, count, until, mask, [&] { return real::poll(files, count, 0); });
 }
 
 inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point until,
                       const sigset_t* mask) noexcept {
   pollfd file{set, POLLIN, 0};
-  return watch(&file, 1, until, mask, [&] { return real::epoll_wait(set, events, most, 0); });
+  return watch("epoll_wait", &file, 1, until, mask,
+               [&] { return real::epoll_wait(set, events, most, 0); });
 }
 
 /// The sets of a select, which it overwrites. Sets beyond FD_SETSIZE, which some programs allocate
@@ -324,7 +328,7 @@ private:
 inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until,
                   const sigset_t* mask) noexcept {
   select_sets sets(count, in, out, urgent);
-  return watch(sets.files(), sets.size(), until, mask, [&] { return sets.look(); });
+  return watch("select", sets.files(), sets.size(), until, mask, [&] { return sets.look(); });
 }
 
 } // namespace parked

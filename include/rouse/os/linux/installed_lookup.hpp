@@ -67,8 +67,9 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
       std::thread([question] { question->ask(); }).detach();
     }
     const pollfd file{question->done.get(), POLLIN, 0};
+    const interruption ends(interruption::by::nothing, "getaddrinfo");
     while (!question->finished.load(std::memory_order_acquire)) {
-      if (!park(&file, 1, (clock::time_point::max)())) return EAI_SYSTEM;
+      if (!park(&file, 1, (clock::time_point::max)(), ends)) return EAI_SYSTEM;
     }
     *found = std::exchange(question->found, nullptr);
     errno = question->result == EAI_SYSTEM ? question->error : before;

@@ -105,7 +105,7 @@ ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = 
                 std::size_t room = 0) noexcept {
   return leaving_errno([&]() -> ssize_t {
     if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
-    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO);
+    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO, "recv");
     const auto attempt = [&] { return first(flags | p.nowait()); };
     const ssize_t n = retry(p, attempt);
     if (n < 0 && errno == ENOTSOCK) return n;
@@ -155,7 +155,7 @@ ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
 template <class First>
 ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
   return leaving_errno([&]() -> ssize_t {
-    patience p(fd, POLLOUT, SO_SNDTIMEO);
+    patience p(fd, POLLOUT, SO_SNDTIMEO, "send");
     ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
     if (n < 0 && errno == ENOTSOCK) return n;
     take_turns();
@@ -177,7 +177,7 @@ ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
 /// between the two steps: then accept(2) waits, as no flag keeps it from it.
 inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLIN, SO_RCVTIMEO);
+    patience p(fd, POLLIN, SO_RCVTIMEO, "accept");
     const bool valid = (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == 0;
     const bool listens = valid && option(fd, SO_ACCEPTCONN) == 1;
     pollfd ready{fd, POLLIN, 0};
@@ -191,7 +191,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
 /// The attempt is begun without waiting. That of a datagram socket never waits.
 inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLOUT, SO_SNDTIMEO);
+    patience p(fd, POLLOUT, SO_SNDTIMEO, "connect");
     if (!p.blocks() || option(fd, SO_TYPE) == SOCK_DGRAM) return real::connect(fd, peer, length);
     const auto begin = [&] {
       if (set_blocking(fd, false)) return -1;

@@ -32,8 +32,9 @@ public:
   enum class by { nothing, handlers_without_restart, handlers };
 
   /// Begins now.
-  interruption(by which = by::nothing) noexcept
-      : which_(which), before_(handlers_here::mine.runs),
+  /// @param call  which call it is, for `dump`.
+  interruption(by which = by::nothing, const char* call = "blocking call") noexcept
+      : which_(which), call_(call), before_(handlers_here::mine.runs),
         before_without_restart_(handlers_here::mine.runs_without_restart) {}
 
   /// From when it began, any handler is one to end the call.
@@ -47,8 +48,11 @@ public:
                : false;
   }
 
+  [[nodiscard]] const char* call() const noexcept { return call_; }
+
 private:
   by which_;
+  const char* call_;
   unsigned before_, before_without_restart_;
 };
 

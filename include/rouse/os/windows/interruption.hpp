@@ -11,6 +11,7 @@ inline void leave_handlers() noexcept {}
 
 struct interruption {
   static constexpr bool is_due() noexcept { return false; }
+  static constexpr const char* call() noexcept { return "blocking call"; }
 };
 
 } // namespace rouse::inline ROUSE_ABI::os
