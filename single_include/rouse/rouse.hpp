@@ -3886,6 +3886,9 @@ inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
 }
 
+/// In a forked child: the option below is one for all copies of a handle, and the parent's.
+inline void close_copy(native_handle_type h) noexcept { ::close(h); }
+
 /// Does not wait. With SO_LINGER and a time, close(2) would, whatever the mode of the handle: the
 /// option is switched off, and the kernel sends the rest in the background, as it does once the
 /// time has passed.
@@ -4262,6 +4265,8 @@ inline void close_socket(native_handle_type h) noexcept {
   }
   ::closesocket(h);
 }
+
+inline void close_copy(native_handle_type h) noexcept { close_socket(h); } // there is no fork
 
 /// Whether sockets of this type have to be connected before they receive.
 inline bool is_connected_type(int type) noexcept { return type == SOCK_STREAM; }
@@ -5653,7 +5658,12 @@ private:
   }
 
   void close(descriptor& d, lock_type& lock) noexcept {
-    if (const auto h = take_handle(d, false, lock); h != os::no_handle) os::close_socket(h);
+    const auto h = take_handle(d, false, lock);
+    if (h == os::no_handle) return;
+    if (this->inert()) [[unlikely]]
+      os::close_copy(h);
+    else
+      os::close_socket(h);
   }
 
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {

@@ -1,4 +1,5 @@
 // SO_LINGER: closing a socket does not hold up the loop.
+#include <support/child_process.hpp>
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -90,3 +91,20 @@ TEMPLATE_LIST_TEST_CASE("linger: a handle that was released keeps the option", "
   CHECK(option.l_linger == 7);
   rouse::os::close_socket(h);
 }
+
+#if ROUSE_LINUX
+TEMPLATE_LIST_TEST_CASE("linger: a forked child that closes its copy leaves the parent the option",
+                        "[linger][O8]", every_single) {
+  connected_pair<TestType> pair;
+  pair.client.set_option(rouse::linger{true, 7s});
+  std::array<char, 1> buf;
+  CHECK(await(pair.sched, CALL(pair.client.recv(buf, 2ms, how...))).ec == std::errc::timed_out);
+  child_process child([&] {
+    pair.client.close();
+    return 0;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(pair.client.template get_option<rouse::linger>().on());
+  CHECK(send(pair.sched, pair.client, "a").value == 1);
+}
+#endif

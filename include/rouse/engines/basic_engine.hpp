@@ -249,7 +249,12 @@ private:
   }
 
   void close(descriptor& d, lock_type& lock) noexcept {
-    if (const auto h = take_handle(d, false, lock); h != os::no_handle) os::close_socket(h);
+    const auto h = take_handle(d, false, lock);
+    if (h == os::no_handle) return;
+    if (this->inert()) [[unlikely]]
+      os::close_copy(h);
+    else
+      os::close_socket(h);
   }
 
   native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {

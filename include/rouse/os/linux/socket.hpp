@@ -47,6 +47,9 @@ inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
 }
 
+/// In a forked child: the option below is one for all copies of a handle, and the parent's.
+inline void close_copy(native_handle_type h) noexcept { ::close(h); }
+
 /// Does not wait. With SO_LINGER and a time, close(2) would, whatever the mode of the handle: the
 /// option is switched off, and the kernel sends the rest in the background, as it does once the
 /// time has passed.

@@ -68,6 +68,8 @@ inline void close_socket(native_handle_type h) noexcept {
   ::closesocket(h);
 }
 
+inline void close_copy(native_handle_type h) noexcept { close_socket(h); } // there is no fork
+
 /// Whether sockets of this type have to be connected before they receive.
 inline bool is_connected_type(int type) noexcept { return type == SOCK_STREAM; }
 
