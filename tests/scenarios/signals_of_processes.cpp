@@ -224,5 +224,23 @@ TEMPLATE_LIST_TEST_CASE("signals: an object whose scheduler has not run is the f
     return got == SIGUSR1 && disposition(SIGUSR1) == &hear ? 0 : 1;
   });
   CHECK(child.wait() == 0);
+  ::raise(SIGUSR1);
+  CHECK(await<int>(*sched, CALL(caught->wait(patience, how...))).value == SIGUSR1);
+  CHECK(await<int>(*sched, CALL(caught->wait(0s, how...))).ec == std::errc::timed_out);
+}
+
+TEST_CASE("signals: a wait in a forked child whose parent has run the scheduler is refused",
+          "[signals][O8]") {
+  rouse::fibers sched;
+  fiber_signals caught{sched, {SIGUSR1}};
+  CHECK(empty(sched, caught));
+  child_process child([&] {
+    std::error_code ec;
+    caught.wait(patience, ec);
+    return ec == std::errc::operation_not_permitted ? 0 : 1;
+  });
+  CHECK(child.wait() == 0);
+  ::raise(SIGUSR1);
+  CHECK(next(sched, caught) == SIGUSR1);
 }
 #endif
