@@ -20,6 +20,7 @@ concept engine_core =
     std::derived_from<typename C::operation, operation> &&
     requires(C& c, typename C::operation& op, gate& g, descriptor& d, failure& why, void* owner) {
       { c.submit(op) } noexcept -> std::same_as<bool>;
+      { c.count(op) } noexcept -> std::same_as<bool>;
       c.defer(op);
       c.cancel(op, why);
       c.abandon(op);

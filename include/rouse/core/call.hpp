@@ -4,6 +4,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/running.hpp>
 #include <rouse/fwd.hpp>
 
 #include <atomic>
@@ -266,11 +267,9 @@ protected:
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
   /// is shared.
   bool start() noexcept {
-    if (!engine_) [[unlikely]]
-      this->error = std::errc::bad_file_descriptor;
-    else if (call_.prepare(*this)) [[likely]]
+    if (engine_ && call_.prepare(*this)) [[likely]]
       return start_limited();
-    return true;
+    return end_unasked();
   }
 
   /// Ends the call before it begins.
@@ -306,6 +305,18 @@ private:
       call.ask(*this);
       return {};
     }
+  }
+
+  // The call is done without having asked the engine for anything: it counts like any other, and
+  // one without an engine counts in the loop that its caller runs in.
+  ROUSE_NOINLINE bool end_unasked() noexcept {
+    if (!engine_) {
+      this->error = std::errc::bad_file_descriptor;
+      engine_ = running<Engine>::here();
+      if (!engine_) return true;
+    }
+    this->tell = &pending_call::on_finished;
+    return engine_->count(*this);
   }
 
   bool start_limited() noexcept {

@@ -118,6 +118,15 @@ public:
     observer_.begun(op);
   }
 
+  /// A call is done without having been submitted (an empty send, a closed socket): it counts like
+  /// any other. Returns as `submit` does.
+  [[nodiscard]] bool count(operation& op) noexcept {
+    lock_type lock(mutex_);
+    if (within_budget()) return true;
+    defer_to_loop(op);
+    return false;
+  }
+
   /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
   /// that stands (O4). An operation that is not pending remembers the reason, and ends with it when
   /// it is next submitted.
@@ -352,11 +361,13 @@ protected:
   ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
     end_harvest();
     std::size_t done = 0;
+    if constexpr (Threading::shared) telling_ = detail::this_thread();
     if (wake_up()) [[unlikely]]
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
     done += tell_ready(lock);
+    if constexpr (Threading::shared) telling_ = nullptr;
     observer_.turned(done);
     return done;
   }
@@ -524,12 +535,20 @@ private:
 
   // False: its waiter has had so many in a row that this one is told in the next turn.
   ROUSE_ALWAYS_INLINE bool answer_at_once(operation& op) noexcept {
-    if (Threading::shared || --instant_left_ >= 0) [[likely]] {
+    if (within_budget()) [[likely]] {
       observer_.at_once(op);
       return true;
     }
     defer_to_loop(op);
     return false;
+  }
+  // Of the threads that share an engine, only the one in the loop keeps others waiting.
+  ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
+    if constexpr (Threading::shared) {
+      if (telling_ != detail::this_thread()) [[likely]]
+        return true;
+    }
+    return --instant_left_ >= 0;
   }
   ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
     instant_left_ = 0;
@@ -703,6 +722,7 @@ private:
   // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
   // one of them has forked.
   std::size_t tells_a_turn_ = 1024;
+  const void* telling_ = nullptr; // the thread that tells, of those that share the engine
   std::size_t active_ = 0; // submitted, not yet told
   std::size_t refusals_left_ = 0; // before the program ends
   detail::list<rouse::operation> ready_; // to be told in this turn

@@ -9,6 +9,7 @@
 #include <rouse/detail/chrono.hpp>
 #include <rouse/detail/leakable.hpp>
 #include <rouse/detail/recycler.hpp>
+#include <rouse/detail/running.hpp>
 #include <rouse/schedulers/dump.hpp>
 #include <rouse/schedulers/task.hpp>
 
@@ -371,9 +372,10 @@ public:
   }
 
   /// While it exists, the scheduler is run. By wakers whose waiting code has to run the loop.
-  class running {
+  class running : detail::running<engine_type>, detail::running<basic_scheduler> {
   public:
-    explicit running(basic_scheduler& s) noexcept : of_(s) {
+    explicit running(basic_scheduler& s) noexcept
+        : detail::running<engine_type>(*s.engine_), detail::running<basic_scheduler>(s), of_(s) {
       of_.engine_->home().enter();
       of_.runners_.fetch_add(1, std::memory_order_relaxed);
     }
@@ -393,7 +395,6 @@ public:
       return engine_->turn(until);
   }
 
-private:
   // What the waker starts: where calls return directly, a task runs from its first line to its last
   // without suspending.
   template <class W, class F>

@@ -256,7 +256,8 @@ private:
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
     auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
                         std::forward<Handler>(handler));
-    if (s) s->waker().pending_.push_back(*b);
+    Scheduler* const home = s ? s : detail::running<Scheduler>::here();
+    if (home) home->waker().pending_.push_back(*b);
     if constexpr (detail::gives_handle<Call>) {
       sleep_handle handle(*b, &block::cancel);
       b->begin();

@@ -87,6 +87,8 @@ private:
 
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
+    if (!s && this_flow()) [[unlikely]]
+      s = running<Scheduler>::here(); // it waits there, where it has had its share
     if (!s)
       (void)this->start();
     else if (const char* why = wait(*s)) [[unlikely]]

@@ -27,6 +27,7 @@ struct fake_engine {
     rouse::operation* op = nullptr;
   };
 
+  bool busy = false; // whether a call that asks for nothing has to wait for its turn
   bool at_once = false; // whether the next answers are there already
   int submitted = 0, abandoned = 0, given_back = 0, stops = 0, withdrawn = 0;
   operation* pending = nullptr;
@@ -38,6 +39,14 @@ struct fake_engine {
     pending = &op;
     if (op.target) op.take_patience();
     op.now = operation::state::pending;
+    return false;
+  }
+  int counted = 0;
+  bool count(operation& op) noexcept {
+    ++counted;
+    if (!busy) return true;
+    pending = &op;
+    op.now = operation::state::ready;
     return false;
   }
   void answer() {
@@ -131,11 +140,19 @@ TEST_CASE("call: goes round after round, whether each waits or not", "[unit][cal
   CHECK(call.delivered == 1);
 }
 
-TEST_CASE("call: one that is refused never comes to the engine", "[unit][call]") {
+TEST_CASE("call: one that is refused is not submitted, but counted", "[unit][call]") {
   fake_engine engine;
   unlimited call(&engine, {.refusal = std::errc::invalid_argument});
-  CHECK(call.start());
+  SECTION("at once") { CHECK(call.start()); }
+  SECTION("in the next turn") {
+    engine.busy = true;
+    CHECK(!call.start());
+    CHECK(call.delivered == 0);
+    engine.answer();
+    CHECK(call.delivered == 1);
+  }
   CHECK(engine.submitted == 0);
+  CHECK(engine.counted == 1);
   std::error_code ec;
   (void)call.take(&ec);
   CHECK(ec == std::errc::invalid_argument);

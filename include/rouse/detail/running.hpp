@@ -1,0 +1,39 @@
+// Which loops the calling thread is in.
+#pragma once
+#include <rouse/config.hpp>
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// While it exists, the calling thread runs the loop of `what`, an engine or a scheduler.
+template <class T>
+class running {
+public:
+  explicit running(T& what) noexcept : what_(what), outer_(innermost()) { innermost() = this; }
+  running(const running&) = delete;
+  running& operator=(const running&) = delete;
+  ~running() { innermost() = outer_; }
+
+  /// The innermost one of its type; null: none runs.
+  [[nodiscard]] static T* here() noexcept {
+    const running* const r = innermost();
+    return r ? &r->what_ : nullptr;
+  }
+  /// Whether the calling thread is in the loop of `what`.
+  [[nodiscard]] static bool is(const T& what) noexcept {
+    const running* r = innermost();
+    while (r && &r->what_ != &what) r = r->outer_;
+    return r != nullptr;
+  }
+
+private:
+  // Not inlined: a fiber may go on in another thread.
+  ROUSE_NOINLINE static running*& innermost() noexcept {
+    static constinit thread_local running* r = nullptr;
+    return r;
+  }
+
+  T& what_;
+  running* const outer_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
