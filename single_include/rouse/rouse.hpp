@@ -1237,6 +1237,7 @@ concept engine_core =
     std::derived_from<typename C::operation, operation> &&
     requires(C& c, typename C::operation& op, gate& g, descriptor& d, failure& why, void* owner) {
       { c.submit(op) } noexcept -> std::same_as<bool>;
+      { c.count(op) } noexcept -> std::same_as<bool>;
       c.defer(op);
       c.cancel(op, why);
       c.abandon(op);
@@ -1281,6 +1282,45 @@ consteval void explain_engine() {
 }
 
 } // namespace rouse::inline ROUSE_ABI
+
+// ---- rouse/detail/running.hpp
+// Which loops the calling thread is in.
+
+namespace rouse::inline ROUSE_ABI::detail {
+
+/// While it exists, the calling thread runs the loop of `what`, an engine or a scheduler.
+template <class T>
+class running {
+public:
+  explicit running(T& what) noexcept : what_(what), outer_(innermost()) { innermost() = this; }
+  running(const running&) = delete;
+  running& operator=(const running&) = delete;
+  ~running() { innermost() = outer_; }
+
+  /// The innermost one of its type; null: none runs.
+  [[nodiscard]] static T* here() noexcept {
+    const running* const r = innermost();
+    return r ? &r->what_ : nullptr;
+  }
+  /// Whether the calling thread is in the loop of `what`.
+  [[nodiscard]] static bool is(const T& what) noexcept {
+    const running* r = innermost();
+    while (r && &r->what_ != &what) r = r->outer_;
+    return r != nullptr;
+  }
+
+private:
+  // Not inlined: a fiber may go on in another thread.
+  ROUSE_NOINLINE static running*& innermost() noexcept {
+    static constinit thread_local running* r = nullptr;
+    return r;
+  }
+
+  T& what_;
+  running* const outer_;
+};
+
+} // namespace rouse::inline ROUSE_ABI::detail
 
 // ---- rouse/fwd.hpp
 // The glossary: every public name, declared, with what it is.
@@ -1607,11 +1647,9 @@ protected:
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
   /// is shared.
   bool start() noexcept {
-    if (!engine_) [[unlikely]]
-      this->error = std::errc::bad_file_descriptor;
-    else if (call_.prepare(*this)) [[likely]]
+    if (engine_ && call_.prepare(*this)) [[likely]]
       return start_limited();
-    return true;
+    return end_unasked();
   }
 
   /// Ends the call before it begins.
@@ -1647,6 +1685,18 @@ private:
       call.ask(*this);
       return {};
     }
+  }
+
+  // The call is done without having asked the engine for anything: it counts like any other, and
+  // one without an engine counts in the loop that its caller runs in.
+  ROUSE_NOINLINE bool end_unasked() noexcept {
+    if (!engine_) {
+      this->error = std::errc::bad_file_descriptor;
+      engine_ = running<Engine>::here();
+      if (!engine_) return true;
+    }
+    this->tell = &pending_call::on_finished;
+    return engine_->count(*this);
   }
 
   bool start_limited() noexcept {
@@ -2245,7 +2295,7 @@ namespace rouse::inline ROUSE_ABI {
 /// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `inside_flow()`, `for_each_flow(visit)` and `flow_name`.
+/// flow&)`, `idle()`, `notify()`, `for_each_flow(visit)` and `flow_name`.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
@@ -4683,6 +4733,15 @@ public:
     observer_.begun(op);
   }
 
+  /// A call is done without having been submitted (an empty send, a closed socket): it counts like
+  /// any other. Returns as `submit` does.
+  [[nodiscard]] bool count(operation& op) noexcept {
+    lock_type lock(mutex_);
+    if (inert_ || within_budget()) return true;
+    defer_to_loop(op);
+    return false;
+  }
+
   /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
   /// that stands (O4). An operation that is not pending remembers the reason, and ends with it when
   /// it is next submitted.
@@ -4917,11 +4976,13 @@ protected:
   ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
     end_harvest();
     std::size_t done = 0;
+    if constexpr (Threading::shared) telling_ = detail::this_thread();
     if (wake_up()) [[unlikely]]
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
     done += tell_ready(lock);
+    if constexpr (Threading::shared) telling_ = nullptr;
     observer_.turned(done);
     return done;
   }
@@ -5089,12 +5150,20 @@ private:
 
   // False: its waiter has had so many in a row that this one is told in the next turn.
   ROUSE_ALWAYS_INLINE bool answer_at_once(operation& op) noexcept {
-    if (Threading::shared || --instant_left_ >= 0) [[likely]] {
+    if (within_budget()) [[likely]] {
       observer_.at_once(op);
       return true;
     }
     defer_to_loop(op);
     return false;
+  }
+  // Of the threads that share an engine, only the one in the loop keeps others waiting.
+  ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
+    if constexpr (Threading::shared) {
+      if (telling_ != detail::this_thread()) [[likely]]
+        return true;
+    }
+    return --instant_left_ >= 0;
   }
   ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
     instant_left_ = 0;
@@ -5268,6 +5337,7 @@ private:
   // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
   // one of them has forked.
   std::size_t tells_a_turn_ = 1024;
+  const void* telling_ = nullptr; // the thread that tells, of those that share the engine
   std::size_t active_ = 0; // submitted, not yet told
   std::size_t refusals_left_ = 0; // before the program ends
   detail::list<rouse::operation> ready_; // to be told in this turn
@@ -8953,6 +9023,9 @@ public:
   /// Runs until nothing is left to do, or `stop()`.
   /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
   /// handler threw; it may then be called again (O7).
+  ///
+  /// Errors: operation_not_permitted inside the loop itself, of this and the functions below: in a
+  /// flow of this scheduler, a handler, a posted function.
   std::size_t run() { return run_until({}, false); }
   /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
   template <class Rep, class Period>
@@ -9052,9 +9125,10 @@ public:
   }
 
   /// While it exists, the scheduler is run. By wakers whose waiting code has to run the loop.
-  class running {
+  class running : detail::running<engine_type>, detail::running<basic_scheduler> {
   public:
-    explicit running(basic_scheduler& s) noexcept : of_(s) {
+    explicit running(basic_scheduler& s) noexcept
+        : detail::running<engine_type>(*s.engine_), detail::running<basic_scheduler>(s), of_(s) {
       of_.engine_->home().enter();
       of_.runners_.fetch_add(1, std::memory_order_relaxed);
     }
@@ -9119,14 +9193,18 @@ private:
       return engine_->idle();
   }
 
-  std::size_t run_until(deadline limit, bool once) {
-    if constexpr (requires { waker_.inside_flow(); }) {
-      if (waker_.inside_flow()) {
-        detail::throw_error(
-            failure(std::errc::operation_not_permitted).code(),
-            "rouse: run: called by a flow of this scheduler, which the loop is running already");
-      }
+  // A turn inside a turn would leave the flows and functions of the outer one waiting.
+  void refuse_nested() {
+    const flow* const caller = detail::this_flow();
+    const bool ours = caller && caller->owner == this;
+    if (ours || detail::running<engine_type>::is(*engine_)) {
+      detail::throw_error(failure(std::errc::operation_not_permitted).code(),
+                          "rouse: run: called inside the loop that it would run (by a flow, a "
+                          "handler or a posted function)");
     }
+  }
+
+  std::size_t run_until(deadline limit, bool once) {
     if (!engine_->usable_here()) {
       detail::throw_error(
           failure(std::errc::operation_not_permitted).code(),
@@ -9134,6 +9212,7 @@ private:
     }
     if (engine_->inert()) [[unlikely]]
       run_in_child();
+    refuse_nested();
     const running here(*this);
     const loop_left at_end{waker_};
     std::size_t done = 0;
@@ -9464,7 +9543,8 @@ private:
     using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
     auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
                         std::forward<Handler>(handler));
-    if (s) s->waker().pending_.push_back(*b);
+    Scheduler* const home = s ? s : detail::running<Scheduler>::here();
+    if (home) home->waker().pending_.push_back(*b);
     if constexpr (detail::gives_handle<Call>) {
       sleep_handle handle(*b, &block::cancel);
       b->begin();
@@ -10399,6 +10479,8 @@ private:
 
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
+    if (!s && this_flow()) [[unlikely]]
+      s = running<Scheduler>::here(); // it waits there, where it has had its share
     if (!s)
       (void)this->start();
     else if (const char* why = wait(*s)) [[unlikely]]
@@ -10689,6 +10771,8 @@ public:
   explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
     if (fiber_) [[likely]]
       return;
+    in_loop_ =
+        crew_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
     scheduler_ = &s;
     run_ = [](void* sched, const bool& told, operation* op) {
       auto& mine = *static_cast<Scheduler*>(sched);
@@ -10712,7 +10796,8 @@ public:
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
-    if (fiber_ || !crew_.loop_runs()) return nullptr;
+    if (!in_loop_) [[likely]]
+      return nullptr;
     return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
            "who could wait; spawn one";
   }
@@ -10750,6 +10835,7 @@ private:
   void (*run_)(void*, const bool& told, operation*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
+  bool in_loop_ = false; // and no fiber
 };
 
 /// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
@@ -10794,7 +10880,6 @@ public:
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
     return crew_.turn(engine, until);
   }
-  [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "fiber";
@@ -10938,9 +11023,17 @@ public:
   explicit thread_parker(Scheduler& s) noexcept
       : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
           auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
+          const detail::running here(e);
           e.turn((clock::time_point::max)());
           if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
-        }) {}
+        }),
+        in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
+
+  [[nodiscard]] const char* refusal() const noexcept {
+    return in_loop_ ? "called inside the loop (by a posted function, say), which it would wait "
+                      "for; spawn a thread"
+                    : nullptr;
+  }
 
   inline void enter(operation& op);
   inline ~thread_parker();
@@ -10952,6 +11045,7 @@ private:
   detail::thread_crew& crew_;
   void* engine_;
   void (*turn_)(void*, operation*);
+  const bool in_loop_; // that no other thread runs meanwhile
   operation* op_ = nullptr; // what may end the flow
   operation* waits_for_ = nullptr;
   static constexpr std::uint32_t told = 1; // the call is done

@@ -19,7 +19,7 @@ namespace rouse::inline ROUSE_ABI {
 /// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `inside_flow()`, `for_each_flow(visit)` and `flow_name`.
+/// flow&)`, `idle()`, `notify()`, `for_each_flow(visit)` and `flow_name`.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;

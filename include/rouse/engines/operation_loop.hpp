@@ -122,7 +122,7 @@ public:
   /// any other. Returns as `submit` does.
   [[nodiscard]] bool count(operation& op) noexcept {
     lock_type lock(mutex_);
-    if (within_budget()) return true;
+    if (inert_ || within_budget()) return true;
     defer_to_loop(op);
     return false;
   }

@@ -273,6 +273,9 @@ public:
   /// Runs until nothing is left to do, or `stop()`.
   /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
   /// handler threw; it may then be called again (O7).
+  ///
+  /// Errors: operation_not_permitted inside the loop itself, of this and the functions below: in a
+  /// flow of this scheduler, a handler, a posted function.
   std::size_t run() { return run_until({}, false); }
   /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
   template <class Rep, class Period>
@@ -395,6 +398,7 @@ public:
       return engine_->turn(until);
   }
 
+private:
   // What the waker starts: where calls return directly, a task runs from its first line to its last
   // without suspending.
   template <class W, class F>
@@ -439,14 +443,18 @@ public:
       return engine_->idle();
   }
 
-  std::size_t run_until(deadline limit, bool once) {
-    if constexpr (requires { waker_.inside_flow(); }) {
-      if (waker_.inside_flow()) {
-        detail::throw_error(
-            failure(std::errc::operation_not_permitted).code(),
-            "rouse: run: called by a flow of this scheduler, which the loop is running already");
-      }
+  // A turn inside a turn would leave the flows and functions of the outer one waiting.
+  void refuse_nested() {
+    const flow* const caller = detail::this_flow();
+    const bool ours = caller && caller->owner == this;
+    if (ours || detail::running<engine_type>::is(*engine_)) {
+      detail::throw_error(failure(std::errc::operation_not_permitted).code(),
+                          "rouse: run: called inside the loop that it would run (by a flow, a "
+                          "handler or a posted function)");
     }
+  }
+
+  std::size_t run_until(deadline limit, bool once) {
     if (!engine_->usable_here()) {
       detail::throw_error(
           failure(std::errc::operation_not_permitted).code(),
@@ -454,6 +462,7 @@ public:
     }
     if (engine_->inert()) [[unlikely]]
       run_in_child();
+    refuse_nested();
     const running here(*this);
     const loop_left at_end{waker_};
     std::size_t done = 0;

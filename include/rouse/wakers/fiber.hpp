@@ -6,6 +6,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
+#include <rouse/detail/running.hpp>
 #include <rouse/os/context.hpp>
 #include <rouse/wakers/parking.hpp>
 
@@ -225,6 +226,8 @@ public:
   explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
     if (fiber_) [[likely]]
       return;
+    in_loop_ =
+        crew_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
     scheduler_ = &s;
     run_ = [](void* sched, const bool& told, operation* op) {
       auto& mine = *static_cast<Scheduler*>(sched);
@@ -248,7 +251,8 @@ public:
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
-    if (fiber_ || !crew_.loop_runs()) return nullptr;
+    if (!in_loop_) [[likely]]
+      return nullptr;
     return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
            "who could wait; spawn one";
   }
@@ -286,6 +290,7 @@ private:
   void (*run_)(void*, const bool& told, operation*); // there
   operation* op_ = nullptr; // what may end the flow
   bool told_ = false;
+  bool in_loop_ = false; // and no fiber
 };
 
 /// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
@@ -330,7 +335,6 @@ public:
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
     return crew_.turn(engine, until);
   }
-  [[nodiscard]] bool inside_flow() const noexcept { return crew_.running() != nullptr; }
   [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
 
   static constexpr const char* flow_name = "fiber";

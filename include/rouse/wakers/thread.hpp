@@ -5,6 +5,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/running.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/thread_event.hpp>
 #include <rouse/wakers/parking.hpp>
@@ -43,9 +44,17 @@ public:
   explicit thread_parker(Scheduler& s) noexcept
       : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
           auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
+          const detail::running here(e);
           e.turn((clock::time_point::max)());
           if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
-        }) {}
+        }),
+        in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
+
+  [[nodiscard]] const char* refusal() const noexcept {
+    return in_loop_ ? "called inside the loop (by a posted function, say), which it would wait "
+                      "for; spawn a thread"
+                    : nullptr;
+  }
 
   inline void enter(operation& op);
   inline ~thread_parker();
@@ -57,6 +66,7 @@ private:
   detail::thread_crew& crew_;
   void* engine_;
   void (*turn_)(void*, operation*);
+  const bool in_loop_; // that no other thread runs meanwhile
   operation* op_ = nullptr; // what may end the flow
   operation* waits_for_ = nullptr;
   static constexpr std::uint32_t told = 1; // the call is done
