@@ -7,12 +7,18 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace testing;
+
+#if ROUSE_TSAN
+// Children of a program with threads may start some as well.
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+#endif
 
 namespace {
 
@@ -68,7 +74,7 @@ TEST_CASE(
   parent p;
   CHECK(p.undisturbed_by([] {
     const pid_t child = ::fork();
-    if (child == 0) close_all(), ::_exit(0);
+    if (child == 0) close_all(), leave(0);
     return child;
   }));
 }
@@ -78,7 +84,7 @@ TEST_CASE("install, fork: likewise a child of vfork, which shares its parent's m
   parent p;
   CHECK(p.undisturbed_by([] {
     const pid_t child = ::vfork();
-    if (child == 0) close_all(), ::_exit(0);
+    if (child == 0) close_all(), leave(0);
     return child;
   }));
 }
@@ -89,7 +95,7 @@ TEST_CASE("install, fork: likewise a child that the C library knows nothing of",
   parent p;
   CHECK(p.undisturbed_by([] {
     const auto child = static_cast<pid_t>(::syscall(SYS_fork));
-    if (child == 0) close_all(), ::_exit(0);
+    if (child == 0) close_all(), leave(0);
     return child;
   }));
 }
@@ -104,7 +110,7 @@ TEST_CASE("install, fork: likewise a child that executes a program", "[install][
       if (child == 0) {
         close_all();
         ::execl("/bin/true", "true", nullptr);
-        ::_exit(1);
+        leave(1);
       }
       return child;
     }));
@@ -143,7 +149,7 @@ TEST_CASE("install, fork: a child has the calling fiber only, whose calls are th
     child_process::guard();
     others = 0;
     int ends[2], pipe[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || ::pipe(pipe) != 0) ::_exit(1);
+    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || ::pipe(pipe) != 0) leave(1);
     std::thread peer([&] {
       for (int i = 0; i != 5; ++i) {
         ::usleep(2000);
@@ -160,7 +166,7 @@ TEST_CASE("install, fork: a child has the calling fiber only, whose calls are th
     pollfd nothing{ends[0], POLLIN, 0};
     good &= ::poll(&nothing, 1, 10) == 0 && ::usleep(5000) == 0;
     peer.join();
-    ::_exit(good && others == 0 && p.got.empty() ? 0 : 2);
+    leave(good && others == 0 && p.got.empty() ? 0 : 2);
   }));
   CHECK(others == 20);
 }
@@ -181,10 +187,21 @@ TEST_CASE("install, fork: a child's fiber that returns comes to a run() that ref
   } catch (const std::system_error& e) {
     ec = e.code();
   }
-  if (child == 0) ::_exit(ec == std::errc::operation_not_permitted && others == 0 ? 0 : 1);
+  if (child == 0) leave(ec == std::errc::operation_not_permitted && others == 0 ? 0 : 1);
   CHECK(child_process(child).wait() == 0);
   CHECK(!ec);
   CHECK(others == 1);
+}
+
+TEST_CASE("install, fork: a child exits in a fiber of a static scheduler", "[install][fork][O8]") {
+  static std::optional<parent> p;
+  p.emplace();
+  CHECK(p->undisturbed_by([] {
+    const pid_t child = ::fork();
+    if (child == 0) child_process::guard(), std::exit(0);
+    return child;
+  }));
+  p.reset();
 }
 
 TEST_CASE("install, fork: a child installs a scheduler of its own", "[install][fork][O8]") {
@@ -195,13 +212,13 @@ TEST_CASE("install, fork: a child installs a scheduler of its own", "[install][f
     child_process::guard();
     std::thread([] { // not on the stack of a fiber
       parent own;
-      ::_exit(own.undisturbed_by([] {
+      leave(own.undisturbed_by([] {
         const pid_t second = ::fork();
-        if (second == 0) ::_exit(0);
+        if (second == 0) leave(0);
         return second;
       })
-                  ? 0
-                  : 1);
+                ? 0
+                : 1);
     })
         .join();
     return child;
@@ -214,7 +231,7 @@ TEST_CASE("install, fork: what was installed and never run works in a child",
   child_process child([&] {
     return p.undisturbed_by([] {
       const pid_t second = ::fork();
-      if (second == 0) close_all(), ::_exit(0);
+      if (second == 0) close_all(), leave(0);
       return second;
     })
                ? 0
@@ -241,7 +258,7 @@ TEST_CASE("install, fork: a child of vfork waits in its own calls, and no fiber 
     if (child == 0) {
       char byte = 0;
       const bool good = ::read(pipe[0], &byte, 1) == 1 && byte == 'z';
-      ::_exit(good ? 0 : 1);
+      leave(good ? 0 : 1);
     }
     return child;
   }));

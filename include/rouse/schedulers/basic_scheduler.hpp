@@ -134,6 +134,10 @@ private:
 /// another thread) is left as it is: nothing is cancelled, no flow ends, no memory is freed, since
 /// the program is about to end.
 ///
+/// In a child of fork(2) a scheduler that the parent has used is inert: `run` and its kin, `spawn`
+/// and each call give operation_not_permitted, and the destructor closes the sockets, but leaves the
+/// flows, which are copies of the parent's, in memory as they are. One that was never used works.
+///
 /// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
 /// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
