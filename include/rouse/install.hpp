@@ -348,7 +348,8 @@ inline installed_scheduler& installed_here() {
 /// itself (stdio, gethostbyname), recvmmsg, sendmmsg, sendfile, flock, waitpid, mutexes; on Windows
 /// what waits for handles, gethostbyname, WSARecvMsg, WSASendMsg, TransmitFile. A library that
 /// holds a lock of its own while it blocks, and then is called by another fiber, blocks the thread,
-/// and with it whoever would unlock.
+/// and with it whoever would unlock. A library that keeps something for each thread (an interpreter
+/// does) may need it for each fiber: `basic_scheduler::on_switch` tells of each switch.
 ///
 /// On Linux the header belongs into one source file of the program (a second one does not link),
 /// which is linked with the shared C library. On Windows it is the import tables that lead here, of

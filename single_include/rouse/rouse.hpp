@@ -2131,6 +2131,12 @@ protected:
 
   /// The loop calls `begin` no more.
   void never_begin() noexcept { fresh_flow::unlink(); }
+  // Their destructors still run in the flow; what comes afterwards does not.
+  void drop_locals() noexcept {
+    flow* const before = std::exchange(this_flow(), this);
+    locals.clear();
+    this_flow() = before == this ? nullptr : before;
+  }
   /// The flow's last act.
   void end() noexcept {
     drop_locals();
@@ -2141,13 +2147,6 @@ protected:
 
 private:
   friend class flow_starter<Engine>;
-
-  // Their destructors still run in the flow; what comes afterwards does not.
-  void drop_locals() noexcept {
-    flow* const before = std::exchange(this_flow(), this);
-    locals.clear();
-    this_flow() = before == this ? nullptr : before;
-  }
 
   // A thread that does not use the engine hands the flow over to the one that does: the flow is in
   // the scheduler's list, and may hold what belongs to that thread.
@@ -8961,6 +8960,32 @@ public:
     return flow_handle<basic_scheduler>(started);
   }
 
+  /// Fibers only: from now on calls `f(out, in)`, a callable of two `flow*`, at each switch. Of the
+  /// two, the fiber that goes out and the one that comes in, one is null: the loop. So two fibers
+  /// follow each other in two calls. For what a thread has and each fiber needs for itself, the
+  /// current thread state of an embedded interpreter, say:
+  ///
+  ///     rouse::flow_local<interpreter_state> own;   // its destructor ends the state
+  ///     sched.on_switch([&](rouse::flow*, rouse::flow* in) noexcept {
+  ///       PyThreadState_Swap(in ? own->get() : of_the_loop);
+  ///     });
+  ///
+  /// A fiber comes in for the first time when it begins. A `flow_local` gives `f` the value of the
+  /// fiber that comes in or goes out; as a fiber ends, its values are destroyed while it is still
+  /// in, and it goes out for good with those of the thread. Its `flow*` is not valid afterwards.
+  ///
+  /// @param f  lives until the next `on_switch`, or as long as the scheduler. `nullptr` ends it. It
+  /// has to be noexcept, and must not wait, spawn, or call `on_switch`.
+  ///
+  /// Threads: called on the one that runs the scheduler, which has to be the one that calls this.
+  /// Cost: two branches a switch where none is set.
+  template <class F>
+  void on_switch(F f)
+    requires requires { &Waker::template on_switch<F>; }
+  {
+    waker_.on_switch(std::move(f));
+  }
+
   /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
   [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
     requires(accepts<done>)
@@ -10586,6 +10611,18 @@ struct fiber_stack : list_node {
   void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
 };
 
+// What is called at each switch. Of the two flows, null is the loop.
+struct switch_listener {
+  virtual ~switch_listener() = default;
+  virtual void switched(flow* out, flow* in) noexcept = 0;
+};
+template <class F>
+struct switch_listener_of final : switch_listener {
+  explicit switch_listener_of(F f) : call(std::move(f)) {}
+  void switched(flow* out, flow* in) noexcept override { call(out, in); }
+  F call;
+};
+
 // Which fiber runs, the loop's context, the free stacks.
 class fiber_crew {
 public:
@@ -10601,6 +10638,11 @@ public:
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   void close() noexcept { closing_ = true; }
+  void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
+  // By a fiber whose last switch this is.
+  void goes_out_for_good(flow& f) noexcept {
+    if (listener_) listener_->switched(&f, nullptr);
+  }
 
   // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
   // mappings are short.
@@ -10626,7 +10668,11 @@ public:
       return switch_from_elsewhere(f);
     running_ = &f;
     flow_running() = f.self;
+    if (listener_) [[unlikely]]
+      listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
+    if (listener_ && !ended_) [[unlikely]]
+      listener_->switched(f.self, nullptr);
     flow_running() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
@@ -10681,6 +10727,7 @@ private:
   os::context loop_;
   fiber_stack* running_ = nullptr;
   fiber_stack* ended_ = nullptr;
+  std::unique_ptr<switch_listener> listener_;
   list<fiber_stack> free_;
   std::size_t live_ = 0;
   bool loop_runs_ = false;
@@ -10757,6 +10804,8 @@ private:
       f();
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
+    self.drop_locals();
+    static_cast<Scheduler*>(self.owner)->waker().crew().goes_out_for_good(self);
     self.end();
   }
 
@@ -10864,6 +10913,17 @@ public:
     s.starter().start(*started, s.engine());
     return *started;
   }
+
+  /// See `basic_scheduler::on_switch`.
+  template <class F>
+  void on_switch(F f) {
+    static_assert(
+        std::is_nothrow_invocable_v<F&, flow*, flow*>,
+        "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
+        "that comes in, which is noexcept");
+    crew_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
+  }
+  void on_switch(std::nullptr_t) noexcept { crew_.listen(nullptr); }
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {

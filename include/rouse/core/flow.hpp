@@ -224,6 +224,12 @@ protected:
 
   /// The loop calls `begin` no more.
   void never_begin() noexcept { fresh_flow::unlink(); }
+  // Their destructors still run in the flow; what comes afterwards does not.
+  void drop_locals() noexcept {
+    flow* const before = std::exchange(this_flow(), this);
+    locals.clear();
+    this_flow() = before == this ? nullptr : before;
+  }
   /// The flow's last act.
   void end() noexcept {
     drop_locals();
@@ -234,13 +240,6 @@ protected:
 
 private:
   friend class flow_starter<Engine>;
-
-  // Their destructors still run in the flow; what comes afterwards does not.
-  void drop_locals() noexcept {
-    flow* const before = std::exchange(this_flow(), this);
-    locals.clear();
-    this_flow() = before == this ? nullptr : before;
-  }
 
   // A thread that does not use the engine hands the flow over to the one that does: the flow is in
   // the scheduler's list, and may hold what belongs to that thread.

@@ -211,6 +211,32 @@ public:
     return flow_handle<basic_scheduler>(started);
   }
 
+  /// Fibers only: from now on calls `f(out, in)`, a callable of two `flow*`, at each switch. Of the
+  /// two, the fiber that goes out and the one that comes in, one is null: the loop. So two fibers
+  /// follow each other in two calls. For what a thread has and each fiber needs for itself, the
+  /// current thread state of an embedded interpreter, say:
+  ///
+  ///     rouse::flow_local<interpreter_state> own;   // its destructor ends the state
+  ///     sched.on_switch([&](rouse::flow*, rouse::flow* in) noexcept {
+  ///       PyThreadState_Swap(in ? own->get() : of_the_loop);
+  ///     });
+  ///
+  /// A fiber comes in for the first time when it begins. A `flow_local` gives `f` the value of the
+  /// fiber that comes in or goes out; as a fiber ends, its values are destroyed while it is still
+  /// in, and it goes out for good with those of the thread. Its `flow*` is not valid afterwards.
+  ///
+  /// @param f  lives until the next `on_switch`, or as long as the scheduler. `nullptr` ends it. It
+  /// has to be noexcept, and must not wait, spawn, or call `on_switch`.
+  ///
+  /// Threads: called on the one that runs the scheduler, which has to be the one that calls this.
+  /// Cost: two branches a switch where none is set.
+  template <class F>
+  void on_switch(F f)
+    requires requires { &Waker::template on_switch<F>; }
+  {
+    waker_.on_switch(std::move(f));
+  }
+
   /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
   [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
     requires(accepts<done>)

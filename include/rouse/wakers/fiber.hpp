@@ -13,7 +13,9 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace rouse::inline ROUSE_ABI {
@@ -37,6 +39,18 @@ struct fiber_stack : list_node {
   void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
 };
 
+// What is called at each switch. Of the two flows, null is the loop.
+struct switch_listener {
+  virtual ~switch_listener() = default;
+  virtual void switched(flow* out, flow* in) noexcept = 0;
+};
+template <class F>
+struct switch_listener_of final : switch_listener {
+  explicit switch_listener_of(F f) : call(std::move(f)) {}
+  void switched(flow* out, flow* in) noexcept override { call(out, in); }
+  F call;
+};
+
 // Which fiber runs, the loop's context, the free stacks.
 class fiber_crew {
 public:
@@ -52,6 +66,11 @@ public:
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   void close() noexcept { closing_ = true; }
+  void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
+  // By a fiber whose last switch this is.
+  void goes_out_for_good(flow& f) noexcept {
+    if (listener_) listener_->switched(&f, nullptr);
+  }
 
   // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
   // mappings are short.
@@ -77,7 +96,11 @@ public:
       return switch_from_elsewhere(f);
     running_ = &f;
     flow_running() = f.self;
+    if (listener_) [[unlikely]]
+      listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
+    if (listener_ && !ended_) [[unlikely]]
+      listener_->switched(f.self, nullptr);
     flow_running() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
@@ -132,6 +155,7 @@ private:
   os::context loop_;
   fiber_stack* running_ = nullptr;
   fiber_stack* ended_ = nullptr;
+  std::unique_ptr<switch_listener> listener_;
   list<fiber_stack> free_;
   std::size_t live_ = 0;
   bool loop_runs_ = false;
@@ -208,6 +232,8 @@ private:
       f();
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
+    self.drop_locals();
+    static_cast<Scheduler*>(self.owner)->waker().crew().goes_out_for_good(self);
     self.end();
   }
 
@@ -315,6 +341,17 @@ public:
     s.starter().start(*started, s.engine());
     return *started;
   }
+
+  /// See `basic_scheduler::on_switch`.
+  template <class F>
+  void on_switch(F f) {
+    static_assert(
+        std::is_nothrow_invocable_v<F&, flow*, flow*>,
+        "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
+        "that comes in, which is noexcept");
+    crew_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
+  }
+  void on_switch(std::nullptr_t) noexcept { crew_.listen(nullptr); }
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
