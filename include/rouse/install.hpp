@@ -308,10 +308,13 @@ inline installed_scheduler& installed_here() {
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
 /// Linux: connect, accept, recv and send with their kin, read, write, readv and writev, poll,
-/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
-/// getaddrinfo (which a thread of its own asks, for the length of the call)
-/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
-/// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// ppoll, select, pselect, epoll_wait, epoll_pwait, epoll_pwait2, sleep, usleep, nanosleep,
+/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT (where this program has set
+/// it) and the flags hold, results and errno are the kernel's, and a call that succeeds leaves errno
+/// alone. It makes no difference when a socket was made: sockets carry nothing of it. A call of a
+/// socket keeps it open while it waits, whichever other thread closes it, as a system call does;
+/// poll, select and epoll_wait do not.
 /// Only what may have to wait for another party switches fibers: sockets, pipes, terminals,
 /// eventfds, timerfds and other files that poll(2) can wait for (of these also every 64th call in a
 /// row that need not wait, so that other fibers run). Calls on regular files, directories and disks

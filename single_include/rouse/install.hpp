@@ -686,6 +686,133 @@ private:
 } // namespace rouse::inline ROUSE_ABI::os::parked
 #endif
 
+// ---- rouse/os/linux/held_file.hpp
+// Files that stay open as long as a call waits for them.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cstdint>
+#include <fcntl.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// Keeps a file open while a call waits for it, as a system call does: also where another thread
+/// closes the descriptor meanwhile, and where its number then names another file.
+///
+/// The call only counts itself. A close that finds a call leaves the file open under a number of
+/// its own, a twin, which the last call that waited closes.
+///
+/// Threads: any. `closing` is async-signal-safe. Cost: two atomic operations per call that waits.
+class held_file {
+public:
+  held_file() noexcept = default;
+  held_file(const held_file&) = delete;
+  ~held_file() {
+    if (fd_ >= 0) release();
+  }
+
+  /// The call waits for the file from now on.
+  void hold(int fd) noexcept {
+    if (fd_ >= 0 || fd < 0 || fd >= descriptors) return;
+    fd_ = fd;
+    closings_ = closings(calls_[fd].fetch_add(1, std::memory_order_acq_rel));
+  }
+  /// The number under which the file is open now.
+  [[nodiscard]] int current(int fd) const noexcept {
+    if (fd_ < 0 || closings(calls_[fd_].load(std::memory_order_acquire)) == closings_) return fd;
+    return my_twin().file;
+  }
+
+  /// The descriptor is about to be closed.
+  static void closing(int fd) noexcept {
+    if (fd < 0 || fd >= descriptors) return;
+    if (waiting(calls_[fd].load(std::memory_order_relaxed)) != 0) [[unlikely]]
+      leave_open(fd);
+  }
+  /// A child process has the memory of its parent, but none of its calls; one of vfork(2) shares
+  /// it. To be called before calls wait.
+  static void begin_in_this_process() noexcept {
+    const pid_t me = ::getpid();
+    if (process_.exchange(me, std::memory_order_relaxed) == me) return;
+    for (auto& c : calls_) {
+      if (c.load(std::memory_order_relaxed) != 0) c.store(0, std::memory_order_relaxed);
+    }
+  }
+
+private:
+  struct twin {
+    std::atomic<std::uint64_t> of; // which descriptor, after how many closings; 0: free
+    std::atomic<std::uint32_t> waiting;
+    int file;
+  };
+  static constexpr int descriptors = 1 << 16;
+  static constexpr int most_twins = 64;
+
+  // Of each descriptor: how often it was closed while calls waited, and how many wait now.
+  static constexpr std::uint32_t closings(std::uint32_t calls) noexcept { return calls >> 16; }
+  static constexpr std::uint32_t waiting(std::uint32_t calls) noexcept { return calls & 0xffff; }
+  static constexpr std::uint64_t key(int fd, std::uint32_t closings) noexcept {
+    return (std::uint64_t{1} << 32 | static_cast<std::uint32_t>(fd)) << 16 | closings;
+  }
+
+  static void leave_open(int fd) noexcept {
+    // One after another. What comes upon another one, inside a handler of a signal perhaps, closes
+    // the file.
+    if (process_.load(std::memory_order_relaxed) != ::getpid() ||
+        leaving_.test_and_set(std::memory_order_acquire))
+      return;
+    for (twin& t : twins_) {
+      if (t.of.load(std::memory_order_acquire) != 0) continue;
+      t.file = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+      if (t.file >= 0 && !hand_over(fd, t)) real::close(t.file);
+      break;
+    }
+    leaving_.clear(std::memory_order_release);
+  }
+  static bool hand_over(int fd, twin& t) noexcept {
+    std::uint32_t now = calls_[fd].load(std::memory_order_acquire);
+    t.of.store(key(fd, closings(now)), std::memory_order_relaxed);
+    do {
+      t.waiting.store(waiting(now), std::memory_order_relaxed);
+      if (waiting(now) == 0) {
+        t.of.store(0, std::memory_order_relaxed);
+        return false;
+      }
+    } while (!calls_[fd].compare_exchange_weak(now, (closings(now) + 1) << 16,
+                                               std::memory_order_acq_rel));
+    return true;
+  }
+
+  [[nodiscard]] twin& my_twin() const noexcept {
+    twin* t = twins_;
+    while (t->of.load(std::memory_order_acquire) != key(fd_, closings_)) ++t;
+    return *t;
+  }
+  void release() noexcept {
+    std::uint32_t now = calls_[fd_].load(std::memory_order_acquire);
+    while (closings(now) == closings_) {
+      if (calls_[fd_].compare_exchange_weak(now, now - 1, std::memory_order_acq_rel)) return;
+    }
+    twin& t = my_twin();
+    if (t.waiting.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    real::close(t.file);
+    t.of.store(0, std::memory_order_release);
+  }
+
+  static constinit inline std::atomic<std::uint32_t> calls_[descriptors] = {};
+  static constinit inline twin twins_[most_twins] = {};
+  static constinit inline std::atomic_flag leaving_;
+  static constinit inline std::atomic<pid_t> process_{0};
+
+  int fd_ = -1;
+  std::uint32_t closings_ = 0;
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/linux/installed.hpp
 // The blocking calls, made so that they block a flow and not its thread: what the definitions in
 // interpose.hpp do where there is somebody who parks their caller.
@@ -720,10 +847,11 @@ inline int option(int fd, int name) noexcept {
 /// How long one call may block, and whether at all.
 class patience {
 public:
+  /// @param fd  set to another number of the same file if another thread closes it meanwhile.
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
   /// @param call    which one it is, for `dump`.
-  patience(int fd, short events, int option, const char* call) noexcept
-      : file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
+  patience(int& fd, short events, int option, const char* call) noexcept
+      : fd_(fd), file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
         option_(option) {}
   patience(const patience&) = delete;
 
@@ -736,12 +864,10 @@ public:
   bool wait() noexcept {
     if (is_over()) return false;
     has_waited_ = true;
-    if (!waits_.are_ready()) return waits_.park(unannounced_ ? soon(50) : until_);
-    if (file_.revents & POLLRDHUP) {
-      nowait_ = 0;
-      return true;
-    }
-    return (file_.revents & POLLOUT) ? pause() : waits_.park_until_change(until_);
+    held_.hold(fd_);
+    const bool go_on = wait_once();
+    file_.fd = fd_ = held_.current(fd_);
+    return go_on;
   }
   /// The flag that keeps the next attempt from waiting. None once this side has been shut down for
   /// receiving: then the call itself does not wait, and only without the flag says so on a datagram
@@ -754,6 +880,14 @@ public:
   void has_moved_part() noexcept { ends_.heed_all(); }
 
 private:
+  bool wait_once() noexcept {
+    if (!waits_.are_ready()) return waits_.park(unannounced_ ? soon(50) : until_);
+    if (file_.revents & POLLRDHUP) {
+      nowait_ = 0;
+      return true;
+    }
+    return (file_.revents & POLLOUT) ? pause() : waits_.park_until_change(until_);
+  }
   [[nodiscard]] clock::time_point soon(int milliseconds) const noexcept {
     return (std::min)(until_, clock::now() + std::chrono::milliseconds(milliseconds));
   }
@@ -779,6 +913,8 @@ private:
     unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
+  int& fd_;
+  held_file held_;
   pollfd file_;
   interruption ends_;
   file_wait waits_{&file_, 1, ends_};
@@ -1233,7 +1369,7 @@ inline std::atomic<bool> low_marks_are_used{false};
 /// @param m  the caller's message; null where it has none.
 /// @param room  for control data.
 template <class Attempt>
-ssize_t receive_rest(int fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
+ssize_t receive_rest(int& fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
                      int flags, ssize_t n, Attempt attempt) noexcept {
   const std::size_t size = size_of(data);
   const bool all = (flags & MSG_WAITALL) != 0;
@@ -1278,7 +1414,7 @@ inline bool never_waits(int fd, int flags) noexcept {
 // `first(flags)` makes the call itself; `data` says where its bytes are.
 
 template <class First>
-ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = nullptr,
+ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m = nullptr,
                 std::size_t room = 0) noexcept {
   return leaving_errno([&]() -> ssize_t {
     if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
@@ -1295,11 +1431,14 @@ ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = 
 }
 
 /// Waits until a connection that was begun, with `errno` as it is, is there or has failed.
-inline int await_connection(int fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
+inline int await_connection(int& fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
   const int begun = errno;
   pollfd ready{fd, POLLOUT, 0};
   while (real::poll(&ready, nfds_t{1}, 0) == 0) {
-    if (p.wait()) continue;
+    if (p.wait()) {
+      ready.fd = fd;
+      continue;
+    }
     if (errno == EAGAIN) errno = begun; // what connect(2) calls a passed SO_SNDTIMEO
     return -1;
   }
@@ -1318,7 +1457,7 @@ inline int await_connection(int fd, patience& p, const sockaddr* peer, socklen_t
 /// One that has waited on a Unix-domain socket meets the socket's error, where a new call meets the
 /// end of the connection first, which raises SIGPIPE.
 template <class First>
-ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
+ssize_t attempt_send(int& fd, patience& p, int flags, First first) noexcept {
   flags |= MSG_DONTWAIT;
   if (!p.has_waited()) return first(flags);
   const ssize_t n = first(flags | MSG_NOSIGNAL);
@@ -1330,7 +1469,7 @@ ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
 }
 
 template <class First>
-ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
+ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
   return leaving_errno([&]() -> ssize_t {
     patience p(fd, POLLOUT, SO_SNDTIMEO, "send");
     ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
@@ -1360,6 +1499,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
     pollfd ready{fd, POLLIN, 0};
     while (listens && p.blocks() && real::poll(&ready, nfds_t{1}, 0) == 0) {
       if (!p.wait()) return -1;
+      ready.fd = fd;
     }
     return real::accept4(fd, peer, length, flags);
   });
@@ -1413,7 +1553,10 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
 
 namespace rouse::inline ROUSE_ABI::os {
 /// As long as one exists, libraries call what is defined here. They always do.
-class interposed_calls {};
+class interposed_calls {
+public:
+  interposed_calls() noexcept { held_file::begin_in_this_process(); }
+};
 } // namespace rouse::inline ROUSE_ABI::os
 
 namespace rouse::inline ROUSE_ABI::os::installed {
@@ -1609,6 +1752,7 @@ extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
 extern "C" int rouse_close(int fd) {
   using namespace rouse::os;
   if (call_parker::here && !inside_handler()) call_parker::here->closing(fd);
+  held_file::closing(fd);
   return real::close(fd);
 }
 
@@ -3164,10 +3308,13 @@ inline installed_scheduler& installed_here() {
 /// others run: the blocking calls that this program and all its shared libraries make.
 ///
 /// Linux: connect, accept, recv and send with their kin, read, write, readv and writev, poll,
-/// ppoll, select, pselect, epoll_wait, epoll_pwait, sleep, usleep, nanosleep, clock_nanosleep and
-/// getaddrinfo (which a thread of its own asks, for the length of the call)
-/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO and MSG_WAITALL hold, results and errno
-/// are the kernel's. It makes no difference when a socket was made: sockets carry nothing of it.
+/// ppoll, select, pselect, epoll_wait, epoll_pwait, epoll_pwait2, sleep, usleep, nanosleep,
+/// clock_nanosleep and getaddrinfo (which a thread of its own asks, for the length of the call)
+/// keep their meaning: O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT (where this program has set
+/// it) and the flags hold, results and errno are the kernel's, and a call that succeeds leaves errno
+/// alone. It makes no difference when a socket was made: sockets carry nothing of it. A call of a
+/// socket keeps it open while it waits, whichever other thread closes it, as a system call does;
+/// poll, select and epoll_wait do not.
 /// Only what may have to wait for another party switches fibers: sockets, pipes, terminals,
 /// eventfds, timerfds and other files that poll(2) can wait for (of these also every 64th call in a
 /// row that need not wait, so that other fibers run). Calls on regular files, directories and disks

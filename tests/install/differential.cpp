@@ -2,11 +2,12 @@
 // what else they write. Linux.
 #include "trial.hpp"
 
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/select.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 
 using namespace testing;
 
@@ -752,6 +753,18 @@ const row table[] = {
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.recvmsg(a, 8, MSG_ERRQUEUE, 256);
+     }},
+    {"recvmsg with MSG_ERRQUEUE waits on a local socket, which has none",
+     [](trial& t) {
+       const auto [a, b] = t.local(SOCK_DGRAM);
+       t.meanwhile([b] { trial::put(b, "abc"); });
+       t.recvmsg(a, 8, MSG_ERRQUEUE, 64);
+     }},
+    {"recv with MSG_OOB waits on UDP, which has none",
+     [](trial& t) {
+       const auto [a, b] = t.udp();
+       t.meanwhile([b] { trial::put(b, "abc"); });
+       t.recv(a, 8, MSG_OOB);
      }},
     {"recvmsg with MSG_ERRQUEUE gives the message that came back",
      [](trial& t) {
@@ -2089,6 +2102,105 @@ const row table[] = {
        t.call("read", [&] { return ::read(fd, &got, 4); });
        nonblocking(fd);
        t.call("read", [&] { return ::read(fd, &got, sizeof got); });
+     }},
+
+    // ---- another thread closes what a call waits for
+    {"recv: another thread closes the socket while it waits, then bytes come",
+     [](trial& t) {
+       const auto [a, b] = t.local();
+       t.forget(a);
+       t.meanwhile([a, b] { ::close(a), trial::put(b, "abc"); });
+       t.recv(a, 8);
+     }},
+    {"recv on TCP: another thread closes the socket while it waits, then the peer finishes",
+     [](trial& t) {
+       const auto [a, b] = t.tcp();
+       t.forget(a);
+       t.meanwhile([a, b] { ::close(a), ::shutdown(b, SHUT_WR); });
+       t.recv(a, 8);
+     }},
+    {"recv on TCP: another thread shuts the socket down and closes it while it waits",
+     [](trial& t) {
+       const auto [a, b] = t.tcp();
+       t.forget(a);
+       t.meanwhile([a] { ::shutdown(a, SHUT_RDWR), ::close(a); });
+       t.recv(a, 8);
+       t.recv(b, 8);
+     }},
+    {"recv: another thread shuts the socket down and closes it while it waits",
+     [](trial& t) {
+       const auto [a, b] = t.local();
+       t.forget(a);
+       t.meanwhile([a] { ::shutdown(a, SHUT_RDWR), ::close(a); });
+       t.recv(a, 8);
+       t.recv(b, 8);
+     }},
+    {"recv on UDP: another thread shuts the socket down and closes it while it waits",
+     [](trial& t) {
+       const auto [a, b] = t.udp();
+       t.forget(a);
+       t.meanwhile([a] { ::shutdown(a, SHUT_RDWR), ::close(a); });
+       t.recv(a, 8);
+     }},
+    {"recv: another thread gives the number to another socket while it waits",
+     [](trial& t) {
+       const auto [a, b] = t.local();
+       const auto [c, d] = t.local();
+       t.put(d, "other");
+       t.meanwhile([a, b, c] {
+         ::close(a);
+         // Not by dup: the race for the number is meant, and is none that a sanitizer shall report.
+         if (::syscall(SYS_dup, c) == a) trial::put(b, "abc");
+       });
+       t.recv(a, 8, MSG_PEEK);
+       t.recv(a, 8, MSG_PEEK);
+     }},
+    {"recv with MSG_WAITALL: another thread closes the socket while it waits",
+     [](trial& t) {
+       const auto [a, b] = t.local();
+       t.forget(a);
+       t.put(b, "a");
+       t.meanwhile([a, b] {
+         ::close(a), trial::put(b, "b");
+         for (int left = 1; left != 0; std::this_thread::yield()) (void)::ioctl(b, SIOCOUTQ, &left);
+         trial::put(b, "cd");
+       });
+       t.recv(a, 4, MSG_WAITALL);
+     }},
+    {"recv ends at SO_RCVTIMEO though another thread has closed the socket",
+     [](trial& t) {
+       const auto [a, b] = t.local();
+       t.forget(a);
+       t.limit(a, SO_RCVTIMEO, 200ms);
+       t.meanwhile([a] { ::close(a); });
+       t.recv(a, 8);
+       t.recv(b, 8);
+     }},
+    {"send: another thread closes the socket while it waits for room",
+     [](trial& t) {
+       const auto [a, b] = t.tcp();
+       t.forget(a);
+       t.meanwhile([a, b] { ::close(a), drain(b, static_cast<long>(large().size())); });
+       t.send(a, large());
+       t.recv(b, 8);
+     }},
+    {"accept: another thread closes the listener while it waits, then a connection comes",
+     [](trial& t) {
+       const int l = t.listener(), a = t.socket(AF_INET, SOCK_STREAM);
+       t.forget(l);
+       t.meanwhile([a, l, to = t.name_of(l)] { ::close(l), (void)trial::connect_to(a, to); });
+       t.accept(l);
+     }},
+    {"connect: another thread closes the socket while it waits",
+     [](trial& t) {
+       const int l = t.listener(0);
+       for (int i = 0; i != 4; ++i)
+         (void)t.connect_to(t.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK), t.name_of(l));
+       const int a = t.socket(AF_INET, SOCK_STREAM);
+       t.limit(a, SO_SNDTIMEO, 200ms);
+       t.forget(a);
+       t.meanwhile([a] { ::close(a); });
+       t.connect(a, t.name_of(l));
      }},
 
     // ---- close

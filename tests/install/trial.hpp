@@ -52,6 +52,8 @@ public:
     files_.push_back(fd);
     return fd;
   }
+  /// Another thread closes it.
+  void forget(int fd) { std::erase(files_, fd); }
   int socket(int family, int type) { return keep(::socket(family, type, 0)); }
 
   /// Two connected Unix-domain sockets.

@@ -5,6 +5,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/os/call_parker.hpp>
 #include <rouse/os/linux/file_wait.hpp>
+#include <rouse/os/linux/held_file.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/linux/real_calls.hpp>
 #include <rouse/os/linux/socket.hpp>
@@ -39,10 +40,11 @@ inline int option(int fd, int name) noexcept {
 /// How long one call may block, and whether at all.
 class patience {
 public:
+  /// @param fd  set to another number of the same file if another thread closes it meanwhile.
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
   /// @param call    which one it is, for `dump`.
-  patience(int fd, short events, int option, const char* call) noexcept
-      : file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
+  patience(int& fd, short events, int option, const char* call) noexcept
+      : fd_(fd), file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
         option_(option) {}
   patience(const patience&) = delete;
 
@@ -55,12 +57,10 @@ public:
   bool wait() noexcept {
     if (is_over()) return false;
     has_waited_ = true;
-    if (!waits_.are_ready()) return waits_.park(unannounced_ ? soon(50) : until_);
-    if (file_.revents & POLLRDHUP) {
-      nowait_ = 0;
-      return true;
-    }
-    return (file_.revents & POLLOUT) ? pause() : waits_.park_until_change(until_);
+    held_.hold(fd_);
+    const bool go_on = wait_once();
+    file_.fd = fd_ = held_.current(fd_);
+    return go_on;
   }
   /// The flag that keeps the next attempt from waiting. None once this side has been shut down for
   /// receiving: then the call itself does not wait, and only without the flag says so on a datagram
@@ -73,6 +73,14 @@ public:
   void has_moved_part() noexcept { ends_.heed_all(); }
 
 private:
+  bool wait_once() noexcept {
+    if (!waits_.are_ready()) return waits_.park(unannounced_ ? soon(50) : until_);
+    if (file_.revents & POLLRDHUP) {
+      nowait_ = 0;
+      return true;
+    }
+    return (file_.revents & POLLOUT) ? pause() : waits_.park_until_change(until_);
+  }
   [[nodiscard]] clock::time_point soon(int milliseconds) const noexcept {
     return (std::min)(until_, clock::now() + std::chrono::milliseconds(milliseconds));
   }
@@ -98,6 +106,8 @@ private:
     unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
+  int& fd_;
+  held_file held_;
   pollfd file_;
   interruption ends_;
   file_wait waits_{&file_, 1, ends_};

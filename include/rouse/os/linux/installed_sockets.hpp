@@ -56,7 +56,7 @@ inline std::atomic<bool> low_marks_are_used{false};
 /// @param m  the caller's message; null where it has none.
 /// @param room  for control data.
 template <class Attempt>
-ssize_t receive_rest(int fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
+ssize_t receive_rest(int& fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
                      int flags, ssize_t n, Attempt attempt) noexcept {
   const std::size_t size = size_of(data);
   const bool all = (flags & MSG_WAITALL) != 0;
@@ -101,7 +101,7 @@ inline bool never_waits(int fd, int flags) noexcept {
 // `first(flags)` makes the call itself; `data` says where its bytes are.
 
 template <class First>
-ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = nullptr,
+ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m = nullptr,
                 std::size_t room = 0) noexcept {
   return leaving_errno([&]() -> ssize_t {
     if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
@@ -118,11 +118,14 @@ ssize_t receive(int fd, const msghdr& data, int flags, First first, msghdr* m = 
 }
 
 /// Waits until a connection that was begun, with `errno` as it is, is there or has failed.
-inline int await_connection(int fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
+inline int await_connection(int& fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
   const int begun = errno;
   pollfd ready{fd, POLLOUT, 0};
   while (real::poll(&ready, nfds_t{1}, 0) == 0) {
-    if (p.wait()) continue;
+    if (p.wait()) {
+      ready.fd = fd;
+      continue;
+    }
     if (errno == EAGAIN) errno = begun; // what connect(2) calls a passed SO_SNDTIMEO
     return -1;
   }
@@ -141,7 +144,7 @@ inline int await_connection(int fd, patience& p, const sockaddr* peer, socklen_t
 /// One that has waited on a Unix-domain socket meets the socket's error, where a new call meets the
 /// end of the connection first, which raises SIGPIPE.
 template <class First>
-ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
+ssize_t attempt_send(int& fd, patience& p, int flags, First first) noexcept {
   flags |= MSG_DONTWAIT;
   if (!p.has_waited()) return first(flags);
   const ssize_t n = first(flags | MSG_NOSIGNAL);
@@ -153,7 +156,7 @@ ssize_t attempt_send(int fd, patience& p, int flags, First first) noexcept {
 }
 
 template <class First>
-ssize_t send(int fd, const msghdr& m, int flags, First first) noexcept {
+ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
   return leaving_errno([&]() -> ssize_t {
     patience p(fd, POLLOUT, SO_SNDTIMEO, "send");
     ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
@@ -183,6 +186,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
     pollfd ready{fd, POLLIN, 0};
     while (listens && p.blocks() && real::poll(&ready, nfds_t{1}, 0) == 0) {
       if (!p.wait()) return -1;
+      ready.fd = fd;
     }
     return real::accept4(fd, peer, length, flags);
   });

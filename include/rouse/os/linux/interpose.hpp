@@ -26,7 +26,10 @@
 
 namespace rouse::inline ROUSE_ABI::os {
 /// As long as one exists, libraries call what is defined here. They always do.
-class interposed_calls {};
+class interposed_calls {
+public:
+  interposed_calls() noexcept { held_file::begin_in_this_process(); }
+};
 } // namespace rouse::inline ROUSE_ABI::os
 
 namespace rouse::inline ROUSE_ABI::os::installed {
@@ -222,6 +225,7 @@ extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
 extern "C" int rouse_close(int fd) {
   using namespace rouse::os;
   if (call_parker::here && !inside_handler()) call_parker::here->closing(fd);
+  held_file::closing(fd);
   return real::close(fd);
 }
 
