@@ -8210,6 +8210,9 @@ private:
   // True: only now.
   static bool opened() noexcept {
     static thread_local bool was = false;
+#if ROUSE_EMULATED_TLS
+    if (&local() == &none()) return false;
+#endif
     if (std::exchange(was, true)) return false;
 #if ROUSE_EMULATED_TLS
     local().open();
@@ -8226,12 +8229,20 @@ private:
   static constexpr std::size_t size_of(std::size_t c) noexcept {
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
+#if ROUSE_EMULATED_TLS
+  // That of a thread for whose own there is no memory: it keeps nothing, and is never written to.
+  static cache& none() noexcept {
+    static constinit cache empty;
+    return empty;
+  }
+#endif
   // Not inlined: a fiber may go on in another thread, whose cache this then must be.
   ROUSE_HOT ROUSE_NOINLINE static cache& local() noexcept {
 #if ROUSE_EMULATED_TLS
     static thread_local cache* c = nullptr;
     if (!c) {
-      c = new cache;
+      c = new (std::nothrow) cache;
+      if (!c) return none();
       const auto end = [](void* mine) noexcept {
         static_cast<cache*>(mine)->close();
         delete static_cast<cache*>(mine);

@@ -581,6 +581,12 @@ void with_handlers(const char* waker) {
   });
 }
 
+#if ROUSE_WINDOWS
+constexpr int no_signal = 0;
+#else
+constexpr int no_signal = MSG_NOSIGNAL;
+#endif
+
 // A server on two cores, asked by a thread that allocates nothing.
 template <class S>
 void per_core(const char* waker) {
@@ -595,7 +601,7 @@ void per_core(const char* waker) {
       const rouse::os::socket_address to(
           rouse::endpoint("127.0.0.1", static_cast<std::uint16_t>(port.load())));
       char byte = 'x';
-      if (::connect(h, &to.any, to.length) == 0 && ::send(h, &byte, 1, MSG_NOSIGNAL) == 1)
+      if (::connect(h, &to.any, to.length) == 0 && ::send(h, &byte, 1, no_signal) == 1)
         (void)!::recv(h, &byte, 1, 0);
       rouse::os::close_socket(h);
     });
