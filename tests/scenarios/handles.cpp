@@ -228,3 +228,56 @@ TEMPLATE_LIST_TEST_CASE("handles: a server's handle may be dropped in any thread
   sched.reset();
   std::thread([s = std::move(late)] {}).join();
 }
+
+TEMPLATE_LIST_TEST_CASE("handles: a group destroyed in another thread takes its flows with it",
+                        "[handles]", every_flowing) {
+  using S = TestType;
+  S sched;
+  for (int n = 0; n != 10; ++n) {
+    std::atomic<int> alive{0};
+    struct living { // in the callable, which goes with its flow
+      explicit living(std::atomic<int>& c) noexcept : count(&c) { ++c; }
+      living(living&& other) noexcept : count(std::exchange(other.count, nullptr)) {}
+      ~living() {
+        if (count) --*count;
+      }
+      std::atomic<int>* count;
+    };
+    auto group = std::make_unique<rouse::flow_group<S>>(sched);
+    for (int i = 0; i != 3; ++i) {
+      group->spawn(
+          [wait = waiting_body(sched, [] {}), l = living(alive)]() mutable { return wait(); });
+    }
+    if (n % 2 == 0) until_pending(sched, 6); // each flow, and the group's wait for it
+    CHECK(alive == 3);
+    std::atomic<int> left{-1};
+    std::thread other([&, g = std::move(group)]() mutable {
+      g.reset();
+      left = alive.load();
+    });
+    run_until(sched, [&] { return left >= 0; });
+    other.join();
+    CHECK(left == 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("handles: a group whose flows have ended may be destroyed in any thread",
+                        "[handles]", every_flowing) {
+  using S = TestType;
+  auto sched = std::make_unique<S>();
+  auto group = std::make_unique<rouse::flow_group<S>>(*sched);
+  auto late = std::make_unique<rouse::flow_group<S>>(*sched);
+  if constexpr (awaits<S>)
+    group->spawn([]() -> rouse::task<> { co_return; });
+  else
+    group->spawn([] {});
+  sched->run();
+  std::thread([g = std::move(group)] {}).join(); // no loop runs
+  if constexpr (!is_threads<S>) {
+    late->spawn(waiting_body(*sched, [] {}));
+    sched->poll();
+    std::thread other([&] { late.reset(); });
+    sched.reset();
+    other.join();
+  }
+}

@@ -7,11 +7,14 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/fwd.hpp>
+#include <rouse/os/thread_event.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/sync.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -77,7 +80,9 @@ struct group_call : pass_call<count_rule> {
 /// program, as after `flow_handle::kill`.
 ///
 /// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
-/// join and cancel. Cost: that of the flows, and an allocation for each.
+/// join and cancel. Any thread may destroy it: one that is not the scheduler's waits until the
+/// loop, which must run, or the end of the scheduler has ended the flows. Cost: that of the flows,
+/// and an allocation for each.
 template <class Scheduler>
 class flow_group {
   static_assert(Scheduler::template accepts<done>,
@@ -85,23 +90,14 @@ class flow_group {
   using engine_type = typename Scheduler::engine_type;
 
 public:
-  explicit flow_group(Scheduler& s) noexcept : scheduler_(s) {}
+  explicit flow_group(Scheduler& s) noexcept : scheduler_(s), home_(s.engine().home()) {
+    home_.hold();
+  }
   flow_group(const flow_group&) = delete;
   flow_group& operator=(const flow_group&) = delete;
   ~flow_group() {
-    if constexpr (requires(flow& f) { scheduler_.waker().end_now(engine(), f); }) {
-      let_go([&](flow& f) {
-        if (!f.ended.is_open && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
-      });
-    } else {
-      engine().settle([&](answers&) { for_each([](flow& f) { f.must_end = true; }); });
-      cancel();
-      std::error_code ec;
-      (void)begin<true>(no_limit{}, ec);
-      // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
-      if (ec) let_go([](flow&) {});
-    }
-    if (thrown_) engine().raise(std::move(thrown_));
+    if (!leave_from_elsewhere()) leave();
+    home_.drop();
   }
 
   /// As the scheduler's `spawn`. In a group that was cancelled and not joined since, the flow is
@@ -116,6 +112,7 @@ public:
       (too_late ? told_ : running_).push_back(*m);
       ++turnstile_.rule.running;
     });
+    left_.fetch_add(1, std::memory_order_relaxed);
     if (too_late) scheduler_.cancel(*m->which);
     m.release()->watch();
   }
@@ -172,7 +169,88 @@ private:
     flow* which = nullptr;
   };
 
+  // A thread other than the scheduler's waits until the loop has ended the flows.
+  struct farewell final : engine_type::posted {
+    explicit farewell(flow_group& g) noexcept : engine_type::posted(&farewell::on_loop), group(g) {}
+    static void on_loop(typename engine_type::posted& p, bool) noexcept {
+      auto& self = static_cast<farewell&>(p);
+      self.group.say(self);
+    }
+    flow_group& group;
+    os::thread_event over;
+  };
+
   [[nodiscard]] engine_type& engine() const noexcept { return scheduler_.engine(); }
+
+  static constexpr bool shared = engine_type::threading::shared;
+  static constexpr bool destroys_flows =
+      requires(Scheduler& s, engine_type& e, flow& f) { s.waker().end_now(e, f); };
+
+  // ---- the end of the group
+
+  void leave() noexcept {
+    if constexpr (destroys_flows) {
+      destroy_flows();
+    } else {
+      tell_to_end();
+      std::error_code ec;
+      (void)begin<true>(no_limit{}, ec);
+      // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
+      if (ec) let_go([](flow&) {});
+    }
+    raise_thrown();
+  }
+  // False: the calling thread is the scheduler's, and is to leave as usual.
+  bool leave_from_elsewhere() noexcept {
+    if constexpr (shared) {
+      return false;
+    } else {
+      farewell f(*this);
+      bool here = false, waits = false;
+      home_.meet([&](detail::whereabouts at, auto* engine) {
+        here = at == detail::whereabouts::inside;
+        waits = at == detail::whereabouts::outside &&
+                (left_.load(std::memory_order_acquire) != 0 || thrown_);
+        if (waits) engine->post(f);
+      });
+      if (waits) f.over.wait();
+      return !here;
+    }
+  }
+  // In the loop.
+  void say(farewell& f) noexcept {
+    if constexpr (destroys_flows)
+      destroy_flows();
+    else
+      tell_to_end();
+    farewell_ = &f;
+    if (left_.load(std::memory_order_relaxed) == 0) finish_farewell();
+  }
+  void finish_farewell() noexcept {
+    raise_thrown();
+    farewell_->over.raise(1); // the group may be gone now
+  }
+
+  void destroy_flows() noexcept {
+    let_go([&](flow& f) {
+      if (!f.ended.is_open && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
+    });
+  }
+  void tell_to_end() noexcept {
+    engine().settle([&](answers&) { for_each([](flow& f) { f.must_end = true; }); });
+    cancel();
+  }
+  void raise_thrown() noexcept {
+    if (thrown_) engine().raise(std::move(thrown_));
+  }
+  // One flow less. With a shared engine the group may be gone already.
+  void count_down() noexcept {
+    if constexpr (!shared) {
+      const bool last = left_.load(std::memory_order_relaxed) == 1;
+      if (last && farewell_) return finish_farewell();
+      left_.fetch_sub(1, std::memory_order_release); // acquired by leave_from_elsewhere()
+    }
+  }
 
   template <bool Shielded, class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
@@ -216,6 +294,7 @@ private:
       --turnstile_.rule.running;
       turnstile_.let_pass(answered); // last: whoever waits may destroy the group
     });
+    count_down();
     free(m);
   }
 
@@ -236,6 +315,7 @@ private:
         engine().abandon(m);
         end(*m.which);
         if (m.which->ended.is_open) keep_first(*m.which);
+        if constexpr (!shared) left_.fetch_sub(1, std::memory_order_release);
         free(m);
       }
   }
@@ -256,6 +336,9 @@ private:
   }
 
   Scheduler& scheduler_;
+  typename engine_type::home_type& home_;
+  std::atomic<std::size_t> left_{0}; // members
+  farewell* farewell_ = nullptr;
   // Guarded by the engine's lock.
   detail::turnstile<detail::count_rule> turnstile_{{0}, {}};
   detail::list<node> running_; // not told to end
