@@ -2004,7 +2004,7 @@ public:
   /// end, this ends the program, with a message.
   ROUSE_COLD void note_refusal() noexcept {
     // So many are no clean-up of a flow that is about to end.
-    constexpr unsigned some = 100, too_many = 100000;
+    constexpr unsigned some = 100, too_many = 10000;
     constexpr auto too_long = std::chrono::seconds(10);
     if (++refusals_ == 1) first_refusal_ = clock::now();
     const bool slow = refusals_ >= some && clock::now() - first_refusal_ > too_long;
@@ -8852,7 +8852,7 @@ public:
   /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
   /// calls.
   ///
-  /// A fiber or a thread may catch that exception, but must not call on for ever: after 100,000
+  /// A fiber or a thread may catch that exception, but must not call on for ever: after 10,000
   /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
   /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
   /// destroyed.

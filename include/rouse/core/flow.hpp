@@ -97,7 +97,7 @@ public:
   /// end, this ends the program, with a message.
   ROUSE_COLD void note_refusal() noexcept {
     // So many are no clean-up of a flow that is about to end.
-    constexpr unsigned some = 100, too_many = 100000;
+    constexpr unsigned some = 100, too_many = 10000;
     constexpr auto too_long = std::chrono::seconds(10);
     if (++refusals_ == 1) first_refusal_ = clock::now();
     const bool slow = refusals_ >= some && clock::now() - first_refusal_ > too_long;

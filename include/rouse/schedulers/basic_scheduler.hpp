@@ -92,7 +92,7 @@ public:
   /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
   /// calls.
   ///
-  /// A fiber or a thread may catch that exception, but must not call on for ever: after 100,000
+  /// A fiber or a thread may catch that exception, but must not call on for ever: after 10,000
   /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
   /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
   /// destroyed.
