@@ -4880,6 +4880,21 @@ public:
     wake();
   }
 
+  /// For a foreign loop that waits in place of `turn`: the kernel is given what was submitted, and
+  /// until `turn` is called, `wake` makes `wait_handle()` ready.
+  /// @returns when the next turn is due at the latest; `time_point::min()`: at once.
+  [[nodiscard]] clock::time_point rest_outside() noexcept
+    requires(!Threading::shared)
+  {
+    lock_type lock(mutex_);
+    do harvest((clock::time_point::min)(), lock); // takes earlier wake-ups from the handle as well
+    while (rest_.exchange(rest::asleep, std::memory_order_acq_rel) == rest::woken);
+    const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
+    return calm ? timers_.next() : (clock::time_point::min)();
+  }
+  /// What a foreign loop waits for until it is readable; none where the kernel has no such handle.
+  [[nodiscard]] virtual native_handle_type wait_handle() const noexcept { return os::no_handle; }
+
   /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
   /// the loop is awake.
   void wake() noexcept {
@@ -5840,6 +5855,8 @@ public:
     return fd_ ? failure{} : last_error();
   }
 
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+
   /// The edges of everything: each is told once, and no system call is needed to hear of the next.
   static constexpr std::uint32_t edges =
       EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
@@ -6071,6 +6088,7 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
+  [[nodiscard]] native_handle_type wait_handle() const noexcept override { return events_.get(); }
 
   ROUSE_ALWAYS_INLINE void answer(record& r, std::uint32_t events) noexcept {
     if (events & ~static_cast<std::uint32_t>(EPOLLIN | EPOLLOUT)) [[unlikely]]
@@ -6798,6 +6816,7 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
+  [[nodiscard]] native_handle_type wait_handle() const noexcept override { return ring_.get(); }
 
   // ---- submissions
 
@@ -9081,6 +9100,31 @@ public:
   }
   /// What is ready, without waiting.
   std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
+
+  /// Inside another event loop, which waits in place of `run`: before it waits, it calls `poll()`
+  /// and then this; it waits until the handle is readable, or the deadline has come, and begins
+  /// anew. What other threads post, a `stop` and a stop_token make the handle ready.
+  ///
+  ///     for (;;) {
+  ///       sched.poll();
+  ///       const rouse::deadline due = sched.next_deadline(); // never: only the handle counts
+  ///       wait_readable(sched.native_wait_handle(), due); // g_main_loop, poll(2), epoll_wait(2) …
+  ///     }
+  ///
+  /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor
+  /// closed. Linux: an epoll instance, or the io_uring (poll(2), POLLIN). On Windows there is none
+  /// (INVALID_SOCKET), for a completion port cannot be waited for: there the scheduler needs a
+  /// thread of its own. Threads: the scheduler's own. Cost of `next_deadline`: a system call.
+  [[nodiscard]] native_handle_type native_wait_handle() const noexcept
+    requires(!engine_type::threading::shared)
+  {
+    return engine_->wait_handle();
+  }
+  [[nodiscard]] deadline next_deadline() noexcept
+    requires(!engine_type::threading::shared)
+  {
+    return engine_->rest_outside();
+  }
 
   /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
   /// once. Any thread.

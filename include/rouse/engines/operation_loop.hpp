@@ -266,6 +266,21 @@ public:
     wake();
   }
 
+  /// For a foreign loop that waits in place of `turn`: the kernel is given what was submitted, and
+  /// until `turn` is called, `wake` makes `wait_handle()` ready.
+  /// @returns when the next turn is due at the latest; `time_point::min()`: at once.
+  [[nodiscard]] clock::time_point rest_outside() noexcept
+    requires(!Threading::shared)
+  {
+    lock_type lock(mutex_);
+    do harvest((clock::time_point::min)(), lock); // takes earlier wake-ups from the handle as well
+    while (rest_.exchange(rest::asleep, std::memory_order_acq_rel) == rest::woken);
+    const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
+    return calm ? timers_.next() : (clock::time_point::min)();
+  }
+  /// What a foreign loop waits for until it is readable; none where the kernel has no such handle.
+  [[nodiscard]] virtual native_handle_type wait_handle() const noexcept { return os::no_handle; }
+
   /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
   /// the loop is awake.
   void wake() noexcept {

@@ -322,6 +322,31 @@ public:
   /// What is ready, without waiting.
   std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
 
+  /// Inside another event loop, which waits in place of `run`: before it waits, it calls `poll()`
+  /// and then this; it waits until the handle is readable, or the deadline has come, and begins
+  /// anew. What other threads post, a `stop` and a stop_token make the handle ready.
+  ///
+  ///     for (;;) {
+  ///       sched.poll();
+  ///       const rouse::deadline due = sched.next_deadline(); // never: only the handle counts
+  ///       wait_readable(sched.native_wait_handle(), due); // g_main_loop, poll(2), epoll_wait(2) …
+  ///     }
+  ///
+  /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor
+  /// closed. Linux: an epoll instance, or the io_uring (poll(2), POLLIN). On Windows there is none
+  /// (INVALID_SOCKET), for a completion port cannot be waited for: there the scheduler needs a
+  /// thread of its own. Threads: the scheduler's own. Cost of `next_deadline`: a system call.
+  [[nodiscard]] native_handle_type native_wait_handle() const noexcept
+    requires(!engine_type::threading::shared)
+  {
+    return engine_->wait_handle();
+  }
+  [[nodiscard]] deadline next_deadline() noexcept
+    requires(!engine_type::threading::shared)
+  {
+    return engine_->rest_outside();
+  }
+
   /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
   /// once. Any thread.
   void stop() noexcept {

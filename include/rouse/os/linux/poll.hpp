@@ -73,6 +73,8 @@ public:
     return fd_ ? failure{} : last_error();
   }
 
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+
   /// The edges of everything: each is told once, and no system call is needed to hear of the next.
   static constexpr std::uint32_t edges =
       EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
