@@ -281,3 +281,17 @@ TEMPLATE_LIST_TEST_CASE("handles: a group whose flows have ended may be destroye
     other.join();
   }
 }
+
+TEMPLATE_LIST_TEST_CASE("handles: a scheduler may go as soon as what a thread posted has arrived",
+                        "[handles]", every_scheduler) {
+  for (int n = 0; n != 50; ++n) {
+    std::thread other;
+    {
+      TestType sched;
+      channel<TestType> ch{sched, 1};
+      other = std::thread([end = ch]() mutable { end.post(1); });
+      CHECK(await<std::optional<int>>(sched, CALL(ch.receive(how...))).value == 1);
+    }
+    other.join();
+  }
+}

@@ -71,6 +71,10 @@ public:
     f(engine_ ? here() : whereabouts::gone, engine_);
   }
 
+  /// While the lock is held the engine stays, if `open`.
+  [[nodiscard]] std::unique_lock<std::mutex> keep() noexcept { return std::unique_lock(mutex_); }
+  [[nodiscard]] bool open() const noexcept { return engine_ != nullptr; }
+
   /// In a forked child: a thread that does not exist there may have locked it.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 

@@ -38,6 +38,8 @@ public:
     if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 
+  [[nodiscard]] typename Engine::home_type& home() const noexcept { return home_; }
+
 private:
   ~shared_channel() { home_.drop(); }
 
@@ -217,9 +219,12 @@ public:
 
   /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
   /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
-  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live until
-  /// this has returned.
+  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live when
+  /// this is called; it may go before this has returned.
   void post(T value) {
+    auto& home = core_->home();
+    const auto kept = home.keep(); // what is posted may end the scheduler before this returns
+    if (!home.open()) return;
     scheduler_->post(
         [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
           failure why;
