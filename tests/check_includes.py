@@ -56,7 +56,7 @@ RULES = {
     "tab": "a tab",
     "cr": "a carriage return",
     "trailing": "trailing spaces",
-    "utf-8": "not UTF-8",
+    "ascii": "not ASCII: without an option, Microsoft's compiler reads another code page",
 }
 WARNINGS = {"long header"}
 
@@ -152,8 +152,8 @@ class Header:
                 self.find(number, "long line", len(line))
             if "\t" in line:
                 self.find(number, "tab")
-            if "\ufffd" in line:
-                self.find(number, "utf-8")
+            if not line.isascii():
+                self.find(number, "ascii")
             if line != line.rstrip():
                 self.find(number, "trailing")
         if b"\r" in self.raw:
@@ -206,13 +206,13 @@ BAD = [
     ("core/bad.hpp", "#pragma once\n#if X\n#include <rouse/fwd.hpp>\n#endif\n", [(3, "lost")]),
     ("core/bad.hpp", "int a;\n", [(1, "once")]),
     ("core/bad.hpp", "// #pragma once\n", [(1, "once")]),
-    ("core/bad.hpp", ONCE + "//" + "é" * 118 + "\n//" + "-" * 119 + "\n", [(3, "long line")]),
+    ("core/bad.hpp", ONCE + "//" + "-" * 118 + "\n//" + "-" * 119 + "\n", [(3, "long line")]),
     ("core/bad.hpp", ONCE + "\n" * 449, []),
     ("core/bad.hpp", ONCE + "\n" * 450, [(451, "long header")]),
     ("core/bad.hpp", ONCE + "int\ta;\n", [(2, "tab")]),
     ("core/bad.hpp", ONCE + "int a;\r\nint b;\r\n", [(2, "cr")]),
     ("core/bad.hpp", ONCE + "int a; \n", [(2, "trailing")]),
-    ("core/bad.hpp", ONCE.encode() + b"// \xff\n", [(2, "utf-8")]),
+    ("core/bad.hpp", ONCE.encode() + b"// \xff\n", [(2, "ascii")]),
     ("core/bad.hpp", ONCE + "int a = errno;\n", [(2, "errno")]),
     ("core/bad.hpp", ONCE + "#if A && \\\n  defined(_WIN32)\n#endif\n", [(2, "platform")]),
     ("core/bad.hpp", ONCE + "#ifdef __linux__\n#elif ROUSE_WINDOWS\n#endif\n", [(2, "platform"), (3, "platform")]),

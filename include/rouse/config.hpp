@@ -71,21 +71,21 @@
 
 // The inline namespace: it carries the version and all that changes a layout or a function's
 // meaning, so that two vendored copies, or objects built with and without exceptions, link into one
-// program.
+// program. None of the pieces is empty, since Microsoft's preprocessor stumbles over such pastes.
 #if ROUSE_EXCEPTIONS
-#define ROUSE_ABI_ERRORS
+#define ROUSE_ABI_ERRORS e
 #else
-#define ROUSE_ABI_ERRORS _noexcept
+#define ROUSE_ABI_ERRORS n
 #endif
 #if ROUSE_CONTEXT_UCONTEXT
-#define ROUSE_ABI_CONTEXT _ucontext
+#define ROUSE_ABI_CONTEXT u
 #else
-#define ROUSE_ABI_CONTEXT
+#define ROUSE_ABI_CONTEXT f
 #endif
 #if ROUSE_ASAN || ROUSE_TSAN
-#define ROUSE_ABI_SANITIZER _sanitized
+#define ROUSE_ABI_SANITIZER s
 #else
-#define ROUSE_ABI_SANITIZER
+#define ROUSE_ABI_SANITIZER p
 #endif
 #define ROUSE_ABI_PASTE(errors, context, sanitizer) v0_1##errors##context##sanitizer
 #define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)

@@ -87,21 +87,21 @@
 
 // The inline namespace: it carries the version and all that changes a layout or a function's
 // meaning, so that two vendored copies, or objects built with and without exceptions, link into one
-// program.
+// program. None of the pieces is empty, since Microsoft's preprocessor stumbles over such pastes.
 #if ROUSE_EXCEPTIONS
-#define ROUSE_ABI_ERRORS
+#define ROUSE_ABI_ERRORS e
 #else
-#define ROUSE_ABI_ERRORS _noexcept
+#define ROUSE_ABI_ERRORS n
 #endif
 #if ROUSE_CONTEXT_UCONTEXT
-#define ROUSE_ABI_CONTEXT _ucontext
+#define ROUSE_ABI_CONTEXT u
 #else
-#define ROUSE_ABI_CONTEXT
+#define ROUSE_ABI_CONTEXT f
 #endif
 #if ROUSE_ASAN || ROUSE_TSAN
-#define ROUSE_ABI_SANITIZER _sanitized
+#define ROUSE_ABI_SANITIZER s
 #else
-#define ROUSE_ABI_SANITIZER
+#define ROUSE_ABI_SANITIZER p
 #endif
 #define ROUSE_ABI_PASTE(errors, context, sanitizer) v0_1##errors##context##sanitizer
 #define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
@@ -192,7 +192,7 @@ namespace rouse::inline ROUSE_ABI {
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
 /// The category of a `std::errc` that the library itself reports (timed_out, operation_canceled,
-/// …): std::generic_category(), but on Windows one whose messages are words, since a C library
+/// ...): std::generic_category(), but on Windows one whose messages are words, since a C library
 /// there may call most of them "Unknown error". `ec == std::errc::timed_out` holds with either; two
 /// error codes of the two categories differ.
 ///
@@ -765,7 +765,7 @@ private:
 
 /// Which limits have run out, and how long one may sleep until the next one does.
 ///
-/// Time is counted in ticks of 2^16 ns (65.5 µs), written as eight digits of base 64: all that the
+/// Time is counted in ticks of 2^16 ns (65.5 us), written as eight digits of base 64: all that the
 /// clock can say. Each digit has a level of 64 slots. A node is in the level of the highest digit
 /// in which its tick differs from now, in the slot of that digit; when now comes to the slot, its
 /// nodes move to lower levels. Thus
@@ -815,7 +815,7 @@ public:
   /// rounded up to a tick.
   ///
   /// May be earlier, where nodes move to lower levels (at most seven times on the way to a timer),
-  /// and may be past, where something is due; either way `expire(next(), …)` makes progress.
+  /// and may be past, where something is due; either way `expire(next(), ...)` makes progress.
   ///
   /// @returns `time_point::max()` when empty.
   [[nodiscard]] time_point next() const noexcept {
@@ -875,7 +875,7 @@ private:
   static constexpr std::uint64_t tick_at(time_point t) noexcept {
     return unsigned_of(t) >> tick_bits;
   }
-  // No tick begins after the last one, in which time_point::max() is: only there, 65 µs before the
+  // No tick begins after the last one, in which time_point::max() is: only there, 65 us before the
   // end of time, can a node be early. So max() is due in the end, and expire(max()) leaves nothing.
   static constexpr std::uint64_t tick_not_before(time_point t) noexcept {
     const std::uint64_t begun = tick_at(t);
@@ -965,7 +965,7 @@ private:
 // The record that all of rouse shares: what is asked of an engine, what came of it, and whom to
 // tell.
 //
-//   user code ── socket<Scheduler> ── basic_scheduler<Engine, Waker>
+//   user code -- socket<Scheduler> -- basic_scheduler<Engine, Waker>
 //                  |                     |            |
 //            describes an operation    engine        waker
 //            (recv into these bytes)   "do it"       "tell them"
@@ -1053,8 +1053,8 @@ public:
 
   void* owner = nullptr; ///< the scheduler that the socket belongs to
   std::intptr_t native = -1; ///< the system's handle, -1 when closed
-  int family = 0; ///< AF_…
-  int type = 0; ///< SOCK_…
+  int family = 0; ///< AF_...
+  int type = 0; ///< SOCK_...
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
@@ -1099,7 +1099,7 @@ public:
                           ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     waitable* awaited; ///< wait: borrowed, or null
-    rouse::attempt* attempt; ///< when_…: borrowed
+    rouse::attempt* attempt; ///< when_...: borrowed
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };
@@ -4659,7 +4659,7 @@ public:
 
   /// What calls derive from: the operation, with room for what the kernel keeps in it.
   struct operation : rouse::operation, os::kernel_record {
-    using rouse::operation::operation;
+    explicit operation(teller* t) noexcept : rouse::operation(t) {}
     ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
   };
   using descriptor = rouse::descriptor;
@@ -4948,7 +4948,7 @@ protected:
   [[nodiscard]] virtual bool in_flight() const noexcept { return false; }
   const void* bound_to_ = nullptr; ///< that thread, as `this_thread` has it
 
-  // ---- what an engine's `submit_…` and `turn` are: this, and in its midst what is the engine's
+  // ---- what an engine's `submit_...` and `turn` are: this, and in its midst what is the engine's
   // own (a callable rather than a virtual function, so that a call is one piece of straight code)
 
   /// @param queue  where `op`, which concerns a socket, will wait.
@@ -8852,7 +8852,7 @@ public:
   /// resource_deadlock_would_occur.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -8936,7 +8936,7 @@ public:
 
   /// With an engine of its own. What the waker takes (a fiber's `stack_size`) may be given.
   ///
-  /// Errors: what the kernel refused the engine with (too_many_files_open, …).
+  /// Errors: what the kernel refused the engine with (too_many_files_open, ...).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(Args&&... args) : kept_waker_(std::forward<Args>(args)...) {
@@ -9043,7 +9043,7 @@ public:
   /// limit).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) sleep_until(deadline when, How&& how = {},
+  decltype(auto) sleep_until(deadline when, How&& how = How(),
                              detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
   }
@@ -9062,7 +9062,7 @@ public:
   /// The same, from now on.
   template <class Rep, class Period, class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = {},
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = How(),
                            detail::call_site at = std::source_location::current()) {
     return sleep_until(deadline(d), std::forward<How>(how), at);
   }
@@ -9077,7 +9077,7 @@ public:
   }
   /// Lets others run first.
   template <class How = detail::nothing>
-  decltype(auto) yield(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) yield(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
   }
 
@@ -9112,7 +9112,8 @@ public:
   ///     for (;;) {
   ///       sched.poll();
   ///       const rouse::deadline due = sched.next_deadline(); // never: only the handle counts
-  ///       wait_readable(sched.native_wait_handle(), due); // g_main_loop, poll(2), epoll_wait(2) …
+  ///       wait_readable(sched.native_wait_handle(), due); // g_main_loop, poll(2), epoll_wait(2)
+  ///       ...
   ///     }
   ///
   /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor
@@ -9999,7 +10000,7 @@ private:
   // which would be half as many fibers. Since Linux 6.13; emulators let unknown advice pass and do
   // nothing, which shows when the page is asked for.
   static bool guard_within_mapping(void* at, std::size_t size) noexcept {
-    constexpr int populate_read = 22, guard_install = 102; // MADV_…
+    constexpr int populate_read = 22, guard_install = 102; // MADV_...
     return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
   }
 
@@ -11986,7 +11987,7 @@ public:
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = {},
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
                                           detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
@@ -12000,7 +12001,7 @@ public:
   /// `run()`). An error that is none is invalid_argument.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::error_code error, How&& how = {},
+  decltype(auto) send_error(std::error_code error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
   }
@@ -12010,7 +12011,7 @@ public:
   }
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::exception_ptr error, How&& how = {},
+  decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
   }
@@ -12029,7 +12030,7 @@ public:
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto)
-  receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  receive(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin_receive(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -12285,13 +12286,14 @@ template <class Scheduler>
 class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
 public:
   explicit flow_semaphore(Scheduler& s, std::size_t permits)
-      : flow_semaphore::shared_place(s, {permits}) {}
+      : detail::shared_place<Scheduler, detail::permit_rule>(s, {permits}) {}
 
   /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
   /// taken.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) acquire(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) acquire(How&& how = How(),
+                         detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -12320,11 +12322,12 @@ public:
 template <class Scheduler>
 class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
 public:
-  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {{1}}) {}
+  explicit flow_mutex(Scheduler& s)
+      : detail::shared_place<Scheduler, detail::lock_rule>(s, {{1}}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) lock(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -12343,11 +12346,12 @@ public:
 template <class Scheduler>
 class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
 public:
-  explicit flow_event(Scheduler& s) : flow_event::shared_place(s, {false}) {}
+  explicit flow_event(Scheduler& s)
+      : detail::shared_place<Scheduler, detail::event_rule>(s, {false}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -12370,11 +12374,11 @@ template <class Scheduler>
 class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
 public:
   explicit wait_group(Scheduler& s, std::size_t running = 0)
-      : wait_group::shared_place(s, {running}) {}
+      : detail::shared_place<Scheduler, detail::count_rule>(s, {running}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -12501,7 +12505,7 @@ public:
   /// calls is of the group and would wait for its own end.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin<false>(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -13418,13 +13422,13 @@ public:
   ///     rouse::incoming slots[32];
   ///     for (int i = 0; i != 32; ++i) slots[i].buffer = room[i];
   ///     const std::size_t n = co_await s.recv_batch(slots);
-  ///     for (const auto& d : std::span(slots).first(n)) …   // d.buffer, d.bytes, d.from
+  ///     for (const auto& d : std::span(slots).first(n)) ...   // d.buffer, d.bytes, d.from
   ///
   /// @param slots  an array, a vector or a span of `incoming`, borrowed with its buffers until the
   /// call has completed; each needs a buffer that is not empty.
   /// @returns how many came: they are in the first slots, in order, and the other slots are as
-  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its buffer
-  /// is no error of the call: its slot says `truncated`.
+  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its
+  /// buffer is no error of the call: its slot says `truncated`.
   ///
   /// Errors: as `recv_from`, but message_size, and only where no datagram was taken;
   /// invalid_argument (no slots, or one without room), operation_not_supported (a stream).
@@ -13435,7 +13439,7 @@ public:
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_batch(incoming_batch slots, How&& how = {},
+  decltype(auto) recv_batch(incoming_batch slots, How&& how = How(),
                             call_site at = std::source_location::current()) {
     return this->begin(recv_batch_call{this->record(), slots}, no_limit{at},
                        std::forward<How>(how));
@@ -13460,7 +13464,7 @@ public:
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = {},
+  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = How(),
                             call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
                        std::forward<How>(how));
@@ -13549,7 +13553,7 @@ public:
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = How(),
                            call_site at = std::source_location::current()) {
     return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -13573,7 +13577,7 @@ public:
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = How(),
                          call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
                        std::forward<How>(how));
@@ -13798,7 +13802,7 @@ public:
   template <class How = nothing>
     requires(!limit_first<How>)
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
-                                  std::span<const native_handle_type> handles, How&& how = {},
+                                  std::span<const native_handle_type> handles, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
                        std::forward<How>(how));
@@ -13811,13 +13815,13 @@ public:
                        std::forward<How>(how)...);
   }
 
-  /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = …`.
+  /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = ...`.
   ///
   /// They are this process's from then on, not inherited by programs that it executes, and closed
   /// where nobody takes them: a call that is abandoned leaks none. (`recv` and the others close
-  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel is
-  /// asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room from
-  /// them.
+  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel
+  /// is asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room
+  /// from them.
   ///
   /// Errors: as `recv`; of a datagram message_size; too_many_files_open (this process could not
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
@@ -13825,7 +13829,7 @@ public:
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -14127,7 +14131,7 @@ public:
   template <class How = nothing>
     requires(!limit_first<How>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           How&& how = {}, call_site at = std::source_location::current()) {
+                           How&& how = How(), call_site at = std::source_location::current()) {
     return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{at},
                        std::forward<How>(how));
   }
@@ -14282,7 +14286,7 @@ public:
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv(list_to_fill<Socket> list, How&& how = {},
+  decltype(auto) recv(list_to_fill<Socket> list, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
                                                            std::forward<How>(how));
@@ -14294,7 +14298,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = {},
+  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = How(),
                               call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
                                                           std::forward<How>(how));
@@ -14306,7 +14310,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send(list_to_send<Socket> list, How&& how = {},
+  decltype(auto) send(list_to_send<Socket> list, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
   }
@@ -14317,7 +14321,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_all(list_to_send<Socket> list, How&& how = {},
+  decltype(auto) send_all(list_to_send<Socket> list, How&& how = How(),
                           call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
   }
@@ -14328,7 +14332,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = {},
+  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = How(),
                            call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
                                           std::forward<How>(how));
@@ -14340,7 +14344,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = How(),
                          call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(
         when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},
@@ -14666,7 +14670,7 @@ public:
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) wait(readiness what, How&& how = {},
+  decltype(auto) wait(readiness what, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
   }
@@ -14684,7 +14688,7 @@ public:
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -14737,7 +14741,7 @@ public:
   /// Source: send(2), MSG_OOB; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = {},
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -14758,7 +14762,7 @@ public:
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -14811,7 +14815,7 @@ class ready_case;
 /// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
 /// last argument.
 ///
-/// Each waiting call is written `s.recv(buffer [, limit] [, how…])`:
+/// Each waiting call is written `s.recv(buffer [, limit] [, how...])`:
 /// - `limit`: a duration, a `deadline`, a `std::stop_token`, or `{5s, token}`; see `limit`.
 /// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the
 /// handler,
@@ -15063,7 +15067,7 @@ public:
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) accept(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) accept(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin(detail::accept_call<socket>{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -15076,7 +15080,7 @@ public:
   /// to.)
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) accept_native(How&& how = {},
+  decltype(auto) accept_native(How&& how = How(),
                                detail::call_site at = std::source_location::current()) {
     return begin(detail::accept_call<native_handle_type>{record_}, no_limit{at},
                  std::forward<How>(how));
@@ -15099,7 +15103,7 @@ public:
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) connect(const endpoint& peer, How&& how = {},
+  decltype(auto) connect(const endpoint& peer, How&& how = How(),
                          detail::call_site at = std::source_location::current()) {
     return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{at},
                  std::forward<How>(how));
@@ -15136,7 +15140,7 @@ public:
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = {},
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = How(),
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
@@ -15158,7 +15162,8 @@ public:
   /// bytes.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) receive(How&& how = How(),
+                         detail::call_site at = std::source_location::current()) {
     return begin(detail::receive_call{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -15173,7 +15178,7 @@ public:
   /// Otherwise as `recv`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = {},
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = How(),
                               detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
                  std::forward<How>(how));
@@ -15197,7 +15202,7 @@ public:
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = {},
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = How(),
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
@@ -15212,7 +15217,7 @@ public:
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = {},
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = How(),
                           detail::call_site at = std::source_location::current()) {
     return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
@@ -15548,7 +15553,7 @@ public:
   /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return accepting_.join(std::forward<How>(how), at);
   }
   template <class... How>
@@ -16014,7 +16019,9 @@ class receive_case : public visit_case<typename channel_core<T>::receiver> {
 public:
   template <class Scheduler>
   receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : receive_case::visit_case(typename channel_core<T>::receiver(*ch.core_)), into_(into) {}
+      : visit_case<typename channel_core<T>::receiver>(
+            typename channel_core<T>::receiver(*ch.core_)),
+        into_(into) {}
   void take() { into_ = this->me_.goods.open(); }
 
 private:
@@ -16026,7 +16033,7 @@ class send_case : public visit_case<typename channel_core<T>::sender> {
 public:
   template <class Scheduler>
   send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : send_case::visit_case({*ch.core_, parcel<T>(std::move(value))}) {}
+      : visit_case<typename channel_core<T>::sender>({*ch.core_, parcel<T>(std::move(value))}) {}
 };
 
 template <class Rule>
@@ -16034,7 +16041,7 @@ class passing_case : public visit_case<passer<Rule>> {
 public:
   template <class Scheduler>
   explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : passing_case::visit_case(passer<Rule>(where.turnstile_)) {}
+      : visit_case<passer<Rule>>(passer<Rule>(where.turnstile_)) {}
 };
 
 template <class Scheduler>
@@ -16208,7 +16215,7 @@ template <class... Cases>
 ///     switch (co_await rouse::select(
 ///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
 ///                             rouse::ready(conn, rouse::readable)), 5s)) {
-///     case 0: …                       // a number, or the end of the channel
+///     case 0: ...                       // a number, or the end of the channel
 ///
 /// Where several can be had at once, it is the one that stands first. What the others would have
 /// taken stays: no value is received or sent but by the case that is chosen.
@@ -16221,7 +16228,7 @@ template <class... Cases>
 /// `threads`, any). Cost: no allocation; for each socket a request, and its end.
 template <class Scheduler, class... Cases, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = {},
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),
                       detail::call_site at = std::source_location::current()) {
   return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
 }
@@ -16878,7 +16885,7 @@ public:
   /// Waits for the next one. @returns its number.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return reading_.begin(call(), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -17311,8 +17318,8 @@ decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service&
 /// that could be relied on.
 template <class Scheduler, class Service, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
-                       detail::call_site at = std::source_location::current()) {
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service,
+                       How&& how = How(), detail::call_site at = std::source_location::current()) {
   return detail::begin_resolve(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
@@ -17561,15 +17568,14 @@ decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit
 /// @returns the connection, a socket of this scheduler.
 ///
 /// Errors: of `resolve`; else that of the address which failed last: connection_refused,
-/// network_unreachable, too_many_files_open, …; timed_out at the limit. Cancellation: nothing of an
-/// attempt is left.
-/// Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket for each
-/// address that is tried. Source: RFC 8305, with the one difference that the system's resolver
-/// gives the addresses of both families at once.
+/// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: nothing of
+/// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
+/// a socket for each address that is tried. Source: RFC 8305, with the one difference that the
+/// system's resolver gives the addresses of both families at once.
 template <class Scheduler, class Service, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
-                       detail::call_site at = std::source_location::current()) {
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,
+                       How&& how = How(), detail::call_site at = std::source_location::current()) {
   return detail::begin_connect(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
@@ -17583,7 +17589,7 @@ decltype(auto) connect(Scheduler& s, std::string_view host, const Service& servi
 /// @param list  copied. None at all: invalid_argument.
 template <class Scheduler, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = {},
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = How(),
                        detail::call_site at = std::source_location::current()) {
   return detail::begin_connect(s, list, no_limit{at}, std::forward<How>(how));
 }
@@ -17745,7 +17751,7 @@ public:
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) read_until(std::string_view delimiter, How&& how = {},
+  decltype(auto) read_until(std::string_view delimiter, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
     return begin(delimiter, 0, no_limit{at}, std::forward<How>(how));
   }
@@ -17757,7 +17763,8 @@ public:
   /// A line with its "\n". Otherwise as `read_until`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) read_line(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) read_line(How&& how = How(),
+                           detail::call_site at = std::source_location::current()) {
     return begin("\n", 0, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -17769,7 +17776,7 @@ public:
   /// where n is 0.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) read_exactly(std::size_t n, How&& how = {},
+  decltype(auto) read_exactly(std::size_t n, How&& how = How(),
                               detail::call_site at = std::source_location::current()) {
     return begin({}, n, no_limit{at}, std::forward<How>(how));
   }

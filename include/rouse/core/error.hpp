@@ -21,7 +21,7 @@ namespace rouse::inline ROUSE_ABI {
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
 /// The category of a `std::errc` that the library itself reports (timed_out, operation_canceled,
-/// …): std::generic_category(), but on Windows one whose messages are words, since a C library
+/// ...): std::generic_category(), but on Windows one whose messages are words, since a C library
 /// there may call most of them "Unknown error". `ec == std::errc::timed_out` holds with either; two
 /// error codes of the two categories differ.
 ///

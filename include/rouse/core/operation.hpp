@@ -1,7 +1,7 @@
 // The record that all of rouse shares: what is asked of an engine, what came of it, and whom to
 // tell.
 //
-//   user code ── socket<Scheduler> ── basic_scheduler<Engine, Waker>
+//   user code -- socket<Scheduler> -- basic_scheduler<Engine, Waker>
 //                  |                     |            |
 //            describes an operation    engine        waker
 //            (recv into these bytes)   "do it"       "tell them"
@@ -98,8 +98,8 @@ public:
 
   void* owner = nullptr; ///< the scheduler that the socket belongs to
   std::intptr_t native = -1; ///< the system's handle, -1 when closed
-  int family = 0; ///< AF_…
-  int type = 0; ///< SOCK_…
+  int family = 0; ///< AF_...
+  int type = 0; ///< SOCK_...
   clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
   std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
   const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
@@ -144,7 +144,7 @@ public:
                           ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     waitable* awaited; ///< wait: borrowed, or null
-    rouse::attempt* attempt; ///< when_…: borrowed
+    rouse::attempt* attempt; ///< when_...: borrowed
     descriptor* accepted; ///< the answer to accept: owned by whoever takes it
     std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
   };

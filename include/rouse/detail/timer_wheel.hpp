@@ -36,7 +36,7 @@ private:
 
 /// Which limits have run out, and how long one may sleep until the next one does.
 ///
-/// Time is counted in ticks of 2^16 ns (65.5 µs), written as eight digits of base 64: all that the
+/// Time is counted in ticks of 2^16 ns (65.5 us), written as eight digits of base 64: all that the
 /// clock can say. Each digit has a level of 64 slots. A node is in the level of the highest digit
 /// in which its tick differs from now, in the slot of that digit; when now comes to the slot, its
 /// nodes move to lower levels. Thus
@@ -86,7 +86,7 @@ public:
   /// rounded up to a tick.
   ///
   /// May be earlier, where nodes move to lower levels (at most seven times on the way to a timer),
-  /// and may be past, where something is due; either way `expire(next(), …)` makes progress.
+  /// and may be past, where something is due; either way `expire(next(), ...)` makes progress.
   ///
   /// @returns `time_point::max()` when empty.
   [[nodiscard]] time_point next() const noexcept {
@@ -146,7 +146,7 @@ private:
   static constexpr std::uint64_t tick_at(time_point t) noexcept {
     return unsigned_of(t) >> tick_bits;
   }
-  // No tick begins after the last one, in which time_point::max() is: only there, 65 µs before the
+  // No tick begins after the last one, in which time_point::max() is: only there, 65 us before the
   // end of time, can a node be early. So max() is due in the end, and expire(max()) leaves nothing.
   static constexpr std::uint64_t tick_not_before(time_point t) noexcept {
     const std::uint64_t begun = tick_at(t);

@@ -41,7 +41,7 @@ public:
 
   /// What calls derive from: the operation, with room for what the kernel keeps in it.
   struct operation : rouse::operation, os::kernel_record {
-    using rouse::operation::operation;
+    explicit operation(teller* t) noexcept : rouse::operation(t) {}
     ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
   };
   using descriptor = rouse::descriptor;
@@ -330,7 +330,7 @@ protected:
   [[nodiscard]] virtual bool in_flight() const noexcept { return false; }
   const void* bound_to_ = nullptr; ///< that thread, as `this_thread` has it
 
-  // ---- what an engine's `submit_…` and `turn` are: this, and in its midst what is the engine's
+  // ---- what an engine's `submit_...` and `turn` are: this, and in its midst what is the engine's
   // own (a callable rather than a virtual function, so that a call is one piece of straight code)
 
   /// @param queue  where `op`, which concerns a socket, will wait.

@@ -69,7 +69,7 @@ public:
   /// resource_deadlock_would_occur.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -153,7 +153,7 @@ public:
 
   /// With an engine of its own. What the waker takes (a fiber's `stack_size`) may be given.
   ///
-  /// Errors: what the kernel refused the engine with (too_many_files_open, …).
+  /// Errors: what the kernel refused the engine with (too_many_files_open, ...).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(Args&&... args) : kept_waker_(std::forward<Args>(args)...) {
@@ -260,7 +260,7 @@ public:
   /// limit).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) sleep_until(deadline when, How&& how = {},
+  decltype(auto) sleep_until(deadline when, How&& how = How(),
                              detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
   }
@@ -279,7 +279,7 @@ public:
   /// The same, from now on.
   template <class Rep, class Period, class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = {},
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = How(),
                            detail::call_site at = std::source_location::current()) {
     return sleep_until(deadline(d), std::forward<How>(how), at);
   }
@@ -294,7 +294,7 @@ public:
   }
   /// Lets others run first.
   template <class How = detail::nothing>
-  decltype(auto) yield(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) yield(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
   }
 
@@ -329,7 +329,8 @@ public:
   ///     for (;;) {
   ///       sched.poll();
   ///       const rouse::deadline due = sched.next_deadline(); // never: only the handle counts
-  ///       wait_readable(sched.native_wait_handle(), due); // g_main_loop, poll(2), epoll_wait(2) …
+  ///       wait_readable(sched.native_wait_handle(), due); // g_main_loop, poll(2), epoll_wait(2)
+  ///       ...
   ///     }
   ///
   /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor

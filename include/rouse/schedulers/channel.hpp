@@ -138,7 +138,7 @@ public:
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = {},
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
                                           detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
@@ -152,7 +152,7 @@ public:
   /// `run()`). An error that is none is invalid_argument.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::error_code error, How&& how = {},
+  decltype(auto) send_error(std::error_code error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
   }
@@ -162,7 +162,7 @@ public:
   }
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::exception_ptr error, How&& how = {},
+  decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
     return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
   }
@@ -181,7 +181,7 @@ public:
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto)
-  receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  receive(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin_receive(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>

@@ -125,7 +125,7 @@ public:
   /// calls is of the group and would wait for its own end.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin<false>(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>

@@ -122,13 +122,14 @@ template <class Scheduler>
 class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
 public:
   explicit flow_semaphore(Scheduler& s, std::size_t permits)
-      : flow_semaphore::shared_place(s, {permits}) {}
+      : detail::shared_place<Scheduler, detail::permit_rule>(s, {permits}) {}
 
   /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
   /// taken.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) acquire(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) acquire(How&& how = How(),
+                         detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -157,11 +158,12 @@ public:
 template <class Scheduler>
 class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
 public:
-  explicit flow_mutex(Scheduler& s) : flow_mutex::shared_place(s, {{1}}) {}
+  explicit flow_mutex(Scheduler& s)
+      : detail::shared_place<Scheduler, detail::lock_rule>(s, {{1}}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) lock(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -180,11 +182,12 @@ public:
 template <class Scheduler>
 class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
 public:
-  explicit flow_event(Scheduler& s) : flow_event::shared_place(s, {false}) {}
+  explicit flow_event(Scheduler& s)
+      : detail::shared_place<Scheduler, detail::event_rule>(s, {false}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -207,11 +210,11 @@ template <class Scheduler>
 class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
 public:
   explicit wait_group(Scheduler& s, std::size_t running = 0)
-      : wait_group::shared_place(s, {running}) {}
+      : detail::shared_place<Scheduler, detail::count_rule>(s, {running}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return this->begin(no_limit{at}, std::forward<How>(how));
   }
   template <class... How>

@@ -49,7 +49,9 @@ class receive_case : public visit_case<typename channel_core<T>::receiver> {
 public:
   template <class Scheduler>
   receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : receive_case::visit_case(typename channel_core<T>::receiver(*ch.core_)), into_(into) {}
+      : visit_case<typename channel_core<T>::receiver>(
+            typename channel_core<T>::receiver(*ch.core_)),
+        into_(into) {}
   void take() { into_ = this->me_.goods.open(); }
 
 private:
@@ -61,7 +63,7 @@ class send_case : public visit_case<typename channel_core<T>::sender> {
 public:
   template <class Scheduler>
   send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : send_case::visit_case({*ch.core_, parcel<T>(std::move(value))}) {}
+      : visit_case<typename channel_core<T>::sender>({*ch.core_, parcel<T>(std::move(value))}) {}
 };
 
 template <class Rule>
@@ -69,7 +71,7 @@ class passing_case : public visit_case<passer<Rule>> {
 public:
   template <class Scheduler>
   explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : passing_case::visit_case(passer<Rule>(where.turnstile_)) {}
+      : visit_case<passer<Rule>>(passer<Rule>(where.turnstile_)) {}
 };
 
 template <class Scheduler>
@@ -243,7 +245,7 @@ template <class... Cases>
 ///     switch (co_await rouse::select(
 ///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
 ///                             rouse::ready(conn, rouse::readable)), 5s)) {
-///     case 0: …                       // a number, or the end of the channel
+///     case 0: ...                       // a number, or the end of the channel
 ///
 /// Where several can be had at once, it is the one that stands first. What the others would have
 /// taken stays: no value is received or sent but by the case that is chosen.
@@ -256,7 +258,7 @@ template <class... Cases>
 /// `threads`, any). Cost: no allocation; for each socket a request, and its end.
 template <class Scheduler, class... Cases, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = {},
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),
                       detail::call_site at = std::source_location::current()) {
   return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
 }

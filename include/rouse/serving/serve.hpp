@@ -238,7 +238,7 @@ public:
   /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return accepting_.join(std::forward<How>(how), at);
   }
   template <class... How>

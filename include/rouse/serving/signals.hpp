@@ -102,7 +102,7 @@ public:
   /// Waits for the next one. @returns its number.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return reading_.begin(call(), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>

@@ -123,13 +123,13 @@ public:
   ///     rouse::incoming slots[32];
   ///     for (int i = 0; i != 32; ++i) slots[i].buffer = room[i];
   ///     const std::size_t n = co_await s.recv_batch(slots);
-  ///     for (const auto& d : std::span(slots).first(n)) …   // d.buffer, d.bytes, d.from
+  ///     for (const auto& d : std::span(slots).first(n)) ...   // d.buffer, d.bytes, d.from
   ///
   /// @param slots  an array, a vector or a span of `incoming`, borrowed with its buffers until the
   /// call has completed; each needs a buffer that is not empty.
   /// @returns how many came: they are in the first slots, in order, and the other slots are as
-  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its buffer
-  /// is no error of the call: its slot says `truncated`.
+  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its
+  /// buffer is no error of the call: its slot says `truncated`.
   ///
   /// Errors: as `recv_from`, but message_size, and only where no datagram was taken;
   /// invalid_argument (no slots, or one without room), operation_not_supported (a stream).
@@ -140,7 +140,7 @@ public:
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_batch(incoming_batch slots, How&& how = {},
+  decltype(auto) recv_batch(incoming_batch slots, How&& how = How(),
                             call_site at = std::source_location::current()) {
     return this->begin(recv_batch_call{this->record(), slots}, no_limit{at},
                        std::forward<How>(how));
@@ -165,7 +165,7 @@ public:
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = {},
+  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = How(),
                             call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
                        std::forward<How>(how));

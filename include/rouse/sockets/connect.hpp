@@ -258,15 +258,14 @@ decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit
 /// @returns the connection, a socket of this scheduler.
 ///
 /// Errors: of `resolve`; else that of the address which failed last: connection_refused,
-/// network_unreachable, too_many_files_open, …; timed_out at the limit. Cancellation: nothing of an
-/// attempt is left.
-/// Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket for each
-/// address that is tried. Source: RFC 8305, with the one difference that the system's resolver
-/// gives the addresses of both families at once.
+/// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: nothing of
+/// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
+/// a socket for each address that is tried. Source: RFC 8305, with the one difference that the
+/// system's resolver gives the addresses of both families at once.
 template <class Scheduler, class Service, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
-                       detail::call_site at = std::source_location::current()) {
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,
+                       How&& how = How(), detail::call_site at = std::source_location::current()) {
   return detail::begin_connect(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>
@@ -280,7 +279,7 @@ decltype(auto) connect(Scheduler& s, std::string_view host, const Service& servi
 /// @param list  copied. None at all: invalid_argument.
 template <class Scheduler, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = {},
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = How(),
                        detail::call_site at = std::source_location::current()) {
   return detail::begin_connect(s, list, no_limit{at}, std::forward<How>(how));
 }

@@ -88,7 +88,7 @@ public:
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = How(),
                            call_site at = std::source_location::current()) {
     return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -112,7 +112,7 @@ public:
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = How(),
                          call_site at = std::source_location::current()) {
     return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
                        std::forward<How>(how));

@@ -161,7 +161,7 @@ public:
   template <class How = nothing>
     requires(!limit_first<How>)
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
-                                  std::span<const native_handle_type> handles, How&& how = {},
+                                  std::span<const native_handle_type> handles, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
                        std::forward<How>(how));
@@ -174,13 +174,13 @@ public:
                        std::forward<How>(how)...);
   }
 
-  /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = …`.
+  /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = ...`.
   ///
   /// They are this process's from then on, not inherited by programs that it executes, and closed
   /// where nobody takes them: a call that is abandoned leaks none. (`recv` and the others close
-  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel is
-  /// asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room from
-  /// them.
+  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel
+  /// is asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room
+  /// from them.
   ///
   /// Errors: as `recv`; of a datagram message_size; too_many_files_open (this process could not
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
@@ -188,7 +188,7 @@ public:
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));

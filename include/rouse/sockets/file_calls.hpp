@@ -80,7 +80,7 @@ public:
   template <class How = nothing>
     requires(!limit_first<How>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           How&& how = {}, call_site at = std::source_location::current()) {
+                           How&& how = How(), call_site at = std::source_location::current()) {
     return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{at},
                        std::forward<How>(how));
   }

@@ -153,7 +153,7 @@ public:
   /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv(list_to_fill<Socket> list, How&& how = {},
+  decltype(auto) recv(list_to_fill<Socket> list, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
                                                            std::forward<How>(how));
@@ -165,7 +165,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = {},
+  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = How(),
                               call_site at = std::source_location::current()) {
     return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
                                                           std::forward<How>(how));
@@ -177,7 +177,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send(list_to_send<Socket> list, How&& how = {},
+  decltype(auto) send(list_to_send<Socket> list, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
   }
@@ -188,7 +188,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_all(list_to_send<Socket> list, How&& how = {},
+  decltype(auto) send_all(list_to_send<Socket> list, How&& how = How(),
                           call_site at = std::source_location::current()) {
     return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
   }
@@ -199,7 +199,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = {},
+  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = How(),
                            call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
                                           std::forward<How>(how));
@@ -211,7 +211,7 @@ public:
   }
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = {},
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = How(),
                          call_site at = std::source_location::current()) {
     return list_calls::socket_part::begin(
         when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},

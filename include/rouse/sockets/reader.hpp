@@ -164,7 +164,7 @@ public:
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) read_until(std::string_view delimiter, How&& how = {},
+  decltype(auto) read_until(std::string_view delimiter, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
     return begin(delimiter, 0, no_limit{at}, std::forward<How>(how));
   }
@@ -176,7 +176,8 @@ public:
   /// A line with its "\n". Otherwise as `read_until`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) read_line(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) read_line(How&& how = How(),
+                           detail::call_site at = std::source_location::current()) {
     return begin("\n", 0, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -188,7 +189,7 @@ public:
   /// where n is 0.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) read_exactly(std::size_t n, How&& how = {},
+  decltype(auto) read_exactly(std::size_t n, How&& how = How(),
                               detail::call_site at = std::source_location::current()) {
     return begin({}, n, no_limit{at}, std::forward<How>(how));
   }

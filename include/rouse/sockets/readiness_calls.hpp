@@ -133,7 +133,7 @@ public:
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) wait(readiness what, How&& how = {},
+  decltype(auto) wait(readiness what, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
   }
@@ -151,7 +151,7 @@ public:
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
                       call_site at = std::source_location::current()) {
     return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -204,7 +204,7 @@ public:
   /// Source: send(2), MSG_OOB; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = {},
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
@@ -225,7 +225,7 @@ public:
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class How = nothing>
     requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = {},
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
     return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));

@@ -136,8 +136,8 @@ decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service&
 /// that could be relied on.
 template <class Scheduler, class Service, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, How&& how = {},
-                       detail::call_site at = std::source_location::current()) {
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service,
+                       How&& how = How(), detail::call_site at = std::source_location::current()) {
   return detail::begin_resolve(s, host, service, no_limit{at}, std::forward<How>(how));
 }
 template <class Scheduler, class Service, class... How>

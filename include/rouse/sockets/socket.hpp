@@ -40,7 +40,7 @@ class ready_case;
 /// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
 /// last argument.
 ///
-/// Each waiting call is written `s.recv(buffer [, limit] [, how…])`:
+/// Each waiting call is written `s.recv(buffer [, limit] [, how...])`:
 /// - `limit`: a duration, a `deadline`, a `std::stop_token`, or `{5s, token}`; see `limit`.
 /// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the
 /// handler,
@@ -292,7 +292,7 @@ public:
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) accept(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) accept(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return begin(detail::accept_call<socket>{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -305,7 +305,7 @@ public:
   /// to.)
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) accept_native(How&& how = {},
+  decltype(auto) accept_native(How&& how = How(),
                                detail::call_site at = std::source_location::current()) {
     return begin(detail::accept_call<native_handle_type>{record_}, no_limit{at},
                  std::forward<How>(how));
@@ -328,7 +328,7 @@ public:
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) connect(const endpoint& peer, How&& how = {},
+  decltype(auto) connect(const endpoint& peer, How&& how = How(),
                          detail::call_site at = std::source_location::current()) {
     return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{at},
                  std::forward<How>(how));
@@ -365,7 +365,7 @@ public:
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = {},
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = How(),
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
@@ -387,7 +387,8 @@ public:
   /// bytes.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) receive(How&& how = {}, detail::call_site at = std::source_location::current()) {
+  decltype(auto) receive(How&& how = How(),
+                         detail::call_site at = std::source_location::current()) {
     return begin(detail::receive_call{record_}, no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
@@ -402,7 +403,7 @@ public:
   /// Otherwise as `recv`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = {},
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = How(),
                               detail::call_site at = std::source_location::current()) {
     return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
                  std::forward<How>(how));
@@ -426,7 +427,7 @@ public:
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = {},
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = How(),
                       detail::call_site at = std::source_location::current()) {
     return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }
@@ -441,7 +442,7 @@ public:
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
-  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = {},
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = How(),
                           detail::call_site at = std::source_location::current()) {
     return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
   }

@@ -91,7 +91,7 @@ private:
   // which would be half as many fibers. Since Linux 6.13; emulators let unknown advice pass and do
   // nothing, which shows when the page is asked for.
   static bool guard_within_mapping(void* at, std::size_t size) noexcept {
-    constexpr int populate_read = 22, guard_install = 102; // MADV_…
+    constexpr int populate_read = 22, guard_install = 102; // MADV_...
     return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
   }
 
