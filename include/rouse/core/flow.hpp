@@ -75,7 +75,7 @@ public:
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
-  std::atomic<bool> must_end{false}; ///< whoever cancelled it waits for its end
+  std::atomic<bool> must_end{false}; ///< a thread waits for its end
   unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< likewise; null: not known

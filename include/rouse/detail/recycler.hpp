@@ -101,7 +101,7 @@ private:
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
 #if ROUSE_EMULATED_TLS
-  // That of a thread for whose own there is no memory: it keeps nothing, and is never written to.
+  // The cache of a thread that could not allocate its own: it keeps nothing and is never written to.
   static cache& none() noexcept {
     static constinit cache empty;
     return empty;

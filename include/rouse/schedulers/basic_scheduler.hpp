@@ -430,7 +430,7 @@ public:
     }
   }
 
-  /// While it exists, the scheduler is run. By wakers whose waiting code has to run the loop.
+  /// While it exists, the scheduler is run. For wakers that run the loop inside a waiting call.
   class running : detail::running<engine_type>, detail::running<basic_scheduler> {
   public:
     explicit running(basic_scheduler& s) noexcept

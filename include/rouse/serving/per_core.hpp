@@ -133,7 +133,7 @@ public:
   /// earlier time.
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    const auto latest = never - clock::duration(1); // `never` says that nobody has stopped it
+    const auto latest = never - clock::duration(1); // `never` means: not stopped
     due_ = (std::min)({due_, when.when(), latest});
     for (const seat& s : seats_) {
       if (s.scheduler) s.scheduler->stop();
@@ -368,7 +368,7 @@ private:
     take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
   }
 
-  // In a forked child no other core is left, and nobody who could unlock the mutex.
+  // A forked child has no other core, and no thread that could unlock the mutex.
   static void on_fork(void* self) noexcept {
     auto& server = *static_cast<per_core*>(self);
     ::new (&server.mutex_) std::mutex;

@@ -25,7 +25,7 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// answers, who cannot be interrupted: the last one frees it.
 class lookup : public list_node {
 public:
-  gate answered{"name lookup"}; ///< opened in the loop of who asked; what follows is then his
+  gate answered{"name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
   failure why;
   std::vector<endpoint> found;
 
@@ -141,7 +141,7 @@ private:
     ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
   }
 
-  // In a forked child there are no threads, and nobody is left to hear the answers.
+  // A forked child has neither the helper threads nor a waiter for their answers.
   static void on_fork(void* self) noexcept {
     auto& helpers = *static_cast<lookup_helpers*>(self);
     ::new (&helpers.mutex_) std::mutex;

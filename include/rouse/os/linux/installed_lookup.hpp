@@ -38,7 +38,7 @@ struct lookup {
                                with_service ? service.c_str() : nullptr,
                                with_hints ? &hints : nullptr, &found);
     error = errno;
-    finished.store(true, std::memory_order_release); // acquired by who has waited
+    finished.store(true, std::memory_order_release); // acquired by the waiting fiber
     ::eventfd_write(done.get(), 1);
   }
 };

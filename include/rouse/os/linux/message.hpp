@@ -42,7 +42,7 @@ public:
   [[nodiscard]] msghdr& header() noexcept { return header_; }
   /// Whether the buffer was too small for what came: the rest is gone.
   [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
-  /// Whom it came from.
+  /// The sender's address.
   [[nodiscard]] endpoint peer() const noexcept {
     socket_address from = peer_;
     from.length = header_.msg_namelen;
@@ -80,7 +80,7 @@ private:
   std::size_t count_ = 0;
 };
 
-/// A message that descriptors go with, or come with: those that came and that nobody has taken are
+/// A message that descriptors go with, or come with: those that came and were not taken are
 /// still open.
 class message_with_descriptors : public message {
 public:
