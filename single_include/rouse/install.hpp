@@ -1270,7 +1270,7 @@ struct lookup {
                                with_service ? service.c_str() : nullptr,
                                with_hints ? &hints : nullptr, &found);
     error = errno;
-    finished.store(true, std::memory_order_release); // acquired by who has waited
+    finished.store(true, std::memory_order_release); // acquired by the waiting fiber
     ::eventfd_write(done.get(), 1);
   }
 };
@@ -3135,7 +3135,7 @@ public:
 
   int wait(const os::watched_file* files, os::file_count count, clock::time_point until,
            const os::interruption& ends) noexcept override {
-    if (!process_.is_here()) { // nobody else runs in a child of vfork(2): it looks now and then
+    if (!process_.is_here()) { // only the caller runs in a child of vfork(2): it polls
       os::process_mark::nap();
       return 0;
     }

@@ -1986,7 +1986,7 @@ public:
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
-  std::atomic<bool> must_end{false}; ///< whoever cancelled it waits for its end
+  std::atomic<bool> must_end{false}; ///< a thread waits for its end
   unsigned line = 0; ///< of where it was spawned
   std::exception_ptr thrown; ///< what left the flow, until somebody takes it
   std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
@@ -3788,7 +3788,7 @@ public:
   [[nodiscard]] msghdr& header() noexcept { return header_; }
   /// Whether the buffer was too small for what came: the rest is gone.
   [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
-  /// Whom it came from.
+  /// The sender's address.
   [[nodiscard]] endpoint peer() const noexcept {
     socket_address from = peer_;
     from.length = header_.msg_namelen;
@@ -3826,7 +3826,7 @@ private:
   std::size_t count_ = 0;
 };
 
-/// A message that descriptors go with, or come with: those that came and that nobody has taken are
+/// A message that descriptors go with, or come with: those that came and were not taken are
 /// still open.
 class message_with_descriptors : public message {
 public:
@@ -8253,7 +8253,7 @@ private:
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
 #if ROUSE_EMULATED_TLS
-  // That of a thread for whose own there is no memory: it keeps nothing, and is never written to.
+  // The cache of a thread that could not allocate its own: it keeps nothing and is never written to.
   static cache& none() noexcept {
     static constinit cache empty;
     return empty;
@@ -9213,7 +9213,7 @@ public:
     }
   }
 
-  /// While it exists, the scheduler is run. By wakers whose waiting code has to run the loop.
+  /// While it exists, the scheduler is run. For wakers that run the loop inside a waiting call.
   class running : detail::running<engine_type>, detail::running<basic_scheduler> {
   public:
     explicit running(basic_scheduler& s) noexcept
@@ -15731,7 +15731,7 @@ public:
   /// earlier time.
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    const auto latest = never - clock::duration(1); // `never` says that nobody has stopped it
+    const auto latest = never - clock::duration(1); // `never` means: not stopped
     due_ = (std::min)({due_, when.when(), latest});
     for (const seat& s : seats_) {
       if (s.scheduler) s.scheduler->stop();
@@ -15966,7 +15966,7 @@ private:
     take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
   }
 
-  // In a forked child no other core is left, and nobody who could unlock the mutex.
+  // A forked child has no other core, and no thread that could unlock the mutex.
   static void on_fork(void* self) noexcept {
     auto& server = *static_cast<per_core*>(self);
     ::new (&server.mutex_) std::mutex;
@@ -17040,7 +17040,7 @@ namespace rouse::inline ROUSE_ABI::detail {
 /// answers, who cannot be interrupted: the last one frees it.
 class lookup : public list_node {
 public:
-  gate answered{"name lookup"}; ///< opened in the loop of who asked; what follows is then his
+  gate answered{"name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
   failure why;
   std::vector<endpoint> found;
 
@@ -17156,7 +17156,7 @@ private:
     ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
   }
 
-  // In a forked child there are no threads, and nobody is left to hear the answers.
+  // A forked child has neither the helper threads nor a waiter for their answers.
   static void on_fork(void* self) noexcept {
     auto& helpers = *static_cast<lookup_helpers*>(self);
     ::new (&helpers.mutex_) std::mutex;

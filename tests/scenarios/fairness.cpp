@@ -130,13 +130,12 @@ TEMPLATE_LIST_TEST_CASE("a flow whose connections are refused at once lets the o
   TestType sched;
   rouse::socket bound{sched};
   bound.bind({"127.0.0.1", 0}); // and never listens
-  const rouse::endpoint nobody = bound.local_endpoint();
+  const rouse::endpoint unheard = bound.local_endpoint();
   rouse::socket<TestType> s;
-  check_fair(sched, "a refused connect",
-             [&](std::error_code& ec) -> decltype(s.connect(nobody, ec)) {
-               s = rouse::socket{sched};
-               return s.connect(nobody, ec);
-             });
+  check_fair(sched, "a refused connect", [&](std::error_code& ec) -> decltype(auto) {
+    s = rouse::socket{sched};
+    return s.connect(unheard, ec);
+  });
 }
 
 TEMPLATE_LIST_TEST_CASE("a flow that need not wait for other flows lets them run", "[O2]",
