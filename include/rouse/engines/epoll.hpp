@@ -5,6 +5,7 @@
 #include <rouse/engines/basic_engine.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/os/without_signals.hpp>
 
 #if ROUSE_LINUX
 #include <memory>
@@ -251,9 +252,10 @@ private:
   ROUSE_COLD bool attempt_again(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
     bool done = os::receives_no_more(op);
-    constexpr int signals = 4; // more are not to be expected one after the other
-    for (int i = 0; i != signals && !done && (os::poll_now(h, POLLIN) & POLLIN); ++i)
+    if (!done && (os::poll_now(h, POLLIN) & POLLIN)) {
+      const os::without_signals none;
       done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    }
     return r.readable = done;
   }
 

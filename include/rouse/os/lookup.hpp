@@ -5,12 +5,12 @@
 #include <rouse/core/error.hpp>
 #include <rouse/os/address.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/os/without_signals.hpp>
 
 #include <string>
 #include <vector>
 
 #if ROUSE_LINUX
-#include <csignal>
 #include <netdb.h>
 #endif
 
@@ -78,28 +78,5 @@ inline failure look_up(const std::string& host, const std::string& service,
   ::freeaddrinfo(list);
   return found.empty() ? failure(resolve_error::host_not_found) : failure{};
 }
-
-/// While it exists, threads that this one starts take no signals: those are for the program's own.
-class without_signals {
-public:
-#if ROUSE_LINUX
-  without_signals() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-#else
-  without_signals() noexcept {}
-  ~without_signals() {}
-#endif
-  without_signals(const without_signals&) = delete;
-  without_signals& operator=(const without_signals&) = delete;
-
-#if ROUSE_LINUX
-private:
-  sigset_t before_;
-#endif
-};
 
 } // namespace rouse::inline ROUSE_ABI::os
