@@ -5917,6 +5917,41 @@ private:
 } // namespace rouse::inline ROUSE_ABI::os
 #endif
 
+// ---- rouse/os/without_signals.hpp
+// A thread that takes no signals for a while.
+
+#if ROUSE_LINUX
+#include <csignal>
+#endif
+
+namespace rouse::inline ROUSE_ABI::os {
+
+/// While it exists, the calling thread takes no signals, nor do threads that it starts: theirs are
+/// for the program's own.
+class without_signals {
+public:
+#if ROUSE_LINUX
+  without_signals() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+#else
+  without_signals() noexcept {}
+  ~without_signals() {}
+#endif
+  without_signals(const without_signals&) = delete;
+  without_signals& operator=(const without_signals&) = delete;
+
+#if ROUSE_LINUX
+private:
+  sigset_t before_;
+#endif
+};
+
+} // namespace rouse::inline ROUSE_ABI::os
+
 // ---- rouse/engines/epoll.hpp
 // The engine on epoll: completions emulated. Try; on EAGAIN wait for the edge and try again.
 
@@ -6165,9 +6200,10 @@ private:
   ROUSE_COLD bool attempt_again(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
     bool done = os::receives_no_more(op);
-    constexpr int signals = 4; // more are not to be expected one after the other
-    for (int i = 0; i != signals && !done && (os::poll_now(h, POLLIN) & POLLIN); ++i)
+    if (!done && (os::poll_now(h, POLLIN) & POLLIN)) {
+      const os::without_signals none;
       done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    }
     return r.readable = done;
   }
 
@@ -16936,7 +16972,6 @@ private:
 // Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
 
 #if ROUSE_LINUX
-#include <csignal>
 #include <netdb.h>
 #endif
 
@@ -17004,29 +17039,6 @@ inline failure look_up(const std::string& host, const std::string& service,
   ::freeaddrinfo(list);
   return found.empty() ? failure(resolve_error::host_not_found) : failure{};
 }
-
-/// While it exists, threads that this one starts take no signals: those are for the program's own.
-class without_signals {
-public:
-#if ROUSE_LINUX
-  without_signals() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-#else
-  without_signals() noexcept {}
-  ~without_signals() {}
-#endif
-  without_signals(const without_signals&) = delete;
-  without_signals& operator=(const without_signals&) = delete;
-
-#if ROUSE_LINUX
-private:
-  sigset_t before_;
-#endif
-};
 
 } // namespace rouse::inline ROUSE_ABI::os
 

@@ -1,7 +1,7 @@
 // Running one hidden test case in a process of its own, to see how that process ends.
 #pragma once
 #include <catch2/catch.hpp>
-#include <rouse/config.hpp>
+#include <rouse/rouse.hpp>
 
 #include <array>
 #include <chrono>

@@ -1,6 +1,6 @@
 // A child process of a test: what it returns, and how it ended.
 #pragma once
-#include <rouse/config.hpp>
+#include <rouse/rouse.hpp>
 
 #if ROUSE_LINUX
 #include <catch2/catch.hpp>

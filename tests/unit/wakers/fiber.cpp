@@ -1,6 +1,5 @@
 #include <support/testing.hpp>
 
-#include <rouse/core/flow_local.hpp>
 
 using namespace testing;
 
