@@ -1,6 +1,5 @@
 #include <support/testing.hpp>
 
-
 using namespace testing;
 
 namespace {
