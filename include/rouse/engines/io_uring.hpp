@@ -228,7 +228,6 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
-  [[nodiscard]] native_handle_type wait_handle() const noexcept override { return ring_.get(); }
 
   // ---- submissions
 

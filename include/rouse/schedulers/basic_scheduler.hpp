@@ -334,9 +334,11 @@ public:
   ///     }
   ///
   /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor
-  /// closed. Linux: an epoll instance, or the io_uring (poll(2), POLLIN). On Windows there is none
-  /// (INVALID_SOCKET), for a completion port cannot be waited for: there the scheduler needs a
-  /// thread of its own. Threads: the scheduler's own. Cost of `next_deadline`: a system call.
+  /// closed. An engine on epoll has one: `basic_scheduler<epoll_engine, coroutine_waker>`. io_uring
+  /// has none (-1), since a poll(2) of the ring does not hear of work that the kernel defers to the
+  /// thread that enters it; nor has Windows (INVALID_SOCKET), where a completion port is no object
+  /// to wait for. Such a scheduler needs a thread of its own. Threads: the scheduler's own. Cost of
+  /// `next_deadline`: a system call.
   [[nodiscard]] native_handle_type native_wait_handle() const noexcept
     requires(!engine_type::threading::shared)
   {
