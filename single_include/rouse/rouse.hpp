@@ -6690,7 +6690,6 @@ public:
 
 private:
   static constexpr unsigned entries = 256;
-  static constexpr std::size_t longest = std::size_t{1} << 30; // an answer counts in int
   static constexpr std::uint32_t wanted =
       os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
       (Threading::shared ? 0
@@ -6890,7 +6889,8 @@ private:
     ++in_flight_;
     os::uring::submission& s = entry(opcode, static_cast<int>(op.target->native), address_of(op));
     s.addr = reinterpret_cast<std::uintptr_t>(op.data);
-    s.len = static_cast<std::uint32_t>(op.size < longest ? op.size : longest);
+    const std::size_t size = op.size < os::largest_request ? op.size : os::largest_request;
+    s.len = static_cast<std::uint32_t>(size);
     s.op_flags = static_cast<std::uint32_t>(flags);
   }
 

@@ -53,8 +53,8 @@ protected:
 
 namespace installed {
 
-/// Whether somebody parks the caller. A handler of a signal is never parked: it may have
-/// interrupted anything.
+/// Whether the caller's fiber is parked where it would block. A handler of a signal is never
+/// parked: it may have interrupted anything.
 inline bool here() noexcept {
   return call_parker::here && !inside_handler() && call_parker::here->parks();
 }
