@@ -25,9 +25,13 @@ SEES["concepts"] = SEES["core"] | {"core"}
 SEES["os"] = SEES["concepts"] | {"concepts"}
 SEES["engines"] = SEES["wakers"] = SEES["sockets"] = SEES["os"] | {"os"}
 SEES["schedulers"] = SEES["engines"] | {"engines", "wakers"}
-SEES["serving"] = SEES["schedulers"] | {"schedulers", "sockets"}
+SEES["flows"] = SEES["schedulers"] | {"schedulers", "sockets"}
+SEES["serving"] = SEES["flows"] | {"flows"}
 SEES["rouse"] = set(SEES)
 SEES["install"] = SEES["iostream"] = set(SEES)
+
+# The folders that may ask the system: they include its headers, read errno and depend on the platform.
+SYSTEM = {"os", "install"}
 
 # Of os/, what includes nothing of the library but config.hpp: core may ask the system by it.
 LEAVES = {"rouse/os/interface_index.hpp"}
@@ -38,6 +42,7 @@ OS_HEADER = re.compile(
     r"|(winsock2?|ws2tcpip|mswsock|windows|winternl|afunix)\.h)>",
     re.IGNORECASE,
 )
+PLATFORM_FOLDER = re.compile(r"rouse/(os|install)/(posix|linux|windows)/")
 PLATFORM = re.compile(r"\b(ROUSE_WINDOWS|ROUSE_LINUX|_WIN32|_WIN64|__linux__|__linux|__unix__|__APPLE__)\b")
 
 RULES = {
@@ -45,7 +50,7 @@ RULES = {
     "missing": "{} does not exist",
     "layer": "{0} may not include {1}: it is not below it",
     "no layer": "{} is none of the house's folders",
-    "platform folder": "{} is for os/ and engines/ only",
+    "platform folder": "{} is for os/, install/ and engines/ only",
     "lost": "{} inside an #if: the single header would lose it",
     "os header": "{} outside os/",
     "errno": "errno outside os/",
@@ -89,7 +94,7 @@ class Header:
         for line, keyword, rest, depth in self.directives:
             if keyword == "include":
                 self.check_include(line, rest, depth)
-        if self.layer != "os":
+        if self.layer not in SYSTEM:
             self.check_conditionals()
             self.check_errno()
         self.check_typography()
@@ -98,7 +103,7 @@ class Header:
 
     def check_include(self, line, target, depth):
         name = target[1:-1]
-        if self.layer != "os" and OS_HEADER.fullmatch(target):
+        if self.layer not in SYSTEM and OS_HEADER.fullmatch(target):
             self.find(line, "os header", target)
         if not target.startswith("<") or (self.include / "rouse" / name).is_file():
             self.find(line, "rooted", self.text.split("\n")[line - 1].strip())
@@ -117,7 +122,7 @@ class Header:
             pass
         elif layer != self.layer and layer in SEES and layer not in SEES.get(self.layer, SEES):
             self.find(line, "layer", self.layer, name)
-        elif name.startswith(("rouse/os/linux/", "rouse/os/windows/")) and self.layer not in ("os", "engines"):
+        elif PLATFORM_FOLDER.match(name) and self.layer not in SYSTEM | {"engines"}:
             self.find(line, "platform folder", f"<{name}>")
 
     def check_conditionals(self):

@@ -11,9 +11,9 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
-#include <rouse/os/call_parker.hpp>
+#include <rouse/install/call_parker.hpp>
 #include <rouse/os/fork.hpp>
-#include <rouse/os/interpose.hpp>
+#include <rouse/install/interpose.hpp>
 #include <rouse/rouse.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 

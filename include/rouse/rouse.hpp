@@ -26,13 +26,13 @@
 #include <rouse/fwd.hpp>
 #include <rouse/schedulers/aliases.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
-#include <rouse/schedulers/channel.hpp>
-#include <rouse/schedulers/group.hpp>
+#include <rouse/flows/channel.hpp>
+#include <rouse/flows/group.hpp>
 #include <rouse/schedulers/observed.hpp>
-#include <rouse/schedulers/sync.hpp>
+#include <rouse/flows/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
-#include <rouse/serving/select.hpp>
+#include <rouse/flows/select.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/serving/signals.hpp>
 #include <rouse/sockets/connect.hpp>

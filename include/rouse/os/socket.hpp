@@ -5,7 +5,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/os/address.hpp>
-#include <rouse/os/linux/socket.hpp>
+#include <rouse/os/posix/socket.hpp>
 #include <rouse/os/windows/socket.hpp>
 
 #include <cstring>

@@ -6,7 +6,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
-#include <rouse/schedulers/sync.hpp>
+#include <rouse/flows/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>

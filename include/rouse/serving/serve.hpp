@@ -6,7 +6,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
-#include <rouse/schedulers/sync.hpp>
+#include <rouse/flows/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/sockets/socket.hpp>
 

@@ -4,7 +4,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/flow.hpp>
-#include <rouse/core/visitor.hpp>
+#include <rouse/core/waiter.hpp>
 
 #include <concepts>
 #include <string>

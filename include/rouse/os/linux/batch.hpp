@@ -4,7 +4,7 @@
 #include <rouse/core/batch.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/os/address.hpp>
-#include <rouse/os/linux/socket.hpp>
+#include <rouse/os/posix/socket.hpp>
 
 #include <cstddef>
 #include <cstring>

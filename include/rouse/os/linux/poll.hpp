@@ -3,7 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
-#include <rouse/os/linux/socket.hpp>
+#include <rouse/os/posix/socket.hpp>
 
 #if ROUSE_LINUX
 #include <ctime>

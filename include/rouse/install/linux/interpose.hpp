@@ -6,11 +6,11 @@
 // library calls inside itself (stdio, its resolver) stays its own.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/linux/handlers.hpp>
-#include <rouse/os/linux/installed.hpp>
-#include <rouse/os/linux/installed_files.hpp>
-#include <rouse/os/linux/installed_lookup.hpp>
-#include <rouse/os/linux/installed_sockets.hpp>
+#include <rouse/install/linux/handlers.hpp>
+#include <rouse/install/linux/calls.hpp>
+#include <rouse/install/linux/files.hpp>
+#include <rouse/install/linux/lookup.hpp>
+#include <rouse/install/linux/sockets.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>

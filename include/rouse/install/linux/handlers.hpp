@@ -2,9 +2,9 @@
 // they must neither switch nor lock nor allocate, and that one has run, which ends them with EINTR.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/call_parker.hpp>
-#include <rouse/os/linux/interruption.hpp>
-#include <rouse/os/linux/real_calls.hpp>
+#include <rouse/install/call_parker.hpp>
+#include <rouse/install/linux/interruption.hpp>
+#include <rouse/install/linux/real_calls.hpp>
 
 #if ROUSE_LINUX
 #include <atomic>

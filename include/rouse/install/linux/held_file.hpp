@@ -1,7 +1,7 @@
 // Files that stay open as long as a call waits for them.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/linux/real_calls.hpp>
+#include <rouse/install/linux/real_calls.hpp>
 
 #if ROUSE_LINUX
 #include <atomic>

@@ -1,7 +1,7 @@
 // The calls of sockets, made so that they block a flow and not its thread.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/linux/installed.hpp>
+#include <rouse/install/linux/calls.hpp>
 
 #if ROUSE_LINUX
 #include <algorithm>

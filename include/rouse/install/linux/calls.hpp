@@ -3,12 +3,12 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
-#include <rouse/os/call_parker.hpp>
-#include <rouse/os/linux/file_wait.hpp>
-#include <rouse/os/linux/held_file.hpp>
+#include <rouse/install/call_parker.hpp>
+#include <rouse/install/linux/file_wait.hpp>
+#include <rouse/install/linux/held_file.hpp>
 #include <rouse/os/linux/poll.hpp>
-#include <rouse/os/linux/real_calls.hpp>
-#include <rouse/os/linux/socket.hpp>
+#include <rouse/install/linux/real_calls.hpp>
+#include <rouse/os/posix/socket.hpp>
 
 #if ROUSE_LINUX
 #include <algorithm>

@@ -15,7 +15,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
-#include <rouse/os/linux/fork.hpp>
+#include <rouse/os/posix/fork.hpp>
 #include <rouse/os/signal_inbox.hpp>
 #include <rouse/os/socket.hpp>
 

@@ -6,7 +6,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
-#include <rouse/core/visitor.hpp>
+#include <rouse/core/waiter.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <cstddef>

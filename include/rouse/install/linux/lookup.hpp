@@ -1,7 +1,7 @@
 // getaddrinfo, made so that it blocks a flow and not its thread.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/linux/installed.hpp>
+#include <rouse/install/linux/calls.hpp>
 #include <rouse/os/lookup.hpp>
 
 #if ROUSE_LINUX

@@ -4,7 +4,7 @@
 #include <rouse/core/call.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
-#include <rouse/core/visitor.hpp>
+#include <rouse/core/waiter.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/ring.hpp>
 

@@ -2,7 +2,7 @@
 // another party has to act first: pipes, terminals, eventfds, timerfds and the like.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/linux/installed.hpp>
+#include <rouse/install/linux/calls.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>

@@ -6,7 +6,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/address.hpp>
-#include <rouse/os/linux/message.hpp>
+#include <rouse/os/posix/message.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>

@@ -12,7 +12,7 @@
 #include <rouse/fwd.hpp>
 #include <rouse/os/thread_event.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
-#include <rouse/schedulers/sync.hpp>
+#include <rouse/flows/sync.hpp>
 
 #include <atomic>
 #include <cstddef>

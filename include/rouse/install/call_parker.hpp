@@ -3,11 +3,11 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/chrono.hpp>
-#include <rouse/os/linux/interruption.hpp>
-#include <rouse/os/linux/watch_set.hpp>
+#include <rouse/install/linux/interruption.hpp>
+#include <rouse/install/linux/watch_set.hpp>
 #include <rouse/os/socket.hpp>
-#include <rouse/os/windows/interruption.hpp>
-#include <rouse/os/windows/watch_set.hpp>
+#include <rouse/install/windows/interruption.hpp>
+#include <rouse/install/windows/watch_set.hpp>
 
 #include <thread>
 

@@ -2,11 +2,11 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
-#include <rouse/os/call_parker.hpp>
-#include <rouse/os/linux/interruption.hpp>
+#include <rouse/install/call_parker.hpp>
+#include <rouse/install/linux/interruption.hpp>
 #include <rouse/os/linux/poll.hpp>
-#include <rouse/os/linux/real_calls.hpp>
-#include <rouse/os/linux/watch_set.hpp>
+#include <rouse/install/linux/real_calls.hpp>
+#include <rouse/install/linux/watch_set.hpp>
 
 #if ROUSE_LINUX
 #include <poll.h>

@@ -5,7 +5,7 @@
 #include <rouse/core/call.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/engine_home.hpp>
-#include <rouse/schedulers/channel_core.hpp>
+#include <rouse/flows/channel_core.hpp>
 
 #include <atomic>
 #include <concepts>

@@ -2,7 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
-#include <rouse/os/linux/socket.hpp>
+#include <rouse/os/posix/socket.hpp>
 
 #if ROUSE_LINUX
 #include <cerrno>

@@ -6,11 +6,11 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
-#include <rouse/core/visitor.hpp>
+#include <rouse/core/waiter.hpp>
 #include <rouse/detail/intrusive_list.hpp>
-#include <rouse/schedulers/channel.hpp>
-#include <rouse/schedulers/channel_core.hpp>
-#include <rouse/schedulers/sync.hpp>
+#include <rouse/flows/channel.hpp>
+#include <rouse/flows/channel_core.hpp>
+#include <rouse/flows/sync.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/sockets/socket.hpp>
 

@@ -4,9 +4,9 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/chrono.hpp>
-#include <rouse/os/call_parker.hpp>
-#include <rouse/os/windows/modes.hpp>
-#include <rouse/os/windows/real_calls.hpp>
+#include <rouse/install/call_parker.hpp>
+#include <rouse/install/windows/modes.hpp>
+#include <rouse/install/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
 
 #if ROUSE_WINDOWS

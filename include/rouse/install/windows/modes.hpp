@@ -1,7 +1,7 @@
 // Which sockets do not block. Windows does not tell, so it is noted when somebody says so.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/os/windows/real_calls.hpp>
+#include <rouse/install/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
 
 #if ROUSE_WINDOWS
