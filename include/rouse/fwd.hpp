@@ -2,7 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 template <class Scheduler>
 class socket; ///< a socket whose calls wait the scheduler's way
@@ -69,4 +69,4 @@ class fiber_waker; ///< wakes by switching to a fiber
 class thread_waker; ///< wakes a thread that sleeps
 class callback_waker; ///< wakes by calling a handler
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -12,8 +12,8 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/install/call_parker.hpp>
-#include <rouse/os/fork.hpp>
 #include <rouse/install/interpose.hpp>
+#include <rouse/os/fork.hpp>
 #include <rouse/rouse.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 
@@ -28,7 +28,7 @@
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A set of files with its record at the engine. It closes with its owner.
@@ -407,4 +407,4 @@ private:
   detail::blocking_mark mark_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class Scheduler>
@@ -116,4 +116,4 @@ private:
   detail::socket_streambuf<Scheduler> buffer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

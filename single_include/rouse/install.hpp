@@ -2,12 +2,12 @@
 #pragma once
 #include <rouse/rouse.hpp>
 
-// ---- rouse/os/linux/interruption.hpp
+// ---- rouse/install/linux/interruption.hpp
 // What the calls of a thread know of the signals that it handles: whether a handler runs right now,
 // and whether one has run since a call began.
 
 #if ROUSE_LINUX
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The handlers that have run in this thread. Written by os/linux/handlers.hpp, inside of handlers.
 struct handlers_here {
@@ -59,10 +59,10 @@ private:
   unsigned before_, before_without_restart_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/linux/watch_set.hpp
+// ---- rouse/install/linux/watch_set.hpp
 // What blocking calls wait for: files as poll(2) takes them, and a set of them.
 
 #if ROUSE_LINUX
@@ -70,7 +70,7 @@ private:
 #include <poll.h>
 #include <sys/epoll.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 using watched_file = pollfd;
 using file_count = nfds_t;
@@ -129,15 +129,15 @@ inline bool remove(native_handle_type set, const pollfd* files, nfds_t count) no
 }
 
 } // namespace watch_set
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/windows/interruption.hpp
+// ---- rouse/install/windows/interruption.hpp
 // Windows has no signals that end a call: what os/linux/interruption.hpp knows, where there is
 // nothing to know.
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 constexpr bool inside_handler() noexcept { return false; }
 inline void leave_handlers() noexcept {}
@@ -147,10 +147,10 @@ struct interruption {
   static constexpr const char* call() noexcept { return "blocking call"; }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/windows/watch_set.hpp
+// ---- rouse/install/windows/watch_set.hpp
 // What blocking calls wait for: sockets as WSAPoll takes them, and a set of them.
 
 #if ROUSE_WINDOWS
@@ -160,7 +160,7 @@ struct interruption {
 #include <memory>
 #include <new>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 using watched_file = WSAPOLLFD;
 using file_count = ULONG;
@@ -243,13 +243,13 @@ inline failure add(native_handle_type, const WSAPOLLFD* files, ULONG count, requ
 inline bool remove(native_handle_type, const WSAPOLLFD*, ULONG) noexcept { return true; }
 
 } // namespace watch_set
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/call_parker.hpp
+// ---- rouse/install/call_parker.hpp
 // What blocking calls need of whoever parks their caller.
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Whether a handle is among the files.
 inline bool names(const watched_file* files, file_count count, native_handle_type h) noexcept {
@@ -339,9 +339,9 @@ inline int sleep_until(clock::time_point until, const interruption& ends = {}) n
 }
 
 } // namespace parked
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
-// ---- rouse/os/linux/real_calls.hpp
+// ---- rouse/install/linux/real_calls.hpp
 // The C library's functions, for whoever stands before them.
 
 #if ROUSE_LINUX
@@ -357,7 +357,7 @@ inline int sleep_until(clock::time_point until, const interruption& ends = {}) n
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The C library's own function, found behind the definition that comes before it.
 ///
@@ -462,158 +462,10 @@ struct real {
 };
 #pragma GCC diagnostic pop
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/linux/handlers.hpp
-// The handlers of signals, called by way of rouse: so that blocking calls know that one runs, when
-// they must neither switch nor lock nor allocate, and that one has run, which ends them with EINTR.
-
-#if ROUSE_LINUX
-#include <atomic>
-#include <cerrno>
-#include <csignal>
-#include <cstdint>
-
-namespace rouse::inline ROUSE_ABI::os {
-
-/// While it exists, a handler of signal `n` runs in this thread. A handler may throw, and may be
-/// unwound.
-///
-/// Calls only what is async-signal-safe; errno stays.
-class handler_run {
-public:
-  /// @param frame  of the function that calls the handler.
-  handler_run(int n, const void* frame) noexcept : before_(handlers_here::mine.frame) {
-    const int error = errno;
-    handlers_here& mine = handlers_here::mine;
-    mine.frame = frame;
-    ++mine.runs;
-    if (call_parker::here) { // else nothing in this thread asks
-      if (!restarts(n)) ++mine.runs_without_restart;
-      call_parker::here->handler_runs();
-    }
-    errno = error;
-  }
-  handler_run(const handler_run&) = delete;
-  handler_run& operator=(const handler_run&) = delete;
-  ~handler_run() { handlers_here::mine.frame = before_; }
-
-private:
-  static bool restarts(int n) noexcept {
-    struct sigaction now = {};
-    return real::sigaction(n, nullptr, &now) == 0 && (now.sa_flags & SA_RESTART) != 0;
-  }
-
-  const void* const before_;
-};
-
-/// What stands before sigaction(2) and its older kin: the kernel is given one of two functions,
-/// which call the program's own. The program never sees them.
-///
-/// Threads: any, and inside of handlers.
-class signal_handlers {
-public:
-  using plain = real::plain_handler;
-  using informed = void (*)(int, siginfo_t*, void*);
-
-  static int set(int n, const struct sigaction* wanted, struct sigaction* before) noexcept {
-    if (n < 1 || n > last) return real::sigaction(n, wanted, before);
-    const replacement r(n);
-    struct sigaction ours = {};
-    if (wanted) ours = *wanted;
-    if (wanted && (wanted->sa_flags & SA_SIGINFO))
-      ours.sa_sigaction = r.replace(wanted->sa_sigaction);
-    else if (wanted)
-      ours.sa_handler = r.replace(wanted->sa_handler);
-    const int result = real::sigaction(n, wanted ? &ours : nullptr, before);
-    if (result != 0) r.undo();
-    if (result != 0 || !before) return result;
-    if (before->sa_flags & SA_SIGINFO)
-      before->sa_sigaction = r.former(before->sa_sigaction);
-    else
-      before->sa_handler = r.former(before->sa_handler);
-    return result;
-  }
-
-  /// @param set_really  signal(2), or one that is called like it.
-  template <class Set>
-  static plain set(int n, plain wanted, Set& set_really) noexcept {
-    if (n < 1 || n > last) return set_really(n, wanted);
-    const replacement r(n);
-    const plain before = set_really(n, r.replace(wanted));
-    if (before == SIG_ERR) r.undo();
-    struct sigaction was = {};
-    was.sa_handler = before; // which shares its place with sa_sigaction
-    if (was.sa_sigaction != &call_informed) return r.former(before);
-    was.sa_sigaction = r.former(was.sa_sigaction);
-    return was.sa_handler;
-  }
-
-private:
-  static constexpr int last = 64;
-
-  static void call_plain(int n) {
-    const plain own = plain_[n].load(std::memory_order_relaxed);
-    const handler_run here(n, __builtin_frame_address(0));
-    own(n);
-  }
-  static void call_informed(int n, siginfo_t* info, void* context) {
-    const informed own = informed_[n].load(std::memory_order_relaxed);
-    const handler_run here(n, __builtin_frame_address(0));
-    own(n, info, context);
-  }
-
-  // One change of a signal's handler. A signal that comes meanwhile finds either the old or the new
-  // one: each kind has a place of its own.
-  class replacement {
-  public:
-    explicit replacement(int n) noexcept
-        : n_(n), plain_before_(plain_[n].load(std::memory_order_relaxed)),
-          informed_before_(informed_[n].load(std::memory_order_relaxed)) {}
-
-    // What the kernel is to be given.
-    [[nodiscard]] plain replace(plain own) const noexcept {
-      // SIG_DFL, SIG_IGN and the like are small numbers, SIG_ERR is the largest.
-      if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_plain) return own;
-      plain_[n_].store(own, std::memory_order_relaxed);
-      return &call_plain;
-    }
-    [[nodiscard]] informed replace(informed own) const noexcept {
-      if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_informed) return own;
-      informed_[n_].store(own, std::memory_order_relaxed);
-      return &call_informed;
-    }
-    // What the program had given, where the kernel had `f`.
-    [[nodiscard]] plain former(plain f) const noexcept {
-      return f == &call_plain ? plain_before_ : f;
-    }
-    [[nodiscard]] informed former(informed f) const noexcept {
-      return f == &call_informed ? informed_before_ : f;
-    }
-    void undo() const noexcept {
-      plain_[n_].store(plain_before_, std::memory_order_relaxed);
-      informed_[n_].store(informed_before_, std::memory_order_relaxed);
-    }
-
-  private:
-    static bool is_function(std::uintptr_t address) noexcept {
-      return address > 16 && address != ~std::uintptr_t{0};
-    }
-
-    const int n_;
-    const plain plain_before_;
-    const informed informed_before_;
-  };
-
-  static constinit inline std::atomic<plain> plain_[last + 1] = {};
-  static constinit inline std::atomic<informed> informed_[last + 1] = {};
-};
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/linux/file_wait.hpp
+// ---- rouse/install/linux/file_wait.hpp
 // How a call that is made again and again until it need not wait is woken.
 
 #if ROUSE_LINUX
@@ -621,7 +473,7 @@ private:
 #include <sys/epoll.h>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// The waits of one call for the same files.
 ///
@@ -683,10 +535,10 @@ private:
   bool was_woken_ = false;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif
 
-// ---- rouse/os/linux/held_file.hpp
+// ---- rouse/install/linux/held_file.hpp
 // Files that stay open as long as a call waits for them.
 
 #if ROUSE_LINUX
@@ -696,7 +548,7 @@ private:
 #include <sys/types.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Keeps a file open while a call waits for it, as a system call does: also where another thread
 /// closes the descriptor meanwhile, and where its number then names another file.
@@ -810,10 +662,10 @@ private:
   std::uint32_t closings_ = 0;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/linux/installed.hpp
+// ---- rouse/install/linux/calls.hpp
 // The blocking calls, made so that they block a flow and not its thread: what the definitions in
 // interpose.hpp do where there is somebody who parks their caller.
 
@@ -830,7 +682,7 @@ private:
 #include <sys/time.h>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The blocking calls of a flow. Each tries without waiting, and where the kernel would have
 /// blocked waits for readiness and tries again. What decides whether and how long a call blocks is
@@ -1149,10 +1001,10 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
 }
 
 } // namespace parked
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/linux/installed_files.hpp
+// ---- rouse/install/linux/files.hpp
 // Reads and writes of what is no socket, made so that they block a flow and not its thread where
 // another party has to act first: pipes, terminals, eventfds, timerfds and the like.
 
@@ -1164,7 +1016,7 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
 #include <sys/uio.h>
 #include <termios.h>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// Whether an attempt failed because this file, or this kernel, has no calls that do not wait.
 inline bool lacks_nowait() noexcept { return errno == EOPNOTSUPP || errno == ENOSYS; }
@@ -1230,10 +1082,158 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   return n;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif
 
-// ---- rouse/os/linux/installed_lookup.hpp
+// ---- rouse/install/linux/handlers.hpp
+// The handlers of signals, called by way of rouse: so that blocking calls know that one runs, when
+// they must neither switch nor lock nor allocate, and that one has run, which ends them with EINTR.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// While it exists, a handler of signal `n` runs in this thread. A handler may throw, and may be
+/// unwound.
+///
+/// Calls only what is async-signal-safe; errno stays.
+class handler_run {
+public:
+  /// @param frame  of the function that calls the handler.
+  handler_run(int n, const void* frame) noexcept : before_(handlers_here::mine.frame) {
+    const int error = errno;
+    handlers_here& mine = handlers_here::mine;
+    mine.frame = frame;
+    ++mine.runs;
+    if (call_parker::here) { // else nothing in this thread asks
+      if (!restarts(n)) ++mine.runs_without_restart;
+      call_parker::here->handler_runs();
+    }
+    errno = error;
+  }
+  handler_run(const handler_run&) = delete;
+  handler_run& operator=(const handler_run&) = delete;
+  ~handler_run() { handlers_here::mine.frame = before_; }
+
+private:
+  static bool restarts(int n) noexcept {
+    struct sigaction now = {};
+    return real::sigaction(n, nullptr, &now) == 0 && (now.sa_flags & SA_RESTART) != 0;
+  }
+
+  const void* const before_;
+};
+
+/// What stands before sigaction(2) and its older kin: the kernel is given one of two functions,
+/// which call the program's own. The program never sees them.
+///
+/// Threads: any, and inside of handlers.
+class signal_handlers {
+public:
+  using plain = real::plain_handler;
+  using informed = void (*)(int, siginfo_t*, void*);
+
+  static int set(int n, const struct sigaction* wanted, struct sigaction* before) noexcept {
+    if (n < 1 || n > last) return real::sigaction(n, wanted, before);
+    const replacement r(n);
+    struct sigaction ours = {};
+    if (wanted) ours = *wanted;
+    if (wanted && (wanted->sa_flags & SA_SIGINFO))
+      ours.sa_sigaction = r.replace(wanted->sa_sigaction);
+    else if (wanted)
+      ours.sa_handler = r.replace(wanted->sa_handler);
+    const int result = real::sigaction(n, wanted ? &ours : nullptr, before);
+    if (result != 0) r.undo();
+    if (result != 0 || !before) return result;
+    if (before->sa_flags & SA_SIGINFO)
+      before->sa_sigaction = r.former(before->sa_sigaction);
+    else
+      before->sa_handler = r.former(before->sa_handler);
+    return result;
+  }
+
+  /// @param set_really  signal(2), or one that is called like it.
+  template <class Set>
+  static plain set(int n, plain wanted, Set& set_really) noexcept {
+    if (n < 1 || n > last) return set_really(n, wanted);
+    const replacement r(n);
+    const plain before = set_really(n, r.replace(wanted));
+    if (before == SIG_ERR) r.undo();
+    struct sigaction was = {};
+    was.sa_handler = before; // which shares its place with sa_sigaction
+    if (was.sa_sigaction != &call_informed) return r.former(before);
+    was.sa_sigaction = r.former(was.sa_sigaction);
+    return was.sa_handler;
+  }
+
+private:
+  static constexpr int last = 64;
+
+  static void call_plain(int n) {
+    const plain own = plain_[n].load(std::memory_order_relaxed);
+    const handler_run here(n, __builtin_frame_address(0));
+    own(n);
+  }
+  static void call_informed(int n, siginfo_t* info, void* context) {
+    const informed own = informed_[n].load(std::memory_order_relaxed);
+    const handler_run here(n, __builtin_frame_address(0));
+    own(n, info, context);
+  }
+
+  // One change of a signal's handler. A signal that comes meanwhile finds either the old or the new
+  // one: each kind has a place of its own.
+  class replacement {
+  public:
+    explicit replacement(int n) noexcept
+        : n_(n), plain_before_(plain_[n].load(std::memory_order_relaxed)),
+          informed_before_(informed_[n].load(std::memory_order_relaxed)) {}
+
+    // What the kernel is to be given.
+    [[nodiscard]] plain replace(plain own) const noexcept {
+      // SIG_DFL, SIG_IGN and the like are small numbers, SIG_ERR is the largest.
+      if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_plain) return own;
+      plain_[n_].store(own, std::memory_order_relaxed);
+      return &call_plain;
+    }
+    [[nodiscard]] informed replace(informed own) const noexcept {
+      if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_informed) return own;
+      informed_[n_].store(own, std::memory_order_relaxed);
+      return &call_informed;
+    }
+    // What the program had given, where the kernel had `f`.
+    [[nodiscard]] plain former(plain f) const noexcept {
+      return f == &call_plain ? plain_before_ : f;
+    }
+    [[nodiscard]] informed former(informed f) const noexcept {
+      return f == &call_informed ? informed_before_ : f;
+    }
+    void undo() const noexcept {
+      plain_[n_].store(plain_before_, std::memory_order_relaxed);
+      informed_[n_].store(informed_before_, std::memory_order_relaxed);
+    }
+
+  private:
+    static bool is_function(std::uintptr_t address) noexcept {
+      return address > 16 && address != ~std::uintptr_t{0};
+    }
+
+    const int n_;
+    const plain plain_before_;
+    const informed informed_before_;
+  };
+
+  static constinit inline std::atomic<plain> plain_[last + 1] = {};
+  static constinit inline std::atomic<informed> informed_[last + 1] = {};
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/install/linux/lookup.hpp
 // getaddrinfo, made so that it blocks a flow and not its thread.
 
 #if ROUSE_LINUX
@@ -1246,7 +1246,7 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
 #include <thread>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
 struct lookup {
@@ -1310,10 +1310,10 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
   ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif
 
-// ---- rouse/os/linux/installed_sockets.hpp
+// ---- rouse/install/linux/sockets.hpp
 // The calls of sockets, made so that they block a flow and not its thread.
 
 #if ROUSE_LINUX
@@ -1325,7 +1325,7 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// Whether a transfer that has moved something ends because the connection has failed: the error is
 /// the next call's to report. A Unix-domain socket reports its error together with what was moved.
@@ -1528,10 +1528,10 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   });
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif
 
-// ---- rouse/os/linux/interpose.hpp
+// ---- rouse/install/linux/interpose.hpp
 // The definitions that come before the C library's: strong ones, so that this header belongs into
 // one source file of a program.
 //
@@ -1551,15 +1551,15 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 /// As long as one exists, libraries call what is defined here. They always do.
 class interposed_calls {
 public:
   interposed_calls() noexcept { held_file::begin_in_this_process(); }
 };
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
-namespace rouse::inline ROUSE_ABI::os::installed {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace installed {
 
 inline const bool all_found = real::find_all(); // before main
 
@@ -1582,7 +1582,7 @@ inline bool moves_bytes(const iovec* data, int count) noexcept {
   return count > 0 && count <= IOV_MAX && parked::size_of(parked::pieces(data, count)) != 0;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::installed
+}}}} // namespace rouse::ROUSE_ABI::os::installed
 
 // With names of their own in C++: the system's headers declare, and some define, the C ones.
 #define ROUSE_BEFORE_LIBC(name) asm(name) __attribute__((visibility("default"), used))
@@ -1923,113 +1923,13 @@ extern "C" int rouse_ppoll_chk(pollfd* files, nfds_t count, const timespec* time
 }
 #endif
 
-// ---- rouse/os/windows/import_tables.hpp
-// Import tables: each module of a process has one, with the addresses of the functions that it
-// imports, which the loader fills in and every call goes through.
-
-#if ROUSE_WINDOWS
-#include <cstddef>
-#include <tlhelp32.h>
-
-namespace rouse::inline ROUSE_ABI::os::installed {
-
-/// What stands in an import table, and what shall stand there instead.
-struct replacement {
-  const void* now;
-  const void* then;
-};
-
-/// Several. An entry is known by the address in it: so it does not matter whether it was imported
-/// by name or by number, or from a DLL that forwards to another.
-class replacements {
-public:
-  /// Nothing, where one address is null.
-  void add(const void* now, const void* then) noexcept {
-    if (now && then && count_ != most) all_[count_++] = {now, then};
-  }
-
-  /// In the table of one module, which must not go meanwhile.
-  void apply(HMODULE module) const noexcept {
-    auto* const base = reinterpret_cast<unsigned char*>(module);
-    const auto& dos = *reinterpret_cast<const IMAGE_DOS_HEADER*>(base);
-    if (dos.e_magic != IMAGE_DOS_SIGNATURE) return;
-    const auto& nt = *reinterpret_cast<const IMAGE_NT_HEADERS*>(base + dos.e_lfanew);
-    if (nt.Signature != IMAGE_NT_SIGNATURE) return;
-    const auto& place = nt.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
-    if (place.VirtualAddress == 0 || place.Size == 0) return;
-    auto* from = reinterpret_cast<const IMAGE_IMPORT_DESCRIPTOR*>(base + place.VirtualAddress);
-    for (; from->Name != 0 && from->FirstThunk != 0; ++from) {
-      auto** entry = reinterpret_cast<void**>(base + from->FirstThunk);
-      for (; *entry; ++entry) replace(*entry);
-    }
-  }
-
-private:
-  void replace(void*& entry) const noexcept {
-    for (std::size_t i = 0; i != count_; ++i) {
-      if (entry != all_[i].now) continue;
-      DWORD before = 0, ignored = 0;
-      if (!::VirtualProtect(&entry, sizeof entry, PAGE_READWRITE, &before)) return;
-      ::InterlockedExchangePointer(&entry, const_cast<void*>(all_[i].then));
-      ::VirtualProtect(&entry, sizeof entry, before, &ignored);
-      return;
-    }
-  }
-
-  static constexpr std::size_t most = 64;
-  replacement all_[most];
-  std::size_t count_ = 0;
-};
-
-/// Whether a module is the program's: the program itself, the one that this code is in, and
-/// whatever is not below Windows' own folder.
-inline bool is_the_programs(HMODULE m, const wchar_t* path) noexcept {
-  HMODULE mine = nullptr;
-  ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
-                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-                       reinterpret_cast<const wchar_t*>(&is_the_programs), &mine);
-  if (m == mine || m == ::GetModuleHandleW(nullptr)) return true;
-  wchar_t windows[MAX_PATH];
-  const UINT length = ::GetSystemWindowsDirectoryW(windows, MAX_PATH);
-  if (length == 0 || length >= MAX_PATH) return false;
-  int common = 0;
-  while (path[common] != 0 && common != static_cast<int>(length)) ++common;
-  const bool below =
-      ::CompareStringOrdinal(path, common, windows, static_cast<int>(length), TRUE) == CSTR_EQUAL;
-  return !below || path[common] != L'\\';
-}
-
-/// In the tables of all modules that are the program's.
-inline void replace_everywhere(const replacements& all) noexcept {
-  HANDLE modules = INVALID_HANDLE_VALUE;
-  do { // others may load one just then
-    modules = ::CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0);
-  } while (modules == INVALID_HANDLE_VALUE && ::GetLastError() == ERROR_BAD_LENGTH);
-  if (modules == INVALID_HANDLE_VALUE) return;
-  MODULEENTRY32W m{};
-  m.dwSize = sizeof m;
-  for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
-    if (!is_the_programs(m.hModule, m.szExePath)) continue;
-    HMODULE held = nullptr; // or else it may go
-    if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
-                              reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))
-      continue;
-    all.apply(held);
-    ::FreeLibrary(held);
-  }
-  ::CloseHandle(modules);
-}
-
-} // namespace rouse::inline ROUSE_ABI::os::installed
-#endif
-
-// ---- rouse/os/windows/real_calls.hpp
+// ---- rouse/install/windows/real_calls.hpp
 // Winsock's and the system's functions, for whoever stands before them.
 
 #if ROUSE_WINDOWS
 #include <atomic>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What a system's module exports, found by its name and not by way of an import table.
 ///
@@ -2107,17 +2007,17 @@ struct real {
 #undef ROUSE_REAL
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/windows/modes.hpp
+// ---- rouse/install/windows/modes.hpp
 // Which sockets do not block. Windows does not tell, so it is noted when somebody says so.
 
 #if ROUSE_WINDOWS
 #include <mutex>
 #include <unordered_map>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The sockets that are in non-blocking mode: because the program says so, or because flows call
 /// functions on them that must not wait (Windows has no flag for that), though for the program they
@@ -2203,10 +2103,10 @@ private:
   std::unordered_map<native_handle_type, mode> modes_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/windows/installed.hpp
+// ---- rouse/install/windows/calls.hpp
 // The blocking calls, made so that they block a flow and not its thread: what the functions of
 // interpose.hpp do where there is somebody who parks their caller.
 
@@ -2220,7 +2120,7 @@ private:
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The blocking calls of a flow. Each tries without waiting, and where Winsock would have blocked
 /// waits for readiness and tries again. Windows has no flag for a call that does not wait: the
@@ -2620,10 +2520,110 @@ int look_up_name(const Character* host, const Character* service,
 }
 
 } // namespace parked
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/windows/interpose.hpp
+// ---- rouse/install/windows/import_tables.hpp
+// Import tables: each module of a process has one, with the addresses of the functions that it
+// imports, which the loader fills in and every call goes through.
+
+#if ROUSE_WINDOWS
+#include <cstddef>
+#include <tlhelp32.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace installed {
+
+/// What stands in an import table, and what shall stand there instead.
+struct replacement {
+  const void* now;
+  const void* then;
+};
+
+/// Several. An entry is known by the address in it: so it does not matter whether it was imported
+/// by name or by number, or from a DLL that forwards to another.
+class replacements {
+public:
+  /// Nothing, where one address is null.
+  void add(const void* now, const void* then) noexcept {
+    if (now && then && count_ != most) all_[count_++] = {now, then};
+  }
+
+  /// In the table of one module, which must not go meanwhile.
+  void apply(HMODULE module) const noexcept {
+    auto* const base = reinterpret_cast<unsigned char*>(module);
+    const auto& dos = *reinterpret_cast<const IMAGE_DOS_HEADER*>(base);
+    if (dos.e_magic != IMAGE_DOS_SIGNATURE) return;
+    const auto& nt = *reinterpret_cast<const IMAGE_NT_HEADERS*>(base + dos.e_lfanew);
+    if (nt.Signature != IMAGE_NT_SIGNATURE) return;
+    const auto& place = nt.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT];
+    if (place.VirtualAddress == 0 || place.Size == 0) return;
+    auto* from = reinterpret_cast<const IMAGE_IMPORT_DESCRIPTOR*>(base + place.VirtualAddress);
+    for (; from->Name != 0 && from->FirstThunk != 0; ++from) {
+      auto** entry = reinterpret_cast<void**>(base + from->FirstThunk);
+      for (; *entry; ++entry) replace(*entry);
+    }
+  }
+
+private:
+  void replace(void*& entry) const noexcept {
+    for (std::size_t i = 0; i != count_; ++i) {
+      if (entry != all_[i].now) continue;
+      DWORD before = 0, ignored = 0;
+      if (!::VirtualProtect(&entry, sizeof entry, PAGE_READWRITE, &before)) return;
+      ::InterlockedExchangePointer(&entry, const_cast<void*>(all_[i].then));
+      ::VirtualProtect(&entry, sizeof entry, before, &ignored);
+      return;
+    }
+  }
+
+  static constexpr std::size_t most = 64;
+  replacement all_[most];
+  std::size_t count_ = 0;
+};
+
+/// Whether a module is the program's: the program itself, the one that this code is in, and
+/// whatever is not below Windows' own folder.
+inline bool is_the_programs(HMODULE m, const wchar_t* path) noexcept {
+  HMODULE mine = nullptr;
+  ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                           GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
+                       reinterpret_cast<const wchar_t*>(&is_the_programs), &mine);
+  if (m == mine || m == ::GetModuleHandleW(nullptr)) return true;
+  wchar_t windows[MAX_PATH];
+  const UINT length = ::GetSystemWindowsDirectoryW(windows, MAX_PATH);
+  if (length == 0 || length >= MAX_PATH) return false;
+  int common = 0;
+  while (path[common] != 0 && common != static_cast<int>(length)) ++common;
+  const bool below =
+      ::CompareStringOrdinal(path, common, windows, static_cast<int>(length), TRUE) == CSTR_EQUAL;
+  return !below || path[common] != L'\\';
+}
+
+/// In the tables of all modules that are the program's.
+inline void replace_everywhere(const replacements& all) noexcept {
+  HANDLE modules = INVALID_HANDLE_VALUE;
+  do { // others may load one just then
+    modules = ::CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0);
+  } while (modules == INVALID_HANDLE_VALUE && ::GetLastError() == ERROR_BAD_LENGTH);
+  if (modules == INVALID_HANDLE_VALUE) return;
+  MODULEENTRY32W m{};
+  m.dwSize = sizeof m;
+  for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
+    if (!is_the_programs(m.hModule, m.szExePath)) continue;
+    HMODULE held = nullptr; // or else it may go
+    if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+                              reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))
+      continue;
+    all.apply(held);
+    ::FreeLibrary(held);
+  }
+  ::CloseHandle(modules);
+}
+
+}}}} // namespace rouse::ROUSE_ABI::os::installed
+#endif
+
+// ---- rouse/install/windows/interpose.hpp
 // The functions that stand in the import tables in place of Winsock's.
 
 #if ROUSE_WINDOWS
@@ -2632,7 +2632,7 @@ int look_up_name(const Character* host, const Character* service,
 #include <cstdint>
 #include <mutex>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace installed {
 
 /// Whether somebody parks the caller, and the socket's calls block. False: the real function is for
@@ -3011,10 +3011,10 @@ public:
   ~interposed_calls() { installed::tables::one_less(); }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/interpose.hpp
+// ---- rouse/install/interpose.hpp
 // The blocking calls of this platform, made to park flows.
 
 // ---- rouse/install.hpp
@@ -3028,7 +3028,7 @@ public:
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A set of files with its record at the engine. It closes with its owner.
@@ -3407,4 +3407,4 @@ private:
   detail::blocking_mark mark_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -8,7 +8,7 @@
 #include <istream>
 #include <streambuf>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class Scheduler>
@@ -114,4 +114,4 @@ private:
   detail::socket_streambuf<Scheduler> buffer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -157,7 +157,7 @@
 
 #include <new>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The only T of its kind, made by the first call. It may be used by destructors of other static
 /// objects; and a thread that makes it while exit() runs in another one takes no lock of the C
@@ -169,7 +169,7 @@ T& immortal() noexcept(noexcept(T())) {
   return *made;
 }
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/error.hpp
 // Errors: a number of the operating system, or a std::errc, in four bytes; and the one conversion
@@ -181,7 +181,7 @@ T& immortal() noexcept(noexcept(T())) {
 #include <system_error>
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The category of the numbers that the operating system gives: errno on Linux, Winsock and Win32
 /// codes on Windows.
@@ -527,7 +527,7 @@ inline const std::error_category& os_category() noexcept {
   }
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 template <>
 struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
@@ -549,7 +549,7 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 #include <stop_token>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call.
 using clock = std::chrono::steady_clock;
@@ -651,7 +651,7 @@ private:
   location at_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/intrusive_list.hpp
 // A doubly linked list whose links are part of its elements: linking and unlinking cost no
@@ -659,7 +659,7 @@ private:
 
 #include <cstddef>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The links. An element may leave its list without knowing which one it is in.
 class list_node {
@@ -730,7 +730,7 @@ private:
   list_node end_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/timer_wheel.hpp
 // Limits in time: a hierarchical hashed timer wheel over intrusive nodes.
@@ -741,7 +741,7 @@ private:
 #include <cstdint>
 #include <memory>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A place in a circular list: a slot's head, or what is in the slot.
 struct timer_links {
@@ -959,7 +959,7 @@ private:
   std::unique_ptr<timer_links[]> heads_ = std::make_unique<timer_links[]>(due_slot + 1);
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/operation.hpp
 // The record that all of rouse shares: what is asked of an engine, what came of it, and whom to
@@ -973,7 +973,7 @@ private:
 
 #include <atomic>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 class answers;
 class endpoint;
@@ -1095,8 +1095,8 @@ public:
   descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
     void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); recv_from,
-                          ///< send_to: a borrowed os::message; the answer to receive: a buffer
-                          ///< of a pool, or null, owned by whoever takes it
+        ///< send_to: a borrowed os::message; the answer to receive: a buffer
+        ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     waitable* awaited; ///< wait: borrowed, or null
     rouse::attempt* attempt; ///< when_...: borrowed
@@ -1134,7 +1134,7 @@ public:
 
   // ---- the engine's
   failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
-                  ///< else comes first
+      ///< else comes first
   action what = action::yield;
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
@@ -1221,12 +1221,12 @@ inline detail::list<operation>& descriptor::queue_of(const operation& op) noexce
   return op.what == action::when_urgent ? urgent : resting;
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/concepts/engine.hpp
 // What an engine is.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What the layers above ask of an engine at work. It knows operations; it knows neither sockets'
 /// methods nor wakers.
@@ -1281,12 +1281,12 @@ consteval void explain_engine() {
   }
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/running.hpp
 // Which loops the calling thread is in.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// While it exists, the calling thread runs the loop of `what`, an engine or a scheduler.
 template <class T>
@@ -1320,12 +1320,12 @@ private:
   running* const outer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/fwd.hpp
 // The glossary: every public name, declared, with what it is.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 template <class Scheduler>
 class socket; ///< a socket whose calls wait the scheduler's way
@@ -1392,7 +1392,7 @@ class fiber_waker; ///< wakes by switching to a fiber
 class thread_waker; ///< wakes a thread that sleeps
 class callback_waker; ///< wakes by calling a handler
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/call.hpp
 // A call in progress: its description, its operation, its limits. What wakers derive from.
@@ -1402,7 +1402,7 @@ class callback_waker; ///< wakes by calling a handler
 #include <thread>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
 /// may be awaited also where calls return directly.)
@@ -1765,14 +1765,14 @@ private:
 template <class Engine, class Call, class Limit, class Receiver>
 using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/raised.hpp
 // Exceptions on their way to run(): where they lie until it takes them.
 
 #include <exception>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The place of one exception. A flow is its own, so that what it threw needs no further memory.
 class raised : public list_node {
@@ -1831,14 +1831,14 @@ private:
   shortage shortage_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/engine_home.hpp
 // How a handle finds its engine from any thread, also when the engine is gone.
 
 #include <mutex>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A number that no other thread of the process has, or had.
 ROUSE_NOINLINE inline std::uint64_t thread_number() noexcept {
@@ -1923,7 +1923,7 @@ private:
   std::atomic<std::size_t> references_{1};
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/flow.hpp
 // A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
@@ -1931,7 +1931,7 @@ private:
 
 #include <chrono>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 namespace detail {
 
@@ -2281,12 +2281,12 @@ struct yield_call {
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/concepts/waker.hpp
 // What a waker is.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A waker knows nothing of kernels: it starts a call, suspends whoever made it, is told, and
 /// delivers value or error.
@@ -2313,12 +2313,12 @@ consteval void explain_waker() {
       "static constexpr bool accepts = ...;\"; a parker P becomes one as parking_waker<P>");
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/concepts/scheduler.hpp
 // What a scheduler is to a socket.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// An engine and a waker, and `initiate`, which starts a described call the waker's way.
 template <class S>
@@ -2329,14 +2329,14 @@ concept scheduler =
       { S::template accepts<std::size_t> } -> std::convertible_to<bool>;
     };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/buffer.hpp
 // Buffers: where bytes go and come from. Views; they own nothing.
 
 #include <span> // with it the concepts of ranges, and without the views that <ranges> adds
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class T>
@@ -2526,12 +2526,12 @@ public:
 
 } // namespace detail
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/endpoint_piece.hpp
 // What may be taken for an endpoint, and the sentence that tells how one is written.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Text or a port, alone or one after the other.
 template <class T>
@@ -2553,7 +2553,7 @@ consteval void explain_endpoint() {
                 "or {\"127.0.0.1\", 3000}");
 }
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/os/interface_index.hpp
 // The index of a network interface, by its name: the scope in "fe80::1%eth0".
@@ -2562,7 +2562,7 @@ consteval void explain_endpoint() {
 #include <net/if.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// 0: no interface of this machine has that name. On Windows always, where scopes are numbers.
 ///
@@ -2579,7 +2579,7 @@ inline std::uint32_t interface_index(std::string_view name) noexcept {
 #endif
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/core/endpoint.hpp
 // An endpoint: an IPv4 or IPv6 address and a port, or a local name, as a value; its text, read and
@@ -2593,7 +2593,7 @@ inline std::uint32_t interface_index(std::string_view name) noexcept {
 #include <format>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The platform's AF_UNSPEC, AF_UNIX, AF_INET and AF_INET6, for where its headers are not at hand.
 inline constexpr int family_unspecified = 0;
@@ -2980,7 +2980,7 @@ std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& o
   return out << to_string(ep).c_str();
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 /// Of all that == compares: FNV-1a, as tables may look at the low bits alone.
 template <>
@@ -3010,7 +3010,7 @@ struct std::formatter<rouse::endpoint> : std::formatter<std::string_view> {
 // ---- rouse/core/batch.hpp
 // Batches: several datagrams that one call receives, or sends.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A place for one datagram, and what came into it: `rouse::incoming slot{buffer};`
 ///
@@ -3021,7 +3021,7 @@ struct incoming {
   std::size_t bytes = 0; ///< how many came, 0 of an empty datagram
   endpoint from = {}; ///< who sent them
   std::size_t segment = 0; ///< as `bytes`; with `udp_gro` the size of each of the datagrams that
-                           ///< came as one (the last may be shorter)
+      ///< came as one (the last may be shorter)
   bool truncated = false; ///< it was larger than the buffer, and the rest is gone
 };
 
@@ -3082,7 +3082,7 @@ public:
 
 } // namespace detail
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/flow_local.hpp
 // Values that each flow has for itself: what thread_local is for threads.
@@ -3091,7 +3091,7 @@ public:
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // The values of the calling thread, for what runs in no flow.
@@ -3181,12 +3181,12 @@ private:
   T (*make_)() = nullptr;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/buffer_pool.hpp
 // Buffers of one size, lent out one at a time.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Its owner lends, whoever has a buffer gives it back; the one that came back last goes out first,
 /// since it is in the cache. Closed by its owner, the pool is gone once all buffers are back.
@@ -3274,12 +3274,12 @@ private:
   bool closed_ = false;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/loan.hpp
 // A loan: what was received, in a buffer that the engine lends.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Bytes that `receive` gave: a contiguous range, yours to read and to change until the loan is
 /// destroyed, when the buffer goes back to the engine. Empty at the end of the stream.
@@ -3329,12 +3329,12 @@ private:
   std::size_t size_ = 0;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/threading.hpp
 // The policies of an engine: which threads use it, and who watches it.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 /// Which thread calls: an address that no other one has while this one lives. (std::thread::id
@@ -3396,12 +3396,12 @@ struct observed_by : Threading {
   using observer = Observer;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/observer.hpp
 // Observers: what an engine is asked to remember, or to write down, of its operations.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 inline const char* name_of(action a) noexcept {
@@ -3539,13 +3539,13 @@ private:
   clock::time_point start_ = clock::now();
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/remote_queue.hpp
 // How other threads hand something to the thread that runs the engine: a queue of many producers
 // and one consumer.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Part of what is handed over. Borrowed by the queue from `push` until the consumer has taken it.
 struct remote_node {
@@ -3602,7 +3602,7 @@ private:
   std::atomic<remote_node*> head_{nullptr};
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/os/address.hpp
 // What both systems call a socket address, and the headers that they declare it in.
@@ -3640,7 +3640,7 @@ private:
 #include <sys/un.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 #if ROUSE_WINDOWS
 /// The system's own handle: a SOCKET here, a file descriptor on Linux.
@@ -3745,9 +3745,9 @@ private:
 };
 
 } // namespace os
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/os/linux/message.hpp
+// ---- rouse/os/posix/message.hpp
 // Messages as recvmsg(2) and sendmsg(2) take them: addresses, several pieces, descriptors.
 
 #if ROUSE_LINUX
@@ -3758,7 +3758,7 @@ private:
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
 /// Filled in where it stays until the call that uses it has completed.
@@ -3893,10 +3893,10 @@ private:
   alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int)) + room_for_others];
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/linux/socket.hpp
+// ---- rouse/os/posix/socket.hpp
 // Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
 // epoll builds on.
 
@@ -3906,7 +3906,7 @@ private:
 #include <poll.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
@@ -4258,14 +4258,14 @@ ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   return true;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/windows/socket.hpp
 // Sockets as Windows gives them: the calls that need no engine.
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
@@ -4601,14 +4601,14 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/socket.hpp
 // Sockets of this platform: one of the two gives names to namespace rouse::os. Below: what
 // both have under the same names.
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Of a group's members: whom a socket joins, and leaves, with or without a single source.
 /// `interface_index` 0: the system picks one.
@@ -4634,12 +4634,12 @@ inline failure change_membership(native_handle_type h, bool join, const endpoint
                     sizeof request);
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/engines/operation_loop.hpp
 // An operation's way from `submit` to `tell`, the same in every engine.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The half of an engine that knows operations and nothing of sockets.
 ///
@@ -5372,9 +5372,9 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/os/linux/fork.hpp
+// ---- rouse/os/posix/fork.hpp
 // How objects learn that fork(2) has copied them into a child process.
 
 #if ROUSE_LINUX
@@ -5385,7 +5385,7 @@ private:
 #include <sys/types.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 struct fork_hooks;
 
@@ -5479,14 +5479,14 @@ private:
   pid_t process_ = ::getpid();
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/windows/fork.hpp
 // Windows has no fork(2): nothing is ever copied into a child process.
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What calls a function in each forked child elsewhere.
 class fork_hook {
@@ -5503,7 +5503,7 @@ public:
   static void nap() noexcept {}
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/fork.hpp
@@ -5516,7 +5516,7 @@ public:
 // An engine of its own adds what its kernel needs: begin, interrupt, harvest, kick, make_record,
 // attach and detach.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The completion engine, whichever kernel interface is below it: an `operation_loop` whose
 /// operations may concern sockets.
@@ -5786,7 +5786,7 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&basic_engine::on_fork, this};
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/linux/poll.hpp
 // epoll and eventfd.
@@ -5798,7 +5798,7 @@ private:
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// A file descriptor that is closed with its owner.
 class unique_fd {
@@ -5914,7 +5914,7 @@ private:
   bool precise_ = true;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/without_signals.hpp
@@ -5924,7 +5924,7 @@ private:
 #include <csignal>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// While it exists, the calling thread takes no signals, nor do threads that it starts: theirs are
 /// for the program's own.
@@ -5950,7 +5950,7 @@ private:
 #endif
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/engines/epoll.hpp
 // The engine on epoll: completions emulated. Try; on EAGAIN wait for the edge and try again.
@@ -5959,7 +5959,7 @@ private:
 #include <memory>
 #include <new>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Completion I/O on readiness, for kernels and containers that refuse io_uring.
 ///
@@ -6247,7 +6247,7 @@ private:
 
 using epoll_engine = basic_epoll_engine<one_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif
 
 // ---- rouse/os/linux/io_uring.hpp
@@ -6266,7 +6266,7 @@ using epoll_engine = basic_epoll_engine<one_thread>;
 #include <unistd.h>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os::uring {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
 
 // The kernel's structures and numbers, spelled out: the headers of an older distribution lack what
 // a newer kernel has. Source: io_uring_setup(2), io_uring_enter(2), linux/io_uring.h.
@@ -6630,7 +6630,7 @@ private:
   int registered_ = -1;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os::uring
+}}}} // namespace rouse::ROUSE_ABI::os::uring
 #endif
 
 // ---- rouse/engines/io_uring.hpp
@@ -6644,7 +6644,7 @@ private:
 #include <new>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Completion I/O as Linux has it (5.11 and later).
 ///
@@ -7226,7 +7226,7 @@ private:
 
 using io_uring_engine = basic_io_uring_engine<one_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif
 
 // ---- rouse/os/windows/iocp.hpp
@@ -7238,7 +7238,7 @@ using io_uring_engine = basic_io_uring_engine<one_thread>;
 #if ROUSE_WINDOWS
 #include <mswsock.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline HANDLE as_file(native_handle_type h) noexcept { return reinterpret_cast<HANDLE>(h); }
 
@@ -7678,14 +7678,14 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
   return start_poll(h, polled_files{&request, sizeof request}, record);
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/engines/iocp.hpp
 // The engine on Windows' I/O completion ports.
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Completion I/O as Windows has it: the kernel is given the operation itself, which is an
 /// OVERLAPPED.
@@ -8093,7 +8093,7 @@ private:
 
 using iocp_engine = basic_iocp_engine<one_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif
 
 // ---- rouse/engines/native.hpp
@@ -8101,7 +8101,7 @@ using iocp_engine = basic_iocp_engine<one_thread>;
 // that.
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 template <class Threading = one_thread>
 using basic_native_engine = basic_iocp_engine<Threading>;
@@ -8110,9 +8110,9 @@ using native_engine = basic_native_engine<one_thread>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #else
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The best engine that starts here. `engine_report()` tells which it is and why a better one was
 /// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
@@ -8157,13 +8157,1046 @@ using native_engine = basic_native_engine<one_thread>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif
+
+// ---- rouse/core/waiter.hpp
+// Who stands in line for something that flows share: a value of a channel, a lock, an event.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
+///
+/// Threads: all of it with the engine's lock held.
+class visitor : public waitable, public list_node {
+public:
+  visitor() noexcept = default;
+  visitor(const visitor&) noexcept : waitable(), list_node() {}
+  visitor& operator=(const visitor&) = delete;
+
+  void leave(operation&) noexcept final { unlink(); }
+
+  void stand_in(list<visitor>& line, operation& op) noexcept {
+    op_ = &op;
+    line.push_back(*this);
+  }
+  /// It is served: its operation completes, and leaves whatever other lines it stands in.
+  ROUSE_ALWAYS_INLINE void serve(answers& answered, failure error = {}) noexcept {
+    served_ = true;
+    if (op_->awaited != this) [[unlikely]]
+      return answer(*op_, error, answered);
+    list_node::leave();
+    op_->error = error;
+    answered.add(*op_);
+  }
+  [[nodiscard]] bool served() const noexcept { return served_; }
+
+protected:
+  ~visitor() = default;
+
+private:
+  operation* op_ = nullptr;
+  bool served_ = false;
+};
+
+/// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
+/// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
+/// line to wait in. And `awaits`, what it waits for, for `dump`.
+template <class Me, class Base = visitor>
+class visitor_as : public Base {
+public:
+  using Base::Base;
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, answers& answered) noexcept final {
+    list<visitor>* line = static_cast<Me&>(*this).visit(op.error, answered);
+    if (!line) return true;
+    this->stand_in(*line, op);
+    return false;
+  }
+  [[nodiscard]] const char* words() const noexcept final { return Me::awaits; }
+};
+
+/// A call that is a visit.
+template <class Visitor>
+struct visit_call {
+  Visitor me;
+
+  bool prepare(operation& op) noexcept {
+    ask_wait(op, &me);
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+};
+template <class Call>
+concept visits = requires(Call& c, failure& why, answers& answered) {
+  c.me.visit(why, answered);
+  c.value();
+};
+
+/// Serves all who stand in line.
+inline void serve_all(list<visitor>& line, answers& answered, failure error = {}) noexcept {
+  while (!line.empty()) line.front().serve(answered, error);
+}
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/detail/ring.hpp
+// A queue in one piece of memory, which grows by doubling and never shrinks.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Allocates nothing before the first `push`, and only while it grows.
+template <class T>
+class ring {
+  static_assert(std::is_nothrow_move_constructible_v<T>);
+
+public:
+  ring() noexcept = default;
+  ring(const ring&) = delete;
+  ring& operator=(const ring&) = delete;
+  ~ring() {
+    while (size_ != 0) pop();
+    std::allocator<T>().deallocate(slots_, room_);
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  /// False, and nothing is moved from, when memory is short.
+  [[nodiscard]] bool push(T&& value) noexcept {
+    if (size_ == room_ && !grow()) return false;
+    std::construct_at(&at(size_++), std::move(value));
+    return true;
+  }
+  [[nodiscard]] T& front() noexcept { return at(0); }
+  void pop() noexcept {
+    std::destroy_at(&at(0));
+    first_ = (first_ + 1) & (room_ - 1);
+    --size_;
+  }
+
+private:
+  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (room_ - 1)]; }
+
+  bool grow() noexcept {
+    const std::size_t room = room_ == 0 ? 8 : room_ * 2;
+    T* slots = nullptr;
+    ROUSE_TRY { slots = std::allocator<T>().allocate(room); }
+    ROUSE_CATCH(...) { return false; }
+    for (std::size_t n = 0; n != size_; ++n) {
+      std::construct_at(slots + n, std::move(at(n)));
+      std::destroy_at(&at(n));
+    }
+    std::allocator<T>().deallocate(slots_, room_);
+    slots_ = slots;
+    room_ = room;
+    first_ = 0;
+    return true;
+  }
+
+  T* slots_ = nullptr;
+  std::size_t room_ = 0; // a power of two
+  std::size_t first_ = 0;
+  std::size_t size_ = 0;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/flows/channel_core.hpp
+// What a channel is inside: who waits to send, who waits to receive, what is buffered.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// What goes through a channel: a value, or an error in its place; neither once it is closed.
+//
+// (A std::optional is copied as a block right after a part of it was written, which the processor
+// must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
+template <class T>
+class parcel {
+public:
+  parcel() noexcept {}
+  explicit parcel(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit parcel(std::exception_ptr e) {
+    if (e) put(std::move(e));
+  }
+  // A code of a category that an operation cannot carry is thrown.
+  explicit parcel(std::error_code ec) {
+    if (!ec) return;
+    if (ec.category() == std::generic_category() || ec.category() == errc_category())
+      put(static_cast<std::errc>(ec.value()));
+    else if (ec.category() == os_category())
+      put(failure::from_os(ec.value()));
+    else
+      put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
+  }
+  ROUSE_ALWAYS_INLINE parcel(parcel&& other) noexcept { take(other); }
+  ROUSE_ALWAYS_INLINE parcel& operator=(parcel&& other) noexcept {
+    if (this != &other) {
+      clear();
+      take(other);
+    }
+    return *this;
+  }
+  ROUSE_ALWAYS_INLINE ~parcel() { clear(); }
+
+  [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
+  [[nodiscard]] failure error() const noexcept {
+    return what_ == holds::error ? error_ : failure();
+  }
+  /// Of one that was made of a value.
+  [[nodiscard]] T& value() noexcept { return value_; }
+  // Throws what has no number.
+  ROUSE_ALWAYS_INLINE std::optional<T> open() {
+    if (what_ != holds::value) [[unlikely]]
+      return open_none();
+    std::optional<T> opened(std::move(value_));
+    std::destroy_at(&value_);
+    what_ = holds::nothing;
+    return opened;
+  }
+
+  /// Into one that is empty.
+  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+    what_ = std::exchange(other.what_, holds::nothing);
+    if (what_ == holds::value) [[likely]] {
+      std::construct_at(&value_, std::move(other.value_));
+      std::destroy_at(&other.value_);
+    } else if (what_ == holds::error) {
+      error_ = other.error_;
+    } else if (what_ == holds::thrown) {
+      thrown_ = other.thrown_;
+    }
+  }
+
+private:
+  enum class holds : unsigned char { nothing, value, error, thrown };
+
+  void put(failure f) noexcept {
+    error_ = f;
+    what_ = holds::error;
+  }
+  void put(std::exception_ptr e) {
+    thrown_ = new std::exception_ptr(std::move(e));
+    what_ = holds::thrown;
+  }
+
+  ROUSE_COLD std::optional<T> open_none() {
+#if ROUSE_EXCEPTIONS
+    const parcel opened = std::move(*this);
+    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
+#endif
+    return std::nullopt;
+  }
+
+  // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
+  ROUSE_ALWAYS_INLINE void clear() noexcept {
+    if (what_ == holds::value || what_ == holds::thrown) [[unlikely]]
+      drop();
+    what_ = holds::nothing;
+  }
+  ROUSE_COLD void drop() noexcept {
+    if (what_ == holds::value)
+      std::destroy_at(&value_);
+    else
+      delete thrown_;
+  }
+
+  union {
+    T value_;
+    failure error_;
+    std::exception_ptr* thrown_ = nullptr;
+  };
+  holds what_ = holds::nothing;
+};
+
+template <class T>
+class channel_core {
+  static_assert(std::is_nothrow_move_constructible_v<T>,
+                "rouse: what goes through a channel must be movable without throwing (move "
+                "constructor noexcept): else it could be lost on its way");
+
+public:
+  // Who comes to send or to receive: where the parcel is, or goes.
+  class visitor : public detail::visitor {
+  public:
+    parcel<T> goods;
+
+  protected:
+    explicit visitor(channel_core& c) noexcept : core_(&c) {}
+    visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
+    visitor(visitor&& other) noexcept
+        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
+    ~visitor() = default;
+    channel_core* core_;
+  };
+  struct sender final : visitor_as<sender, visitor> {
+    static constexpr const char* awaits = "channel send";
+    sender(channel_core& c, parcel<T>&& p) noexcept
+        : visitor_as<sender, visitor>(c, std::move(p)) {}
+    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
+      return this->core_->send(this->goods, why, answered);
+    }
+  };
+  struct receiver final : visitor_as<receiver, visitor> {
+    static constexpr const char* awaits = "channel receive";
+    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c) {}
+    // A call moves only before it starts: nothing has been received yet.
+    receiver(receiver&& other) noexcept : receiver(*other.core_) {}
+    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
+      return this->core_->receive(this->goods, why, answered);
+    }
+  };
+
+  explicit channel_core(std::size_t capacity) noexcept : capacity_(capacity) {}
+
+  // ---- with the engine's lock held
+
+  // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
+  // was.
+  ROUSE_ALWAYS_INLINE list<detail::visitor>* send(parcel<T>& from, failure& why,
+                                                  answers& answered) noexcept {
+    if (from.empty() || closed_) [[unlikely]] {
+      why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
+    } else if (!receivers_.empty()) {
+      visitor& first = first_of(receivers_);
+      first.goods.take(from);
+      first.serve(answered, first.goods.error());
+    } else if (buffer_.size() >= capacity_) {
+      return &senders_;
+    } else {
+      put(from, why);
+    }
+    return nullptr;
+  }
+
+  // The same for whoever cannot wait: beyond the capacity, if need be.
+  [[nodiscard]] failure force(parcel<T>& from, answers& answered) noexcept {
+    failure why;
+    if (send(from, why, answered)) put(from, why);
+    return why;
+  }
+
+  // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
+  ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
+                                                     answers& answered) noexcept {
+    if (!buffer_.empty()) {
+      into.take(buffer_.front());
+      buffer_.pop();
+      if (buffer_.size() < capacity_) refill(answered);
+    } else if (!senders_.empty()) {
+      into.take(first_of(senders_).goods);
+      senders_.front().serve(answered);
+    } else if (!closed_) {
+      return &receivers_;
+    }
+    why = into.error();
+    return nullptr;
+  }
+
+  void close(answers& answered) noexcept {
+    closed_ = true;
+    serve_all(receivers_, answered);
+    serve_all(senders_, answered, std::errc::broken_pipe);
+  }
+  // No end is left from which the waiting calls could be answered.
+  void abandon(answers& answered) noexcept {
+    closed_ = true;
+    serve_all(receivers_, answered, std::errc::operation_canceled);
+    serve_all(senders_, answered, std::errc::operation_canceled);
+  }
+
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
+  [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }
+  [[nodiscard]] std::ptrdiff_t balance() noexcept {
+    std::ptrdiff_t n = 0;
+    senders_.for_each([&](detail::visitor&) { ++n; });
+    receivers_.for_each([&](detail::visitor&) { --n; });
+    return n;
+  }
+
+private:
+  static visitor& first_of(list<detail::visitor>& line) noexcept {
+    return static_cast<visitor&>(line.front());
+  }
+  void put(parcel<T>& from, failure& why) noexcept {
+    if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
+  }
+  // There is room again, in memory as well: the oldest sender's parcel takes it.
+  void refill(answers& answered) noexcept {
+    if (senders_.empty()) return;
+    (void)buffer_.push(std::move(first_of(senders_).goods));
+    senders_.front().serve(answered);
+  }
+
+  const std::size_t capacity_;
+  ring<parcel<T>> buffer_;
+  list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
+  bool closed_ = false;
+};
+
+template <class T>
+class receive_case;
+template <class T>
+class send_case;
+
+template <class T>
+struct channel_send_call : visit_call<typename channel_core<T>::sender> {
+  using value_type = done;
+  static constexpr const char* name = "rouse: send through a channel";
+  static constexpr const char* misuse = "no error to send";
+  done value() noexcept { return {}; }
+};
+
+template <class T>
+struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
+  using value_type = std::optional<T>;
+  static constexpr const char* name = "rouse: receive from a channel";
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/flows/channel.hpp
+// Channels: values handed from one flow to another.
+
+#include <iterator>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+// What the ends of a channel share; the last one destroys it.
+template <class T, class Engine>
+class shared_channel final : public channel_core<T>, Engine::posted {
+public:
+  shared_channel(Engine& e, std::size_t capacity) noexcept
+      : channel_core<T>(capacity), Engine::posted(&shared_channel::destroy_posted),
+        home_(e.home()) {
+    home_.hold();
+  }
+
+  // Any thread.
+  void join() noexcept { ends_.fetch_add(1, std::memory_order_relaxed); }
+  void part() noexcept {
+    // Release and acquire pair up among the threads that drop an end.
+    if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+  }
+
+  [[nodiscard]] typename Engine::home_type& home() const noexcept { return home_; }
+
+private:
+  ~shared_channel() { home_.drop(); }
+
+  // A thread that does not use the engine hands the channel over to the one that does, which ends
+  // the calls that still wait, and destroys the values.
+  void destroy() noexcept {
+    bool here = true;
+    home_.meet([&](whereabouts at, auto* engine) {
+      here = at != whereabouts::outside;
+      if (!here)
+        engine->post(*this);
+      else if (at == whereabouts::inside)
+        abandon_calls(*engine);
+    });
+    if (here) delete this;
+  }
+  static void destroy_posted(typename Engine::posted& p, bool) noexcept {
+    auto* const self = static_cast<shared_channel*>(&p);
+    self->home_.meet([&](whereabouts, auto* engine) {
+      if (engine) self->abandon_calls(*engine);
+    });
+    delete self;
+  }
+  template <class E>
+  void abandon_calls(E& engine) noexcept {
+    engine.settle([&](answers& answered) { this->abandon(answered); });
+  }
+
+  typename Engine::home_type& home_;
+  std::atomic<std::size_t> ends_{1};
+};
+
+} // namespace detail
+
+/// A channel: flows hand each other values through it, in order, and wait for one another the way
+/// their scheduler wakes.
+///
+///     rouse::channel<int, rouse::fibers> numbers{sched};
+///     sched.spawn([=]() mutable { for (int n : {1, 2, 3}) numbers.send(n); numbers.close(); });
+///     while (auto n = numbers.receive()) ...      // or: for (int n : numbers)
+///
+/// Without a capacity a send waits until its value is received; with one, until there is room.
+/// Whoever came first is served first. The channel never loses a value: where one meets a limit or
+/// a cancel, either the receiver gets it, or it stays and the next one does.
+///
+/// A channel is a handle: copies are ends of the same channel. When the last one is dropped, the
+/// calls that still wait end with operation_canceled, and buffered values are destroyed: at once
+/// in the scheduler's thread, by its loop if another thread drops the last one. Calls take a limit
+/// and a `how`, as a socket's do.
+///
+/// Threads: a handle may be copied, moved, assigned and dropped in any thread, also while the
+/// scheduler is destroyed and afterwards; `post` may be called in any thread, the rest in the
+/// scheduler's (with `threads`, in any). Cost: one allocation a channel, and what its buffer grows
+/// by; none for a value that is handed over, nor for a drop.
+///
+/// @tparam T  what is sent; movable without throwing.
+template <class T, class Scheduler>
+class channel {
+  using engine_type = typename Scheduler::engine_type;
+  using core = detail::shared_channel<T, engine_type>;
+
+public:
+  using value_type = T;
+
+  /// @param capacity  how many values may be sent before the first is received.
+  explicit channel(Scheduler& s, std::size_t capacity = 0)
+      : scheduler_(&s), core_(new core(s.engine(), capacity)) {}
+  channel(const channel& other) noexcept : channel(other.scheduler_, other.core_) {}
+  channel(channel&& other) noexcept
+      : scheduler_(other.scheduler_), core_(std::exchange(other.core_, nullptr)) {}
+  channel& operator=(channel other) noexcept {
+    std::swap(scheduler_, other.scheduler_);
+    std::swap(core_, other.core_);
+    return *this;
+  }
+  ~channel() {
+    if (core_) core_->part();
+  }
+
+  /// An end of the same channel for flows of another scheduler on the same engine.
+  template <class Other>
+    requires std::same_as<typename Other::engine_type, engine_type>
+  [[nodiscard]] channel<T, Other> on(Other& other) const {
+    if (&other.engine() != &scheduler_->engine()) {
+      detail::throw_error(failure(std::errc::invalid_argument).code(),
+                          "rouse: channel: the scheduler is on another engine; use post()");
+    }
+    return channel<T, Other>(&other, core_);
+  }
+
+  // ---- waiting
+
+  /// Sends a value: waits until a receiver has it, or there is room. One that could not be sent
+  /// goes with the call (`try_send` leaves it).
+  ///
+  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
+                                          detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) send(T value, limit l, How&&... how) {
+    return begin_send(parcel(std::move(value)), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Sends an error in the place of a value: the call that receives it fails with it. An
+  /// exception is thrown there whatever the form of that call (by a handler's call, out of
+  /// `run()`). An error that is none is invalid_argument.
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_error(std::error_code error, How&& how = How(),
+                            detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
+    return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
+  }
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
+                            detail::call_site at = std::source_location::current()) {
+    return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
+    return begin_send(parcel(std::move(error)), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Receives the next value, waiting for one if there is none.
+  ///
+  /// @returns a `std::optional<T>`, empty only when the channel is closed and all that was buffered
+  /// has been received.
+  ///
+  /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
+  /// value that is there.
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  ROUSE_ALWAYS_INLINE decltype(auto)
+  receive(How&& how = How(), detail::call_site at = std::source_location::current()) {
+    return begin_receive(no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) receive(limit l, How&&... how) {
+    return begin_receive(std::move(l), std::forward<How>(how)...);
+  }
+
+  // ---- at once
+
+  /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
+  /// `value` is then as it was.
+  [[nodiscard]] bool try_send(T& value) {
+    parcel p(std::move(value));
+    bool sent = false;
+    settle([&](auto& answered) {
+      failure why;
+      sent = !core_->send(p, why, answered) && !why;
+    });
+    if (!sent) {
+      std::destroy_at(&value);
+      std::construct_at(&value, std::move(p.value()));
+    }
+    return sent;
+  }
+  [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
+
+  /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
+  [[nodiscard]] std::optional<T> try_receive() {
+    parcel p;
+    failure why;
+    settle([&](auto& answered) { (void)core_->receive(p, why, answered); });
+    if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
+    return p.open();
+  }
+
+  /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
+  /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
+  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live when
+  /// this is called; it may go before this has returned.
+  void post(T value) {
+    auto& home = core_->home();
+    const auto kept = home.keep(); // what is posted may end the scheduler before this returns
+    if (!home.open()) return;
+    scheduler_->post(
+        [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
+          failure why;
+          e.settle([&](auto& answered) { why = end.core_->force(p, answered); });
+          if (why == failure(std::errc::not_enough_memory))
+            detail::throw_error(why.code(), "rouse: channel: post");
+        });
+  }
+
+  /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
+  /// broken_pipe.
+  void close() noexcept {
+    settle([&](auto& answered) { core_->close(answered); });
+  }
+
+  // ---- how it stands
+
+  /// How many wait: to send (above 0), to receive (below 0).
+  [[nodiscard]] std::ptrdiff_t balance() const noexcept {
+    std::ptrdiff_t n = 0;
+    settle([&](auto&) { n = core_->balance(); });
+    return n;
+  }
+  /// How many values are buffered.
+  [[nodiscard]] std::size_t size() const noexcept {
+    std::size_t n = 0;
+    settle([&](auto&) { n = core_->buffered(); });
+    return n;
+  }
+  [[nodiscard]] bool closed() const noexcept {
+    bool is = false;
+    settle([&](auto&) { is = core_->closed(); });
+    return is;
+  }
+
+  // ---- all values, until it is closed: `for (T& value : ch)` where calls return directly
+
+  class iterator {
+  public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = T;
+    using difference_type = std::ptrdiff_t;
+
+    explicit iterator(channel& c) : from_(&c), value_(c.receive()) {}
+    T& operator*() const noexcept { return *value_; }
+    iterator& operator++() {
+      value_ = from_->receive();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return !value_; }
+
+  private:
+    channel* from_;
+    mutable std::optional<T> value_;
+  };
+  [[nodiscard]] auto begin() {
+    static_assert(
+        requires { requires Scheduler::waker_type::blocking; },
+        "rouse: a range-for cannot await: write while (auto v = co_await ch.receive())");
+    return iterator(*this);
+  }
+  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+  template <class, class>
+  friend class channel;
+  template <class>
+  friend class detail::receive_case;
+  template <class>
+  friend class detail::send_case;
+  using parcel = detail::parcel<T>;
+
+  channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
+    if (core_) core_->join();
+  }
+
+  template <class F>
+  void settle(F&& f) const noexcept {
+    scheduler_->engine().settle(std::forward<F>(f));
+  }
+
+  template <class Limit, class... How>
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+  template <class Limit, class... How>
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_,
+                               detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+
+  Scheduler* scheduler_;
+  core* core_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/flows/sync.hpp
+// What flows share: locks, permits, events and counts that park a flow, never its thread.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+// Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
+// noexcept`, called with the engine's lock held; what it takes is taken.
+template <class Rule>
+struct turnstile {
+  Rule rule;
+  list<visitor> line; // oldest first
+
+  // As many as may pass now, do.
+  void let_pass(answers& answered) noexcept {
+    while (!line.empty() && rule.pass()) line.front().serve(answered);
+  }
+};
+
+template <class Rule>
+struct passer final : visitor_as<passer<Rule>> {
+  static constexpr const char* awaits = Rule::awaits;
+  explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
+  list<visitor>* visit(failure&, answers&) noexcept {
+    return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+  }
+  turnstile<Rule>* at;
+};
+
+template <class Rule>
+struct pass_call : visit_call<passer<Rule>> {
+  using value_type = done;
+  static constexpr const char* name = Rule::name;
+  done value() noexcept { return {}; }
+};
+
+template <class Rule>
+class passing_case;
+
+// What the four have in common. When it goes, those who wait end with operation_canceled.
+template <class Scheduler, class Rule>
+class shared_place {
+public:
+  shared_place(const shared_place&) = delete;
+  shared_place& operator=(const shared_place&) = delete;
+
+protected:
+  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
+  ~shared_place() {
+    scheduler_->engine().settle([&](answers& answered) {
+      serve_all(turnstile_.line, answered, std::errc::operation_canceled);
+    });
+  }
+
+  template <class Limit, class... How>
+  decltype(auto) begin(Limit l, How&&... how) {
+    return Scheduler::initiate(scheduler_, pass_call<Rule>{{passer<Rule>(turnstile_)}},
+                               std::move(l), std::forward<How>(how)...);
+  }
+
+  // Asks, or changes, the rule; then lets pass who may.
+  template <class F>
+  auto with_rule(F&& f) const noexcept {
+    decltype(f(turnstile_.rule)) answer{};
+    scheduler_->engine().settle([&](answers& answered) {
+      answer = f(turnstile_.rule);
+      turnstile_.let_pass(answered);
+    });
+    return answer;
+  }
+
+private:
+  friend class passing_case<Rule>;
+  Scheduler* scheduler_;
+  mutable turnstile<Rule> turnstile_;
+};
+
+struct permit_rule {
+  static constexpr const char* name = "rouse: acquire";
+  static constexpr const char* awaits = "semaphore";
+  std::size_t left;
+  bool pass() noexcept { return left != 0 && left-- != 0; }
+};
+struct lock_rule : permit_rule {
+  static constexpr const char* name = "rouse: lock";
+  static constexpr const char* awaits = "lock";
+};
+struct event_rule {
+  static constexpr const char* name = "rouse: wait for an event";
+  static constexpr const char* awaits = "event";
+  bool set;
+  bool pass() const noexcept { return set; }
+};
+struct count_rule {
+  static constexpr const char* name = "rouse: wait for a group";
+  static constexpr const char* awaits = "group";
+  std::size_t running;
+  bool pass() const noexcept { return running == 0; }
+};
+
+} // namespace detail
+
+/// So many permits; whoever finds none waits for one to be given back. First come, first served.
+///
+/// This and the classes below park flows, not threads. Their waiting calls take a limit and a `how`
+/// as a socket's do, and give nothing; errors: timed_out, operation_canceled. They go before their
+/// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
+/// `post`). Cost: no allocation, no system call.
+template <class Scheduler>
+class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
+public:
+  explicit flow_semaphore(Scheduler& s, std::size_t permits)
+      : detail::shared_place<Scheduler, detail::permit_rule>(s, {permits}) {}
+
+  /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
+  /// taken.
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) acquire(How&& how = How(),
+                         detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) acquire(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  [[nodiscard]] bool try_acquire() noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+  }
+  /// Gives permits back, or adds them.
+  void release(std::size_t n = 1) noexcept {
+    this->with_rule([n](detail::permit_rule& r) { return r.left += n; });
+  }
+  [[nodiscard]] std::size_t available() const noexcept {
+    return this->with_rule([](detail::permit_rule& r) { return r.left; });
+  }
+};
+
+/// A lock that one flow holds at a time. First come, first served; the holder must not lock it
+/// again.
+///
+/// With `fibers` and `threads`, std::lock_guard and std::unique_lock do; with `coroutines`:
+///
+///     co_await m.lock();
+///     std::lock_guard held{m, std::adopt_lock};
+template <class Scheduler>
+class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
+public:
+  explicit flow_mutex(Scheduler& s)
+      : detail::shared_place<Scheduler, detail::lock_rule>(s, {{1}}) {}
+
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) lock(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  [[nodiscard]] bool try_lock() noexcept {
+    return this->with_rule([](detail::lock_rule& r) { return r.pass(); });
+  }
+  void unlock() noexcept {
+    this->with_rule([](detail::lock_rule& r) { return r.left = 1; });
+  }
+};
+
+/// Something that is so or is not yet: flows wait until it is set, all of them at once.
+template <class Scheduler>
+class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
+public:
+  explicit flow_event(Scheduler& s)
+      : detail::shared_place<Scheduler, detail::event_rule>(s, {false}) {}
+
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  void set() noexcept {
+    this->with_rule([](detail::event_rule& r) { return r.set = true; });
+  }
+  void reset() noexcept {
+    this->with_rule([](detail::event_rule& r) { return r.set = false; });
+  }
+  [[nodiscard]] bool is_set() const noexcept {
+    return this->with_rule([](detail::event_rule& r) { return r.set; });
+  }
+};
+
+/// A count of things that are under way: flows wait until it is 0.
+template <class Scheduler>
+class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
+public:
+  explicit wait_group(Scheduler& s, std::size_t running = 0)
+      : detail::shared_place<Scheduler, detail::count_rule>(s, {running}) {}
+
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
+    return this->begin(no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) wait(limit l, How&&... how) {
+    return this->begin(std::move(l), std::forward<How>(how)...);
+  }
+  void add(std::size_t n = 1) noexcept {
+    this->with_rule([n](detail::count_rule& r) { return r.running += n; });
+  }
+  /// One is finished. (One more than were added is passed over.)
+  void finish() noexcept {
+    this->with_rule([](detail::count_rule& r) { return r.running == 0 ? 0 : --r.running; });
+  }
+  [[nodiscard]] std::size_t running() const noexcept {
+    return this->with_rule([](detail::count_rule& r) { return r.running; });
+  }
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/os/linux/thread_event.hpp
+// How one thread sleeps until another one says something: futex(2).
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cstdint>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+///
+/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Cost:
+/// raising is a system call only where the owner sleeps. Source: futex(2), Linux 2.6.22.
+class thread_event {
+public:
+  static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
+
+  [[nodiscard]] std::uint32_t raised() const noexcept {
+    return word_.load(std::memory_order_acquire) & all; // partner of raise()
+  }
+
+  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  void raise(std::uint32_t bits) noexcept {
+    // From here on the event may be gone; the kernel takes its address for a name and reads nothing
+    // there, and whoever else sleeps under that name looks again.
+    if (word_.fetch_or(bits, std::memory_order_acq_rel) & asleep)
+      ::syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
+
+  /// Sleeps until a bit is raised. The owner only.
+  std::uint32_t wait() noexcept {
+    std::uint32_t now = 0;
+    if (word_.compare_exchange_strong(now, asleep, std::memory_order_acquire)) {
+      while ((now = word_.load(std::memory_order_acquire)) == asleep)
+        ::syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
+    }
+    return now & all;
+  }
+
+private:
+  static constexpr std::uint32_t asleep = 0x80000000;
+  std::atomic<std::uint32_t> word_{0};
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/thread_event.hpp
+// How one thread sleeps until another one says something: a condition variable.
+
+#if ROUSE_WINDOWS
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+///
+/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Source:
+/// std::condition_variable (WaitOnAddress would want another library to link).
+class thread_event {
+public:
+  static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
+
+  [[nodiscard]] std::uint32_t raised() const noexcept {
+    const std::lock_guard lock(gate());
+    return bits_;
+  }
+
+  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  void raise(std::uint32_t bits) noexcept {
+    const std::lock_guard lock(gate());
+    bits_ |= bits;
+    wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
+  }
+
+  /// Sleeps until a bit is raised. The owner only.
+  std::uint32_t wait() noexcept {
+    std::unique_lock lock(gate());
+    while (bits_ == 0) wake_.wait(lock);
+    return bits_;
+  }
+
+private:
+  // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
+  static std::mutex& gate() noexcept { return rouse::detail::immortal<std::mutex>(); }
+
+  std::uint32_t bits_ = 0;
+  std::condition_variable wake_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/thread_event.hpp
+// Sleeping threads, on this platform: one of the two gives names to namespace rouse::os.
 
 // ---- rouse/detail/leakable.hpp
 // A member that may be left alive when its object is destroyed.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Holds a T, and destroys it unless `leak` was called: the T then stays usable for as long as the
 /// memory does, which for a static object is until the process ends.
@@ -8188,7 +9221,7 @@ private:
   bool leaked_ = false;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/recycler.hpp
 // Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
@@ -8197,7 +9230,7 @@ private:
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A thread's free blocks, by size. After warm-up neither allocates nor frees.
 ///
@@ -8315,12 +9348,12 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/schedulers/dump.hpp
 // What waits, in words: for `basic_scheduler::dump`.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Looks at an engine once, then at flows; each gives a line.
 class dump_text {
@@ -8418,7 +9451,7 @@ private:
   std::vector<std::string> lines_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/coroutine.hpp
 // A chain of coroutines that await one another, and the loop that runs it: what `task` and the
@@ -8426,7 +9459,7 @@ private:
 
 #include <coroutine>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 template <class A>
 concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
@@ -8524,12 +9557,12 @@ private:
   std::coroutine_handle<>* next_ = nullptr;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/schedulers/task.hpp
 // task<T>: a coroutine that runs when it is awaited, or spawned.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 template <class T = void>
 class task;
@@ -8838,12 +9871,12 @@ T run_here(task<T> t) {
 }
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/schedulers/basic_scheduler.hpp
 // The scheduler: an engine and a waker.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A waker whose calls return their value directly.
@@ -9422,3024 +10455,12 @@ private:
   Waker& waker_ = kept_waker_.value;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/wakers/callback.hpp
-// The callback waker: a call takes a handler, and the completion calls it from the loop.
-
-namespace rouse::inline ROUSE_ABI {
-
-namespace detail {
-class handled_call;
-}
-
-/// What a sleep gives that has a handler: to cancel it. Dropping it lets the sleep go on.
-///
-///     auto sleep = sched.sleep_for(1s, handler);
-///     sleep.cancel();
-///
-/// Once the sleep has ended, or its scheduler has gone, it refers to nothing. It may be destroyed,
-/// moved and used inside the handler. Threads: the scheduler's own. Cost: two pointers, no
-/// allocation.
-class sleep_handle {
-public:
-  sleep_handle() noexcept = default;
-  sleep_handle(detail::handled_call& call, void (*how)(detail::handled_call&)) noexcept
-      : cancel_(how) {
-    refer_to(&call);
-  }
-  sleep_handle(sleep_handle&& other) noexcept { take(other); }
-  sleep_handle& operator=(sleep_handle&& other) noexcept {
-    if (this != &other) detach(), take(other);
-    return *this;
-  }
-  ~sleep_handle() { detach(); }
-
-  /// The handler is called, from the loop, with operation_canceled; or without an error, where the
-  /// time of the sleep came first. Of one that has ended: does nothing.
-  inline void cancel() noexcept;
-  /// Lets the sleep go on by itself.
-  inline void detach() noexcept;
-  /// Whether the handler was called, is being called, or never will be.
-  [[nodiscard]] bool ended() const noexcept { return !call_; }
-
-private:
-  friend class detail::handled_call;
-  inline void refer_to(detail::handled_call* call) noexcept;
-  void take(sleep_handle& other) noexcept {
-    detail::handled_call* const call = other.call_;
-    other.detach();
-    refer_to(call);
-    cancel_ = other.cancel_;
-  }
-
-  detail::handled_call* call_ = nullptr;
-  void (*cancel_)(detail::handled_call&) = nullptr;
-};
-
-namespace detail {
-
-template <class Value, class Handler>
-inline constexpr bool handles = std::invocable<Handler&&, std::error_code, Value>;
-template <class Handler>
-inline constexpr bool handles<done, Handler> = std::invocable<Handler&&, std::error_code>;
-
-// A handler that waits: what the waker knows of it, whatever its type.
-struct waiting_handler : list_node {
-  virtual void discard() noexcept = 0;
-
-protected:
-  ~waiting_handler() = default;
-};
-
-// One that gives a handle, which it tells of its end.
-class handled_call : public waiting_handler {
-protected:
-  handled_call() noexcept = default;
-  handled_call(const handled_call&) = delete;
-  handled_call& operator=(const handled_call&) = delete;
-  ~handled_call() {
-    if (handle_) handle_->call_ = nullptr;
-  }
-
-private:
-  friend class rouse::sleep_handle;
-  sleep_handle* handle_ = nullptr;
-};
-
-template <class Call>
-concept gives_handle = requires { requires Call::gives_handle; };
-
-// The block: operation and handler together, recycled before the handler is called, so that the
-// handler's next call finds it.
-template <class Engine, class Call, class Limit, class Handler>
-class callback_call final
-    : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
-      public std::conditional_t<gives_handle<Call>, handled_call, waiting_handler> {
-  using base = pending_call<Engine, Call, Limit, callback_call>;
-  friend base;
-
-public:
-  template <class H>
-  callback_call(Engine* engine, Call&& call, Limit l, H&& handler)
-      : base(engine, std::move(call), std::move(l)), handler_(std::forward<H>(handler)) {}
-
-  static void* operator new(std::size_t size) { return recycler::allocate(size); }
-  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
-
-  void begin() noexcept {
-    if (!this->start()) return;
-    if (this->engine())
-      this->deliver_later();
-    else
-      deliver(); // a socket without a scheduler has no loop that could
-  }
-
-  void discard() noexcept override { delete this; }
-  // Of a handled_call.
-  static void cancel(handled_call& call) noexcept {
-    auto& self = static_cast<callback_call&>(call);
-    self.engine()->cancel(self);
-  }
-
-private:
-  ROUSE_HOT void deliver() noexcept {
-    Engine* engine = this->engine();
-    ROUSE_TRY { finish(); }
-    ROUSE_CATCH(...) {
-      if (engine) engine->raise(std::current_exception());
-    }
-  }
-
-  void finish() {
-    owner self{this};
-    static_cast<waiting_handler*>(this)->unlink();
-    const std::error_code ec = this->code();
-    auto value = this->value();
-    Handler handler = std::move(handler_);
-    self.free();
-    if constexpr (std::is_same_v<decltype(value), done>)
-      std::move(handler)(ec);
-    else
-      std::move(handler)(ec, std::move(value));
-  }
-
-  // (Not a std::unique_ptr, which is a dozen classes more for each type of call.)
-  struct owner {
-    callback_call* call;
-    ~owner() { free(); }
-    void free() noexcept { delete std::exchange(call, nullptr); }
-  };
-
-  Handler handler_;
-};
-
-// A spawned function: it runs once, in the loop.
-template <class Engine, class F>
-class callback_flow final : public engine_flow<Engine> {
-public:
-  explicit callback_flow(F f) : f_(std::move(f)) {}
-  static void* operator new(std::size_t size) { return recycler::allocate(size); }
-  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
-
-private:
-  void begin() noexcept override {
-    ROUSE_TRY {
-      F f = std::move(f_);
-      if (!this->cancelled) f();
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
-    this->end();
-  }
-  void free_memory() noexcept override { delete this; }
-
-  F f_;
-};
-
-} // namespace detail
-
-inline void sleep_handle::refer_to(detail::handled_call* call) noexcept {
-  call_ = call;
-  if (call) call->handle_ = this;
-}
-inline void sleep_handle::cancel() noexcept {
-  if (call_) cancel_(*call_);
-}
-inline void sleep_handle::detach() noexcept {
-  if (call_) std::exchange(call_, nullptr)->handle_ = nullptr;
-}
-
-/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
-/// is no value), from the loop and never from inside the call that it was given to. What a handler
-/// throws comes out of `run()`.
-///
-/// Cost of a call: one block, recycled, that holds the operation and the handler.
-class callback_waker {
-public:
-  template <class Value, class... How>
-  static constexpr bool accepts =
-      sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
-
-  template <class Scheduler, class Call, class Limit, class... How>
-  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
-    constexpr bool handled = accepts<typename Call::value_type, How...>;
-    static_assert(handled || detail::misplaced<How...>,
-                  "rouse: a call of callbacks ends with its handler, void(std::error_code, "
-                  "T), or void(std::error_code) where there is no value");
-    if constexpr (handled)
-      return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
-  }
-
-  /// @param f  called inside `run()`; lives until then.
-  template <class Scheduler, class F>
-  flow& spawn(Scheduler& s, F f) {
-    static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
-    static_assert(!detail::gives_awaitable<F>,
-                  "rouse: callbacks run a function to its end and cannot wait in a task: spawn it "
-                  "on coroutines, fibers or threads");
-    auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
-    started->owner = &s;
-    started->hold();
-    flows_.push_back(*started);
-    s.starter().start(*started, s.engine());
-    return *started;
-  }
-
-  /// Handlers that still wait are destroyed, not called.
-  template <class Engine>
-  void shut_down(Engine&) noexcept {
-    while (!pending_.empty()) pending_.pop_front().discard();
-    flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_open;
-      static_cast<detail::engine_flow<Engine>&>(f).orphan();
-      if (!over) f.drop();
-    });
-  }
-
-  static constexpr const char* flow_name = "function";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
-
-private:
-  template <class Scheduler, class Call, class Limit, class Handler>
-  static auto begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
-    using engine = typename Scheduler::engine_type;
-    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
-    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
-                        std::forward<Handler>(handler));
-    Scheduler* const home = s ? s : detail::running<Scheduler>::here();
-    if (home) home->waker().pending_.push_back(*b);
-    if constexpr (detail::gives_handle<Call>) {
-      sleep_handle handle(*b, &block::cancel);
-      b->begin();
-      return handle;
-    } else {
-      b->begin();
-    }
-  }
-
-  detail::list<flow> flows_;
-  detail::list<detail::waiting_handler> pending_;
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/wakers/coroutine.hpp
-// The coroutine waker: a call gives an awaitable; the completion resumes who awaits it.
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-template <class T>
-consteval void explain_not_awaited() {
-  static_assert(always_false<T>,
-                "rouse: this is a call that has not been awaited, and not its value: "
-                "write auto n = co_await conn.recv(buf)");
-}
-
-// The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
-template <class Engine, class Call, class Limit>
-class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
-                  "co_await")]] coroutine_call
-    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit>> {
-  using base = pending_call<Engine, Call, Limit, coroutine_call>;
-  friend base;
-
-public:
-  static constexpr bool resumes_chain = true;
-
-  coroutine_call(Engine* engine, Call&& call, Limit l, std::error_code* ec)
-      : base(engine, std::move(call), std::move(l)), ec_(ec) {}
-
-  ~coroutine_call() {
-    if (this->in_progress()) [[unlikely]]
-      wait_no_more();
-  }
-
-  bool await_ready() const noexcept { return false; }
-
-  /// The awaiting coroutine may be of any promise type.
-  template <class P>
-  ROUSE_ALWAYS_INLINE bool await_suspend(std::coroutine_handle<P> h) noexcept {
-    handle_ = h;
-    chain_ = nullptr;
-    flow* f = nullptr;
-    if constexpr (std::derived_from<P, chain_link>) {
-      chain_ = h.promise().chain;
-      f = chain_->of;
-      if (f) [[likely]] {
-        f->waiting = this;
-        if (f->cancelled) [[unlikely]]
-          this->refuse(std::errc::operation_canceled);
-      }
-    }
-    if (!this->start()) return true;
-    if (!f) [[unlikely]]
-      return false;
-    if (f->ends_with(this->error)) [[unlikely]] {
-      this->deliver_later(); // the loop ends the flow, where none of it runs
-      return true;
-    }
-    f->waiting = nullptr;
-    return false;
-  }
-
-  typename Call::value_type await_resume() { return this->take(ec_); }
-
-  // What takes it for its value meets a sentence.
-  template <class T>
-    requires std::constructible_from<T, typename Call::value_type>
-  operator T() const noexcept {
-    explain_not_awaited<T>();
-    std::abort();
-  }
-  template <class T>
-    requires std::is_arithmetic_v<T>
-  friend bool operator==(const coroutine_call&, T) noexcept {
-    explain_not_awaited<T>();
-    return false;
-  }
-  template <class T>
-    requires std::is_arithmetic_v<T>
-  friend std::strong_ordering operator<=>(const coroutine_call&, T) noexcept {
-    explain_not_awaited<T>();
-    return std::strong_ordering::equal;
-  }
-  template <class T>
-    requires std::is_arithmetic_v<T>
-  friend T& operator+=(T& sum, const coroutine_call&) noexcept {
-    explain_not_awaited<T>();
-    return sum;
-  }
-
-private:
-  void wait_no_more() noexcept {
-    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
-  }
-
-  ROUSE_HOT void deliver() noexcept {
-    coroutine_chain* const chain = chain_;
-    flow* const f = chain ? chain->of : nullptr;
-    if (f) [[likely]] {
-      f->waiting = nullptr;
-      if (f->ends_with(this->error)) [[unlikely]]
-        return f->end_here();
-    }
-    Engine* engine = this->engine();
-    const std::coroutine_handle<> h = handle_;
-    const flow_turn of(f);
-    ROUSE_TRY {
-      if (chain) [[likely]]
-        chain->resume(h);
-      else
-        h.resume();
-    }
-    ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
-  }
-
-  std::error_code* ec_;
-  // While it is awaited: by whom, and of which chain he is, if of any.
-  union {
-    std::coroutine_handle<> handle_;
-  };
-  coroutine_chain* chain_;
-};
-
-// The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
-template <class Engine>
-struct spawned {
-  struct promise_type final : chain_link, engine_flow<Engine> {
-    coroutine_chain spine;
-
-    static void* operator new(std::size_t size) { return recycler::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
-
-    promise_type() noexcept {
-      self = std::coroutine_handle<promise_type>::from_promise(*this);
-      spine.of = this;
-      spine.push(*this);
-    }
-    spawned get_return_object() noexcept { return {this}; }
-    template <class A>
-    decltype(auto) await_transform(A&& a) {
-      return in_chain(std::forward<A>(a));
-    }
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    struct final_awaiter {
-      bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-        h.promise().spine.pop();
-        h.promise().end();
-      }
-      void await_resume() const noexcept {}
-    };
-    final_awaiter final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() noexcept { this->keep_exception(); }
-
-    // The flow was killed and waits no more: its coroutines are destroyed.
-    void end_here() noexcept override {
-      destroy_tasks();
-      this->end();
-    }
-    // The same, wherever it is: what they wait for is cancelled.
-    void end_now() noexcept {
-      this->never_begin();
-      end_here();
-    }
-    // The scheduler goes: likewise.
-    void orphan_all() noexcept {
-      const bool over = this->ended.is_open;
-      destroy_tasks();
-      this->orphan();
-      if (!over) this->drop();
-    }
-
-  private:
-    void destroy_tasks() noexcept {
-      const flow_turn me(this);
-      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
-    }
-    void begin() noexcept override {
-      if (this->killed) return this->end();
-      const flow_turn me(this);
-      spine.resume(self);
-    }
-    void free_memory() noexcept override {
-      std::coroutine_handle<promise_type>::from_promise(*this).destroy();
-    }
-  };
-  promise_type* promise;
-};
-
-template <class Engine, class F>
-spawned<Engine> run_spawned(F f) {
-  static_assert(gives_awaitable<F> || awaitable<F>,
-                "rouse: coroutines spawn a task<>, or a callable without parameters that gives "
-                "one");
-  if constexpr (gives_awaitable<F>)
-    co_await f();
-  else if constexpr (awaitable<F>)
-    co_await std::move(f);
-}
-
-} // namespace detail
-
-/// Wakes a coroutine by resuming it, on the thread that runs the engine.
-///
-/// Cost of a wake-up: one indirect call and a resumption; no allocation, no queue.
-class coroutine_waker {
-public:
-  /// How a call may be completed: with nothing, or with a std::error_code.
-  template <class Value, class... How>
-  static constexpr bool accepts = detail::gives_back<How...>;
-
-  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
-  /// over, as one awaited in place does.
-  template <class Scheduler, class Call, class Limit, class... How>
-  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
-    using engine = typename Scheduler::engine_type;
-    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
-                                                       std::move(l),
-                                                       detail::error_of(std::forward<How>(how)...));
-  }
-
-  /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
-  template <class Scheduler, class F>
-  flow& spawn(Scheduler& s, F f) {
-    auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
-    promise.flow::owner = &s;
-    promise.hold();
-    flows_.push_back(promise);
-    s.starter().start(promise, s.engine());
-    return promise;
-  }
-
-  template <class Engine>
-  void shut_down(Engine&) noexcept {
-    while (!flows_.empty()) promise_of<Engine>(flows_.front()).orphan_all(); // one may end others
-  }
-
-  /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
-  template <class Engine>
-  void end_now(Engine&, flow& f) noexcept {
-    promise_of<Engine>(f).end_now();
-  }
-
-  static constexpr const char* flow_name = "coroutine";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
-
-private:
-  template <class Engine>
-  static auto& promise_of(flow& f) noexcept {
-    return static_cast<typename detail::spawned<Engine>::promise_type&>(f);
-  }
-
-  detail::list<flow> flows_;
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/os/linux/context.hpp
-// A flow of execution with a stack of its own: the switch between fibers, for System V machines.
-
-#if ROUSE_LINUX
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <cxxabi.h>
-#include <new>
-#include <sys/mman.h>
-#include <system_error>
-#include <unistd.h>
-#include <utility>
-#if ROUSE_CONTEXT_UCONTEXT
-#include <ucontext.h>
-#endif
-#if ROUSE_ASAN
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if ROUSE_TSAN
-#include <sanitizer/tsan_interface.h>
-#endif
-
-namespace rouse::inline ROUSE_ABI::os {
-namespace detail {
-
-// What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
-// context's own: those caught, a pointer, and how many are uncaught, an unsigned int (Itanium C++
-// ABI, 2.2.2; the runtime gives no name to the fields). With what follows to its alignment it is
-// copied as a whole.
-struct exception_state {
-  alignas(void*) unsigned char bytes[2 * sizeof(void*)] = {};
-};
-
-// The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
-extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
-
-/// @param globals  the running thread's.
-inline void swap_exceptions(void* globals, exception_state& from,
-                            const exception_state& to) noexcept {
-  std::memcpy(from.bytes, globals, sizeof from.bytes);
-  std::memcpy(globals, to.bytes, sizeof to.bytes);
-}
-
-// A stack, with a page below it that must not be touched.
-class stack_memory {
-public:
-  stack_memory() noexcept = default;
-  stack_memory(stack_memory&& other) noexcept { *this = std::move(other); }
-  stack_memory& operator=(stack_memory&& other) noexcept {
-    std::swap(base_, other.base_);
-    std::swap(size_, other.size_);
-    std::swap(guard_, other.guard_);
-    std::swap(taken_, other.taken_);
-    return *this;
-  }
-  ~stack_memory() {
-    if (base_) ::munmap(base_, size_);
-  }
-
-  std::error_code allocate(std::size_t bytes) noexcept {
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    constexpr std::size_t least = 16384, most = std::size_t{1} << 46;
-    if (bytes > most) return std::make_error_code(std::errc::not_enough_memory);
-    const std::size_t size = ((bytes < least ? least : bytes) + page - 1) / page * page + page;
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (p == MAP_FAILED) return {errno, std::generic_category()};
-    base_ = static_cast<char*>(p);
-    size_ = size;
-    guard_ = page;
-    if (guard_within_mapping(base_, page) || ::mprotect(base_, page, PROT_NONE) == 0) return {};
-    return {errno, std::generic_category()};
-  }
-
-  [[nodiscard]] char* bottom() const noexcept { return base_ + guard_; }
-  [[nodiscard]] char* top() const noexcept { return base_ + size_ - taken_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - taken_; }
-
-  /// Room for an object, on top. Before the stack is used.
-  void* take(std::size_t bytes) noexcept {
-    taken_ = (bytes + 63) / 64 * 64;
-    return top();
-  }
-
-private:
-  // Leaves the mapping whole, so that those of many stacks are one: a process may have 65,530,
-  // which would be half as many fibers. Since Linux 6.13; emulators let unknown advice pass and do
-  // nothing, which shows when the page is asked for.
-  static bool guard_within_mapping(void* at, std::size_t size) noexcept {
-    constexpr int populate_read = 22, guard_install = 102; // MADV_...
-    return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
-  }
-
-  char* base_ = nullptr;
-  std::size_t size_ = 0, guard_ = 0, taken_ = 0;
-};
-
-} // namespace detail
-
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
-/// thread's own.
-///
-/// Threads: a suspended context may be continued by any.
-class context {
-public:
-  /// Its last act is `leave_to`; it never returns.
-  using entry = void (*)(void* argument) noexcept;
-
-  context() noexcept = default;
-  context(const context&) = delete;
-  context& operator=(const context&) = delete;
-  ~context() {
-#if ROUSE_TSAN
-    if (stack_made_) __tsan_destroy_fiber(tsan_fiber_);
-#endif
-  }
-
-  /// Whether the calling thread can switch to others: here every thread can.
-  static constexpr bool prepare_thread() noexcept { return true; }
-
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
-  /// with a guard page below.
-  /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
-  std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
-    detail::stack_memory stack;
-    if (const std::error_code ec = stack.allocate(stack_size)) return ec;
-    own(std::move(stack));
-    reset(e, argument);
-    return {};
-  }
-
-  /// A T on top of a new stack, to which its `context` is then to be `reset`; `destroy` ends both.
-  /// @returns null, with the reason in `why`, where memory or mappings are short.
-  template <class T>
-  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
-    detail::stack_memory stack;
-    why = stack.allocate(stack_size);
-    if (why) return nullptr;
-    T* const made = ::new (stack.take(sizeof(T))) T;
-    made->context.own(std::move(stack));
-    return made;
-  }
-  template <class T>
-  static void destroy(T& made) noexcept {
-    const detail::stack_memory stack = std::move(made.context.stack_);
-    made.~T();
-  }
-
-  /// Another flow on the same stack, once the former has ended.
-  void reset(entry e, void* argument) noexcept {
-    entry_ = e;
-    argument_ = argument;
-    exceptions_ = {};
-    prepare();
-  }
-
-  /// Suspends the running flow into `from` and continues `to`.
-  ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
-    change(from, to, false);
-  }
-  /// The same, but `from` ends here.
-  static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
-
-  /// For a thread's own stack: around all that is switched to from there.
-  void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
-  void leave_thread() noexcept { globals_ = nullptr; }
-
-private:
-  void own(detail::stack_memory stack) noexcept {
-    stack_ = std::move(stack);
-#if ROUSE_TSAN
-    tsan_fiber_ = __tsan_create_fiber(0);
-    stack_made_ = true;
-#endif
-    asan_bottom_ = stack_.bottom();
-    asan_size_ = stack_.size();
-  }
-
-  ROUSE_ALWAYS_INLINE static void change(context& from, context& to, bool last) noexcept {
-    // Who is switched to runs in the thread of whoever switches.
-    detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
-    (void)last;
-#if ROUSE_TSAN
-    if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(to.tsan_fiber_, 0);
-#endif
-#if ROUSE_ASAN
-    to.former_ = &from;
-    __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
-                                   to.asan_size_);
-#endif
-    jump(from, to);
-    from.arrived();
-  }
-
-  // The first thing done in a flow that was switched to.
-  void arrived() noexcept {
-#if ROUSE_ASAN
-    // A thread's own stack is learned when it is first left.
-    __sanitizer_finish_switch_fiber(asan_fake_, &former_->asan_bottom_, &former_->asan_size_);
-#endif
-  }
-
-  // What a new flow does first.
-  static void begin(void* self) noexcept {
-    auto& me = *static_cast<context*>(self);
-    me.asan_fake_ = nullptr;
-    me.arrived();
-    me.entry_(me.argument_);
-    std::abort(); // entry returned
-  }
-
-#if ROUSE_CONTEXT_UCONTEXT
-  void prepare() noexcept {
-    ::getcontext(&machine_);
-    machine_.uc_stack.ss_sp = stack_.bottom();
-    machine_.uc_stack.ss_size = stack_.size();
-    machine_.uc_link = nullptr;
-    const auto self = reinterpret_cast<std::uintptr_t>(this);
-    const auto start = reinterpret_cast<void (*)()>(&context::begin_halves);
-    ::makecontext(&machine_, start, 2, static_cast<unsigned>(self & 0xffffffffu),
-                  static_cast<unsigned>(self >> 16 >> 16));
-  }
-  // makecontext passes ints.
-  static void begin_halves(unsigned low, unsigned high) noexcept {
-    begin(reinterpret_cast<void*>(static_cast<std::uintptr_t>(high) << 16 << 16 | low));
-  }
-  static void jump(context& from, context& to) noexcept {
-    ::swapcontext(&from.machine_, &to.machine_);
-  }
-#else
-  // The registers are on the stack, with the address to go on at on top; `sp_` is where.
-  void prepare() noexcept {
-    auto* top = reinterpret_cast<std::uintptr_t*>(stack_.top());
-    const auto start = reinterpret_cast<std::uintptr_t>(&context::begin);
-#if defined(__x86_64__)
-    top[-1] = 0; // begin's return address: none. The stack is aligned as after a call.
-    top[-2] = start;
-    sp_ = top - 2;
-#else
-    top[-1] = start;
-    sp_ = top - 4;
-#endif
-  }
-
-  // Inline, so that the compiler saves just what is live across it, and so that no `ret` follows
-  // whose target the processor predicts wrongly. Saved by hand: the frame pointer, which cannot be
-  // declared as changed, and the floating-point control words, which the calling conventions give
-  // to the callee to keep.
-  __attribute__((always_inline)) static void jump(context& from, context& to) noexcept {
-#if defined(__x86_64__)
-    void* save = &from.sp_;
-    void* load = to.sp_;
-    void* argument = &to;
-    asm volatile(
-        "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
-        "pushq %%rbp\n\t"
-        "subq $8, %%rsp\n\t"
-        "fnstcw 4(%%rsp)\n\t"
-        "stmxcsr (%%rsp)\n\t"
-        "movzwl 4(%%rsp), %%ecx\n\t"
-        "leaq 1f(%%rip), %%rax\n\t"
-        "pushq %%rax\n\t"
-        "movq %%rsp, (%%rsi)\n\t"
-        "movq %%rdx, %%rsp\n\t"
-        "popq %%rax\n\t"
-        "jmpq *%%rax\n\t"
-        "1:\n\t"
-        "ldmxcsr (%%rsp)\n\t"
-        "cmpw 4(%%rsp), %%cx\n\t" // that load is slow, and the word is nearly always the same
-        "je 2f\n\t"
-        "fldcw 4(%%rsp)\n\t"
-        "2:\n\t"
-        "addq $8, %%rsp\n\t"
-        "popq %%rbp\n\t"
-        "leaq 128(%%rsp), %%rsp\n\t"
-        : "+S"(save), "+d"(load), "+D"(argument)
-        :
-        : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
-          "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
-          "st(5)", "st(6)", "st(7)"
-#if defined(__AVX512F__)
-          ,
-          "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
-          "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",
-          "k7"
-#endif
-    );
-#else
-    register void* argument asm("x0") = &to;
-    register void* save asm("x1") = &from.sp_;
-    register void* load asm("x2") = to.sp_;
-    asm volatile("sub sp, sp, #32\n\t"
-                 "stp x29, x30, [sp]\n\t"
-                 "mrs x9, fpcr\n\t"
-                 "adr x10, 1f\n\t"
-                 "stp x9, x10, [sp, #16]\n\t"
-                 "mov x9, sp\n\t"
-                 "str x9, [x1]\n\t"
-                 "mov sp, x2\n\t"
-                 "ldr x16, [sp, #24]\n\t"
-                 "br x16\n\t"
-                 "1:\n\t"
-                 "hint #36\n\t" // bti j
-                 "ldr x9, [sp, #16]\n\t"
-                 "msr fpcr, x9\n\t"
-                 "ldp x29, x30, [sp]\n\t"
-                 "add sp, sp, #32\n\t"
-                 : "+r"(argument), "+r"(save), "+r"(load)
-                 :
-                 : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-                   "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-                   "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
-                   "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
-                   "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                   "v30", "v31"
-#if defined(__ARM_FEATURE_SVE)
-                   ,
-                   "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
-                   "p13", "p14", "p15"
-#endif
-    );
-#endif
-  }
-#endif
-
-  // What a switch touches comes first, in one cache line.
-#if ROUSE_CONTEXT_UCONTEXT
-  ucontext_t machine_{};
-#else
-  void* sp_ = nullptr;
-#endif
-  detail::exception_state exceptions_;
-  void* globals_ = nullptr; // where the running thread has its exception_state
-  detail::stack_memory stack_;
-  entry entry_ = nullptr;
-  void* argument_ = nullptr;
-  // For the sanitizers; here always, so that no macro changes the layout.
-  [[maybe_unused]] context* former_ = nullptr; // who switched here last
-  [[maybe_unused]] void* tsan_fiber_ = nullptr;
-  [[maybe_unused]] bool stack_made_ = false; // the former was made here
-  [[maybe_unused]] void* asan_fake_ = nullptr;
-  [[maybe_unused]] const void* asan_bottom_ = nullptr;
-  [[maybe_unused]] std::size_t asan_size_ = 0;
-};
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/context.hpp
-// A flow of execution with a stack of its own: Windows' fibers.
-
-#if ROUSE_WINDOWS
-#include <cstddef>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <new>
-#include <system_error>
-#include <windows.h>
-#if defined(__GNUC__)
-#include <cxxabi.h>
-#endif
-
-namespace rouse::inline ROUSE_ABI::os {
-
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
-/// thread's own.
-///
-/// The thread becomes a fiber when it first switches away, and stays one. Threads: a suspended
-/// context may be continued by any. Source: CreateFiberEx, SwitchToFiber, ConvertThreadToFiberEx.
-class context {
-public:
-  /// Its last act is `leave_to`; it never returns.
-  using entry = void (*)(void* argument) noexcept;
-
-  context() noexcept = default;
-  context(const context&) = delete;
-  context& operator=(const context&) = delete;
-  ~context() {
-    if (made_) ::DeleteFiber(fiber_);
-  }
-
-  /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
-  static bool prepare_thread() noexcept { return own_fiber() != nullptr; }
-
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
-  /// with a guard page below.
-  /// @returns not_enough_memory where memory is short.
-  std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
-    constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
-    if (stack_size > most) return failure(std::errc::not_enough_memory).code();
-    fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
-                             &context::begin, this);
-    if (!fiber_) return failure(std::errc::not_enough_memory).code();
-    made_ = true;
-    reset(e, argument);
-    return {};
-  }
-
-  /// A T whose `context` has a new stack, to which it is then to be `reset`; `destroy` ends both.
-  /// @returns null, with the reason in `why`, where memory is short.
-  template <class T>
-  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
-    T* const made = new (std::nothrow) T;
-    why = made ? made->context.create(stack_size, nullptr, nullptr)
-               : failure(std::errc::not_enough_memory).code();
-    if (!why) return made;
-    delete made;
-    return nullptr;
-  }
-  template <class T>
-  static void destroy(T& made) noexcept {
-    delete &made;
-  }
-
-  /// Another flow on the same stack, once the former has ended.
-  void reset(entry e, void* argument) noexcept {
-    entry_ = e;
-    argument_ = argument;
-    exceptions_ = {};
-  }
-
-  /// Suspends the running flow into `from` and continues `to`.
-  static void switch_to(context& from, context& to) noexcept {
-    if (!from.made_ && !(from.fiber_ = own_fiber())) cannot_return();
-    from.exceptions_.swap(to.exceptions_);
-    ::SwitchToFiber(to.fiber_);
-  }
-
-  /// The same, but `from` ends here; after a `reset` it begins anew.
-  static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
-
-  /// Around all that is switched to from a thread's own stack. A fiber of Windows keeps all that is
-  /// its own.
-  void enter_thread() noexcept {}
-  void leave_thread() noexcept {}
-
-private:
-  // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,
-  // made a context's own. Microsoft's runtime keeps its own with the fiber's stack frames.
-  struct exception_state {
-    void* caught = nullptr;
-    unsigned int uncaught = 0;
-
-    // Asked anew after each switch, which may have changed the thread.
-    ROUSE_NOINLINE void swap(const exception_state& to) noexcept {
-#if defined(__GNUC__)
-      char* globals = reinterpret_cast<char*>(abi::__cxa_get_globals());
-      std::memcpy(&caught, globals, sizeof caught);
-      std::memcpy(&uncaught, globals + sizeof caught, sizeof uncaught);
-      std::memcpy(globals, &to.caught, sizeof to.caught);
-      std::memcpy(globals + sizeof to.caught, &to.uncaught, sizeof to.uncaught);
-#else
-      (void)to;
-#endif
-    }
-  };
-
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
-#endif
-  // Of a thread that was not prepared: there would be no way back.
-  [[noreturn]] ROUSE_COLD static void cannot_return() noexcept {
-    std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
-    std::abort();
-  }
-
-  // Not inline, for the same reason.
-  ROUSE_NOINLINE static void* own_fiber() noexcept {
-    return ::IsThreadAFiber() ? ::GetCurrentFiber()
-                              : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
-  }
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
-  // One life after the other on this stack: an entry leaves at its end, and the next switch here
-  // goes round.
-  static void CALLBACK begin(void* self) {
-    auto& me = *static_cast<context*>(self);
-    for (;;) me.entry_(me.argument_);
-  }
-
-  void* fiber_ = nullptr;
-  bool made_ = false;
-  entry entry_ = nullptr;
-  void* argument_ = nullptr;
-  exception_state exceptions_;
-};
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/context.hpp
-// Stacks of one's own, on this platform: one of the two gives names to namespace rouse::os.
-
-// ---- rouse/core/visitor.hpp
-// Who stands in line for something that flows share: a value of a channel, a lock, an event.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
-///
-/// Threads: all of it with the engine's lock held.
-class visitor : public waitable, public list_node {
-public:
-  visitor() noexcept = default;
-  visitor(const visitor&) noexcept : waitable(), list_node() {}
-  visitor& operator=(const visitor&) = delete;
-
-  void leave(operation&) noexcept final { unlink(); }
-
-  void stand_in(list<visitor>& line, operation& op) noexcept {
-    op_ = &op;
-    line.push_back(*this);
-  }
-  /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  ROUSE_ALWAYS_INLINE void serve(answers& answered, failure error = {}) noexcept {
-    served_ = true;
-    if (op_->awaited != this) [[unlikely]]
-      return answer(*op_, error, answered);
-    list_node::leave();
-    op_->error = error;
-    answered.add(*op_);
-  }
-  [[nodiscard]] bool served() const noexcept { return served_; }
-
-protected:
-  ~visitor() = default;
-
-private:
-  operation* op_ = nullptr;
-  bool served_ = false;
-};
-
-/// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
-/// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
-/// line to wait in. And `awaits`, what it waits for, for `dump`.
-template <class Me, class Base = visitor>
-class visitor_as : public Base {
-public:
-  using Base::Base;
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, answers& answered) noexcept final {
-    list<visitor>* line = static_cast<Me&>(*this).visit(op.error, answered);
-    if (!line) return true;
-    this->stand_in(*line, op);
-    return false;
-  }
-  [[nodiscard]] const char* words() const noexcept final { return Me::awaits; }
-};
-
-/// A call that is a visit.
-template <class Visitor>
-struct visit_call {
-  Visitor me;
-
-  bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-};
-template <class Call>
-concept visits = requires(Call& c, failure& why, answers& answered) {
-  c.me.visit(why, answered);
-  c.value();
-};
-
-/// Serves all who stand in line.
-inline void serve_all(list<visitor>& line, answers& answered, failure error = {}) noexcept {
-  while (!line.empty()) line.front().serve(answered, error);
-}
-
-} // namespace rouse::inline ROUSE_ABI::detail
-
-// ---- rouse/wakers/parking.hpp
-// The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
-// own, write a parker.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// Any "sleep until told" there is: a fiber library, a thread, a GUI's event loop.
-///
-/// One is made for each call, on the caller's stack: default-constructed, or from the scheduler
-/// (`P(Scheduler&)`) if it can be.
-/// - `park()` gives up the caller until `unpark()`, which may come first.
-/// - `unpark() noexcept` is called once, from the thread that runs the engine. The parker may be
-/// gone when it has taken effect.
-template <class P>
-concept parker = requires(P p) {
-  p.park();
-  { p.unpark() } noexcept;
-};
-
-namespace detail {
-
-// A visit that waits, without a limit, where a caller rests that nothing kept from going on.
-template <class Engine, class Rest>
-class parked_visit final : Engine::operation {
-public:
-  ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
-      : Engine::operation(&parked_visit::on_told), caller_(caller) {}
-
-  // Gives what it ended with.
-  ROUSE_ALWAYS_INLINE failure stand_in(Engine& engine, list<visitor>& line, visitor& who) {
-    engine.stand_in(line, who, *this);
-    caller_.wait_for(*this);
-    return this->error;
-  }
-
-private:
-  ROUSE_HOT static void on_told(rouse::operation& op) noexcept {
-    static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
-  }
-
-  const Rest caller_;
-};
-
-template <class Engine, class Call, class Limit, class Parker>
-class parked_call final
-    : public pending_call<Engine, Call, Limit, parked_call<Engine, Call, Limit, Parker>> {
-  using base = pending_call<Engine, Call, Limit, parked_call>;
-  friend base;
-
-public:
-  template <class Scheduler>
-  ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
-                                                                std::error_code* ec) {
-    // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
-    // A visit is then tried before there is an operation.
-    if constexpr (
-        visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
-        requires(Engine& engine) { engine.may_visit(); }) {
-      if (s && s->engine().may_visit()) [[likely]] {
-        if (const auto caller = Parker::undisturbed(*s)) {
-          Engine& engine = s->engine();
-          failure why;
-          if (list<visitor>* line = engine.visit(call.me, why))
-            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).stand_in(
-                engine, *line, call.me);
-          if (why || (ec && *ec)) [[unlikely]]
-            base::report(why, ec);
-          return call.value();
-        }
-      }
-    }
-    return parked_call(s ? &s->engine() : nullptr, std::move(call), std::move(l)).run(s, ec);
-  }
-
-private:
-  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
-
-  template <class Scheduler>
-  ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
-    if (!s && this_flow()) [[unlikely]]
-      s = running<Scheduler>::here(); // it waits there, where it has had its share
-    if (!s)
-      (void)this->start();
-    else if (const char* why = wait(*s)) [[unlikely]]
-      refuse(why, ec);
-    return this->take(ec);
-  }
-
-  ROUSE_COLD void refuse(const char* why, std::error_code* ec) {
-    this->error = std::errc::operation_not_permitted;
-    if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
-  }
-
-  // Null, or why the caller cannot wait.
-  template <class Scheduler>
-  ROUSE_ALWAYS_INLINE const char* wait(Scheduler& s) {
-    static_assert(
-        std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
-        "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
-        "constructor");
-    if constexpr (std::constructible_from<Parker, Scheduler&>)
-      return wait_with(Parker(s));
-    else
-      return wait_with(Parker());
-  }
-
-  ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
-    parker_ = &parker;
-    // Likewise: that its caller cannot be parked, and which flow that is.
-    if constexpr (requires { parker.refusal(); }) {
-      if (const char* why = parker.refusal()) return why;
-    }
-    if constexpr (!shielded<Call> && requires { parker.enter(*this); }) parker.enter(*this);
-    if (this->start()) return nullptr;
-    if constexpr (requires { parker.park(this); })
-      parker.park(this);
-    else
-      parker.park();
-    return nullptr;
-  }
-
-  void deliver() noexcept { parker_->unpark(); }
-
-  Parker* parker_; // of one that waits
-};
-
-} // namespace detail
-
-/// Wakes with `Parker`: `basic_scheduler<native_engine, parking_waker<my_parker>>` is a scheduler
-/// whose calls wait with it.
-template <class Parker>
-class parking_waker {
-  static_assert(
-      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it gives up the "
-                                        "caller until unpark(), which may come first");
-  static_assert(
-      requires(Parker p) {
-        { p.unpark() } noexcept;
-      }, "rouse: a parker needs \"void unpark() noexcept\": it is called from the thread that runs "
-         "the engine");
-
-public:
-  static constexpr bool blocking = true;
-  template <class Value, class... How>
-  static constexpr bool accepts = detail::gives_back<How...>;
-
-  /// Waits, then returns the call's value.
-  template <class Scheduler, class Call, class Limit, class... How>
-  ROUSE_ALWAYS_INLINE static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l,
-                                                                How&&... how) {
-    using engine = typename Scheduler::engine_type;
-    return detail::parked_call<engine, Call, Limit, Parker>::wait_for(
-        s, std::move(call), std::move(l), detail::error_of(std::forward<How>(how)...));
-  }
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/wakers/fiber.hpp
-// The fiber waker: a call switches from its fiber to the loop, the completion switches back.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
-/// that a fiber touches use memory; on top lies its record, below a guard page.
-struct stack_size {
-  std::size_t bytes = std::size_t{256} << 10;
-};
-
-namespace detail {
-
-class fiber_crew;
-
-// A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
-// anyway.
-struct fiber_stack : list_node {
-  os::context context;
-  flow* self = nullptr;
-  fiber_crew* crew = nullptr;
-  void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
-};
-
-// What is called at each switch. Of the two flows, null is the loop.
-struct switch_listener {
-  virtual ~switch_listener() = default;
-  virtual void switched(flow* out, flow* in) noexcept = 0;
-};
-template <class F>
-struct switch_listener_of final : switch_listener {
-  explicit switch_listener_of(F f) : call(std::move(f)) {}
-  void switched(flow* out, flow* in) noexcept override { call(out, in); }
-  F call;
-};
-
-// Which fiber runs, the loop's context, the free stacks.
-class fiber_crew {
-public:
-  explicit fiber_crew(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
-  fiber_crew(const fiber_crew&) = delete;
-  fiber_crew& operator=(const fiber_crew&) = delete;
-  ~fiber_crew() {
-    while (!free_.empty()) os::context::destroy(free_.pop_front());
-  }
-
-  [[nodiscard]] fiber_stack* running() const noexcept { return running_; }
-  [[nodiscard]] bool loop_runs() const noexcept { return loop_runs_; }
-  [[nodiscard]] bool closing() const noexcept { return closing_; }
-  [[nodiscard]] std::size_t live() const noexcept { return live_; }
-  void close() noexcept { closing_ = true; }
-  void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
-  // By a fiber whose last switch this is.
-  void goes_out_for_good(flow& f) noexcept {
-    if (listener_) listener_->switched(&f, nullptr);
-  }
-
-  // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
-  // mappings are short.
-  fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
-    if (!os::context::prepare_thread()) {
-      why = std::make_error_code(std::errc::not_enough_memory);
-      return nullptr;
-    }
-    fiber_stack* const s = free_.empty() ? os::context::create_with<fiber_stack>(stack_bytes_, why)
-                                         : &free_.pop_front();
-    if (!s) return nullptr;
-    s->self = &f;
-    s->crew = this;
-    s->body = body;
-    s->context.reset(&fiber_crew::enter, s);
-    ++live_;
-    return s;
-  }
-
-  // From the loop: runs the fiber until it waits or ends.
-  ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
-    if (!loop_runs_) [[unlikely]]
-      return switch_from_elsewhere(f);
-    running_ = &f;
-    flow_running() = f.self;
-    if (listener_) [[unlikely]]
-      listener_->switched(nullptr, f.self);
-    os::context::switch_to(loop_, f.context);
-    if (listener_ && !ended_) [[unlikely]]
-      listener_->switched(f.self, nullptr);
-    flow_running() = nullptr;
-    running_ = nullptr;
-    if (!ended_) return;
-    free_.push_back(*std::exchange(ended_, nullptr));
-    --live_;
-  }
-
-  // From a fiber: back to the loop.
-  ROUSE_ALWAYS_INLINE void switch_back() noexcept {
-    os::context::switch_to(running_->context, loop_);
-  }
-
-  template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    const looping here(*this);
-    return engine.turn(until);
-  }
-
-private:
-  // While it exists, fibers can be switched to from where it is.
-  class looping {
-  public:
-    explicit looping(fiber_crew& crew) noexcept : crew_(crew) {
-      crew_.loop_runs_ = true;
-      crew_.loop_.enter_thread();
-    }
-    looping(const looping&) = delete;
-    looping& operator=(const looping&) = delete;
-    ~looping() {
-      crew_.loop_.leave_thread();
-      crew_.loop_runs_ = false;
-    }
-
-  private:
-    fiber_crew& crew_;
-    const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
-  };
-  // From the loop of another scheduler on the same engine.
-  ROUSE_NOINLINE void switch_from_elsewhere(fiber_stack& f) noexcept {
-    const looping here(*this);
-    switch_to(f);
-  }
-
-  static void enter(void* argument) noexcept {
-    auto& me = *static_cast<fiber_stack*>(argument);
-    me.body(*me.self);
-    me.crew->ended_ = &me;
-    os::context::leave_to(me.context, me.crew->loop_);
-  }
-
-  const std::size_t stack_bytes_;
-  os::context loop_;
-  fiber_stack* running_ = nullptr;
-  fiber_stack* ended_ = nullptr;
-  std::unique_ptr<switch_listener> listener_;
-  list<fiber_stack> free_;
-  std::size_t live_ = 0;
-  bool loop_runs_ = false;
-  bool closing_ = false;
-};
-
-// How a fiber waits; false: none is there.
-class fiber_rest {
-public:
-  explicit fiber_rest(fiber_stack* me) noexcept : me_(me) {}
-  explicit operator bool() const noexcept { return me_ != nullptr; }
-  [[nodiscard]] flow& self() const noexcept { return *me_->self; }
-  [[nodiscard]] bool cancelled() const noexcept {
-    return self().cancelled.load(std::memory_order_relaxed);
-  }
-
-  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
-  // to go where the loop came from.
-  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->crew->switch_back(); }
-  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->crew->switch_to(*me_); }
-
-  // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
-  ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
-    self().waiting = &op;
-    begin();
-    self().waiting = nullptr;
-    end_with(op.error);
-  }
-  // After a call that ended with `error`: throws where that ends the flow. (A value that won the
-  // race is the flow's still: it ends at its next call.)
-  ROUSE_ALWAYS_INLINE void end_with(failure error) const {
-    if (error == failure(std::errc::operation_canceled)) [[unlikely]]
-      end_if_over();
-  }
-  // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
-  // calls during the unwinding gets an error instead.)
-  ROUSE_NOINLINE void end_if_over() const {
-    const bool over = me_->crew->closing() || self().killed;
-    if (over || self().must_end) self().note_refusal();
-#if ROUSE_EXCEPTIONS
-    if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
-#endif
-  }
-
-private:
-  fiber_stack* me_;
-};
-
-template <class Scheduler, class F>
-class fiber_flow final : public engine_flow<typename Scheduler::engine_type> {
-public:
-  explicit fiber_flow(F f) : f_(std::move(f)) {}
-  static void* operator new(std::size_t size) { return recycler::allocate(size); }
-  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
-
-private:
-  void begin() noexcept override {
-    std::error_code ec;
-    fiber_crew& crew = static_cast<Scheduler*>(this->owner)->waker().crew();
-    if (!crew.closing() && !this->killed) {
-      if (fiber_stack* stack = crew.prepare(*this, &run, ec)) return crew.switch_to(*stack);
-    }
-    ROUSE_TRY {
-      if (ec) throw_error(ec, "rouse: no stack for a fiber");
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
-    this->end();
-  }
-
-  static void run(flow& me) noexcept {
-    auto& self = static_cast<fiber_flow&>(me);
-    ROUSE_TRY {
-      F f = std::move(self.f_); // gone with the fiber, though a handle may keep the flow
-      f();
-    }
-    ROUSE_CATCH(...) { self.keep_exception(); }
-    self.drop_locals();
-    static_cast<Scheduler*>(self.owner)->waker().crew().goes_out_for_good(self);
-    self.end();
-  }
-
-  void free_memory() noexcept override { delete this; }
-
-  F f_;
-};
-
-} // namespace detail
-
-/// Gives up its fiber; outside of any fiber, runs the loop until told.
-class fiber_parker {
-public:
-  template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
-    if (fiber_) [[likely]]
-      return;
-    in_loop_ =
-        crew_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
-    scheduler_ = &s;
-    run_ = [](void* sched, const bool& told, operation* op) {
-      auto& mine = *static_cast<Scheduler*>(sched);
-      const typename Scheduler::running here(mine);
-      while (!told) {
-        mine.turn((clock::time_point::max)());
-        if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
-      }
-    };
-  }
-  fiber_parker(const fiber_parker&) = delete;
-  ~fiber_parker() {
-    if (fiber_) fiber_.self().waiting = nullptr;
-  }
-
-  /// The fiber that calls, if nothing keeps it from going on where it need not wait.
-  template <class Scheduler>
-  [[nodiscard]] static detail::fiber_rest undisturbed(Scheduler& s) noexcept {
-    const detail::fiber_rest me(s.waker().crew().running());
-    return me && !me.cancelled() ? me : detail::fiber_rest(nullptr);
-  }
-
-  [[nodiscard]] const char* refusal() const noexcept {
-    if (!in_loop_) [[likely]]
-      return nullptr;
-    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
-           "who could wait; spawn one";
-  }
-
-  void enter(operation& op) {
-    if (!fiber_) return;
-    if (fiber_.cancelled()) [[unlikely]]
-      refuse(op);
-    fiber_.self().waiting = op_ = &op;
-  }
-
-  ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
-    if (fiber_) [[likely]] {
-      while (!told_) fiber_.begin();
-      if (op_) fiber_.end_with(op_->error);
-    } else {
-      run_(scheduler_, told_, op);
-    }
-  }
-
-  void unpark() noexcept {
-    told_ = true;
-    if (fiber_) fiber_.end();
-  }
-
-private:
-  void refuse(operation& op) {
-    fiber_.end_if_over();
-    op.ending = std::errc::operation_canceled;
-  }
-
-  detail::fiber_crew& crew_;
-  const detail::fiber_rest fiber_;
-  void* scheduler_; // where no fiber calls
-  void (*run_)(void*, const bool& told, operation*); // there
-  operation* op_ = nullptr; // what may end the flow
-  bool told_ = false;
-  bool in_loop_ = false; // and no fiber
-};
-
-/// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
-/// of them share one thread.
-///
-/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the
-/// scheduler goes, fibers that wait are unwound: their destructors run. Cost: a switch each way,
-/// some nanoseconds; a stack, pooled; the pages that it touches.
-class fiber_waker : public parking_waker<fiber_parker> {
-public:
-  explicit fiber_waker(stack_size s = {}) noexcept : crew_(s.bytes) {}
-
-  /// @param f  a callable without parameters; it lives as long as the flow.
-  template <class Scheduler, class F>
-  flow& spawn(Scheduler& s, F f) {
-    static_assert(std::invocable<F&>,
-                  "rouse: spawn takes a callable without parameters, or a task");
-    auto* started = new detail::fiber_flow<Scheduler, F>(std::move(f));
-    started->owner = &s;
-    started->hold();
-    flows_.push_back(*started);
-    s.starter().start(*started, s.engine());
-    return *started;
-  }
-
-  /// See `basic_scheduler::on_switch`.
-  template <class F>
-  void on_switch(F f) {
-    static_assert(
-        std::is_nothrow_invocable_v<F&, flow*, flow*>,
-        "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
-        "that comes in, which is noexcept");
-    crew_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
-  }
-  void on_switch(std::nullptr_t) noexcept { crew_.listen(nullptr); }
-
-  template <class Engine>
-  void shut_down(Engine& engine) noexcept {
-    crew_.close();
-    flows_.for_each([&](flow& f) {
-      f.cancelled = true;
-      if (f.waiting) engine.cancel(*f.waiting);
-    });
-    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
-    flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_open;
-      static_cast<detail::engine_flow<Engine>&>(f).orphan();
-      if (!over) f.drop();
-    });
-  }
-
-  template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    return crew_.turn(engine, until);
-  }
-  [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
-
-  static constexpr const char* flow_name = "fiber";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
-
-private:
-  detail::fiber_crew crew_;
-  detail::list<flow> flows_;
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/os/linux/thread_event.hpp
-// How one thread sleeps until another one says something: futex(2).
-
-#if ROUSE_LINUX
-#include <atomic>
-#include <cstdint>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-namespace rouse::inline ROUSE_ABI::os {
-
-/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
-///
-/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Cost:
-/// raising is a system call only where the owner sleeps. Source: futex(2), Linux 2.6.22.
-class thread_event {
-public:
-  static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
-
-  [[nodiscard]] std::uint32_t raised() const noexcept {
-    return word_.load(std::memory_order_acquire) & all; // partner of raise()
-  }
-
-  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
-  void raise(std::uint32_t bits) noexcept {
-    // From here on the event may be gone; the kernel takes its address for a name and reads nothing
-    // there, and whoever else sleeps under that name looks again.
-    if (word_.fetch_or(bits, std::memory_order_acq_rel) & asleep)
-      ::syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
-  }
-
-  /// Sleeps until a bit is raised. The owner only.
-  std::uint32_t wait() noexcept {
-    std::uint32_t now = 0;
-    if (word_.compare_exchange_strong(now, asleep, std::memory_order_acquire)) {
-      while ((now = word_.load(std::memory_order_acquire)) == asleep)
-        ::syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, asleep, nullptr, nullptr, 0);
-    }
-    return now & all;
-  }
-
-private:
-  static constexpr std::uint32_t asleep = 0x80000000;
-  std::atomic<std::uint32_t> word_{0};
-};
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/thread_event.hpp
-// How one thread sleeps until another one says something: a condition variable.
-
-#if ROUSE_WINDOWS
-#include <condition_variable>
-#include <cstdint>
-#include <mutex>
-
-namespace rouse::inline ROUSE_ABI::os {
-
-/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
-///
-/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Source:
-/// std::condition_variable (WaitOnAddress would want another library to link).
-class thread_event {
-public:
-  static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
-
-  [[nodiscard]] std::uint32_t raised() const noexcept {
-    const std::lock_guard lock(gate());
-    return bits_;
-  }
-
-  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
-  void raise(std::uint32_t bits) noexcept {
-    const std::lock_guard lock(gate());
-    bits_ |= bits;
-    wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
-  }
-
-  /// Sleeps until a bit is raised. The owner only.
-  std::uint32_t wait() noexcept {
-    std::unique_lock lock(gate());
-    while (bits_ == 0) wake_.wait(lock);
-    return bits_;
-  }
-
-private:
-  // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
-  static std::mutex& gate() noexcept { return rouse::detail::immortal<std::mutex>(); }
-
-  std::uint32_t bits_ = 0;
-  std::condition_variable wake_;
-};
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/thread_event.hpp
-// Sleeping threads, on this platform: one of the two gives names to namespace rouse::os.
-
-// ---- rouse/wakers/thread.hpp
-// The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
-// engine runs it.
-
-#include <algorithm>
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-class thread_crew;
-
-// The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
-ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
-  static thread_local flow* current = nullptr;
-  return current;
-}
-
-} // namespace detail
-
-/// Sleeps, or runs the engine meanwhile if nobody else does.
-class thread_parker : public detail::list_node {
-public:
-  template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
-  explicit thread_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
-          auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
-          const detail::running here(e);
-          e.turn((clock::time_point::max)());
-          if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
-        }),
-        in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
-
-  [[nodiscard]] const char* refusal() const noexcept {
-    return in_loop_ ? "called inside the loop (by a posted function, say), which it would wait "
-                      "for; spawn a thread"
-                    : nullptr;
-  }
-
-  inline void enter(operation& op);
-  inline ~thread_parker();
-  inline void park(operation* op = nullptr);
-  inline void unpark() noexcept;
-
-private:
-  friend class detail::thread_crew;
-  detail::thread_crew& crew_;
-  void* engine_;
-  void (*turn_)(void*, operation*);
-  const bool in_loop_; // that no other thread runs meanwhile
-  operation* op_ = nullptr; // what may end the flow
-  operation* waits_for_ = nullptr;
-  static constexpr std::uint32_t told = 1; // the call is done
-  static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
-  os::thread_event event_;
-};
-
-namespace detail {
-
-// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
-// engine's, never after.
-class thread_crew {
-public:
-  // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
-  // it over to another one.
-  void wait(thread_parker& me) {
-    std::unique_lock lock(mutex_);
-    if (engine_runs_) {
-      waiting_.push_back(me);
-      lock.unlock();
-      me.event_.wait();
-      lock.lock();
-      me.unlink();
-      if (!(me.event_.raised() & thread_parker::lead)) return;
-    }
-    engine_runs_ = true;
-    lock.unlock();
-    run_engine(me);
-    lock.lock();
-    hand_over();
-  }
-
-  // What runs in the loop meanwhile does not run in the flow that waits.
-  static void run_engine(thread_parker& me) {
-    const flow_turn none(nullptr);
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_, me.waits_for_);
-  }
-
-  void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
-
-  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
-  // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
-  template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) {
-    std::unique_lock lock(mutex_);
-    join_finished();
-    while (engine_runs_ || (engine.idle() && live_ != 0)) {
-      // What came between the caller's last look and this lock has left its mark.
-      if (std::exchange(notified_, false) || until <= clock::now()) return 0;
-      ++runners_;
-      if (until == (clock::time_point::max)())
-        runner_.wait(lock);
-      else // not long at once: libraries that wait by the wall clock overflow when they convert
-        runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
-      --runners_;
-    }
-    engine_runs_ = true;
-    lock.unlock();
-    const std::size_t done = engine.turn(until);
-    lock.lock();
-    engine_runs_ = false;
-    return done;
-  }
-
-  void leave_loop() noexcept {
-    std::lock_guard lock(mutex_);
-    if (!engine_runs_) hand_over();
-  }
-
-  // Whoever is in run() looks again at what he waits for.
-  void notify() noexcept {
-    std::lock_guard lock(mutex_);
-    notify_locked();
-  }
-
-  [[nodiscard]] bool idle() noexcept {
-    std::lock_guard lock(mutex_);
-    return live_ == 0;
-  }
-
-  void enter(operation& op) {
-    flow* f = this_thread_flow();
-    if (!f) return;
-    std::lock_guard lock(mutex_);
-    if (closing_ || f->killed || f->must_end) f->note_refusal();
-    if (f->killed) unwind();
-    f->waiting = &op;
-    if (f->cancelled) op.ending = std::errc::operation_canceled;
-  }
-  void leave() noexcept {
-    flow* f = this_thread_flow();
-    if (!f) return;
-    std::lock_guard lock(mutex_);
-    f->waiting = nullptr;
-  }
-
-  // The call that has ended with `error` is where a killed flow ends.
-  static void unwind_if_killed(failure error) {
-    flow* f = this_thread_flow();
-    if (f && f->ends_with(error)) unwind();
-  }
-
-  template <class Engine>
-  void cancel(Engine& engine, flow& f) noexcept {
-    std::lock_guard lock(mutex_);
-    cancel_locked(engine, f);
-  }
-
-  // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
-  void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
-    std::lock_guard lock(mutex_);
-    join_finished();
-    f.cancelled = closing_; // a flow that is being ended may still have started it
-    make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
-    thread = std::thread([body, &f] { body(f); });
-    flows_.push_back(f);
-    ++live_;
-  }
-
-  // The calling thread's own: it may have got this far before `start` had stored it.
-  std::thread take(std::thread& stored) noexcept {
-    std::lock_guard lock(mutex_);
-    return std::move(stored);
-  }
-
-  // The last thing but one that a spawned thread does. Whoever waits for the last one may be in the
-  // engine, and the engine goes when he has seen that it is gone: woken before that.
-  template <class Engine>
-  void end(std::thread& mine, Engine& engine) noexcept {
-    std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(mine));
-    if (live_ != 0) --live_; // 0: in a forked child, which this thread has made
-    notify_locked();
-    engine.wake();
-  }
-
-  void forget(flow& f) noexcept {
-    std::lock_guard lock(mutex_);
-    f.unlink();
-  }
-
-  // In a forked child: what was to be joined never will be.
-  void leave_behind() noexcept {
-    for (std::thread& t : finished_) ::new (&t) std::thread;
-    finished_.clear();
-  }
-
-  template <class F>
-  void for_each_flow(F& visit) {
-    std::lock_guard lock(mutex_);
-    flows_.for_each(visit);
-  }
-
-  // Whether the calling thread is a flow of this crew.
-  [[nodiscard]] bool in_use() noexcept {
-    const flow* const me = this_thread_flow();
-    bool found = false;
-    std::lock_guard lock(mutex_);
-    flows_.for_each([&](const flow& f) { found |= &f == me; });
-    return found;
-  }
-
-  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
-  // are gone.
-  template <class Engine, class Orphan>
-  void shut_down(Engine& engine, Orphan orphan) noexcept {
-    {
-      std::lock_guard lock(mutex_);
-      closing_ = true;
-      flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
-    }
-    while (!idle()) turn(engine, (clock::time_point::max)());
-    // A thread that destroys a flow meanwhile holds the same lock.
-    engine.home().meet([&](whereabouts, auto*) {
-      std::lock_guard lock(mutex_);
-      join_finished();
-      flows_.for_each(orphan);
-    });
-  }
-
-private:
-  // A destructor that calls during the unwinding gets an error instead.
-  static void unwind() {
-#if ROUSE_EXCEPTIONS
-    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
-#endif
-  }
-
-  template <class Engine>
-  void cancel_locked(Engine& engine, flow& f) noexcept {
-    f.cancelled = true;
-    if (f.waiting) engine.cancel(*f.waiting);
-  }
-
-  void notify_locked() noexcept {
-    notified_ = true;
-    runner_.notify_all();
-  }
-
-  // The engine goes to whoever is in run(), for he keeps it; else to one who waits.
-  void hand_over() noexcept {
-    engine_runs_ = false;
-    if (runners_ != 0) return runner_.notify_all();
-    while (!engine_runs_ && !waiting_.empty()) {
-      thread_parker& next = waiting_.pop_front();
-      engine_runs_ = !(next.event_.raised() & thread_parker::told);
-      if (engine_runs_) next.event_.raise(thread_parker::lead);
-    }
-  }
-
-  // In a forked child no other thread is left that could have the lock, wait, or be joined.
-  static void on_fork(void* self) noexcept { static_cast<thread_crew*>(self)->forked(); }
-  void forked() noexcept {
-    ::new (&mutex_) std::mutex;
-    ::new (&runner_) std::condition_variable;
-    ::new (&waiting_) list<thread_parker>;
-    leave_behind();
-    live_ = runners_ = 0;
-    engine_runs_ = false;
-  }
-
-  // In `finished_`, for so many more.
-  void make_room(std::size_t threads) {
-    const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
-    if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
-  }
-
-  void join_finished() noexcept {
-    for (std::thread& t : finished_) t.join();
-    finished_.clear();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable runner_;
-  list<thread_parker> waiting_;
-  list<flow> flows_;
-  std::vector<std::thread> finished_;
-  std::size_t live_ = 0;
-  std::size_t runners_ = 0; // how many wait in run() for the engine
-  bool engine_runs_ = false;
-  bool closing_ = false;
-  bool notified_ = false; // since run() last waited
-  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&thread_crew::on_fork, this};
-};
-
-template <class Engine, class F>
-class thread_flow final : public engine_flow<Engine> {
-public:
-  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) {
-    this->belong_to(engine);
-  }
-
-  static void start(flow& f) noexcept { static_cast<thread_flow&>(f).run(); }
-
-  std::thread thread;
-
-private:
-  void run() noexcept {
-    const flow_turn me(this);
-    this_thread_flow() = this;
-    ROUSE_TRY {
-      F f = std::move(f_); // gone with the thread, though a handle may keep the flow
-      if (!this->killed) f();
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
-    this_thread_flow() = nullptr;
-    thread_crew& crew = crew_;
-    Engine& engine = *this->engine();
-    std::thread mine = crew.take(thread);
-    this->end();
-    crew.end(mine, engine);
-  }
-
-  void begin() noexcept override {}
-  void leave_list() noexcept override {
-    if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
-  }
-  void free_memory() noexcept override { delete this; }
-
-  thread_crew& crew_;
-  F f_;
-};
-
-} // namespace detail
-
-inline void thread_parker::enter(operation& op) {
-  op_ = &op;
-  crew_.enter(op);
-}
-inline thread_parker::~thread_parker() { crew_.leave(); }
-inline void thread_parker::park(operation* op) {
-  waits_for_ = op;
-  crew_.wait(*this);
-  if (op_) crew_.unwind_if_killed(op_->error);
-}
-inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
-
-/// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
-/// the engine is run by one of those who wait, until his own call is done, and then by another one.
-/// Needs a shared engine.
-///
-/// Whoever is in `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
-/// for the thread that runs the engine itself; another one is woken by a system call, if it sleeps.
-class thread_waker : public parking_waker<thread_parker> {
-public:
-  template <class Scheduler, class F>
-  flow& spawn(Scheduler& s, F f) {
-    static_assert(std::invocable<F&>,
-                  "rouse: spawn takes a callable without parameters, or a task");
-    using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
-    auto* const started = new thread_flow(crew_, s.engine(), std::move(f));
-    std::unique_ptr<flow> owned(started);
-    started->owner = &s;
-    started->hold();
-    s.engine().belong_to_process(); // no forked child will have this thread
-    crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
-    return *owned.release();
-  }
-
-  template <class Engine>
-  void shut_down(Engine& engine) noexcept {
-    // Said here because every scheduler comes by, whatever is asked of it.
-    static_assert(
-        requires { requires Engine::threading::shared; },
-        "rouse: thread_waker needs an engine that any thread may use, such as "
-        "shared_native_engine");
-    crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
-  }
-
-  void leave_behind() noexcept { crew_.leave_behind(); }
-
-  template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) {
-    return crew_.turn(engine, until);
-  }
-  void leave_loop() noexcept { crew_.leave_loop(); }
-  template <class Engine>
-  void cancel(Engine& engine, flow& f) noexcept {
-    crew_.cancel(engine, f);
-  }
-  void notify() noexcept { crew_.notify(); }
-  [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
-  [[nodiscard]] bool in_use() noexcept { return crew_.in_use(); }
-  [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
-
-  static constexpr const char* flow_name = "thread";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    crew_.for_each_flow(visit);
-  }
-
-private:
-  detail::thread_crew crew_;
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/schedulers/aliases.hpp
-// The schedulers by name.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// A call gives an awaitable; the awaiting coroutine waits.
-using coroutines = basic_scheduler<native_engine, coroutine_waker>;
-/// A call returns its value; the calling fiber waits.
-using fibers = basic_scheduler<native_engine, fiber_waker>;
-/// A call returns its value; the calling thread waits. Any thread may call.
-using threads = basic_scheduler<shared_native_engine, thread_waker>;
-/// A call takes a handler; nobody waits.
-using callbacks = basic_scheduler<native_engine, callback_waker>;
-
-/// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
-using tasklet = flow_handle<fibers>;
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/detail/ring.hpp
-// A queue in one piece of memory, which grows by doubling and never shrinks.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-/// Allocates nothing before the first `push`, and only while it grows.
-template <class T>
-class ring {
-  static_assert(std::is_nothrow_move_constructible_v<T>);
-
-public:
-  ring() noexcept = default;
-  ring(const ring&) = delete;
-  ring& operator=(const ring&) = delete;
-  ~ring() {
-    while (size_ != 0) pop();
-    std::allocator<T>().deallocate(slots_, room_);
-  }
-
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-  /// False, and nothing is moved from, when memory is short.
-  [[nodiscard]] bool push(T&& value) noexcept {
-    if (size_ == room_ && !grow()) return false;
-    std::construct_at(&at(size_++), std::move(value));
-    return true;
-  }
-  [[nodiscard]] T& front() noexcept { return at(0); }
-  void pop() noexcept {
-    std::destroy_at(&at(0));
-    first_ = (first_ + 1) & (room_ - 1);
-    --size_;
-  }
-
-private:
-  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (room_ - 1)]; }
-
-  bool grow() noexcept {
-    const std::size_t room = room_ == 0 ? 8 : room_ * 2;
-    T* slots = nullptr;
-    ROUSE_TRY { slots = std::allocator<T>().allocate(room); }
-    ROUSE_CATCH(...) { return false; }
-    for (std::size_t n = 0; n != size_; ++n) {
-      std::construct_at(slots + n, std::move(at(n)));
-      std::destroy_at(&at(n));
-    }
-    std::allocator<T>().deallocate(slots_, room_);
-    slots_ = slots;
-    room_ = room;
-    first_ = 0;
-    return true;
-  }
-
-  T* slots_ = nullptr;
-  std::size_t room_ = 0; // a power of two
-  std::size_t first_ = 0;
-  std::size_t size_ = 0;
-};
-
-} // namespace rouse::inline ROUSE_ABI::detail
-
-// ---- rouse/schedulers/channel_core.hpp
-// What a channel is inside: who waits to send, who waits to receive, what is buffered.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-// What goes through a channel: a value, or an error in its place; neither once it is closed.
-//
-// (A std::optional is copied as a block right after a part of it was written, which the processor
-// must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
-template <class T>
-class parcel {
-public:
-  parcel() noexcept {}
-  explicit parcel(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
-  explicit parcel(std::exception_ptr e) {
-    if (e) put(std::move(e));
-  }
-  // A code of a category that an operation cannot carry is thrown.
-  explicit parcel(std::error_code ec) {
-    if (!ec) return;
-    if (ec.category() == std::generic_category() || ec.category() == errc_category())
-      put(static_cast<std::errc>(ec.value()));
-    else if (ec.category() == os_category())
-      put(failure::from_os(ec.value()));
-    else
-      put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
-  }
-  ROUSE_ALWAYS_INLINE parcel(parcel&& other) noexcept { take(other); }
-  ROUSE_ALWAYS_INLINE parcel& operator=(parcel&& other) noexcept {
-    if (this != &other) {
-      clear();
-      take(other);
-    }
-    return *this;
-  }
-  ROUSE_ALWAYS_INLINE ~parcel() { clear(); }
-
-  [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
-  [[nodiscard]] failure error() const noexcept {
-    return what_ == holds::error ? error_ : failure();
-  }
-  /// Of one that was made of a value.
-  [[nodiscard]] T& value() noexcept { return value_; }
-  // Throws what has no number.
-  ROUSE_ALWAYS_INLINE std::optional<T> open() {
-    if (what_ != holds::value) [[unlikely]]
-      return open_none();
-    std::optional<T> opened(std::move(value_));
-    std::destroy_at(&value_);
-    what_ = holds::nothing;
-    return opened;
-  }
-
-  /// Into one that is empty.
-  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
-    what_ = std::exchange(other.what_, holds::nothing);
-    if (what_ == holds::value) [[likely]] {
-      std::construct_at(&value_, std::move(other.value_));
-      std::destroy_at(&other.value_);
-    } else if (what_ == holds::error) {
-      error_ = other.error_;
-    } else if (what_ == holds::thrown) {
-      thrown_ = other.thrown_;
-    }
-  }
-
-private:
-  enum class holds : unsigned char { nothing, value, error, thrown };
-
-  void put(failure f) noexcept {
-    error_ = f;
-    what_ = holds::error;
-  }
-  void put(std::exception_ptr e) {
-    thrown_ = new std::exception_ptr(std::move(e));
-    what_ = holds::thrown;
-  }
-
-  ROUSE_COLD std::optional<T> open_none() {
-#if ROUSE_EXCEPTIONS
-    const parcel opened = std::move(*this);
-    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
-#endif
-    return std::nullopt;
-  }
-
-  // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
-  ROUSE_ALWAYS_INLINE void clear() noexcept {
-    if (what_ == holds::value || what_ == holds::thrown) [[unlikely]]
-      drop();
-    what_ = holds::nothing;
-  }
-  ROUSE_COLD void drop() noexcept {
-    if (what_ == holds::value)
-      std::destroy_at(&value_);
-    else
-      delete thrown_;
-  }
-
-  union {
-    T value_;
-    failure error_;
-    std::exception_ptr* thrown_ = nullptr;
-  };
-  holds what_ = holds::nothing;
-};
-
-template <class T>
-class channel_core {
-  static_assert(std::is_nothrow_move_constructible_v<T>,
-                "rouse: what goes through a channel must be movable without throwing (move "
-                "constructor noexcept): else it could be lost on its way");
-
-public:
-  // Who comes to send or to receive: where the parcel is, or goes.
-  class visitor : public detail::visitor {
-  public:
-    parcel<T> goods;
-
-  protected:
-    explicit visitor(channel_core& c) noexcept : core_(&c) {}
-    visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
-    visitor(visitor&& other) noexcept
-        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
-    ~visitor() = default;
-    channel_core* core_;
-  };
-  struct sender final : visitor_as<sender, visitor> {
-    static constexpr const char* awaits = "channel send";
-    sender(channel_core& c, parcel<T>&& p) noexcept
-        : visitor_as<sender, visitor>(c, std::move(p)) {}
-    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
-      return this->core_->send(this->goods, why, answered);
-    }
-  };
-  struct receiver final : visitor_as<receiver, visitor> {
-    static constexpr const char* awaits = "channel receive";
-    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c) {}
-    // A call moves only before it starts: nothing has been received yet.
-    receiver(receiver&& other) noexcept : receiver(*other.core_) {}
-    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
-      return this->core_->receive(this->goods, why, answered);
-    }
-  };
-
-  explicit channel_core(std::size_t capacity) noexcept : capacity_(capacity) {}
-
-  // ---- with the engine's lock held
-
-  // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
-  // was.
-  ROUSE_ALWAYS_INLINE list<detail::visitor>* send(parcel<T>& from, failure& why,
-                                                  answers& answered) noexcept {
-    if (from.empty() || closed_) [[unlikely]] {
-      why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
-    } else if (!receivers_.empty()) {
-      visitor& first = first_of(receivers_);
-      first.goods.take(from);
-      first.serve(answered, first.goods.error());
-    } else if (buffer_.size() >= capacity_) {
-      return &senders_;
-    } else {
-      put(from, why);
-    }
-    return nullptr;
-  }
-
-  // The same for whoever cannot wait: beyond the capacity, if need be.
-  [[nodiscard]] failure force(parcel<T>& from, answers& answered) noexcept {
-    failure why;
-    if (send(from, why, answered)) put(from, why);
-    return why;
-  }
-
-  // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
-                                                     answers& answered) noexcept {
-    if (!buffer_.empty()) {
-      into.take(buffer_.front());
-      buffer_.pop();
-      if (buffer_.size() < capacity_) refill(answered);
-    } else if (!senders_.empty()) {
-      into.take(first_of(senders_).goods);
-      senders_.front().serve(answered);
-    } else if (!closed_) {
-      return &receivers_;
-    }
-    why = into.error();
-    return nullptr;
-  }
-
-  void close(answers& answered) noexcept {
-    closed_ = true;
-    serve_all(receivers_, answered);
-    serve_all(senders_, answered, std::errc::broken_pipe);
-  }
-  // No end is left from which the waiting calls could be answered.
-  void abandon(answers& answered) noexcept {
-    closed_ = true;
-    serve_all(receivers_, answered, std::errc::operation_canceled);
-    serve_all(senders_, answered, std::errc::operation_canceled);
-  }
-
-  [[nodiscard]] bool closed() const noexcept { return closed_; }
-  [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }
-  [[nodiscard]] std::ptrdiff_t balance() noexcept {
-    std::ptrdiff_t n = 0;
-    senders_.for_each([&](detail::visitor&) { ++n; });
-    receivers_.for_each([&](detail::visitor&) { --n; });
-    return n;
-  }
-
-private:
-  static visitor& first_of(list<detail::visitor>& line) noexcept {
-    return static_cast<visitor&>(line.front());
-  }
-  void put(parcel<T>& from, failure& why) noexcept {
-    if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
-  }
-  // There is room again, in memory as well: the oldest sender's parcel takes it.
-  void refill(answers& answered) noexcept {
-    if (senders_.empty()) return;
-    (void)buffer_.push(std::move(first_of(senders_).goods));
-    senders_.front().serve(answered);
-  }
-
-  const std::size_t capacity_;
-  ring<parcel<T>> buffer_;
-  list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
-  bool closed_ = false;
-};
-
-template <class T>
-class receive_case;
-template <class T>
-class send_case;
-
-template <class T>
-struct channel_send_call : visit_call<typename channel_core<T>::sender> {
-  using value_type = done;
-  static constexpr const char* name = "rouse: send through a channel";
-  static constexpr const char* misuse = "no error to send";
-  done value() noexcept { return {}; }
-};
-
-template <class T>
-struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
-  using value_type = std::optional<T>;
-  static constexpr const char* name = "rouse: receive from a channel";
-  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
-};
-
-} // namespace rouse::inline ROUSE_ABI::detail
-
-// ---- rouse/schedulers/channel.hpp
-// Channels: values handed from one flow to another.
-
-#include <iterator>
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-// What the ends of a channel share; the last one destroys it.
-template <class T, class Engine>
-class shared_channel final : public channel_core<T>, Engine::posted {
-public:
-  shared_channel(Engine& e, std::size_t capacity) noexcept
-      : channel_core<T>(capacity), Engine::posted(&shared_channel::destroy_posted),
-        home_(e.home()) {
-    home_.hold();
-  }
-
-  // Any thread.
-  void join() noexcept { ends_.fetch_add(1, std::memory_order_relaxed); }
-  void part() noexcept {
-    // Release and acquire pair up among the threads that drop an end.
-    if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
-  }
-
-  [[nodiscard]] typename Engine::home_type& home() const noexcept { return home_; }
-
-private:
-  ~shared_channel() { home_.drop(); }
-
-  // A thread that does not use the engine hands the channel over to the one that does, which ends
-  // the calls that still wait, and destroys the values.
-  void destroy() noexcept {
-    bool here = true;
-    home_.meet([&](whereabouts at, auto* engine) {
-      here = at != whereabouts::outside;
-      if (!here)
-        engine->post(*this);
-      else if (at == whereabouts::inside)
-        abandon_calls(*engine);
-    });
-    if (here) delete this;
-  }
-  static void destroy_posted(typename Engine::posted& p, bool) noexcept {
-    auto* const self = static_cast<shared_channel*>(&p);
-    self->home_.meet([&](whereabouts, auto* engine) {
-      if (engine) self->abandon_calls(*engine);
-    });
-    delete self;
-  }
-  template <class E>
-  void abandon_calls(E& engine) noexcept {
-    engine.settle([&](answers& answered) { this->abandon(answered); });
-  }
-
-  typename Engine::home_type& home_;
-  std::atomic<std::size_t> ends_{1};
-};
-
-} // namespace detail
-
-/// A channel: flows hand each other values through it, in order, and wait for one another the way
-/// their scheduler wakes.
-///
-///     rouse::channel<int, rouse::fibers> numbers{sched};
-///     sched.spawn([=]() mutable { for (int n : {1, 2, 3}) numbers.send(n); numbers.close(); });
-///     while (auto n = numbers.receive()) ...      // or: for (int n : numbers)
-///
-/// Without a capacity a send waits until its value is received; with one, until there is room.
-/// Whoever came first is served first. The channel never loses a value: where one meets a limit or
-/// a cancel, either the receiver gets it, or it stays and the next one does.
-///
-/// A channel is a handle: copies are ends of the same channel. When the last one is dropped, the
-/// calls that still wait end with operation_canceled, and buffered values are destroyed: at once
-/// in the scheduler's thread, by its loop if another thread drops the last one. Calls take a limit
-/// and a `how`, as a socket's do.
-///
-/// Threads: a handle may be copied, moved, assigned and dropped in any thread, also while the
-/// scheduler is destroyed and afterwards; `post` may be called in any thread, the rest in the
-/// scheduler's (with `threads`, in any). Cost: one allocation a channel, and what its buffer grows
-/// by; none for a value that is handed over, nor for a drop.
-///
-/// @tparam T  what is sent; movable without throwing.
-template <class T, class Scheduler>
-class channel {
-  using engine_type = typename Scheduler::engine_type;
-  using core = detail::shared_channel<T, engine_type>;
-
-public:
-  using value_type = T;
-
-  /// @param capacity  how many values may be sent before the first is received.
-  explicit channel(Scheduler& s, std::size_t capacity = 0)
-      : scheduler_(&s), core_(new core(s.engine(), capacity)) {}
-  channel(const channel& other) noexcept : channel(other.scheduler_, other.core_) {}
-  channel(channel&& other) noexcept
-      : scheduler_(other.scheduler_), core_(std::exchange(other.core_, nullptr)) {}
-  channel& operator=(channel other) noexcept {
-    std::swap(scheduler_, other.scheduler_);
-    std::swap(core_, other.core_);
-    return *this;
-  }
-  ~channel() {
-    if (core_) core_->part();
-  }
-
-  /// An end of the same channel for flows of another scheduler on the same engine.
-  template <class Other>
-    requires std::same_as<typename Other::engine_type, engine_type>
-  [[nodiscard]] channel<T, Other> on(Other& other) const {
-    if (&other.engine() != &scheduler_->engine()) {
-      detail::throw_error(failure(std::errc::invalid_argument).code(),
-                          "rouse: channel: the scheduler is on another engine; use post()");
-    }
-    return channel<T, Other>(&other, core_);
-  }
-
-  // ---- waiting
-
-  /// Sends a value: waits until a receiver has it, or there is room. One that could not be sent
-  /// goes with the call (`try_send` leaves it).
-  ///
-  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
-                                          detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send(T value, limit l, How&&... how) {
-    return begin_send(parcel(std::move(value)), std::move(l), std::forward<How>(how)...);
-  }
-
-  /// Sends an error in the place of a value: the call that receives it fails with it. An
-  /// exception is thrown there whatever the form of that call (by a handler's call, out of
-  /// `run()`). An error that is none is invalid_argument.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::error_code error, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
-    return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
-  }
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
-    return begin_send(parcel(std::move(error)), std::move(l), std::forward<How>(how)...);
-  }
-
-  /// Receives the next value, waiting for one if there is none.
-  ///
-  /// @returns a `std::optional<T>`, empty only when the channel is closed and all that was buffered
-  /// has been received.
-  ///
-  /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
-  /// value that is there.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto)
-  receive(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin_receive(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) receive(limit l, How&&... how) {
-    return begin_receive(std::move(l), std::forward<How>(how)...);
-  }
-
-  // ---- at once
-
-  /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
-  /// `value` is then as it was.
-  [[nodiscard]] bool try_send(T& value) {
-    parcel p(std::move(value));
-    bool sent = false;
-    settle([&](auto& answered) {
-      failure why;
-      sent = !core_->send(p, why, answered) && !why;
-    });
-    if (!sent) {
-      std::destroy_at(&value);
-      std::construct_at(&value, std::move(p.value()));
-    }
-    return sent;
-  }
-  [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
-
-  /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
-  [[nodiscard]] std::optional<T> try_receive() {
-    parcel p;
-    failure why;
-    settle([&](auto& answered) { (void)core_->receive(p, why, answered); });
-    if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
-    return p.open();
-  }
-
-  /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
-  /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
-  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live when
-  /// this is called; it may go before this has returned.
-  void post(T value) {
-    auto& home = core_->home();
-    const auto kept = home.keep(); // what is posted may end the scheduler before this returns
-    if (!home.open()) return;
-    scheduler_->post(
-        [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
-          failure why;
-          e.settle([&](auto& answered) { why = end.core_->force(p, answered); });
-          if (why == failure(std::errc::not_enough_memory))
-            detail::throw_error(why.code(), "rouse: channel: post");
-        });
-  }
-
-  /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
-  /// broken_pipe.
-  void close() noexcept {
-    settle([&](auto& answered) { core_->close(answered); });
-  }
-
-  // ---- how it stands
-
-  /// How many wait: to send (above 0), to receive (below 0).
-  [[nodiscard]] std::ptrdiff_t balance() const noexcept {
-    std::ptrdiff_t n = 0;
-    settle([&](auto&) { n = core_->balance(); });
-    return n;
-  }
-  /// How many values are buffered.
-  [[nodiscard]] std::size_t size() const noexcept {
-    std::size_t n = 0;
-    settle([&](auto&) { n = core_->buffered(); });
-    return n;
-  }
-  [[nodiscard]] bool closed() const noexcept {
-    bool is = false;
-    settle([&](auto&) { is = core_->closed(); });
-    return is;
-  }
-
-  // ---- all values, until it is closed: `for (T& value : ch)` where calls return directly
-
-  class iterator {
-  public:
-    using iterator_concept = std::input_iterator_tag;
-    using value_type = T;
-    using difference_type = std::ptrdiff_t;
-
-    explicit iterator(channel& c) : from_(&c), value_(c.receive()) {}
-    T& operator*() const noexcept { return *value_; }
-    iterator& operator++() {
-      value_ = from_->receive();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const noexcept { return !value_; }
-
-  private:
-    channel* from_;
-    mutable std::optional<T> value_;
-  };
-  [[nodiscard]] auto begin() {
-    static_assert(
-        requires { requires Scheduler::waker_type::blocking; },
-        "rouse: a range-for cannot await: write while (auto v = co_await ch.receive())");
-    return iterator(*this);
-  }
-  [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
-
-private:
-  template <class, class>
-  friend class channel;
-  template <class>
-  friend class detail::receive_case;
-  template <class>
-  friend class detail::send_case;
-  using parcel = detail::parcel<T>;
-
-  channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
-    if (core_) core_->join();
-  }
-
-  template <class F>
-  void settle(F&& f) const noexcept {
-    scheduler_->engine().settle(std::forward<F>(f));
-  }
-
-  template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
-                               std::move(l), std::forward<How>(how)...);
-  }
-  template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_,
-                               detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
-                               std::move(l), std::forward<How>(how)...);
-  }
-
-  Scheduler* scheduler_;
-  core* core_;
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/schedulers/sync.hpp
-// What flows share: locks, permits, events and counts that park a flow, never its thread.
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-// Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
-// noexcept`, called with the engine's lock held; what it takes is taken.
-template <class Rule>
-struct turnstile {
-  Rule rule;
-  list<visitor> line; // oldest first
-
-  // As many as may pass now, do.
-  void let_pass(answers& answered) noexcept {
-    while (!line.empty() && rule.pass()) line.front().serve(answered);
-  }
-};
-
-template <class Rule>
-struct passer final : visitor_as<passer<Rule>> {
-  static constexpr const char* awaits = Rule::awaits;
-  explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
-  list<visitor>* visit(failure&, answers&) noexcept {
-    return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
-  }
-  turnstile<Rule>* at;
-};
-
-template <class Rule>
-struct pass_call : visit_call<passer<Rule>> {
-  using value_type = done;
-  static constexpr const char* name = Rule::name;
-  done value() noexcept { return {}; }
-};
-
-template <class Rule>
-class passing_case;
-
-// What the four have in common. When it goes, those who wait end with operation_canceled.
-template <class Scheduler, class Rule>
-class shared_place {
-public:
-  shared_place(const shared_place&) = delete;
-  shared_place& operator=(const shared_place&) = delete;
-
-protected:
-  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
-  ~shared_place() {
-    scheduler_->engine().settle([&](answers& answered) {
-      serve_all(turnstile_.line, answered, std::errc::operation_canceled);
-    });
-  }
-
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, pass_call<Rule>{{passer<Rule>(turnstile_)}},
-                               std::move(l), std::forward<How>(how)...);
-  }
-
-  // Asks, or changes, the rule; then lets pass who may.
-  template <class F>
-  auto with_rule(F&& f) const noexcept {
-    decltype(f(turnstile_.rule)) answer{};
-    scheduler_->engine().settle([&](answers& answered) {
-      answer = f(turnstile_.rule);
-      turnstile_.let_pass(answered);
-    });
-    return answer;
-  }
-
-private:
-  friend class passing_case<Rule>;
-  Scheduler* scheduler_;
-  mutable turnstile<Rule> turnstile_;
-};
-
-struct permit_rule {
-  static constexpr const char* name = "rouse: acquire";
-  static constexpr const char* awaits = "semaphore";
-  std::size_t left;
-  bool pass() noexcept { return left != 0 && left-- != 0; }
-};
-struct lock_rule : permit_rule {
-  static constexpr const char* name = "rouse: lock";
-  static constexpr const char* awaits = "lock";
-};
-struct event_rule {
-  static constexpr const char* name = "rouse: wait for an event";
-  static constexpr const char* awaits = "event";
-  bool set;
-  bool pass() const noexcept { return set; }
-};
-struct count_rule {
-  static constexpr const char* name = "rouse: wait for a group";
-  static constexpr const char* awaits = "group";
-  std::size_t running;
-  bool pass() const noexcept { return running == 0; }
-};
-
-} // namespace detail
-
-/// So many permits; whoever finds none waits for one to be given back. First come, first served.
-///
-/// This and the classes below park flows, not threads. Their waiting calls take a limit and a `how`
-/// as a socket's do, and give nothing; errors: timed_out, operation_canceled. They go before their
-/// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
-/// `post`). Cost: no allocation, no system call.
-template <class Scheduler>
-class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
-public:
-  explicit flow_semaphore(Scheduler& s, std::size_t permits)
-      : detail::shared_place<Scheduler, detail::permit_rule>(s, {permits}) {}
-
-  /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
-  /// taken.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) acquire(How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) acquire(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
-  }
-  [[nodiscard]] bool try_acquire() noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
-  }
-  /// Gives permits back, or adds them.
-  void release(std::size_t n = 1) noexcept {
-    this->with_rule([n](detail::permit_rule& r) { return r.left += n; });
-  }
-  [[nodiscard]] std::size_t available() const noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.left; });
-  }
-};
-
-/// A lock that one flow holds at a time. First come, first served; the holder must not lock it
-/// again.
-///
-/// With `fibers` and `threads`, std::lock_guard and std::unique_lock do; with `coroutines`:
-///
-///     co_await m.lock();
-///     std::lock_guard held{m, std::adopt_lock};
-template <class Scheduler>
-class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
-public:
-  explicit flow_mutex(Scheduler& s)
-      : detail::shared_place<Scheduler, detail::lock_rule>(s, {{1}}) {}
-
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) lock(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
-  }
-  [[nodiscard]] bool try_lock() noexcept {
-    return this->with_rule([](detail::lock_rule& r) { return r.pass(); });
-  }
-  void unlock() noexcept {
-    this->with_rule([](detail::lock_rule& r) { return r.left = 1; });
-  }
-};
-
-/// Something that is so or is not yet: flows wait until it is set, all of them at once.
-template <class Scheduler>
-class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
-public:
-  explicit flow_event(Scheduler& s)
-      : detail::shared_place<Scheduler, detail::event_rule>(s, {false}) {}
-
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
-  }
-  void set() noexcept {
-    this->with_rule([](detail::event_rule& r) { return r.set = true; });
-  }
-  void reset() noexcept {
-    this->with_rule([](detail::event_rule& r) { return r.set = false; });
-  }
-  [[nodiscard]] bool is_set() const noexcept {
-    return this->with_rule([](detail::event_rule& r) { return r.set; });
-  }
-};
-
-/// A count of things that are under way: flows wait until it is 0.
-template <class Scheduler>
-class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
-public:
-  explicit wait_group(Scheduler& s, std::size_t running = 0)
-      : detail::shared_place<Scheduler, detail::count_rule>(s, {running}) {}
-
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
-  }
-  void add(std::size_t n = 1) noexcept {
-    this->with_rule([n](detail::count_rule& r) { return r.running += n; });
-  }
-  /// One is finished. (One more than were added is passed over.)
-  void finish() noexcept {
-    this->with_rule([](detail::count_rule& r) { return r.running == 0 ? 0 : --r.running; });
-  }
-  [[nodiscard]] std::size_t running() const noexcept {
-    return this->with_rule([](detail::count_rule& r) { return r.running; });
-  }
-};
-
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/schedulers/group.hpp
+// ---- rouse/flows/group.hpp
 // Flows that end together.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
@@ -12765,31 +10786,532 @@ private:
   std::exception_ptr thrown_; // by the first one that failed
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/schedulers/observed.hpp
-// A scheduler whose engine is watched.
+// ---- rouse/os/posix/attempts.hpp
+// System calls that never wait, whatever the mode of the handle.
 
-namespace rouse::inline ROUSE_ABI {
+#if ROUSE_LINUX
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+namespace detail {
+template <class Call>
+bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+  return settle(bytes, error, retry_interrupted(call));
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | recv_flags(type);
+  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (bytes > size) {
+    bytes = size;
+    error = std::errc::message_size;
+  }
+  return true;
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// What the system calls an open file.
+using native_file_type = int;
+
+namespace detail {
+// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
+// thread's, is held back and taken away.
+class quiet_and_quick {
+public:
+  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~quiet_and_quick() {
+    const int number = errno;
+    const timespec none{};
+    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
+    errno = number;
+  }
+  quiet_and_quick(const quiet_and_quick&) = delete;
+  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
+
+private:
+  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
+
+  native_handle_type h_;
+  int mode_;
+  bool pended_;
+  sigset_t pipe_, before_;
+};
+} // namespace detail
+
+/// 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  return detail::now(bytes, error, [&] {
+    auto from = static_cast<off_t>(offset);
+    const detail::quiet_and_quick here(h);
+    return ::sendfile(h, file, &from, size);
+  });
+}
+
+/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done =
+      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(EINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/attempts.hpp
+// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
+// mode, which overlapped calls do not notice.
+
+#if ROUSE_WINDOWS
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+namespace detail {
+template <class Call>
+bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+  if ((error = set_blocking(h, false))) return true;
+  const int result = call();
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
+    return false;
+  else
+    error = failure::from_os(number);
+  return true;
+}
+
+inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
+                     std::size_t& bytes, failure& error) noexcept {
+  const auto room = static_cast<int>(size < largest_request ? size : largest_request);
+  const bool done =
+      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
+  return done;
+}
+} // namespace detail
+
+inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  return detail::recv_now(h, data, size, 0, bytes, error);
+}
+
+/// A datagram that is larger is no error here: it is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
+  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
+  return done;
+}
+
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const auto length = static_cast<int>(size < largest_request ? size : largest_request);
+  return detail::now(h, bytes, error, [&] {
+    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
+  });
+}
+
+/// What the system calls an open file.
+using native_file_type = HANDLE;
+
 namespace detail {
 
-template <class Scheduler, class Observer>
-struct observe;
-template <template <class> class Engine, class Threading, class Waker, class Observer>
-struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
-  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
-};
+// Reads from `where.Offset` on, and waits where the file was opened for overlapped use. 0, or the
+// system's number.
+inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
+                       OVERLAPPED& where) noexcept {
+  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
+  if (!where.hEvent) return ::GetLastError();
+  // The low bit keeps the answer off a completion port that the file may have.
+  const HANDLE event = where.hEvent;
+  where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
+  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
+  if (!done && ::GetLastError() == ERROR_IO_PENDING)
+    done = ::GetOverlappedResult(file, &where, &got, TRUE);
+  const DWORD number = done ? 0 : ::GetLastError();
+  ::CloseHandle(event);
+  return number;
+}
 
 } // namespace detail
 
-/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
-/// `trace_observer`, or one derived from `no_observer`.
-///
-///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
-template <class Scheduler, class Observer>
-using observed = typename detail::observe<Scheduler, Observer>::type;
+/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  char buffer[8192];
+  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  DWORD got = 0;
+  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
+    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
+    return true;
+  }
+  return got == 0 || send_now(h, buffer, got, false, bytes, error);
+}
 
-} // namespace rouse::inline ROUSE_ABI
+/// Where there is none yet, Wine says WSAEINVAL.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(WSAEINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return false;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/attempts.hpp
+// What an attempt tries: system calls that never wait. False: they would have to; else the answer
+// is in `bytes` and `error`.
+
+// ---- rouse/sockets/socket_part.hpp
+// What the parts of `socket` have in common: each is a base class with some of its calls.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// Whether the calls of a socket return only when they are done, as those of fibers and threads.
+template <class Socket>
+inline constexpr bool returns_when_done = false;
+template <class Scheduler>
+  requires requires { requires Scheduler::waker_type::blocking; }
+inline constexpr bool returns_when_done<socket<Scheduler>> = true;
+
+// The parameter types of a socket's calls. Only calls that return when they are done take
+// temporaries.
+template <class Socket, class Passed, class Borrowed>
+using parameter = std::conditional_t<returns_when_done<Socket>, Passed, Borrowed>;
+template <class Socket>
+using bytes_to_fill = parameter<Socket, passed_buffer<mutable_buffer>, mutable_buffer>;
+template <class Socket>
+using bytes_to_send = parameter<Socket, passed_buffer<const_buffer>, const_buffer>;
+template <class Socket>
+using list_to_fill = parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>;
+template <class Socket>
+using list_to_send = parameter<Socket, passed_list<const_buffer>, const_buffers>;
+template <class Socket>
+using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
+
+/// What a part needs of the socket.
+///
+/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
+template <class Part, class Socket>
+class socket_part {
+protected:
+  socket_part() noexcept = default;
+  socket_part(socket_part&&) noexcept = default;
+  socket_part& operator=(socket_part&&) noexcept = default;
+  ~socket_part() = default;
+
+  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
+  [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
+  template <class F>
+  failure on_handle(F&& f) noexcept {
+    return self().on_handle(std::forward<F>(f));
+  }
+  static void check(failure why, const char* what) { Socket::check(why, what); }
+  template <class Call, class Limit, class... How>
+  decltype(auto) begin(Call call, Limit l, How&&... how) {
+    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
+  }
+
+private:
+  Socket& self() noexcept { return static_cast<Socket&>(*this); }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/sockets/readiness_calls.hpp
+// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
+// are system calls of their own, tried when there is.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// What `wait` waits for.
+enum class readiness : unsigned char {
+  readable, ///< bytes, the end of the stream, a datagram, a connection to accept
+  writable, ///< room to send
+  urgent, ///< out-of-band data, or the end of the stream
+};
+inline constexpr readiness readable = readiness::readable;
+inline constexpr readiness writable = readiness::writable;
+inline constexpr readiness urgent = readiness::urgent;
+
+namespace detail {
+
+struct wait_call : attempt {
+  using value_type = done;
+  static constexpr const char* name = "rouse: wait";
+  descriptor* socket;
+  readiness what;
+
+  wait_call(descriptor* d, readiness r) noexcept
+      : attempt(nullptr, words_of(r)), socket(d), what(r) {}
+
+  bool prepare(operation& op) noexcept {
+    constexpr action actions[] = {action::when_readable, action::when_writable,
+                                  action::when_urgent};
+    op.what = actions[static_cast<unsigned>(what)];
+    op.target = socket;
+    op.attempt = this;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+
+private:
+  static constexpr const char* words_of(readiness r) noexcept {
+    constexpr const char* each[] = {"wait(readable)", "wait(writable)", "wait(urgent)"};
+    return each[static_cast<unsigned>(r)];
+  }
+};
+
+struct peek_attempt {
+  static constexpr const char* name = "rouse: peek";
+  static constexpr action what = action::when_readable;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct recv_out_of_band_attempt {
+  static constexpr const char* name = "rouse: recv_out_of_band";
+  static constexpr action what = action::when_urgent;
+  using buffer = mutable_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
+  }
+};
+
+struct send_out_of_band_attempt {
+  static constexpr const char* name = "rouse: send_out_of_band";
+  static constexpr action what = action::when_writable;
+  using buffer = const_buffer;
+  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
+    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
+  }
+};
+
+/// A call on one buffer that is tried.
+template <class Tried>
+struct attempt_call : attempt {
+  using value_type = std::size_t;
+  static constexpr const char* name = Tried::name;
+  static constexpr const char* misuse = empty_buffer;
+  descriptor* socket;
+  typename Tried::buffer buffer;
+
+  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
+      : attempt(&attempt_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
+
+  bool prepare(operation& op) noexcept {
+    op.what = Tried::what;
+    op.target = socket;
+    op.attempt = this;
+    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  std::size_t value(operation& op) noexcept { return op.bytes; }
+
+private:
+  static bool try_now(operation& op) noexcept {
+    const auto& self = static_cast<attempt_call&>(*op.attempt);
+    return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
+  }
+};
+
+/// A part of `socket`: its calls that wait for readiness.
+template <class Socket>
+class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
+public:
+  /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
+  /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
+  /// on the handle.
+  ///
+  /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
+  /// ended: the next call says how. It takes its turn among the calls of the same direction that
+  /// wait (recv and accept; send and connect). On Linux a message in the socket's error queue
+  /// (MSG_ERRQUEUE: time stamps of what was sent, refused datagrams) makes it ready, too, for each
+  /// of the three; the other calls do not mind one.
+  ///
+  /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
+  /// reports a hangup; on Windows it waits.
+  /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
+  /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) wait(readiness what, How&& how = How(),
+                      call_site at = std::source_location::current()) {
+    return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) wait(readiness what, limit l, How&&... how) {
+    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
+  }
+
+  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
+  ///
+  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
+  /// It may be fewer than have come. A datagram's beginning, where it is larger.
+  ///
+  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
+  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
+                      call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
+    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
+  /// waits for it already. The same under every scheduler: it returns its value.
+  ///
+  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
+  /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
+  std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
+    if (buffer.size() == 0)
+      throw_failed(std::errc::invalid_argument, "rouse: try_recv", empty_buffer);
+    return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
+  }
+  std::size_t try_recv(passed_buffer<mutable_buffer> buffer, std::error_code& ec) noexcept {
+    if (buffer.size() == 0) {
+      ec = failure(std::errc::invalid_argument).code();
+      return 0;
+    }
+    return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      const int type = this->record()->type;
+      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
+    });
+  }
+
+  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
+  /// is none, or where another call waits for it already.
+  ///
+  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
+  std::size_t try_send(passed_buffer<const_buffer> buffer) {
+    return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
+  }
+  std::size_t try_send(passed_buffer<const_buffer> buffer, std::error_code& ec) noexcept {
+    return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
+      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
+    });
+  }
+
+  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
+  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
+  /// take the mark away.
+  ///
+  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
+  /// Source: send(2), MSG_OOB; tcp(7).
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
+                                  call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
+    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
+  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
+  /// first one's place, which then stays in the stream.
+  ///
+  /// @returns 1, or 0 once both sides have finished.
+  ///
+  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
+  /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
+                                  call_site at = std::source_location::current()) {
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
+    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+private:
+  template <class F>
+  std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
+    std::size_t bytes = 0;
+    ec = this->on_handle([&](native_handle_type h) {
+               failure error;
+               const bool late = this->engine().busy(*this->record(), inward);
+               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
+               if (bytes != 0) return error;
+               return os::explain_unconnected(*this->record(), inward, error);
+             })
+             .code();
+    return bytes;
+  }
+
+  template <class F>
+  auto at_once(const char* name, F call) {
+    std::error_code ec;
+    const auto value = call(ec);
+    if (ec) throw_error(ec, name);
+    return value;
+  }
+};
+
+} // namespace detail
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/linux/batch.hpp
 // Several datagrams by one system call, which does not wait.
@@ -12799,7 +11321,7 @@ using observed = typename detail::observe<Scheduler, Observer>::type;
 #if ROUSE_LINUX
 #include <sys/uio.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What one system call takes at most.
 inline constexpr std::size_t largest_batch = 64;
@@ -12929,14 +11451,14 @@ inline bool send_batch_now(native_handle_type h, int family, std::span<const out
   return true;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/windows/batch.hpp
 // Several datagrams, one after the other, without waiting: Windows has no call for more than one.
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What is sent before others have their turn.
 inline constexpr std::size_t largest_batch = 64;
@@ -13029,7 +11551,7 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
   return sent != 0 || error;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/batch.hpp
@@ -13040,7 +11562,7 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 // calls are those whose `advance` asks for another round; they are written here once, for every
 // waker and every engine.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // As much as there is: the engines ask for less where their kernel counts in 32 bits.
 inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
@@ -13291,68 +11813,12 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
-
-// ---- rouse/sockets/socket_part.hpp
-// What the parts of `socket` have in common: each is a base class with some of its calls.
-
-namespace rouse::inline ROUSE_ABI::detail {
-
-// Whether the calls of a socket return only when they are done, as those of fibers and threads.
-template <class Socket>
-inline constexpr bool returns_when_done = false;
-template <class Scheduler>
-  requires requires { requires Scheduler::waker_type::blocking; }
-inline constexpr bool returns_when_done<socket<Scheduler>> = true;
-
-// The parameter types of a socket's calls. Only calls that return when they are done take
-// temporaries.
-template <class Socket, class Passed, class Borrowed>
-using parameter = std::conditional_t<returns_when_done<Socket>, Passed, Borrowed>;
-template <class Socket>
-using bytes_to_fill = parameter<Socket, passed_buffer<mutable_buffer>, mutable_buffer>;
-template <class Socket>
-using bytes_to_send = parameter<Socket, passed_buffer<const_buffer>, const_buffer>;
-template <class Socket>
-using list_to_fill = parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>;
-template <class Socket>
-using list_to_send = parameter<Socket, passed_list<const_buffer>, const_buffers>;
-template <class Socket>
-using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
-
-/// What a part needs of the socket.
-///
-/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
-template <class Part, class Socket>
-class socket_part {
-protected:
-  socket_part() noexcept = default;
-  socket_part(socket_part&&) noexcept = default;
-  socket_part& operator=(socket_part&&) noexcept = default;
-  ~socket_part() = default;
-
-  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
-  [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
-  template <class F>
-  failure on_handle(F&& f) noexcept {
-    return self().on_handle(std::forward<F>(f));
-  }
-  static void check(failure why, const char* what) { Socket::check(why, what); }
-  template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call call, Limit l, How&&... how) {
-    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
-  }
-
-private:
-  Socket& self() noexcept { return static_cast<Socket&>(*this); }
-};
-
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/batch_calls.hpp
 // Batches: several datagrams received, or sent, in one call.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
 inline failure check_batches(const descriptor& socket) noexcept {
@@ -13513,12 +11979,12 @@ public:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/datagram_calls.hpp
 // Datagrams: what a socket can do with them beyond what it does with streams.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
 struct datagram {
@@ -13689,12 +12155,12 @@ private:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/descriptor_calls.hpp
 // Descriptors handed from process to process: calls of local sockets on Linux.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Descriptors that have been received. It owns them: those that nobody takes are closed with it.
 ///
@@ -13879,230 +12345,12 @@ public:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/os/linux/attempts.hpp
-// System calls that never wait, whatever the mode of the handle.
-
-#if ROUSE_LINUX
-#include <csignal>
-#include <cstdint>
-#include <ctime>
-#include <fcntl.h>
-#include <sys/sendfile.h>
-
-namespace rouse::inline ROUSE_ABI::os {
-
-namespace detail {
-template <class Call>
-bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  return settle(bytes, error, retry_interrupted(call));
-}
-} // namespace detail
-
-inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
-  if (bytes > size) {
-    bytes = size;
-    error = std::errc::message_size;
-  }
-  return true;
-}
-
-/// A datagram that is larger is no error here: it is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
-}
-
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
-}
-
-/// What the system calls an open file.
-using native_file_type = int;
-
-namespace detail {
-// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
-// thread's, is held back and taken away.
-class quiet_and_quick {
-public:
-  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
-    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  ~quiet_and_quick() {
-    const int number = errno;
-    const timespec none{};
-    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
-    errno = number;
-  }
-  quiet_and_quick(const quiet_and_quick&) = delete;
-  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
-
-private:
-  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
-
-  native_handle_type h_;
-  int mode_;
-  bool pended_;
-  sigset_t pipe_, before_;
-};
-} // namespace detail
-
-/// 0 bytes: the file has no more.
-inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
-                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  return detail::now(bytes, error, [&] {
-    auto from = static_cast<off_t>(offset);
-    const detail::quiet_and_quick here(h);
-    return ::sendfile(h, file, &from, size);
-  });
-}
-
-/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done =
-      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(EINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/attempts.hpp
-// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
-// mode, which overlapped calls do not notice.
-
-#if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
-
-namespace detail {
-template <class Call>
-bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
-  if ((error = set_blocking(h, false))) return true;
-  const int result = call();
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
-    return false;
-  else
-    error = failure::from_os(number);
-  return true;
-}
-
-inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
-                     std::size_t& bytes, failure& error) noexcept {
-  const auto room = static_cast<int>(size < largest_request ? size : largest_request);
-  const bool done =
-      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
-  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
-  return done;
-}
-} // namespace detail
-
-inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  return detail::recv_now(h, data, size, 0, bytes, error);
-}
-
-/// A datagram that is larger is no error here: it is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
-  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
-  return done;
-}
-
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const auto length = static_cast<int>(size < largest_request ? size : largest_request);
-  return detail::now(h, bytes, error, [&] {
-    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
-  });
-}
-
-/// What the system calls an open file.
-using native_file_type = HANDLE;
-
-namespace detail {
-
-// Reads from `where.Offset` on, and waits where the file was opened for overlapped use. 0, or the
-// system's number.
-inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
-                       OVERLAPPED& where) noexcept {
-  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
-  if (!where.hEvent) return ::GetLastError();
-  // The low bit keeps the answer off a completion port that the file may have.
-  const HANDLE event = where.hEvent;
-  where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
-  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
-  if (!done && ::GetLastError() == ERROR_IO_PENDING)
-    done = ::GetOverlappedResult(file, &where, &got, TRUE);
-  const DWORD number = done ? 0 : ::GetLastError();
-  ::CloseHandle(event);
-  return number;
-}
-
-} // namespace detail
-
-/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
-inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
-                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  char buffer[8192];
-  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
-  OVERLAPPED where{};
-  where.Offset = static_cast<DWORD>(offset);
-  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
-  DWORD got = 0;
-  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
-    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
-    return true;
-  }
-  return got == 0 || send_now(h, buffer, got, false, bytes, error);
-}
-
-/// Where there is none yet, Wine says WSAEINVAL.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(WSAEINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  return false;
-}
-
-} // namespace rouse::inline ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/attempts.hpp
-// What an attempt tries: system calls that never wait. False: they would have to; else the answer
-// is in `bytes` and `error`.
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/file_calls.hpp
 // Files: sent without a way through a buffer of the program's.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A file that is open for reading: a descriptor on Linux, a HANDLE on Windows.
 using native_file_type = os::native_file_type;
@@ -14181,12 +12429,12 @@ public:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/list_calls.hpp
 // Scatter and gather: calls on lists of buffers.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A call on a list: how far it has come, and the request for what comes next.
 ///
@@ -14395,12 +12643,12 @@ public:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/options.hpp
 // Socket options by name.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Which direction `shutdown` ends.
 enum class shutdown_how : int {
@@ -14584,263 +12832,12 @@ private:
   ::linger value_{};
 };
 
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/sockets/readiness_calls.hpp
-// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
-// are system calls of their own, tried when there is.
-
-namespace rouse::inline ROUSE_ABI {
-
-/// What `wait` waits for.
-enum class readiness : unsigned char {
-  readable, ///< bytes, the end of the stream, a datagram, a connection to accept
-  writable, ///< room to send
-  urgent, ///< out-of-band data, or the end of the stream
-};
-inline constexpr readiness readable = readiness::readable;
-inline constexpr readiness writable = readiness::writable;
-inline constexpr readiness urgent = readiness::urgent;
-
-namespace detail {
-
-struct wait_call : attempt {
-  using value_type = done;
-  static constexpr const char* name = "rouse: wait";
-  descriptor* socket;
-  readiness what;
-
-  wait_call(descriptor* d, readiness r) noexcept
-      : attempt(nullptr, words_of(r)), socket(d), what(r) {}
-
-  bool prepare(operation& op) noexcept {
-    constexpr action actions[] = {action::when_readable, action::when_writable,
-                                  action::when_urgent};
-    op.what = actions[static_cast<unsigned>(what)];
-    op.target = socket;
-    op.attempt = this;
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
-
-private:
-  static constexpr const char* words_of(readiness r) noexcept {
-    constexpr const char* each[] = {"wait(readable)", "wait(writable)", "wait(urgent)"};
-    return each[static_cast<unsigned>(r)];
-  }
-};
-
-struct peek_attempt {
-  static constexpr const char* name = "rouse: peek";
-  static constexpr action what = action::when_readable;
-  using buffer = mutable_buffer;
-  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
-  }
-};
-
-struct recv_out_of_band_attempt {
-  static constexpr const char* name = "rouse: recv_out_of_band";
-  static constexpr action what = action::when_urgent;
-  using buffer = mutable_buffer;
-  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
-  }
-};
-
-struct send_out_of_band_attempt {
-  static constexpr const char* name = "rouse: send_out_of_band";
-  static constexpr action what = action::when_writable;
-  using buffer = const_buffer;
-  static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
-  }
-};
-
-/// A call on one buffer that is tried.
-template <class Tried>
-struct attempt_call : attempt {
-  using value_type = std::size_t;
-  static constexpr const char* name = Tried::name;
-  static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
-  typename Tried::buffer buffer;
-
-  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
-      : attempt(&attempt_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
-
-  bool prepare(operation& op) noexcept {
-    op.what = Tried::what;
-    op.target = socket;
-    op.attempt = this;
-    if (buffer.size() == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
-  }
-  bool advance(operation&) noexcept { return true; }
-  std::size_t value(operation& op) noexcept { return op.bytes; }
-
-private:
-  static bool try_now(operation& op) noexcept {
-    const auto& self = static_cast<attempt_call&>(*op.attempt);
-    return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
-  }
-};
-
-/// A part of `socket`: its calls that wait for readiness.
-template <class Socket>
-class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
-public:
-  /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
-  /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
-  /// on the handle.
-  ///
-  /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
-  /// ended: the next call says how. It takes its turn among the calls of the same direction that
-  /// wait (recv and accept; send and connect). On Linux a message in the socket's error queue
-  /// (MSG_ERRQUEUE: time stamps of what was sent, refused datagrams) makes it ready, too, for each
-  /// of the three; the other calls do not mind one.
-  ///
-  /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
-  /// reports a hangup; on Windows it waits.
-  /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
-  /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) wait(readiness what, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) wait(readiness what, limit l, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
-  ///
-  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
-  /// It may be fewer than have come. A datagram's beginning, where it is larger.
-  ///
-  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
-  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
-  }
-
-  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
-  /// waits for it already. The same under every scheduler: it returns its value.
-  ///
-  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
-  /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
-  std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
-    if (buffer.size() == 0)
-      throw_failed(std::errc::invalid_argument, "rouse: try_recv", empty_buffer);
-    return at_once("rouse: try_recv", [&](std::error_code& ec) { return try_recv(buffer, ec); });
-  }
-  std::size_t try_recv(passed_buffer<mutable_buffer> buffer, std::error_code& ec) noexcept {
-    if (buffer.size() == 0) {
-      ec = failure(std::errc::invalid_argument).code();
-      return 0;
-    }
-    return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      const int type = this->record()->type;
-      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
-    });
-  }
-
-  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
-  /// is none, or where another call waits for it already.
-  ///
-  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
-  std::size_t try_send(passed_buffer<const_buffer> buffer) {
-    return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
-  }
-  std::size_t try_send(passed_buffer<const_buffer> buffer, std::error_code& ec) noexcept {
-    return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
-    });
-  }
-
-  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
-  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
-  /// take the mark away.
-  ///
-  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
-  /// Source: send(2), MSG_OOB; tcp(7).
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
-  }
-
-  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
-  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
-  /// first one's place, which then stays in the stream.
-  ///
-  /// @returns 1, or 0 once both sides have finished.
-  ///
-  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
-  /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
-  }
-
-private:
-  template <class F>
-  std::size_t at_once(bool inward, std::error_code& ec, F try_now) noexcept {
-    std::size_t bytes = 0;
-    ec = this->on_handle([&](native_handle_type h) {
-               failure error;
-               const bool late = this->engine().busy(*this->record(), inward);
-               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
-               if (bytes != 0) return error;
-               return os::explain_unconnected(*this->record(), inward, error);
-             })
-             .code();
-    return bytes;
-  }
-
-  template <class F>
-  auto at_once(const char* name, F call) {
-    std::error_code ec;
-    const auto value = call(ec);
-    if (ec) throw_error(ec, name);
-    return value;
-  }
-};
-
-} // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/socket.hpp
 // The socket: one class, whatever waits on it.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 template <class>
 class connect_attempt;
@@ -15369,12 +13366,2266 @@ socket(Scheduler&, int, int, int) -> socket<Scheduler>;
 template <class Scheduler>
 socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/flows/select.hpp
+// select: waiting for the first of several things.
+
+#include <tuple>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+// A case stands in a line, as its own call would; the first one that is served takes all the others
+// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
+// the one that was served `why`, what went wrong, and `take`, which may throw.
+template <class Visitor>
+class visit_case {
+public:
+  Visitor& place() noexcept { return me_; }
+  void begin() noexcept {}
+  void end() noexcept {}
+  [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
+  void take() noexcept {}
+
+protected:
+  explicit visit_case(Visitor me) noexcept : me_(std::move(me)) {}
+  Visitor me_;
+};
+
+template <class T>
+class receive_case : public visit_case<typename channel_core<T>::receiver> {
+public:
+  template <class Scheduler>
+  receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
+      : visit_case<typename channel_core<T>::receiver>(
+            typename channel_core<T>::receiver(*ch.core_)),
+        into_(into) {}
+  void take() { into_ = this->me_.goods.open(); }
+
+private:
+  std::optional<T>& into_;
+};
+
+template <class T>
+class send_case : public visit_case<typename channel_core<T>::sender> {
+public:
+  template <class Scheduler>
+  send_case(const channel<T, Scheduler>& ch, T value) noexcept
+      : visit_case<typename channel_core<T>::sender>({*ch.core_, parcel<T>(std::move(value))}) {}
+};
+
+template <class Rule>
+class passing_case : public visit_case<passer<Rule>> {
+public:
+  template <class Scheduler>
+  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
+      : visit_case<passer<Rule>>(passer<Rule>(where.turnstile_)) {}
+};
+
+template <class Scheduler>
+class ready_case final : public visitor_as<ready_case<Scheduler>> {
+  using engine_type = typename Scheduler::engine_type;
+
+public:
+  static constexpr const char* awaits = "readiness";
+  ready_case(const socket<Scheduler>& s, readiness what) noexcept
+      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
+  ready_case(ready_case&& other) noexcept
+      : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+  } // before it has begun
+
+  ready_case& place() noexcept { return *this; }
+  void begin() noexcept { watch_.emplace(*this); }
+  void end() noexcept {
+    // One that is being told by another thread: that is soon over.
+    if (!watch_->stop())
+      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
+  }
+  [[nodiscard]] failure why() const noexcept { return why_; }
+  void take() noexcept {}
+
+  list<visitor>* visit(failure&, answers&) noexcept { return ready_ ? nullptr : &line_; }
+
+private:
+  class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
+    using call = pending_call<engine_type, wait_call, no_limit, watch>;
+
+  public:
+    explicit watch(ready_case& c) noexcept
+        : call(c.engine_, wait_call(c.call_), no_limit{}), case_(c) {
+      if (this->start()) deliver();
+    }
+    void deliver() noexcept { case_.tell(this->error); }
+    // False: `deliver` was called, or will be.
+    bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
+
+  private:
+    ready_case& case_;
+  };
+
+  void tell(failure why) noexcept {
+    const auto note = [&](auto... answered) {
+      why_ = why;
+      ready_ = true;
+      if (this->linked()) (this->serve(*answered), ...);
+      told_.store(true, std::memory_order_release); // partner of end()
+    };
+    if (engine_ && !engine_->inert())
+      engine_->settle([&](answers& answered) { note(&answered); });
+    else
+      note();
+  }
+
+  engine_type* engine_;
+  wait_call call_;
+  std::optional<watch> watch_;
+  list<visitor> line_; // of one
+  bool ready_ = false; // guarded, as the next, by the engine's lock
+  failure why_;
+  std::atomic<bool> told_{false};
+};
+
+template <class... Cases>
+struct select_call final : waitable {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: select";
+  static constexpr std::size_t none = sizeof...(Cases);
+
+  std::tuple<Cases...> cases;
+  std::size_t chosen = none;
+
+  bool begun = false;
+
+  explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
+  select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
+
+  bool prepare(operation& op) noexcept {
+    begun = true;
+    each([](auto& c, std::size_t) { c.begin(); });
+    ask_wait(op, this);
+    return true;
+  }
+  bool advance(operation& op) noexcept {
+    end();
+    each([&](auto& c, std::size_t i) {
+      if (c.place().served()) chosen = i;
+      if (i == chosen && !op.error) op.error = c.why();
+    });
+    return true;
+  }
+  std::size_t value(operation& op) {
+    each([&](auto& c, std::size_t i) {
+      if (i == chosen && !op.error) c.take();
+    });
+    return chosen;
+  }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    if (begun) end(); // it was never told
+  }
+
+  // ---- what it waits for
+
+  bool enter(operation& op, answers& answered) noexcept override {
+    std::array<list<visitor>*, none> lines{};
+    each([&](auto& c, std::size_t i) {
+      if (chosen != none) return;
+      lines[i] = c.place().visit(op.error, answered);
+      if (!lines[i]) chosen = i;
+    });
+    if (chosen != none) return true;
+    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
+    return false;
+  }
+  void leave(operation&) noexcept override {
+    each([](auto& c, std::size_t) { c.place().unlink(); });
+  }
+  [[nodiscard]] const char* words() const noexcept override { return "select"; }
+  void end() noexcept {
+    begun = false;
+    each([](auto& c, std::size_t) { c.end(); });
+  }
+
+  template <class F>
+  void each(F f) {
+    each(f, std::index_sequence_for<Cases...>());
+  }
+  template <class F, std::size_t... I>
+  void each(F& f, std::index_sequence<I...>) {
+    (f(std::get<I>(cases), I), ...);
+  }
+};
+
+template <class Scheduler, class... Cases, class Limit, class... How>
+decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
+  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
+                             std::forward<How>(how)...);
+}
+
+} // namespace detail
+
+/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
+/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
+template <class T, class Scheduler>
+[[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
+  return detail::receive_case<T>(ch, into);
+}
+template <class T, class Scheduler>
+[[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
+  return detail::send_case<T>(ch, std::move(value));
+}
+template <class Scheduler, class Rule>
+[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
+  return detail::passing_case<Rule>(where);
+}
+template <class Scheduler>
+[[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
+  return detail::ready_case<Scheduler>(s, what);
+}
+template <class... Cases>
+[[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
+  return {std::move(c)...};
+}
+
+/// Waits for the first of several things, and does that one alone.
+///
+///     std::optional<int> number;
+///     switch (co_await rouse::select(
+///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
+///                             rouse::ready(conn, rouse::readable)), 5s)) {
+///     case 0: ...                       // a number, or the end of the channel
+///
+/// Where several can be had at once, it is the one that stands first. What the others would have
+/// taken stays: no value is received or sent but by the case that is chosen.
+///
+/// @param cases  what they name is borrowed until the call has completed.
+/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
+/// are.
+///
+/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
+/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
+template <class Scheduler, class... Cases, class How = detail::nothing>
+  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),
+                      detail::call_site at = std::source_location::current()) {
+  return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
+}
+template <class Scheduler, class... Cases, class... How>
+  requires scheduler<Scheduler>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
+  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
+}
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/wakers/callback.hpp
+// The callback waker: a call takes a handler, and the completion calls it from the loop.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+namespace detail {
+class handled_call;
+}
+
+/// What a sleep gives that has a handler: to cancel it. Dropping it lets the sleep go on.
+///
+///     auto sleep = sched.sleep_for(1s, handler);
+///     sleep.cancel();
+///
+/// Once the sleep has ended, or its scheduler has gone, it refers to nothing. It may be destroyed,
+/// moved and used inside the handler. Threads: the scheduler's own. Cost: two pointers, no
+/// allocation.
+class sleep_handle {
+public:
+  sleep_handle() noexcept = default;
+  sleep_handle(detail::handled_call& call, void (*how)(detail::handled_call&)) noexcept
+      : cancel_(how) {
+    refer_to(&call);
+  }
+  sleep_handle(sleep_handle&& other) noexcept { take(other); }
+  sleep_handle& operator=(sleep_handle&& other) noexcept {
+    if (this != &other) detach(), take(other);
+    return *this;
+  }
+  ~sleep_handle() { detach(); }
+
+  /// The handler is called, from the loop, with operation_canceled; or without an error, where the
+  /// time of the sleep came first. Of one that has ended: does nothing.
+  inline void cancel() noexcept;
+  /// Lets the sleep go on by itself.
+  inline void detach() noexcept;
+  /// Whether the handler was called, is being called, or never will be.
+  [[nodiscard]] bool ended() const noexcept { return !call_; }
+
+private:
+  friend class detail::handled_call;
+  inline void refer_to(detail::handled_call* call) noexcept;
+  void take(sleep_handle& other) noexcept {
+    detail::handled_call* const call = other.call_;
+    other.detach();
+    refer_to(call);
+    cancel_ = other.cancel_;
+  }
+
+  detail::handled_call* call_ = nullptr;
+  void (*cancel_)(detail::handled_call&) = nullptr;
+};
+
+namespace detail {
+
+template <class Value, class Handler>
+inline constexpr bool handles = std::invocable<Handler&&, std::error_code, Value>;
+template <class Handler>
+inline constexpr bool handles<done, Handler> = std::invocable<Handler&&, std::error_code>;
+
+// A handler that waits: what the waker knows of it, whatever its type.
+struct waiting_handler : list_node {
+  virtual void discard() noexcept = 0;
+
+protected:
+  ~waiting_handler() = default;
+};
+
+// One that gives a handle, which it tells of its end.
+class handled_call : public waiting_handler {
+protected:
+  handled_call() noexcept = default;
+  handled_call(const handled_call&) = delete;
+  handled_call& operator=(const handled_call&) = delete;
+  ~handled_call() {
+    if (handle_) handle_->call_ = nullptr;
+  }
+
+private:
+  friend class rouse::sleep_handle;
+  sleep_handle* handle_ = nullptr;
+};
+
+template <class Call>
+concept gives_handle = requires { requires Call::gives_handle; };
+
+// The block: operation and handler together, recycled before the handler is called, so that the
+// handler's next call finds it.
+template <class Engine, class Call, class Limit, class Handler>
+class callback_call final
+    : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
+      public std::conditional_t<gives_handle<Call>, handled_call, waiting_handler> {
+  using base = pending_call<Engine, Call, Limit, callback_call>;
+  friend base;
+
+public:
+  template <class H>
+  callback_call(Engine* engine, Call&& call, Limit l, H&& handler)
+      : base(engine, std::move(call), std::move(l)), handler_(std::forward<H>(handler)) {}
+
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+  void begin() noexcept {
+    if (!this->start()) return;
+    if (this->engine())
+      this->deliver_later();
+    else
+      deliver(); // a socket without a scheduler has no loop that could
+  }
+
+  void discard() noexcept override { delete this; }
+  // Of a handled_call.
+  static void cancel(handled_call& call) noexcept {
+    auto& self = static_cast<callback_call&>(call);
+    self.engine()->cancel(self);
+  }
+
+private:
+  ROUSE_HOT void deliver() noexcept {
+    Engine* engine = this->engine();
+    ROUSE_TRY { finish(); }
+    ROUSE_CATCH(...) {
+      if (engine) engine->raise(std::current_exception());
+    }
+  }
+
+  void finish() {
+    owner self{this};
+    static_cast<waiting_handler*>(this)->unlink();
+    const std::error_code ec = this->code();
+    auto value = this->value();
+    Handler handler = std::move(handler_);
+    self.free();
+    if constexpr (std::is_same_v<decltype(value), done>)
+      std::move(handler)(ec);
+    else
+      std::move(handler)(ec, std::move(value));
+  }
+
+  // (Not a std::unique_ptr, which is a dozen classes more for each type of call.)
+  struct owner {
+    callback_call* call;
+    ~owner() { free(); }
+    void free() noexcept { delete std::exchange(call, nullptr); }
+  };
+
+  Handler handler_;
+};
+
+// A spawned function: it runs once, in the loop.
+template <class Engine, class F>
+class callback_flow final : public engine_flow<Engine> {
+public:
+  explicit callback_flow(F f) : f_(std::move(f)) {}
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+private:
+  void begin() noexcept override {
+    ROUSE_TRY {
+      F f = std::move(f_);
+      if (!this->cancelled) f();
+    }
+    ROUSE_CATCH(...) { this->keep_exception(); }
+    this->end();
+  }
+  void free_memory() noexcept override { delete this; }
+
+  F f_;
+};
+
+} // namespace detail
+
+inline void sleep_handle::refer_to(detail::handled_call* call) noexcept {
+  call_ = call;
+  if (call) call->handle_ = this;
+}
+inline void sleep_handle::cancel() noexcept {
+  if (call_) cancel_(*call_);
+}
+inline void sleep_handle::detach() noexcept {
+  if (call_) std::exchange(call_, nullptr)->handle_ = nullptr;
+}
+
+/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
+/// is no value), from the loop and never from inside the call that it was given to. What a handler
+/// throws comes out of `run()`.
+///
+/// Cost of a call: one block, recycled, that holds the operation and the handler.
+class callback_waker {
+public:
+  template <class Value, class... How>
+  static constexpr bool accepts =
+      sizeof...(How) == 1 && (detail::handles<Value, std::decay_t<How>> && ...);
+
+  template <class Scheduler, class Call, class Limit, class... How>
+  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
+    constexpr bool handled = accepts<typename Call::value_type, How...>;
+    static_assert(handled || detail::misplaced<How...>,
+                  "rouse: a call of callbacks ends with its handler, void(std::error_code, "
+                  "T), or void(std::error_code) where there is no value");
+    if constexpr (handled)
+      return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
+  }
+
+  /// @param f  called inside `run()`; lives until then.
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
+    static_assert(!detail::gives_awaitable<F>,
+                  "rouse: callbacks run a function to its end and cannot wait in a task: spawn it "
+                  "on coroutines, fibers or threads");
+    auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
+    started->owner = &s;
+    started->hold();
+    flows_.push_back(*started);
+    s.starter().start(*started, s.engine());
+    return *started;
+  }
+
+  /// Handlers that still wait are destroyed, not called.
+  template <class Engine>
+  void shut_down(Engine&) noexcept {
+    while (!pending_.empty()) pending_.pop_front().discard();
+    flows_.for_each([](flow& f) {
+      const bool over = f.ended.is_open;
+      static_cast<detail::engine_flow<Engine>&>(f).orphan();
+      if (!over) f.drop();
+    });
+  }
+
+  static constexpr const char* flow_name = "function";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
+private:
+  template <class Scheduler, class Call, class Limit, class Handler>
+  static auto begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
+    using engine = typename Scheduler::engine_type;
+    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
+    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
+                        std::forward<Handler>(handler));
+    Scheduler* const home = s ? s : detail::running<Scheduler>::here();
+    if (home) home->waker().pending_.push_back(*b);
+    if constexpr (detail::gives_handle<Call>) {
+      sleep_handle handle(*b, &block::cancel);
+      b->begin();
+      return handle;
+    } else {
+      b->begin();
+    }
+  }
+
+  detail::list<flow> flows_;
+  detail::list<detail::waiting_handler> pending_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/wakers/coroutine.hpp
+// The coroutine waker: a call gives an awaitable; the completion resumes who awaits it.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class T>
+consteval void explain_not_awaited() {
+  static_assert(always_false<T>,
+                "rouse: this is a call that has not been awaited, and not its value: "
+                "write auto n = co_await conn.recv(buf)");
+}
+
+// The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
+template <class Engine, class Call, class Limit>
+class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
+                  "co_await")]] coroutine_call
+    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit>> {
+  using base = pending_call<Engine, Call, Limit, coroutine_call>;
+  friend base;
+
+public:
+  static constexpr bool resumes_chain = true;
+
+  coroutine_call(Engine* engine, Call&& call, Limit l, std::error_code* ec)
+      : base(engine, std::move(call), std::move(l)), ec_(ec) {}
+
+  ~coroutine_call() {
+    if (this->in_progress()) [[unlikely]]
+      wait_no_more();
+  }
+
+  bool await_ready() const noexcept { return false; }
+
+  /// The awaiting coroutine may be of any promise type.
+  template <class P>
+  ROUSE_ALWAYS_INLINE bool await_suspend(std::coroutine_handle<P> h) noexcept {
+    handle_ = h;
+    chain_ = nullptr;
+    flow* f = nullptr;
+    if constexpr (std::derived_from<P, chain_link>) {
+      chain_ = h.promise().chain;
+      f = chain_->of;
+      if (f) [[likely]] {
+        f->waiting = this;
+        if (f->cancelled) [[unlikely]]
+          this->refuse(std::errc::operation_canceled);
+      }
+    }
+    if (!this->start()) return true;
+    if (!f) [[unlikely]]
+      return false;
+    if (f->ends_with(this->error)) [[unlikely]] {
+      this->deliver_later(); // the loop ends the flow, where none of it runs
+      return true;
+    }
+    f->waiting = nullptr;
+    return false;
+  }
+
+  typename Call::value_type await_resume() { return this->take(ec_); }
+
+  // What takes it for its value meets a sentence.
+  template <class T>
+    requires std::constructible_from<T, typename Call::value_type>
+  operator T() const noexcept {
+    explain_not_awaited<T>();
+    std::abort();
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend bool operator==(const coroutine_call&, T) noexcept {
+    explain_not_awaited<T>();
+    return false;
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend std::strong_ordering operator<=>(const coroutine_call&, T) noexcept {
+    explain_not_awaited<T>();
+    return std::strong_ordering::equal;
+  }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  friend T& operator+=(T& sum, const coroutine_call&) noexcept {
+    explain_not_awaited<T>();
+    return sum;
+  }
+
+private:
+  void wait_no_more() noexcept {
+    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
+  }
+
+  ROUSE_HOT void deliver() noexcept {
+    coroutine_chain* const chain = chain_;
+    flow* const f = chain ? chain->of : nullptr;
+    if (f) [[likely]] {
+      f->waiting = nullptr;
+      if (f->ends_with(this->error)) [[unlikely]]
+        return f->end_here();
+    }
+    Engine* engine = this->engine();
+    const std::coroutine_handle<> h = handle_;
+    const flow_turn of(f);
+    ROUSE_TRY {
+      if (chain) [[likely]]
+        chain->resume(h);
+      else
+        h.resume();
+    }
+    ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
+  }
+
+  std::error_code* ec_;
+  // While it is awaited: by whom, and of which chain he is, if of any.
+  union {
+    std::coroutine_handle<> handle_;
+  };
+  coroutine_chain* chain_;
+};
+
+// The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
+template <class Engine>
+struct spawned {
+  struct promise_type final : chain_link, engine_flow<Engine> {
+    coroutine_chain spine;
+
+    static void* operator new(std::size_t size) { return recycler::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+    promise_type() noexcept {
+      self = std::coroutine_handle<promise_type>::from_promise(*this);
+      spine.of = this;
+      spine.push(*this);
+    }
+    spawned get_return_object() noexcept { return {this}; }
+    template <class A>
+    decltype(auto) await_transform(A&& a) {
+      return in_chain(std::forward<A>(a));
+    }
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    struct final_awaiter {
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
+        h.promise().spine.pop();
+        h.promise().end();
+      }
+      void await_resume() const noexcept {}
+    };
+    final_awaiter final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() noexcept { this->keep_exception(); }
+
+    // The flow was killed and waits no more: its coroutines are destroyed.
+    void end_here() noexcept override {
+      destroy_tasks();
+      this->end();
+    }
+    // The same, wherever it is: what they wait for is cancelled.
+    void end_now() noexcept {
+      this->never_begin();
+      end_here();
+    }
+    // The scheduler goes: likewise.
+    void orphan_all() noexcept {
+      const bool over = this->ended.is_open;
+      destroy_tasks();
+      this->orphan();
+      if (!over) this->drop();
+    }
+
+  private:
+    void destroy_tasks() noexcept {
+      const flow_turn me(this);
+      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+    }
+    void begin() noexcept override {
+      if (this->killed) return this->end();
+      const flow_turn me(this);
+      spine.resume(self);
+    }
+    void free_memory() noexcept override {
+      std::coroutine_handle<promise_type>::from_promise(*this).destroy();
+    }
+  };
+  promise_type* promise;
+};
+
+template <class Engine, class F>
+spawned<Engine> run_spawned(F f) {
+  static_assert(gives_awaitable<F> || awaitable<F>,
+                "rouse: coroutines spawn a task<>, or a callable without parameters that gives "
+                "one");
+  if constexpr (gives_awaitable<F>)
+    co_await f();
+  else if constexpr (awaitable<F>)
+    co_await std::move(f);
+}
+
+} // namespace detail
+
+/// Wakes a coroutine by resuming it, on the thread that runs the engine.
+///
+/// Cost of a wake-up: one indirect call and a resumption; no allocation, no queue.
+class coroutine_waker {
+public:
+  /// How a call may be completed: with nothing, or with a std::error_code.
+  template <class Value, class... How>
+  static constexpr bool accepts = detail::gives_back<How...>;
+
+  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
+  /// over, as one awaited in place does.
+  template <class Scheduler, class Call, class Limit, class... How>
+  static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
+    using engine = typename Scheduler::engine_type;
+    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
+                                                       std::move(l),
+                                                       detail::error_of(std::forward<How>(how)...));
+  }
+
+  /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
+    promise.flow::owner = &s;
+    promise.hold();
+    flows_.push_back(promise);
+    s.starter().start(promise, s.engine());
+    return promise;
+  }
+
+  template <class Engine>
+  void shut_down(Engine&) noexcept {
+    while (!flows_.empty()) promise_of<Engine>(flows_.front()).orphan_all(); // one may end others
+  }
+
+  /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
+  template <class Engine>
+  void end_now(Engine&, flow& f) noexcept {
+    promise_of<Engine>(f).end_now();
+  }
+
+  static constexpr const char* flow_name = "coroutine";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
+private:
+  template <class Engine>
+  static auto& promise_of(flow& f) noexcept {
+    return static_cast<typename detail::spawned<Engine>::promise_type&>(f);
+  }
+
+  detail::list<flow> flows_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/os/posix/context.hpp
+// A flow of execution with a stack of its own: the switch between fibers, for System V machines.
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <cxxabi.h>
+#include <new>
+#include <sys/mman.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+#if ROUSE_CONTEXT_UCONTEXT
+#include <ucontext.h>
+#endif
+#if ROUSE_ASAN
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if ROUSE_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+namespace detail {
+
+// What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
+// context's own: those caught, a pointer, and how many are uncaught, an unsigned int (Itanium C++
+// ABI, 2.2.2; the runtime gives no name to the fields). With what follows to its alignment it is
+// copied as a whole.
+struct exception_state {
+  alignas(void*) unsigned char bytes[2 * sizeof(void*)] = {};
+};
+
+// The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
+extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
+
+/// @param globals  the running thread's.
+inline void swap_exceptions(void* globals, exception_state& from,
+                            const exception_state& to) noexcept {
+  std::memcpy(from.bytes, globals, sizeof from.bytes);
+  std::memcpy(globals, to.bytes, sizeof to.bytes);
+}
+
+// A stack, with a page below it that must not be touched.
+class stack_memory {
+public:
+  stack_memory() noexcept = default;
+  stack_memory(stack_memory&& other) noexcept { *this = std::move(other); }
+  stack_memory& operator=(stack_memory&& other) noexcept {
+    std::swap(base_, other.base_);
+    std::swap(size_, other.size_);
+    std::swap(guard_, other.guard_);
+    std::swap(taken_, other.taken_);
+    return *this;
+  }
+  ~stack_memory() {
+    if (base_) ::munmap(base_, size_);
+  }
+
+  std::error_code allocate(std::size_t bytes) noexcept {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    constexpr std::size_t least = 16384, most = std::size_t{1} << 46;
+    if (bytes > most) return std::make_error_code(std::errc::not_enough_memory);
+    const std::size_t size = ((bytes < least ? least : bytes) + page - 1) / page * page + page;
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (p == MAP_FAILED) return {errno, std::generic_category()};
+    base_ = static_cast<char*>(p);
+    size_ = size;
+    guard_ = page;
+    if (guard_within_mapping(base_, page) || ::mprotect(base_, page, PROT_NONE) == 0) return {};
+    return {errno, std::generic_category()};
+  }
+
+  [[nodiscard]] char* bottom() const noexcept { return base_ + guard_; }
+  [[nodiscard]] char* top() const noexcept { return base_ + size_ - taken_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - taken_; }
+
+  /// Room for an object, on top. Before the stack is used.
+  void* take(std::size_t bytes) noexcept {
+    taken_ = (bytes + 63) / 64 * 64;
+    return top();
+  }
+
+private:
+  // Leaves the mapping whole, so that those of many stacks are one: a process may have 65,530,
+  // which would be half as many fibers. Since Linux 6.13; emulators let unknown advice pass and do
+  // nothing, which shows when the page is asked for.
+  static bool guard_within_mapping(void* at, std::size_t size) noexcept {
+    constexpr int populate_read = 22, guard_install = 102; // MADV_...
+    return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
+  }
+
+  char* base_ = nullptr;
+  std::size_t size_ = 0, guard_ = 0, taken_ = 0;
+};
+
+} // namespace detail
+
+/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
+/// thread's own.
+///
+/// Threads: a suspended context may be continued by any.
+class context {
+public:
+  /// Its last act is `leave_to`; it never returns.
+  using entry = void (*)(void* argument) noexcept;
+
+  context() noexcept = default;
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+  ~context() {
+#if ROUSE_TSAN
+    if (stack_made_) __tsan_destroy_fiber(tsan_fiber_);
+#endif
+  }
+
+  /// Whether the calling thread can switch to others: here every thread can.
+  static constexpr bool prepare_thread() noexcept { return true; }
+
+  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
+  /// with a guard page below.
+  /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
+  std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
+    detail::stack_memory stack;
+    if (const std::error_code ec = stack.allocate(stack_size)) return ec;
+    own(std::move(stack));
+    reset(e, argument);
+    return {};
+  }
+
+  /// A T on top of a new stack, to which its `context` is then to be `reset`; `destroy` ends both.
+  /// @returns null, with the reason in `why`, where memory or mappings are short.
+  template <class T>
+  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
+    detail::stack_memory stack;
+    why = stack.allocate(stack_size);
+    if (why) return nullptr;
+    T* const made = ::new (stack.take(sizeof(T))) T;
+    made->context.own(std::move(stack));
+    return made;
+  }
+  template <class T>
+  static void destroy(T& made) noexcept {
+    const detail::stack_memory stack = std::move(made.context.stack_);
+    made.~T();
+  }
+
+  /// Another flow on the same stack, once the former has ended.
+  void reset(entry e, void* argument) noexcept {
+    entry_ = e;
+    argument_ = argument;
+    exceptions_ = {};
+    prepare();
+  }
+
+  /// Suspends the running flow into `from` and continues `to`.
+  ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
+    change(from, to, false);
+  }
+  /// The same, but `from` ends here.
+  static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
+
+  /// For a thread's own stack: around all that is switched to from there.
+  void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
+  void leave_thread() noexcept { globals_ = nullptr; }
+
+private:
+  void own(detail::stack_memory stack) noexcept {
+    stack_ = std::move(stack);
+#if ROUSE_TSAN
+    tsan_fiber_ = __tsan_create_fiber(0);
+    stack_made_ = true;
+#endif
+    asan_bottom_ = stack_.bottom();
+    asan_size_ = stack_.size();
+  }
+
+  ROUSE_ALWAYS_INLINE static void change(context& from, context& to, bool last) noexcept {
+    // Who is switched to runs in the thread of whoever switches.
+    detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
+    (void)last;
+#if ROUSE_TSAN
+    if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(to.tsan_fiber_, 0);
+#endif
+#if ROUSE_ASAN
+    to.former_ = &from;
+    __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
+                                   to.asan_size_);
+#endif
+    jump(from, to);
+    from.arrived();
+  }
+
+  // The first thing done in a flow that was switched to.
+  void arrived() noexcept {
+#if ROUSE_ASAN
+    // A thread's own stack is learned when it is first left.
+    __sanitizer_finish_switch_fiber(asan_fake_, &former_->asan_bottom_, &former_->asan_size_);
+#endif
+  }
+
+  // What a new flow does first.
+  static void begin(void* self) noexcept {
+    auto& me = *static_cast<context*>(self);
+    me.asan_fake_ = nullptr;
+    me.arrived();
+    me.entry_(me.argument_);
+    std::abort(); // entry returned
+  }
+
+#if ROUSE_CONTEXT_UCONTEXT
+  void prepare() noexcept {
+    ::getcontext(&machine_);
+    machine_.uc_stack.ss_sp = stack_.bottom();
+    machine_.uc_stack.ss_size = stack_.size();
+    machine_.uc_link = nullptr;
+    const auto self = reinterpret_cast<std::uintptr_t>(this);
+    const auto start = reinterpret_cast<void (*)()>(&context::begin_halves);
+    ::makecontext(&machine_, start, 2, static_cast<unsigned>(self & 0xffffffffu),
+                  static_cast<unsigned>(self >> 16 >> 16));
+  }
+  // makecontext passes ints.
+  static void begin_halves(unsigned low, unsigned high) noexcept {
+    begin(reinterpret_cast<void*>(static_cast<std::uintptr_t>(high) << 16 << 16 | low));
+  }
+  static void jump(context& from, context& to) noexcept {
+    ::swapcontext(&from.machine_, &to.machine_);
+  }
+#else
+  // The registers are on the stack, with the address to go on at on top; `sp_` is where.
+  void prepare() noexcept {
+    auto* top = reinterpret_cast<std::uintptr_t*>(stack_.top());
+    const auto start = reinterpret_cast<std::uintptr_t>(&context::begin);
+#if defined(__x86_64__)
+    top[-1] = 0; // begin's return address: none. The stack is aligned as after a call.
+    top[-2] = start;
+    sp_ = top - 2;
+#else
+    top[-1] = start;
+    sp_ = top - 4;
+#endif
+  }
+
+  // Inline, so that the compiler saves just what is live across it, and so that no `ret` follows
+  // whose target the processor predicts wrongly. Saved by hand: the frame pointer, which cannot be
+  // declared as changed, and the floating-point control words, which the calling conventions give
+  // to the callee to keep.
+  __attribute__((always_inline)) static void jump(context& from, context& to) noexcept {
+#if defined(__x86_64__)
+    void* save = &from.sp_;
+    void* load = to.sp_;
+    void* argument = &to;
+    asm volatile(
+        "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
+        "pushq %%rbp\n\t"
+        "subq $8, %%rsp\n\t"
+        "fnstcw 4(%%rsp)\n\t"
+        "stmxcsr (%%rsp)\n\t"
+        "movzwl 4(%%rsp), %%ecx\n\t"
+        "leaq 1f(%%rip), %%rax\n\t"
+        "pushq %%rax\n\t"
+        "movq %%rsp, (%%rsi)\n\t"
+        "movq %%rdx, %%rsp\n\t"
+        "popq %%rax\n\t"
+        "jmpq *%%rax\n\t"
+        "1:\n\t"
+        "ldmxcsr (%%rsp)\n\t"
+        "cmpw 4(%%rsp), %%cx\n\t" // that load is slow, and the word is nearly always the same
+        "je 2f\n\t"
+        "fldcw 4(%%rsp)\n\t"
+        "2:\n\t"
+        "addq $8, %%rsp\n\t"
+        "popq %%rbp\n\t"
+        "leaq 128(%%rsp), %%rsp\n\t"
+        : "+S"(save), "+d"(load), "+D"(argument)
+        :
+        : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
+          "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
+          "st(5)", "st(6)", "st(7)"
+#if defined(__AVX512F__)
+          ,
+          "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
+          "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",
+          "k7"
+#endif
+    );
+#else
+    register void* argument asm("x0") = &to;
+    register void* save asm("x1") = &from.sp_;
+    register void* load asm("x2") = to.sp_;
+    asm volatile("sub sp, sp, #32\n\t"
+                 "stp x29, x30, [sp]\n\t"
+                 "mrs x9, fpcr\n\t"
+                 "adr x10, 1f\n\t"
+                 "stp x9, x10, [sp, #16]\n\t"
+                 "mov x9, sp\n\t"
+                 "str x9, [x1]\n\t"
+                 "mov sp, x2\n\t"
+                 "ldr x16, [sp, #24]\n\t"
+                 "br x16\n\t"
+                 "1:\n\t"
+                 "hint #36\n\t" // bti j
+                 "ldr x9, [sp, #16]\n\t"
+                 "msr fpcr, x9\n\t"
+                 "ldp x29, x30, [sp]\n\t"
+                 "add sp, sp, #32\n\t"
+                 : "+r"(argument), "+r"(save), "+r"(load)
+                 :
+                 : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+                   "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
+                   "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
+                   "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
+                   "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
+                   "v30", "v31"
+#if defined(__ARM_FEATURE_SVE)
+                   ,
+                   "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
+                   "p13", "p14", "p15"
+#endif
+    );
+#endif
+  }
+#endif
+
+  // What a switch touches comes first, in one cache line.
+#if ROUSE_CONTEXT_UCONTEXT
+  ucontext_t machine_{};
+#else
+  void* sp_ = nullptr;
+#endif
+  detail::exception_state exceptions_;
+  void* globals_ = nullptr; // where the running thread has its exception_state
+  detail::stack_memory stack_;
+  entry entry_ = nullptr;
+  void* argument_ = nullptr;
+  // For the sanitizers; here always, so that no macro changes the layout.
+  [[maybe_unused]] context* former_ = nullptr; // who switched here last
+  [[maybe_unused]] void* tsan_fiber_ = nullptr;
+  [[maybe_unused]] bool stack_made_ = false; // the former was made here
+  [[maybe_unused]] void* asan_fake_ = nullptr;
+  [[maybe_unused]] const void* asan_bottom_ = nullptr;
+  [[maybe_unused]] std::size_t asan_size_ = 0;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/context.hpp
+// A flow of execution with a stack of its own: Windows' fibers.
+
+#if ROUSE_WINDOWS
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <system_error>
+#include <windows.h>
+#if defined(__GNUC__)
+#include <cxxabi.h>
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
+/// thread's own.
+///
+/// The thread becomes a fiber when it first switches away, and stays one. Threads: a suspended
+/// context may be continued by any. Source: CreateFiberEx, SwitchToFiber, ConvertThreadToFiberEx.
+class context {
+public:
+  /// Its last act is `leave_to`; it never returns.
+  using entry = void (*)(void* argument) noexcept;
+
+  context() noexcept = default;
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+  ~context() {
+    if (made_) ::DeleteFiber(fiber_);
+  }
+
+  /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
+  static bool prepare_thread() noexcept { return own_fiber() != nullptr; }
+
+  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
+  /// with a guard page below.
+  /// @returns not_enough_memory where memory is short.
+  std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
+    constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
+    if (stack_size > most) return failure(std::errc::not_enough_memory).code();
+    fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
+                             &context::begin, this);
+    if (!fiber_) return failure(std::errc::not_enough_memory).code();
+    made_ = true;
+    reset(e, argument);
+    return {};
+  }
+
+  /// A T whose `context` has a new stack, to which it is then to be `reset`; `destroy` ends both.
+  /// @returns null, with the reason in `why`, where memory is short.
+  template <class T>
+  static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
+    T* const made = new (std::nothrow) T;
+    why = made ? made->context.create(stack_size, nullptr, nullptr)
+               : failure(std::errc::not_enough_memory).code();
+    if (!why) return made;
+    delete made;
+    return nullptr;
+  }
+  template <class T>
+  static void destroy(T& made) noexcept {
+    delete &made;
+  }
+
+  /// Another flow on the same stack, once the former has ended.
+  void reset(entry e, void* argument) noexcept {
+    entry_ = e;
+    argument_ = argument;
+    exceptions_ = {};
+  }
+
+  /// Suspends the running flow into `from` and continues `to`.
+  static void switch_to(context& from, context& to) noexcept {
+    if (!from.made_ && !(from.fiber_ = own_fiber())) cannot_return();
+    from.exceptions_.swap(to.exceptions_);
+    ::SwitchToFiber(to.fiber_);
+  }
+
+  /// The same, but `from` ends here; after a `reset` it begins anew.
+  static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
+
+  /// Around all that is switched to from a thread's own stack. A fiber of Windows keeps all that is
+  /// its own.
+  void enter_thread() noexcept {}
+  void leave_thread() noexcept {}
+
+private:
+  // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,
+  // made a context's own. Microsoft's runtime keeps its own with the fiber's stack frames.
+  struct exception_state {
+    void* caught = nullptr;
+    unsigned int uncaught = 0;
+
+    // Asked anew after each switch, which may have changed the thread.
+    ROUSE_NOINLINE void swap(const exception_state& to) noexcept {
+#if defined(__GNUC__)
+      char* globals = reinterpret_cast<char*>(abi::__cxa_get_globals());
+      std::memcpy(&caught, globals, sizeof caught);
+      std::memcpy(&uncaught, globals + sizeof caught, sizeof uncaught);
+      std::memcpy(globals, &to.caught, sizeof to.caught);
+      std::memcpy(globals + sizeof to.caught, &to.uncaught, sizeof to.uncaught);
+#else
+      (void)to;
+#endif
+    }
+  };
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
+#endif
+  // Of a thread that was not prepared: there would be no way back.
+  [[noreturn]] ROUSE_COLD static void cannot_return() noexcept {
+    std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
+    std::abort();
+  }
+
+  // Not inline, for the same reason.
+  ROUSE_NOINLINE static void* own_fiber() noexcept {
+    return ::IsThreadAFiber() ? ::GetCurrentFiber()
+                              : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
+  }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+  // One life after the other on this stack: an entry leaves at its end, and the next switch here
+  // goes round.
+  static void CALLBACK begin(void* self) {
+    auto& me = *static_cast<context*>(self);
+    for (;;) me.entry_(me.argument_);
+  }
+
+  void* fiber_ = nullptr;
+  bool made_ = false;
+  entry entry_ = nullptr;
+  void* argument_ = nullptr;
+  exception_state exceptions_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/context.hpp
+// Stacks of one's own, on this platform: one of the two gives names to namespace rouse::os.
+
+// ---- rouse/wakers/parking.hpp
+// The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
+// own, write a parker.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// Any "sleep until told" there is: a fiber library, a thread, a GUI's event loop.
+///
+/// One is made for each call, on the caller's stack: default-constructed, or from the scheduler
+/// (`P(Scheduler&)`) if it can be.
+/// - `park()` gives up the caller until `unpark()`, which may come first.
+/// - `unpark() noexcept` is called once, from the thread that runs the engine. The parker may be
+/// gone when it has taken effect.
+template <class P>
+concept parker = requires(P p) {
+  p.park();
+  { p.unpark() } noexcept;
+};
+
+namespace detail {
+
+// A visit that waits, without a limit, where a caller rests that nothing kept from going on.
+template <class Engine, class Rest>
+class parked_visit final : Engine::operation {
+public:
+  ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
+      : Engine::operation(&parked_visit::on_told), caller_(caller) {}
+
+  // Gives what it ended with.
+  ROUSE_ALWAYS_INLINE failure stand_in(Engine& engine, list<visitor>& line, visitor& who) {
+    engine.stand_in(line, who, *this);
+    caller_.wait_for(*this);
+    return this->error;
+  }
+
+private:
+  ROUSE_HOT static void on_told(rouse::operation& op) noexcept {
+    static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
+  }
+
+  const Rest caller_;
+};
+
+template <class Engine, class Call, class Limit, class Parker>
+class parked_call final
+    : public pending_call<Engine, Call, Limit, parked_call<Engine, Call, Limit, Parker>> {
+  using base = pending_call<Engine, Call, Limit, parked_call>;
+  friend base;
+
+public:
+  template <class Scheduler>
+  ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
+                                                                std::error_code* ec) {
+    // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
+    // A visit is then tried before there is an operation.
+    if constexpr (
+        visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        requires(Engine& engine) { engine.may_visit(); }) {
+      if (s && s->engine().may_visit()) [[likely]] {
+        if (const auto caller = Parker::undisturbed(*s)) {
+          Engine& engine = s->engine();
+          failure why;
+          if (list<visitor>* line = engine.visit(call.me, why))
+            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).stand_in(
+                engine, *line, call.me);
+          if (why || (ec && *ec)) [[unlikely]]
+            base::report(why, ec);
+          return call.value();
+        }
+      }
+    }
+    return parked_call(s ? &s->engine() : nullptr, std::move(call), std::move(l)).run(s, ec);
+  }
+
+private:
+  parked_call(Engine* engine, Call&& call, Limit l) : base(engine, std::move(call), std::move(l)) {}
+
+  template <class Scheduler>
+  ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
+    if (!s && this_flow()) [[unlikely]]
+      s = running<Scheduler>::here(); // it waits there, where it has had its share
+    if (!s)
+      (void)this->start();
+    else if (const char* why = wait(*s)) [[unlikely]]
+      refuse(why, ec);
+    return this->take(ec);
+  }
+
+  ROUSE_COLD void refuse(const char* why, std::error_code* ec) {
+    this->error = std::errc::operation_not_permitted;
+    if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
+  }
+
+  // Null, or why the caller cannot wait.
+  template <class Scheduler>
+  ROUSE_ALWAYS_INLINE const char* wait(Scheduler& s) {
+    static_assert(
+        std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
+        "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
+        "constructor");
+    if constexpr (std::constructible_from<Parker, Scheduler&>)
+      return wait_with(Parker(s));
+    else
+      return wait_with(Parker());
+  }
+
+  ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
+    parker_ = &parker;
+    // Likewise: that its caller cannot be parked, and which flow that is.
+    if constexpr (requires { parker.refusal(); }) {
+      if (const char* why = parker.refusal()) return why;
+    }
+    if constexpr (!shielded<Call> && requires { parker.enter(*this); }) parker.enter(*this);
+    if (this->start()) return nullptr;
+    if constexpr (requires { parker.park(this); })
+      parker.park(this);
+    else
+      parker.park();
+    return nullptr;
+  }
+
+  void deliver() noexcept { parker_->unpark(); }
+
+  Parker* parker_; // of one that waits
+};
+
+} // namespace detail
+
+/// Wakes with `Parker`: `basic_scheduler<native_engine, parking_waker<my_parker>>` is a scheduler
+/// whose calls wait with it.
+template <class Parker>
+class parking_waker {
+  static_assert(
+      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it gives up the "
+                                        "caller until unpark(), which may come first");
+  static_assert(
+      requires(Parker p) {
+        { p.unpark() } noexcept;
+      }, "rouse: a parker needs \"void unpark() noexcept\": it is called from the thread that runs "
+         "the engine");
+
+public:
+  static constexpr bool blocking = true;
+  template <class Value, class... How>
+  static constexpr bool accepts = detail::gives_back<How...>;
+
+  /// Waits, then returns the call's value.
+  template <class Scheduler, class Call, class Limit, class... How>
+  ROUSE_ALWAYS_INLINE static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l,
+                                                                How&&... how) {
+    using engine = typename Scheduler::engine_type;
+    return detail::parked_call<engine, Call, Limit, Parker>::wait_for(
+        s, std::move(call), std::move(l), detail::error_of(std::forward<How>(how)...));
+  }
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/wakers/fiber.hpp
+// The fiber waker: a call switches from its fiber to the loop, the completion switches back.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
+/// that a fiber touches use memory; on top lies its record, below a guard page.
+struct stack_size {
+  std::size_t bytes = std::size_t{256} << 10;
+};
+
+namespace detail {
+
+class fiber_crew;
+
+// A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
+// anyway.
+struct fiber_stack : list_node {
+  os::context context;
+  flow* self = nullptr;
+  fiber_crew* crew = nullptr;
+  void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
+};
+
+// What is called at each switch. Of the two flows, null is the loop.
+struct switch_listener {
+  virtual ~switch_listener() = default;
+  virtual void switched(flow* out, flow* in) noexcept = 0;
+};
+template <class F>
+struct switch_listener_of final : switch_listener {
+  explicit switch_listener_of(F f) : call(std::move(f)) {}
+  void switched(flow* out, flow* in) noexcept override { call(out, in); }
+  F call;
+};
+
+// Which fiber runs, the loop's context, the free stacks.
+class fiber_crew {
+public:
+  explicit fiber_crew(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
+  fiber_crew(const fiber_crew&) = delete;
+  fiber_crew& operator=(const fiber_crew&) = delete;
+  ~fiber_crew() {
+    while (!free_.empty()) os::context::destroy(free_.pop_front());
+  }
+
+  [[nodiscard]] fiber_stack* running() const noexcept { return running_; }
+  [[nodiscard]] bool loop_runs() const noexcept { return loop_runs_; }
+  [[nodiscard]] bool closing() const noexcept { return closing_; }
+  [[nodiscard]] std::size_t live() const noexcept { return live_; }
+  void close() noexcept { closing_ = true; }
+  void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
+  // By a fiber whose last switch this is.
+  void goes_out_for_good(flow& f) noexcept {
+    if (listener_) listener_->switched(&f, nullptr);
+  }
+
+  // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
+  // mappings are short.
+  fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
+    if (!os::context::prepare_thread()) {
+      why = std::make_error_code(std::errc::not_enough_memory);
+      return nullptr;
+    }
+    fiber_stack* const s = free_.empty() ? os::context::create_with<fiber_stack>(stack_bytes_, why)
+                                         : &free_.pop_front();
+    if (!s) return nullptr;
+    s->self = &f;
+    s->crew = this;
+    s->body = body;
+    s->context.reset(&fiber_crew::enter, s);
+    ++live_;
+    return s;
+  }
+
+  // From the loop: runs the fiber until it waits or ends.
+  ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
+    if (!loop_runs_) [[unlikely]]
+      return switch_from_elsewhere(f);
+    running_ = &f;
+    flow_running() = f.self;
+    if (listener_) [[unlikely]]
+      listener_->switched(nullptr, f.self);
+    os::context::switch_to(loop_, f.context);
+    if (listener_ && !ended_) [[unlikely]]
+      listener_->switched(f.self, nullptr);
+    flow_running() = nullptr;
+    running_ = nullptr;
+    if (!ended_) return;
+    free_.push_back(*std::exchange(ended_, nullptr));
+    --live_;
+  }
+
+  // From a fiber: back to the loop.
+  ROUSE_ALWAYS_INLINE void switch_back() noexcept {
+    os::context::switch_to(running_->context, loop_);
+  }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
+    const looping here(*this);
+    return engine.turn(until);
+  }
+
+private:
+  // While it exists, fibers can be switched to from where it is.
+  class looping {
+  public:
+    explicit looping(fiber_crew& crew) noexcept : crew_(crew) {
+      crew_.loop_runs_ = true;
+      crew_.loop_.enter_thread();
+    }
+    looping(const looping&) = delete;
+    looping& operator=(const looping&) = delete;
+    ~looping() {
+      crew_.loop_.leave_thread();
+      crew_.loop_runs_ = false;
+    }
+
+  private:
+    fiber_crew& crew_;
+    const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
+  };
+  // From the loop of another scheduler on the same engine.
+  ROUSE_NOINLINE void switch_from_elsewhere(fiber_stack& f) noexcept {
+    const looping here(*this);
+    switch_to(f);
+  }
+
+  static void enter(void* argument) noexcept {
+    auto& me = *static_cast<fiber_stack*>(argument);
+    me.body(*me.self);
+    me.crew->ended_ = &me;
+    os::context::leave_to(me.context, me.crew->loop_);
+  }
+
+  const std::size_t stack_bytes_;
+  os::context loop_;
+  fiber_stack* running_ = nullptr;
+  fiber_stack* ended_ = nullptr;
+  std::unique_ptr<switch_listener> listener_;
+  list<fiber_stack> free_;
+  std::size_t live_ = 0;
+  bool loop_runs_ = false;
+  bool closing_ = false;
+};
+
+// How a fiber waits; false: none is there.
+class fiber_rest {
+public:
+  explicit fiber_rest(fiber_stack* me) noexcept : me_(me) {}
+  explicit operator bool() const noexcept { return me_ != nullptr; }
+  [[nodiscard]] flow& self() const noexcept { return *me_->self; }
+  [[nodiscard]] bool cancelled() const noexcept {
+    return self().cancelled.load(std::memory_order_relaxed);
+  }
+
+  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
+  // to go where the loop came from.
+  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->crew->switch_back(); }
+  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->crew->switch_to(*me_); }
+
+  // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
+  ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
+    self().waiting = &op;
+    begin();
+    self().waiting = nullptr;
+    end_with(op.error);
+  }
+  // After a call that ended with `error`: throws where that ends the flow. (A value that won the
+  // race is the flow's still: it ends at its next call.)
+  ROUSE_ALWAYS_INLINE void end_with(failure error) const {
+    if (error == failure(std::errc::operation_canceled)) [[unlikely]]
+      end_if_over();
+  }
+  // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
+  // calls during the unwinding gets an error instead.)
+  ROUSE_NOINLINE void end_if_over() const {
+    const bool over = me_->crew->closing() || self().killed;
+    if (over || self().must_end) self().note_refusal();
+#if ROUSE_EXCEPTIONS
+    if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
+#endif
+  }
+
+private:
+  fiber_stack* me_;
+};
+
+template <class Scheduler, class F>
+class fiber_flow final : public engine_flow<typename Scheduler::engine_type> {
+public:
+  explicit fiber_flow(F f) : f_(std::move(f)) {}
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+private:
+  void begin() noexcept override {
+    std::error_code ec;
+    fiber_crew& crew = static_cast<Scheduler*>(this->owner)->waker().crew();
+    if (!crew.closing() && !this->killed) {
+      if (fiber_stack* stack = crew.prepare(*this, &run, ec)) return crew.switch_to(*stack);
+    }
+    ROUSE_TRY {
+      if (ec) throw_error(ec, "rouse: no stack for a fiber");
+    }
+    ROUSE_CATCH(...) { this->keep_exception(); }
+    this->end();
+  }
+
+  static void run(flow& me) noexcept {
+    auto& self = static_cast<fiber_flow&>(me);
+    ROUSE_TRY {
+      F f = std::move(self.f_); // gone with the fiber, though a handle may keep the flow
+      f();
+    }
+    ROUSE_CATCH(...) { self.keep_exception(); }
+    self.drop_locals();
+    static_cast<Scheduler*>(self.owner)->waker().crew().goes_out_for_good(self);
+    self.end();
+  }
+
+  void free_memory() noexcept override { delete this; }
+
+  F f_;
+};
+
+} // namespace detail
+
+/// Gives up its fiber; outside of any fiber, runs the loop until told.
+class fiber_parker {
+public:
+  template <class Scheduler>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
+  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
+    if (fiber_) [[likely]]
+      return;
+    in_loop_ =
+        crew_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
+    scheduler_ = &s;
+    run_ = [](void* sched, const bool& told, operation* op) {
+      auto& mine = *static_cast<Scheduler*>(sched);
+      const typename Scheduler::running here(mine);
+      while (!told) {
+        mine.turn((clock::time_point::max)());
+        if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+      }
+    };
+  }
+  fiber_parker(const fiber_parker&) = delete;
+  ~fiber_parker() {
+    if (fiber_) fiber_.self().waiting = nullptr;
+  }
+
+  /// The fiber that calls, if nothing keeps it from going on where it need not wait.
+  template <class Scheduler>
+  [[nodiscard]] static detail::fiber_rest undisturbed(Scheduler& s) noexcept {
+    const detail::fiber_rest me(s.waker().crew().running());
+    return me && !me.cancelled() ? me : detail::fiber_rest(nullptr);
+  }
+
+  [[nodiscard]] const char* refusal() const noexcept {
+    if (!in_loop_) [[likely]]
+      return nullptr;
+    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
+           "who could wait; spawn one";
+  }
+
+  void enter(operation& op) {
+    if (!fiber_) return;
+    if (fiber_.cancelled()) [[unlikely]]
+      refuse(op);
+    fiber_.self().waiting = op_ = &op;
+  }
+
+  ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
+    if (fiber_) [[likely]] {
+      while (!told_) fiber_.begin();
+      if (op_) fiber_.end_with(op_->error);
+    } else {
+      run_(scheduler_, told_, op);
+    }
+  }
+
+  void unpark() noexcept {
+    told_ = true;
+    if (fiber_) fiber_.end();
+  }
+
+private:
+  void refuse(operation& op) {
+    fiber_.end_if_over();
+    op.ending = std::errc::operation_canceled;
+  }
+
+  detail::fiber_crew& crew_;
+  const detail::fiber_rest fiber_;
+  void* scheduler_; // where no fiber calls
+  void (*run_)(void*, const bool& told, operation*); // there
+  operation* op_ = nullptr; // what may end the flow
+  bool told_ = false;
+  bool in_loop_ = false; // and no fiber
+};
+
+/// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
+/// of them share one thread.
+///
+/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the
+/// scheduler goes, fibers that wait are unwound: their destructors run. Cost: a switch each way,
+/// some nanoseconds; a stack, pooled; the pages that it touches.
+class fiber_waker : public parking_waker<fiber_parker> {
+public:
+  explicit fiber_waker(stack_size s = {}) noexcept : crew_(s.bytes) {}
+
+  /// @param f  a callable without parameters; it lives as long as the flow.
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    static_assert(std::invocable<F&>,
+                  "rouse: spawn takes a callable without parameters, or a task");
+    auto* started = new detail::fiber_flow<Scheduler, F>(std::move(f));
+    started->owner = &s;
+    started->hold();
+    flows_.push_back(*started);
+    s.starter().start(*started, s.engine());
+    return *started;
+  }
+
+  /// See `basic_scheduler::on_switch`.
+  template <class F>
+  void on_switch(F f) {
+    static_assert(
+        std::is_nothrow_invocable_v<F&, flow*, flow*>,
+        "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
+        "that comes in, which is noexcept");
+    crew_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
+  }
+  void on_switch(std::nullptr_t) noexcept { crew_.listen(nullptr); }
+
+  template <class Engine>
+  void shut_down(Engine& engine) noexcept {
+    crew_.close();
+    flows_.for_each([&](flow& f) {
+      f.cancelled = true;
+      if (f.waiting) engine.cancel(*f.waiting);
+    });
+    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
+    flows_.for_each([](flow& f) {
+      const bool over = f.ended.is_open;
+      static_cast<detail::engine_flow<Engine>&>(f).orphan();
+      if (!over) f.drop();
+    });
+  }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
+    return crew_.turn(engine, until);
+  }
+  [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
+
+  static constexpr const char* flow_name = "fiber";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    flows_.for_each(visit);
+  }
+
+private:
+  detail::fiber_crew crew_;
+  detail::list<flow> flows_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/wakers/thread.hpp
+// The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
+// engine runs it.
+
+#include <algorithm>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+class thread_crew;
+
+// The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
+ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
+  static thread_local flow* current = nullptr;
+  return current;
+}
+
+} // namespace detail
+
+/// Sleeps, or runs the engine meanwhile if nobody else does.
+class thread_parker : public detail::list_node {
+public:
+  template <class Scheduler>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
+  explicit thread_parker(Scheduler& s) noexcept
+      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
+          auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
+          const detail::running here(e);
+          e.turn((clock::time_point::max)());
+          if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
+        }),
+        in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
+
+  [[nodiscard]] const char* refusal() const noexcept {
+    return in_loop_ ? "called inside the loop (by a posted function, say), which it would wait "
+                      "for; spawn a thread"
+                    : nullptr;
+  }
+
+  inline void enter(operation& op);
+  inline ~thread_parker();
+  inline void park(operation* op = nullptr);
+  inline void unpark() noexcept;
+
+private:
+  friend class detail::thread_crew;
+  detail::thread_crew& crew_;
+  void* engine_;
+  void (*turn_)(void*, operation*);
+  const bool in_loop_; // that no other thread runs meanwhile
+  operation* op_ = nullptr; // what may end the flow
+  operation* waits_for_ = nullptr;
+  static constexpr std::uint32_t told = 1; // the call is done
+  static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
+  os::thread_event event_;
+};
+
+namespace detail {
+
+// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
+// engine's, never after.
+class thread_crew {
+public:
+  // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
+  // it over to another one.
+  void wait(thread_parker& me) {
+    std::unique_lock lock(mutex_);
+    if (engine_runs_) {
+      waiting_.push_back(me);
+      lock.unlock();
+      me.event_.wait();
+      lock.lock();
+      me.unlink();
+      if (!(me.event_.raised() & thread_parker::lead)) return;
+    }
+    engine_runs_ = true;
+    lock.unlock();
+    run_engine(me);
+    lock.lock();
+    hand_over();
+  }
+
+  // What runs in the loop meanwhile does not run in the flow that waits.
+  static void run_engine(thread_parker& me) {
+    const flow_turn none(nullptr);
+    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_, me.waits_for_);
+  }
+
+  void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
+
+  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
+  // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) {
+    std::unique_lock lock(mutex_);
+    join_finished();
+    while (engine_runs_ || (engine.idle() && live_ != 0)) {
+      // What came between the caller's last look and this lock has left its mark.
+      if (std::exchange(notified_, false) || until <= clock::now()) return 0;
+      ++runners_;
+      if (until == (clock::time_point::max)())
+        runner_.wait(lock);
+      else // not long at once: libraries that wait by the wall clock overflow when they convert
+        runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
+      --runners_;
+    }
+    engine_runs_ = true;
+    lock.unlock();
+    const std::size_t done = engine.turn(until);
+    lock.lock();
+    engine_runs_ = false;
+    return done;
+  }
+
+  void leave_loop() noexcept {
+    std::lock_guard lock(mutex_);
+    if (!engine_runs_) hand_over();
+  }
+
+  // Whoever is in run() looks again at what he waits for.
+  void notify() noexcept {
+    std::lock_guard lock(mutex_);
+    notify_locked();
+  }
+
+  [[nodiscard]] bool idle() noexcept {
+    std::lock_guard lock(mutex_);
+    return live_ == 0;
+  }
+
+  void enter(operation& op) {
+    flow* f = this_thread_flow();
+    if (!f) return;
+    std::lock_guard lock(mutex_);
+    if (closing_ || f->killed || f->must_end) f->note_refusal();
+    if (f->killed) unwind();
+    f->waiting = &op;
+    if (f->cancelled) op.ending = std::errc::operation_canceled;
+  }
+  void leave() noexcept {
+    flow* f = this_thread_flow();
+    if (!f) return;
+    std::lock_guard lock(mutex_);
+    f->waiting = nullptr;
+  }
+
+  // The call that has ended with `error` is where a killed flow ends.
+  static void unwind_if_killed(failure error) {
+    flow* f = this_thread_flow();
+    if (f && f->ends_with(error)) unwind();
+  }
+
+  template <class Engine>
+  void cancel(Engine& engine, flow& f) noexcept {
+    std::lock_guard lock(mutex_);
+    cancel_locked(engine, f);
+  }
+
+  // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
+  void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
+    std::lock_guard lock(mutex_);
+    join_finished();
+    f.cancelled = closing_; // a flow that is being ended may still have started it
+    make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
+    thread = std::thread([body, &f] { body(f); });
+    flows_.push_back(f);
+    ++live_;
+  }
+
+  // The calling thread's own: it may have got this far before `start` had stored it.
+  std::thread take(std::thread& stored) noexcept {
+    std::lock_guard lock(mutex_);
+    return std::move(stored);
+  }
+
+  // The last thing but one that a spawned thread does. Whoever waits for the last one may be in the
+  // engine, and the engine goes when he has seen that it is gone: woken before that.
+  template <class Engine>
+  void end(std::thread& mine, Engine& engine) noexcept {
+    std::lock_guard lock(mutex_);
+    finished_.push_back(std::move(mine));
+    if (live_ != 0) --live_; // 0: in a forked child, which this thread has made
+    notify_locked();
+    engine.wake();
+  }
+
+  void forget(flow& f) noexcept {
+    std::lock_guard lock(mutex_);
+    f.unlink();
+  }
+
+  // In a forked child: what was to be joined never will be.
+  void leave_behind() noexcept {
+    for (std::thread& t : finished_) ::new (&t) std::thread;
+    finished_.clear();
+  }
+
+  template <class F>
+  void for_each_flow(F& visit) {
+    std::lock_guard lock(mutex_);
+    flows_.for_each(visit);
+  }
+
+  // Whether the calling thread is a flow of this crew.
+  [[nodiscard]] bool in_use() noexcept {
+    const flow* const me = this_thread_flow();
+    bool found = false;
+    std::lock_guard lock(mutex_);
+    flows_.for_each([&](const flow& f) { found |= &f == me; });
+    return found;
+  }
+
+  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
+  // are gone.
+  template <class Engine, class Orphan>
+  void shut_down(Engine& engine, Orphan orphan) noexcept {
+    {
+      std::lock_guard lock(mutex_);
+      closing_ = true;
+      flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
+    }
+    while (!idle()) turn(engine, (clock::time_point::max)());
+    // A thread that destroys a flow meanwhile holds the same lock.
+    engine.home().meet([&](whereabouts, auto*) {
+      std::lock_guard lock(mutex_);
+      join_finished();
+      flows_.for_each(orphan);
+    });
+  }
+
+private:
+  // A destructor that calls during the unwinding gets an error instead.
+  static void unwind() {
+#if ROUSE_EXCEPTIONS
+    if (std::uncaught_exceptions() == 0) throw flow_unwind{};
+#endif
+  }
+
+  template <class Engine>
+  void cancel_locked(Engine& engine, flow& f) noexcept {
+    f.cancelled = true;
+    if (f.waiting) engine.cancel(*f.waiting);
+  }
+
+  void notify_locked() noexcept {
+    notified_ = true;
+    runner_.notify_all();
+  }
+
+  // The engine goes to whoever is in run(), for he keeps it; else to one who waits.
+  void hand_over() noexcept {
+    engine_runs_ = false;
+    if (runners_ != 0) return runner_.notify_all();
+    while (!engine_runs_ && !waiting_.empty()) {
+      thread_parker& next = waiting_.pop_front();
+      engine_runs_ = !(next.event_.raised() & thread_parker::told);
+      if (engine_runs_) next.event_.raise(thread_parker::lead);
+    }
+  }
+
+  // In a forked child no other thread is left that could have the lock, wait, or be joined.
+  static void on_fork(void* self) noexcept { static_cast<thread_crew*>(self)->forked(); }
+  void forked() noexcept {
+    ::new (&mutex_) std::mutex;
+    ::new (&runner_) std::condition_variable;
+    ::new (&waiting_) list<thread_parker>;
+    leave_behind();
+    live_ = runners_ = 0;
+    engine_runs_ = false;
+  }
+
+  // In `finished_`, for so many more.
+  void make_room(std::size_t threads) {
+    const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
+    if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
+  }
+
+  void join_finished() noexcept {
+    for (std::thread& t : finished_) t.join();
+    finished_.clear();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable runner_;
+  list<thread_parker> waiting_;
+  list<flow> flows_;
+  std::vector<std::thread> finished_;
+  std::size_t live_ = 0;
+  std::size_t runners_ = 0; // how many wait in run() for the engine
+  bool engine_runs_ = false;
+  bool closing_ = false;
+  bool notified_ = false; // since run() last waited
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&thread_crew::on_fork, this};
+};
+
+template <class Engine, class F>
+class thread_flow final : public engine_flow<Engine> {
+public:
+  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) {
+    this->belong_to(engine);
+  }
+
+  static void start(flow& f) noexcept { static_cast<thread_flow&>(f).run(); }
+
+  std::thread thread;
+
+private:
+  void run() noexcept {
+    const flow_turn me(this);
+    this_thread_flow() = this;
+    ROUSE_TRY {
+      F f = std::move(f_); // gone with the thread, though a handle may keep the flow
+      if (!this->killed) f();
+    }
+    ROUSE_CATCH(...) { this->keep_exception(); }
+    this_thread_flow() = nullptr;
+    thread_crew& crew = crew_;
+    Engine& engine = *this->engine();
+    std::thread mine = crew.take(thread);
+    this->end();
+    crew.end(mine, engine);
+  }
+
+  void begin() noexcept override {}
+  void leave_list() noexcept override {
+    if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
+  }
+  void free_memory() noexcept override { delete this; }
+
+  thread_crew& crew_;
+  F f_;
+};
+
+} // namespace detail
+
+inline void thread_parker::enter(operation& op) {
+  op_ = &op;
+  crew_.enter(op);
+}
+inline thread_parker::~thread_parker() { crew_.leave(); }
+inline void thread_parker::park(operation* op) {
+  waits_for_ = op;
+  crew_.wait(*this);
+  if (op_) crew_.unwind_if_killed(op_->error);
+}
+inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
+
+/// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
+/// the engine is run by one of those who wait, until his own call is done, and then by another one.
+/// Needs a shared engine.
+///
+/// Whoever is in `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
+/// for the thread that runs the engine itself; another one is woken by a system call, if it sleeps.
+class thread_waker : public parking_waker<thread_parker> {
+public:
+  template <class Scheduler, class F>
+  flow& spawn(Scheduler& s, F f) {
+    static_assert(std::invocable<F&>,
+                  "rouse: spawn takes a callable without parameters, or a task");
+    using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
+    auto* const started = new thread_flow(crew_, s.engine(), std::move(f));
+    std::unique_ptr<flow> owned(started);
+    started->owner = &s;
+    started->hold();
+    s.engine().belong_to_process(); // no forked child will have this thread
+    crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    return *owned.release();
+  }
+
+  template <class Engine>
+  void shut_down(Engine& engine) noexcept {
+    // Said here because every scheduler comes by, whatever is asked of it.
+    static_assert(
+        requires { requires Engine::threading::shared; },
+        "rouse: thread_waker needs an engine that any thread may use, such as "
+        "shared_native_engine");
+    crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
+  }
+
+  void leave_behind() noexcept { crew_.leave_behind(); }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until) {
+    return crew_.turn(engine, until);
+  }
+  void leave_loop() noexcept { crew_.leave_loop(); }
+  template <class Engine>
+  void cancel(Engine& engine, flow& f) noexcept {
+    crew_.cancel(engine, f);
+  }
+  void notify() noexcept { crew_.notify(); }
+  [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
+  [[nodiscard]] bool in_use() noexcept { return crew_.in_use(); }
+  [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
+
+  static constexpr const char* flow_name = "thread";
+  template <class F>
+  void for_each_flow(F&& visit) {
+    crew_.for_each_flow(visit);
+  }
+
+private:
+  detail::thread_crew crew_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/schedulers/aliases.hpp
+// The schedulers by name.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// A call gives an awaitable; the awaiting coroutine waits.
+using coroutines = basic_scheduler<native_engine, coroutine_waker>;
+/// A call returns its value; the calling fiber waits.
+using fibers = basic_scheduler<native_engine, fiber_waker>;
+/// A call returns its value; the calling thread waits. Any thread may call.
+using threads = basic_scheduler<shared_native_engine, thread_waker>;
+/// A call takes a handler; nobody waits.
+using callbacks = basic_scheduler<native_engine, callback_waker>;
+
+/// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
+using tasklet = flow_handle<fibers>;
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/schedulers/observed.hpp
+// A scheduler whose engine is watched.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class Scheduler, class Observer>
+struct observe;
+template <template <class> class Engine, class Threading, class Waker, class Observer>
+struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
+  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
+};
+
+} // namespace detail
+
+/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
+/// `trace_observer`, or one derived from `no_observer`.
+///
+///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
+template <class Scheduler, class Observer>
+using observed = typename detail::observe<Scheduler, Observer>::type;
+
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/serving/serve.hpp
 // A server: a flow for each connection, no more of them than it bears, and an orderly end.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What a server bears.
 struct serve_limits {
@@ -15653,12 +15904,12 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
   return {std::move(state), sched.spawn(serving::run(std::move(all)), where)};
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/serving/per_core.hpp
 // One scheduler per core, sharing nothing.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A handle that nobody has adopted yet.
@@ -16024,258 +16275,7 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&per_core::on_fork, this};
 };
 
-} // namespace rouse::inline ROUSE_ABI
-
-// ---- rouse/serving/select.hpp
-// select: waiting for the first of several things.
-
-#include <tuple>
-
-namespace rouse::inline ROUSE_ABI {
-namespace detail {
-
-// A case stands in a line, as its own call would; the first one that is served takes all the others
-// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
-// the one that was served `why`, what went wrong, and `take`, which may throw.
-template <class Visitor>
-class visit_case {
-public:
-  Visitor& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
-  void take() noexcept {}
-
-protected:
-  explicit visit_case(Visitor me) noexcept : me_(std::move(me)) {}
-  Visitor me_;
-};
-
-template <class T>
-class receive_case : public visit_case<typename channel_core<T>::receiver> {
-public:
-  template <class Scheduler>
-  receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : visit_case<typename channel_core<T>::receiver>(
-            typename channel_core<T>::receiver(*ch.core_)),
-        into_(into) {}
-  void take() { into_ = this->me_.goods.open(); }
-
-private:
-  std::optional<T>& into_;
-};
-
-template <class T>
-class send_case : public visit_case<typename channel_core<T>::sender> {
-public:
-  template <class Scheduler>
-  send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : visit_case<typename channel_core<T>::sender>({*ch.core_, parcel<T>(std::move(value))}) {}
-};
-
-template <class Rule>
-class passing_case : public visit_case<passer<Rule>> {
-public:
-  template <class Scheduler>
-  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : visit_case<passer<Rule>>(passer<Rule>(where.turnstile_)) {}
-};
-
-template <class Scheduler>
-class ready_case final : public visitor_as<ready_case<Scheduler>> {
-  using engine_type = typename Scheduler::engine_type;
-
-public:
-  static constexpr const char* awaits = "readiness";
-  ready_case(const socket<Scheduler>& s, readiness what) noexcept
-      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
-  ready_case(ready_case&& other) noexcept
-      : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
-  } // before it has begun
-
-  ready_case& place() noexcept { return *this; }
-  void begin() noexcept { watch_.emplace(*this); }
-  void end() noexcept {
-    // One that is being told by another thread: that is soon over.
-    if (!watch_->stop())
-      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
-  }
-  [[nodiscard]] failure why() const noexcept { return why_; }
-  void take() noexcept {}
-
-  list<visitor>* visit(failure&, answers&) noexcept { return ready_ ? nullptr : &line_; }
-
-private:
-  class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
-    using call = pending_call<engine_type, wait_call, no_limit, watch>;
-
-  public:
-    explicit watch(ready_case& c) noexcept
-        : call(c.engine_, wait_call(c.call_), no_limit{}), case_(c) {
-      if (this->start()) deliver();
-    }
-    void deliver() noexcept { case_.tell(this->error); }
-    // False: `deliver` was called, or will be.
-    bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
-
-  private:
-    ready_case& case_;
-  };
-
-  void tell(failure why) noexcept {
-    const auto note = [&](auto... answered) {
-      why_ = why;
-      ready_ = true;
-      if (this->linked()) (this->serve(*answered), ...);
-      told_.store(true, std::memory_order_release); // partner of end()
-    };
-    if (engine_ && !engine_->inert())
-      engine_->settle([&](answers& answered) { note(&answered); });
-    else
-      note();
-  }
-
-  engine_type* engine_;
-  wait_call call_;
-  std::optional<watch> watch_;
-  list<visitor> line_; // of one
-  bool ready_ = false; // guarded, as the next, by the engine's lock
-  failure why_;
-  std::atomic<bool> told_{false};
-};
-
-template <class... Cases>
-struct select_call final : waitable {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: select";
-  static constexpr std::size_t none = sizeof...(Cases);
-
-  std::tuple<Cases...> cases;
-  std::size_t chosen = none;
-
-  bool begun = false;
-
-  explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
-  select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
-
-  bool prepare(operation& op) noexcept {
-    begun = true;
-    each([](auto& c, std::size_t) { c.begin(); });
-    ask_wait(op, this);
-    return true;
-  }
-  bool advance(operation& op) noexcept {
-    end();
-    each([&](auto& c, std::size_t i) {
-      if (c.place().served()) chosen = i;
-      if (i == chosen && !op.error) op.error = c.why();
-    });
-    return true;
-  }
-  std::size_t value(operation& op) {
-    each([&](auto& c, std::size_t i) {
-      if (i == chosen && !op.error) c.take();
-    });
-    return chosen;
-  }
-  template <class Engine>
-  void discard(operation&, Engine&) noexcept {
-    if (begun) end(); // it was never told
-  }
-
-  // ---- what it waits for
-
-  bool enter(operation& op, answers& answered) noexcept override {
-    std::array<list<visitor>*, none> lines{};
-    each([&](auto& c, std::size_t i) {
-      if (chosen != none) return;
-      lines[i] = c.place().visit(op.error, answered);
-      if (!lines[i]) chosen = i;
-    });
-    if (chosen != none) return true;
-    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
-    return false;
-  }
-  void leave(operation&) noexcept override {
-    each([](auto& c, std::size_t) { c.place().unlink(); });
-  }
-  [[nodiscard]] const char* words() const noexcept override { return "select"; }
-  void end() noexcept {
-    begun = false;
-    each([](auto& c, std::size_t) { c.end(); });
-  }
-
-  template <class F>
-  void each(F f) {
-    each(f, std::index_sequence_for<Cases...>());
-  }
-  template <class F, std::size_t... I>
-  void each(F& f, std::index_sequence<I...>) {
-    (f(std::get<I>(cases), I), ...);
-  }
-};
-
-template <class Scheduler, class... Cases, class Limit, class... How>
-decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
-  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
-                             std::forward<How>(how)...);
-}
-
-} // namespace detail
-
-/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
-/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
-template <class T, class Scheduler>
-[[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
-  return detail::receive_case<T>(ch, into);
-}
-template <class T, class Scheduler>
-[[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
-  return detail::send_case<T>(ch, std::move(value));
-}
-template <class Scheduler, class Rule>
-[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
-  return detail::passing_case<Rule>(where);
-}
-template <class Scheduler>
-[[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
-  return detail::ready_case<Scheduler>(s, what);
-}
-template <class... Cases>
-[[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
-  return {std::move(c)...};
-}
-
-/// Waits for the first of several things, and does that one alone.
-///
-///     std::optional<int> number;
-///     switch (co_await rouse::select(
-///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
-///                             rouse::ready(conn, rouse::readable)), 5s)) {
-///     case 0: ...                       // a number, or the end of the channel
-///
-/// Where several can be had at once, it is the one that stands first. What the others would have
-/// taken stays: no value is received or sent but by the case that is chosen.
-///
-/// @param cases  what they name is borrowed until the call has completed.
-/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
-/// are.
-///
-/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
-/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
-template <class Scheduler, class... Cases, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-  return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
-}
-template <class Scheduler, class... Cases, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
-  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
-}
-
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/signal_inbox.hpp
 // What has come for one `signals` object, where a signal handler leaves it and the loop finds it.
@@ -16291,7 +16291,7 @@ decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&..
 #include <unistd.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 #if ROUSE_LINUX
 /// The number of the process that this code runs in, which a forked child has of its own.
@@ -16358,9 +16358,9 @@ private:
   std::atomic<std::uint32_t> counts_[most_numbers] = {};
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
-// ---- rouse/os/linux/signals.hpp
+// ---- rouse/os/posix/signals.hpp
 // How signals reach `signals` objects, of which several copies of this library in one process (in
 // shared libraries, with hidden visibility) may each have some.
 //
@@ -16386,7 +16386,7 @@ private:
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 
@@ -16674,7 +16674,7 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/windows/signals.hpp
@@ -16698,7 +16698,7 @@ private:
 #include <string_view>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
 /// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
@@ -16826,7 +16826,7 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/signals.hpp
@@ -16837,7 +16837,7 @@ private:
 
 #include <initializer_list>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // One byte of the socket that the handler writes into: the signal's number.
@@ -16967,7 +16967,7 @@ private:
   std::shared_ptr<os::signal_inbox> inbox_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/lookup.hpp
 // Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
@@ -16976,7 +16976,7 @@ private:
 #include <netdb.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
 // What getaddrinfo said, other than 0.
@@ -17041,13 +17041,13 @@ inline failure look_up(const std::string& host, const std::string& service,
   return found.empty() ? failure(resolve_error::host_not_found) : failure{};
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/sockets/lookups.hpp
 // Looking up names blocks, so threads of the library's own do it: how the question gets to them,
 // and the answer back into the loop.
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A question to the system's resolver. Shared by who asked, who may leave at any time, and by who
 /// answers, who cannot be interrupted: the last one frees it.
@@ -17209,12 +17209,12 @@ struct leave_lookup {
 /// The share of who asks.
 using asked_lookup = std::unique_ptr<lookup, leave_lookup>;
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/resolve.hpp
 // Names to endpoints.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class S>
@@ -17342,12 +17342,12 @@ decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& servi
   return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/connect.hpp
 // Connecting to a host by its name, or to the first of several addresses that answers.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
@@ -17612,12 +17612,12 @@ decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, limit l, Ho
   return detail::begin_connect(s, list, std::move(l), std::forward<How>(how)...);
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/reader.hpp
 // A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // The bytes that were received and not yet taken, in one piece.
@@ -17812,12 +17812,12 @@ private:
   detail::read_buffer buffer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/socket_pair.hpp
 // Two sockets that are connected to each other.
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Two sockets that are connected to each other: `auto [here, there] = rouse::socket_pair(sched);`.
 ///
@@ -17854,4 +17854,4 @@ template <class Scheduler>
   return pair;
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What the layers above ask of an engine at work. It knows operations; it knows neither sockets'
 /// methods nor wakers.
@@ -64,4 +64,4 @@ consteval void explain_engine() {
   }
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

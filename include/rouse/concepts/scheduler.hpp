@@ -7,7 +7,7 @@
 #include <concepts>
 #include <cstddef>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// An engine and a waker, and `initiate`, which starts a described call the waker's way.
 template <class S>
@@ -18,4 +18,4 @@ concept scheduler =
       { S::template accepts<std::size_t> } -> std::convertible_to<bool>;
     };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

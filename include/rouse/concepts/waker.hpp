@@ -7,7 +7,7 @@
 #include <concepts>
 #include <cstddef>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A waker knows nothing of kernels: it starts a call, suspends whoever made it, is told, and
 /// delivers value or error.
@@ -34,4 +34,4 @@ consteval void explain_waker() {
       "static constexpr bool accepts = ...;\"; a parker P becomes one as parking_waker<P>");
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -9,7 +9,7 @@
 #include <span>
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A place for one datagram, and what came into it: `rouse::incoming slot{buffer};`
 ///
@@ -20,7 +20,7 @@ struct incoming {
   std::size_t bytes = 0; ///< how many came, 0 of an empty datagram
   endpoint from = {}; ///< who sent them
   std::size_t segment = 0; ///< as `bytes`; with `udp_gro` the size of each of the datagrams that
-                           ///< came as one (the last may be shorter)
+      ///< came as one (the last may be shorter)
   bool truncated = false; ///< it was larger than the buffer, and the rest is gone
 };
 
@@ -81,4 +81,4 @@ public:
 
 } // namespace detail
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -7,7 +7,7 @@
 #include <span> // with it the concepts of ranges, and without the views that <ranges> adds
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class T>
@@ -197,4 +197,4 @@ public:
 
 } // namespace detail
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

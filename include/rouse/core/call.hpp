@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
 /// may be awaited also where calls return directly.)
@@ -385,4 +385,4 @@ private:
 template <class Engine, class Call, class Limit, class Receiver>
 using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -8,7 +8,7 @@
 #include <coroutine>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 template <class A>
 concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
@@ -106,4 +106,4 @@ private:
   std::coroutine_handle<>* next_ = nullptr;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

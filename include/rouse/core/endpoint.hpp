@@ -22,7 +22,7 @@
 #include <format>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The platform's AF_UNSPEC, AF_UNIX, AF_INET and AF_INET6, for where its headers are not at hand.
 inline constexpr int family_unspecified = 0;
@@ -409,7 +409,7 @@ std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& o
   return out << to_string(ep).c_str();
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 /// Of all that == compares: FNV-1a, as tables may look at the low bits alone.
 template <>

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Text or a port, alone or one after the other.
 template <class T>
@@ -28,4 +28,4 @@ consteval void explain_endpoint() {
                 "or {\"127.0.0.1\", 3000}");
 }
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -10,7 +10,7 @@
 #include <system_error>
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The category of the numbers that the operating system gives: errno on Linux, Winsock and Win32
 /// codes on Windows.
@@ -356,7 +356,7 @@ inline const std::error_category& os_category() noexcept {
   }
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 
 template <>
 struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};

@@ -13,7 +13,7 @@
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // The values of the calling thread, for what runs in no flow.
@@ -103,4 +103,4 @@ private:
   T (*make_)() = nullptr;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

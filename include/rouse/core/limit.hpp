@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call.
 using clock = std::chrono::steady_clock;
@@ -112,4 +112,4 @@ private:
   location at_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

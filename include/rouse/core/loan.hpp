@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Bytes that `receive` gave: a contiguous range, yours to read and to change until the loan is
 /// destroyed, when the buffer goes back to the engine. Empty at the end of the stream.
@@ -57,4 +57,4 @@ private:
   std::size_t size_ = 0;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -12,7 +12,7 @@
 #include <source_location>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 inline const char* name_of(action a) noexcept {
@@ -150,4 +150,4 @@ private:
   clock::time_point start_ = clock::now();
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -18,7 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 class answers;
 class endpoint;
@@ -140,8 +140,8 @@ public:
   descriptor* target = nullptr; ///< the socket; none for wait and yield
   union {
     void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); recv_from,
-                          ///< send_to: a borrowed os::message; the answer to receive: a buffer
-                          ///< of a pool, or null, owned by whoever takes it
+        ///< send_to: a borrowed os::message; the answer to receive: a buffer
+        ///< of a pool, or null, owned by whoever takes it
     const endpoint* peer; ///< connect: borrowed
     waitable* awaited; ///< wait: borrowed, or null
     rouse::attempt* attempt; ///< when_...: borrowed
@@ -179,7 +179,7 @@ public:
 
   // ---- the engine's
   failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
-                  ///< else comes first
+      ///< else comes first
   action what = action::yield;
   state now = state::idle;
   bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
@@ -266,4 +266,4 @@ inline detail::list<operation>& descriptor::queue_of(const operation& op) noexce
   return op.what == action::when_urgent ? urgent : resting;
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

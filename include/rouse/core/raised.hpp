@@ -8,7 +8,7 @@
 #include <new>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The place of one exception. A flow is its own, so that what it threw needs no further memory.
 class raised : public list_node {
@@ -67,4 +67,4 @@ private:
   shortage shortage_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -5,7 +5,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// An operation's place in a line. It lives in the call that waits, and is moved only before that.
 ///
@@ -79,4 +79,4 @@ inline void serve_all(list<visitor>& line, answers& answered, failure error = {}
   while (!line.empty()) line.front().serve(answered, error);
 }
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <new>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Its owner lends, whoever has a buffer gives it back; the one that came back last goes out first,
 /// since it is in the cache. Closed by its owner, the pool is gone once all buffers are back.
@@ -94,4 +94,4 @@ private:
   bool closed_ = false;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

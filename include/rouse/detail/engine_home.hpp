@@ -8,7 +8,7 @@
 #include <mutex>
 #include <new>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A number that no other thread of the process has, or had.
 ROUSE_NOINLINE inline std::uint64_t thread_number() noexcept {
@@ -93,4 +93,4 @@ private:
   std::atomic<std::size_t> references_{1};
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -4,7 +4,7 @@
 
 #include <new>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The only T of its kind, made by the first call. It may be used by destructors of other static
 /// objects; and a thread that makes it while exit() runs in another one takes no lock of the C
@@ -16,4 +16,4 @@ T& immortal() noexcept(noexcept(T())) {
   return *made;
 }
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

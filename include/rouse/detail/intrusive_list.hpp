@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The links. An element may leave its list without knowing which one it is in.
 class list_node {
@@ -76,4 +76,4 @@ private:
   list_node end_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

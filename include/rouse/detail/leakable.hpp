@@ -4,7 +4,7 @@
 
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Holds a T, and destroys it unless `leak` was called: the T then stays usable for as long as the
 /// memory does, which for a static object is until the process ends.
@@ -29,4 +29,4 @@ private:
   bool leaked_ = false;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -10,7 +10,7 @@
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A thread's free blocks, by size. After warm-up neither allocates nor frees.
 ///
@@ -128,4 +128,4 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

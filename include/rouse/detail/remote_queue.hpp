@@ -5,7 +5,7 @@
 
 #include <atomic>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Part of what is handed over. Borrowed by the queue from `push` until the consumer has taken it.
 struct remote_node {
@@ -62,4 +62,4 @@ private:
   std::atomic<remote_node*> head_{nullptr};
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Allocates nothing before the first `push`, and only while it grows.
 template <class T>
@@ -65,4 +65,4 @@ private:
   std::size_t size_ = 0;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

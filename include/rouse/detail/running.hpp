@@ -2,7 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// While it exists, the calling thread runs the loop of `what`, an engine or a scheduler.
 template <class T>
@@ -36,4 +36,4 @@ private:
   running* const outer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

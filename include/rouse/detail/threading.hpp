@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <mutex>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 /// Which thread calls: an address that no other one has while this one lives. (std::thread::id
@@ -68,4 +68,4 @@ struct observed_by : Threading {
   using observer = Observer;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -12,7 +12,7 @@
 #include <ratio>
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A place in a circular list: a slot's head, or what is in the slot.
 struct timer_links {
@@ -230,4 +230,4 @@ private:
   std::unique_ptr<timer_links[]> heads_ = std::make_unique<timer_links[]>(due_slot + 1);
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -19,7 +19,7 @@
 #include <string>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The completion engine, whichever kernel interface is below it: an `operation_loop` whose
 /// operations may concern sockets.
@@ -289,4 +289,4 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&basic_engine::on_fork, this};
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

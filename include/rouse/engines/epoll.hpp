@@ -11,7 +11,7 @@
 #include <memory>
 #include <new>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Completion I/O on readiness, for kernels and containers that refuse io_uring.
 ///
@@ -299,5 +299,5 @@ private:
 
 using epoll_engine = basic_epoll_engine<one_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif

@@ -16,7 +16,7 @@
 #include <new>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Completion I/O as Linux has it (5.11 and later).
 ///
@@ -598,5 +598,5 @@ private:
 
 using io_uring_engine = basic_io_uring_engine<one_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif

@@ -13,7 +13,7 @@
 #include <utility>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Completion I/O as Windows has it: the kernel is given the operation itself, which is an
 /// OVERLAPPED.
@@ -421,5 +421,5 @@ private:
 
 using iocp_engine = basic_iocp_engine<one_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif

@@ -15,7 +15,7 @@
 #include <string_view>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 template <class Threading = one_thread>
 using basic_native_engine = basic_iocp_engine<Threading>;
@@ -24,9 +24,9 @@ using native_engine = basic_native_engine<one_thread>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #else
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The best engine that starts here. `engine_report()` tells which it is and why a better one was
 /// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
@@ -71,5 +71,5 @@ using native_engine = basic_native_engine<one_thread>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI
 #endif

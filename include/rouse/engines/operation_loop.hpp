@@ -21,7 +21,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// The half of an engine that knows operations and nothing of sockets.
 ///
@@ -754,4 +754,4 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

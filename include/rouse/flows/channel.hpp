@@ -18,7 +18,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // What the ends of a channel share; the last one destroys it.
@@ -323,4 +323,4 @@ private:
   core* core_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

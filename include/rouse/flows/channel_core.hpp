@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // What goes through a channel: a value, or an error in its place; neither once it is closed.
 //
@@ -265,4 +265,4 @@ struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
   ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -9,10 +9,10 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/flows/sync.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/os/thread_event.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
-#include <rouse/flows/sync.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -22,7 +22,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
@@ -348,4 +348,4 @@ private:
   std::exception_ptr thrown_; // by the first one that failed
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

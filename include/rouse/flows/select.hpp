@@ -24,7 +24,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A case stands in a line, as its own call would; the first one that is served takes all the others
@@ -268,4 +268,4 @@ decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&..
   return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

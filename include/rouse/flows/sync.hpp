@@ -13,7 +13,7 @@
 #include <source_location>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
@@ -233,4 +233,4 @@ public:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -5,13 +5,13 @@
 #include <rouse/detail/chrono.hpp>
 #include <rouse/install/linux/interruption.hpp>
 #include <rouse/install/linux/watch_set.hpp>
-#include <rouse/os/socket.hpp>
 #include <rouse/install/windows/interruption.hpp>
 #include <rouse/install/windows/watch_set.hpp>
+#include <rouse/os/socket.hpp>
 
 #include <thread>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Whether a handle is among the files.
 inline bool names(const watched_file* files, file_count count, native_handle_type h) noexcept {
@@ -101,4 +101,4 @@ inline int sleep_until(clock::time_point until, const interruption& ends = {}) n
 }
 
 } // namespace parked
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os

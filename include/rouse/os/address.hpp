@@ -41,7 +41,7 @@
 #include <sys/un.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 #if ROUSE_WINDOWS
 /// The system's own handle: a SOCKET here, a file descriptor on Linux.
@@ -146,4 +146,4 @@ private:
 };
 
 } // namespace os
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

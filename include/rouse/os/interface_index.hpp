@@ -9,7 +9,7 @@
 #include <net/if.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// 0: no interface of this machine has that name. On Windows always, where scopes are numbers.
 ///
@@ -26,4 +26,4 @@ inline std::uint32_t interface_index(std::string_view name) noexcept {
 #endif
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os

@@ -14,7 +14,7 @@
 #include <netdb.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
 // What getaddrinfo said, other than 0.
@@ -79,4 +79,4 @@ inline failure look_up(const std::string& host, const std::string& service,
   return found.empty() ? failure(resolve_error::host_not_found) : failure{};
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os

@@ -18,7 +18,7 @@
 #include <unistd.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 #if ROUSE_LINUX
 /// The number of the process that this code runs in, which a forked child has of its own.
@@ -85,4 +85,4 @@ private:
   std::atomic<std::uint32_t> counts_[most_numbers] = {};
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os

@@ -10,7 +10,7 @@
 
 #include <cstring>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Of a group's members: whom a socket joins, and leaves, with or without a single source.
 /// `interface_index` 0: the system picks one.
@@ -36,4 +36,4 @@ inline failure change_membership(native_handle_type h, bool join, const endpoint
                     sizeof request);
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os

@@ -6,7 +6,7 @@
 #include <csignal>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// While it exists, the calling thread takes no signals, nor do threads that it starts: theirs are
 /// for the program's own.
@@ -32,4 +32,4 @@ private:
 #endif
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os

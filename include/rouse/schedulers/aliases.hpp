@@ -8,7 +8,7 @@
 #include <rouse/wakers/fiber.hpp>
 #include <rouse/wakers/thread.hpp>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A call gives an awaitable; the awaiting coroutine waits.
 using coroutines = basic_scheduler<native_engine, coroutine_waker>;
@@ -22,4 +22,4 @@ using callbacks = basic_scheduler<native_engine, callback_waker>;
 /// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
 using tasklet = flow_handle<fibers>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

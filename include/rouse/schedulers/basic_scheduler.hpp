@@ -25,7 +25,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A waker whose calls return their value directly.
@@ -604,4 +604,4 @@ private:
   Waker& waker_ = kept_waker_.value;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Looks at an engine once, then at flows; each gives a line.
 class dump_text {
@@ -113,4 +113,4 @@ private:
   std::vector<std::string> lines_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -5,7 +5,7 @@
 #include <rouse/detail/threading.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class Scheduler, class Observer>
@@ -24,4 +24,4 @@ struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
 template <class Scheduler, class Observer>
 using observed = typename detail::observe<Scheduler, Observer>::type;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

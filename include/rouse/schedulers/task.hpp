@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 template <class T = void>
 class task;
@@ -322,4 +322,4 @@ T run_here(task<T> t) {
 }
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -4,9 +4,9 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/flows/sync.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
-#include <rouse/flows/sync.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>
@@ -23,7 +23,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A handle that nobody has adopted yet.
@@ -389,4 +389,4 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&per_core::on_fork, this};
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

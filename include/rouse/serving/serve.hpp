@@ -5,8 +5,8 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
-#include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/flows/sync.hpp>
+#include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/task.hpp>
 #include <rouse/sockets/socket.hpp>
 
@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What a server bears.
 struct serve_limits {
@@ -301,4 +301,4 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
   return {std::move(state), sched.spawn(serving::run(std::move(all)), where)};
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

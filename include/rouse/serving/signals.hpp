@@ -17,7 +17,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // One byte of the socket that the handler writes into: the signal's number.
@@ -147,4 +147,4 @@ private:
   std::shared_ptr<os::signal_inbox> inbox_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

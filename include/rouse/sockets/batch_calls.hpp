@@ -16,7 +16,7 @@
 #include <span>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
 inline failure check_batches(const descriptor& socket) noexcept {
@@ -177,4 +177,4 @@ public:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

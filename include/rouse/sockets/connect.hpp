@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
@@ -289,4 +289,4 @@ decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, limit l, Ho
   return detail::begin_connect(s, list, std::move(l), std::forward<How>(how)...);
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

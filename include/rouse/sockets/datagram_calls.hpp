@@ -16,7 +16,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
 struct datagram {
@@ -187,4 +187,4 @@ private:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -16,7 +16,7 @@
 #include <span>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Descriptors that have been received. It owns them: those that nobody takes are closed with it.
 ///
@@ -201,4 +201,4 @@ public:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -14,7 +14,7 @@
 #include <source_location>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// A file that is open for reading: a descriptor on Linux, a HANDLE on Windows.
 using native_file_type = os::native_file_type;
@@ -93,4 +93,4 @@ public:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

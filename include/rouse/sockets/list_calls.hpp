@@ -16,7 +16,7 @@
 #include <source_location>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A call on a list: how far it has come, and the request for what comes next.
 ///
@@ -225,4 +225,4 @@ public:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

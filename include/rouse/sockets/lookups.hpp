@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A question to the system's resolver. Shared by who asked, who may leave at any time, and by who
 /// answers, who cannot be interrupted: the last one frees it.
@@ -181,4 +181,4 @@ struct leave_lookup {
 /// The share of who asks.
 using asked_lookup = std::unique_ptr<lookup, leave_lookup>;
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

@@ -18,7 +18,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // As much as there is: the engines ask for less where their kernel counts in 32 bits.
 inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
@@ -269,4 +269,4 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

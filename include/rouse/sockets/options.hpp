@@ -11,7 +11,7 @@
 #include <cstddef>
 #include <type_traits>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Which direction `shutdown` ends.
 enum class shutdown_how : int {
@@ -195,4 +195,4 @@ private:
   ::linger value_{};
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // The bytes that were received and not yet taken, in one piece.
@@ -212,4 +212,4 @@ private:
   detail::read_buffer buffer_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -16,7 +16,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// What `wait` waits for.
 enum class readiness : unsigned char {
@@ -261,4 +261,4 @@ private:
 };
 
 } // namespace detail
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

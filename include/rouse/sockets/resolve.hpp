@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 template <class S>
@@ -147,4 +147,4 @@ decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& servi
   return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -28,7 +28,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 template <class>
 class connect_attempt;
@@ -557,4 +557,4 @@ socket(Scheduler&, int, int, int) -> socket<Scheduler>;
 template <class Scheduler>
 socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

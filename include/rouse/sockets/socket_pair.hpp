@@ -8,7 +8,7 @@
 #include <system_error>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Two sockets that are connected to each other: `auto [here, there] = rouse::socket_pair(sched);`.
 ///
@@ -45,4 +45,4 @@ template <class Scheduler>
   return pair;
 }
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Whether the calls of a socket return only when they are done, as those of fibers and threads.
 template <class Socket>
@@ -61,4 +61,4 @@ private:
   Socket& self() noexcept { return static_cast<Socket&>(*this); }
 };
 
-} // namespace rouse::inline ROUSE_ABI::detail
+}}} // namespace rouse::ROUSE_ABI::detail

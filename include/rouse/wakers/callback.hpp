@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 namespace detail {
 class handled_call;
@@ -271,4 +271,4 @@ private:
   detail::list<detail::waiting_handler> pending_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

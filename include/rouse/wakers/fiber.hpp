@@ -18,7 +18,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
 /// that a fiber touches use memory; on top lies its record, below a guard page.
@@ -385,4 +385,4 @@ private:
   detail::list<flow> flows_;
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI {
 
 /// Any "sleep until told" there is: a fiber library, a thread, a GUI's event loop.
 ///
@@ -164,4 +164,4 @@ public:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI
+}} // namespace rouse::ROUSE_ABI

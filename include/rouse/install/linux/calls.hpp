@@ -6,8 +6,8 @@
 #include <rouse/install/call_parker.hpp>
 #include <rouse/install/linux/file_wait.hpp>
 #include <rouse/install/linux/held_file.hpp>
-#include <rouse/os/linux/poll.hpp>
 #include <rouse/install/linux/real_calls.hpp>
+#include <rouse/os/linux/poll.hpp>
 #include <rouse/os/posix/socket.hpp>
 
 #if ROUSE_LINUX
@@ -23,7 +23,7 @@
 #include <sys/time.h>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The blocking calls of a flow. Each tries without waiting, and where the kernel would have
 /// blocked waits for readiness and tries again. What decides whether and how long a call blocks is
@@ -342,5 +342,5 @@ inline int select(int count, fd_set* in, fd_set* out, fd_set* urgent, clock::tim
 }
 
 } // namespace parked
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

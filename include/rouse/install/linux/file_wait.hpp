@@ -4,16 +4,16 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/install/call_parker.hpp>
 #include <rouse/install/linux/interruption.hpp>
-#include <rouse/os/linux/poll.hpp>
 #include <rouse/install/linux/real_calls.hpp>
 #include <rouse/install/linux/watch_set.hpp>
+#include <rouse/os/linux/poll.hpp>
 
 #if ROUSE_LINUX
 #include <poll.h>
 #include <sys/epoll.h>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// The waits of one call for the same files.
 ///
@@ -75,5 +75,5 @@ private:
   bool was_woken_ = false;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif

@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <termios.h>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// Whether an attempt failed because this file, or this kernel, has no calls that do not wait.
 inline bool lacks_nowait() noexcept { return errno == EOPNOTSUPP || errno == ENOSYS; }
@@ -78,5 +78,5 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   return n;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif

@@ -12,7 +12,7 @@
 #include <csignal>
 #include <cstdint>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// While it exists, a handler of signal `n` runs in this thread. A handler may throw, and may be
 /// unwound.
@@ -147,5 +147,5 @@ private:
   static constinit inline std::atomic<informed> informed_[last + 1] = {};
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Keeps a file open while a call waits for it, as a system call does: also where another thread
 /// closes the descriptor meanwhile, and where its number then names another file.
@@ -124,5 +124,5 @@ private:
   std::uint32_t closings_ = 0;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

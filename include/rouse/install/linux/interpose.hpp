@@ -6,9 +6,9 @@
 // library calls inside itself (stdio, its resolver) stays its own.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/install/linux/handlers.hpp>
 #include <rouse/install/linux/calls.hpp>
 #include <rouse/install/linux/files.hpp>
+#include <rouse/install/linux/handlers.hpp>
 #include <rouse/install/linux/lookup.hpp>
 #include <rouse/install/linux/sockets.hpp>
 
@@ -24,15 +24,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 /// As long as one exists, libraries call what is defined here. They always do.
 class interposed_calls {
 public:
   interposed_calls() noexcept { held_file::begin_in_this_process(); }
 };
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 
-namespace rouse::inline ROUSE_ABI::os::installed {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace installed {
 
 inline const bool all_found = real::find_all(); // before main
 
@@ -55,7 +55,7 @@ inline bool moves_bytes(const iovec* data, int count) noexcept {
   return count > 0 && count <= IOV_MAX && parked::size_of(parked::pieces(data, count)) != 0;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::installed
+}}}} // namespace rouse::ROUSE_ABI::os::installed
 
 // With names of their own in C++: the system's headers declare, and some define, the C ones.
 #define ROUSE_BEFORE_LIBC(name) asm(name) __attribute__((visibility("default"), used))

@@ -4,7 +4,7 @@
 #include <rouse/config.hpp>
 
 #if ROUSE_LINUX
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The handlers that have run in this thread. Written by os/linux/handlers.hpp, inside of handlers.
 struct handlers_here {
@@ -56,5 +56,5 @@ private:
   unsigned before_, before_without_restart_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

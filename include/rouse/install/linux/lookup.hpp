@@ -14,7 +14,7 @@
 #include <thread>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
 struct lookup {
@@ -78,5 +78,5 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
   ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif

@@ -12,7 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-namespace rouse::inline ROUSE_ABI::os::parked {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// Whether a transfer that has moved something ends because the connection has failed: the error is
 /// the next call's to report. A Unix-domain socket reports its error together with what was moved.
@@ -215,5 +215,5 @@ inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   });
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::parked
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif

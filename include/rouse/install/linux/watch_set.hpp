@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 using watched_file = pollfd;
 using file_count = nfds_t;
@@ -68,5 +68,5 @@ inline bool remove(native_handle_type set, const pollfd* files, nfds_t count) no
 }
 
 } // namespace watch_set
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The blocking calls of a flow. Each tries without waiting, and where Winsock would have blocked
 /// waits for readiness and tries again. Windows has no flag for a call that does not wait: the
@@ -419,5 +419,5 @@ int look_up_name(const Character* host, const Character* service,
 }
 
 } // namespace parked
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <tlhelp32.h>
 
-namespace rouse::inline ROUSE_ABI::os::installed {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace installed {
 
 /// What stands in an import table, and what shall stand there instead.
 struct replacement {
@@ -97,5 +97,5 @@ inline void replace_everywhere(const replacements& all) noexcept {
   ::CloseHandle(modules);
 }
 
-} // namespace rouse::inline ROUSE_ABI::os::installed
+}}}} // namespace rouse::ROUSE_ABI::os::installed
 #endif

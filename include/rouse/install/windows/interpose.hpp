@@ -3,8 +3,8 @@
 #include <rouse/config.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/install/call_parker.hpp>
-#include <rouse/install/windows/import_tables.hpp>
 #include <rouse/install/windows/calls.hpp>
+#include <rouse/install/windows/import_tables.hpp>
 #include <rouse/install/windows/modes.hpp>
 #include <rouse/install/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <mutex>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace installed {
 
 /// Whether somebody parks the caller, and the socket's calls block. False: the real function is for
@@ -394,5 +394,5 @@ public:
   ~interposed_calls() { installed::tables::one_less(); }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -4,7 +4,7 @@
 #include <rouse/config.hpp>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 constexpr bool inside_handler() noexcept { return false; }
 inline void leave_handlers() noexcept {}
@@ -14,5 +14,5 @@ struct interruption {
   static constexpr const char* call() noexcept { return "blocking call"; }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <unordered_map>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// The sockets that are in non-blocking mode: because the program says so, or because flows call
 /// functions on them that must not wait (Windows has no flag for that), though for the program they
@@ -94,5 +94,5 @@ private:
   std::unordered_map<native_handle_type, mode> modes_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

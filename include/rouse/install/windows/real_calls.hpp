@@ -6,7 +6,7 @@
 #if ROUSE_WINDOWS
 #include <atomic>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What a system's module exports, found by its name and not by way of an import table.
 ///
@@ -84,5 +84,5 @@ struct real {
 #undef ROUSE_REAL
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

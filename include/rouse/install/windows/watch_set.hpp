@@ -12,7 +12,7 @@
 #include <memory>
 #include <new>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 using watched_file = WSAPOLLFD;
 using file_count = ULONG;
@@ -95,5 +95,5 @@ inline failure add(native_handle_type, const WSAPOLLFD* files, ULONG count, requ
 inline bool remove(native_handle_type, const WSAPOLLFD*, ULONG) noexcept { return true; }
 
 } // namespace watch_set
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

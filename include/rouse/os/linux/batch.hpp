@@ -15,7 +15,7 @@
 #if ROUSE_LINUX
 #include <sys/uio.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What one system call takes at most.
 inline constexpr std::size_t largest_batch = 64;
@@ -145,5 +145,5 @@ inline bool send_batch_now(native_handle_type h, int family, std::span<const out
   return true;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os::uring {
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
 
 // The kernel's structures and numbers, spelled out: the headers of an older distribution lack what
 // a newer kernel has. Source: io_uring_setup(2), io_uring_enter(2), linux/io_uring.h.
@@ -383,5 +383,5 @@ private:
   int registered_ = -1;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os::uring
+}}}} // namespace rouse::ROUSE_ABI::os::uring
 #endif

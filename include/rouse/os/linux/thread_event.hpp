@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
 ///
@@ -46,5 +46,5 @@ private:
   std::atomic<std::uint32_t> word_{0};
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

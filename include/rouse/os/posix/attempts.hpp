@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <sys/sendfile.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 template <class Call>
@@ -104,5 +104,5 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
   return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -24,7 +24,7 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
 // What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
@@ -349,5 +349,5 @@ private:
   [[maybe_unused]] std::size_t asan_size_ = 0;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
 /// Filled in where it stays until the call that uses it has completed.
@@ -147,5 +147,5 @@ private:
   alignas(cmsghdr) unsigned char control_[CMSG_SPACE(most * sizeof(int)) + room_for_others];
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

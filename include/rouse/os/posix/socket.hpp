@@ -14,7 +14,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
@@ -366,5 +366,5 @@ ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   return true;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

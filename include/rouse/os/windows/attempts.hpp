@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 template <class Call>
@@ -108,5 +108,5 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
   return false;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -12,7 +12,7 @@
 #include <span>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What is sent before others have their turn.
 inline constexpr std::size_t largest_batch = 64;
@@ -105,5 +105,5 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
   return sent != 0 || error;
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

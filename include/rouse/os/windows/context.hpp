@@ -15,7 +15,7 @@
 #include <cxxabi.h>
 #endif
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Where a flow of execution stands while it does not run. Default-constructed: a place for a
 /// thread's own.
@@ -143,5 +143,5 @@ private:
   exception_state exceptions_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -3,7 +3,7 @@
 #include <rouse/config.hpp>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// What calls a function in each forked child elsewhere.
 class fork_hook {
@@ -20,5 +20,5 @@ public:
   static void nap() noexcept {}
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -16,7 +16,7 @@
 #if ROUSE_WINDOWS
 #include <mswsock.h>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline HANDLE as_file(native_handle_type h) noexcept { return reinterpret_cast<HANDLE>(h); }
 
@@ -456,5 +456,5 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
   return start_poll(h, polled_files{&request, sizeof request}, record);
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -23,7 +23,7 @@
 #include <string_view>
 #include <utility>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
 /// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
@@ -151,5 +151,5 @@ private:
   }
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

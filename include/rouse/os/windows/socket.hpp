@@ -14,7 +14,7 @@
 #include <utility>
 
 #if ROUSE_WINDOWS
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
@@ -350,5 +350,5 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <mutex>
 
-namespace rouse::inline ROUSE_ABI::os {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
 ///
@@ -45,5 +45,5 @@ private:
   std::condition_variable wake_;
 };
 
-} // namespace rouse::inline ROUSE_ABI::os
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
