@@ -286,13 +286,13 @@ bare_header() {
 for configuration in $wanted; do
   case $configuration in
   checks)
-    check checks includes python3 tests/check_includes.py
-    check checks scenarios python3 tests/scenarios.py --check
+    check checks includes python3 tests/tools/check_includes.py
+    check checks scenarios python3 tests/tools/scenarios.py --check
     check checks "single header" python3 single_include/amalgamate.py --check
-    check checks "headers alone" tests/check_headers_alone.sh g++ -std=c++20 $warnings
+    check checks "headers alone" tests/tools/check_headers_alone.sh g++ -std=c++20 $warnings
     check checks "misuse, g++" python3 tests/compile_fail/run.py g++ -std=c++20
     check checks "misuse, clang++" python3 tests/compile_fail/run.py clang++-19 -std=c++20
-    check checks "MSVC ABI" tests/check_msvc_abi.sh
+    check checks "MSVC ABI" tests/tools/check_msvc_abi.sh
     check checks "consumers" tests/consumers/run.sh linux
     check checks "CMake presets" sh -c 'for p in dev clang asan tsan single windows; do cmake --preset $p || exit 1; done'
     ;;

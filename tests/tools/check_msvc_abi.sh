@@ -6,7 +6,7 @@
 # CXX (clang++-19), LIBCXX (/usr/lib/llvm-19/include/c++/v1), MINGW (/usr/x86_64-w64-mingw32/include) and CATCH
 # (/usr/include/catch2/catch.hpp) say what is used.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 dir=build/tests/msvc
 mkdir -p "$dir/stub/catch2"
 

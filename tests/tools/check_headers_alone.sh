@@ -1,12 +1,12 @@
 #!/bin/sh
 # Each header compiles alone, and twice: check_headers_alone.sh COMPILER [OPTION...]
 #
-#   tests/check_headers_alone.sh g++ -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror
+#   tests/tools/check_headers_alone.sh g++ -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror
 #
 # For compilers that understand g++'s options. ROUSE_INCLUDE (default: include/) says where the headers are.
 set -u
 [ $# -gt 0 ] || { echo "usage: $0 COMPILER [OPTION...]" >&2; exit 2; }
-ROUSE_INCLUDE=${ROUSE_INCLUDE:-$(dirname "$0")/../include}
+ROUSE_INCLUDE=${ROUSE_INCLUDE:-$(dirname "$0")/../../include}
 export ROUSE_INCLUDE
 headers=$(cd "$ROUSE_INCLUDE" && find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort)
 [ -n "$headers" ] || { echo "check_headers_alone: no headers in $ROUSE_INCLUDE"; exit 1; }
