@@ -57,7 +57,7 @@ enum class resolve_error : int; ///< why a name could not be resolved
 enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
 
 class operation; ///< one request and its answer: the record that all layers share
-class descriptor; ///< an engine's record of an open socket
+class socket_state; ///< an engine's record of an open socket
 class flow; ///< one spawned line of execution
 
 template <class Threading>

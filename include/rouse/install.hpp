@@ -53,7 +53,7 @@ public:
     if (!why && !(record_ = s.engine().watch(&s, h, why))) os::close_socket(h);
     return why;
   }
-  [[nodiscard]] descriptor* record() const noexcept { return record_; }
+  [[nodiscard]] socket_state* record() const noexcept { return record_; }
   [[nodiscard]] native_handle_type handle() const noexcept {
     return static_cast<native_handle_type>(record_->native);
   }
@@ -63,7 +63,7 @@ public:
   }
 
 private:
-  descriptor* record_ = nullptr;
+  socket_state* record_ = nullptr;
 };
 
 // A fiber that is parked, for files or until a time.
@@ -80,11 +80,11 @@ struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
   file_waiter* waiter;
 
-  wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
+  wait_for_files_call(socket_state* set, file_waiter& w, os::watch_set::request& r) noexcept
       : wait_call(set, readable), waiter(&w) {
-    attempt::files = r.files();
-    attempt::words = w.ends->call();
-    attempt::handle = static_cast<std::intptr_t>(w.files[0].fd);
+    retry_when_ready::files = r.files();
+    retry_when_ready::call = w.ends->call();
+    retry_when_ready::handle = static_cast<std::intptr_t>(w.files[0].fd);
   }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;
@@ -186,7 +186,7 @@ public:
 
   /// The fiber that runs now, or null.
   [[nodiscard]] const void* running() const noexcept {
-    return alive() ? first_.scheduler()->waker().crew().running() : nullptr;
+    return alive() ? first_.scheduler()->waker().runtime().running() : nullptr;
   }
 
   std::weak_ptr<installation> self;

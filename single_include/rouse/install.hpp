@@ -697,15 +697,15 @@ inline int option(int fd, int name) noexcept {
 }
 
 /// How long one call may block, and whether at all.
-class patience {
+class call_timeout {
 public:
   /// @param fd  set to another number of the same file if another thread closes it meanwhile.
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
   /// @param call    which one it is, for `dump`.
-  patience(int& fd, short events, int option, const char* call) noexcept
+  call_timeout(int& fd, short events, int option, const char* call) noexcept
       : fd_(fd), file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
         option_(option) {}
-  patience(const patience&) = delete;
+  call_timeout(const call_timeout&) = delete;
 
   /// The handle's calls block.
   bool blocks() noexcept {
@@ -804,7 +804,7 @@ inline void take_turns() noexcept {
 
 /// Tries until it succeeds, fails, or patience ends; once more after a handler of a signal.
 template <class Attempt>
-ssize_t retry(patience& p, Attempt attempt) noexcept {
+ssize_t retry(call_timeout& p, Attempt attempt) noexcept {
   for (bool interrupted = false;;) {
     const ssize_t result = attempt();
     if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return result;
@@ -847,7 +847,7 @@ auto leaving_errno(Call call) noexcept {
 /// returns: piece by piece, `transfer(data, size)` each time, until `wanted` bytes are moved or it
 /// gives none.
 template <class Transfer>
-ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer,
+ssize_t move_rest(call_timeout& p, const msghdr& m, ssize_t begun, Transfer transfer,
                   std::size_t wanted = SIZE_MAX) noexcept {
   p.has_moved_part();
   auto moved = static_cast<std::size_t>(begun);
@@ -1037,7 +1037,7 @@ inline bool reads_by_timer(int fd) noexcept {
 template <class Whole>
 ssize_t read_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
   if (!may_wait(mode_of(fd))) return whole();
-  patience p(fd, POLLIN, SO_RCVTIMEO, "read");
+  call_timeout p(fd, POLLIN, SO_RCVTIMEO, "read");
   const ssize_t n = retry(p, [&]() -> ssize_t {
     const ssize_t got = ::preadv2(fd, pieces, count, -1, RWF_NOWAIT);
     if (got >= 0 || !lacks_nowait()) return got;
@@ -1063,7 +1063,7 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   const mode_t mode = mode_of(fd);
   if (!may_wait(mode)) return whole();
   const bool in_parts = S_ISFIFO(mode);
-  patience p(fd, POLLOUT, SO_SNDTIMEO, "write");
+  call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "write");
   const auto attempt = [&](const iovec* part, int parts) -> ssize_t {
     const ssize_t done = ::pwritev2(fd, part, parts, -1, RWF_NOWAIT);
     if (done >= 0 || !lacks_nowait()) return done;
@@ -1286,26 +1286,26 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
   if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
 
   ROUSE_TRY {
-    const auto question = std::make_shared<lookup>();
-    question->host = host;
-    question->with_host = true;
-    if (service) question->service = service;
-    question->with_service = service != nullptr;
-    if (hints) question->hints = *hints;
-    question->with_hints = hints != nullptr;
-    if (!question->done) return EAI_SYSTEM;
+    const auto request = std::make_shared<lookup>();
+    request->host = host;
+    request->with_host = true;
+    if (service) request->service = service;
+    request->with_service = service != nullptr;
+    if (hints) request->hints = *hints;
+    request->with_hints = hints != nullptr;
+    if (!request->done) return EAI_SYSTEM;
     {
       const without_signals inherited;
-      std::thread([question] { question->ask(); }).detach();
+      std::thread([request] { request->ask(); }).detach();
     }
-    const pollfd file{question->done.get(), POLLIN, 0};
+    const pollfd file{request->done.get(), POLLIN, 0};
     const interruption ends(interruption::by::nothing, "getaddrinfo");
-    while (!question->finished.load(std::memory_order_acquire)) {
+    while (!request->finished.load(std::memory_order_acquire)) {
       if (!park(&file, 1, (clock::time_point::max)(), ends)) return EAI_SYSTEM;
     }
-    *found = std::exchange(question->found, nullptr);
-    errno = question->result == EAI_SYSTEM ? question->error : before;
-    return question->result;
+    *found = std::exchange(request->found, nullptr);
+    errno = request->result == EAI_SYSTEM ? request->error : before;
+    return request->result;
   }
   ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
 }
@@ -1369,7 +1369,7 @@ inline std::atomic<bool> low_marks_are_used{false};
 /// @param m  the caller's message; null where it has none.
 /// @param room  for control data.
 template <class Attempt>
-ssize_t receive_rest(int& fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
+ssize_t receive_rest(int& fd, call_timeout& p, const msghdr& data, msghdr* m, std::size_t room,
                      int flags, ssize_t n, Attempt attempt) noexcept {
   const std::size_t size = size_of(data);
   const bool all = (flags & MSG_WAITALL) != 0;
@@ -1418,7 +1418,7 @@ ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m =
                 std::size_t room = 0) noexcept {
   return leaving_errno([&]() -> ssize_t {
     if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
-    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO, "recv");
+    call_timeout p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO, "recv");
     const auto attempt = [&] { return first(flags | p.nowait()); };
     const ssize_t n = retry(p, attempt);
     if (n < 0 && errno == ENOTSOCK) return n;
@@ -1431,7 +1431,8 @@ ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m =
 }
 
 /// Waits until a connection that was begun, with `errno` as it is, is there or has failed.
-inline int await_connection(int& fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
+inline int await_connection(int& fd, call_timeout& p, const sockaddr* peer,
+                            socklen_t length) noexcept {
   const int begun = errno;
   pollfd ready{fd, POLLOUT, 0};
   while (real::poll(&ready, nfds_t{1}, 0) == 0) {
@@ -1457,7 +1458,7 @@ inline int await_connection(int& fd, patience& p, const sockaddr* peer, socklen_
 /// One that has waited on a Unix-domain socket meets the socket's error, where a new call meets the
 /// end of the connection first, which raises SIGPIPE.
 template <class First>
-ssize_t attempt_send(int& fd, patience& p, int flags, First first) noexcept {
+ssize_t attempt_send(int& fd, call_timeout& p, int flags, First first) noexcept {
   flags |= MSG_DONTWAIT;
   if (!p.has_waited()) return first(flags);
   const ssize_t n = first(flags | MSG_NOSIGNAL);
@@ -1471,7 +1472,7 @@ ssize_t attempt_send(int& fd, patience& p, int flags, First first) noexcept {
 template <class First>
 ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
   return leaving_errno([&]() -> ssize_t {
-    patience p(fd, POLLOUT, SO_SNDTIMEO, "send");
+    call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "send");
     ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
     if (n < 0 && errno == ENOTSOCK) return n;
     take_turns();
@@ -1493,7 +1494,7 @@ ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
 /// between the two steps: then accept(2) waits, as no flag keeps it from it.
 inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLIN, SO_RCVTIMEO, "accept");
+    call_timeout p(fd, POLLIN, SO_RCVTIMEO, "accept");
     const bool valid = (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == 0;
     const bool listens = valid && option(fd, SO_ACCEPTCONN) == 1;
     pollfd ready{fd, POLLIN, 0};
@@ -1508,7 +1509,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
 /// The attempt is begun without waiting. That of a datagram socket never waits.
 inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLOUT, SO_SNDTIMEO, "connect");
+    call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "connect");
     if (!p.blocks() || option(fd, SO_TYPE) == SOCK_DGRAM) return real::connect(fd, peer, length);
     const auto begin = [&] {
       if (set_blocking(fd, false)) return -1;
@@ -2157,9 +2158,9 @@ private:
 };
 
 /// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
-class patience {
+class call_timeout {
 public:
-  patience(SOCKET s, int option) noexcept
+  call_timeout(SOCKET s, int option) noexcept
       : file_{s, option == SO_RCVTIMEO ? SHORT{POLLRDNORM} : SHORT{POLLWRNORM}, 0},
         option_(option) {}
 
@@ -2204,7 +2205,7 @@ auto at_once(SOCKET s, Call call) noexcept {
 /// Tries until it succeeds, fails, or patience ends. The last attempt finds the last error as it
 /// was.
 template <class Attempt>
-std::int64_t retry(SOCKET s, patience& p, Attempt attempt) noexcept {
+std::int64_t retry(SOCKET s, call_timeout& p, Attempt attempt) noexcept {
   const int before = ::WSAGetLastError();
   attention a;
   for (;;) {
@@ -2230,7 +2231,7 @@ struct pieces {
 /// Goes on after a part of the bytes was moved, as Winsock does before a blocking call returns:
 /// `transfer(data, size)` each time. What ends it early is left for the next call to meet.
 template <class Transfer>
-std::int64_t move_rest(SOCKET s, patience& p, pieces all, std::int64_t moved,
+std::int64_t move_rest(SOCKET s, call_timeout& p, pieces all, std::int64_t moved,
                        Transfer transfer) noexcept {
   const int error = ::WSAGetLastError();
   std::int64_t before = 0; // bytes of the pieces passed
@@ -2259,7 +2260,7 @@ inline bool is_stream(SOCKET s) noexcept {
 template <class First>
 std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
   take_turns();
-  patience p(s, SO_RCVTIMEO);
+  call_timeout p(s, SO_RCVTIMEO);
   const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
   if (whole) flags &= ~DWORD{MSG_WAITALL};
   const std::int64_t n = retry(s, p, [&] { return first(flags); });
@@ -2272,7 +2273,7 @@ std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
 template <class First>
 std::int64_t send(SOCKET s, pieces all, First first) noexcept {
   take_turns();
-  patience p(s, SO_SNDTIMEO);
+  call_timeout p(s, SO_SNDTIMEO);
   const std::int64_t n = retry(s, p, first);
   if (n < 0 || n >= all.size()) return n;
   return move_rest(s, p, all, n, [&](const char* data, int size) {
@@ -2500,21 +2501,21 @@ int look_up_name(const Character* host, const Character* service,
     return looked_up(result);
 
   ROUSE_TRY {
-    const auto question = std::make_shared<lookup<Names>>();
-    question->host = host;
-    if (service) question->service = service;
-    question->with_service = service != nullptr;
-    if (hints) question->hints = *hints;
-    question->with_hints = hints != nullptr;
-    if (question->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
-    std::thread([question] { question->ask(); }).detach();
-    const WSAPOLLFD file = question->done.file();
-    while (!question->finished.load(std::memory_order_acquire)) {
+    const auto request = std::make_shared<lookup<Names>>();
+    request->host = host;
+    if (service) request->service = service;
+    request->with_service = service != nullptr;
+    if (hints) request->hints = *hints;
+    request->with_hints = hints != nullptr;
+    if (request->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
+    std::thread([request] { request->ask(); }).detach();
+    const WSAPOLLFD file = request->done.file();
+    while (!request->finished.load(std::memory_order_acquire)) {
       const auto now_and_then = clock::now() + std::chrono::milliseconds(200); // datagrams get lost
       if (!park(&file, 1, now_and_then)) return ::WSAGetLastError();
     }
-    *found = std::exchange(question->found, nullptr);
-    return looked_up(question->result);
+    *found = std::exchange(request->found, nullptr);
+    return looked_up(request->result);
   }
   ROUSE_CATCH(...) { return looked_up(WSATRY_AGAIN); } // no memory, or no thread
 }
@@ -3053,7 +3054,7 @@ public:
     if (!why && !(record_ = s.engine().watch(&s, h, why))) os::close_socket(h);
     return why;
   }
-  [[nodiscard]] descriptor* record() const noexcept { return record_; }
+  [[nodiscard]] socket_state* record() const noexcept { return record_; }
   [[nodiscard]] native_handle_type handle() const noexcept {
     return static_cast<native_handle_type>(record_->native);
   }
@@ -3063,7 +3064,7 @@ public:
   }
 
 private:
-  descriptor* record_ = nullptr;
+  socket_state* record_ = nullptr;
 };
 
 // A fiber that is parked, for files or until a time.
@@ -3080,11 +3081,11 @@ struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
   file_waiter* waiter;
 
-  wait_for_files_call(descriptor* set, file_waiter& w, os::watch_set::request& r) noexcept
+  wait_for_files_call(socket_state* set, file_waiter& w, os::watch_set::request& r) noexcept
       : wait_call(set, readable), waiter(&w) {
-    attempt::files = r.files();
-    attempt::words = w.ends->call();
-    attempt::handle = static_cast<std::intptr_t>(w.files[0].fd);
+    retry_when_ready::files = r.files();
+    retry_when_ready::call = w.ends->call();
+    retry_when_ready::handle = static_cast<std::intptr_t>(w.files[0].fd);
   }
   bool prepare(operation& op) noexcept {
     waiter->op = &op;
@@ -3186,7 +3187,7 @@ public:
 
   /// The fiber that runs now, or null.
   [[nodiscard]] const void* running() const noexcept {
-    return alive() ? first_.scheduler()->waker().crew().running() : nullptr;
+    return alive() ? first_.scheduler()->waker().runtime().running() : nullptr;
   }
 
   std::weak_ptr<installation> self;

@@ -717,7 +717,7 @@ public:
     return first;
   }
 
-  /// Calls `visit` for each element; it may unlink (or destroy) the one that it is given.
+  /// Calls `try_enter` for each element; it may unlink (or destroy) the one that it is given.
   template <class F>
   void for_each(F&& visit) {
     for (list_node *n = end_.next_, *after; n != &end_; n = after) {
@@ -732,13 +732,62 @@ private:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
+// ---- rouse/core/socket_state.hpp
+// What an engine knows about one open socket.
+
+#include <cstdint>
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+class operation;
+
+/// An engine's record of one open socket: the opaque handle of the layers above. Each driver derives
+/// its own type from it.
+///
+/// The engine that made it owns it while `owner` is set. Once `owner` is null (the scheduler is
+/// gone, the socket is closed and nothing on it is pending), the socket that holds it owns it.
+class socket_state : public detail::list_node {
+public:
+  virtual ~socket_state() = default;
+
+  void* owner = nullptr; ///< the scheduler that the socket belongs to
+  std::intptr_t native = -1; ///< the system's handle, -1 when closed
+  int family = 0; ///< AF_...
+  int type = 0; ///< SOCK_...
+  clock::duration default_timeout = (clock::duration::max)(); ///< limit of calls without a deadline
+  std::uint32_t cancel_count = 0; ///< how often everything pending on it was cancelled
+  const char* purpose = nullptr; ///< for `dump`, if the library made the socket: "signal wait"
+  bool closing = false; ///< closing or closed: no operation starts on it
+  bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
+  detail::list<operation> inbound; ///< pending receives and accepts, oldest first
+  detail::list<operation> outbound; ///< pending sends and connects, oldest first
+  detail::list<operation> urgent; ///< pending when_urgent, oldest first
+  detail::list<operation> paused; ///< calls that wait before they try again
+
+  [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
+  [[nodiscard]] bool busy() const noexcept {
+    return !inbound.empty() || !outbound.empty() || !urgent.empty() || !paused.empty();
+  }
+  /// Where `op` is queued while it is pending.
+  [[nodiscard]] detail::list<operation>& queue_of(const operation& op) noexcept;
+  /// Calls `f(list)` for each of the four queues.
+  template <class F>
+  void for_each_queue(F f) {
+    f(inbound);
+    f(outbound);
+    f(urgent);
+    f(paused);
+  }
+};
+
+}} // namespace rouse::ROUSE_ABI
+
 // ---- rouse/detail/timer_wheel.hpp
 // Limits in time: a hierarchical hashed timer wheel over intrusive nodes.
 // After G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
 
 #include <array>
 #include <bit>
-#include <cstdint>
 #include <memory>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
@@ -962,203 +1011,175 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/operation.hpp
-// The record that all of rouse shares: what is asked of an engine, what came of it, and whom to
-// tell.
+// The record that all layers share: one request to an engine, and its result.
 //
 //   user code -- socket<Scheduler> -- basic_scheduler<Engine, Waker>
 //                  |                     |            |
-//            describes an operation    engine        waker
-//            (recv into these bytes)   "do it"       "tell them"
+//            describes a call         engine        waker
+//            (recv into these bytes)  "do it"       "resume the caller"
 //                  +------------- operation ------------+
+//
+//            submit                     completed by the driver
+//   idle ------------> pending -----------------------------------> ready ----> idle
+//     ^                   |  (recv, accept, ... are in the kernel)     complete()
+//     +-------------------+
+//       submit returned true: the result was there at once
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+class endpoint;
+class waitable;
+
+/// What an operation requests. The order matters: see `inward` and `socket_state::queue_of`.
+enum class action : unsigned char {
+  // inward
+  recv, ///< up to `size` bytes into `data`
+  receive, ///< like recv, but into a buffer that the engine lends and `data` then points to
+  recv_from, ///< one message; `data` is an os::message, which then holds the sender
+  accept, ///< a connection, which `accepted` then points to
+  when_readable, ///< run `retry` whenever there is something to receive or to accept
+  // outward
+  send, ///< up to `size` bytes from `data`
+  send_to, ///< one message; `data` is an os::message, which holds the destination
+  connect, ///< to `peer`
+  when_writable, ///< run `retry` whenever there is room to send
+  // neither
+  when_urgent, ///< run `retry` whenever there is out-of-band data
+  wait, ///< no request to the kernel: a limit, `awaited` or a cancel ends it (sleeps, joins,
+  ///< channels); with a target, whatever ends that socket's other operations ends it as well
+  yield, ///< completes in the next turn of the loop
+};
+
+/// Which requests to cancel it a further round of a call obeys.
+enum class cancellation : unsigned char {
+  all,
+  requests, ///< but not the limit that ended the round before, which was only a pause
+  none, ///< the call waits for something that it cannot leave behind
+};
+
+enum class operation_state : unsigned char {
+  idle, ///< the caller's
+  pending, ///< the engine's: the kernel may be writing into the buffer
+  ready, ///< the result is there, `complete` has not been called yet
+};
+
+/// A non-blocking system call to be made whenever a socket becomes ready. It turns a call that the
+/// kernel interface has no request for (sendfile(2), recvmmsg(2)) into a waiting one. The engine
+/// borrows it together with the operation.
+///
+/// The driver runs it at once if nothing else is queued, and then each time the socket becomes
+/// ready. The engine's lock is held: it must not block, nor call the engine.
+struct retry_when_ready {
+  using runner = bool(operation&) noexcept;
+  /// @param r  null: readiness is all that the caller wants.
+  /// @param call_name  for `dump`: "send_file".
+  retry_when_ready(runner* r, const char* call_name) noexcept : run(r), call(call_name) {}
+
+  runner* run; ///< true: done, the result is in the operation; false: it would block
+  const char* call; ///< the name of the call
+  std::intptr_t handle = -1; ///< for `dump`, if the library made the socket: the user's handle
+  void* files = nullptr; ///< of a socket that stands for a set of files: their poll entries
+  alignas(8) unsigned char room[40]; ///< the driver's
+};
+
+/// One request and its result. It lives where the caller waits (in a coroutine's frame, on a fiber's
+/// or thread's stack, in a callback's recycled block), and the engine borrows it from `submit` until
+/// `complete`: no allocation per call.
+///
+/// An engine calls `complete` exactly once, and never from inside `submit` (O1, O2).
+class operation : public detail::list_node, public detail::timer_node {
+public:
+  using completion_handler = void(operation&) noexcept;
+
+  ROUSE_ALWAYS_INLINE explicit operation(completion_handler* c) noexcept : complete(c) {}
+
+  // ---- the request
+  completion_handler* complete; ///< called on the thread that runs the engine; may destroy `*this`
+  socket_state* target = nullptr; ///< the socket; null for most waits, and for yield
+  union {
+    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); recv_from,
+        ///< send_to: a borrowed os::message; result of receive: a buffer of a
+        ///< pool, or null, owned by the code that takes it out
+    const endpoint* peer; ///< connect: borrowed
+    waitable* awaited; ///< wait: borrowed, or null
+    retry_when_ready* retry; ///< when_...: borrowed
+    socket_state* accepted; ///< result of accept, owned by the code that takes it out
+    std::intptr_t handle; ///< the same if `wants_native_handle`
+  };
+  std::size_t size = 0; ///< bytes, for recv, send, recv_from, send_to
+  union {
+    clock::time_point due; ///< when to give up, if `limited`
+  };
+
+  /// Sets the limit; `time_point::max()` is none.
+  void limit_to(clock::time_point when) noexcept {
+    due = when;
+    limited = when != (clock::time_point::max)();
+  }
+  /// Without a limit of its own, a call has that of its socket, counted from now.
+  ROUSE_ALWAYS_INLINE void apply_default_timeout() noexcept {
+    if (!limited && target->default_timeout != (clock::duration::max)()) [[unlikely]]
+      limit_to_default();
+  }
+  ROUSE_NOINLINE void limit_to_default() noexcept {
+    limit_to(deadline(target->default_timeout).when());
+  }
+
+  /// Whether it waits for something to come in.
+  [[nodiscard]] bool inward() const noexcept { return action <= rouse::action::when_readable; }
+  /// Whether it runs `retry`.
+  [[nodiscard]] bool is_retry() const noexcept {
+    return action == rouse::action::when_readable || action == rouse::action::when_writable ||
+           action == rouse::action::when_urgent;
+  }
+
+  // ---- the result
+  std::size_t bytes = 0; ///< bytes moved
+  failure error;
+
+  // ---- the engine's
+  failure cancel_reason; ///< why it is being cancelled (timed_out, operation_canceled): the result
+      ///< unless the kernel reports another one first
+  rouse::action action = rouse::action::yield;
+  operation_state state = operation_state::idle;
+  bool wants_native_handle = false; ///< accept: a bare handle, which belongs to no engine
+  bool more = false; ///< the kernel will report it once more
+  bool continues = false; ///< a further round of a call, which a cancel between the two rounds ends
+  bool limited = false; ///< `due` is set
+  bool has_result = false; ///< the result is there, but the kernel will report once more
+  rouse::cancellation cancellation = rouse::cancellation::all;
+  std::uint32_t cancel_count; ///< that of `target` when the call began
+};
+
+inline detail::list<operation>& socket_state::queue_of(const operation& op) noexcept {
+  if (op.inward()) return inbound;
+  if (op.action <= action::when_writable) [[likely]]
+    return outbound;
+  return op.action == action::when_urgent ? urgent : paused;
+}
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/core/waiting.hpp
+// Waiting for something that no kernel reports: the end of a flow, an item in a channel.
 
 #include <atomic>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-class answers;
-class endpoint;
-class operation;
-
-/// What an operation asks for.
-enum class action : unsigned char {
-  // inward
-  recv, ///< up to `size` bytes into `data`
-  receive, ///< as recv, but into a buffer that the engine lends; the answer is in `data`
-  recv_from, ///< as recv, but a message: `data` is an os::message, which then knows the sender
-  accept, ///< a connection; the answer is in `accepted`
-  when_readable, ///< to try `attempt` when there is something to receive, or to accept
-  // outward
-  send, ///< up to `size` bytes from `data`
-  send_to, ///< as send, but a message: `data` is an os::message, which knows the destination
-  connect, ///< to `peer`
-  when_writable, ///< to try `attempt` when there is room to send
-  // neither
-  when_urgent, ///< to try `attempt` when there is out-of-band data
-  wait, ///< nothing of the kernel's: ends by its limit, by what it awaits, or by a cancel
-  ///< (sleeping, joining, channels); of a socket, where it has a target, by what ends that
-  ///< one's other operations
-  yield, ///< nothing at all: told in the next turn of the loop
-};
-
-/// Which requests to end it a further round of a call heeds.
-///
-enum class heed : unsigned char {
-  all,
-  cancels, ///< not the limit that ended the round before: that was a rest
-  nothing, ///< it waits for what cannot be left behind
-};
-
-/// Something to try on a socket that may not be ready for it: what only has a system call of its
-/// own becomes a waiting call by it. Borrowed by the engine with the operation.
-///
-/// It is tried at once when nothing waits before it, then each time that the socket has become
-/// ready. The engine's lock is held: it must not wait, nor call the engine.
-struct attempt {
-  using runner = bool(operation&) noexcept;
-  /// Null: to be ready is all that is wanted.
-  /// @param what  the call, for `dump`: "send_file".
-  attempt(runner* r, const char* what) noexcept : run(r), words(what) {}
-
-  runner* run; ///< true: done, the answer is in the operation; false: it would have to wait
-  const char* words; ///< which call it is
-  std::intptr_t handle = -1; ///< for `dump`, where the socket is the library's own: the program's
-  void* files = nullptr; ///< where a socket stands for a set of files: what the system says of them
-  alignas(8) unsigned char room[40]; ///< the engine's
-};
-
-/// Something that a `wait` may wait for besides time. The engine calls it with its lock held, so
-/// that of an answer and a cancel one wins and the other finds nothing left.
-class waitable {
+/// Collects operations of one engine that complete without the kernel; the engine calls their
+/// `complete` in its next turn. Used with the engine's lock held.
+class completions {
 public:
-  /// `op` comes. True: it is done, the answer is in it. False: it waits. Others that it answers
-  /// join `answered`.
-  virtual bool enter(operation& op, answers& answered) noexcept = 0;
-  /// `op` waits no more. May be called twice.
-  virtual void leave(operation& op) noexcept = 0;
-  /// What it is, for `dump`: "lock", "channel receive".
-  [[nodiscard]] virtual const char* words() const noexcept = 0;
-
-protected:
-  ~waitable() = default;
-};
-
-/// An engine's record of one open socket: the opaque handle of the layers above. Engines derive
-/// theirs from it.
-///
-/// Owned by the engine that made it while `owner` is set; once that is null (the scheduler is gone,
-/// the socket is closed and everything on it was answered) by the socket that holds it.
-class descriptor : public detail::list_node {
-public:
-  virtual ~descriptor() = default;
-
-  void* owner = nullptr; ///< the scheduler that the socket belongs to
-  std::intptr_t native = -1; ///< the system's handle, -1 when closed
-  int family = 0; ///< AF_...
-  int type = 0; ///< SOCK_...
-  clock::duration patience = (clock::duration::max)(); ///< the limit of calls that give no deadline
-  std::uint32_t cancels = 0; ///< how often all that was pending on it was ended
-  const char* purpose = nullptr; ///< for `dump`, of a socket of the library's own: "signal wait"
-  bool closing = false; ///< or closed: nothing is begun on it any more
-  bool unconnected = false; ///< a stream that no `connect` has connected: its end is none
-  detail::list<operation> inbound; ///< pending recv and accept, oldest first
-  detail::list<operation> outbound; ///< pending send and connect, oldest first
-  detail::list<operation> urgent; ///< pending when_urgent, oldest first
-  detail::list<operation> resting; ///< pending wait, before it tries again
-
-  [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
-  [[nodiscard]] bool busy() const noexcept {
-    return !inbound.empty() || !outbound.empty() || !urgent.empty() || !resting.empty();
-  }
-  /// Where `op` waits for its turn.
-  [[nodiscard]] detail::list<operation>& queue_of(const operation& op) noexcept;
-};
-
-/// One request and its answer. It lives where the waiter lives (a coroutine's frame, a fiber's or a
-/// thread's stack, a callback's recycled block) and is borrowed by the engine from `submit` until
-/// it is told: no allocation per call.
-///
-/// An engine tells the completion exactly once, by calling `tell`, never from inside `submit` (O1,
-/// O2). Where one request brings several completions, `more` is true for all but the last.
-class operation : public detail::list_node, public detail::timer_node {
-public:
-  using teller = void(operation&) noexcept;
-  enum class state : unsigned char {
-    idle, ///< the waiter's own
-    pending, ///< the engine's: the kernel may be writing into the buffer
-    ready, ///< answered, not yet told
-  };
-
-  ROUSE_ALWAYS_INLINE explicit operation(teller* t) noexcept : tell(t) {}
-
-  // ---- the question
-  teller* tell; ///< called on the thread that runs the engine; may destroy the operation
-  descriptor* target = nullptr; ///< the socket; none for wait and yield
-  union {
-    void* data = nullptr; ///< recv, send: borrowed bytes (send only reads them); recv_from,
-        ///< send_to: a borrowed os::message; the answer to receive: a buffer
-        ///< of a pool, or null, owned by whoever takes it
-    const endpoint* peer; ///< connect: borrowed
-    waitable* awaited; ///< wait: borrowed, or null
-    rouse::attempt* attempt; ///< when_...: borrowed
-    descriptor* accepted; ///< the answer to accept: owned by whoever takes it
-    std::intptr_t handle; ///< the answer to a bare accept: the system's, owned by whoever takes it
-  };
-  std::size_t size = 0; ///< recv, send, recv_from, send_to: bytes
-  union {
-    clock::time_point due; ///< when to give up, where it is `limited`
-  };
-
-  /// From now on it has a limit, unless that is never.
-  void limit_to(clock::time_point when) noexcept {
-    due = when;
-    limited = when != (clock::time_point::max)();
-  }
-  /// The limit that its socket, `target`, gives to calls which have none, from now on.
-  ROUSE_ALWAYS_INLINE void take_patience() noexcept {
-    if (!limited && target->patience != (clock::duration::max)()) [[unlikely]]
-      limit_to_patience();
-  }
-  ROUSE_NOINLINE void limit_to_patience() noexcept { limit_to(deadline(target->patience).when()); }
-
-  /// Whether it waits for what comes in.
-  [[nodiscard]] bool inward() const noexcept { return what <= action::when_readable; }
-  /// Whether it tries an `attempt`.
-  [[nodiscard]] bool attempts() const noexcept {
-    return what == action::when_readable || what == action::when_writable ||
-           what == action::when_urgent;
-  }
-
-  // ---- the answer
-  std::size_t bytes = 0; ///< bytes moved
-  failure error;
-
-  // ---- the engine's
-  failure ending; ///< why it is being ended (timed_out, operation_canceled): the answer if nothing
-      ///< else comes first
-  action what = action::yield;
-  state now = state::idle;
-  bool bare = false; ///< accept: the connection's handle, of no engine yet, instead of a record
-  bool more = false; ///< further completions will follow this one
-  bool again = false; ///< a further request of one call, which a cancel between the two ends
-  bool limited = false; ///< `due` says when it gives up
-  bool answered = false; ///< the answer is in it, but completions will follow
-  rouse::heed heed = rouse::heed::all; ///< with it the flags fill a word, and are set at once
-  std::uint32_t cancels; ///< those of `target` when the call began
-};
-
-/// The operations of one engine that were answered by something else than its kernel: they are told
-/// by the loop. With the engine's lock held.
-class answers {
-public:
-  answers(detail::list<operation>& ready, detail::timer_wheel& timers) noexcept
+  completions(detail::list<operation>& ready, detail::timer_wheel& timers) noexcept
       : ready_(ready), timers_(timers) {}
 
-  /// `op` is pending, and waits no more for what it awaited.
+  /// `op` is pending, and has left what it awaited.
   ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
     if (op.armed()) [[unlikely]]
       timers_.disarm(op);
     op.leave();
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     ready_.push_back(op);
     any_ = true;
   }
@@ -1170,35 +1191,53 @@ private:
   bool any_ = false;
 };
 
-/// Answers an operation that waits, on behalf of what it awaits. With the engine's lock held.
-inline void answer(operation& op, failure error, answers& answered) noexcept {
+/// Something that a `wait` can wait for besides time. The engine calls it with its lock held, so
+/// that if a completion and a cancel race, one of them wins and the other finds nothing left to do.
+class waitable {
+public:
+  /// `op` arrives. True: it is done, its result is set. False: it waits. Other operations that
+  /// complete because of it are added to `completed`.
+  virtual bool enter(operation& op, completions& completed) noexcept = 0;
+  /// `op` no longer waits. May be called twice.
+  virtual void leave(operation& op) noexcept = 0;
+  /// For `dump`: "lock", "channel receive".
+  [[nodiscard]] virtual const char* description() const noexcept = 0;
+
+protected:
+  ~waitable() = default;
+};
+
+/// Completes an operation that waits, on behalf of what it awaits. With the engine's lock held.
+inline void complete(operation& op, failure error, completions& completed) noexcept {
   op.awaited->leave(op);
   op.error = error;
-  answered.add(op);
+  completed.add(op);
 }
 
-/// Asks for a wait that `what` answers; null: one that only ends by its limit, or by a cancel.
-inline void ask_wait(operation& op, waitable* what) noexcept {
-  op.what = action::wait;
-  op.awaited = what;
+/// Turns `op` into a wait for `awaited`; null: only its limit or a cancel ends it.
+inline void request_wait(operation& op, waitable* awaited) noexcept {
+  op.action = action::wait;
+  op.awaited = awaited;
 }
 
-/// It opens once and stays open. One operation may wait for it at a time; a second ends with
-/// operation_not_permitted.
-class gate final : public waitable {
+/// An event that happens once and stays so. One operation may wait for it at a time; a second one
+/// fails with operation_not_permitted.
+class one_shot_event final : public waitable {
 public:
-  /// @param what  what it is to be open for, for `dump`.
-  explicit gate(const char* what) noexcept : words_(what) {}
+  /// @param what  what is being waited for, for `dump`.
+  explicit one_shot_event(const char* what) noexcept : description_(what) {}
 
-  std::atomic<bool> is_open{false}; ///< any thread may look; its opener's writes come with it
+  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
+  /// the thread that called `set` wrote before.
+  std::atomic<bool> is_set{false};
 
   /// With the engine's lock held.
-  void open(answers& answered) noexcept {
-    is_open.store(true, std::memory_order_release); // partner of the load in flow_handle::ended()
-    if (waiter_) answer(*waiter_, {}, answered);
+  void set(completions& completed) noexcept {
+    is_set.store(true, std::memory_order_release); // pairs with the load in flow_handle::ended()
+    if (waiter_) complete(*waiter_, {}, completed);
   }
-  bool enter(operation& op, answers&) noexcept override {
-    if (is_open.load(std::memory_order_relaxed)) return true; // under the lock
+  bool enter(operation& op, completions&) noexcept override {
+    if (is_set.load(std::memory_order_relaxed)) return true; // the lock orders it
     if (waiter_) {
       op.error = std::errc::operation_not_permitted;
       return true;
@@ -1207,19 +1246,12 @@ public:
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
-  [[nodiscard]] const char* words() const noexcept override { return words_; }
+  [[nodiscard]] const char* description() const noexcept override { return description_; }
 
 private:
   operation* waiter_ = nullptr;
-  const char* const words_;
+  const char* const description_;
 };
-
-inline detail::list<operation>& descriptor::queue_of(const operation& op) noexcept {
-  if (op.inward()) return inbound;
-  if (op.what <= action::when_writable) [[likely]]
-    return outbound;
-  return op.what == action::when_urgent ? urgent : resting;
-}
 
 }} // namespace rouse::ROUSE_ABI
 
@@ -1233,30 +1265,30 @@ namespace rouse { inline namespace ROUSE_ABI {
 ///
 /// `basic_engine` is the one of this library; its comments say what each function promises.
 template <class C>
-concept engine_core =
-    std::derived_from<typename C::operation, operation> &&
-    requires(C& c, typename C::operation& op, gate& g, descriptor& d, failure& why, void* owner) {
-      { c.submit(op) } noexcept -> std::same_as<bool>;
-      { c.count(op) } noexcept -> std::same_as<bool>;
-      c.defer(op);
-      c.cancel(op, why);
-      c.abandon(op);
-      c.open(g);
-      c.settle([](answers&) {});
-      c.wake();
-      c.home().enter();
-      c.shut_down();
-      c.orphan(owner);
-      { c.turn((clock::time_point::max)()) } noexcept;
-      { c.idle() } noexcept -> std::same_as<bool>;
-      { c.open(owner, 0, 0, 0, why) } -> std::same_as<descriptor*>;
-      c.cancel(d);
-      { c.busy(d, true) } noexcept -> std::same_as<bool>;
-      c.close(d);
-      c.release(d);
-      c.give_back(d);
-      { c.report() } -> std::convertible_to<std::string>;
-    };
+concept engine_core = std::derived_from<typename C::operation, operation> &&
+                      requires(C& c, typename C::operation& op, one_shot_event& g, socket_state& d,
+                               failure& why, void* owner) {
+                        { c.submit(op) } noexcept -> std::same_as<bool>;
+                        { c.count(op) } noexcept -> std::same_as<bool>;
+                        c.defer(op);
+                        c.cancel(op, why);
+                        c.abandon(op);
+                        c.set(g);
+                        c.with_completions([](completions&) {});
+                        c.wake();
+                        c.home().enter();
+                        c.shut_down();
+                        c.orphan(owner);
+                        { c.turn((clock::time_point::max)()) } noexcept;
+                        { c.idle() } noexcept -> std::same_as<bool>;
+                        { c.open(owner, 0, 0, 0, why) } -> std::same_as<socket_state*>;
+                        c.cancel(d);
+                        { c.busy(d, true) } noexcept -> std::same_as<bool>;
+                        c.close(d);
+                        c.release(d);
+                        c.give_back(d);
+                        { c.report() } -> std::convertible_to<std::string>;
+                      };
 
 /// An engine as a scheduler names it: which core, and how one is made (null, with the reason in the
 /// failure, where the system refuses).
@@ -1380,7 +1412,7 @@ enum class resolve_error : int; ///< why a name could not be resolved
 enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
 
 class operation; ///< one request and its answer: the record that all layers share
-class descriptor; ///< an engine's record of an open socket
+class socket_state; ///< an engine's record of an open socket
 class flow; ///< one spawned line of execution
 
 template <class Threading>
@@ -1433,18 +1465,18 @@ inline constexpr bool returned_by_call<socket<Scheduler>> = true;
 namespace detail {
 
 template <class C>
-struct what_is_kept {
+struct request_of {
   using type = C;
 };
 template <class C>
-  requires requires { typename C::asked; }
-struct what_is_kept<C> {
-  using type = typename C::asked;
+  requires requires { typename C::request; }
+struct request_of<C> {
+  using type = typename C::request;
 };
-// What a call in progress keeps of its description: all of it, unless `ask(op)` puts what is asked
-// into the operation; then `asked`, which has the rest.
+// What a call in progress keeps of its description: all of it, unless `fill(op)` puts what is asked
+// into the operation; then `request`, which has the rest.
 template <class C>
-using kept = typename what_is_kept<C>::type;
+using kept = typename request_of<C>::type;
 
 // What the call gives: that of its answer, or what it holds itself.
 template <class C>
@@ -1627,7 +1659,7 @@ protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
   pending_call(Engine* engine, Call&& call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(keep(call)) {
+      : Engine::operation(&pending_call::on_completed), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
     if constexpr (may_end) limit_ = std::move(l);
   }
@@ -1653,15 +1685,15 @@ protected:
   }
 
   /// Ends the call before it begins.
-  void refuse(failure why) noexcept { this->ending = why; }
+  void refuse(failure why) noexcept { this->cancel_reason = why; }
   /// For receivers that must not be delivered to inside `start`.
   void deliver_later() noexcept {
-    this->tell = &pending_call::on_finished;
+    this->complete = &pending_call::on_finished;
     engine_->defer(*this);
   }
 
   /// Started, and not told yet.
-  [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
+  [[nodiscard]] bool in_progress() const noexcept { return this->state != operation_state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
   [[nodiscard]] value_type value() { return value_of(call_, *this); }
@@ -1682,7 +1714,7 @@ private:
     if constexpr (std::is_same_v<kept<Call>, Call>) {
       return std::move(call);
     } else {
-      call.ask(*this);
+      call.fill(*this);
       return {};
     }
   }
@@ -1695,7 +1727,7 @@ private:
       engine_ = running<Engine>::here();
       if (!engine_) return true;
     }
-    this->tell = &pending_call::on_finished;
+    this->complete = &pending_call::on_finished;
     return engine_->count(*this);
   }
 
@@ -1703,14 +1735,14 @@ private:
     if constexpr (may_end) {
       if (!limit_.when().never()) this->limit_to(limit_.when().when());
       if (limit_.token().stop_requested())
-        this->ending = std::errc::operation_canceled;
+        this->cancel_reason = std::errc::operation_canceled;
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
     if (!submit_first()) return false;
     if (!call_.advance(*this) && !proceed()) [[unlikely]]
       return false;
-    settle();
+    disarm();
     return true;
   }
   ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
@@ -1724,7 +1756,7 @@ private:
   // `this` may be gone.
   ROUSE_NOINLINE bool proceed() noexcept {
     do {
-      this->again = true;
+      this->continues = true;
       this->error = {};
       this->bytes = 0;
       if (!engine_->submit(*this)) return false;
@@ -1732,15 +1764,15 @@ private:
     return true;
   }
 
-  void settle() noexcept {
+  void disarm() noexcept {
     if constexpr (may_end) watch_.forget(*engine_);
   }
 
-  ROUSE_HOT static void on_told(rouse::operation& base) noexcept {
+  ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
       return;
-    self.settle();
+    self.disarm();
     static_cast<Receiver&>(self).deliver();
   }
   ROUSE_HOT static void on_finished(rouse::operation& base) noexcept {
@@ -1982,7 +2014,7 @@ public:
   virtual ~flow() = default;
 
   void* owner = nullptr; ///< the scheduler, null once it is gone
-  gate ended{"join"}; ///< opens when the flow has ended
+  one_shot_event ended{"join"}; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
@@ -2123,7 +2155,7 @@ public:
     owner = nullptr;
     never_begin();
     drop_locals();
-    ended.is_open.store(true, std::memory_order_release);
+    ended.is_set.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
 
@@ -2144,7 +2176,7 @@ protected:
   /// The flow's last act.
   void end() noexcept {
     drop_locals();
-    if (engine_) engine_->open(ended);
+    if (engine_) engine_->set(ended);
     if (this->released()) destroy_here();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
@@ -2194,22 +2226,22 @@ private:
 template <class Engine>
 class flow_starter final : Engine::operation {
 public:
-  flow_starter() noexcept : Engine::operation(&flow_starter::on_told) {}
+  flow_starter() noexcept : Engine::operation(&flow_starter::on_completed) {}
 
   void start(engine_flow<Engine>& f, Engine& e) noexcept {
     f.belong_to(e);
     fresh_.push_back(f);
-    if (this->now != operation::state::idle) return;
-    this->what = action::yield;
+    if (this->state != operation_state::idle) return;
+    this->action = action::yield;
     (void)e.submit(*this); // a yield is never done at once
   }
   /// The scheduler goes; none is left.
   void close(Engine& e) noexcept {
-    if (this->now != operation::state::idle) e.abandon(*this);
+    if (this->state != operation_state::idle) e.abandon(*this);
   }
 
 private:
-  static void on_told(operation& op) noexcept {
+  static void on_completed(operation& op) noexcept {
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
     list<fresh_flow> those; // whom they spawn has to wait
     while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
@@ -2233,7 +2265,7 @@ struct join_call {
   flow* which;
 
   bool prepare(operation& op) noexcept {
-    ask_wait(op, &which->ended);
+    request_wait(op, &which->ended);
     if (flow_waiting_by(op) != which) return true;
     op.error = std::errc::resource_deadlock_would_occur;
     return false;
@@ -2257,7 +2289,7 @@ struct sleep_call {
   deadline until;
 
   bool prepare(operation& op) noexcept {
-    ask_wait(op, nullptr);
+    request_wait(op, nullptr);
     op.limit_to(until.when());
     return true;
   }
@@ -2273,7 +2305,7 @@ struct yield_call {
   static constexpr const char* name = "rouse: yield";
 
   bool prepare(operation& op) noexcept {
-    op.what = action::yield;
+    op.action = action::yield;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -3436,9 +3468,9 @@ inline const char* name_of(action a) noexcept {
 
 /// The words for what a pending operation waits for: the call, or what it awaits.
 inline const char* name_of(const operation& op) noexcept {
-  if (op.attempts()) return op.attempt->words;
-  if (op.what != action::wait) return name_of(op.what);
-  return op.awaited ? op.awaited->words() : "sleep";
+  if (op.is_retry()) return op.retry->call;
+  if (op.action != action::wait) return name_of(op.action);
+  return op.awaited ? op.awaited->description() : "sleep";
 }
 
 } // namespace detail
@@ -3515,9 +3547,9 @@ public:
     write(op.mark.name, "e", std::exchange(op.mark.id, 0), "", "bytes",
           static_cast<long long>(op.bytes));
   }
-  void turned(std::size_t told) noexcept {
-    if (file_ && told != 0)
-      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(told));
+  void turned(std::size_t completed) noexcept {
+    if (file_ && completed != 0)
+      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(completed));
   }
 
 private:
@@ -4079,7 +4111,7 @@ inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_
 /// not_connected.
 /// @param ended  the call was to receive, and has received nothing.
 /// @returns `error`, or what is meant by it.
-ROUSE_COLD inline failure explain_unconnected(const descriptor& d, bool ended,
+ROUSE_COLD inline failure explain_unconnected(const socket_state& d, bool ended,
                                               failure error) noexcept {
   const int number = error.os_number();
   const bool doubtful =
@@ -4091,15 +4123,15 @@ ROUSE_COLD inline failure explain_unconnected(const descriptor& d, bool ended,
   return f == failure::from_os(ENOTCONN) ? f : error;
 }
 inline void explain_unconnected(operation& op) noexcept {
-  if (op.what == action::accept) return;
-  const bool ended = op.bytes == 0 && (op.inward() || op.what == action::when_urgent);
+  if (op.action == action::accept) return;
+  const bool ended = op.bytes == 0 && (op.inward() || op.action == action::when_urgent);
   op.error = explain_unconnected(*op.target, ended, op.error);
 }
 
 /// Looks at the unusual answers to what receives: a message that was cut short is message_size, and
 /// nothing at all may not be the end.
 ROUSE_COLD inline void explain_received(operation& op) noexcept {
-  if (op.what == action::recv_from) {
+  if (op.action == action::recv_from) {
     if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
   } else if (op.bytes > op.size) {
     op.bytes = op.size;
@@ -4111,19 +4143,19 @@ ROUSE_COLD inline void explain_received(operation& op) noexcept {
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
-ROUSE_NOINLINE inline bool settle_error(failure& error) noexcept {
+ROUSE_NOINLINE inline bool store_error(failure& error) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   error = last_error();
   return true;
 }
-inline bool settle(std::size_t& bytes, failure& error, ssize_t result) noexcept {
+inline bool store_result(std::size_t& bytes, failure& error, ssize_t result) noexcept {
   if (result < 0) [[unlikely]]
-    return settle_error(error);
+    return store_error(error);
   bytes = static_cast<std::size_t>(result);
   return true;
 }
-inline bool settle(operation& op, ssize_t result) noexcept {
-  return settle(op.bytes, op.error, result);
+inline bool store_result(operation& op, ssize_t result) noexcept {
+  return store_result(op.bytes, op.error, result);
 }
 
 template <class Call>
@@ -4138,9 +4170,9 @@ ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
 // A system call that nearly always succeeds, and moves at least a byte: what else may come of it
 // stays out of the way.
 template <class Call>
-ROUSE_NOINLINE bool settle_unusual(operation& op, ssize_t result, Call call) noexcept {
+ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noexcept {
   if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
-  if (!settle(op, result)) return false;
+  if (!store_result(op, result)) return false;
   if (op.inward())
     explain_received(op);
   else
@@ -4149,17 +4181,17 @@ ROUSE_NOINLINE bool settle_unusual(operation& op, ssize_t result, Call call) noe
 }
 // One comparison: a failure and no bytes are, less one, more than any size.
 template <class Call>
-ROUSE_ALWAYS_INLINE bool settle_call(operation& op, Call call) noexcept {
+ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
   if (static_cast<std::size_t>(result) - 1 >= op.size) [[unlikely]]
-    return settle_unusual(op, result, call);
+    return store_unusual(op, result, call);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  return detail::settle_call(op, [](operation& o) {
+  return detail::store_result_of(op, [](operation& o) {
     return ::recv(static_cast<int>(o.target->native), o.data, o.size,
                   MSG_DONTWAIT | recv_flags(o.target->type));
   });
@@ -4167,16 +4199,17 @@ ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
 
 /// No SIGPIPE: a peer that is gone is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
-  return detail::settle_call(op, [](operation& o) {
+  return detail::store_result_of(op, [](operation& o) {
     return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
   });
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done = detail::settle(op, detail::retry_interrupted([&] {
-                                     return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
-                                   }));
+  const bool done =
+      detail::store_result(op, detail::retry_interrupted([&] {
+                             return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
+                           }));
   if (!done) return false;
   if (op.error)
     explain_unconnected(op);
@@ -4187,9 +4220,10 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done = detail::settle(op, detail::retry_interrupted([&] {
-                                     return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-                                   }));
+  const bool done =
+      detail::store_result(op, detail::retry_interrupted([&] {
+                             return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+                           }));
   if (op.error) explain_unconnected(op);
   if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
   op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
@@ -4210,18 +4244,18 @@ inline short poll_now(native_handle_type h, short events) noexcept {
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
 }
 
-inline bool run_attempt(operation& op) noexcept {
-  if (op.attempt->run) {
-    const bool done = op.attempt->run(op);
+inline bool run_retry(operation& op) noexcept {
+  if (op.retry->run) {
+    const bool done = op.retry->run(op);
     if (done && (op.error || op.bytes == 0)) explain_unconnected(op);
     return done;
   }
-  return poll_now(static_cast<native_handle_type>(op.target->native), readiness(op.what)) != 0;
+  return poll_now(static_cast<native_handle_type>(op.target->native), readiness(op.action)) != 0;
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
   out = detail::retry_interrupted([&] { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); });
-  return detail::settle(op, out < 0 ? -1 : 0);
+  return detail::store_result(op, out < 0 ? -1 : 0);
 }
 
 inline bool start_connect(native_handle_type h, operation& op) noexcept {
@@ -4254,7 +4288,7 @@ ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
   if ((poll_now(h, POLLRDHUP) & POLLRDHUP) == 0) return false;
-  if (op.what == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
+  if (op.action == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
 
@@ -4439,7 +4473,7 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
 /// means not_connected.
 /// @param ended  the call was to receive, and has received nothing.
 /// @returns `error`, or what is meant by it.
-inline failure explain_unconnected(const descriptor& d, bool ended, failure error) noexcept {
+inline failure explain_unconnected(const socket_state& d, bool ended, failure error) noexcept {
   const bool broken =
       error == failure::from_os(WSAESHUTDOWN) || error == failure::from_os(WSAECONNRESET);
   const bool doubtful = error ? broken : ended;
@@ -4637,7 +4671,7 @@ inline failure change_membership(native_handle_type h, bool join, const endpoint
 }}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/engines/operation_loop.hpp
-// An operation's way from `submit` to `tell`, the same in every engine.
+// An operation's way from `submit` to `complete`, the same in every engine.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -4659,10 +4693,10 @@ public:
 
   /// What calls derive from: the operation, with room for what the kernel keeps in it.
   struct operation : rouse::operation, os::kernel_record {
-    explicit operation(teller* t) noexcept : rouse::operation(t) {}
+    explicit operation(completion_handler* t) noexcept : rouse::operation(t) {}
     ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
   };
-  using descriptor = rouse::descriptor;
+  using socket_state = rouse::socket_state;
 
   operation_loop(const operation_loop&) = delete;
   operation_loop& operator=(const operation_loop&) = delete;
@@ -4683,9 +4717,9 @@ public:
   /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
   /// cannot starve the rest.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
-    if (op.what == action::recv) return submit_recv(op);
-    if (op.what == action::send) return submit_send(op);
-    if (op.what == action::wait) return submit_wait(op);
+    if (op.action == action::recv) return submit_recv(op);
+    if (op.action == action::send) return submit_send(op);
+    if (op.action == action::wait) return submit_wait(op);
     return submit_other(op);
   }
 
@@ -4693,9 +4727,9 @@ public:
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
-    if (op.heed != heed::all) [[unlikely]]
-      forget_ending(op);
-    if (op.ending || closing_) [[unlikely]]
+    if (op.cancellation != cancellation::all) [[unlikely]]
+      forget_cancel_reason(op);
+    if (op.cancel_reason || closing_) [[unlikely]]
       return submit_elsewhere(op);
     if (enter(op, what)) return answer_at_once(op);
     pend(op, waiting_);
@@ -4704,24 +4738,24 @@ public:
 
   /// Whether a visit may be done without an operation: it need not be put off. (An observer is to
   /// hear of each call.)
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_visit() const noexcept
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
     return !closing_ && instant_left_ != 0;
   }
   /// Does it. Null: it is done, unless `why` says what went wrong; else the line to stand in.
-  template <class Visitor>
-  [[nodiscard]] ROUSE_ALWAYS_INLINE auto visit(Visitor& who, failure& why) noexcept {
-    answers answered(ready_, timers_);
-    auto* const line = who.visit(why, answered);
+  template <class Waiter>
+  [[nodiscard]] ROUSE_ALWAYS_INLINE auto try_enter(Waiter& waiter, failure& why) noexcept {
+    completions completed(ready_, timers_);
+    auto* const line = waiter.try_enter(why, completed);
     if (!line) --instant_left_;
     return line;
   }
   /// `op` waits for what `who` came for.
-  template <class Line, class Visitor>
-  ROUSE_ALWAYS_INLINE void stand_in(Line& line, Visitor& who, operation& op) noexcept {
-    ask_wait(op, &who);
-    who.stand_in(line, op);
+  template <class Line, class Waiter>
+  ROUSE_ALWAYS_INLINE void enqueue(Line& line, Waiter& waiter, operation& op) noexcept {
+    request_wait(op, &waiter);
+    waiter.enqueue(line, op);
     pend(op, waiting_);
   }
 
@@ -4760,11 +4794,11 @@ public:
     lock_type lock(mutex_);
     if (inert_) [[unlikely]]
       return forget(op);
-    if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
-    while (op.now == operation::state::pending) reap(lock);
-    if (op.now == operation::state::idle) return false;
+    if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
+    while (op.state == operation_state::pending) reap(lock);
+    if (op.state == operation_state::idle) return false;
     op.unlink();
-    op.now = operation::state::idle;
+    op.state = operation_state::idle;
     --active_;
     observer_.ended(op);
     return true;
@@ -4772,18 +4806,18 @@ public:
 
   /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
   template <class F>
-  void settle(F&& f) noexcept {
+  void with_completions(F&& f) noexcept {
     lock_type lock(mutex_);
     if constexpr (Threading::shared) {
       if (inert_) return; // what waits may lie on the stacks of threads that are the parent's alone
     }
-    answers answered(ready_, timers_);
-    f(answered);
-    if (answered.any()) wake_others();
+    completions completed(ready_, timers_);
+    f(completed);
+    if (completed.any()) wake_others();
   }
   /// Opens a gate: the operation that waits for it, now or later, completes.
-  void open(gate& g) noexcept {
-    settle([&](answers& answered) { g.open(answered); });
+  void set(one_shot_event& g) noexcept {
+    with_completions([&](completions& completed) { g.set(completed); });
     wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
   }
 
@@ -4813,19 +4847,19 @@ public:
   [[nodiscard]] bool inert() const noexcept { return inert_; }
 
   /// Tells the calls that were refused and had to be deferred. Returns how many.
-  std::size_t tell_refused() noexcept {
+  std::size_t complete_refused() noexcept {
     lock_type lock(mutex_);
     detail::list<rouse::operation> those; // the next ones have to wait
     while (!refused_.empty()) those.push_back(refused_.pop_front());
-    std::size_t told = 0;
-    for (; !those.empty(); ++told) {
+    std::size_t completed = 0;
+    for (; !those.empty(); ++completed) {
       rouse::operation& op = those.pop_front();
-      op.now = operation::state::idle;
+      op.state = operation_state::idle;
       lock.unlock();
-      op.tell(op);
+      op.complete(op);
       lock.lock();
     }
-    return told;
+    return completed;
   }
 
   /// Refuses, and tells, an operation that began in the parent, in a call further up on the stack
@@ -4836,7 +4870,7 @@ public:
       if (!forget(op)) return;
     }
     op.error = std::errc::operation_not_permitted;
-    op.tell(op);
+    op.complete(op);
   }
 
   /// From now on a forked child's copy is inert, whether or not the loop has run.
@@ -4892,7 +4926,8 @@ public:
   {
     lock_type lock(mutex_);
     do harvest((clock::time_point::min)(), lock); // takes earlier wake-ups from the handle as well
-    while (rest_.exchange(rest::asleep, std::memory_order_acq_rel) == rest::woken);
+    while (loop_state_.exchange(loop_state::asleep, std::memory_order_acq_rel) ==
+           loop_state::woken);
     const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
     return calm ? timers_.next() : (clock::time_point::min)();
   }
@@ -4904,7 +4939,8 @@ public:
   void wake() noexcept {
     // Partner of harvest_some(): either this thread sees that the loop sleeps, or the loop sees
     // that it was woken.
-    if (rest_.exchange(rest::woken, std::memory_order_acq_rel) == rest::asleep) kick();
+    if (loop_state_.exchange(loop_state::woken, std::memory_order_acq_rel) == loop_state::asleep)
+      kick();
   }
 
   /// Keeps what a flow threw, for whoever runs the loop (O7).
@@ -4960,21 +4996,21 @@ protected:
     lock_type lock(mutex_);
     if (!may_begin(op) && !may_after_all(op)) [[unlikely]]
       return submit_elsewhere(op);
-    op.cancels = op.target->cancels;
+    op.cancel_count = op.target->cancel_count;
     if (begin()) return answer_at_once(op);
-    op.take_patience();
+    op.apply_default_timeout();
     pend(op, queue);
     return false;
   }
   /// The same of any operation; `begin` is given the queue.
   template <class Begin>
   ROUSE_ALWAYS_INLINE bool submit_other_by(operation& op, Begin begin) noexcept {
-    if (op.target && op.what < action::wait) [[likely]] {
+    if (op.target && op.action < action::wait) [[likely]] {
       detail::list<rouse::operation>& queue = op.target->queue_of(op);
       return submit_by(op, queue, [&] { return begin(queue); });
     }
     lock_type lock(mutex_);
-    if (op.heed != heed::all) forget_ending(op);
+    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
     return submit_elsewhere(op);
   }
 
@@ -4994,13 +5030,13 @@ protected:
   ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
     end_harvest();
     std::size_t done = 0;
-    if constexpr (Threading::shared) telling_ = detail::this_thread();
+    if constexpr (Threading::shared) completing_ = detail::this_thread();
     if (wake_up()) [[unlikely]]
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += tell_ready(lock);
-    if constexpr (Threading::shared) telling_ = nullptr;
+    done += complete_ready(lock);
+    if constexpr (Threading::shared) completing_ = nullptr;
     observer_.turned(done);
     return done;
   }
@@ -5009,28 +5045,28 @@ protected:
 
   /// The kernel says that `kick` was called. Such a wake-up may have come while this thread noted
   /// that it is awake, and so have been overlooked: it is looked for now.
-  void kicked() noexcept { rest_.store(rest::woken, std::memory_order_relaxed); }
+  void kicked() noexcept { loop_state_.store(loop_state::woken, std::memory_order_relaxed); }
 
   /// The kernel's answer to a pending operation.
   ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
     // Canceled on request: say which request it was.
-    if (error == failure(std::errc::operation_canceled) && op.ending) [[unlikely]]
-      error = op.ending;
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
+      error = op.cancel_reason;
     op.error = error;
     op.bytes = bytes;
     finish(op);
   }
   /// The same where the answer is in `op`, and is not that it was canceled.
-  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept { answers(ready_, timers_).add(op); }
+  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept { completions(ready_, timers_).add(op); }
 
   /// Asks for the end of everything that is pending on `d`. With the lock held.
-  void cancel_all(descriptor& d) noexcept {
+  void cancel_all(socket_state& d) noexcept {
     const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
-    ++d.cancels; // seen by calls that are between two requests
+    ++d.cancel_count; // seen by calls that are between two requests
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
     d.urgent.for_each(stop);
-    d.resting.for_each(stop);
+    d.paused.for_each(stop);
   }
 
   /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
@@ -5044,9 +5080,9 @@ protected:
   /// `visit(const operation&)` for each that is in progress, but for those that are pending on a
   /// socket. With the lock held.
   template <class F>
-  void for_each_elsewhere(F& visit) {
+  void for_each_elsewhere(F& try_enter) {
     for (auto* list : {&waiting_, &ready_, &later_})
-      list->for_each([&](rouse::operation& op) { visit(static_cast<const operation&>(op)); });
+      list->for_each([&](rouse::operation& op) { try_enter(static_cast<const operation&>(op)); });
   }
 
   /// Destroys the posted functions that have not run.
@@ -5073,14 +5109,14 @@ protected:
     }
     home_->renew_lock();
     harvesting_ = false;
-    rest_.store(rest::awake, std::memory_order_relaxed);
+    loop_state_.store(loop_state::awake, std::memory_order_relaxed);
   }
   [[nodiscard]] bool used() const noexcept { return used_; }
 
   /// The operations in progress stay where they are, for ever. What was posted is left alone.
   void become_inert() noexcept {
     inert_ = closing_ = true;
-    tells_a_turn_ = 0;
+    completions_a_turn_ = 0;
     active_ = 0;
     stops_.forget();
     posted_.forget();
@@ -5092,18 +5128,18 @@ private:
   struct home_closer {
     void operator()(home_type* h) const noexcept { h->drop(); }
   };
-  enum class rest { awake, asleep, woken };
+  enum class loop_state { awake, asleep, woken };
   static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
 
   ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
-    return !op.ending && !closing_ && !op.target->closing &&
-           (!op.again || op.cancels == op.target->cancels);
+    return !op.cancel_reason && !closing_ && !op.target->closing &&
+           (!op.continues || op.cancel_count == op.target->cancel_count);
   }
   // Whether nothing is against it but what it does not heed.
   ROUSE_COLD bool may_after_all(operation& op) const noexcept {
-    if (op.heed == heed::all) return false;
-    forget_ending(op);
+    if (op.cancellation == cancellation::all) return false;
+    forget_cancel_reason(op);
     return may_begin(op);
   }
 
@@ -5111,8 +5147,8 @@ private:
   ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
     if (op.awaited && !op.target) return submit(op, *op.awaited);
     lock_type lock(mutex_);
-    if (op.heed != heed::all) forget_ending(op);
-    if (op.ending || closing_ || op.target) [[unlikely]]
+    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+    if (op.cancel_reason || closing_ || op.target) [[unlikely]]
       return submit_elsewhere(op);
     pend(op, waiting_);
     return false;
@@ -5121,7 +5157,7 @@ private:
   // What is not for the kernel, or not any more.
   ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
     if (inert_) {
-      op.error = op.ending ? op.ending : failure(std::errc::operation_not_permitted);
+      op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
       return true;
     }
     return start_elsewhere(op) && answer_at_once(op);
@@ -5137,19 +5173,19 @@ private:
   }
   // True: done.
   bool start_elsewhere(operation& op) noexcept {
-    if (op.ending || closing_) {
+    if (op.cancel_reason || closing_) {
       if (closing_) note_refusal();
-      op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
+      op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_canceled);
       return true;
     }
     if (op.target) {
-      if (op.again && op.cancels != op.target->cancels)
+      if (op.continues && op.cancel_count != op.target->cancel_count)
         op.error = std::errc::operation_canceled;
       else if (!op.target->open())
         op.error = std::errc::bad_file_descriptor;
       if (op.error) return true;
-      op.cancels = op.target->cancels;
-      pend(op, op.target->resting);
+      op.cancel_count = op.target->cancel_count;
+      pend(op, op.target->paused);
     } else { // a yield
       put_off(op);
       wake_others();
@@ -5159,7 +5195,7 @@ private:
 
   ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
     queue.push_back(op);
-    op.now = operation::state::pending;
+    op.state = operation_state::pending;
     ++active_;
     observer_.begun(op);
     if (op.limited) [[unlikely]]
@@ -5178,7 +5214,7 @@ private:
   // Of the threads that share an engine, only the one in the loop keeps others waiting.
   ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
     if constexpr (Threading::shared) {
-      if (telling_ != detail::this_thread()) [[likely]]
+      if (completing_ != detail::this_thread()) [[likely]]
         return true;
     }
     return --instant_left_ >= 0;
@@ -5188,9 +5224,10 @@ private:
     put_off(op);
   }
 
-  static void forget_ending(operation& op) noexcept {
-    if (op.heed == heed::nothing || op.ending == failure(std::errc::timed_out)) op.ending = {};
-    if (op.heed == heed::cancels) op.heed = heed::all;
+  static void forget_cancel_reason(operation& op) noexcept {
+    if (op.cancellation == cancellation::none || op.cancel_reason == failure(std::errc::timed_out))
+      op.cancel_reason = {};
+    if (op.cancellation == cancellation::requests) op.cancellation = cancellation::all;
   }
 
   detail::raised* pop_raised() noexcept {
@@ -5205,22 +5242,23 @@ private:
 
   template <class Awaited>
   ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
-    answers answered(ready_, timers_);
-    const bool done = what.enter(op, answered);
-    if (answered.any()) wake_others();
+    completions completed(ready_, timers_);
+    const bool done = what.enter(op, completed);
+    if (completed.any()) wake_others();
     return done;
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
     auto& op = static_cast<operation&>(base);
     // A cancel outranks a limit, and the first request is the only one that the kernel hears of.
-    const bool asked = static_cast<bool>(op.ending);
+    const bool asked = static_cast<bool>(op.cancel_reason);
     if (asked && reason != failure(std::errc::operation_canceled)) return;
-    op.ending = reason;
-    if (op.now != operation::state::pending || asked || op.heed == heed::nothing) return;
+    op.cancel_reason = reason;
+    if (op.state != operation_state::pending || asked || op.cancellation == cancellation::none)
+      return;
     if (inert_) [[unlikely]]
       return; // it is the parent's, and not known to this process's kernel interface
-    if (op.what == action::wait)
+    if (op.action == action::wait)
       finish_wait(op, std::errc::operation_canceled);
     else
       interrupt(op);
@@ -5233,26 +5271,26 @@ private:
   }
 
   void put_ready(operation& op) noexcept {
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     ready_.push_back(op);
   }
   void put_refused(operation& op) noexcept {
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     refused_.push_back(op);
   }
   // Of an inert engine: nothing refers to `op` any more. False: it was not in progress.
   bool forget(rouse::operation& op) noexcept {
-    if (op.now == operation::state::idle) return false;
+    if (op.state == operation_state::idle) return false;
     if (op.armed()) timers_.disarm(op);
-    if (op.now == operation::state::pending && op.what == action::wait && op.awaited)
+    if (op.state == operation_state::pending && op.action == action::wait && op.awaited)
       op.awaited->leave(op);
     op.unlink();
-    op.now = operation::state::idle;
+    op.state = operation_state::idle;
     return true;
   }
   // To be told in the next turn, after the kernel was asked again.
   void put_off(operation& op) noexcept {
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     later_.push_back(op);
     ++active_;
     observer_.begun(op);
@@ -5287,8 +5325,9 @@ private:
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
     bool sleeps = until != (clock::time_point::min)() && ready_.empty();
     if (sleeps) {
-      auto was = rest::awake;
-      sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
+      auto was = loop_state::awake;
+      sleeps =
+          loop_state_.compare_exchange_strong(was, loop_state::asleep, std::memory_order_acq_rel);
     }
     if (!sleeps) return (clock::time_point::min)();
     return timers_.empty() ? until : next_limit(until);
@@ -5302,11 +5341,12 @@ private:
     // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
     // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
     // before the queues are looked at, where nothing is unless he has come to here.
-    const rest now = rest_.load(std::memory_order_relaxed);
-    if (now == rest::asleep) [[likely]]
-      rest_.store(rest::awake, std::memory_order_relaxed);
-    else if (now == rest::woken)
-      return rest_.exchange(rest::awake, std::memory_order_acq_rel) == rest::woken;
+    const loop_state now = loop_state_.load(std::memory_order_relaxed);
+    if (now == loop_state::asleep) [[likely]]
+      loop_state_.store(loop_state::awake, std::memory_order_relaxed);
+    else if (now == loop_state::woken)
+      return loop_state_.exchange(loop_state::awake, std::memory_order_acq_rel) ==
+             loop_state::woken;
     return false;
   }
 
@@ -5325,20 +5365,20 @@ private:
     }
   }
 
-  ROUSE_ALWAYS_INLINE std::size_t tell_ready(lock_type& lock) noexcept {
-    std::size_t told = 0;
-    for (; told < tells_a_turn_ && !ready_.empty(); ++told) {
+  ROUSE_ALWAYS_INLINE std::size_t complete_ready(lock_type& lock) noexcept {
+    std::size_t completed = 0;
+    for (; completed < completions_a_turn_ && !ready_.empty(); ++completed) {
       auto& op = static_cast<operation&>(ready_.pop_front());
-      op.now = operation::state::idle;
+      op.state = operation_state::idle;
       --active_;
       observer_.ended(op);
       instant_left_ = instant_budget;
       lock.unlock();
-      op.tell(op);
+      op.complete(op);
       lock.lock();
     }
     instant_left_ = instant_budget;
-    return told;
+    return completed;
   }
 
   // In a shared engine, whoever sleeps in harvest has to see what another thread changed.
@@ -5354,8 +5394,8 @@ private:
   int instant_left_ = instant_budget;
   // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
   // one of them has forked.
-  std::size_t tells_a_turn_ = 1024;
-  const void* telling_ = nullptr; // the thread that tells, of those that share the engine
+  std::size_t completions_a_turn_ = 1024;
+  const void* completing_ = nullptr; // the thread that tells, of those that share the engine
   std::size_t active_ = 0; // submitted, not yet told
   std::size_t refusals_left_ = 0; // before the program ends
   detail::list<rouse::operation> ready_; // to be told in this turn
@@ -5364,7 +5404,7 @@ private:
   detail::list<rouse::operation> refused_; // by an inert engine, to be told
   detail::timer_wheel timers_;
   clock::time_point sleeping_until_ = (clock::time_point::min)();
-  std::atomic<rest> rest_{rest::awake};
+  std::atomic<loop_state> loop_state_{loop_state::awake};
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
   detail::raised_list raised_;
@@ -5530,9 +5570,8 @@ class basic_engine : public operation_loop<Threading> {
 public:
   using typename loop::lock_type;
   using typename loop::operation;
-  using descriptor = rouse::descriptor;
+  using socket_state = rouse::socket_state;
   using loop::cancel;
-  using loop::open;
 
   /// Which kernel interface this is, and why a better one was refused.
   [[nodiscard]] const std::string& report() const noexcept { return report_; }
@@ -5540,13 +5579,13 @@ public:
 
   /// A record of a new socket, owned by the engine until `give_back`; null with the reason in
   /// `why`.
-  [[nodiscard]] descriptor* open(void* owner, int family, int type, int protocol,
-                                 failure& why) noexcept {
+  [[nodiscard]] socket_state* open(void* owner, int family, int type, int protocol,
+                                   failure& why) noexcept {
     native_handle_type h = os::no_handle;
     why = os::open_socket(family, type, protocol, blocking_, h);
     if (why) return nullptr;
     lock_type lock(this->mutex_);
-    descriptor* d = enter(owner, h, family, type, why);
+    socket_state* d = enter(owner, h, family, type, why);
     if (d)
       d->unconnected = os::is_connected_type(type);
     else
@@ -5556,7 +5595,7 @@ public:
 
   /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays
   /// the caller's, open.
-  [[nodiscard]] descriptor* adopt(void* owner, native_handle_type h, failure& why) noexcept {
+  [[nodiscard]] socket_state* adopt(void* owner, native_handle_type h, failure& why) noexcept {
     int family = 0, type = 0;
     why = os::describe(h, family, type);
     if (!why) why = os::set_blocking(h, blocking_);
@@ -5566,20 +5605,20 @@ public:
   }
 
   /// The same of a file that is no socket, and only to wait until it is readable.
-  [[nodiscard]] descriptor* watch(void* owner, native_handle_type h, failure& why) noexcept {
+  [[nodiscard]] socket_state* watch(void* owner, native_handle_type h, failure& why) noexcept {
     lock_type lock(this->mutex_);
     return enter(owner, h, 0, 0, why);
   }
 
   /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
   /// the handle. The record stays.
-  void close(descriptor& d) noexcept {
+  void close(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     close(d, lock);
   }
 
   /// The same, but the handle goes to the caller, in blocking mode, as the system makes sockets.
-  native_handle_type release(descriptor& d) noexcept {
+  native_handle_type release(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     const auto h = take_handle(d, true, lock);
     // The mode is one for all copies of a handle: in a forked child it is the parent's to choose.
@@ -5588,20 +5627,20 @@ public:
   }
 
   /// Ends what is pending on `d`; the socket stays open.
-  void cancel(descriptor& d) noexcept {
+  void cancel(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     this->cancel_all(d);
   }
 
   /// Whether something waits for its turn on `d`, to receive or to send, which a call that does not
   /// wait must not overtake.
-  [[nodiscard]] bool busy(const descriptor& d, bool inward) noexcept {
+  [[nodiscard]] bool busy(const socket_state& d, bool inward) noexcept {
     lock_type lock(this->mutex_);
     return !(inward ? d.inbound : d.outbound).empty();
   }
 
   /// The socket is done with its record.
-  void give_back(descriptor& d) noexcept {
+  void give_back(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     close(d, lock);
     d.unlink();
@@ -5614,7 +5653,7 @@ public:
     lock_type lock(this->mutex_);
     for (bool again = true; again;) {
       again = false; // closing may harvest an accept, whose connection then joins the list
-      open_.for_each([&](descriptor& d) {
+      open_.for_each([&](socket_state& d) {
         if (d.owner != owner) return;
         again = true;
         close(d, lock);
@@ -5630,7 +5669,7 @@ public:
     {
       lock_type lock(this->mutex_);
       this->begin_closing();
-      open_.for_each([&](descriptor& d) { this->cancel_all(d); });
+      open_.for_each([&](socket_state& d) { this->cancel_all(d); });
     }
     this->drop_posted();
     while (!this->idle()) this->turn((clock::time_point::max)());
@@ -5651,11 +5690,11 @@ public:
     const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
     lock_type lock(this->mutex_);
     if (this->inert()) return;
-    open_.for_each([&](descriptor& d) {
+    open_.for_each([&](socket_state& d) {
       d.inbound.for_each(show);
       d.outbound.for_each(show);
       d.urgent.for_each(show);
-      d.resting.for_each(show);
+      d.paused.for_each(show);
     });
     this->for_each_elsewhere(visit);
   }
@@ -5667,12 +5706,12 @@ protected:
   // ---- what an engine adds, called with the lock held
 
   /// A new record; null when memory is short.
-  virtual descriptor* make_record() noexcept = 0;
+  virtual socket_state* make_record() noexcept = 0;
   /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the
   /// kernel interface.
-  virtual failure attach(descriptor& d) noexcept = 0;
+  virtual failure attach(socket_state& d) noexcept = 0;
   /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
-  virtual void detach(descriptor& d, bool kept) noexcept = 0;
+  virtual void detach(socket_state& d, bool kept) noexcept = 0;
 
   /// In a forked child: closes this process's handles of the kernel interface, which is the
   /// parent's; if `again`, opens one that is the child's own. Nothing is pending then.
@@ -5683,7 +5722,7 @@ protected:
 
   /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
   void answer_accept(operation& op, native_handle_type h) noexcept {
-    if (op.bare) {
+    if (op.wants_native_handle) {
       op.handle = static_cast<std::intptr_t>(h);
       return;
     }
@@ -5717,13 +5756,13 @@ protected:
   }
 
 private:
-  descriptor* enter(void* owner, native_handle_type h, int family, int type,
-                    failure& why) noexcept {
+  socket_state* enter(void* owner, native_handle_type h, int family, int type,
+                      failure& why) noexcept {
     if (this->inert()) [[unlikely]] {
       why = std::errc::operation_not_permitted;
       return nullptr;
     }
-    descriptor* d = spare_.empty() ? make_record() : &spare_.pop_front();
+    socket_state* d = spare_.empty() ? make_record() : &spare_.pop_front();
     if (!d) {
       why = std::errc::not_enough_memory;
       return nullptr;
@@ -5732,7 +5771,7 @@ private:
     d->closing = d->unconnected = false;
     d->family = family;
     d->type = type;
-    d->patience = (clock::duration::max)();
+    d->default_timeout = (clock::duration::max)();
     d->purpose = nullptr;
     why = attach(*d);
     if (why) {
@@ -5745,7 +5784,7 @@ private:
     return d;
   }
 
-  void close(descriptor& d, lock_type& lock) noexcept {
+  void close(socket_state& d, lock_type& lock) noexcept {
     const auto h = take_handle(d, false, lock);
     if (h == os::no_handle) return;
     if (this->inert()) [[unlikely]]
@@ -5754,7 +5793,7 @@ private:
       os::close_socket(h);
   }
 
-  native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
+  native_handle_type take_handle(socket_state& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
     d.closing = true; // others have the lock meanwhile
     if (!this->inert()) [[likely]] {
@@ -5772,14 +5811,14 @@ private:
     pool_->renew_lock();
     if (this->inert()) return;
     bool used = this->used();
-    open_.for_each([&](descriptor& d) { used |= d.busy(); });
+    open_.for_each([&](socket_state& d) { used |= d.busy(); });
     if (start_anew(!used) || used) return this->become_inert();
-    open_.for_each([&](descriptor& d) { (void)attach(d); });
+    open_.for_each([&](socket_state& d) { (void)attach(d); });
   }
 
   const bool blocking_;
-  detail::list<descriptor> open_;
-  detail::list<descriptor> spare_; // closed, for the next sockets
+  detail::list<socket_state> open_;
+  detail::list<socket_state> spare_; // closed, for the next sockets
   std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
   std::string report_;
   basic_engine* left_before_ = nullptr;
@@ -5973,9 +6012,9 @@ class basic_epoll_engine final : public basic_engine<Threading> {
 
 public:
   using core = base;
-  using typename base::descriptor;
   using typename base::lock_type;
   using typename base::operation;
+  using typename base::socket_state;
 
   /// Null, with the reason in `why`, where the kernel refuses.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
@@ -6015,7 +6054,7 @@ private:
     edges, // of everything
     bytes, // as long as there are some: no recv has to see EAGAIN before the next one waits
   };
-  struct record final : descriptor {
+  struct record final : socket_state {
     // Not known to give EAGAIN: then nothing waits.
     bool readable = true;
     bool writable = true;
@@ -6027,9 +6066,9 @@ private:
     bool odd = false; // there was an event that is neither bytes nor room
   };
 
-  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
+  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
 
-  failure attach(descriptor& d) noexcept override {
+  failure attach(socket_state& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
@@ -6042,7 +6081,7 @@ private:
   // another one is left (by dup(2), fork(2), or in a message), the set would go on reporting the
   // file under a record that is another socket's by then, and refuse the same number when it comes
   // back.
-  void detach(descriptor& d, bool) noexcept override {
+  void detach(socket_state& d, bool) noexcept override {
     auto& r = static_cast<record&>(d);
     if (r.watched != watch::nothing) events_.remove(static_cast<native_handle_type>(d.native));
     r.watched = watch::nothing;
@@ -6071,8 +6110,8 @@ private:
     return r.readable && attempt_first(r, op);
   }
   bool begin_other(record& r, operation& op) noexcept {
-    if (op.what == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
-    if (op.what != action::connect) return r.writable && attempt_outbound(r, op);
+    if (op.action == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
+    if (op.action != action::connect) return r.writable && attempt_outbound(r, op);
     if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
     r.writable = false;
     return false;
@@ -6184,7 +6223,7 @@ private:
   // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
 
   ROUSE_ALWAYS_INLINE bool attempt_inbound(record& r, operation& op) noexcept {
-    const bool done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    const bool done = op.action == action::recv ? os::try_recv(op) : attempt_other(r, op);
     // After a short count epoll reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
         [[likely]]
@@ -6202,16 +6241,16 @@ private:
     bool done = os::receives_no_more(op);
     if (!done && (os::poll_now(h, POLLIN) & POLLIN)) {
       const os::without_signals none;
-      done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+      done = op.action == action::recv ? os::try_recv(op) : attempt_other(r, op);
     }
     return r.readable = done;
   }
 
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
-    if (op.what == action::recv_from) return os::try_recv_from(h, op);
-    if (op.attempts()) return os::run_attempt(op);
+    if (op.action == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
+    if (op.action == action::recv_from) return os::try_recv_from(h, op);
+    if (op.is_retry()) return os::run_retry(op);
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
@@ -6220,7 +6259,7 @@ private:
 
   // The urgent byte that it takes leaves its mark in the stream.
   static bool attempt_urgent(record& r, operation& op) noexcept {
-    const bool done = os::run_attempt(op);
+    const bool done = os::run_retry(op);
     if (done) {
       r.odd = true;
       r.drains = false;
@@ -6235,10 +6274,10 @@ private:
   }
   bool attempt_outbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::send) return attempt_send(r, op);
-    if (op.attempts()) return r.writable = os::run_attempt(op);
+    if (op.action == action::send) return attempt_send(r, op);
+    if (op.is_retry()) return r.writable = os::run_retry(op);
     return r.writable =
-               op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
+               op.action == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
   }
 
   os::poll_set events_;
@@ -6661,9 +6700,9 @@ class basic_io_uring_engine final : public basic_engine<Threading> {
 
 public:
   using core = base;
-  using typename base::descriptor;
   using typename base::lock_type;
   using typename base::operation;
+  using typename base::socket_state;
 
   /// Null, with the reason in `why`, where the kernel refuses (EPERM and ENOSYS in containers,
   /// ENOMEM, a kernel before 5.11).
@@ -6700,7 +6739,7 @@ private:
   // the operation that it is about, with a bit set that no address has.
   static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
 
-  struct record final : descriptor {
+  struct record final : socket_state {
     // connect: read by the kernel when the entry is submitted
     std::unique_ptr<os::socket_address> peer;
     bool sends_by_hand = false; // by send(2) and a poll, where the kernel's own way loses bytes
@@ -6728,12 +6767,12 @@ private:
                                                 : "io_uring");
   }
 
-  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
-  failure attach(descriptor& d) noexcept override {
+  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
+  failure attach(socket_state& d) noexcept override {
     static_cast<record&>(d).sends_by_hand = os::uring::loses_datagrams(d.family, d.type);
     return {};
   }
-  void detach(descriptor&, bool) noexcept override {}
+  void detach(socket_state&, bool) noexcept override {}
 
   // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a
   // time, the others queue up.
@@ -6769,10 +6808,10 @@ private:
   }
 
   bool begin_other(operation& op) noexcept {
-    if (op.what == action::connect && !room_for_peer(op)) return true;
-    if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
+    if (op.action == action::connect && !room_for_peer(op)) return true;
+    if (op.action != action::accept && first_in_line(op.target->queue_of(op))) return false;
     if (by_hand(op) && send_now(op)) return true;
-    if (op.attempts() && os::run_attempt(op)) return true;
+    if (op.is_retry() && os::run_retry(op)) return true;
     ask(op);
     hand_over();
     return false;
@@ -6782,15 +6821,15 @@ private:
 
   // Whether it is a plain recv or send.
   static bool moves_bytes(const operation& op) noexcept {
-    return op.what == action::recv || (op.what == action::send && !by_hand(op));
+    return op.action == action::recv || (op.action == action::send && !by_hand(op));
   }
   static bool by_hand(const operation& op) noexcept {
     return static_cast<const record&>(*op.target).sends_by_hand &&
-           (op.what == action::send || op.what == action::send_to);
+           (op.action == action::send || op.action == action::send_to);
   }
   static bool send_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    return op.what == action::send ? os::try_send(op) : os::try_send_to(h, op);
+    return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
   }
 
   // False: memory is short.
@@ -6808,10 +6847,10 @@ private:
     return queue.empty() ? nullptr : first_of(queue);
   }
   ROUSE_NOINLINE static rouse::operation* first_of(detail::list<rouse::operation>& queue) noexcept {
-    if (queue.front().what != action::accept) return &queue.front();
+    if (queue.front().action != action::accept) return &queue.front();
     rouse::operation* first = nullptr;
     queue.for_each([&](rouse::operation& op) {
-      if (!first && op.what != action::accept) first = &op;
+      if (!first && op.action != action::accept) first = &op;
     });
     return first;
   }
@@ -6820,9 +6859,10 @@ private:
   // the same address later, and the kernel takes them in order: it can meet only the one that it
   // was meant for (O4).
   void interrupt(operation& op) noexcept override {
-    const bool queued = op.what != action::accept && first_in_line(op.target->queue_of(op)) != &op;
+    const bool queued =
+        op.action != action::accept && first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
-    if (!op.answered) ask_to_cancel(op);
+    if (!op.has_result) ask_to_cancel(op);
   }
   void ask_to_cancel(operation& op) noexcept {
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
@@ -6896,14 +6936,14 @@ private:
 
   /// @param goes_on  a poll is to tell of each change until it is cancelled.
   ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true, bool goes_on = false) noexcept {
-    if (moves_bytes(op)) return op.what == action::recv ? ask_to_recv(op) : ask_to_send(op);
+    if (moves_bytes(op)) return op.action == action::recv ? ask_to_recv(op) : ask_to_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {
         os::uring::op_recv,     os::uring::op_recv,    os::uring::op_recvmsg, os::uring::op_accept,
         os::uring::op_poll_add, os::uring::op_send,    os::uring::op_sendmsg, os::uring::op_connect,
         os::uring::op_poll_add, os::uring::op_poll_add};
-    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.what)],
+    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.action)],
                                      static_cast<int>(r.native), address_of(op));
     if (goes_on && knows_multishot_polls()) s.len = os::uring::poll_multishot;
     if (by_hand(op)) [[unlikely]] {
@@ -6911,7 +6951,7 @@ private:
       s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
       return;
     }
-    switch (op.what) {
+    switch (op.action) {
     case action::accept:
       s.op_flags = SOCK_CLOEXEC;
       break;
@@ -6933,14 +6973,14 @@ private:
     case action::when_readable:
     case action::when_writable:
     case action::when_urgent:
-      s.op_flags = os::uring::poll_events(os::readiness(op.what));
+      s.op_flags = os::uring::poll_events(os::readiness(op.action));
       break;
     case action::recv_from:
     case action::send_to:
       s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
       s.len = 1;
-      s.op_flags =
-          static_cast<std::uint32_t>(op.what == action::send_to ? MSG_NOSIGNAL : os::message_flags);
+      s.op_flags = static_cast<std::uint32_t>(op.action == action::send_to ? MSG_NOSIGNAL
+                                                                           : os::message_flags);
       break;
     default:
       break;
@@ -7003,7 +7043,7 @@ private:
     if (!goes_on) --in_flight_;
     if (c.user_data & cancel_bit) [[unlikely]]
       return answer_cancel(op, c.res);
-    if (goes_on || op.answered) return answer_poll(op, goes_on);
+    if (goes_on || op.has_result) return answer_poll(op, goes_on);
     if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
@@ -7013,22 +7053,22 @@ private:
 
   // Of a poll that goes on until it is cancelled: the socket may be ready, or the poll is over.
   ROUSE_COLD void answer_poll(operation& op, bool goes_on) noexcept {
-    if (op.answered) {
+    if (op.has_result) {
       if (goes_on) return;
-      op.answered = op.more;
+      op.has_result = op.more;
       conclude(op);
     } else if (try_now(op)) {
-      op.answered = true;
-      if (!op.ending) ask_to_cancel(op);
+      op.has_result = true;
+      if (!op.cancel_reason) ask_to_cancel(op);
     }
   }
 
   // The kernel does not find a request that it is about to try once more: it is asked again, until
   // the request has ended or been found.
   ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
-    const bool answered = !std::exchange(op.more, false);
-    if (answered) {
-      op.answered = false;
+    const bool completed = !std::exchange(op.more, false);
+    if (completed) {
+      op.has_result = false;
       conclude(op);
     } else if (os::uring::found_nothing(-result)) {
       ask_to_cancel(op);
@@ -7041,7 +7081,7 @@ private:
       if (try_or_poll(op)) conclude(op);
       return;
     }
-    switch (op.what) {
+    switch (op.action) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
         if (!try_or_poll(op)) return;
@@ -7075,12 +7115,12 @@ private:
 
   // A poll has found the socket ready. False: it is not, or not any more.
   bool try_now(operation& op) noexcept {
-    const bool done = op.attempts() ? os::run_attempt(op)
+    const bool done = op.is_retry() ? os::run_retry(op)
                       : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(op); });
     if (done || os::receives_no_more(op)) return true;
-    if (op.ending) op.error = std::errc::operation_canceled;
-    return static_cast<bool>(op.ending);
+    if (op.cancel_reason) op.error = std::errc::operation_canceled;
+    return static_cast<bool>(op.cancel_reason);
   }
   // The same of a poll that is over: where it was wrong, another one begins. That one goes on, and
   // tells of each change: what was reported and is not so for the attempt (a message in the
@@ -7093,14 +7133,14 @@ private:
 
   void fail(operation& op, int number) noexcept {
     // The offered buffers may all be taken: then it waits without one.
-    const bool none_left = op.what == action::receive && os::uring::lacked_buffer(number);
+    const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
     const bool cut_off = none_left || os::uring::was_cut_off(number);
-    if (cut_off && !op.ending) { // nobody asked for it: once more
+    if (cut_off && !op.cancel_reason) { // nobody asked for it: once more
       ask(op, !none_left);
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
       op.bytes = 0;
-      if (op.what == action::connect)
+      if (op.action == action::connect)
         op.target->unconnected = number != EISCONN;
       else
         os::explain_unconnected(op);
@@ -7122,7 +7162,7 @@ private:
   // Others wait in the same queue: for their turn, but for accepts.
   ROUSE_NOINLINE void conclude_first(operation& op) noexcept {
     auto& queue = op.target->queue_of(op);
-    const bool next = op.what != action::accept;
+    const bool next = op.action != action::accept;
     this->finish(op, op.error, op.bytes);
     if (rouse::operation* const first = next ? first_in_line(queue) : nullptr)
       ask(static_cast<operation&>(*first));
@@ -7703,9 +7743,9 @@ class basic_iocp_engine final : public basic_engine<Threading> {
 
 public:
   using core = base;
-  using typename base::descriptor;
   using typename base::lock_type;
   using typename base::operation;
+  using typename base::socket_state;
 
   /// Null, with the reason in `why`, where Windows refuses.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
@@ -7728,7 +7768,7 @@ public:
 private:
   basic_iocp_engine() : base(true) {}
 
-  struct record final : descriptor {
+  struct record final : socket_state {
     bool skips = false; // what succeeds at once sends no packet
     bool reset = false; // the connection was reset: that stays, whatever Windows says next
     std::size_t held = 0; // operations that wait for their turn
@@ -7738,14 +7778,14 @@ private:
   static record& record_of(const operation& op) noexcept {
     return static_cast<record&>(*op.target);
   }
-  static native_handle_type handle_of(const descriptor& d) noexcept {
+  static native_handle_type handle_of(const socket_state& d) noexcept {
     return static_cast<native_handle_type>(d.native);
   }
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
-  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
+  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
 
-  failure attach(descriptor& d) noexcept override {
+  failure attach(socket_state& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.skips = r.reset = false;
     r.held = 0;
@@ -7761,7 +7801,7 @@ private:
   // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there
   // works with plain calls, and with overlapped ones that use events, but no engine can adopt it
   // again.
-  void detach(descriptor& d, bool kept) noexcept override {
+  void detach(socket_state& d, bool kept) noexcept override {
     if (kept) os::leave_port(handle_of(d));
   }
 
@@ -7774,9 +7814,9 @@ private:
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
   // others, and they each other, have to wait for. (Those of a set of files are about others.)
   bool begin(operation& op, const detail::list<rouse::operation>& queue) noexcept {
-    if (op.attempts() && op.attempt->files) [[unlikely]]
+    if (op.is_retry() && op.retry->files) [[unlikely]]
       return start(op);
-    if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
+    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
         [[unlikely]] {
       op.held = true;
       ++record_of(op).held;
@@ -7790,7 +7830,7 @@ private:
     bool first = true, stop = false;
     queue.for_each([&](rouse::operation& one) {
       auto& op = static_cast<operation&>(one);
-      const bool attempts = op.attempts();
+      const bool attempts = op.is_retry();
       stop = stop || (op.held && attempts && !first);
       if (stop) return;
       if (std::exchange(op.held, false)) {
@@ -7804,7 +7844,7 @@ private:
 
   bool start(operation& op) noexcept {
     static_cast<OVERLAPPED&>(op) = {};
-    switch (op.what) {
+    switch (op.action) {
     case action::recv:
       return begin_recv(op);
     case action::send:
@@ -7856,7 +7896,7 @@ private:
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
-    if (op.what == action::receive ? !receive_now(op) : op.attempts() && !attempt_now(op)) return;
+    if (op.action == action::receive ? !receive_now(op) : op.is_retry() && !attempt_now(op)) return;
     record& r = record_of(op);
     auto& queue = op.target->queue_of(op);
     this->finish(op, op.error, op.bytes);
@@ -7889,7 +7929,7 @@ private:
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.ending) interrupt(op); // asked for while there was nothing to interrupt
+    if (!done && op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
     return done;
   }
 
@@ -7924,31 +7964,31 @@ private:
   }
 
   bool begin_attempt(operation& op) noexcept {
-    return (op.attempt->run && tried(op)) || (begin_poll(op) && attempt_now(op));
+    return (op.retry->run && tried(op)) || (begin_poll(op) && attempt_now(op));
   }
 
   bool begin_poll(operation& op) noexcept {
-    static_assert(sizeof(os::poll_request) <= sizeof op.attempt->room);
+    static_assert(sizeof(os::poll_request) <= sizeof op.retry->room);
     static_cast<OVERLAPPED&>(op) = {};
     const auto h = handle_of(*op.target);
-    if (op.attempt->files)
-      return started(op, os::start_poll(h, *static_cast<os::polled_files*>(op.attempt->files), op),
+    if (op.retry->files)
+      return started(op, os::start_poll(h, *static_cast<os::polled_files*>(op.retry->files), op),
                      0);
-    auto& request = *new (op.attempt->room) os::poll_request;
-    return started(op, os::start_poll(h, os::readiness(op.what), request, op), 0);
+    auto& request = *new (op.retry->room) os::poll_request;
+    return started(op, os::start_poll(h, os::readiness(op.action), request, op), 0);
   }
 
   // The poll is over. False: there is another one.
   bool attempt_now(operation& op) noexcept {
     op.bytes = 0;
     if (op.error) return true;
-    if (op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
+    if (op.target->type == SOCK_STREAM && os::found_reset(op.retry->room))
       record_of(op).reset = true;
-    while (op.attempt->run && !tried(op)) {
+    while (op.retry->run && !tried(op)) {
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
+        if (op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
         return false;
       }
       if (op.error) return true;
@@ -7957,7 +7997,7 @@ private:
   }
 
   static bool tried(operation& op) noexcept {
-    if (!op.attempt->run(op)) return false;
+    if (!op.retry->run(op)) return false;
     if (op.target->type == SOCK_STREAM) {
       explain_unconnected(op);
       note_reset(op);
@@ -8010,7 +8050,7 @@ private:
   void conclude(operation& op, failure error, std::size_t bytes) noexcept {
     op.error = error;
     op.bytes = bytes;
-    switch (op.what) {
+    switch (op.action) {
     case action::recv:
     case action::receive:
     case action::send:
@@ -8018,7 +8058,7 @@ private:
     case action::send_to:
       if (op.target->type == SOCK_STREAM)
         conclude_stream(op);
-      else if (op.what == action::send && os::lacks_destination(handle_of(*op.target), op.error))
+      else if (op.action == action::send && os::lacks_destination(handle_of(*op.target), op.error))
         op.error = failure::from_os(WSAEDESTADDRREQ); // as on Linux
       break;
     case action::accept:
@@ -8049,8 +8089,8 @@ private:
 
   static void explain_unconnected(operation& op) noexcept {
     if (op.bytes != 0) return;
-    const bool receives = op.inward() ? op.attempts() || op.size != 0 // not the recv of no bytes
-                                      : op.what == action::when_urgent;
+    const bool receives = op.inward() ? op.is_retry() || op.size != 0 // not the recv of no bytes
+                                      : op.action == action::when_urgent;
     op.error = os::explain_unconnected(*op.target, receives, op.error);
   }
 
@@ -8168,73 +8208,73 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// An operation's place in a line. It lives in the call that waits, and is moved only before that.
 ///
 /// Threads: all of it with the engine's lock held.
-class visitor : public waitable, public list_node {
+class waiter : public waitable, public list_node {
 public:
-  visitor() noexcept = default;
-  visitor(const visitor&) noexcept : waitable(), list_node() {}
-  visitor& operator=(const visitor&) = delete;
+  waiter() noexcept = default;
+  waiter(const waiter&) noexcept : waitable(), list_node() {}
+  waiter& operator=(const waiter&) = delete;
 
   void leave(operation&) noexcept final { unlink(); }
 
-  void stand_in(list<visitor>& line, operation& op) noexcept {
+  void enqueue(list<waiter>& line, operation& op) noexcept {
     op_ = &op;
     line.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  ROUSE_ALWAYS_INLINE void serve(answers& answered, failure error = {}) noexcept {
-    served_ = true;
+  ROUSE_ALWAYS_INLINE void admit(completions& completed, failure error = {}) noexcept {
+    admitted_ = true;
     if (op_->awaited != this) [[unlikely]]
-      return answer(*op_, error, answered);
+      return complete(*op_, error, completed);
     list_node::leave();
     op_->error = error;
-    answered.add(*op_);
+    completed.add(*op_);
   }
-  [[nodiscard]] bool served() const noexcept { return served_; }
+  [[nodiscard]] bool admitted() const noexcept { return admitted_; }
 
 protected:
-  ~visitor() = default;
+  ~waiter() = default;
 
 private:
   operation* op_ = nullptr;
-  bool served_ = false;
+  bool admitted_ = false;
 };
 
 /// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
 /// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
 /// line to wait in. And `awaits`, what it waits for, for `dump`.
-template <class Me, class Base = visitor>
-class visitor_as : public Base {
+template <class Me, class Base = waiter>
+class waiter_as : public Base {
 public:
   using Base::Base;
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, answers& answered) noexcept final {
-    list<visitor>* line = static_cast<Me&>(*this).visit(op.error, answered);
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, completions& completed) noexcept final {
+    list<waiter>* line = static_cast<Me&>(*this).try_enter(op.error, completed);
     if (!line) return true;
-    this->stand_in(*line, op);
+    this->enqueue(*line, op);
     return false;
   }
-  [[nodiscard]] const char* words() const noexcept final { return Me::awaits; }
+  [[nodiscard]] const char* description() const noexcept final { return Me::awaits; }
 };
 
 /// A call that is a visit.
-template <class Visitor>
-struct visit_call {
-  Visitor me;
+template <class Waiter>
+struct waiting_call {
+  Waiter me;
 
   bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
+    request_wait(op, &me);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
 };
 template <class Call>
-concept visits = requires(Call& c, failure& why, answers& answered) {
-  c.me.visit(why, answered);
+concept calls_waiter = requires(Call& c, failure& why, completions& completed) {
+  c.me.try_enter(why, completed);
   c.value();
 };
 
 /// Serves all who stand in line.
-inline void serve_all(list<visitor>& line, answers& answered, failure error = {}) noexcept {
-  while (!line.empty()) line.front().serve(answered, error);
+inline void admit_all(list<waiter>& line, completions& completed, failure error = {}) noexcept {
+  while (!line.empty()) line.front().admit(completed, error);
 }
 
 }}} // namespace rouse::ROUSE_ABI::detail
@@ -8311,15 +8351,15 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 // (A std::optional is copied as a block right after a part of it was written, which the processor
 // must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
 template <class T>
-class parcel {
+class item {
 public:
-  parcel() noexcept {}
-  explicit parcel(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
-  explicit parcel(std::exception_ptr e) {
+  item() noexcept {}
+  explicit item(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit item(std::exception_ptr e) {
     if (e) put(std::move(e));
   }
   // A code of a category that an operation cannot carry is thrown.
-  explicit parcel(std::error_code ec) {
+  explicit item(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category() || ec.category() == errc_category())
       put(static_cast<std::errc>(ec.value()));
@@ -8328,15 +8368,15 @@ public:
     else
       put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
-  ROUSE_ALWAYS_INLINE parcel(parcel&& other) noexcept { take(other); }
-  ROUSE_ALWAYS_INLINE parcel& operator=(parcel&& other) noexcept {
+  ROUSE_ALWAYS_INLINE item(item&& other) noexcept { take(other); }
+  ROUSE_ALWAYS_INLINE item& operator=(item&& other) noexcept {
     if (this != &other) {
       clear();
       take(other);
     }
     return *this;
   }
-  ROUSE_ALWAYS_INLINE ~parcel() { clear(); }
+  ROUSE_ALWAYS_INLINE ~item() { clear(); }
 
   [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
   [[nodiscard]] failure error() const noexcept {
@@ -8355,7 +8395,7 @@ public:
   }
 
   /// Into one that is empty.
-  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+  ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
     what_ = std::exchange(other.what_, holds::nothing);
     if (what_ == holds::value) [[likely]] {
       std::construct_at(&value_, std::move(other.value_));
@@ -8381,7 +8421,7 @@ private:
 
   ROUSE_COLD std::optional<T> open_none() {
 #if ROUSE_EXCEPTIONS
-    const parcel opened = std::move(*this);
+    const item opened = std::move(*this);
     if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
 #endif
     return std::nullopt;
@@ -8416,33 +8456,34 @@ class channel_core {
 
 public:
   // Who comes to send or to receive: where the parcel is, or goes.
-  class visitor : public detail::visitor {
+  class waiter : public detail::waiter {
   public:
-    parcel<T> goods;
+    item<T> held;
 
   protected:
-    explicit visitor(channel_core& c) noexcept : core_(&c) {}
-    visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
-    visitor(visitor&& other) noexcept
-        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
-    ~visitor() = default;
+    explicit waiter(channel_core& c) noexcept : core_(&c) {}
+    waiter(channel_core& c, item<T>&& p) noexcept : held(std::move(p)), core_(&c) {}
+    waiter(waiter&& other) noexcept
+        : detail::waiter(other), held(std::move(other.held)), core_(other.core_) {}
+    ~waiter() = default;
     channel_core* core_;
   };
-  struct sender final : visitor_as<sender, visitor> {
+  struct sender final : waiter_as<sender, waiter> {
     static constexpr const char* awaits = "channel send";
-    sender(channel_core& c, parcel<T>&& p) noexcept
-        : visitor_as<sender, visitor>(c, std::move(p)) {}
-    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
-      return this->core_->send(this->goods, why, answered);
+    sender(channel_core& c, item<T>&& p) noexcept : waiter_as<sender, waiter>(c, std::move(p)) {}
+    ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
+                                                        completions& completed) noexcept {
+      return this->core_->send(this->held, why, completed);
     }
   };
-  struct receiver final : visitor_as<receiver, visitor> {
+  struct receiver final : waiter_as<receiver, waiter> {
     static constexpr const char* awaits = "channel receive";
-    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c) {}
+    explicit receiver(channel_core& c) noexcept : waiter_as<receiver, waiter>(c) {}
     // A call moves only before it starts: nothing has been received yet.
     receiver(receiver&& other) noexcept : receiver(*other.core_) {}
-    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
-      return this->core_->receive(this->goods, why, answered);
+    ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
+                                                        completions& completed) noexcept {
+      return this->core_->receive(this->held, why, completed);
     }
   };
 
@@ -8452,14 +8493,14 @@ public:
 
   // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
   // was.
-  ROUSE_ALWAYS_INLINE list<detail::visitor>* send(parcel<T>& from, failure& why,
-                                                  answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::waiter>* send(item<T>& from, failure& why,
+                                                 completions& completed) noexcept {
     if (from.empty() || closed_) [[unlikely]] {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
-      visitor& first = first_of(receivers_);
-      first.goods.take(from);
-      first.serve(answered, first.goods.error());
+      waiter& first = first_of(receivers_);
+      first.held.take(from);
+      first.admit(completed, first.held.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
     } else {
@@ -8469,22 +8510,22 @@ public:
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  [[nodiscard]] failure force(parcel<T>& from, answers& answered) noexcept {
+  [[nodiscard]] failure force(item<T>& from, completions& completed) noexcept {
     failure why;
-    if (send(from, why, answered)) put(from, why);
+    if (send(from, why, completed)) put(from, why);
     return why;
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
-                                                     answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::waiter>* receive(item<T>& into, failure& why,
+                                                    completions& completed) noexcept {
     if (!buffer_.empty()) {
       into.take(buffer_.front());
       buffer_.pop();
-      if (buffer_.size() < capacity_) refill(answered);
+      if (buffer_.size() < capacity_) refill(completed);
     } else if (!senders_.empty()) {
-      into.take(first_of(senders_).goods);
-      senders_.front().serve(answered);
+      into.take(first_of(senders_).held);
+      senders_.front().admit(completed);
     } else if (!closed_) {
       return &receivers_;
     }
@@ -8492,44 +8533,44 @@ public:
     return nullptr;
   }
 
-  void close(answers& answered) noexcept {
+  void close(completions& completed) noexcept {
     closed_ = true;
-    serve_all(receivers_, answered);
-    serve_all(senders_, answered, std::errc::broken_pipe);
+    admit_all(receivers_, completed);
+    admit_all(senders_, completed, std::errc::broken_pipe);
   }
   // No end is left from which the waiting calls could be answered.
-  void abandon(answers& answered) noexcept {
+  void abandon(completions& completed) noexcept {
     closed_ = true;
-    serve_all(receivers_, answered, std::errc::operation_canceled);
-    serve_all(senders_, answered, std::errc::operation_canceled);
+    admit_all(receivers_, completed, std::errc::operation_canceled);
+    admit_all(senders_, completed, std::errc::operation_canceled);
   }
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }
   [[nodiscard]] std::ptrdiff_t balance() noexcept {
     std::ptrdiff_t n = 0;
-    senders_.for_each([&](detail::visitor&) { ++n; });
-    receivers_.for_each([&](detail::visitor&) { --n; });
+    senders_.for_each([&](detail::waiter&) { ++n; });
+    receivers_.for_each([&](detail::waiter&) { --n; });
     return n;
   }
 
 private:
-  static visitor& first_of(list<detail::visitor>& line) noexcept {
-    return static_cast<visitor&>(line.front());
+  static waiter& first_of(list<detail::waiter>& line) noexcept {
+    return static_cast<waiter&>(line.front());
   }
-  void put(parcel<T>& from, failure& why) noexcept {
+  void put(item<T>& from, failure& why) noexcept {
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
   // There is room again, in memory as well: the oldest sender's parcel takes it.
-  void refill(answers& answered) noexcept {
+  void refill(completions& completed) noexcept {
     if (senders_.empty()) return;
-    (void)buffer_.push(std::move(first_of(senders_).goods));
-    senders_.front().serve(answered);
+    (void)buffer_.push(std::move(first_of(senders_).held));
+    senders_.front().admit(completed);
   }
 
   const std::size_t capacity_;
-  ring<parcel<T>> buffer_;
-  list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
+  ring<item<T>> buffer_;
+  list<detail::waiter> senders_, receivers_; // oldest first; one of them is empty
   bool closed_ = false;
 };
 
@@ -8539,7 +8580,7 @@ template <class T>
 class send_case;
 
 template <class T>
-struct channel_send_call : visit_call<typename channel_core<T>::sender> {
+struct channel_send_call : waiting_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
   static constexpr const char* misuse = "no error to send";
@@ -8547,10 +8588,10 @@ struct channel_send_call : visit_call<typename channel_core<T>::sender> {
 };
 
 template <class T>
-struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
+struct channel_receive_call : waiting_call<typename channel_core<T>::receiver> {
   using value_type = std::optional<T>;
   static constexpr const char* name = "rouse: receive from a channel";
-  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.held.open(); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
@@ -8607,7 +8648,7 @@ private:
   }
   template <class E>
   void abandon_calls(E& engine) noexcept {
-    engine.settle([&](answers& answered) { this->abandon(answered); });
+    engine.with_completions([&](completions& completed) { this->abandon(completed); });
   }
 
   typename Engine::home_type& home_;
@@ -8682,11 +8723,11 @@ public:
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
                                           detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
+    return begin_send(item(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(T value, limit l, How&&... how) {
-    return begin_send(parcel(std::move(value)), std::move(l), std::forward<How>(how)...);
+    return begin_send(item(std::move(value)), std::move(l), std::forward<How>(how)...);
   }
 
   /// Sends an error in the place of a value: the call that receives it fails with it. An
@@ -8696,21 +8737,21 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::error_code error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
+    return begin_send(item(error), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
-    return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
+    return begin_send(item(error), std::move(l), std::forward<How>(how)...);
   }
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
+    return begin_send(item(std::move(error)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
-    return begin_send(parcel(std::move(error)), std::move(l), std::forward<How>(how)...);
+    return begin_send(item(std::move(error)), std::move(l), std::forward<How>(how)...);
   }
 
   /// Receives the next value, waiting for one if there is none.
@@ -8736,11 +8777,11 @@ public:
   /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
   /// `value` is then as it was.
   [[nodiscard]] bool try_send(T& value) {
-    parcel p(std::move(value));
+    item p(std::move(value));
     bool sent = false;
-    settle([&](auto& answered) {
+    with_completions([&](auto& completed) {
       failure why;
-      sent = !core_->send(p, why, answered) && !why;
+      sent = !core_->send(p, why, completed) && !why;
     });
     if (!sent) {
       std::destroy_at(&value);
@@ -8752,9 +8793,9 @@ public:
 
   /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
   [[nodiscard]] std::optional<T> try_receive() {
-    parcel p;
+    item p;
     failure why;
-    settle([&](auto& answered) { (void)core_->receive(p, why, answered); });
+    with_completions([&](auto& completed) { (void)core_->receive(p, why, completed); });
     if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
     return p.open();
   }
@@ -8768,9 +8809,9 @@ public:
     const auto kept = home.keep(); // what is posted may end the scheduler before this returns
     if (!home.open()) return;
     scheduler_->post(
-        [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
+        [p = item(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
           failure why;
-          e.settle([&](auto& answered) { why = end.core_->force(p, answered); });
+          e.with_completions([&](auto& completed) { why = end.core_->force(p, completed); });
           if (why == failure(std::errc::not_enough_memory))
             detail::throw_error(why.code(), "rouse: channel: post");
         });
@@ -8779,7 +8820,7 @@ public:
   /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
   /// broken_pipe.
   void close() noexcept {
-    settle([&](auto& answered) { core_->close(answered); });
+    with_completions([&](auto& completed) { core_->close(completed); });
   }
 
   // ---- how it stands
@@ -8787,18 +8828,18 @@ public:
   /// How many wait: to send (above 0), to receive (below 0).
   [[nodiscard]] std::ptrdiff_t balance() const noexcept {
     std::ptrdiff_t n = 0;
-    settle([&](auto&) { n = core_->balance(); });
+    with_completions([&](auto&) { n = core_->balance(); });
     return n;
   }
   /// How many values are buffered.
   [[nodiscard]] std::size_t size() const noexcept {
     std::size_t n = 0;
-    settle([&](auto&) { n = core_->buffered(); });
+    with_completions([&](auto&) { n = core_->buffered(); });
     return n;
   }
   [[nodiscard]] bool closed() const noexcept {
     bool is = false;
-    settle([&](auto&) { is = core_->closed(); });
+    with_completions([&](auto&) { is = core_->closed(); });
     return is;
   }
 
@@ -8838,19 +8879,19 @@ private:
   friend class detail::receive_case;
   template <class>
   friend class detail::send_case;
-  using parcel = detail::parcel<T>;
+  using item = detail::item<T>;
 
   channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
     if (core_) core_->join();
   }
 
   template <class F>
-  void settle(F&& f) const noexcept {
-    scheduler_->engine().settle(std::forward<F>(f));
+  void with_completions(F&& f) const noexcept {
+    scheduler_->engine().with_completions(std::forward<F>(f));
   }
 
   template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(item&& p, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
                                std::move(l), std::forward<How>(how)...);
   }
@@ -8876,35 +8917,35 @@ namespace detail {
 // Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
 // noexcept`, called with the engine's lock held; what it takes is taken.
 template <class Rule>
-struct turnstile {
+struct wait_queue {
   Rule rule;
-  list<visitor> line; // oldest first
+  list<waiter> line; // oldest first
 
   // As many as may pass now, do.
-  void let_pass(answers& answered) noexcept {
-    while (!line.empty() && rule.pass()) line.front().serve(answered);
+  void admit_waiting(completions& completed) noexcept {
+    while (!line.empty() && rule.pass()) line.front().admit(completed);
   }
 };
 
 template <class Rule>
-struct passer final : visitor_as<passer<Rule>> {
+struct queued_waiter final : waiter_as<queued_waiter<Rule>> {
   static constexpr const char* awaits = Rule::awaits;
-  explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
-  list<visitor>* visit(failure&, answers&) noexcept {
+  explicit queued_waiter(wait_queue<Rule>& t) noexcept : at(&t) {}
+  list<waiter>* try_enter(failure&, completions&) noexcept {
     return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
   }
-  turnstile<Rule>* at;
+  wait_queue<Rule>* at;
 };
 
 template <class Rule>
-struct pass_call : visit_call<passer<Rule>> {
+struct acquire_call : waiting_call<queued_waiter<Rule>> {
   using value_type = done;
   static constexpr const char* name = Rule::name;
   done value() noexcept { return {}; }
 };
 
 template <class Rule>
-class passing_case;
+class acquired_case;
 
 // What the four have in common. When it goes, those who wait end with operation_canceled.
 template <class Scheduler, class Rule>
@@ -8914,34 +8955,34 @@ public:
   shared_place& operator=(const shared_place&) = delete;
 
 protected:
-  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
+  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), queue_{rule, {}} {}
   ~shared_place() {
-    scheduler_->engine().settle([&](answers& answered) {
-      serve_all(turnstile_.line, answered, std::errc::operation_canceled);
+    scheduler_->engine().with_completions([&](completions& completed) {
+      admit_all(queue_.line, completed, std::errc::operation_canceled);
     });
   }
 
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, pass_call<Rule>{{passer<Rule>(turnstile_)}},
+    return Scheduler::initiate(scheduler_, acquire_call<Rule>{{queued_waiter<Rule>(queue_)}},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // Asks, or changes, the rule; then lets pass who may.
   template <class F>
   auto with_rule(F&& f) const noexcept {
-    decltype(f(turnstile_.rule)) answer{};
-    scheduler_->engine().settle([&](answers& answered) {
-      answer = f(turnstile_.rule);
-      turnstile_.let_pass(answered);
+    decltype(f(queue_.rule)) answer{};
+    scheduler_->engine().with_completions([&](completions& completed) {
+      answer = f(queue_.rule);
+      queue_.admit_waiting(completed);
     });
     return answer;
   }
 
 private:
-  friend class passing_case<Rule>;
+  friend class acquired_case<Rule>;
   Scheduler* scheduler_;
-  mutable turnstile<Rule> turnstile_;
+  mutable wait_queue<Rule> queue_;
 };
 
 struct permit_rule {
@@ -9161,27 +9202,27 @@ public:
   static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
 
   [[nodiscard]] std::uint32_t raised() const noexcept {
-    const std::lock_guard lock(gate());
+    const std::lock_guard lock(mutex());
     return bits_;
   }
 
   /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
   void raise(std::uint32_t bits) noexcept {
-    const std::lock_guard lock(gate());
+    const std::lock_guard lock(mutex());
     bits_ |= bits;
     wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
   }
 
   /// Sleeps until a bit is raised. The owner only.
   std::uint32_t wait() noexcept {
-    std::unique_lock lock(gate());
+    std::unique_lock lock(mutex());
     while (bits_ == 0) wake_.wait(lock);
     return bits_;
   }
 
 private:
   // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
-  static std::mutex& gate() noexcept { return rouse::detail::immortal<std::mutex>(); }
+  static std::mutex& mutex() noexcept { return rouse::detail::immortal<std::mutex>(); }
 
   std::uint32_t bits_ = 0;
   std::condition_variable wake_;
@@ -9364,7 +9405,7 @@ public:
     engine.for_each_operation([&](const typename Engine::operation& op) {
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
-      if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
+      if (op.state == operation_state::pending) line += ends_of(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
       if constexpr (requires { op.mark.where; })
@@ -9376,7 +9417,7 @@ public:
   // Of what a flow waits for only the address is looked at: the rest may be changing.
   void add_flow(const char* kind, const flow& f, bool begun) {
     std::string line = kind;
-    if (f.ended.is_open.load(std::memory_order_relaxed))
+    if (f.ended.is_set.load(std::memory_order_relaxed))
       line += ", ended";
     else if (!begun)
       line += ", not begun";
@@ -9395,8 +9436,8 @@ private:
 
   // The socket of one that was answered may be gone already.
   static std::string brief(const operation& op) {
-    if (op.now != operation::state::pending)
-      return std::string(name_of(op.what)) + ", about to be told";
+    if (op.state != operation_state::pending)
+      return std::string(name_of(op.action)) + ", about to be told";
     if (op.target && op.target->purpose) return op.target->purpose;
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)
@@ -9408,7 +9449,7 @@ private:
   // Of a pending operation on a file of the library's own that stands for files of the program: the
   // first of these; else -1.
   static std::intptr_t handle_of_program(const operation& op) noexcept {
-    return op.attempts() ? op.attempt->handle : -1;
+    return op.is_retry() ? op.retry->handle : -1;
   }
 
   static std::string ends_of(const operation& op) {
@@ -9417,9 +9458,9 @@ private:
     endpoint local, remote;
     std::string text = " (";
     text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
-    if (op.what == action::connect)
+    if (op.action == action::connect)
       text += ", to " + to_string(*op.peer);
-    else if (op.what != action::accept && !os::remote_endpoint(handle, remote))
+    else if (op.action != action::accept && !os::remote_endpoint(handle, remote))
       text += ", with " + to_string(remote);
     return text += ")";
   }
@@ -9955,7 +9996,7 @@ public:
   [[nodiscard]] bool alive() const noexcept { return !ended(); }
 
   [[nodiscard]] bool ended() const noexcept {
-    return !flow_ || flow_->ended.is_open.load(std::memory_order_acquire);
+    return !flow_ || flow_->ended.is_set.load(std::memory_order_acquire);
   }
 
 private:
@@ -10403,7 +10444,7 @@ private:
     if (owned_) owned_.release()->leave_behind();
   }
   ROUSE_COLD void run_in_child() {
-    engine_->tell_refused();
+    engine_->complete_refused();
     refuse_in_child("rouse: run");
   }
   ROUSE_COLD static void refuse_in_child(const char* what) {
@@ -10465,29 +10506,29 @@ namespace detail {
 
 // Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
 template <class Group, bool Shielded>
-struct group_call : pass_call<count_rule> {
+struct group_call : acquire_call<count_rule> {
   static constexpr const char* name = "rouse: join";
   static constexpr bool shielded = Shielded;
   Group* group;
   failure why{};
 
   bool prepare(operation& op) noexcept {
-    if (Shielded) op.heed = heed::nothing;
+    if (Shielded) op.cancellation = cancellation::none;
     if (flow* const f = Shielded ? this_flow() : flow_waiting_by(op); f && group->contains(*f)) {
       op.error = std::errc::resource_deadlock_would_occur;
       return false;
     }
-    return pass_call::prepare(op);
+    return acquire_call::prepare(op);
   }
   bool advance(operation& op) noexcept {
-    if (!op.error || op.heed == heed::nothing) {
+    if (!op.error || op.cancellation == cancellation::none) {
       if (!op.error) op.error = why;
       group->start_anew();
       return true;
     }
     why = op.error;
     group->cancel();
-    op.heed = heed::nothing;
+    op.cancellation = cancellation::none;
     op.limited = false;
     return !prepare(op);
   }
@@ -10545,10 +10586,10 @@ public:
     auto m = std::make_unique<member>(*this);
     m->which = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
-    engine().settle([&](answers&) {
+    engine().with_completions([&](completions&) {
       too_late = cancelled_;
-      (too_late ? told_ : running_).push_back(*m);
-      ++turnstile_.rule.running;
+      (too_late ? completed_ : running_).push_back(*m);
+      ++queue_.rule.running;
     });
     left_.fetch_add(1, std::memory_order_relaxed);
     if (too_late) scheduler_.cancel(*m->which);
@@ -10582,7 +10623,7 @@ public:
   /// How many have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
-    engine().settle([&](answers&) { n = turnstile_.rule.running; });
+    engine().with_completions([&](completions&) { n = queue_.rule.running; });
     return n;
   }
 
@@ -10593,13 +10634,14 @@ private:
   struct node : detail::list_node {};
   // Waits for the end of a flow, to which it has a reference.
   struct member final : node, engine_type::operation {
-    explicit member(flow_group& g) noexcept : engine_type::operation(&member::on_told), group(g) {}
+    explicit member(flow_group& g) noexcept
+        : engine_type::operation(&member::on_completed), group(g) {}
 
     void watch() noexcept {
-      ask_wait(*this, &which->ended);
+      request_wait(*this, &which->ended);
       if (group.engine().submit(*this)) group.ended(*this);
     }
-    static void on_told(operation& op) noexcept {
+    static void on_completed(operation& op) noexcept {
       auto& self = static_cast<member&>(static_cast<typename engine_type::operation&>(op));
       self.group.ended(self);
     }
@@ -10671,11 +10713,11 @@ private:
 
   void destroy_flows() noexcept {
     let_go([&](flow& f) {
-      if (!f.ended.is_open && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
+      if (!f.ended.is_set && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
     });
   }
   void tell_to_end() noexcept {
-    engine().settle([&](answers&) { for_each([](flow& f) { f.must_end = true; }); });
+    engine().with_completions([&](completions&) { for_each([](flow& f) { f.must_end = true; }); });
     cancel();
   }
   void raise_thrown() noexcept {
@@ -10693,30 +10735,31 @@ private:
   template <bool Shielded, class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
     using call = detail::group_call<flow_group, Shielded>;
-    return Scheduler::initiate(&scheduler_, call{{{detail::passer(turnstile_)}}, this},
+    return Scheduler::initiate(&scheduler_, call{{{detail::queued_waiter(queue_)}}, this},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // Whether `f` is of the group, and has not ended.
   [[nodiscard]] bool contains(const flow& f) noexcept {
     bool found = false;
-    engine().settle([&](answers&) { for_each([&](flow& each) { found |= &each == &f; }); });
+    engine().with_completions(
+        [&](completions&) { for_each([&](flow& each) { found |= &each == &f; }); });
     return found;
   }
   template <class F>
   void for_each(F visit) {
-    for (auto* members : {&running_, &told_})
+    for (auto* members : {&running_, &completed_})
       members->for_each([&](node& n) { visit(*static_cast<member&>(n).which); });
   }
 
   // One that was not told yet, with a reference; null: all were.
   flow* next_to_cancel() noexcept {
     flow* f = nullptr;
-    engine().settle([&](answers&) {
+    engine().with_completions([&](completions&) {
       cancelled_ = true;
       if (running_.empty()) return;
       auto& m = static_cast<member&>(running_.pop_front());
-      told_.push_back(m);
+      completed_.push_back(m);
       f = m.which;
       f->hold();
     });
@@ -10725,12 +10768,12 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().settle([&](answers&) { first = keep_first(*m.which); });
+    engine().with_completions([&](completions&) { first = keep_first(*m.which); });
     if (first) cancel();
-    engine().settle([&](answers& answered) {
+    engine().with_completions([&](completions& completed) {
       static_cast<node&>(m).unlink();
-      --turnstile_.rule.running;
-      turnstile_.let_pass(answered); // last: whoever waits may destroy the group
+      --queue_.rule.running;
+      queue_.admit_waiting(completed); // last: whoever waits may destroy the group
     });
     count_down();
     free(m);
@@ -10747,12 +10790,12 @@ private:
 
   template <class F>
   void let_go(F end) noexcept {
-    for (auto* members : {&running_, &told_})
+    for (auto* members : {&running_, &completed_})
       while (!members->empty()) {
         auto& m = static_cast<member&>(members->pop_front());
         engine().abandon(m);
         end(*m.which);
-        if (m.which->ended.is_open) keep_first(*m.which);
+        if (m.which->ended.is_set) keep_first(*m.which);
         if constexpr (!shared) left_.fetch_sub(1, std::memory_order_release);
         free(m);
       }
@@ -10765,7 +10808,7 @@ private:
   }
 
   void start_anew() noexcept {
-    engine().settle([&](answers&) { cancelled_ = failed_ = false; });
+    engine().with_completions([&](completions&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
 #if ROUSE_EXCEPTIONS
@@ -10778,9 +10821,9 @@ private:
   std::atomic<std::size_t> left_{0}; // members
   farewell* farewell_ = nullptr;
   // Guarded by the engine's lock.
-  detail::turnstile<detail::count_rule> turnstile_{{0}, {}};
+  detail::wait_queue<detail::count_rule> queue_{{0}, {}};
   detail::list<node> running_; // not told to end
-  detail::list<node> told_;
+  detail::list<node> completed_;
   bool cancelled_ = false;
   bool failed_ = false; // one of them, since the last join
   std::exception_ptr thrown_; // by the first one that failed
@@ -10803,7 +10846,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 template <class Call>
 bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  return settle(bytes, error, retry_interrupted(call));
+  return store_result(bytes, error, retry_interrupted(call));
 }
 } // namespace detail
 
@@ -11044,7 +11087,7 @@ protected:
   socket_part& operator=(socket_part&&) noexcept = default;
   ~socket_part() = default;
 
-  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
+  [[nodiscard]] socket_state* record() noexcept { return self().record_; }
   [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
   template <class F>
   failure on_handle(F&& f) noexcept {
@@ -11080,21 +11123,21 @@ inline constexpr readiness urgent = readiness::urgent;
 
 namespace detail {
 
-struct wait_call : attempt {
+struct wait_call : retry_when_ready {
   using value_type = done;
   static constexpr const char* name = "rouse: wait";
-  descriptor* socket;
+  socket_state* socket;
   readiness what;
 
-  wait_call(descriptor* d, readiness r) noexcept
-      : attempt(nullptr, words_of(r)), socket(d), what(r) {}
+  wait_call(socket_state* d, readiness r) noexcept
+      : retry_when_ready(nullptr, words_of(r)), socket(d), what(r) {}
 
   bool prepare(operation& op) noexcept {
     constexpr action actions[] = {action::when_readable, action::when_writable,
                                   action::when_urgent};
-    op.what = actions[static_cast<unsigned>(what)];
+    op.action = actions[static_cast<unsigned>(what)];
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -11136,20 +11179,20 @@ struct send_out_of_band_attempt {
 
 /// A call on one buffer that is tried.
 template <class Tried>
-struct attempt_call : attempt {
+struct retry_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = Tried::name;
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   typename Tried::buffer buffer;
 
-  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
-      : attempt(&attempt_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
+  retry_call(socket_state* d, typename Tried::buffer b) noexcept
+      : retry_when_ready(&retry_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = Tried::what;
+    op.action = Tried::what;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     if (buffer.size() == 0) op.error = std::errc::invalid_argument;
     return !op.error;
   }
@@ -11158,7 +11201,7 @@ struct attempt_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    const auto& self = static_cast<attempt_call&>(*op.attempt);
+    const auto& self = static_cast<retry_call&>(*op.retry);
     return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
   }
 };
@@ -11203,12 +11246,12 @@ public:
     requires(!limit_first<How>)
   decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
                       call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
+    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
+    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
 
@@ -11256,12 +11299,12 @@ public:
     requires(!limit_first<How>)
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
 
@@ -11277,12 +11320,12 @@ public:
     requires(!limit_first<How>)
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
 
@@ -11357,7 +11400,7 @@ public:
     }
   }
 
-  void tell(std::span<incoming> came) noexcept {
+  void fill_in(std::span<incoming> came) noexcept {
     for (std::size_t i = 0; i != came.size(); ++i) {
       msghdr& m = headers_[i].msg_hdr;
       incoming& slot = came[i];
@@ -11422,9 +11465,9 @@ inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming>
       return ::recvmmsg(h, m.headers(), static_cast<unsigned>(part.size()),
                         MSG_DONTWAIT | message_flags, nullptr);
     });
-    if (n < 0) return taken != 0 || detail::settle_error(error);
+    if (n < 0) return taken != 0 || detail::store_error(error);
     const auto came = static_cast<std::size_t>(n);
-    m.tell(part.first(came));
+    m.fill_in(part.first(came));
     taken += came;
     if (came != part.size()) break;
   }
@@ -11445,7 +11488,7 @@ inline bool send_batch_now(native_handle_type h, int family, std::span<const out
     sent = static_cast<std::size_t>(n);
     return true;
   }
-  if (detail::settle_error(error)) return true;
+  if (detail::store_error(error)) return true;
   if (family != AF_UNIX || items[0].to.family() == family_unspecified) return false;
   error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
   return true;
@@ -11565,15 +11608,15 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // As much as there is: the engines ask for less where their kernel counts in 32 bits.
-inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
-  op.what = action::recv;
+inline void request_recv(operation& op, socket_state* d, mutable_buffer b) noexcept {
+  op.action = action::recv;
   op.target = d;
   op.data = b.data();
   op.size = b.size();
 }
 
-inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
-  op.what = action::send;
+inline void request_send(operation& op, socket_state* d, const_buffer b) noexcept {
+  op.action = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
   op.size = b.size();
@@ -11581,15 +11624,15 @@ inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
 
 // Of calls whose question is all in the operation: what it is, and whether it can be asked.
 
-struct recv_question {
+struct recv_request {
   static constexpr const char* whole = "rouse: recv_exactly";
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   mutable_buffer buffer;
 
-  void ask(operation& op) const noexcept { ask_recv(op, socket, buffer); }
+  void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.what == action::recv); // so that it need not be looked up who does it
+    ROUSE_ASSUME(op.action == action::recv); // so that it need not be looked up who does it
     if (op.size != 0) [[likely]]
       return true;
     op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
@@ -11597,15 +11640,15 @@ struct recv_question {
   }
 };
 
-struct send_question {
+struct send_request {
   static constexpr const char* whole = "rouse: send_all";
-  descriptor* socket;
+  socket_state* socket;
   const_buffer buffer;
 
-  void ask(operation& op) const noexcept { ask_send(op, socket, buffer); }
+  void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
   // An empty one: nothing is to be done, but of a datagram.
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.what == action::send);
+    ROUSE_ASSUME(op.action == action::send);
     if (op.size != 0) [[likely]]
       return true;
     if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
@@ -11613,12 +11656,12 @@ struct send_question {
   }
 };
 
-struct recv_call : recv_question {
+struct recv_call : recv_request {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv";
 
-  struct asked {
-    bool prepare(operation& op) noexcept { return recv_question::check(op); }
+  struct request {
+    bool prepare(operation& op) noexcept { return recv_request::check(op); }
     bool advance(operation&) noexcept { return true; }
     std::size_t value(operation& op) noexcept { return op.bytes; }
   };
@@ -11627,10 +11670,10 @@ struct recv_call : recv_question {
 struct receive_call {
   using value_type = loan;
   static constexpr const char* name = "rouse: receive";
-  descriptor* socket;
+  socket_state* socket;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::receive;
+    op.action = action::receive;
     op.target = socket;
     return true;
   }
@@ -11644,13 +11687,13 @@ struct receive_call {
   }
 };
 
-struct send_call : send_question {
+struct send_call : send_request {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send";
 
-  struct asked {
+  struct request {
     bool prepare(operation& op) noexcept {
-      return send_question::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
+      return send_request::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
     }
     bool advance(operation&) noexcept { return true; }
     std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -11659,15 +11702,15 @@ struct send_call : send_question {
 
 // Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
 // stream.
-template <class Question>
-struct whole_call : Question {
+template <class Request>
+struct whole_call : Request {
   using value_type = std::size_t;
-  static constexpr const char* name = Question::whole;
+  static constexpr const char* name = Request::whole;
 
-  struct asked {
+  struct request {
     std::size_t moved = 0; // by the requests before
 
-    bool prepare(operation& op) noexcept { return Question::check(op); }
+    bool prepare(operation& op) noexcept { return Request::check(op); }
     ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
       return op.bytes == op.size || !go_on(op);
     }
@@ -11682,8 +11725,8 @@ struct whole_call : Question {
   };
 };
 
-using send_all_call = whole_call<send_question>;
-using recv_exactly_call = whole_call<recv_question>;
+using send_all_call = whole_call<send_request>;
+using recv_exactly_call = whole_call<recv_request>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
@@ -11692,7 +11735,7 @@ public:
   /// @param why  for `dump`: what waits, and for what.
   explicit pause(const char* why) noexcept : why_(why) {}
 
-  static bool is(const operation& op) noexcept { return op.what == action::wait; }
+  static bool is(const operation& op) noexcept { return op.action == action::wait; }
 
   /// The next round is the pause.
   void begin(operation& op, clock::duration length) noexcept {
@@ -11700,9 +11743,9 @@ public:
   }
   /// The same, until `again`, or until `sooner` answers.
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
-    if (op.target) op.take_patience();
+    if (op.target) op.apply_default_timeout();
     limit_ = op.limited ? op.due : (clock::time_point::max)();
-    ask_wait(op, sooner ? sooner : this);
+    request_wait(op, sooner ? sooner : this);
     op.limit_to(again < limit_ ? again : limit_);
   }
   /// True: the call goes on. False: it has ended meanwhile.
@@ -11710,14 +11753,14 @@ public:
     op.limit_to(limit_);
     if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
-    op.heed = heed::cancels;
+    op.cancellation = cancellation::requests;
     op.error = {};
     return true;
   }
 
-  bool enter(operation&, answers&) noexcept override { return false; } // only time ends it
+  bool enter(operation&, completions&) noexcept override { return false; } // only time ends it
   void leave(operation&) noexcept override {}
-  [[nodiscard]] const char* words() const noexcept override { return why_; }
+  [[nodiscard]] const char* description() const noexcept override { return why_; }
 
 private:
   const char* why_;
@@ -11728,13 +11771,13 @@ private:
 template <class Call>
 struct when_there_is_room : Call {
   static constexpr auto length = std::chrono::milliseconds(1);
-  pause rest{"wait for room in the peer's queue"};
+  pause retry_pause{"wait for room in the peer's queue"};
 
   bool advance(operation& op) noexcept {
-    if (pause::is(op)) return !rest.end(op) || !this->prepare(op);
+    if (pause::is(op)) return !retry_pause.end(op) || !this->prepare(op);
     if (!os::is_crowded(op.error)) [[likely]]
       return Call::advance(op);
-    rest.begin(op, length);
+    retry_pause.begin(op, length);
     return false;
   }
 };
@@ -11742,11 +11785,11 @@ struct when_there_is_room : Call {
 struct connect_call {
   using value_type = done;
   static constexpr const char* name = "rouse: connect";
-  descriptor* socket;
+  socket_state* socket;
   endpoint peer;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::connect;
+    op.action = action::connect;
     op.target = socket;
     op.peer = &peer;
     if (socket->open() && peer.family() != socket->family)
@@ -11764,17 +11807,17 @@ struct connect_call {
 template <class Answer>
 struct accept_call {
   using value_type = Answer;
-  static constexpr bool bare = std::same_as<Answer, native_handle_type>;
+  static constexpr bool native = std::same_as<Answer, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
   static constexpr auto length = std::chrono::milliseconds(20);
-  descriptor* socket;
-  pause rest{"accept that waits for a free descriptor"};
+  socket_state* socket;
+  pause retry_pause{"accept that waits for a free descriptor"};
 
   bool prepare(operation& op) noexcept {
-    op.what = action::accept;
+    op.action = action::accept;
     op.target = socket;
-    op.bare = bare;
-    if constexpr (bare)
+    op.wants_native_handle = native;
+    if constexpr (native)
       op.handle = static_cast<std::intptr_t>(os::no_handle);
     else
       op.accepted = nullptr;
@@ -11782,24 +11825,24 @@ struct accept_call {
   }
 
   bool advance(operation& op) noexcept {
-    if (pause::is(op)) return !rest.end(op) || !prepare(op);
+    if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
     if (os::is_stillborn(op.error)) return false;
     if (!os::is_shortage(op.error)) return true;
-    rest.begin(op, length);
+    retry_pause.begin(op, length);
     return false;
   }
 
   Answer value(operation& op) noexcept {
-    if constexpr (bare)
-      return op.what == action::accept ? take_handle(op) : os::no_handle;
+    if constexpr (native)
+      return op.action == action::accept ? take_handle(op) : os::no_handle;
     else
-      return Answer::from(op.what == action::accept ? std::exchange(op.accepted, nullptr)
-                                                    : nullptr);
+      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
+                                                      : nullptr);
   }
   template <class Engine>
   void discard(operation& op, Engine& engine) noexcept {
-    if (op.what != action::accept) return;
-    if constexpr (bare) {
+    if (op.action != action::accept) return;
+    if constexpr (native) {
       if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
     } else {
       if (op.accepted) engine.give_back(*op.accepted);
@@ -11821,7 +11864,7 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
-inline failure check_batches(const descriptor& socket) noexcept {
+inline failure check_batches(const socket_state& socket) noexcept {
   const bool apart = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
   if (!socket.open()) return std::errc::bad_file_descriptor;
   return apart ? failure{} : failure(std::errc::operation_not_supported);
@@ -11829,21 +11872,21 @@ inline failure check_batches(const descriptor& socket) noexcept {
 
 /// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
 /// either nothing taken, or the call done.
-struct recv_batch_call : attempt {
+struct recv_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
   static constexpr const char* misuse = "no slots, or one with an empty buffer";
-  descriptor* socket;
+  socket_state* socket;
   std::span<incoming> slots;
   std::size_t taken = 0;
 
-  recv_batch_call(descriptor* d, incoming_batch b) noexcept
-      : attempt(&recv_batch_call::try_now, "recv_batch"), socket(d), slots(b.items()) {}
+  recv_batch_call(socket_state* d, incoming_batch b) noexcept
+      : retry_when_ready(&recv_batch_call::try_now, "recv_batch"), socket(d), slots(b.items()) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = action::when_readable;
+    op.action = action::when_readable;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     op.error = check_batches(*socket);
     bool sound = !slots.empty();
     for (const incoming& slot : slots) sound = sound && slot.buffer.size() != 0;
@@ -11855,7 +11898,7 @@ struct recv_batch_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    auto& self = static_cast<recv_batch_call&>(*op.attempt);
+    auto& self = static_cast<recv_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
     const bool done = os::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
     for (const incoming& slot : self.slots.first(self.taken)) op.bytes += slot.bytes;
@@ -11865,20 +11908,20 @@ private:
 
 /// Tried whenever there is room to send, as many as one system call takes: others have their turn
 /// in between.
-struct send_batch_call : attempt {
+struct send_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_batch";
-  descriptor* socket;
+  socket_state* socket;
   std::span<const outgoing> items;
   std::size_t sent = 0;
 
-  send_batch_call(descriptor* d, outgoing_batch b) noexcept
-      : attempt(&send_batch_call::try_now, "send_batch"), socket(d), items(b.items()) {}
+  send_batch_call(socket_state* d, outgoing_batch b) noexcept
+      : retry_when_ready(&send_batch_call::try_now, "send_batch"), socket(d), items(b.items()) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = action::when_writable;
+    op.action = action::when_writable;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     op.error = check_batches(*socket);
     return !op.error && !items.empty();
   }
@@ -11887,7 +11930,7 @@ struct send_batch_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    auto& self = static_cast<send_batch_call&>(*op.attempt);
+    auto& self = static_cast<send_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
     const int family = op.target->family;
     const auto part = self.sound_part(family);
@@ -11998,13 +12041,13 @@ struct recv_from_call {
   using value_type = datagram;
   static constexpr const char* name = "rouse: recv_from";
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   mutable_buffer buffer;
   os::message message{};
 
   bool prepare(operation& op) noexcept {
     message.to_receive(buffer.data(), buffer.size());
-    op.what = action::recv_from;
+    op.action = action::recv_from;
     op.target = socket;
     op.data = &message;
     op.size = buffer.size();
@@ -12021,14 +12064,14 @@ struct recv_from_call {
 struct send_to_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_to";
-  descriptor* socket;
+  socket_state* socket;
   const_buffer buffer;
   endpoint to;
   os::message message{};
 
   bool prepare(operation& op) noexcept {
     message.to_send(const_cast<void*>(buffer.data()), buffer.size(), to);
-    op.what = action::send_to;
+    op.action = action::send_to;
     op.target = socket;
     op.data = &message;
     op.size = buffer.size();
@@ -12220,7 +12263,7 @@ struct delivery {
 
 namespace detail {
 
-inline failure check_passing(const descriptor& socket) noexcept {
+inline failure check_passing(const socket_state& socket) noexcept {
   if (!socket.open()) return std::errc::bad_file_descriptor;
   if (socket.family != family_local) return std::errc::address_family_not_supported;
   if (!os::message_with_descriptors::supported) return std::errc::operation_not_supported;
@@ -12231,18 +12274,18 @@ struct send_descriptors_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_descriptors";
   static constexpr const char* misuse = "more than 253 descriptors, or an empty buffer";
-  descriptor* socket;
+  socket_state* socket;
   const_buffer buffer;
   os::message_with_descriptors message;
   bool too_many;
 
-  send_descriptors_call(descriptor* d, const_buffer b,
+  send_descriptors_call(socket_state* d, const_buffer b,
                         std::span<const native_handle_type> handles) noexcept
       : socket(d), buffer(b), too_many(!message.enclose(handles)) {}
 
   bool prepare(operation& op) noexcept {
-    ask_send(op, socket, buffer);
-    op.what = action::send_to;
+    request_send(op, socket, buffer);
+    op.action = action::send_to;
     message.to_send(op.data, op.size);
     op.data = &message;
     op.error = check_passing(*socket);
@@ -12258,13 +12301,13 @@ struct recv_descriptors_call {
   using value_type = delivery;
   static constexpr const char* name = "rouse: recv_descriptors";
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   mutable_buffer buffer;
   os::message_with_descriptors message{};
 
   bool prepare(operation& op) noexcept {
-    ask_recv(op, socket, buffer);
-    op.what = action::recv_from;
+    request_recv(op, socket, buffer);
+    op.action = action::recv_from;
     message.to_receive(op.data, op.size);
     op.data = &message;
     op.error = check_passing(*socket);
@@ -12357,25 +12400,26 @@ using native_file_type = os::native_file_type;
 
 namespace detail {
 
-struct send_file_call : attempt {
+struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
   static constexpr const char* name = "rouse: send_file";
   // What is tried at once: others have their turn in between.
   static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
-  descriptor* socket;
+  socket_state* socket;
   native_file_type file;
   std::uint64_t offset;
   std::uint64_t length;
   std::uint64_t moved = 0;
 
-  send_file_call(descriptor* d, native_file_type f, std::uint64_t from, std::uint64_t size) noexcept
-      : attempt(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
+  send_file_call(socket_state* d, native_file_type f, std::uint64_t from,
+                 std::uint64_t size) noexcept
+      : retry_when_ready(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
         length(size) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = action::when_writable;
+    op.action = action::when_writable;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     if (length != 0) return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
     return false;
@@ -12388,7 +12432,7 @@ struct send_file_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    const auto& self = static_cast<send_file_call&>(*op.attempt);
+    const auto& self = static_cast<send_file_call&>(*op.retry);
     const std::uint64_t left = self.length - self.moved;
     return os::send_file_now(
         static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
@@ -12447,7 +12491,7 @@ struct list_call {
   static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
   static constexpr const char* misuse = empty_buffer;
 
-  descriptor* socket;
+  socket_state* socket;
   buffer_list<Buffer> list;
   std::size_t moved = 0;
   std::size_t at = 0; // the first buffer that is not done
@@ -12456,9 +12500,9 @@ struct list_call {
 
   bool prepare(operation& op) noexcept {
     op.target = socket;
-    op.what = Asks;
+    op.action = Asks;
     op.data = &message;
-    ask(op);
+    fill(op);
     if (socket->type != SOCK_STREAM) return whole(op);
     if (op.size != 0) return true;
     if constexpr (sends) {
@@ -12473,7 +12517,7 @@ struct list_call {
     moved += op.bytes;
     if (!All || op.error || (!sends && op.bytes == 0)) return true;
     skip(op.bytes);
-    ask(op);
+    fill(op);
     return op.size == 0;
   }
 
@@ -12481,7 +12525,7 @@ struct list_call {
 
 private:
   // As many pieces as go into one request.
-  void ask(operation& op) noexcept {
+  void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
     std::size_t begin = done_of_it;
@@ -13015,10 +13059,10 @@ public:
   /// before each call. Accepted sockets begin with none.
   template <class Rep, class Period>
   void timeout(std::chrono::duration<Rep, Period> d) noexcept {
-    if (record_) record_->patience = detail::saturated<clock::duration>(d);
+    if (record_) record_->default_timeout = detail::saturated<clock::duration>(d);
   }
   [[nodiscard]] clock::duration timeout() const noexcept {
-    return record_ ? record_->patience : (clock::duration::max)();
+    return record_ ? record_->default_timeout : (clock::duration::max)();
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
@@ -13272,7 +13316,7 @@ private:
   friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 
-  static socket from(descriptor* record) noexcept {
+  static socket from(socket_state* record) noexcept {
     socket s;
     s.record_ = record;
     return s;
@@ -13352,7 +13396,7 @@ private:
     return answer;
   }
 
-  descriptor* record_ = nullptr;
+  socket_state* record_ = nullptr;
 };
 
 template <class Scheduler>
@@ -13379,52 +13423,52 @@ namespace detail {
 // A case stands in a line, as its own call would; the first one that is served takes all the others
 // out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
 // the one that was served `why`, what went wrong, and `take`, which may throw.
-template <class Visitor>
-class visit_case {
+template <class Waiter>
+class waiter_case {
 public:
-  Visitor& place() noexcept { return me_; }
+  Waiter& place() noexcept { return me_; }
   void begin() noexcept {}
   void end() noexcept {}
   [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
   void take() noexcept {}
 
 protected:
-  explicit visit_case(Visitor me) noexcept : me_(std::move(me)) {}
-  Visitor me_;
+  explicit waiter_case(Waiter me) noexcept : me_(std::move(me)) {}
+  Waiter me_;
 };
 
 template <class T>
-class receive_case : public visit_case<typename channel_core<T>::receiver> {
+class receive_case : public waiter_case<typename channel_core<T>::receiver> {
 public:
   template <class Scheduler>
   receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : visit_case<typename channel_core<T>::receiver>(
+      : waiter_case<typename channel_core<T>::receiver>(
             typename channel_core<T>::receiver(*ch.core_)),
         into_(into) {}
-  void take() { into_ = this->me_.goods.open(); }
+  void take() { into_ = this->me_.held.open(); }
 
 private:
   std::optional<T>& into_;
 };
 
 template <class T>
-class send_case : public visit_case<typename channel_core<T>::sender> {
+class send_case : public waiter_case<typename channel_core<T>::sender> {
 public:
   template <class Scheduler>
   send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : visit_case<typename channel_core<T>::sender>({*ch.core_, parcel<T>(std::move(value))}) {}
+      : waiter_case<typename channel_core<T>::sender>({*ch.core_, item<T>(std::move(value))}) {}
 };
 
 template <class Rule>
-class passing_case : public visit_case<passer<Rule>> {
+class acquired_case : public waiter_case<queued_waiter<Rule>> {
 public:
   template <class Scheduler>
-  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : visit_case<passer<Rule>>(passer<Rule>(where.turnstile_)) {}
+  explicit acquired_case(const shared_place<Scheduler, Rule>& where) noexcept
+      : waiter_case<queued_waiter<Rule>>(queued_waiter<Rule>(where.queue_)) {}
 };
 
 template <class Scheduler>
-class ready_case final : public visitor_as<ready_case<Scheduler>> {
+class ready_case final : public waiter_as<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
@@ -13432,7 +13476,7 @@ public:
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
-      : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+      : waiter_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // before it has begun
 
   ready_case& place() noexcept { return *this; }
@@ -13440,12 +13484,12 @@ public:
   void end() noexcept {
     // One that is being told by another thread: that is soon over.
     if (!watch_->stop())
-      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
+      while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
   }
   [[nodiscard]] failure why() const noexcept { return why_; }
   void take() noexcept {}
 
-  list<visitor>* visit(failure&, answers&) noexcept { return ready_ ? nullptr : &line_; }
+  list<waiter>* try_enter(failure&, completions&) noexcept { return ready_ ? nullptr : &line_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
@@ -13456,7 +13500,7 @@ private:
         : call(c.engine_, wait_call(c.call_), no_limit{}), case_(c) {
       if (this->start()) deliver();
     }
-    void deliver() noexcept { case_.tell(this->error); }
+    void deliver() noexcept { case_.complete(this->error); }
     // False: `deliver` was called, or will be.
     bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
 
@@ -13464,15 +13508,15 @@ private:
     ready_case& case_;
   };
 
-  void tell(failure why) noexcept {
-    const auto note = [&](auto... answered) {
+  void complete(failure why) noexcept {
+    const auto note = [&](auto... completed) {
       why_ = why;
       ready_ = true;
-      if (this->linked()) (this->serve(*answered), ...);
-      told_.store(true, std::memory_order_release); // partner of end()
+      if (this->linked()) (this->admit(*completed), ...);
+      completed_.store(true, std::memory_order_release); // partner of end()
     };
     if (engine_ && !engine_->inert())
-      engine_->settle([&](answers& answered) { note(&answered); });
+      engine_->with_completions([&](completions& completed) { note(&completed); });
     else
       note();
   }
@@ -13480,10 +13524,10 @@ private:
   engine_type* engine_;
   wait_call call_;
   std::optional<watch> watch_;
-  list<visitor> line_; // of one
+  list<waiter> line_; // of one
   bool ready_ = false; // guarded, as the next, by the engine's lock
   failure why_;
-  std::atomic<bool> told_{false};
+  std::atomic<bool> completed_{false};
 };
 
 template <class... Cases>
@@ -13503,13 +13547,13 @@ struct select_call final : waitable {
   bool prepare(operation& op) noexcept {
     begun = true;
     each([](auto& c, std::size_t) { c.begin(); });
-    ask_wait(op, this);
+    request_wait(op, this);
     return true;
   }
   bool advance(operation& op) noexcept {
     end();
     each([&](auto& c, std::size_t i) {
-      if (c.place().served()) chosen = i;
+      if (c.place().admitted()) chosen = i;
       if (i == chosen && !op.error) op.error = c.why();
     });
     return true;
@@ -13527,21 +13571,21 @@ struct select_call final : waitable {
 
   // ---- what it waits for
 
-  bool enter(operation& op, answers& answered) noexcept override {
-    std::array<list<visitor>*, none> lines{};
+  bool enter(operation& op, completions& completed) noexcept override {
+    std::array<list<waiter>*, none> lines{};
     each([&](auto& c, std::size_t i) {
       if (chosen != none) return;
-      lines[i] = c.place().visit(op.error, answered);
+      lines[i] = c.place().try_enter(op.error, completed);
       if (!lines[i]) chosen = i;
     });
     if (chosen != none) return true;
-    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
+    each([&](auto& c, std::size_t i) { c.place().enqueue(*lines[i], op); });
     return false;
   }
   void leave(operation&) noexcept override {
     each([](auto& c, std::size_t) { c.place().unlink(); });
   }
-  [[nodiscard]] const char* words() const noexcept override { return "select"; }
+  [[nodiscard]] const char* description() const noexcept override { return "select"; }
   void end() noexcept {
     begun = false;
     each([](auto& c, std::size_t) { c.end(); });
@@ -13576,8 +13620,8 @@ template <class T, class Scheduler>
   return detail::send_case<T>(ch, std::move(value));
 }
 template <class Scheduler, class Rule>
-[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
-  return detail::passing_case<Rule>(where);
+[[nodiscard]] auto acquired(const detail::shared_place<Scheduler, Rule>& where) noexcept {
+  return detail::acquired_case<Rule>(where);
 }
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
@@ -13592,7 +13636,7 @@ template <class... Cases>
 ///
 ///     std::optional<int> number;
 ///     switch (co_await rouse::select(
-///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
+///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::acquired(stop),
 ///                             rouse::ready(conn, rouse::readable)), 5s)) {
 ///     case 0: ...                       // a number, or the end of the channel
 ///
@@ -13845,7 +13889,7 @@ public:
   void shut_down(Engine&) noexcept {
     while (!pending_.empty()) pending_.pop_front().discard();
     flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_open;
+      const bool over = f.ended.is_set;
       static_cast<detail::engine_flow<Engine>&>(f).orphan();
       if (!over) f.drop();
     });
@@ -14046,7 +14090,7 @@ struct spawned {
     }
     // The scheduler goes: likewise.
     void orphan_all() noexcept {
-      const bool over = this->ended.is_open;
+      const bool over = this->ended.is_set;
       destroy_tasks();
       this->orphan();
       if (!over) this->drop();
@@ -14668,17 +14712,17 @@ template <class Engine, class Rest>
 class parked_visit final : Engine::operation {
 public:
   ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
-      : Engine::operation(&parked_visit::on_told), caller_(caller) {}
+      : Engine::operation(&parked_visit::on_completed), caller_(caller) {}
 
   // Gives what it ended with.
-  ROUSE_ALWAYS_INLINE failure stand_in(Engine& engine, list<visitor>& line, visitor& who) {
-    engine.stand_in(line, who, *this);
+  ROUSE_ALWAYS_INLINE failure enqueue(Engine& engine, list<waiter>& line, waiter& waiter) {
+    engine.enqueue(line, waiter, *this);
     caller_.wait_for(*this);
     return this->error;
   }
 
 private:
-  ROUSE_HOT static void on_told(rouse::operation& op) noexcept {
+  ROUSE_HOT static void on_completed(rouse::operation& op) noexcept {
     static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
   }
 
@@ -14698,14 +14742,14 @@ public:
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
     // A visit is then tried before there is an operation.
     if constexpr (
-        visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
-        requires(Engine& engine) { engine.may_visit(); }) {
-      if (s && s->engine().may_visit()) [[likely]] {
+        calls_waiter<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        requires(Engine& engine) { engine.may_enter(); }) {
+      if (s && s->engine().may_enter()) [[likely]] {
         if (const auto caller = Parker::undisturbed(*s)) {
           Engine& engine = s->engine();
           failure why;
-          if (list<visitor>* line = engine.visit(call.me, why))
-            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).stand_in(
+          if (list<waiter>* line = engine.try_enter(call.me, why))
+            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
                 engine, *line, call.me);
           if (why || (ec && *ec)) [[unlikely]]
             base::report(why, ec);
@@ -14813,14 +14857,14 @@ struct stack_size {
 
 namespace detail {
 
-class fiber_crew;
+class fiber_runtime;
 
 // A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
 // anyway.
 struct fiber_stack : list_node {
   os::context context;
   flow* self = nullptr;
-  fiber_crew* crew = nullptr;
+  fiber_runtime* runtime = nullptr;
   void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
 };
 
@@ -14837,12 +14881,12 @@ struct switch_listener_of final : switch_listener {
 };
 
 // Which fiber runs, the loop's context, the free stacks.
-class fiber_crew {
+class fiber_runtime {
 public:
-  explicit fiber_crew(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
-  fiber_crew(const fiber_crew&) = delete;
-  fiber_crew& operator=(const fiber_crew&) = delete;
-  ~fiber_crew() {
+  explicit fiber_runtime(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
+  fiber_runtime(const fiber_runtime&) = delete;
+  fiber_runtime& operator=(const fiber_runtime&) = delete;
+  ~fiber_runtime() {
     while (!free_.empty()) os::context::destroy(free_.pop_front());
   }
 
@@ -14868,9 +14912,9 @@ public:
                                          : &free_.pop_front();
     if (!s) return nullptr;
     s->self = &f;
-    s->crew = this;
+    s->runtime = this;
     s->body = body;
-    s->context.reset(&fiber_crew::enter, s);
+    s->context.reset(&fiber_runtime::enter, s);
     ++live_;
     return s;
   }
@@ -14908,19 +14952,19 @@ private:
   // While it exists, fibers can be switched to from where it is.
   class looping {
   public:
-    explicit looping(fiber_crew& crew) noexcept : crew_(crew) {
-      crew_.loop_runs_ = true;
-      crew_.loop_.enter_thread();
+    explicit looping(fiber_runtime& runtime) noexcept : runtime_(runtime) {
+      runtime_.loop_runs_ = true;
+      runtime_.loop_.enter_thread();
     }
     looping(const looping&) = delete;
     looping& operator=(const looping&) = delete;
     ~looping() {
-      crew_.loop_.leave_thread();
-      crew_.loop_runs_ = false;
+      runtime_.loop_.leave_thread();
+      runtime_.loop_runs_ = false;
     }
 
   private:
-    fiber_crew& crew_;
+    fiber_runtime& runtime_;
     const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
   };
   // From the loop of another scheduler on the same engine.
@@ -14932,8 +14976,8 @@ private:
   static void enter(void* argument) noexcept {
     auto& me = *static_cast<fiber_stack*>(argument);
     me.body(*me.self);
-    me.crew->ended_ = &me;
-    os::context::leave_to(me.context, me.crew->loop_);
+    me.runtime->ended_ = &me;
+    os::context::leave_to(me.context, me.runtime->loop_);
   }
 
   const std::size_t stack_bytes_;
@@ -14948,9 +14992,9 @@ private:
 };
 
 // How a fiber waits; false: none is there.
-class fiber_rest {
+class fiber_suspension {
 public:
-  explicit fiber_rest(fiber_stack* me) noexcept : me_(me) {}
+  explicit fiber_suspension(fiber_stack* me) noexcept : me_(me) {}
   explicit operator bool() const noexcept { return me_ != nullptr; }
   [[nodiscard]] flow& self() const noexcept { return *me_->self; }
   [[nodiscard]] bool cancelled() const noexcept {
@@ -14959,8 +15003,8 @@ public:
 
   // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
   // to go where the loop came from.
-  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->crew->switch_back(); }
-  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->crew->switch_to(*me_); }
+  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->runtime->switch_back(); }
+  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->runtime->switch_to(*me_); }
 
   // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
   ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
@@ -14978,7 +15022,7 @@ public:
   // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
   // calls during the unwinding gets an error instead.)
   ROUSE_NOINLINE void end_if_over() const {
-    const bool over = me_->crew->closing() || self().killed;
+    const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
 #if ROUSE_EXCEPTIONS
     if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
@@ -14999,9 +15043,9 @@ public:
 private:
   void begin() noexcept override {
     std::error_code ec;
-    fiber_crew& crew = static_cast<Scheduler*>(this->owner)->waker().crew();
-    if (!crew.closing() && !this->killed) {
-      if (fiber_stack* stack = crew.prepare(*this, &run, ec)) return crew.switch_to(*stack);
+    fiber_runtime& runtime = static_cast<Scheduler*>(this->owner)->waker().runtime();
+    if (!runtime.closing() && !this->killed) {
+      if (fiber_stack* stack = runtime.prepare(*this, &run, ec)) return runtime.switch_to(*stack);
     }
     ROUSE_TRY {
       if (ec) throw_error(ec, "rouse: no stack for a fiber");
@@ -15018,7 +15062,7 @@ private:
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
     self.drop_locals();
-    static_cast<Scheduler*>(self.owner)->waker().crew().goes_out_for_good(self);
+    static_cast<Scheduler*>(self.owner)->waker().runtime().goes_out_for_good(self);
     self.end();
   }
 
@@ -15033,17 +15077,19 @@ private:
 class fiber_parker {
 public:
   template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().runtime()),
+                          detail::fiber_runtime&>
+  explicit fiber_parker(Scheduler& s) noexcept
+      : runtime_(s.waker().runtime()), fiber_(runtime_.running()) {
     if (fiber_) [[likely]]
       return;
     in_loop_ =
-        crew_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
+        runtime_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
     scheduler_ = &s;
-    run_ = [](void* sched, const bool& told, operation* op) {
+    run_ = [](void* sched, const bool& completed, operation* op) {
       auto& mine = *static_cast<Scheduler*>(sched);
       const typename Scheduler::running here(mine);
-      while (!told) {
+      while (!completed) {
         mine.turn((clock::time_point::max)());
         if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
       }
@@ -15056,9 +15102,9 @@ public:
 
   /// The fiber that calls, if nothing keeps it from going on where it need not wait.
   template <class Scheduler>
-  [[nodiscard]] static detail::fiber_rest undisturbed(Scheduler& s) noexcept {
-    const detail::fiber_rest me(s.waker().crew().running());
-    return me && !me.cancelled() ? me : detail::fiber_rest(nullptr);
+  [[nodiscard]] static detail::fiber_suspension undisturbed(Scheduler& s) noexcept {
+    const detail::fiber_suspension me(s.waker().runtime().running());
+    return me && !me.cancelled() ? me : detail::fiber_suspension(nullptr);
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
@@ -15077,30 +15123,30 @@ public:
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) [[likely]] {
-      while (!told_) fiber_.begin();
+      while (!completed_) fiber_.begin();
       if (op_) fiber_.end_with(op_->error);
     } else {
-      run_(scheduler_, told_, op);
+      run_(scheduler_, completed_, op);
     }
   }
 
   void unpark() noexcept {
-    told_ = true;
+    completed_ = true;
     if (fiber_) fiber_.end();
   }
 
 private:
   void refuse(operation& op) {
     fiber_.end_if_over();
-    op.ending = std::errc::operation_canceled;
+    op.cancel_reason = std::errc::operation_canceled;
   }
 
-  detail::fiber_crew& crew_;
-  const detail::fiber_rest fiber_;
+  detail::fiber_runtime& runtime_;
+  const detail::fiber_suspension fiber_;
   void* scheduler_; // where no fiber calls
-  void (*run_)(void*, const bool& told, operation*); // there
+  void (*run_)(void*, const bool& completed, operation*); // there
   operation* op_ = nullptr; // what may end the flow
-  bool told_ = false;
+  bool completed_ = false;
   bool in_loop_ = false; // and no fiber
 };
 
@@ -15112,7 +15158,7 @@ private:
 /// some nanoseconds; a stack, pooled; the pages that it touches.
 class fiber_waker : public parking_waker<fiber_parker> {
 public:
-  explicit fiber_waker(stack_size s = {}) noexcept : crew_(s.bytes) {}
+  explicit fiber_waker(stack_size s = {}) noexcept : runtime_(s.bytes) {}
 
   /// @param f  a callable without parameters; it lives as long as the flow.
   template <class Scheduler, class F>
@@ -15134,20 +15180,21 @@ public:
         std::is_nothrow_invocable_v<F&, flow*, flow*>,
         "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
         "that comes in, which is noexcept");
-    crew_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
+    runtime_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
   }
-  void on_switch(std::nullptr_t) noexcept { crew_.listen(nullptr); }
+  void on_switch(std::nullptr_t) noexcept { runtime_.listen(nullptr); }
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
-    crew_.close();
+    runtime_.close();
     flows_.for_each([&](flow& f) {
       f.cancelled = true;
       if (f.waiting) engine.cancel(*f.waiting);
     });
-    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
+    while (runtime_.live() != 0 && !engine.idle())
+      runtime_.turn(engine, (clock::time_point::max)());
     flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_open;
+      const bool over = f.ended.is_set;
       static_cast<detail::engine_flow<Engine>&>(f).orphan();
       if (!over) f.drop();
     });
@@ -15155,9 +15202,9 @@ public:
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    return crew_.turn(engine, until);
+    return runtime_.turn(engine, until);
   }
-  [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
+  [[nodiscard]] detail::fiber_runtime& runtime() noexcept { return runtime_; }
 
   static constexpr const char* flow_name = "fiber";
   template <class F>
@@ -15166,7 +15213,7 @@ public:
   }
 
 private:
-  detail::fiber_crew crew_;
+  detail::fiber_runtime runtime_;
   detail::list<flow> flows_;
 };
 
@@ -15181,7 +15228,7 @@ private:
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-class thread_crew;
+class leader_followers;
 
 // The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
 ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
@@ -15195,9 +15242,10 @@ ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
 class thread_parker : public detail::list_node {
 public:
   template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().leaders()),
+                          detail::leader_followers&>
   explicit thread_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
+      : leaders_(s.waker().leaders()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
           auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
           const detail::running here(e);
           e.turn((clock::time_point::max)());
@@ -15217,14 +15265,14 @@ public:
   inline void unpark() noexcept;
 
 private:
-  friend class detail::thread_crew;
-  detail::thread_crew& crew_;
+  friend class detail::leader_followers;
+  detail::leader_followers& leaders_;
   void* engine_;
   void (*turn_)(void*, operation*);
   const bool in_loop_; // that no other thread runs meanwhile
   operation* op_ = nullptr; // what may end the flow
   operation* waits_for_ = nullptr;
-  static constexpr std::uint32_t told = 1; // the call is done
+  static constexpr std::uint32_t completed = 1; // the call is done
   static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
   os::thread_event event_;
 };
@@ -15233,7 +15281,7 @@ namespace detail {
 
 // Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
 // engine's, never after.
-class thread_crew {
+class leader_followers {
 public:
   // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
   // it over to another one.
@@ -15257,10 +15305,10 @@ public:
   // What runs in the loop meanwhile does not run in the flow that waits.
   static void run_engine(thread_parker& me) {
     const flow_turn none(nullptr);
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_, me.waits_for_);
+    while (!(me.event_.raised() & thread_parker::completed)) me.turn_(me.engine_, me.waits_for_);
   }
 
-  void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
+  void unpark(thread_parker& waiter) noexcept { waiter.event_.raise(thread_parker::completed); }
 
   // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
   // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
@@ -15309,7 +15357,7 @@ public:
     if (closing_ || f->killed || f->must_end) f->note_refusal();
     if (f->killed) unwind();
     f->waiting = &op;
-    if (f->cancelled) op.ending = std::errc::operation_canceled;
+    if (f->cancelled) op.cancel_reason = std::errc::operation_canceled;
   }
   void leave() noexcept {
     flow* f = this_thread_flow();
@@ -15427,13 +15475,13 @@ private:
     if (runners_ != 0) return runner_.notify_all();
     while (!engine_runs_ && !waiting_.empty()) {
       thread_parker& next = waiting_.pop_front();
-      engine_runs_ = !(next.event_.raised() & thread_parker::told);
+      engine_runs_ = !(next.event_.raised() & thread_parker::completed);
       if (engine_runs_) next.event_.raise(thread_parker::lead);
     }
   }
 
   // In a forked child no other thread is left that could have the lock, wait, or be joined.
-  static void on_fork(void* self) noexcept { static_cast<thread_crew*>(self)->forked(); }
+  static void on_fork(void* self) noexcept { static_cast<leader_followers*>(self)->forked(); }
   void forked() noexcept {
     ::new (&mutex_) std::mutex;
     ::new (&runner_) std::condition_variable;
@@ -15464,13 +15512,14 @@ private:
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
-  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&thread_crew::on_fork, this};
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
 
 template <class Engine, class F>
 class thread_flow final : public engine_flow<Engine> {
 public:
-  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) {
+  thread_flow(leader_followers& leaders, Engine& engine, F f)
+      : leaders_(leaders), f_(std::move(f)) {
     this->belong_to(engine);
   }
 
@@ -15488,20 +15537,20 @@ private:
     }
     ROUSE_CATCH(...) { this->keep_exception(); }
     this_thread_flow() = nullptr;
-    thread_crew& crew = crew_;
+    leader_followers& leaders = leaders_;
     Engine& engine = *this->engine();
-    std::thread mine = crew.take(thread);
+    std::thread mine = leaders.take(thread);
     this->end();
-    crew.end(mine, engine);
+    leaders.end(mine, engine);
   }
 
   void begin() noexcept override {}
   void leave_list() noexcept override {
-    if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
+    if (this->owner) leaders_.forget(*this); // else the scheduler, and the crew with it, is gone
   }
   void free_memory() noexcept override { delete this; }
 
-  thread_crew& crew_;
+  leader_followers& leaders_;
   F f_;
 };
 
@@ -15509,15 +15558,15 @@ private:
 
 inline void thread_parker::enter(operation& op) {
   op_ = &op;
-  crew_.enter(op);
+  leaders_.enter(op);
 }
-inline thread_parker::~thread_parker() { crew_.leave(); }
+inline thread_parker::~thread_parker() { leaders_.leave(); }
 inline void thread_parker::park(operation* op) {
   waits_for_ = op;
-  crew_.wait(*this);
-  if (op_) crew_.unwind_if_killed(op_->error);
+  leaders_.wait(*this);
+  if (op_) leaders_.unwind_if_killed(op_->error);
 }
-inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
+inline void thread_parker::unpark() noexcept { leaders_.unpark(*this); }
 
 /// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
 /// the engine is run by one of those who wait, until his own call is done, and then by another one.
@@ -15532,12 +15581,12 @@ public:
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
     using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
-    auto* const started = new thread_flow(crew_, s.engine(), std::move(f));
+    auto* const started = new thread_flow(leaders_, s.engine(), std::move(f));
     std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
     s.engine().belong_to_process(); // no forked child will have this thread
-    crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    leaders_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
     return *owned.release();
   }
 
@@ -15548,33 +15597,34 @@ public:
         requires { requires Engine::threading::shared; },
         "rouse: thread_waker needs an engine that any thread may use, such as "
         "shared_native_engine");
-    crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
+    leaders_.shut_down(engine,
+                       [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
   }
 
-  void leave_behind() noexcept { crew_.leave_behind(); }
+  void leave_behind() noexcept { leaders_.leave_behind(); }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
-    return crew_.turn(engine, until);
+    return leaders_.turn(engine, until);
   }
-  void leave_loop() noexcept { crew_.leave_loop(); }
+  void leave_loop() noexcept { leaders_.leave_loop(); }
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
-    crew_.cancel(engine, f);
+    leaders_.cancel(engine, f);
   }
-  void notify() noexcept { crew_.notify(); }
-  [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
-  [[nodiscard]] bool in_use() noexcept { return crew_.in_use(); }
-  [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
+  void notify() noexcept { leaders_.notify(); }
+  [[nodiscard]] bool idle() noexcept { return leaders_.idle(); }
+  [[nodiscard]] bool in_use() noexcept { return leaders_.in_use(); }
+  [[nodiscard]] detail::leader_followers& leaders() noexcept { return leaders_; }
 
   static constexpr const char* flow_name = "thread";
   template <class F>
   void for_each_flow(F&& visit) {
-    crew_.for_each_flow(visit);
+    leaders_.for_each_flow(visit);
   }
 
 private:
-  detail::thread_crew crew_;
+  detail::leader_followers leaders_;
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -16683,7 +16733,7 @@ private:
 //
 // Windows calls the handlers of a process one after another, the latest first, until one says that
 // it has handled the event. So the copy whose handler is called tells the others. It finds them in
-// the process's own table of atoms, where each has one whose name holds the address of its `tell`.
+// the process's own table of atoms, where each has one whose name holds the address of its `complete`.
 //
 // While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
 // more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
@@ -16781,7 +16831,7 @@ private:
     char name[longest_name] = {};
     prefix.copy(name, prefix.size());
     std::to_chars(name + prefix.size(), name + sizeof name - 1,
-                  reinterpret_cast<std::uintptr_t>(&tell), 16);
+                  reinterpret_cast<std::uintptr_t>(&on_console_event), 16);
     atom_ = ::AddAtomA(name);
     if (atom_ == 0) return failure::from_os(static_cast<int>(::GetLastError()));
     if (::SetConsoleCtrlHandler(&handle, TRUE)) return {};
@@ -16795,7 +16845,7 @@ private:
   }
 
   // Tells the objects of this copy. @returns whether one wants it.
-  static BOOL WINAPI tell(DWORD event) noexcept {
+  static BOOL WINAPI on_console_event(DWORD event) noexcept {
     const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
     const std::lock_guard lock(mutex());
     BOOL wanted = FALSE;
@@ -16844,12 +16894,12 @@ namespace detail {
 struct signal_call {
   using value_type = int;
   static constexpr const char* name = "rouse: wait for a signal";
-  descriptor* socket;
+  socket_state* socket;
   std::shared_ptr<os::signal_inbox> inbox; // it may end before the object
   unsigned char number = 0;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::recv;
+    op.action = action::recv;
     op.target = socket;
     op.data = &number;
     op.size = 1;
@@ -17053,7 +17103,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// answers, who cannot be interrupted: the last one frees it.
 class lookup : public list_node {
 public:
-  gate answered{"name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
+  one_shot_event completed{
+      "name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
   failure why;
   std::vector<endpoint> found;
 
@@ -17196,7 +17247,7 @@ private:
 
   static void arrive(typename Engine::posted& p, bool call) noexcept {
     auto& self = static_cast<engine_lookup&>(p);
-    if (call) self.engine_.open(self.answered);
+    if (call) self.engine_.set(self.completed);
     self.drop();
   }
 
@@ -17232,7 +17283,7 @@ consteval void explain_service() {
 struct name_query {
   endpoint known;
   failure refused;
-  asked_lookup asked;
+  asked_lookup lookup_;
 
   template <class Engine, class Service>
   name_query(Engine& engine, std::string_view host, const Service& service) {
@@ -17245,15 +17296,15 @@ struct name_query {
   /// True: the operation is to wait for the answer. False: it is there.
   bool begin(operation& op) noexcept {
     op.error = refused;
-    if (!asked) return false;
-    ask_wait(op, &asked->answered);
-    op.error = lookup_helpers::ask(*asked);
+    if (!lookup_) return false;
+    request_wait(op, &lookup_->completed);
+    op.error = lookup_helpers::ask(*lookup_);
     return !op.error;
   }
 
-  failure why() const noexcept { return asked ? asked->why : failure(); }
+  failure why() const noexcept { return lookup_ ? lookup_->why : failure(); }
   std::vector<endpoint> answer() {
-    if (asked) return std::move(asked->found);
+    if (lookup_) return std::move(lookup_->found);
     return {known};
   }
 
@@ -17277,8 +17328,8 @@ private:
     else if (service.find('\0') != service.npos || service.find_first_of(" +-") == 0)
       refused = resolve_error::service_not_found; // "-1" would be a port on some
     else if (known = endpoint(host, port, ec); ec || !service.empty())
-      asked.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
-                                            static_cast<std::uint16_t>(port)));
+      lookup_.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
+                                              static_cast<std::uint16_t>(port)));
   }
 };
 
@@ -17375,10 +17426,10 @@ class connect_attempt final
 
 public:
   /// @param record  that of `from`.
-  connect_attempt(Scheduler& s, socket<Scheduler>&& from, descriptor* record, const endpoint& to)
+  connect_attempt(Scheduler& s, socket<Scheduler>&& from, socket_state* record, const endpoint& to)
       : call(&s.engine(), {{record, to}}, no_limit{}), tried(std::move(from)) {}
 
-  static socket<Scheduler> own(descriptor* record) { return socket<Scheduler>::from(record); }
+  static socket<Scheduler> own(socket_state* record) { return socket<Scheduler>::from(record); }
 
   /// True: done. False: `c` will hear of it, and lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
@@ -17415,7 +17466,7 @@ public:
   /// True: `op` is to wait. False: it is over.
   bool prepare(operation& op) noexcept {
     if (query_ && query_->begin(op)) return true;
-    ask_wait(op, this); // which is over at once: only then its limit is known
+    request_wait(op, this); // which is over at once: only then its limit is known
     return !op.error;
   }
 
@@ -17438,21 +17489,21 @@ public:
 
   /// An attempt has come to its end.
   void hear(attempt& a) noexcept {
-    engine_.settle([&](answers& answered) {
+    engine_.with_completions([&](completions& completed) {
       ended_.push_back(a);
-      if (waiter_) answer(*waiter_, {}, answered);
+      if (waiter_) complete(*waiter_, {}, completed);
     });
   }
 
   // ---- what the call waits for
 
-  bool enter(operation& op, answers&) noexcept override {
+  bool enter(operation& op, completions&) noexcept override {
     if (!begun_ || !ended_.empty()) return true;
     waiter_ = &op;
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
-  [[nodiscard]] const char* words() const noexcept override { return "connect"; }
+  [[nodiscard]] const char* description() const noexcept override { return "connect"; }
 
 private:
   bool begin(operation& op) noexcept {
@@ -17494,7 +17545,7 @@ private:
 
   attempt* next_ended() noexcept {
     operation* op = nullptr;
-    engine_.settle([&](answers&) {
+    engine_.with_completions([&](completions&) {
       if (!ended_.empty()) op = &ended_.pop_front();
     });
     if (!op) return nullptr;
@@ -17504,7 +17555,7 @@ private:
 
   void try_next() noexcept {
     const endpoint& peer = list_[tried_++];
-    descriptor* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
+    socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
     auto from = attempt::own(record); // which closes it where memory is short
     ROUSE_TRY {
@@ -17695,7 +17746,7 @@ struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
   static constexpr const char* misuse = "no bytes are asked for";
-  descriptor* socket;
+  socket_state* socket;
   read_buffer* buffer;
   std::string_view delimiter;
   std::size_t wanted = 0;
@@ -17707,13 +17758,13 @@ struct read_call {
       op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
       return false;
     }
-    return !there() && ask(op);
+    return !there() && fetch(op);
   }
 
   bool advance(operation& op) noexcept {
     buffer->came(op.bytes);
     if (op.error || there()) return true;
-    if (op.bytes != 0) return !ask(op);
+    if (op.bytes != 0) return !fetch(op);
     found = buffer->bytes().size(); // the end: what is left
     return true;
   }
@@ -17729,9 +17780,9 @@ private:
     return found != 0;
   }
   // False: there is no room, `op.error` says why.
-  bool ask(operation& op) noexcept {
+  bool fetch(operation& op) noexcept {
     op.error = buffer->make_room();
-    if (!op.error) ask_recv(op, socket, buffer->room());
+    if (!op.error) request_recv(op, socket, buffer->room());
     return !op.error;
   }
 };

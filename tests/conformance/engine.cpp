@@ -46,22 +46,22 @@ struct bench {
   using core = typename E::core;
 
   struct observed : core::operation {
-    observed() : core::operation(&observed::on_told) {}
-    static void on_told(rouse::operation& op) noexcept {
+    observed() : core::operation(&observed::on_completed) {}
+    static void on_completed(rouse::operation& op) noexcept {
       auto& self = static_cast<observed&>(static_cast<typename core::operation&>(op));
-      ++self.told;
+      ++self.completed;
       self.told_inside = self.told_inside || (self.busy && *self.busy);
     }
-    int told = 0;
+    int completed = 0;
     bool* busy = nullptr; // set while a call on the engine is under way
     bool told_inside = false;
   };
 
   failure why;
   std::unique_ptr<core> engine = E::make(why);
-  rouse::descriptor* listener = nullptr;
-  rouse::descriptor* client = nullptr;
-  rouse::descriptor* server = nullptr;
+  rouse::socket_state* listener = nullptr;
+  rouse::socket_state* client = nullptr;
+  rouse::socket_state* server = nullptr;
   bool busy = false;
 
   bench() {
@@ -74,10 +74,10 @@ struct bench {
     rouse::endpoint where;
     REQUIRE(!rouse::os::local_endpoint(handle(*listener), where));
     observed accepting, connecting;
-    accepting.what = action::accept;
+    accepting.action = action::accept;
     accepting.target = listener;
     accepting.accepted = nullptr;
-    connecting.what = action::connect;
+    connecting.action = action::connect;
     connecting.target = client;
     connecting.peer = &where;
     complete(accepting);
@@ -91,7 +91,7 @@ struct bench {
 
   ~bench() {
     if (!engine) return;
-    for (rouse::descriptor* d : {listener, client, server}) {
+    for (rouse::socket_state* d : {listener, client, server}) {
       if (d) engine->give_back(*d);
     }
     engine->shut_down();
@@ -99,26 +99,26 @@ struct bench {
 
   bench(const bench&) = delete;
 
-  static rouse::native_handle_type handle(const rouse::descriptor& d) {
+  static rouse::native_handle_type handle(const rouse::socket_state& d) {
     return static_cast<rouse::native_handle_type>(d.native);
   }
 
   observed& recv(observed& op, std::span<char> bytes) {
-    op.what = action::recv;
+    op.action = action::recv;
     op.target = client;
     op.data = bytes.data();
     op.size = bytes.size();
     return op;
   }
   observed& send(observed& op, std::string_view bytes) {
-    op.what = action::send;
+    op.action = action::send;
     op.target = server;
     op.data = const_cast<char*>(bytes.data());
     op.size = bytes.size();
     return op;
   }
   observed& wait(observed& op) {
-    op.what = action::wait;
+    op.action = action::wait;
     op.target = nullptr;
     op.awaited = nullptr;
     return op;
@@ -134,11 +134,11 @@ struct bench {
   }
   // Submits; what is done at once counts as told.
   void complete(observed& op) {
-    if (submit(op)) ++op.told;
+    if (submit(op)) ++op.completed;
   }
   void finish(observed& op) {
     const auto until = rouse::clock::now() + patience;
-    while (op.told == 0) {
+    while (op.completed == 0) {
       engine->turn(rouse::clock::now() + 1s);
       REQUIRE(rouse::clock::now() < until);
     }
@@ -179,12 +179,12 @@ TEMPLATE_LIST_TEST_CASE("an operation is told once when the kernel answers", "[c
   typename bench<TestType>::observed receiving, sending;
   CHECK_FALSE(b.submit(b.recv(receiving, buffer)));
   b.settle();
-  CHECK(receiving.told == 0);
+  CHECK(receiving.completed == 0);
   b.complete(b.send(sending, "abc"));
   b.finish(sending);
   b.finish(receiving);
   b.settle();
-  CHECK(receiving.told == 1);
+  CHECK(receiving.completed == 1);
   CHECK(receiving.bytes == 3);
   CHECK(std::string_view(buffer.data(), 3) == "abc"); // O3
 }
@@ -200,7 +200,7 @@ TEMPLATE_LIST_TEST_CASE("a cancelled operation is told once", "[conformance][O1]
   b.engine->cancel(receiving);
   b.finish(receiving);
   b.settle();
-  CHECK(receiving.told == 1);
+  CHECK(receiving.completed == 1);
   CHECK(receiving.error == failure(std::errc::operation_canceled));
 }
 
@@ -218,7 +218,7 @@ TEMPLATE_LIST_TEST_CASE("nobody is told inside submit, cancel or close", "[confo
   b.engine->cancel(sleeping);
   b.engine->close(*b.client);
   b.busy = false;
-  CHECK(first.told + second.told + sleeping.told == 0);
+  CHECK(first.completed + second.completed + sleeping.completed == 0);
   for (auto* op : {&first, &second, &sleeping}) {
     b.finish(*op);
     CHECK_FALSE(op->told_inside);
@@ -230,23 +230,23 @@ TEMPLATE_LIST_TEST_CASE("who is told may call the engine: no lock is held",
   ENGINE_UNDER_TEST(b)
   using core = typename bench<TestType>::core;
   struct caller : core::operation {
-    explicit caller(core& e) : core::operation(&caller::on_told), engine(e) {}
-    static void on_told(rouse::operation& op) noexcept {
+    explicit caller(core& e) : core::operation(&caller::on_completed), engine(e) {}
+    static void on_completed(rouse::operation& op) noexcept {
       auto& self = static_cast<caller&>(static_cast<typename core::operation&>(op));
       self.engine.raise(nullptr); // takes the lock of a shared engine
       self.active = self.engine.active();
-      self.again = ++self.told < 3 && !self.engine.submit(self);
+      self.again = ++self.completed < 3 && !self.engine.submit(self);
     }
     core& engine;
     std::size_t active = 99;
-    int told = 0;
+    int completed = 0;
     bool again = false;
   };
   caller op(*b.engine);
-  op.what = action::yield;
+  op.action = action::yield;
   CHECK_FALSE(b.engine->submit(op));
-  while (op.told == 0 || op.again) b.engine->turn(rouse::clock::now() + 1s);
-  CHECK(op.told == 3);
+  while (op.completed == 0 || op.again) b.engine->turn(rouse::clock::now() + 1s);
+  CHECK(op.completed == 3);
   CHECK(op.active == 0); // it was told, so it is no longer in progress
   CHECK_FALSE(b.engine->take_raised());
 }
@@ -261,8 +261,8 @@ TEMPLATE_LIST_TEST_CASE("an operation that is done at once is not told as well",
   b.complete(b.recv(receiving, buffer));
   b.finish(receiving);
   b.settle();
-  CHECK(sending.told == 1);
-  CHECK(receiving.told == 1);
+  CHECK(sending.completed == 1);
+  CHECK(receiving.completed == 1);
   CHECK(b.engine->active() == 0);
 }
 
@@ -274,7 +274,7 @@ TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel are the answer", "[co
   CHECK_FALSE(b.submit(b.recv(receiving, buffer)));
   b.complete(b.send(sending, "abc"));
   b.finish(sending);
-  if (receiving.told == 0) b.engine->cancel(receiving);
+  if (receiving.completed == 0) b.engine->cancel(receiving);
   b.finish(receiving);
   // Either the bytes won, or they are still to be had.
   std::size_t got = receiving.bytes;
@@ -301,7 +301,7 @@ TEMPLATE_LIST_TEST_CASE("a stale cancel does not hit the next operation at the s
     CHECK_FALSE(b.submit(b.recv(*op, buffer)));
     b.complete(b.send(sending, "x"));
     if (i % 2 == 0) b.engine->turn(time_point::min());
-    if (op->told == 0) b.engine->cancel(*op);
+    if (op->completed == 0) b.engine->cancel(*op);
     b.finish(*op);
     b.finish(sending);
     const bool cancelled = static_cast<bool>(op->error);
@@ -331,7 +331,7 @@ TEMPLATE_LIST_TEST_CASE("what was abandoned is not told, and its buffer is not w
     CHECK_FALSE(b.submit(b.recv(receiving, *buffer)));
     b.settle();
     b.engine->abandon(receiving);
-    CHECK(receiving.told == 0);
+    CHECK(receiving.completed == 0);
   }
   buffer.reset(); // AddressSanitizer would see a late write
   std::array<char, 8> other{};
@@ -346,7 +346,7 @@ TEMPLATE_LIST_TEST_CASE("abandoning what is answered but not told leaves nothing
                         "[conformance][O5]", every_engine) {
   ENGINE_UNDER_TEST(b) {
     typename bench<TestType>::observed yielding, sleeping;
-    yielding.what = action::yield;
+    yielding.action = action::yield;
     CHECK_FALSE(b.submit(yielding));
     CHECK_FALSE(b.submit(b.wait(sleeping)));
     b.engine->cancel(sleeping);
@@ -357,16 +357,16 @@ TEMPLATE_LIST_TEST_CASE("abandoning what is answered but not told leaves nothing
   CHECK(b.engine->turn(time_point::min()) == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("a gate has one waiter at a time, and lets everybody pass once it is open",
+TEMPLATE_LIST_TEST_CASE("a event has one waiter at a time, and lets everybody pass once it is open",
                         "[conformance]", every_engine) {
   ENGINE_UNDER_TEST(b)
-  rouse::gate gate("gate");
+  rouse::one_shot_event event("event");
   typename bench<TestType>::observed first, second, late;
-  for (auto* op : {&first, &second, &late}) b.wait(*op).awaited = &gate;
+  for (auto* op : {&first, &second, &late}) b.wait(*op).awaited = &event;
   CHECK_FALSE(b.submit(first));
   CHECK(b.submit(second));
   CHECK(second.error == failure(std::errc::operation_not_permitted));
-  b.engine->open(gate);
+  b.engine->set(event);
   b.finish(first);
   CHECK(!first.error);
   CHECK(b.submit(late));
@@ -379,7 +379,7 @@ TEMPLATE_LIST_TEST_CASE("closing ends what is pending with operation_canceled, o
   std::array<char, 8> buffer{};
   typename bench<TestType>::observed receiving, accepting;
   CHECK_FALSE(b.submit(b.recv(receiving, buffer)));
-  accepting.what = action::accept;
+  accepting.action = action::accept;
   accepting.target = b.listener;
   accepting.accepted = nullptr;
   CHECK_FALSE(b.submit(accepting));
@@ -438,7 +438,7 @@ TEMPLATE_LIST_TEST_CASE("random sends, recvs, cancels and abandons: each told on
   ENGINE_UNDER_TEST(b)
   using observed = typename bench<TestType>::observed;
   std::mt19937 random(20240229);
-  std::size_t sent = 0, received = 0, submitted = 0, told = 0;
+  std::size_t sent = 0, received = 0, submitted = 0, completed = 0;
   for (int round = 0; round != 2000; ++round) {
     observed sending, first, second;
     std::array<char, 3> one{}, two{};
@@ -449,11 +449,11 @@ TEMPLATE_LIST_TEST_CASE("random sends, recvs, cancels and abandons: each told on
     b.complete(b.send(sending, text));
     if (random() % 4 == 0) b.engine->turn(time_point::min());
     for (observed* op : {&first, &second}) {
-      if (op->told == 0 && random() % 3 == 0) b.engine->cancel(*op);
+      if (op->completed == 0 && random() % 3 == 0) b.engine->cancel(*op);
     }
     b.finish(sending);
     for (observed* op : {&second, &first}) {
-      if (op->told == 0) b.engine->cancel(*op);
+      if (op->completed == 0) b.engine->cancel(*op);
     }
     for (observed* op : {&first, &second}) {
       b.finish(*op);
@@ -462,7 +462,7 @@ TEMPLATE_LIST_TEST_CASE("random sends, recvs, cancels and abandons: each told on
     }
     sent += sending.bytes;
     submitted += 3;
-    told += static_cast<std::size_t>(sending.told + first.told + second.told);
+    completed += static_cast<std::size_t>(sending.completed + first.completed + second.completed);
   }
   while (received != sent) {
     observed rest;
@@ -472,6 +472,6 @@ TEMPLATE_LIST_TEST_CASE("random sends, recvs, cancels and abandons: each told on
     REQUIRE(!rest.error);
     received += rest.bytes;
   }
-  CHECK(told == submitted);
+  CHECK(completed == submitted);
   CHECK(b.engine->active() == 0);
 }

@@ -389,7 +389,7 @@ void with_flows(const char* waker) {
       rouse::flow_mutex<S> mutex(sched);
       co_await mutex.lock();
       (void)co_await rouse::select(
-          sched, rouse::cases(rouse::passing(mutex), rouse::receiving(numbers, into)));
+          sched, rouse::cases(rouse::acquired(mutex), rouse::receiving(numbers, into)));
       rouse::flow_semaphore<S> permits(sched, 1);
       co_await permits.acquire();
     });

@@ -229,7 +229,7 @@ TEST_CASE("descriptors: an answer that nobody took leaks none", "[descriptors][P
   passing_pair<rouse::callbacks> pair;
   std::array handles{pair.a.native_handle(), pair.b.native_handle()};
   pair.pass("x", handles);
-  rouse::descriptor record;
+  rouse::socket_state record;
   record.native = pair.b.native_handle();
   record.family = AF_UNIX;
   record.type = SOCK_STREAM;

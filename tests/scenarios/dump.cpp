@@ -145,7 +145,7 @@ TEMPLATE_LIST_TEST_CASE("dump: says what a call waits for that is no socket's", 
   std::optional<int> into;
   auto selecting = start(
       sched,
-      CALL(rouse::select(sched, rouse::cases(rouse::receiving(empty, into), rouse::passing(event)),
+      CALL(rouse::select(sched, rouse::cases(rouse::receiving(empty, into), rouse::acquired(event)),
                          until, how...)));
   until_pending(sched, 7);
   const auto lines = dumped(sched);
@@ -200,8 +200,8 @@ TEMPLATE_LIST_TEST_CASE("dump: a call that looks up a name says so", "[dump]", e
 TEST_CASE("dump: an accept that waits for a free descriptor says so", "[dump]") {
   rouse::detail::accept_call<rouse::socket<rouse::callbacks>> call{nullptr};
   rouse::callbacks::engine_type::operation op([](rouse::operation&) noexcept {});
-  op.what = rouse::action::accept;
-  call.rest.begin(op, 1h);
+  op.action = rouse::action::accept;
+  call.retry_pause.begin(op, 1h);
   CHECK(std::string(rouse::detail::name_of(op)) == "accept that waits for a free descriptor");
 }
 

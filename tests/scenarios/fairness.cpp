@@ -152,7 +152,7 @@ TEMPLATE_LIST_TEST_CASE("a flow that need not wait for other flows lets them run
   closed.close();
   check_fair(sched, "a closed channel", CALL(closed.receive(how...)));
   check_fair(sched, "a select",
-             CALL(rouse::select(sched, rouse::cases(rouse::passing(set)), how...)));
+             CALL(rouse::select(sched, rouse::cases(rouse::acquired(set)), how...)));
   rouse::flow_handle<TestType> none;
   check_fair(sched, "a join of no flow", CALL(none.join(how...)));
 }

@@ -200,7 +200,7 @@ rouse::task<int> calls_in_child(S& sched, rouse::socket<S>& s, rouse::socket<S>&
   (void)co_await rouse::connect(sched, "127.0.0.1", 1, ec);
   if (ec != refusal) co_return 9;
   (void)co_await rouse::select(
-      sched, rouse::cases(rouse::passing(event), rouse::ready(s, rouse::readable)), ec);
+      sched, rouse::cases(rouse::acquired(event), rouse::ready(s, rouse::readable)), ec);
   if (ec != refusal) co_return 10;
   try {
     (void)co_await s.recv(byte);

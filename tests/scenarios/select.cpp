@@ -5,7 +5,7 @@
 
 using namespace testing;
 using rouse::cases;
-using rouse::passing;
+using rouse::acquired;
 using rouse::ready;
 using rouse::receiving;
 using rouse::sending;
@@ -27,7 +27,7 @@ TEMPLATE_LIST_TEST_CASE("select: what is there already is taken, the first of it
   rouse::flow_event<TestType> event{sched};
   std::optional<int> from_a, from_b;
   const auto any = [&](auto&&... how) -> decltype(auto) {
-    return rouse::select(sched, cases(receiving(a, from_a), receiving(b, from_b), passing(event)),
+    return rouse::select(sched, cases(receiving(a, from_a), receiving(b, from_b), acquired(event)),
                          patience, how...);
   };
   CHECK(b.try_send(2));
@@ -51,7 +51,7 @@ TEMPLATE_LIST_TEST_CASE("select: waits for the first that comes, and is in no ot
   rouse::flow_semaphore<TestType> permits{sched, 0};
   std::optional<int> got;
   const auto any = [&](auto&&... how) -> decltype(auto) {
-    return rouse::select(sched, cases(receiving(in, got), sending(out, 7), passing(permits)),
+    return rouse::select(sched, cases(receiving(in, got), sending(out, 7), acquired(permits)),
                          how...);
   };
   const auto waiting = [&] { return in.balance() == -1 && out.balance() == 1; };
@@ -157,7 +157,7 @@ TEMPLATE_LIST_TEST_CASE("select: a socket that is closed meanwhile, or was", "[s
   connected_pair<TestType> pair;
   rouse::flow_event<TestType> event{pair.sched};
   const auto either = [&](auto&&... how) -> decltype(auto) {
-    return rouse::select(pair.sched, cases(passing(event), ready(pair.client, rouse::readable)),
+    return rouse::select(pair.sched, cases(acquired(event), ready(pair.client, rouse::readable)),
                          how...);
   };
   auto waits = start(pair.sched, either);
@@ -201,7 +201,7 @@ TEST_CASE("select: values between threads, none lost and none doubled", "[select
       while (true) {
         std::optional<int> one, two;
         const auto which =
-            rouse::select(sched, cases(receiving(a, one), receiving(b, two), passing(over)));
+            rouse::select(sched, cases(receiving(a, one), receiving(b, two), acquired(over)));
         if (which == 2) return;
         sum += which == 0 ? *one : *two;
       }

@@ -143,7 +143,7 @@ TEMPLATE_LIST_TEST_CASE("what flows share, channels and select take a limit of a
   auto received =
       start<std::optional<int>>(sched, CALL(numbers.receive(std::chrono::hours::max(), how...)));
   auto selected =
-      start<std::size_t>(sched, CALL(rouse::select(sched, rouse::cases(rouse::passing(permits)),
+      start<std::size_t>(sched, CALL(rouse::select(sched, rouse::cases(rouse::acquired(permits)),
                                                    std::chrono::hours::max(), how...)));
   until_pending(sched, 4);
   let_time_pass(sched);

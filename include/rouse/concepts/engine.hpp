@@ -4,6 +4,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 
 #include <concepts>
 #include <memory>
@@ -16,30 +17,30 @@ namespace rouse { inline namespace ROUSE_ABI {
 ///
 /// `basic_engine` is the one of this library; its comments say what each function promises.
 template <class C>
-concept engine_core =
-    std::derived_from<typename C::operation, operation> &&
-    requires(C& c, typename C::operation& op, gate& g, descriptor& d, failure& why, void* owner) {
-      { c.submit(op) } noexcept -> std::same_as<bool>;
-      { c.count(op) } noexcept -> std::same_as<bool>;
-      c.defer(op);
-      c.cancel(op, why);
-      c.abandon(op);
-      c.open(g);
-      c.settle([](answers&) {});
-      c.wake();
-      c.home().enter();
-      c.shut_down();
-      c.orphan(owner);
-      { c.turn((clock::time_point::max)()) } noexcept;
-      { c.idle() } noexcept -> std::same_as<bool>;
-      { c.open(owner, 0, 0, 0, why) } -> std::same_as<descriptor*>;
-      c.cancel(d);
-      { c.busy(d, true) } noexcept -> std::same_as<bool>;
-      c.close(d);
-      c.release(d);
-      c.give_back(d);
-      { c.report() } -> std::convertible_to<std::string>;
-    };
+concept engine_core = std::derived_from<typename C::operation, operation> &&
+                      requires(C& c, typename C::operation& op, one_shot_event& g, socket_state& d,
+                               failure& why, void* owner) {
+                        { c.submit(op) } noexcept -> std::same_as<bool>;
+                        { c.count(op) } noexcept -> std::same_as<bool>;
+                        c.defer(op);
+                        c.cancel(op, why);
+                        c.abandon(op);
+                        c.set(g);
+                        c.with_completions([](completions&) {});
+                        c.wake();
+                        c.home().enter();
+                        c.shut_down();
+                        c.orphan(owner);
+                        { c.turn((clock::time_point::max)()) } noexcept;
+                        { c.idle() } noexcept -> std::same_as<bool>;
+                        { c.open(owner, 0, 0, 0, why) } -> std::same_as<socket_state*>;
+                        c.cancel(d);
+                        { c.busy(d, true) } noexcept -> std::same_as<bool>;
+                        c.close(d);
+                        c.release(d);
+                        c.give_back(d);
+                        { c.report() } -> std::convertible_to<std::string>;
+                      };
 
 /// An engine as a scheduler names it: which core, and how one is made (null, with the reason in the
 /// failure, where the system refuses).

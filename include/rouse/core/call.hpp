@@ -53,18 +53,18 @@ inline constexpr bool returned_by_call<socket<Scheduler>> = true;
 namespace detail {
 
 template <class C>
-struct what_is_kept {
+struct request_of {
   using type = C;
 };
 template <class C>
-  requires requires { typename C::asked; }
-struct what_is_kept<C> {
-  using type = typename C::asked;
+  requires requires { typename C::request; }
+struct request_of<C> {
+  using type = typename C::request;
 };
-// What a call in progress keeps of its description: all of it, unless `ask(op)` puts what is asked
-// into the operation; then `asked`, which has the rest.
+// What a call in progress keeps of its description: all of it, unless `fill(op)` puts what is asked
+// into the operation; then `request`, which has the rest.
 template <class C>
-using kept = typename what_is_kept<C>::type;
+using kept = typename request_of<C>::type;
 
 // What the call gives: that of its answer, or what it holds itself.
 template <class C>
@@ -247,7 +247,7 @@ protected:
   /// @param engine  null where the socket has none (any more): the call ends with
   /// bad_file_descriptor.
   pending_call(Engine* engine, Call&& call, Limit l)
-      : Engine::operation(&pending_call::on_told), engine_(engine), call_(keep(call)) {
+      : Engine::operation(&pending_call::on_completed), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
     if constexpr (may_end) limit_ = std::move(l);
   }
@@ -273,15 +273,15 @@ protected:
   }
 
   /// Ends the call before it begins.
-  void refuse(failure why) noexcept { this->ending = why; }
+  void refuse(failure why) noexcept { this->cancel_reason = why; }
   /// For receivers that must not be delivered to inside `start`.
   void deliver_later() noexcept {
-    this->tell = &pending_call::on_finished;
+    this->complete = &pending_call::on_finished;
     engine_->defer(*this);
   }
 
   /// Started, and not told yet.
-  [[nodiscard]] bool in_progress() const noexcept { return this->now != operation::state::idle; }
+  [[nodiscard]] bool in_progress() const noexcept { return this->state != operation_state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
   [[nodiscard]] value_type value() { return value_of(call_, *this); }
@@ -302,7 +302,7 @@ private:
     if constexpr (std::is_same_v<kept<Call>, Call>) {
       return std::move(call);
     } else {
-      call.ask(*this);
+      call.fill(*this);
       return {};
     }
   }
@@ -315,7 +315,7 @@ private:
       engine_ = running<Engine>::here();
       if (!engine_) return true;
     }
-    this->tell = &pending_call::on_finished;
+    this->complete = &pending_call::on_finished;
     return engine_->count(*this);
   }
 
@@ -323,14 +323,14 @@ private:
     if constexpr (may_end) {
       if (!limit_.when().never()) this->limit_to(limit_.when().when());
       if (limit_.token().stop_requested())
-        this->ending = std::errc::operation_canceled;
+        this->cancel_reason = std::errc::operation_canceled;
       else
         watch_.watch(*engine_, *this, limit_.token());
     }
     if (!submit_first()) return false;
     if (!call_.advance(*this) && !proceed()) [[unlikely]]
       return false;
-    settle();
+    disarm();
     return true;
   }
   ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
@@ -344,7 +344,7 @@ private:
   // `this` may be gone.
   ROUSE_NOINLINE bool proceed() noexcept {
     do {
-      this->again = true;
+      this->continues = true;
       this->error = {};
       this->bytes = 0;
       if (!engine_->submit(*this)) return false;
@@ -352,15 +352,15 @@ private:
     return true;
   }
 
-  void settle() noexcept {
+  void disarm() noexcept {
     if constexpr (may_end) watch_.forget(*engine_);
   }
 
-  ROUSE_HOT static void on_told(rouse::operation& base) noexcept {
+  ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
       return;
-    self.settle();
+    self.disarm();
     static_cast<Receiver&>(self).deliver();
   }
   ROUSE_HOT static void on_finished(rouse::operation& base) noexcept {

@@ -7,6 +7,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/core/raised.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
@@ -71,7 +72,7 @@ public:
   virtual ~flow() = default;
 
   void* owner = nullptr; ///< the scheduler, null once it is gone
-  gate ended{"join"}; ///< opens when the flow has ended
+  one_shot_event ended{"join"}; ///< opens when the flow has ended
   operation* waiting = nullptr; ///< what the flow waits for now
   std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
   std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
@@ -212,7 +213,7 @@ public:
     owner = nullptr;
     never_begin();
     drop_locals();
-    ended.is_open.store(true, std::memory_order_release);
+    ended.is_set.store(true, std::memory_order_release);
     engine_ = nullptr;
   }
 
@@ -233,7 +234,7 @@ protected:
   /// The flow's last act.
   void end() noexcept {
     drop_locals();
-    if (engine_) engine_->open(ended);
+    if (engine_) engine_->set(ended);
     if (this->released()) destroy_here();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
@@ -283,22 +284,22 @@ private:
 template <class Engine>
 class flow_starter final : Engine::operation {
 public:
-  flow_starter() noexcept : Engine::operation(&flow_starter::on_told) {}
+  flow_starter() noexcept : Engine::operation(&flow_starter::on_completed) {}
 
   void start(engine_flow<Engine>& f, Engine& e) noexcept {
     f.belong_to(e);
     fresh_.push_back(f);
-    if (this->now != operation::state::idle) return;
-    this->what = action::yield;
+    if (this->state != operation_state::idle) return;
+    this->action = action::yield;
     (void)e.submit(*this); // a yield is never done at once
   }
   /// The scheduler goes; none is left.
   void close(Engine& e) noexcept {
-    if (this->now != operation::state::idle) e.abandon(*this);
+    if (this->state != operation_state::idle) e.abandon(*this);
   }
 
 private:
-  static void on_told(operation& op) noexcept {
+  static void on_completed(operation& op) noexcept {
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
     list<fresh_flow> those; // whom they spawn has to wait
     while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
@@ -322,7 +323,7 @@ struct join_call {
   flow* which;
 
   bool prepare(operation& op) noexcept {
-    ask_wait(op, &which->ended);
+    request_wait(op, &which->ended);
     if (flow_waiting_by(op) != which) return true;
     op.error = std::errc::resource_deadlock_would_occur;
     return false;
@@ -346,7 +347,7 @@ struct sleep_call {
   deadline until;
 
   bool prepare(operation& op) noexcept {
-    ask_wait(op, nullptr);
+    request_wait(op, nullptr);
     op.limit_to(until.when());
     return true;
   }
@@ -362,7 +363,7 @@ struct yield_call {
   static constexpr const char* name = "rouse: yield";
 
   bool prepare(operation& op) noexcept {
-    op.what = action::yield;
+    op.action = action::yield;
     return true;
   }
   bool advance(operation&) noexcept { return true; }

@@ -47,9 +47,9 @@ inline const char* name_of(action a) noexcept {
 
 /// The words for what a pending operation waits for: the call, or what it awaits.
 inline const char* name_of(const operation& op) noexcept {
-  if (op.attempts()) return op.attempt->words;
-  if (op.what != action::wait) return name_of(op.what);
-  return op.awaited ? op.awaited->words() : "sleep";
+  if (op.is_retry()) return op.retry->call;
+  if (op.action != action::wait) return name_of(op.action);
+  return op.awaited ? op.awaited->description() : "sleep";
 }
 
 } // namespace detail
@@ -126,9 +126,9 @@ public:
     write(op.mark.name, "e", std::exchange(op.mark.id, 0), "", "bytes",
           static_cast<long long>(op.bytes));
   }
-  void turned(std::size_t told) noexcept {
-    if (file_ && told != 0)
-      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(told));
+  void turned(std::size_t completed) noexcept {
+    if (file_ && completed != 0)
+      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(completed));
   }
 
 private:

@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
@@ -10,73 +11,73 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// An operation's place in a line. It lives in the call that waits, and is moved only before that.
 ///
 /// Threads: all of it with the engine's lock held.
-class visitor : public waitable, public list_node {
+class waiter : public waitable, public list_node {
 public:
-  visitor() noexcept = default;
-  visitor(const visitor&) noexcept : waitable(), list_node() {}
-  visitor& operator=(const visitor&) = delete;
+  waiter() noexcept = default;
+  waiter(const waiter&) noexcept : waitable(), list_node() {}
+  waiter& operator=(const waiter&) = delete;
 
   void leave(operation&) noexcept final { unlink(); }
 
-  void stand_in(list<visitor>& line, operation& op) noexcept {
+  void enqueue(list<waiter>& line, operation& op) noexcept {
     op_ = &op;
     line.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
-  ROUSE_ALWAYS_INLINE void serve(answers& answered, failure error = {}) noexcept {
-    served_ = true;
+  ROUSE_ALWAYS_INLINE void admit(completions& completed, failure error = {}) noexcept {
+    admitted_ = true;
     if (op_->awaited != this) [[unlikely]]
-      return answer(*op_, error, answered);
+      return complete(*op_, error, completed);
     list_node::leave();
     op_->error = error;
-    answered.add(*op_);
+    completed.add(*op_);
   }
-  [[nodiscard]] bool served() const noexcept { return served_; }
+  [[nodiscard]] bool admitted() const noexcept { return admitted_; }
 
 protected:
-  ~visitor() = default;
+  ~waiter() = default;
 
 private:
   operation* op_ = nullptr;
-  bool served_ = false;
+  bool admitted_ = false;
 };
 
 /// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
 /// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
 /// line to wait in. And `awaits`, what it waits for, for `dump`.
-template <class Me, class Base = visitor>
-class visitor_as : public Base {
+template <class Me, class Base = waiter>
+class waiter_as : public Base {
 public:
   using Base::Base;
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, answers& answered) noexcept final {
-    list<visitor>* line = static_cast<Me&>(*this).visit(op.error, answered);
+  ROUSE_ALWAYS_INLINE bool enter(operation& op, completions& completed) noexcept final {
+    list<waiter>* line = static_cast<Me&>(*this).try_enter(op.error, completed);
     if (!line) return true;
-    this->stand_in(*line, op);
+    this->enqueue(*line, op);
     return false;
   }
-  [[nodiscard]] const char* words() const noexcept final { return Me::awaits; }
+  [[nodiscard]] const char* description() const noexcept final { return Me::awaits; }
 };
 
 /// A call that is a visit.
-template <class Visitor>
-struct visit_call {
-  Visitor me;
+template <class Waiter>
+struct waiting_call {
+  Waiter me;
 
   bool prepare(operation& op) noexcept {
-    ask_wait(op, &me);
+    request_wait(op, &me);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
 };
 template <class Call>
-concept visits = requires(Call& c, failure& why, answers& answered) {
-  c.me.visit(why, answered);
+concept calls_waiter = requires(Call& c, failure& why, completions& completed) {
+  c.me.try_enter(why, completed);
   c.value();
 };
 
 /// Serves all who stand in line.
-inline void serve_all(list<visitor>& line, answers& answered, failure error = {}) noexcept {
-  while (!line.empty()) line.front().serve(answered, error);
+inline void admit_all(list<waiter>& line, completions& completed, failure error = {}) noexcept {
+  while (!line.empty()) line.front().admit(completed, error);
 }
 
 }}} // namespace rouse::ROUSE_ABI::detail

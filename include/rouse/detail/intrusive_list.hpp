@@ -63,7 +63,7 @@ public:
     return first;
   }
 
-  /// Calls `visit` for each element; it may unlink (or destroy) the one that it is given.
+  /// Calls `try_enter` for each element; it may unlink (or destroy) the one that it is given.
   template <class F>
   void for_each(F&& visit) {
     for (list_node *n = end_.next_, *after; n != &end_; n = after) {

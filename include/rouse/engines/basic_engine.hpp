@@ -33,9 +33,8 @@ class basic_engine : public operation_loop<Threading> {
 public:
   using typename loop::lock_type;
   using typename loop::operation;
-  using descriptor = rouse::descriptor;
+  using socket_state = rouse::socket_state;
   using loop::cancel;
-  using loop::open;
 
   /// Which kernel interface this is, and why a better one was refused.
   [[nodiscard]] const std::string& report() const noexcept { return report_; }
@@ -43,13 +42,13 @@ public:
 
   /// A record of a new socket, owned by the engine until `give_back`; null with the reason in
   /// `why`.
-  [[nodiscard]] descriptor* open(void* owner, int family, int type, int protocol,
-                                 failure& why) noexcept {
+  [[nodiscard]] socket_state* open(void* owner, int family, int type, int protocol,
+                                   failure& why) noexcept {
     native_handle_type h = os::no_handle;
     why = os::open_socket(family, type, protocol, blocking_, h);
     if (why) return nullptr;
     lock_type lock(this->mutex_);
-    descriptor* d = enter(owner, h, family, type, why);
+    socket_state* d = enter(owner, h, family, type, why);
     if (d)
       d->unconnected = os::is_connected_type(type);
     else
@@ -59,7 +58,7 @@ public:
 
   /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays
   /// the caller's, open.
-  [[nodiscard]] descriptor* adopt(void* owner, native_handle_type h, failure& why) noexcept {
+  [[nodiscard]] socket_state* adopt(void* owner, native_handle_type h, failure& why) noexcept {
     int family = 0, type = 0;
     why = os::describe(h, family, type);
     if (!why) why = os::set_blocking(h, blocking_);
@@ -69,20 +68,20 @@ public:
   }
 
   /// The same of a file that is no socket, and only to wait until it is readable.
-  [[nodiscard]] descriptor* watch(void* owner, native_handle_type h, failure& why) noexcept {
+  [[nodiscard]] socket_state* watch(void* owner, native_handle_type h, failure& why) noexcept {
     lock_type lock(this->mutex_);
     return enter(owner, h, 0, 0, why);
   }
 
   /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
   /// the handle. The record stays.
-  void close(descriptor& d) noexcept {
+  void close(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     close(d, lock);
   }
 
   /// The same, but the handle goes to the caller, in blocking mode, as the system makes sockets.
-  native_handle_type release(descriptor& d) noexcept {
+  native_handle_type release(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     const auto h = take_handle(d, true, lock);
     // The mode is one for all copies of a handle: in a forked child it is the parent's to choose.
@@ -91,20 +90,20 @@ public:
   }
 
   /// Ends what is pending on `d`; the socket stays open.
-  void cancel(descriptor& d) noexcept {
+  void cancel(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     this->cancel_all(d);
   }
 
   /// Whether something waits for its turn on `d`, to receive or to send, which a call that does not
   /// wait must not overtake.
-  [[nodiscard]] bool busy(const descriptor& d, bool inward) noexcept {
+  [[nodiscard]] bool busy(const socket_state& d, bool inward) noexcept {
     lock_type lock(this->mutex_);
     return !(inward ? d.inbound : d.outbound).empty();
   }
 
   /// The socket is done with its record.
-  void give_back(descriptor& d) noexcept {
+  void give_back(socket_state& d) noexcept {
     lock_type lock(this->mutex_);
     close(d, lock);
     d.unlink();
@@ -117,7 +116,7 @@ public:
     lock_type lock(this->mutex_);
     for (bool again = true; again;) {
       again = false; // closing may harvest an accept, whose connection then joins the list
-      open_.for_each([&](descriptor& d) {
+      open_.for_each([&](socket_state& d) {
         if (d.owner != owner) return;
         again = true;
         close(d, lock);
@@ -133,7 +132,7 @@ public:
     {
       lock_type lock(this->mutex_);
       this->begin_closing();
-      open_.for_each([&](descriptor& d) { this->cancel_all(d); });
+      open_.for_each([&](socket_state& d) { this->cancel_all(d); });
     }
     this->drop_posted();
     while (!this->idle()) this->turn((clock::time_point::max)());
@@ -154,11 +153,11 @@ public:
     const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
     lock_type lock(this->mutex_);
     if (this->inert()) return;
-    open_.for_each([&](descriptor& d) {
+    open_.for_each([&](socket_state& d) {
       d.inbound.for_each(show);
       d.outbound.for_each(show);
       d.urgent.for_each(show);
-      d.resting.for_each(show);
+      d.paused.for_each(show);
     });
     this->for_each_elsewhere(visit);
   }
@@ -170,12 +169,12 @@ protected:
   // ---- what an engine adds, called with the lock held
 
   /// A new record; null when memory is short.
-  virtual descriptor* make_record() noexcept = 0;
+  virtual socket_state* make_record() noexcept = 0;
   /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the
   /// kernel interface.
-  virtual failure attach(descriptor& d) noexcept = 0;
+  virtual failure attach(socket_state& d) noexcept = 0;
   /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
-  virtual void detach(descriptor& d, bool kept) noexcept = 0;
+  virtual void detach(socket_state& d, bool kept) noexcept = 0;
 
   /// In a forked child: closes this process's handles of the kernel interface, which is the
   /// parent's; if `again`, opens one that is the child's own. Nothing is pending then.
@@ -186,7 +185,7 @@ protected:
 
   /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
   void answer_accept(operation& op, native_handle_type h) noexcept {
-    if (op.bare) {
+    if (op.wants_native_handle) {
       op.handle = static_cast<std::intptr_t>(h);
       return;
     }
@@ -220,13 +219,13 @@ protected:
   }
 
 private:
-  descriptor* enter(void* owner, native_handle_type h, int family, int type,
-                    failure& why) noexcept {
+  socket_state* enter(void* owner, native_handle_type h, int family, int type,
+                      failure& why) noexcept {
     if (this->inert()) [[unlikely]] {
       why = std::errc::operation_not_permitted;
       return nullptr;
     }
-    descriptor* d = spare_.empty() ? make_record() : &spare_.pop_front();
+    socket_state* d = spare_.empty() ? make_record() : &spare_.pop_front();
     if (!d) {
       why = std::errc::not_enough_memory;
       return nullptr;
@@ -235,7 +234,7 @@ private:
     d->closing = d->unconnected = false;
     d->family = family;
     d->type = type;
-    d->patience = (clock::duration::max)();
+    d->default_timeout = (clock::duration::max)();
     d->purpose = nullptr;
     why = attach(*d);
     if (why) {
@@ -248,7 +247,7 @@ private:
     return d;
   }
 
-  void close(descriptor& d, lock_type& lock) noexcept {
+  void close(socket_state& d, lock_type& lock) noexcept {
     const auto h = take_handle(d, false, lock);
     if (h == os::no_handle) return;
     if (this->inert()) [[unlikely]]
@@ -257,7 +256,7 @@ private:
       os::close_socket(h);
   }
 
-  native_handle_type take_handle(descriptor& d, bool kept, lock_type& lock) noexcept {
+  native_handle_type take_handle(socket_state& d, bool kept, lock_type& lock) noexcept {
     if (!d.open()) return os::no_handle;
     d.closing = true; // others have the lock meanwhile
     if (!this->inert()) [[likely]] {
@@ -275,14 +274,14 @@ private:
     pool_->renew_lock();
     if (this->inert()) return;
     bool used = this->used();
-    open_.for_each([&](descriptor& d) { used |= d.busy(); });
+    open_.for_each([&](socket_state& d) { used |= d.busy(); });
     if (start_anew(!used) || used) return this->become_inert();
-    open_.for_each([&](descriptor& d) { (void)attach(d); });
+    open_.for_each([&](socket_state& d) { (void)attach(d); });
   }
 
   const bool blocking_;
-  detail::list<descriptor> open_;
-  detail::list<descriptor> spare_; // closed, for the next sockets
+  detail::list<socket_state> open_;
+  detail::list<socket_state> spare_; // closed, for the next sockets
   std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
   std::string report_;
   basic_engine* left_before_ = nullptr;

@@ -25,9 +25,9 @@ class basic_epoll_engine final : public basic_engine<Threading> {
 
 public:
   using core = base;
-  using typename base::descriptor;
   using typename base::lock_type;
   using typename base::operation;
+  using typename base::socket_state;
 
   /// Null, with the reason in `why`, where the kernel refuses.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
@@ -67,7 +67,7 @@ private:
     edges, // of everything
     bytes, // as long as there are some: no recv has to see EAGAIN before the next one waits
   };
-  struct record final : descriptor {
+  struct record final : socket_state {
     // Not known to give EAGAIN: then nothing waits.
     bool readable = true;
     bool writable = true;
@@ -79,9 +79,9 @@ private:
     bool odd = false; // there was an event that is neither bytes nor room
   };
 
-  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
+  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
 
-  failure attach(descriptor& d) noexcept override {
+  failure attach(socket_state& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
@@ -94,7 +94,7 @@ private:
   // another one is left (by dup(2), fork(2), or in a message), the set would go on reporting the
   // file under a record that is another socket's by then, and refuse the same number when it comes
   // back.
-  void detach(descriptor& d, bool) noexcept override {
+  void detach(socket_state& d, bool) noexcept override {
     auto& r = static_cast<record&>(d);
     if (r.watched != watch::nothing) events_.remove(static_cast<native_handle_type>(d.native));
     r.watched = watch::nothing;
@@ -123,8 +123,8 @@ private:
     return r.readable && attempt_first(r, op);
   }
   bool begin_other(record& r, operation& op) noexcept {
-    if (op.what == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
-    if (op.what != action::connect) return r.writable && attempt_outbound(r, op);
+    if (op.action == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
+    if (op.action != action::connect) return r.writable && attempt_outbound(r, op);
     if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
     r.writable = false;
     return false;
@@ -236,7 +236,7 @@ private:
   // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
 
   ROUSE_ALWAYS_INLINE bool attempt_inbound(record& r, operation& op) noexcept {
-    const bool done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+    const bool done = op.action == action::recv ? os::try_recv(op) : attempt_other(r, op);
     // After a short count epoll reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
         [[likely]]
@@ -254,16 +254,16 @@ private:
     bool done = os::receives_no_more(op);
     if (!done && (os::poll_now(h, POLLIN) & POLLIN)) {
       const os::without_signals none;
-      done = op.what == action::recv ? os::try_recv(op) : attempt_other(r, op);
+      done = op.action == action::recv ? os::try_recv(op) : attempt_other(r, op);
     }
     return r.readable = done;
   }
 
   ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
-    if (op.what == action::recv_from) return os::try_recv_from(h, op);
-    if (op.attempts()) return os::run_attempt(op);
+    if (op.action == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
+    if (op.action == action::recv_from) return os::try_recv_from(h, op);
+    if (op.is_retry()) return os::run_retry(op);
     native_handle_type accepted = os::no_handle;
     const bool done = os::try_accept(h, op, accepted);
     if (done && !op.error) this->answer_accept(op, accepted);
@@ -272,7 +272,7 @@ private:
 
   // The urgent byte that it takes leaves its mark in the stream.
   static bool attempt_urgent(record& r, operation& op) noexcept {
-    const bool done = os::run_attempt(op);
+    const bool done = os::run_retry(op);
     if (done) {
       r.odd = true;
       r.drains = false;
@@ -287,10 +287,10 @@ private:
   }
   bool attempt_outbound(record& r, operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(r.native);
-    if (op.what == action::send) return attempt_send(r, op);
-    if (op.attempts()) return r.writable = os::run_attempt(op);
+    if (op.action == action::send) return attempt_send(r, op);
+    if (op.is_retry()) return r.writable = os::run_retry(op);
     return r.writable =
-               op.what == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
+               op.action == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
   }
 
   os::poll_set events_;

@@ -33,9 +33,9 @@ class basic_io_uring_engine final : public basic_engine<Threading> {
 
 public:
   using core = base;
-  using typename base::descriptor;
   using typename base::lock_type;
   using typename base::operation;
+  using typename base::socket_state;
 
   /// Null, with the reason in `why`, where the kernel refuses (EPERM and ENOSYS in containers,
   /// ENOMEM, a kernel before 5.11).
@@ -72,7 +72,7 @@ private:
   // the operation that it is about, with a bit set that no address has.
   static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
 
-  struct record final : descriptor {
+  struct record final : socket_state {
     // connect: read by the kernel when the entry is submitted
     std::unique_ptr<os::socket_address> peer;
     bool sends_by_hand = false; // by send(2) and a poll, where the kernel's own way loses bytes
@@ -100,12 +100,12 @@ private:
                                                 : "io_uring");
   }
 
-  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
-  failure attach(descriptor& d) noexcept override {
+  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
+  failure attach(socket_state& d) noexcept override {
     static_cast<record&>(d).sends_by_hand = os::uring::loses_datagrams(d.family, d.type);
     return {};
   }
-  void detach(descriptor&, bool) noexcept override {}
+  void detach(socket_state&, bool) noexcept override {}
 
   // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a
   // time, the others queue up.
@@ -141,10 +141,10 @@ private:
   }
 
   bool begin_other(operation& op) noexcept {
-    if (op.what == action::connect && !room_for_peer(op)) return true;
-    if (op.what != action::accept && first_in_line(op.target->queue_of(op))) return false;
+    if (op.action == action::connect && !room_for_peer(op)) return true;
+    if (op.action != action::accept && first_in_line(op.target->queue_of(op))) return false;
     if (by_hand(op) && send_now(op)) return true;
-    if (op.attempts() && os::run_attempt(op)) return true;
+    if (op.is_retry() && os::run_retry(op)) return true;
     ask(op);
     hand_over();
     return false;
@@ -154,15 +154,15 @@ private:
 
   // Whether it is a plain recv or send.
   static bool moves_bytes(const operation& op) noexcept {
-    return op.what == action::recv || (op.what == action::send && !by_hand(op));
+    return op.action == action::recv || (op.action == action::send && !by_hand(op));
   }
   static bool by_hand(const operation& op) noexcept {
     return static_cast<const record&>(*op.target).sends_by_hand &&
-           (op.what == action::send || op.what == action::send_to);
+           (op.action == action::send || op.action == action::send_to);
   }
   static bool send_now(operation& op) noexcept {
     const auto h = static_cast<native_handle_type>(op.target->native);
-    return op.what == action::send ? os::try_send(op) : os::try_send_to(h, op);
+    return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
   }
 
   // False: memory is short.
@@ -180,10 +180,10 @@ private:
     return queue.empty() ? nullptr : first_of(queue);
   }
   ROUSE_NOINLINE static rouse::operation* first_of(detail::list<rouse::operation>& queue) noexcept {
-    if (queue.front().what != action::accept) return &queue.front();
+    if (queue.front().action != action::accept) return &queue.front();
     rouse::operation* first = nullptr;
     queue.for_each([&](rouse::operation& op) {
-      if (!first && op.what != action::accept) first = &op;
+      if (!first && op.action != action::accept) first = &op;
     });
     return first;
   }
@@ -192,9 +192,10 @@ private:
   // the same address later, and the kernel takes them in order: it can meet only the one that it
   // was meant for (O4).
   void interrupt(operation& op) noexcept override {
-    const bool queued = op.what != action::accept && first_in_line(op.target->queue_of(op)) != &op;
+    const bool queued =
+        op.action != action::accept && first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return this->finish(op, std::errc::operation_canceled, 0);
-    if (!op.answered) ask_to_cancel(op);
+    if (!op.has_result) ask_to_cancel(op);
   }
   void ask_to_cancel(operation& op) noexcept {
     os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
@@ -268,14 +269,14 @@ private:
 
   /// @param goes_on  a poll is to tell of each change until it is cancelled.
   ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true, bool goes_on = false) noexcept {
-    if (moves_bytes(op)) return op.what == action::recv ? ask_to_recv(op) : ask_to_send(op);
+    if (moves_bytes(op)) return op.action == action::recv ? ask_to_recv(op) : ask_to_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     constexpr std::uint8_t opcodes[] = {
         os::uring::op_recv,     os::uring::op_recv,    os::uring::op_recvmsg, os::uring::op_accept,
         os::uring::op_poll_add, os::uring::op_send,    os::uring::op_sendmsg, os::uring::op_connect,
         os::uring::op_poll_add, os::uring::op_poll_add};
-    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.what)],
+    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.action)],
                                      static_cast<int>(r.native), address_of(op));
     if (goes_on && knows_multishot_polls()) s.len = os::uring::poll_multishot;
     if (by_hand(op)) [[unlikely]] {
@@ -283,7 +284,7 @@ private:
       s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
       return;
     }
-    switch (op.what) {
+    switch (op.action) {
     case action::accept:
       s.op_flags = SOCK_CLOEXEC;
       break;
@@ -305,14 +306,14 @@ private:
     case action::when_readable:
     case action::when_writable:
     case action::when_urgent:
-      s.op_flags = os::uring::poll_events(os::readiness(op.what));
+      s.op_flags = os::uring::poll_events(os::readiness(op.action));
       break;
     case action::recv_from:
     case action::send_to:
       s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
       s.len = 1;
-      s.op_flags =
-          static_cast<std::uint32_t>(op.what == action::send_to ? MSG_NOSIGNAL : os::message_flags);
+      s.op_flags = static_cast<std::uint32_t>(op.action == action::send_to ? MSG_NOSIGNAL
+                                                                           : os::message_flags);
       break;
     default:
       break;
@@ -375,7 +376,7 @@ private:
     if (!goes_on) --in_flight_;
     if (c.user_data & cancel_bit) [[unlikely]]
       return answer_cancel(op, c.res);
-    if (goes_on || op.answered) return answer_poll(op, goes_on);
+    if (goes_on || op.has_result) return answer_poll(op, goes_on);
     if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
     if (c.res >= 0)
       succeed(op, c.res);
@@ -385,22 +386,22 @@ private:
 
   // Of a poll that goes on until it is cancelled: the socket may be ready, or the poll is over.
   ROUSE_COLD void answer_poll(operation& op, bool goes_on) noexcept {
-    if (op.answered) {
+    if (op.has_result) {
       if (goes_on) return;
-      op.answered = op.more;
+      op.has_result = op.more;
       conclude(op);
     } else if (try_now(op)) {
-      op.answered = true;
-      if (!op.ending) ask_to_cancel(op);
+      op.has_result = true;
+      if (!op.cancel_reason) ask_to_cancel(op);
     }
   }
 
   // The kernel does not find a request that it is about to try once more: it is asked again, until
   // the request has ended or been found.
   ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
-    const bool answered = !std::exchange(op.more, false);
-    if (answered) {
-      op.answered = false;
+    const bool completed = !std::exchange(op.more, false);
+    if (completed) {
+      op.has_result = false;
       conclude(op);
     } else if (os::uring::found_nothing(-result)) {
       ask_to_cancel(op);
@@ -413,7 +414,7 @@ private:
       if (try_or_poll(op)) conclude(op);
       return;
     }
-    switch (op.what) {
+    switch (op.action) {
     case action::receive:
       if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
         if (!try_or_poll(op)) return;
@@ -447,12 +448,12 @@ private:
 
   // A poll has found the socket ready. False: it is not, or not any more.
   bool try_now(operation& op) noexcept {
-    const bool done = op.attempts() ? os::run_attempt(op)
+    const bool done = op.is_retry() ? os::run_retry(op)
                       : by_hand(op) ? send_now(op)
                                     : this->lend(op, [&] { return os::try_recv(op); });
     if (done || os::receives_no_more(op)) return true;
-    if (op.ending) op.error = std::errc::operation_canceled;
-    return static_cast<bool>(op.ending);
+    if (op.cancel_reason) op.error = std::errc::operation_canceled;
+    return static_cast<bool>(op.cancel_reason);
   }
   // The same of a poll that is over: where it was wrong, another one begins. That one goes on, and
   // tells of each change: what was reported and is not so for the attempt (a message in the
@@ -465,14 +466,14 @@ private:
 
   void fail(operation& op, int number) noexcept {
     // The offered buffers may all be taken: then it waits without one.
-    const bool none_left = op.what == action::receive && os::uring::lacked_buffer(number);
+    const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
     const bool cut_off = none_left || os::uring::was_cut_off(number);
-    if (cut_off && !op.ending) { // nobody asked for it: once more
+    if (cut_off && !op.cancel_reason) { // nobody asked for it: once more
       ask(op, !none_left);
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
       op.bytes = 0;
-      if (op.what == action::connect)
+      if (op.action == action::connect)
         op.target->unconnected = number != EISCONN;
       else
         os::explain_unconnected(op);
@@ -494,7 +495,7 @@ private:
   // Others wait in the same queue: for their turn, but for accepts.
   ROUSE_NOINLINE void conclude_first(operation& op) noexcept {
     auto& queue = op.target->queue_of(op);
-    const bool next = op.what != action::accept;
+    const bool next = op.action != action::accept;
     this->finish(op, op.error, op.bytes);
     if (rouse::operation* const first = next ? first_in_line(queue) : nullptr)
       ask(static_cast<operation&>(*first));

@@ -31,9 +31,9 @@ class basic_iocp_engine final : public basic_engine<Threading> {
 
 public:
   using core = base;
-  using typename base::descriptor;
   using typename base::lock_type;
   using typename base::operation;
+  using typename base::socket_state;
 
   /// Null, with the reason in `why`, where Windows refuses.
   [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
@@ -56,7 +56,7 @@ public:
 private:
   basic_iocp_engine() : base(true) {}
 
-  struct record final : descriptor {
+  struct record final : socket_state {
     bool skips = false; // what succeeds at once sends no packet
     bool reset = false; // the connection was reset: that stays, whatever Windows says next
     std::size_t held = 0; // operations that wait for their turn
@@ -66,14 +66,14 @@ private:
   static record& record_of(const operation& op) noexcept {
     return static_cast<record&>(*op.target);
   }
-  static native_handle_type handle_of(const descriptor& d) noexcept {
+  static native_handle_type handle_of(const socket_state& d) noexcept {
     return static_cast<native_handle_type>(d.native);
   }
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
-  descriptor* make_record() noexcept override { return new (std::nothrow) record; }
+  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
 
-  failure attach(descriptor& d) noexcept override {
+  failure attach(socket_state& d) noexcept override {
     auto& r = static_cast<record&>(d);
     r.skips = r.reset = false;
     r.held = 0;
@@ -89,7 +89,7 @@ private:
   // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there
   // works with plain calls, and with overlapped ones that use events, but no engine can adopt it
   // again.
-  void detach(descriptor& d, bool kept) noexcept override {
+  void detach(socket_state& d, bool kept) noexcept override {
     if (kept) os::leave_port(handle_of(d));
   }
 
@@ -102,9 +102,9 @@ private:
   // Windows keeps the operations of a socket in order; but for those that are attempts, which the
   // others, and they each other, have to wait for. (Those of a set of files are about others.)
   bool begin(operation& op, const detail::list<rouse::operation>& queue) noexcept {
-    if (op.attempts() && op.attempt->files) [[unlikely]]
+    if (op.is_retry() && op.retry->files) [[unlikely]]
       return start(op);
-    if (!queue.empty() && (op.attempts() || queue.front().attempts() || record_of(op).held != 0))
+    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
         [[unlikely]] {
       op.held = true;
       ++record_of(op).held;
@@ -118,7 +118,7 @@ private:
     bool first = true, stop = false;
     queue.for_each([&](rouse::operation& one) {
       auto& op = static_cast<operation&>(one);
-      const bool attempts = op.attempts();
+      const bool attempts = op.is_retry();
       stop = stop || (op.held && attempts && !first);
       if (stop) return;
       if (std::exchange(op.held, false)) {
@@ -132,7 +132,7 @@ private:
 
   bool start(operation& op) noexcept {
     static_cast<OVERLAPPED&>(op) = {};
-    switch (op.what) {
+    switch (op.action) {
     case action::recv:
       return begin_recv(op);
     case action::send:
@@ -184,7 +184,7 @@ private:
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
-    if (op.what == action::receive ? !receive_now(op) : op.attempts() && !attempt_now(op)) return;
+    if (op.action == action::receive ? !receive_now(op) : op.is_retry() && !attempt_now(op)) return;
     record& r = record_of(op);
     auto& queue = op.target->queue_of(op);
     this->finish(op, op.error, op.bytes);
@@ -217,7 +217,7 @@ private:
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.ending) interrupt(op); // asked for while there was nothing to interrupt
+    if (!done && op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
     return done;
   }
 
@@ -252,31 +252,31 @@ private:
   }
 
   bool begin_attempt(operation& op) noexcept {
-    return (op.attempt->run && tried(op)) || (begin_poll(op) && attempt_now(op));
+    return (op.retry->run && tried(op)) || (begin_poll(op) && attempt_now(op));
   }
 
   bool begin_poll(operation& op) noexcept {
-    static_assert(sizeof(os::poll_request) <= sizeof op.attempt->room);
+    static_assert(sizeof(os::poll_request) <= sizeof op.retry->room);
     static_cast<OVERLAPPED&>(op) = {};
     const auto h = handle_of(*op.target);
-    if (op.attempt->files)
-      return started(op, os::start_poll(h, *static_cast<os::polled_files*>(op.attempt->files), op),
+    if (op.retry->files)
+      return started(op, os::start_poll(h, *static_cast<os::polled_files*>(op.retry->files), op),
                      0);
-    auto& request = *new (op.attempt->room) os::poll_request;
-    return started(op, os::start_poll(h, os::readiness(op.what), request, op), 0);
+    auto& request = *new (op.retry->room) os::poll_request;
+    return started(op, os::start_poll(h, os::readiness(op.action), request, op), 0);
   }
 
   // The poll is over. False: there is another one.
   bool attempt_now(operation& op) noexcept {
     op.bytes = 0;
     if (op.error) return true;
-    if (op.target->type == SOCK_STREAM && os::found_reset(op.attempt->room))
+    if (op.target->type == SOCK_STREAM && os::found_reset(op.retry->room))
       record_of(op).reset = true;
-    while (op.attempt->run && !tried(op)) {
+    while (op.retry->run && !tried(op)) {
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.ending) interrupt(op); // asked for while there was nothing to interrupt
+        if (op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
         return false;
       }
       if (op.error) return true;
@@ -285,7 +285,7 @@ private:
   }
 
   static bool tried(operation& op) noexcept {
-    if (!op.attempt->run(op)) return false;
+    if (!op.retry->run(op)) return false;
     if (op.target->type == SOCK_STREAM) {
       explain_unconnected(op);
       note_reset(op);
@@ -338,7 +338,7 @@ private:
   void conclude(operation& op, failure error, std::size_t bytes) noexcept {
     op.error = error;
     op.bytes = bytes;
-    switch (op.what) {
+    switch (op.action) {
     case action::recv:
     case action::receive:
     case action::send:
@@ -346,7 +346,7 @@ private:
     case action::send_to:
       if (op.target->type == SOCK_STREAM)
         conclude_stream(op);
-      else if (op.what == action::send && os::lacks_destination(handle_of(*op.target), op.error))
+      else if (op.action == action::send && os::lacks_destination(handle_of(*op.target), op.error))
         op.error = failure::from_os(WSAEDESTADDRREQ); // as on Linux
       break;
     case action::accept:
@@ -377,8 +377,8 @@ private:
 
   static void explain_unconnected(operation& op) noexcept {
     if (op.bytes != 0) return;
-    const bool receives = op.inward() ? op.attempts() || op.size != 0 // not the recv of no bytes
-                                      : op.what == action::when_urgent;
+    const bool receives = op.inward() ? op.is_retry() || op.size != 0 // not the recv of no bytes
+                                      : op.action == action::when_urgent;
     op.error = os::explain_unconnected(*op.target, receives, op.error);
   }
 

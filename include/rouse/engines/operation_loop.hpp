@@ -1,9 +1,10 @@
-// An operation's way from `submit` to `tell`, the same in every engine.
+// An operation's way from `submit` to `complete`, the same in every engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/core/raised.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/remote_queue.hpp>
@@ -41,10 +42,10 @@ public:
 
   /// What calls derive from: the operation, with room for what the kernel keeps in it.
   struct operation : rouse::operation, os::kernel_record {
-    explicit operation(teller* t) noexcept : rouse::operation(t) {}
+    explicit operation(completion_handler* t) noexcept : rouse::operation(t) {}
     ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
   };
-  using descriptor = rouse::descriptor;
+  using socket_state = rouse::socket_state;
 
   operation_loop(const operation_loop&) = delete;
   operation_loop& operator=(const operation_loop&) = delete;
@@ -65,9 +66,9 @@ public:
   /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
   /// cannot starve the rest.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
-    if (op.what == action::recv) return submit_recv(op);
-    if (op.what == action::send) return submit_send(op);
-    if (op.what == action::wait) return submit_wait(op);
+    if (op.action == action::recv) return submit_recv(op);
+    if (op.action == action::send) return submit_send(op);
+    if (op.action == action::wait) return submit_wait(op);
     return submit_other(op);
   }
 
@@ -75,9 +76,9 @@ public:
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
-    if (op.heed != heed::all) [[unlikely]]
-      forget_ending(op);
-    if (op.ending || closing_) [[unlikely]]
+    if (op.cancellation != cancellation::all) [[unlikely]]
+      forget_cancel_reason(op);
+    if (op.cancel_reason || closing_) [[unlikely]]
       return submit_elsewhere(op);
     if (enter(op, what)) return answer_at_once(op);
     pend(op, waiting_);
@@ -86,24 +87,24 @@ public:
 
   /// Whether a visit may be done without an operation: it need not be put off. (An observer is to
   /// hear of each call.)
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_visit() const noexcept
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
     return !closing_ && instant_left_ != 0;
   }
   /// Does it. Null: it is done, unless `why` says what went wrong; else the line to stand in.
-  template <class Visitor>
-  [[nodiscard]] ROUSE_ALWAYS_INLINE auto visit(Visitor& who, failure& why) noexcept {
-    answers answered(ready_, timers_);
-    auto* const line = who.visit(why, answered);
+  template <class Waiter>
+  [[nodiscard]] ROUSE_ALWAYS_INLINE auto try_enter(Waiter& waiter, failure& why) noexcept {
+    completions completed(ready_, timers_);
+    auto* const line = waiter.try_enter(why, completed);
     if (!line) --instant_left_;
     return line;
   }
   /// `op` waits for what `who` came for.
-  template <class Line, class Visitor>
-  ROUSE_ALWAYS_INLINE void stand_in(Line& line, Visitor& who, operation& op) noexcept {
-    ask_wait(op, &who);
-    who.stand_in(line, op);
+  template <class Line, class Waiter>
+  ROUSE_ALWAYS_INLINE void enqueue(Line& line, Waiter& waiter, operation& op) noexcept {
+    request_wait(op, &waiter);
+    waiter.enqueue(line, op);
     pend(op, waiting_);
   }
 
@@ -142,11 +143,11 @@ public:
     lock_type lock(mutex_);
     if (inert_) [[unlikely]]
       return forget(op);
-    if (op.now == operation::state::pending) end(op, std::errc::operation_canceled);
-    while (op.now == operation::state::pending) reap(lock);
-    if (op.now == operation::state::idle) return false;
+    if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
+    while (op.state == operation_state::pending) reap(lock);
+    if (op.state == operation_state::idle) return false;
     op.unlink();
-    op.now = operation::state::idle;
+    op.state = operation_state::idle;
     --active_;
     observer_.ended(op);
     return true;
@@ -154,18 +155,18 @@ public:
 
   /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
   template <class F>
-  void settle(F&& f) noexcept {
+  void with_completions(F&& f) noexcept {
     lock_type lock(mutex_);
     if constexpr (Threading::shared) {
       if (inert_) return; // what waits may lie on the stacks of threads that are the parent's alone
     }
-    answers answered(ready_, timers_);
-    f(answered);
-    if (answered.any()) wake_others();
+    completions completed(ready_, timers_);
+    f(completed);
+    if (completed.any()) wake_others();
   }
   /// Opens a gate: the operation that waits for it, now or later, completes.
-  void open(gate& g) noexcept {
-    settle([&](answers& answered) { g.open(answered); });
+  void set(one_shot_event& g) noexcept {
+    with_completions([&](completions& completed) { g.set(completed); });
     wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
   }
 
@@ -195,19 +196,19 @@ public:
   [[nodiscard]] bool inert() const noexcept { return inert_; }
 
   /// Tells the calls that were refused and had to be deferred. Returns how many.
-  std::size_t tell_refused() noexcept {
+  std::size_t complete_refused() noexcept {
     lock_type lock(mutex_);
     detail::list<rouse::operation> those; // the next ones have to wait
     while (!refused_.empty()) those.push_back(refused_.pop_front());
-    std::size_t told = 0;
-    for (; !those.empty(); ++told) {
+    std::size_t completed = 0;
+    for (; !those.empty(); ++completed) {
       rouse::operation& op = those.pop_front();
-      op.now = operation::state::idle;
+      op.state = operation_state::idle;
       lock.unlock();
-      op.tell(op);
+      op.complete(op);
       lock.lock();
     }
-    return told;
+    return completed;
   }
 
   /// Refuses, and tells, an operation that began in the parent, in a call further up on the stack
@@ -218,7 +219,7 @@ public:
       if (!forget(op)) return;
     }
     op.error = std::errc::operation_not_permitted;
-    op.tell(op);
+    op.complete(op);
   }
 
   /// From now on a forked child's copy is inert, whether or not the loop has run.
@@ -274,7 +275,8 @@ public:
   {
     lock_type lock(mutex_);
     do harvest((clock::time_point::min)(), lock); // takes earlier wake-ups from the handle as well
-    while (rest_.exchange(rest::asleep, std::memory_order_acq_rel) == rest::woken);
+    while (loop_state_.exchange(loop_state::asleep, std::memory_order_acq_rel) ==
+           loop_state::woken);
     const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
     return calm ? timers_.next() : (clock::time_point::min)();
   }
@@ -286,7 +288,8 @@ public:
   void wake() noexcept {
     // Partner of harvest_some(): either this thread sees that the loop sleeps, or the loop sees
     // that it was woken.
-    if (rest_.exchange(rest::woken, std::memory_order_acq_rel) == rest::asleep) kick();
+    if (loop_state_.exchange(loop_state::woken, std::memory_order_acq_rel) == loop_state::asleep)
+      kick();
   }
 
   /// Keeps what a flow threw, for whoever runs the loop (O7).
@@ -342,21 +345,21 @@ protected:
     lock_type lock(mutex_);
     if (!may_begin(op) && !may_after_all(op)) [[unlikely]]
       return submit_elsewhere(op);
-    op.cancels = op.target->cancels;
+    op.cancel_count = op.target->cancel_count;
     if (begin()) return answer_at_once(op);
-    op.take_patience();
+    op.apply_default_timeout();
     pend(op, queue);
     return false;
   }
   /// The same of any operation; `begin` is given the queue.
   template <class Begin>
   ROUSE_ALWAYS_INLINE bool submit_other_by(operation& op, Begin begin) noexcept {
-    if (op.target && op.what < action::wait) [[likely]] {
+    if (op.target && op.action < action::wait) [[likely]] {
       detail::list<rouse::operation>& queue = op.target->queue_of(op);
       return submit_by(op, queue, [&] { return begin(queue); });
     }
     lock_type lock(mutex_);
-    if (op.heed != heed::all) forget_ending(op);
+    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
     return submit_elsewhere(op);
   }
 
@@ -376,13 +379,13 @@ protected:
   ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
     end_harvest();
     std::size_t done = 0;
-    if constexpr (Threading::shared) telling_ = detail::this_thread();
+    if constexpr (Threading::shared) completing_ = detail::this_thread();
     if (wake_up()) [[unlikely]]
       done = run_remote(lock);
     if (!timers_.empty()) [[unlikely]]
       expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += tell_ready(lock);
-    if constexpr (Threading::shared) telling_ = nullptr;
+    done += complete_ready(lock);
+    if constexpr (Threading::shared) completing_ = nullptr;
     observer_.turned(done);
     return done;
   }
@@ -391,28 +394,28 @@ protected:
 
   /// The kernel says that `kick` was called. Such a wake-up may have come while this thread noted
   /// that it is awake, and so have been overlooked: it is looked for now.
-  void kicked() noexcept { rest_.store(rest::woken, std::memory_order_relaxed); }
+  void kicked() noexcept { loop_state_.store(loop_state::woken, std::memory_order_relaxed); }
 
   /// The kernel's answer to a pending operation.
   ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
     // Canceled on request: say which request it was.
-    if (error == failure(std::errc::operation_canceled) && op.ending) [[unlikely]]
-      error = op.ending;
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
+      error = op.cancel_reason;
     op.error = error;
     op.bytes = bytes;
     finish(op);
   }
   /// The same where the answer is in `op`, and is not that it was canceled.
-  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept { answers(ready_, timers_).add(op); }
+  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept { completions(ready_, timers_).add(op); }
 
   /// Asks for the end of everything that is pending on `d`. With the lock held.
-  void cancel_all(descriptor& d) noexcept {
+  void cancel_all(socket_state& d) noexcept {
     const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
-    ++d.cancels; // seen by calls that are between two requests
+    ++d.cancel_count; // seen by calls that are between two requests
     d.inbound.for_each(stop);
     d.outbound.for_each(stop);
     d.urgent.for_each(stop);
-    d.resting.for_each(stop);
+    d.paused.for_each(stop);
   }
 
   /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
@@ -426,9 +429,9 @@ protected:
   /// `visit(const operation&)` for each that is in progress, but for those that are pending on a
   /// socket. With the lock held.
   template <class F>
-  void for_each_elsewhere(F& visit) {
+  void for_each_elsewhere(F& try_enter) {
     for (auto* list : {&waiting_, &ready_, &later_})
-      list->for_each([&](rouse::operation& op) { visit(static_cast<const operation&>(op)); });
+      list->for_each([&](rouse::operation& op) { try_enter(static_cast<const operation&>(op)); });
   }
 
   /// Destroys the posted functions that have not run.
@@ -455,14 +458,14 @@ protected:
     }
     home_->renew_lock();
     harvesting_ = false;
-    rest_.store(rest::awake, std::memory_order_relaxed);
+    loop_state_.store(loop_state::awake, std::memory_order_relaxed);
   }
   [[nodiscard]] bool used() const noexcept { return used_; }
 
   /// The operations in progress stay where they are, for ever. What was posted is left alone.
   void become_inert() noexcept {
     inert_ = closing_ = true;
-    tells_a_turn_ = 0;
+    completions_a_turn_ = 0;
     active_ = 0;
     stops_.forget();
     posted_.forget();
@@ -474,18 +477,18 @@ private:
   struct home_closer {
     void operator()(home_type* h) const noexcept { h->drop(); }
   };
-  enum class rest { awake, asleep, woken };
+  enum class loop_state { awake, asleep, woken };
   static constexpr int instant_budget =
       32; // calls in a row that a waiter may find done before others get their turn
 
   ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
-    return !op.ending && !closing_ && !op.target->closing &&
-           (!op.again || op.cancels == op.target->cancels);
+    return !op.cancel_reason && !closing_ && !op.target->closing &&
+           (!op.continues || op.cancel_count == op.target->cancel_count);
   }
   // Whether nothing is against it but what it does not heed.
   ROUSE_COLD bool may_after_all(operation& op) const noexcept {
-    if (op.heed == heed::all) return false;
-    forget_ending(op);
+    if (op.cancellation == cancellation::all) return false;
+    forget_cancel_reason(op);
     return may_begin(op);
   }
 
@@ -493,8 +496,8 @@ private:
   ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
     if (op.awaited && !op.target) return submit(op, *op.awaited);
     lock_type lock(mutex_);
-    if (op.heed != heed::all) forget_ending(op);
-    if (op.ending || closing_ || op.target) [[unlikely]]
+    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+    if (op.cancel_reason || closing_ || op.target) [[unlikely]]
       return submit_elsewhere(op);
     pend(op, waiting_);
     return false;
@@ -503,7 +506,7 @@ private:
   // What is not for the kernel, or not any more.
   ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
     if (inert_) {
-      op.error = op.ending ? op.ending : failure(std::errc::operation_not_permitted);
+      op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
       return true;
     }
     return start_elsewhere(op) && answer_at_once(op);
@@ -519,19 +522,19 @@ private:
   }
   // True: done.
   bool start_elsewhere(operation& op) noexcept {
-    if (op.ending || closing_) {
+    if (op.cancel_reason || closing_) {
       if (closing_) note_refusal();
-      op.error = op.ending ? op.ending : failure(std::errc::operation_canceled);
+      op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_canceled);
       return true;
     }
     if (op.target) {
-      if (op.again && op.cancels != op.target->cancels)
+      if (op.continues && op.cancel_count != op.target->cancel_count)
         op.error = std::errc::operation_canceled;
       else if (!op.target->open())
         op.error = std::errc::bad_file_descriptor;
       if (op.error) return true;
-      op.cancels = op.target->cancels;
-      pend(op, op.target->resting);
+      op.cancel_count = op.target->cancel_count;
+      pend(op, op.target->paused);
     } else { // a yield
       put_off(op);
       wake_others();
@@ -541,7 +544,7 @@ private:
 
   ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
     queue.push_back(op);
-    op.now = operation::state::pending;
+    op.state = operation_state::pending;
     ++active_;
     observer_.begun(op);
     if (op.limited) [[unlikely]]
@@ -560,7 +563,7 @@ private:
   // Of the threads that share an engine, only the one in the loop keeps others waiting.
   ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
     if constexpr (Threading::shared) {
-      if (telling_ != detail::this_thread()) [[likely]]
+      if (completing_ != detail::this_thread()) [[likely]]
         return true;
     }
     return --instant_left_ >= 0;
@@ -570,9 +573,10 @@ private:
     put_off(op);
   }
 
-  static void forget_ending(operation& op) noexcept {
-    if (op.heed == heed::nothing || op.ending == failure(std::errc::timed_out)) op.ending = {};
-    if (op.heed == heed::cancels) op.heed = heed::all;
+  static void forget_cancel_reason(operation& op) noexcept {
+    if (op.cancellation == cancellation::none || op.cancel_reason == failure(std::errc::timed_out))
+      op.cancel_reason = {};
+    if (op.cancellation == cancellation::requests) op.cancellation = cancellation::all;
   }
 
   detail::raised* pop_raised() noexcept {
@@ -587,22 +591,23 @@ private:
 
   template <class Awaited>
   ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
-    answers answered(ready_, timers_);
-    const bool done = what.enter(op, answered);
-    if (answered.any()) wake_others();
+    completions completed(ready_, timers_);
+    const bool done = what.enter(op, completed);
+    if (completed.any()) wake_others();
     return done;
   }
 
   void end(rouse::operation& base, failure reason) noexcept {
     auto& op = static_cast<operation&>(base);
     // A cancel outranks a limit, and the first request is the only one that the kernel hears of.
-    const bool asked = static_cast<bool>(op.ending);
+    const bool asked = static_cast<bool>(op.cancel_reason);
     if (asked && reason != failure(std::errc::operation_canceled)) return;
-    op.ending = reason;
-    if (op.now != operation::state::pending || asked || op.heed == heed::nothing) return;
+    op.cancel_reason = reason;
+    if (op.state != operation_state::pending || asked || op.cancellation == cancellation::none)
+      return;
     if (inert_) [[unlikely]]
       return; // it is the parent's, and not known to this process's kernel interface
-    if (op.what == action::wait)
+    if (op.action == action::wait)
       finish_wait(op, std::errc::operation_canceled);
     else
       interrupt(op);
@@ -615,26 +620,26 @@ private:
   }
 
   void put_ready(operation& op) noexcept {
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     ready_.push_back(op);
   }
   void put_refused(operation& op) noexcept {
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     refused_.push_back(op);
   }
   // Of an inert engine: nothing refers to `op` any more. False: it was not in progress.
   bool forget(rouse::operation& op) noexcept {
-    if (op.now == operation::state::idle) return false;
+    if (op.state == operation_state::idle) return false;
     if (op.armed()) timers_.disarm(op);
-    if (op.now == operation::state::pending && op.what == action::wait && op.awaited)
+    if (op.state == operation_state::pending && op.action == action::wait && op.awaited)
       op.awaited->leave(op);
     op.unlink();
-    op.now = operation::state::idle;
+    op.state = operation_state::idle;
     return true;
   }
   // To be told in the next turn, after the kernel was asked again.
   void put_off(operation& op) noexcept {
-    op.now = operation::state::ready;
+    op.state = operation_state::ready;
     later_.push_back(op);
     ++active_;
     observer_.begun(op);
@@ -669,8 +674,9 @@ private:
     // Whoever harvested meanwhile (a close in another thread) may have made something ready.
     bool sleeps = until != (clock::time_point::min)() && ready_.empty();
     if (sleeps) {
-      auto was = rest::awake;
-      sleeps = rest_.compare_exchange_strong(was, rest::asleep, std::memory_order_acq_rel);
+      auto was = loop_state::awake;
+      sleeps =
+          loop_state_.compare_exchange_strong(was, loop_state::asleep, std::memory_order_acq_rel);
     }
     if (!sleeps) return (clock::time_point::min)();
     return timers_.empty() ? until : next_limit(until);
@@ -684,11 +690,12 @@ private:
     // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
     // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
     // before the queues are looked at, where nothing is unless he has come to here.
-    const rest now = rest_.load(std::memory_order_relaxed);
-    if (now == rest::asleep) [[likely]]
-      rest_.store(rest::awake, std::memory_order_relaxed);
-    else if (now == rest::woken)
-      return rest_.exchange(rest::awake, std::memory_order_acq_rel) == rest::woken;
+    const loop_state now = loop_state_.load(std::memory_order_relaxed);
+    if (now == loop_state::asleep) [[likely]]
+      loop_state_.store(loop_state::awake, std::memory_order_relaxed);
+    else if (now == loop_state::woken)
+      return loop_state_.exchange(loop_state::awake, std::memory_order_acq_rel) ==
+             loop_state::woken;
     return false;
   }
 
@@ -707,20 +714,20 @@ private:
     }
   }
 
-  ROUSE_ALWAYS_INLINE std::size_t tell_ready(lock_type& lock) noexcept {
-    std::size_t told = 0;
-    for (; told < tells_a_turn_ && !ready_.empty(); ++told) {
+  ROUSE_ALWAYS_INLINE std::size_t complete_ready(lock_type& lock) noexcept {
+    std::size_t completed = 0;
+    for (; completed < completions_a_turn_ && !ready_.empty(); ++completed) {
       auto& op = static_cast<operation&>(ready_.pop_front());
-      op.now = operation::state::idle;
+      op.state = operation_state::idle;
       --active_;
       observer_.ended(op);
       instant_left_ = instant_budget;
       lock.unlock();
-      op.tell(op);
+      op.complete(op);
       lock.lock();
     }
     instant_left_ = instant_budget;
-    return told;
+    return completed;
   }
 
   // In a shared engine, whoever sleeps in harvest has to see what another thread changed.
@@ -736,8 +743,8 @@ private:
   int instant_left_ = instant_budget;
   // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
   // one of them has forked.
-  std::size_t tells_a_turn_ = 1024;
-  const void* telling_ = nullptr; // the thread that tells, of those that share the engine
+  std::size_t completions_a_turn_ = 1024;
+  const void* completing_ = nullptr; // the thread that tells, of those that share the engine
   std::size_t active_ = 0; // submitted, not yet told
   std::size_t refusals_left_ = 0; // before the program ends
   detail::list<rouse::operation> ready_; // to be told in this turn
@@ -746,7 +753,7 @@ private:
   detail::list<rouse::operation> refused_; // by an inert engine, to be told
   detail::timer_wheel timers_;
   clock::time_point sleeping_until_ = (clock::time_point::min)();
-  std::atomic<rest> rest_{rest::awake};
+  std::atomic<loop_state> loop_state_{loop_state::awake};
   detail::remote_queue<stop_request> stops_;
   detail::remote_queue<posted> posted_;
   detail::raised_list raised_;

@@ -65,7 +65,7 @@ private:
   }
   template <class E>
   void abandon_calls(E& engine) noexcept {
-    engine.settle([&](answers& answered) { this->abandon(answered); });
+    engine.with_completions([&](completions& completed) { this->abandon(completed); });
   }
 
   typename Engine::home_type& home_;
@@ -140,11 +140,11 @@ public:
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
                                           detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(std::move(value)), no_limit{at}, std::forward<How>(how));
+    return begin_send(item(std::move(value)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send(T value, limit l, How&&... how) {
-    return begin_send(parcel(std::move(value)), std::move(l), std::forward<How>(how)...);
+    return begin_send(item(std::move(value)), std::move(l), std::forward<How>(how)...);
   }
 
   /// Sends an error in the place of a value: the call that receives it fails with it. An
@@ -154,21 +154,21 @@ public:
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::error_code error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(error), no_limit{at}, std::forward<How>(how));
+    return begin_send(item(error), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
-    return begin_send(parcel(error), std::move(l), std::forward<How>(how)...);
+    return begin_send(item(error), std::move(l), std::forward<How>(how)...);
   }
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
                             detail::call_site at = std::source_location::current()) {
-    return begin_send(parcel(std::move(error)), no_limit{at}, std::forward<How>(how));
+    return begin_send(item(std::move(error)), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
-    return begin_send(parcel(std::move(error)), std::move(l), std::forward<How>(how)...);
+    return begin_send(item(std::move(error)), std::move(l), std::forward<How>(how)...);
   }
 
   /// Receives the next value, waiting for one if there is none.
@@ -194,11 +194,11 @@ public:
   /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
   /// `value` is then as it was.
   [[nodiscard]] bool try_send(T& value) {
-    parcel p(std::move(value));
+    item p(std::move(value));
     bool sent = false;
-    settle([&](auto& answered) {
+    with_completions([&](auto& completed) {
       failure why;
-      sent = !core_->send(p, why, answered) && !why;
+      sent = !core_->send(p, why, completed) && !why;
     });
     if (!sent) {
       std::destroy_at(&value);
@@ -210,9 +210,9 @@ public:
 
   /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
   [[nodiscard]] std::optional<T> try_receive() {
-    parcel p;
+    item p;
     failure why;
-    settle([&](auto& answered) { (void)core_->receive(p, why, answered); });
+    with_completions([&](auto& completed) { (void)core_->receive(p, why, completed); });
     if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
     return p.open();
   }
@@ -226,9 +226,9 @@ public:
     const auto kept = home.keep(); // what is posted may end the scheduler before this returns
     if (!home.open()) return;
     scheduler_->post(
-        [p = parcel(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
+        [p = item(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
           failure why;
-          e.settle([&](auto& answered) { why = end.core_->force(p, answered); });
+          e.with_completions([&](auto& completed) { why = end.core_->force(p, completed); });
           if (why == failure(std::errc::not_enough_memory))
             detail::throw_error(why.code(), "rouse: channel: post");
         });
@@ -237,7 +237,7 @@ public:
   /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
   /// broken_pipe.
   void close() noexcept {
-    settle([&](auto& answered) { core_->close(answered); });
+    with_completions([&](auto& completed) { core_->close(completed); });
   }
 
   // ---- how it stands
@@ -245,18 +245,18 @@ public:
   /// How many wait: to send (above 0), to receive (below 0).
   [[nodiscard]] std::ptrdiff_t balance() const noexcept {
     std::ptrdiff_t n = 0;
-    settle([&](auto&) { n = core_->balance(); });
+    with_completions([&](auto&) { n = core_->balance(); });
     return n;
   }
   /// How many values are buffered.
   [[nodiscard]] std::size_t size() const noexcept {
     std::size_t n = 0;
-    settle([&](auto&) { n = core_->buffered(); });
+    with_completions([&](auto&) { n = core_->buffered(); });
     return n;
   }
   [[nodiscard]] bool closed() const noexcept {
     bool is = false;
-    settle([&](auto&) { is = core_->closed(); });
+    with_completions([&](auto&) { is = core_->closed(); });
     return is;
   }
 
@@ -296,19 +296,19 @@ private:
   friend class detail::receive_case;
   template <class>
   friend class detail::send_case;
-  using parcel = detail::parcel<T>;
+  using item = detail::item<T>;
 
   channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
     if (core_) core_->join();
   }
 
   template <class F>
-  void settle(F&& f) const noexcept {
-    scheduler_->engine().settle(std::forward<F>(f));
+  void with_completions(F&& f) const noexcept {
+    scheduler_->engine().with_completions(std::forward<F>(f));
   }
 
   template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(parcel&& p, Limit l, How&&... how) {
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(item&& p, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
                                std::move(l), std::forward<How>(how)...);
   }

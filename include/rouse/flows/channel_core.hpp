@@ -23,15 +23,15 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 // (A std::optional is copied as a block right after a part of it was written, which the processor
 // must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
 template <class T>
-class parcel {
+class item {
 public:
-  parcel() noexcept {}
-  explicit parcel(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
-  explicit parcel(std::exception_ptr e) {
+  item() noexcept {}
+  explicit item(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit item(std::exception_ptr e) {
     if (e) put(std::move(e));
   }
   // A code of a category that an operation cannot carry is thrown.
-  explicit parcel(std::error_code ec) {
+  explicit item(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category() || ec.category() == errc_category())
       put(static_cast<std::errc>(ec.value()));
@@ -40,15 +40,15 @@ public:
     else
       put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
-  ROUSE_ALWAYS_INLINE parcel(parcel&& other) noexcept { take(other); }
-  ROUSE_ALWAYS_INLINE parcel& operator=(parcel&& other) noexcept {
+  ROUSE_ALWAYS_INLINE item(item&& other) noexcept { take(other); }
+  ROUSE_ALWAYS_INLINE item& operator=(item&& other) noexcept {
     if (this != &other) {
       clear();
       take(other);
     }
     return *this;
   }
-  ROUSE_ALWAYS_INLINE ~parcel() { clear(); }
+  ROUSE_ALWAYS_INLINE ~item() { clear(); }
 
   [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
   [[nodiscard]] failure error() const noexcept {
@@ -67,7 +67,7 @@ public:
   }
 
   /// Into one that is empty.
-  ROUSE_ALWAYS_INLINE void take(parcel& other) noexcept {
+  ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
     what_ = std::exchange(other.what_, holds::nothing);
     if (what_ == holds::value) [[likely]] {
       std::construct_at(&value_, std::move(other.value_));
@@ -93,7 +93,7 @@ private:
 
   ROUSE_COLD std::optional<T> open_none() {
 #if ROUSE_EXCEPTIONS
-    const parcel opened = std::move(*this);
+    const item opened = std::move(*this);
     if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
 #endif
     return std::nullopt;
@@ -128,33 +128,34 @@ class channel_core {
 
 public:
   // Who comes to send or to receive: where the parcel is, or goes.
-  class visitor : public detail::visitor {
+  class waiter : public detail::waiter {
   public:
-    parcel<T> goods;
+    item<T> held;
 
   protected:
-    explicit visitor(channel_core& c) noexcept : core_(&c) {}
-    visitor(channel_core& c, parcel<T>&& p) noexcept : goods(std::move(p)), core_(&c) {}
-    visitor(visitor&& other) noexcept
-        : detail::visitor(other), goods(std::move(other.goods)), core_(other.core_) {}
-    ~visitor() = default;
+    explicit waiter(channel_core& c) noexcept : core_(&c) {}
+    waiter(channel_core& c, item<T>&& p) noexcept : held(std::move(p)), core_(&c) {}
+    waiter(waiter&& other) noexcept
+        : detail::waiter(other), held(std::move(other.held)), core_(other.core_) {}
+    ~waiter() = default;
     channel_core* core_;
   };
-  struct sender final : visitor_as<sender, visitor> {
+  struct sender final : waiter_as<sender, waiter> {
     static constexpr const char* awaits = "channel send";
-    sender(channel_core& c, parcel<T>&& p) noexcept
-        : visitor_as<sender, visitor>(c, std::move(p)) {}
-    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
-      return this->core_->send(this->goods, why, answered);
+    sender(channel_core& c, item<T>&& p) noexcept : waiter_as<sender, waiter>(c, std::move(p)) {}
+    ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
+                                                        completions& completed) noexcept {
+      return this->core_->send(this->held, why, completed);
     }
   };
-  struct receiver final : visitor_as<receiver, visitor> {
+  struct receiver final : waiter_as<receiver, waiter> {
     static constexpr const char* awaits = "channel receive";
-    explicit receiver(channel_core& c) noexcept : visitor_as<receiver, visitor>(c) {}
+    explicit receiver(channel_core& c) noexcept : waiter_as<receiver, waiter>(c) {}
     // A call moves only before it starts: nothing has been received yet.
     receiver(receiver&& other) noexcept : receiver(*other.core_) {}
-    ROUSE_ALWAYS_INLINE list<detail::visitor>* visit(failure& why, answers& answered) noexcept {
-      return this->core_->receive(this->goods, why, answered);
+    ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
+                                                        completions& completed) noexcept {
+      return this->core_->receive(this->held, why, completed);
     }
   };
 
@@ -164,14 +165,14 @@ public:
 
   // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
   // was.
-  ROUSE_ALWAYS_INLINE list<detail::visitor>* send(parcel<T>& from, failure& why,
-                                                  answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::waiter>* send(item<T>& from, failure& why,
+                                                 completions& completed) noexcept {
     if (from.empty() || closed_) [[unlikely]] {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
-      visitor& first = first_of(receivers_);
-      first.goods.take(from);
-      first.serve(answered, first.goods.error());
+      waiter& first = first_of(receivers_);
+      first.held.take(from);
+      first.admit(completed, first.held.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
     } else {
@@ -181,22 +182,22 @@ public:
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  [[nodiscard]] failure force(parcel<T>& from, answers& answered) noexcept {
+  [[nodiscard]] failure force(item<T>& from, completions& completed) noexcept {
     failure why;
-    if (send(from, why, answered)) put(from, why);
+    if (send(from, why, completed)) put(from, why);
     return why;
   }
 
   // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
-  ROUSE_ALWAYS_INLINE list<detail::visitor>* receive(parcel<T>& into, failure& why,
-                                                     answers& answered) noexcept {
+  ROUSE_ALWAYS_INLINE list<detail::waiter>* receive(item<T>& into, failure& why,
+                                                    completions& completed) noexcept {
     if (!buffer_.empty()) {
       into.take(buffer_.front());
       buffer_.pop();
-      if (buffer_.size() < capacity_) refill(answered);
+      if (buffer_.size() < capacity_) refill(completed);
     } else if (!senders_.empty()) {
-      into.take(first_of(senders_).goods);
-      senders_.front().serve(answered);
+      into.take(first_of(senders_).held);
+      senders_.front().admit(completed);
     } else if (!closed_) {
       return &receivers_;
     }
@@ -204,44 +205,44 @@ public:
     return nullptr;
   }
 
-  void close(answers& answered) noexcept {
+  void close(completions& completed) noexcept {
     closed_ = true;
-    serve_all(receivers_, answered);
-    serve_all(senders_, answered, std::errc::broken_pipe);
+    admit_all(receivers_, completed);
+    admit_all(senders_, completed, std::errc::broken_pipe);
   }
   // No end is left from which the waiting calls could be answered.
-  void abandon(answers& answered) noexcept {
+  void abandon(completions& completed) noexcept {
     closed_ = true;
-    serve_all(receivers_, answered, std::errc::operation_canceled);
-    serve_all(senders_, answered, std::errc::operation_canceled);
+    admit_all(receivers_, completed, std::errc::operation_canceled);
+    admit_all(senders_, completed, std::errc::operation_canceled);
   }
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }
   [[nodiscard]] std::ptrdiff_t balance() noexcept {
     std::ptrdiff_t n = 0;
-    senders_.for_each([&](detail::visitor&) { ++n; });
-    receivers_.for_each([&](detail::visitor&) { --n; });
+    senders_.for_each([&](detail::waiter&) { ++n; });
+    receivers_.for_each([&](detail::waiter&) { --n; });
     return n;
   }
 
 private:
-  static visitor& first_of(list<detail::visitor>& line) noexcept {
-    return static_cast<visitor&>(line.front());
+  static waiter& first_of(list<detail::waiter>& line) noexcept {
+    return static_cast<waiter&>(line.front());
   }
-  void put(parcel<T>& from, failure& why) noexcept {
+  void put(item<T>& from, failure& why) noexcept {
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
   // There is room again, in memory as well: the oldest sender's parcel takes it.
-  void refill(answers& answered) noexcept {
+  void refill(completions& completed) noexcept {
     if (senders_.empty()) return;
-    (void)buffer_.push(std::move(first_of(senders_).goods));
-    senders_.front().serve(answered);
+    (void)buffer_.push(std::move(first_of(senders_).held));
+    senders_.front().admit(completed);
   }
 
   const std::size_t capacity_;
-  ring<parcel<T>> buffer_;
-  list<detail::visitor> senders_, receivers_; // oldest first; one of them is empty
+  ring<item<T>> buffer_;
+  list<detail::waiter> senders_, receivers_; // oldest first; one of them is empty
   bool closed_ = false;
 };
 
@@ -251,7 +252,7 @@ template <class T>
 class send_case;
 
 template <class T>
-struct channel_send_call : visit_call<typename channel_core<T>::sender> {
+struct channel_send_call : waiting_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
   static constexpr const char* misuse = "no error to send";
@@ -259,10 +260,10 @@ struct channel_send_call : visit_call<typename channel_core<T>::sender> {
 };
 
 template <class T>
-struct channel_receive_call : visit_call<typename channel_core<T>::receiver> {
+struct channel_receive_call : waiting_call<typename channel_core<T>::receiver> {
   using value_type = std::optional<T>;
   static constexpr const char* name = "rouse: receive from a channel";
-  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.goods.open(); }
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.held.open(); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail

@@ -7,6 +7,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/flows/sync.hpp>
@@ -27,29 +28,29 @@ namespace detail {
 
 // Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
 template <class Group, bool Shielded>
-struct group_call : pass_call<count_rule> {
+struct group_call : acquire_call<count_rule> {
   static constexpr const char* name = "rouse: join";
   static constexpr bool shielded = Shielded;
   Group* group;
   failure why{};
 
   bool prepare(operation& op) noexcept {
-    if (Shielded) op.heed = heed::nothing;
+    if (Shielded) op.cancellation = cancellation::none;
     if (flow* const f = Shielded ? this_flow() : flow_waiting_by(op); f && group->contains(*f)) {
       op.error = std::errc::resource_deadlock_would_occur;
       return false;
     }
-    return pass_call::prepare(op);
+    return acquire_call::prepare(op);
   }
   bool advance(operation& op) noexcept {
-    if (!op.error || op.heed == heed::nothing) {
+    if (!op.error || op.cancellation == cancellation::none) {
       if (!op.error) op.error = why;
       group->start_anew();
       return true;
     }
     why = op.error;
     group->cancel();
-    op.heed = heed::nothing;
+    op.cancellation = cancellation::none;
     op.limited = false;
     return !prepare(op);
   }
@@ -107,10 +108,10 @@ public:
     auto m = std::make_unique<member>(*this);
     m->which = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
-    engine().settle([&](answers&) {
+    engine().with_completions([&](completions&) {
       too_late = cancelled_;
-      (too_late ? told_ : running_).push_back(*m);
-      ++turnstile_.rule.running;
+      (too_late ? completed_ : running_).push_back(*m);
+      ++queue_.rule.running;
     });
     left_.fetch_add(1, std::memory_order_relaxed);
     if (too_late) scheduler_.cancel(*m->which);
@@ -144,7 +145,7 @@ public:
   /// How many have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
-    engine().settle([&](answers&) { n = turnstile_.rule.running; });
+    engine().with_completions([&](completions&) { n = queue_.rule.running; });
     return n;
   }
 
@@ -155,13 +156,14 @@ private:
   struct node : detail::list_node {};
   // Waits for the end of a flow, to which it has a reference.
   struct member final : node, engine_type::operation {
-    explicit member(flow_group& g) noexcept : engine_type::operation(&member::on_told), group(g) {}
+    explicit member(flow_group& g) noexcept
+        : engine_type::operation(&member::on_completed), group(g) {}
 
     void watch() noexcept {
-      ask_wait(*this, &which->ended);
+      request_wait(*this, &which->ended);
       if (group.engine().submit(*this)) group.ended(*this);
     }
-    static void on_told(operation& op) noexcept {
+    static void on_completed(operation& op) noexcept {
       auto& self = static_cast<member&>(static_cast<typename engine_type::operation&>(op));
       self.group.ended(self);
     }
@@ -233,11 +235,11 @@ private:
 
   void destroy_flows() noexcept {
     let_go([&](flow& f) {
-      if (!f.ended.is_open && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
+      if (!f.ended.is_set && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
     });
   }
   void tell_to_end() noexcept {
-    engine().settle([&](answers&) { for_each([](flow& f) { f.must_end = true; }); });
+    engine().with_completions([&](completions&) { for_each([](flow& f) { f.must_end = true; }); });
     cancel();
   }
   void raise_thrown() noexcept {
@@ -255,30 +257,31 @@ private:
   template <bool Shielded, class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
     using call = detail::group_call<flow_group, Shielded>;
-    return Scheduler::initiate(&scheduler_, call{{{detail::passer(turnstile_)}}, this},
+    return Scheduler::initiate(&scheduler_, call{{{detail::queued_waiter(queue_)}}, this},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // Whether `f` is of the group, and has not ended.
   [[nodiscard]] bool contains(const flow& f) noexcept {
     bool found = false;
-    engine().settle([&](answers&) { for_each([&](flow& each) { found |= &each == &f; }); });
+    engine().with_completions(
+        [&](completions&) { for_each([&](flow& each) { found |= &each == &f; }); });
     return found;
   }
   template <class F>
   void for_each(F visit) {
-    for (auto* members : {&running_, &told_})
+    for (auto* members : {&running_, &completed_})
       members->for_each([&](node& n) { visit(*static_cast<member&>(n).which); });
   }
 
   // One that was not told yet, with a reference; null: all were.
   flow* next_to_cancel() noexcept {
     flow* f = nullptr;
-    engine().settle([&](answers&) {
+    engine().with_completions([&](completions&) {
       cancelled_ = true;
       if (running_.empty()) return;
       auto& m = static_cast<member&>(running_.pop_front());
-      told_.push_back(m);
+      completed_.push_back(m);
       f = m.which;
       f->hold();
     });
@@ -287,12 +290,12 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().settle([&](answers&) { first = keep_first(*m.which); });
+    engine().with_completions([&](completions&) { first = keep_first(*m.which); });
     if (first) cancel();
-    engine().settle([&](answers& answered) {
+    engine().with_completions([&](completions& completed) {
       static_cast<node&>(m).unlink();
-      --turnstile_.rule.running;
-      turnstile_.let_pass(answered); // last: whoever waits may destroy the group
+      --queue_.rule.running;
+      queue_.admit_waiting(completed); // last: whoever waits may destroy the group
     });
     count_down();
     free(m);
@@ -309,12 +312,12 @@ private:
 
   template <class F>
   void let_go(F end) noexcept {
-    for (auto* members : {&running_, &told_})
+    for (auto* members : {&running_, &completed_})
       while (!members->empty()) {
         auto& m = static_cast<member&>(members->pop_front());
         engine().abandon(m);
         end(*m.which);
-        if (m.which->ended.is_open) keep_first(*m.which);
+        if (m.which->ended.is_set) keep_first(*m.which);
         if constexpr (!shared) left_.fetch_sub(1, std::memory_order_release);
         free(m);
       }
@@ -327,7 +330,7 @@ private:
   }
 
   void start_anew() noexcept {
-    engine().settle([&](answers&) { cancelled_ = failed_ = false; });
+    engine().with_completions([&](completions&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
 #if ROUSE_EXCEPTIONS
@@ -340,9 +343,9 @@ private:
   std::atomic<std::size_t> left_{0}; // members
   farewell* farewell_ = nullptr;
   // Guarded by the engine's lock.
-  detail::turnstile<detail::count_rule> turnstile_{{0}, {}};
+  detail::wait_queue<detail::count_rule> queue_{{0}, {}};
   detail::list<node> running_; // not told to end
-  detail::list<node> told_;
+  detail::list<node> completed_;
   bool cancelled_ = false;
   bool failed_ = false; // one of them, since the last join
   std::exception_ptr thrown_; // by the first one that failed

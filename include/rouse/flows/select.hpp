@@ -7,6 +7,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/core/waiter.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/flows/channel.hpp>
 #include <rouse/flows/channel_core.hpp>
@@ -30,52 +31,52 @@ namespace detail {
 // A case stands in a line, as its own call would; the first one that is served takes all the others
 // out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
 // the one that was served `why`, what went wrong, and `take`, which may throw.
-template <class Visitor>
-class visit_case {
+template <class Waiter>
+class waiter_case {
 public:
-  Visitor& place() noexcept { return me_; }
+  Waiter& place() noexcept { return me_; }
   void begin() noexcept {}
   void end() noexcept {}
   [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
   void take() noexcept {}
 
 protected:
-  explicit visit_case(Visitor me) noexcept : me_(std::move(me)) {}
-  Visitor me_;
+  explicit waiter_case(Waiter me) noexcept : me_(std::move(me)) {}
+  Waiter me_;
 };
 
 template <class T>
-class receive_case : public visit_case<typename channel_core<T>::receiver> {
+class receive_case : public waiter_case<typename channel_core<T>::receiver> {
 public:
   template <class Scheduler>
   receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : visit_case<typename channel_core<T>::receiver>(
+      : waiter_case<typename channel_core<T>::receiver>(
             typename channel_core<T>::receiver(*ch.core_)),
         into_(into) {}
-  void take() { into_ = this->me_.goods.open(); }
+  void take() { into_ = this->me_.held.open(); }
 
 private:
   std::optional<T>& into_;
 };
 
 template <class T>
-class send_case : public visit_case<typename channel_core<T>::sender> {
+class send_case : public waiter_case<typename channel_core<T>::sender> {
 public:
   template <class Scheduler>
   send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : visit_case<typename channel_core<T>::sender>({*ch.core_, parcel<T>(std::move(value))}) {}
+      : waiter_case<typename channel_core<T>::sender>({*ch.core_, item<T>(std::move(value))}) {}
 };
 
 template <class Rule>
-class passing_case : public visit_case<passer<Rule>> {
+class acquired_case : public waiter_case<queued_waiter<Rule>> {
 public:
   template <class Scheduler>
-  explicit passing_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : visit_case<passer<Rule>>(passer<Rule>(where.turnstile_)) {}
+  explicit acquired_case(const shared_place<Scheduler, Rule>& where) noexcept
+      : waiter_case<queued_waiter<Rule>>(queued_waiter<Rule>(where.queue_)) {}
 };
 
 template <class Scheduler>
-class ready_case final : public visitor_as<ready_case<Scheduler>> {
+class ready_case final : public waiter_as<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
@@ -83,7 +84,7 @@ public:
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
-      : visitor_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+      : waiter_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // before it has begun
 
   ready_case& place() noexcept { return *this; }
@@ -91,12 +92,12 @@ public:
   void end() noexcept {
     // One that is being told by another thread: that is soon over.
     if (!watch_->stop())
-      while (!told_.load(std::memory_order_acquire)) std::this_thread::yield();
+      while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
   }
   [[nodiscard]] failure why() const noexcept { return why_; }
   void take() noexcept {}
 
-  list<visitor>* visit(failure&, answers&) noexcept { return ready_ ? nullptr : &line_; }
+  list<waiter>* try_enter(failure&, completions&) noexcept { return ready_ ? nullptr : &line_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
@@ -107,7 +108,7 @@ private:
         : call(c.engine_, wait_call(c.call_), no_limit{}), case_(c) {
       if (this->start()) deliver();
     }
-    void deliver() noexcept { case_.tell(this->error); }
+    void deliver() noexcept { case_.complete(this->error); }
     // False: `deliver` was called, or will be.
     bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
 
@@ -115,15 +116,15 @@ private:
     ready_case& case_;
   };
 
-  void tell(failure why) noexcept {
-    const auto note = [&](auto... answered) {
+  void complete(failure why) noexcept {
+    const auto note = [&](auto... completed) {
       why_ = why;
       ready_ = true;
-      if (this->linked()) (this->serve(*answered), ...);
-      told_.store(true, std::memory_order_release); // partner of end()
+      if (this->linked()) (this->admit(*completed), ...);
+      completed_.store(true, std::memory_order_release); // partner of end()
     };
     if (engine_ && !engine_->inert())
-      engine_->settle([&](answers& answered) { note(&answered); });
+      engine_->with_completions([&](completions& completed) { note(&completed); });
     else
       note();
   }
@@ -131,10 +132,10 @@ private:
   engine_type* engine_;
   wait_call call_;
   std::optional<watch> watch_;
-  list<visitor> line_; // of one
+  list<waiter> line_; // of one
   bool ready_ = false; // guarded, as the next, by the engine's lock
   failure why_;
-  std::atomic<bool> told_{false};
+  std::atomic<bool> completed_{false};
 };
 
 template <class... Cases>
@@ -154,13 +155,13 @@ struct select_call final : waitable {
   bool prepare(operation& op) noexcept {
     begun = true;
     each([](auto& c, std::size_t) { c.begin(); });
-    ask_wait(op, this);
+    request_wait(op, this);
     return true;
   }
   bool advance(operation& op) noexcept {
     end();
     each([&](auto& c, std::size_t i) {
-      if (c.place().served()) chosen = i;
+      if (c.place().admitted()) chosen = i;
       if (i == chosen && !op.error) op.error = c.why();
     });
     return true;
@@ -178,21 +179,21 @@ struct select_call final : waitable {
 
   // ---- what it waits for
 
-  bool enter(operation& op, answers& answered) noexcept override {
-    std::array<list<visitor>*, none> lines{};
+  bool enter(operation& op, completions& completed) noexcept override {
+    std::array<list<waiter>*, none> lines{};
     each([&](auto& c, std::size_t i) {
       if (chosen != none) return;
-      lines[i] = c.place().visit(op.error, answered);
+      lines[i] = c.place().try_enter(op.error, completed);
       if (!lines[i]) chosen = i;
     });
     if (chosen != none) return true;
-    each([&](auto& c, std::size_t i) { c.place().stand_in(*lines[i], op); });
+    each([&](auto& c, std::size_t i) { c.place().enqueue(*lines[i], op); });
     return false;
   }
   void leave(operation&) noexcept override {
     each([](auto& c, std::size_t) { c.place().unlink(); });
   }
-  [[nodiscard]] const char* words() const noexcept override { return "select"; }
+  [[nodiscard]] const char* description() const noexcept override { return "select"; }
   void end() noexcept {
     begun = false;
     each([](auto& c, std::size_t) { c.end(); });
@@ -227,8 +228,8 @@ template <class T, class Scheduler>
   return detail::send_case<T>(ch, std::move(value));
 }
 template <class Scheduler, class Rule>
-[[nodiscard]] auto passing(const detail::shared_place<Scheduler, Rule>& where) noexcept {
-  return detail::passing_case<Rule>(where);
+[[nodiscard]] auto acquired(const detail::shared_place<Scheduler, Rule>& where) noexcept {
+  return detail::acquired_case<Rule>(where);
 }
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
@@ -243,7 +244,7 @@ template <class... Cases>
 ///
 ///     std::optional<int> number;
 ///     switch (co_await rouse::select(
-///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::passing(stop),
+///         sched, rouse::cases(rouse::receiving(numbers, number), rouse::acquired(stop),
 ///                             rouse::ready(conn, rouse::readable)), 5s)) {
 ///     case 0: ...                       // a number, or the end of the channel
 ///

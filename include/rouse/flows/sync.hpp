@@ -19,35 +19,35 @@ namespace detail {
 // Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
 // noexcept`, called with the engine's lock held; what it takes is taken.
 template <class Rule>
-struct turnstile {
+struct wait_queue {
   Rule rule;
-  list<visitor> line; // oldest first
+  list<waiter> line; // oldest first
 
   // As many as may pass now, do.
-  void let_pass(answers& answered) noexcept {
-    while (!line.empty() && rule.pass()) line.front().serve(answered);
+  void admit_waiting(completions& completed) noexcept {
+    while (!line.empty() && rule.pass()) line.front().admit(completed);
   }
 };
 
 template <class Rule>
-struct passer final : visitor_as<passer<Rule>> {
+struct queued_waiter final : waiter_as<queued_waiter<Rule>> {
   static constexpr const char* awaits = Rule::awaits;
-  explicit passer(turnstile<Rule>& t) noexcept : at(&t) {}
-  list<visitor>* visit(failure&, answers&) noexcept {
+  explicit queued_waiter(wait_queue<Rule>& t) noexcept : at(&t) {}
+  list<waiter>* try_enter(failure&, completions&) noexcept {
     return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
   }
-  turnstile<Rule>* at;
+  wait_queue<Rule>* at;
 };
 
 template <class Rule>
-struct pass_call : visit_call<passer<Rule>> {
+struct acquire_call : waiting_call<queued_waiter<Rule>> {
   using value_type = done;
   static constexpr const char* name = Rule::name;
   done value() noexcept { return {}; }
 };
 
 template <class Rule>
-class passing_case;
+class acquired_case;
 
 // What the four have in common. When it goes, those who wait end with operation_canceled.
 template <class Scheduler, class Rule>
@@ -57,34 +57,34 @@ public:
   shared_place& operator=(const shared_place&) = delete;
 
 protected:
-  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), turnstile_{rule, {}} {}
+  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), queue_{rule, {}} {}
   ~shared_place() {
-    scheduler_->engine().settle([&](answers& answered) {
-      serve_all(turnstile_.line, answered, std::errc::operation_canceled);
+    scheduler_->engine().with_completions([&](completions& completed) {
+      admit_all(queue_.line, completed, std::errc::operation_canceled);
     });
   }
 
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, pass_call<Rule>{{passer<Rule>(turnstile_)}},
+    return Scheduler::initiate(scheduler_, acquire_call<Rule>{{queued_waiter<Rule>(queue_)}},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // Asks, or changes, the rule; then lets pass who may.
   template <class F>
   auto with_rule(F&& f) const noexcept {
-    decltype(f(turnstile_.rule)) answer{};
-    scheduler_->engine().settle([&](answers& answered) {
-      answer = f(turnstile_.rule);
-      turnstile_.let_pass(answered);
+    decltype(f(queue_.rule)) answer{};
+    scheduler_->engine().with_completions([&](completions& completed) {
+      answer = f(queue_.rule);
+      queue_.admit_waiting(completed);
     });
     return answer;
   }
 
 private:
-  friend class passing_case<Rule>;
+  friend class acquired_case<Rule>;
   Scheduler* scheduler_;
-  mutable turnstile<Rule> turnstile_;
+  mutable wait_queue<Rule> queue_;
 };
 
 struct permit_rule {

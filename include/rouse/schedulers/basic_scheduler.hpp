@@ -104,7 +104,7 @@ public:
   [[nodiscard]] bool alive() const noexcept { return !ended(); }
 
   [[nodiscard]] bool ended() const noexcept {
-    return !flow_ || flow_->ended.is_open.load(std::memory_order_acquire);
+    return !flow_ || flow_->ended.is_set.load(std::memory_order_acquire);
   }
 
 private:
@@ -552,7 +552,7 @@ private:
     if (owned_) owned_.release()->leave_behind();
   }
   ROUSE_COLD void run_in_child() {
-    engine_->tell_refused();
+    engine_->complete_refused();
     refuse_in_child("rouse: run");
   }
   ROUSE_COLD static void refuse_in_child(const char* what) {

@@ -26,7 +26,7 @@ public:
     engine.for_each_operation([&](const typename Engine::operation& op) {
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
-      if (op.now == operation::state::pending) line += ends_of(op) + limit_of(op);
+      if (op.state == operation_state::pending) line += ends_of(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
       if constexpr (requires { op.mark.where; })
@@ -38,7 +38,7 @@ public:
   // Of what a flow waits for only the address is looked at: the rest may be changing.
   void add_flow(const char* kind, const flow& f, bool begun) {
     std::string line = kind;
-    if (f.ended.is_open.load(std::memory_order_relaxed))
+    if (f.ended.is_set.load(std::memory_order_relaxed))
       line += ", ended";
     else if (!begun)
       line += ", not begun";
@@ -57,8 +57,8 @@ private:
 
   // The socket of one that was answered may be gone already.
   static std::string brief(const operation& op) {
-    if (op.now != operation::state::pending)
-      return std::string(name_of(op.what)) + ", about to be told";
+    if (op.state != operation_state::pending)
+      return std::string(name_of(op.action)) + ", about to be told";
     if (op.target && op.target->purpose) return op.target->purpose;
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)
@@ -70,7 +70,7 @@ private:
   // Of a pending operation on a file of the library's own that stands for files of the program: the
   // first of these; else -1.
   static std::intptr_t handle_of_program(const operation& op) noexcept {
-    return op.attempts() ? op.attempt->handle : -1;
+    return op.is_retry() ? op.retry->handle : -1;
   }
 
   static std::string ends_of(const operation& op) {
@@ -79,9 +79,9 @@ private:
     endpoint local, remote;
     std::string text = " (";
     text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
-    if (op.what == action::connect)
+    if (op.action == action::connect)
       text += ", to " + to_string(*op.peer);
-    else if (op.what != action::accept && !os::remote_endpoint(handle, remote))
+    else if (op.action != action::accept && !os::remote_endpoint(handle, remote))
       text += ", with " + to_string(remote);
     return text += ")";
   }

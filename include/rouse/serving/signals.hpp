@@ -24,12 +24,12 @@ namespace detail {
 struct signal_call {
   using value_type = int;
   static constexpr const char* name = "rouse: wait for a signal";
-  descriptor* socket;
+  socket_state* socket;
   std::shared_ptr<os::signal_inbox> inbox; // it may end before the object
   unsigned char number = 0;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::recv;
+    op.action = action::recv;
     op.target = socket;
     op.data = &number;
     op.size = 1;

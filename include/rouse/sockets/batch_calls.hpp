@@ -19,7 +19,7 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
-inline failure check_batches(const descriptor& socket) noexcept {
+inline failure check_batches(const socket_state& socket) noexcept {
   const bool apart = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
   if (!socket.open()) return std::errc::bad_file_descriptor;
   return apart ? failure{} : failure(std::errc::operation_not_supported);
@@ -27,21 +27,21 @@ inline failure check_batches(const descriptor& socket) noexcept {
 
 /// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
 /// either nothing taken, or the call done.
-struct recv_batch_call : attempt {
+struct recv_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
   static constexpr const char* misuse = "no slots, or one with an empty buffer";
-  descriptor* socket;
+  socket_state* socket;
   std::span<incoming> slots;
   std::size_t taken = 0;
 
-  recv_batch_call(descriptor* d, incoming_batch b) noexcept
-      : attempt(&recv_batch_call::try_now, "recv_batch"), socket(d), slots(b.items()) {}
+  recv_batch_call(socket_state* d, incoming_batch b) noexcept
+      : retry_when_ready(&recv_batch_call::try_now, "recv_batch"), socket(d), slots(b.items()) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = action::when_readable;
+    op.action = action::when_readable;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     op.error = check_batches(*socket);
     bool sound = !slots.empty();
     for (const incoming& slot : slots) sound = sound && slot.buffer.size() != 0;
@@ -53,7 +53,7 @@ struct recv_batch_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    auto& self = static_cast<recv_batch_call&>(*op.attempt);
+    auto& self = static_cast<recv_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
     const bool done = os::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
     for (const incoming& slot : self.slots.first(self.taken)) op.bytes += slot.bytes;
@@ -63,20 +63,20 @@ private:
 
 /// Tried whenever there is room to send, as many as one system call takes: others have their turn
 /// in between.
-struct send_batch_call : attempt {
+struct send_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_batch";
-  descriptor* socket;
+  socket_state* socket;
   std::span<const outgoing> items;
   std::size_t sent = 0;
 
-  send_batch_call(descriptor* d, outgoing_batch b) noexcept
-      : attempt(&send_batch_call::try_now, "send_batch"), socket(d), items(b.items()) {}
+  send_batch_call(socket_state* d, outgoing_batch b) noexcept
+      : retry_when_ready(&send_batch_call::try_now, "send_batch"), socket(d), items(b.items()) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = action::when_writable;
+    op.action = action::when_writable;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     op.error = check_batches(*socket);
     return !op.error && !items.empty();
   }
@@ -85,7 +85,7 @@ struct send_batch_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    auto& self = static_cast<send_batch_call&>(*op.attempt);
+    auto& self = static_cast<send_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
     const int family = op.target->family;
     const auto part = self.sound_part(family);

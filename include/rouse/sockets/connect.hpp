@@ -7,6 +7,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/fwd.hpp>
@@ -52,10 +53,10 @@ class connect_attempt final
 
 public:
   /// @param record  that of `from`.
-  connect_attempt(Scheduler& s, socket<Scheduler>&& from, descriptor* record, const endpoint& to)
+  connect_attempt(Scheduler& s, socket<Scheduler>&& from, socket_state* record, const endpoint& to)
       : call(&s.engine(), {{record, to}}, no_limit{}), tried(std::move(from)) {}
 
-  static socket<Scheduler> own(descriptor* record) { return socket<Scheduler>::from(record); }
+  static socket<Scheduler> own(socket_state* record) { return socket<Scheduler>::from(record); }
 
   /// True: done. False: `c` will hear of it, and lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
@@ -92,7 +93,7 @@ public:
   /// True: `op` is to wait. False: it is over.
   bool prepare(operation& op) noexcept {
     if (query_ && query_->begin(op)) return true;
-    ask_wait(op, this); // which is over at once: only then its limit is known
+    request_wait(op, this); // which is over at once: only then its limit is known
     return !op.error;
   }
 
@@ -115,21 +116,21 @@ public:
 
   /// An attempt has come to its end.
   void hear(attempt& a) noexcept {
-    engine_.settle([&](answers& answered) {
+    engine_.with_completions([&](completions& completed) {
       ended_.push_back(a);
-      if (waiter_) answer(*waiter_, {}, answered);
+      if (waiter_) complete(*waiter_, {}, completed);
     });
   }
 
   // ---- what the call waits for
 
-  bool enter(operation& op, answers&) noexcept override {
+  bool enter(operation& op, completions&) noexcept override {
     if (!begun_ || !ended_.empty()) return true;
     waiter_ = &op;
     return false;
   }
   void leave(operation&) noexcept override { waiter_ = nullptr; }
-  [[nodiscard]] const char* words() const noexcept override { return "connect"; }
+  [[nodiscard]] const char* description() const noexcept override { return "connect"; }
 
 private:
   bool begin(operation& op) noexcept {
@@ -171,7 +172,7 @@ private:
 
   attempt* next_ended() noexcept {
     operation* op = nullptr;
-    engine_.settle([&](answers&) {
+    engine_.with_completions([&](completions&) {
       if (!ended_.empty()) op = &ended_.pop_front();
     });
     if (!op) return nullptr;
@@ -181,7 +182,7 @@ private:
 
   void try_next() noexcept {
     const endpoint& peer = list_[tried_++];
-    descriptor* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
+    socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
     auto from = attempt::own(record); // which closes it where memory is short
     ROUSE_TRY {

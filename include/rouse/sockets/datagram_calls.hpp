@@ -30,13 +30,13 @@ struct recv_from_call {
   using value_type = datagram;
   static constexpr const char* name = "rouse: recv_from";
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   mutable_buffer buffer;
   os::message message{};
 
   bool prepare(operation& op) noexcept {
     message.to_receive(buffer.data(), buffer.size());
-    op.what = action::recv_from;
+    op.action = action::recv_from;
     op.target = socket;
     op.data = &message;
     op.size = buffer.size();
@@ -53,14 +53,14 @@ struct recv_from_call {
 struct send_to_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_to";
-  descriptor* socket;
+  socket_state* socket;
   const_buffer buffer;
   endpoint to;
   os::message message{};
 
   bool prepare(operation& op) noexcept {
     message.to_send(const_cast<void*>(buffer.data()), buffer.size(), to);
-    op.what = action::send_to;
+    op.action = action::send_to;
     op.target = socket;
     op.data = &message;
     op.size = buffer.size();

@@ -76,7 +76,7 @@ struct delivery {
 
 namespace detail {
 
-inline failure check_passing(const descriptor& socket) noexcept {
+inline failure check_passing(const socket_state& socket) noexcept {
   if (!socket.open()) return std::errc::bad_file_descriptor;
   if (socket.family != family_local) return std::errc::address_family_not_supported;
   if (!os::message_with_descriptors::supported) return std::errc::operation_not_supported;
@@ -87,18 +87,18 @@ struct send_descriptors_call {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_descriptors";
   static constexpr const char* misuse = "more than 253 descriptors, or an empty buffer";
-  descriptor* socket;
+  socket_state* socket;
   const_buffer buffer;
   os::message_with_descriptors message;
   bool too_many;
 
-  send_descriptors_call(descriptor* d, const_buffer b,
+  send_descriptors_call(socket_state* d, const_buffer b,
                         std::span<const native_handle_type> handles) noexcept
       : socket(d), buffer(b), too_many(!message.enclose(handles)) {}
 
   bool prepare(operation& op) noexcept {
-    ask_send(op, socket, buffer);
-    op.what = action::send_to;
+    request_send(op, socket, buffer);
+    op.action = action::send_to;
     message.to_send(op.data, op.size);
     op.data = &message;
     op.error = check_passing(*socket);
@@ -114,13 +114,13 @@ struct recv_descriptors_call {
   using value_type = delivery;
   static constexpr const char* name = "rouse: recv_descriptors";
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   mutable_buffer buffer;
   os::message_with_descriptors message{};
 
   bool prepare(operation& op) noexcept {
-    ask_recv(op, socket, buffer);
-    op.what = action::recv_from;
+    request_recv(op, socket, buffer);
+    op.action = action::recv_from;
     message.to_receive(op.data, op.size);
     op.data = &message;
     op.error = check_passing(*socket);

@@ -21,25 +21,26 @@ using native_file_type = os::native_file_type;
 
 namespace detail {
 
-struct send_file_call : attempt {
+struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
   static constexpr const char* name = "rouse: send_file";
   // What is tried at once: others have their turn in between.
   static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
-  descriptor* socket;
+  socket_state* socket;
   native_file_type file;
   std::uint64_t offset;
   std::uint64_t length;
   std::uint64_t moved = 0;
 
-  send_file_call(descriptor* d, native_file_type f, std::uint64_t from, std::uint64_t size) noexcept
-      : attempt(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
+  send_file_call(socket_state* d, native_file_type f, std::uint64_t from,
+                 std::uint64_t size) noexcept
+      : retry_when_ready(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
         length(size) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = action::when_writable;
+    op.action = action::when_writable;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     if (length != 0) return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
     return false;
@@ -52,7 +53,7 @@ struct send_file_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    const auto& self = static_cast<send_file_call&>(*op.attempt);
+    const auto& self = static_cast<send_file_call&>(*op.retry);
     const std::uint64_t left = self.length - self.moved;
     return os::send_file_now(
         static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,

@@ -29,7 +29,7 @@ struct list_call {
   static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
   static constexpr const char* misuse = empty_buffer;
 
-  descriptor* socket;
+  socket_state* socket;
   buffer_list<Buffer> list;
   std::size_t moved = 0;
   std::size_t at = 0; // the first buffer that is not done
@@ -38,9 +38,9 @@ struct list_call {
 
   bool prepare(operation& op) noexcept {
     op.target = socket;
-    op.what = Asks;
+    op.action = Asks;
     op.data = &message;
-    ask(op);
+    fill(op);
     if (socket->type != SOCK_STREAM) return whole(op);
     if (op.size != 0) return true;
     if constexpr (sends) {
@@ -55,7 +55,7 @@ struct list_call {
     moved += op.bytes;
     if (!All || op.error || (!sends && op.bytes == 0)) return true;
     skip(op.bytes);
-    ask(op);
+    fill(op);
     return op.size == 0;
   }
 
@@ -63,7 +63,7 @@ struct list_call {
 
 private:
   // As many pieces as go into one request.
-  void ask(operation& op) noexcept {
+  void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
     std::size_t begin = done_of_it;

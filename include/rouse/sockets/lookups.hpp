@@ -5,6 +5,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/lookup.hpp>
@@ -25,7 +26,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// answers, who cannot be interrupted: the last one frees it.
 class lookup : public list_node {
 public:
-  gate answered{"name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
+  one_shot_event completed{
+      "name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
   failure why;
   std::vector<endpoint> found;
 
@@ -168,7 +170,7 @@ private:
 
   static void arrive(typename Engine::posted& p, bool call) noexcept {
     auto& self = static_cast<engine_lookup&>(p);
-    if (call) self.engine_.open(self.answered);
+    if (call) self.engine_.set(self.completed);
     self.drop();
   }
 

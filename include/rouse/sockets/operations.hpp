@@ -10,6 +10,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/loan.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/os/socket.hpp>
 
@@ -21,15 +22,15 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // As much as there is: the engines ask for less where their kernel counts in 32 bits.
-inline void ask_recv(operation& op, descriptor* d, mutable_buffer b) noexcept {
-  op.what = action::recv;
+inline void request_recv(operation& op, socket_state* d, mutable_buffer b) noexcept {
+  op.action = action::recv;
   op.target = d;
   op.data = b.data();
   op.size = b.size();
 }
 
-inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
-  op.what = action::send;
+inline void request_send(operation& op, socket_state* d, const_buffer b) noexcept {
+  op.action = action::send;
   op.target = d;
   op.data = const_cast<void*>(b.data()); // read only
   op.size = b.size();
@@ -37,15 +38,15 @@ inline void ask_send(operation& op, descriptor* d, const_buffer b) noexcept {
 
 // Of calls whose question is all in the operation: what it is, and whether it can be asked.
 
-struct recv_question {
+struct recv_request {
   static constexpr const char* whole = "rouse: recv_exactly";
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   mutable_buffer buffer;
 
-  void ask(operation& op) const noexcept { ask_recv(op, socket, buffer); }
+  void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.what == action::recv); // so that it need not be looked up who does it
+    ROUSE_ASSUME(op.action == action::recv); // so that it need not be looked up who does it
     if (op.size != 0) [[likely]]
       return true;
     op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
@@ -53,15 +54,15 @@ struct recv_question {
   }
 };
 
-struct send_question {
+struct send_request {
   static constexpr const char* whole = "rouse: send_all";
-  descriptor* socket;
+  socket_state* socket;
   const_buffer buffer;
 
-  void ask(operation& op) const noexcept { ask_send(op, socket, buffer); }
+  void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
   // An empty one: nothing is to be done, but of a datagram.
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.what == action::send);
+    ROUSE_ASSUME(op.action == action::send);
     if (op.size != 0) [[likely]]
       return true;
     if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
@@ -69,12 +70,12 @@ struct send_question {
   }
 };
 
-struct recv_call : recv_question {
+struct recv_call : recv_request {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv";
 
-  struct asked {
-    bool prepare(operation& op) noexcept { return recv_question::check(op); }
+  struct request {
+    bool prepare(operation& op) noexcept { return recv_request::check(op); }
     bool advance(operation&) noexcept { return true; }
     std::size_t value(operation& op) noexcept { return op.bytes; }
   };
@@ -83,10 +84,10 @@ struct recv_call : recv_question {
 struct receive_call {
   using value_type = loan;
   static constexpr const char* name = "rouse: receive";
-  descriptor* socket;
+  socket_state* socket;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::receive;
+    op.action = action::receive;
     op.target = socket;
     return true;
   }
@@ -100,13 +101,13 @@ struct receive_call {
   }
 };
 
-struct send_call : send_question {
+struct send_call : send_request {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send";
 
-  struct asked {
+  struct request {
     bool prepare(operation& op) noexcept {
-      return send_question::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
+      return send_request::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
     }
     bool advance(operation&) noexcept { return true; }
     std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -115,15 +116,15 @@ struct send_call : send_question {
 
 // Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
 // stream.
-template <class Question>
-struct whole_call : Question {
+template <class Request>
+struct whole_call : Request {
   using value_type = std::size_t;
-  static constexpr const char* name = Question::whole;
+  static constexpr const char* name = Request::whole;
 
-  struct asked {
+  struct request {
     std::size_t moved = 0; // by the requests before
 
-    bool prepare(operation& op) noexcept { return Question::check(op); }
+    bool prepare(operation& op) noexcept { return Request::check(op); }
     ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
       return op.bytes == op.size || !go_on(op);
     }
@@ -138,8 +139,8 @@ struct whole_call : Question {
   };
 };
 
-using send_all_call = whole_call<send_question>;
-using recv_exactly_call = whole_call<recv_question>;
+using send_all_call = whole_call<send_request>;
+using recv_exactly_call = whole_call<recv_request>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
@@ -148,7 +149,7 @@ public:
   /// @param why  for `dump`: what waits, and for what.
   explicit pause(const char* why) noexcept : why_(why) {}
 
-  static bool is(const operation& op) noexcept { return op.what == action::wait; }
+  static bool is(const operation& op) noexcept { return op.action == action::wait; }
 
   /// The next round is the pause.
   void begin(operation& op, clock::duration length) noexcept {
@@ -156,9 +157,9 @@ public:
   }
   /// The same, until `again`, or until `sooner` answers.
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
-    if (op.target) op.take_patience();
+    if (op.target) op.apply_default_timeout();
     limit_ = op.limited ? op.due : (clock::time_point::max)();
-    ask_wait(op, sooner ? sooner : this);
+    request_wait(op, sooner ? sooner : this);
     op.limit_to(again < limit_ ? again : limit_);
   }
   /// True: the call goes on. False: it has ended meanwhile.
@@ -166,14 +167,14 @@ public:
     op.limit_to(limit_);
     if (!op.error) return true;
     if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
-    op.heed = heed::cancels;
+    op.cancellation = cancellation::requests;
     op.error = {};
     return true;
   }
 
-  bool enter(operation&, answers&) noexcept override { return false; } // only time ends it
+  bool enter(operation&, completions&) noexcept override { return false; } // only time ends it
   void leave(operation&) noexcept override {}
-  [[nodiscard]] const char* words() const noexcept override { return why_; }
+  [[nodiscard]] const char* description() const noexcept override { return why_; }
 
 private:
   const char* why_;
@@ -184,13 +185,13 @@ private:
 template <class Call>
 struct when_there_is_room : Call {
   static constexpr auto length = std::chrono::milliseconds(1);
-  pause rest{"wait for room in the peer's queue"};
+  pause retry_pause{"wait for room in the peer's queue"};
 
   bool advance(operation& op) noexcept {
-    if (pause::is(op)) return !rest.end(op) || !this->prepare(op);
+    if (pause::is(op)) return !retry_pause.end(op) || !this->prepare(op);
     if (!os::is_crowded(op.error)) [[likely]]
       return Call::advance(op);
-    rest.begin(op, length);
+    retry_pause.begin(op, length);
     return false;
   }
 };
@@ -198,11 +199,11 @@ struct when_there_is_room : Call {
 struct connect_call {
   using value_type = done;
   static constexpr const char* name = "rouse: connect";
-  descriptor* socket;
+  socket_state* socket;
   endpoint peer;
 
   bool prepare(operation& op) noexcept {
-    op.what = action::connect;
+    op.action = action::connect;
     op.target = socket;
     op.peer = &peer;
     if (socket->open() && peer.family() != socket->family)
@@ -220,17 +221,17 @@ struct connect_call {
 template <class Answer>
 struct accept_call {
   using value_type = Answer;
-  static constexpr bool bare = std::same_as<Answer, native_handle_type>;
+  static constexpr bool native = std::same_as<Answer, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
   static constexpr auto length = std::chrono::milliseconds(20);
-  descriptor* socket;
-  pause rest{"accept that waits for a free descriptor"};
+  socket_state* socket;
+  pause retry_pause{"accept that waits for a free descriptor"};
 
   bool prepare(operation& op) noexcept {
-    op.what = action::accept;
+    op.action = action::accept;
     op.target = socket;
-    op.bare = bare;
-    if constexpr (bare)
+    op.wants_native_handle = native;
+    if constexpr (native)
       op.handle = static_cast<std::intptr_t>(os::no_handle);
     else
       op.accepted = nullptr;
@@ -238,24 +239,24 @@ struct accept_call {
   }
 
   bool advance(operation& op) noexcept {
-    if (pause::is(op)) return !rest.end(op) || !prepare(op);
+    if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
     if (os::is_stillborn(op.error)) return false;
     if (!os::is_shortage(op.error)) return true;
-    rest.begin(op, length);
+    retry_pause.begin(op, length);
     return false;
   }
 
   Answer value(operation& op) noexcept {
-    if constexpr (bare)
-      return op.what == action::accept ? take_handle(op) : os::no_handle;
+    if constexpr (native)
+      return op.action == action::accept ? take_handle(op) : os::no_handle;
     else
-      return Answer::from(op.what == action::accept ? std::exchange(op.accepted, nullptr)
-                                                    : nullptr);
+      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
+                                                      : nullptr);
   }
   template <class Engine>
   void discard(operation& op, Engine& engine) noexcept {
-    if (op.what != action::accept) return;
-    if constexpr (bare) {
+    if (op.action != action::accept) return;
+    if constexpr (native) {
       if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
     } else {
       if (op.accepted) engine.give_back(*op.accepted);

@@ -95,7 +95,7 @@ struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
   static constexpr const char* misuse = "no bytes are asked for";
-  descriptor* socket;
+  socket_state* socket;
   read_buffer* buffer;
   std::string_view delimiter;
   std::size_t wanted = 0;
@@ -107,13 +107,13 @@ struct read_call {
       op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
       return false;
     }
-    return !there() && ask(op);
+    return !there() && fetch(op);
   }
 
   bool advance(operation& op) noexcept {
     buffer->came(op.bytes);
     if (op.error || there()) return true;
-    if (op.bytes != 0) return !ask(op);
+    if (op.bytes != 0) return !fetch(op);
     found = buffer->bytes().size(); // the end: what is left
     return true;
   }
@@ -129,9 +129,9 @@ private:
     return found != 0;
   }
   // False: there is no room, `op.error` says why.
-  bool ask(operation& op) noexcept {
+  bool fetch(operation& op) noexcept {
     op.error = buffer->make_room();
-    if (!op.error) ask_recv(op, socket, buffer->room());
+    if (!op.error) request_recv(op, socket, buffer->room());
     return !op.error;
   }
 };

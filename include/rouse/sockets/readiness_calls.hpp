@@ -30,21 +30,21 @@ inline constexpr readiness urgent = readiness::urgent;
 
 namespace detail {
 
-struct wait_call : attempt {
+struct wait_call : retry_when_ready {
   using value_type = done;
   static constexpr const char* name = "rouse: wait";
-  descriptor* socket;
+  socket_state* socket;
   readiness what;
 
-  wait_call(descriptor* d, readiness r) noexcept
-      : attempt(nullptr, words_of(r)), socket(d), what(r) {}
+  wait_call(socket_state* d, readiness r) noexcept
+      : retry_when_ready(nullptr, words_of(r)), socket(d), what(r) {}
 
   bool prepare(operation& op) noexcept {
     constexpr action actions[] = {action::when_readable, action::when_writable,
                                   action::when_urgent};
-    op.what = actions[static_cast<unsigned>(what)];
+    op.action = actions[static_cast<unsigned>(what)];
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     return true;
   }
   bool advance(operation&) noexcept { return true; }
@@ -86,20 +86,20 @@ struct send_out_of_band_attempt {
 
 /// A call on one buffer that is tried.
 template <class Tried>
-struct attempt_call : attempt {
+struct retry_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = Tried::name;
   static constexpr const char* misuse = empty_buffer;
-  descriptor* socket;
+  socket_state* socket;
   typename Tried::buffer buffer;
 
-  attempt_call(descriptor* d, typename Tried::buffer b) noexcept
-      : attempt(&attempt_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
+  retry_call(socket_state* d, typename Tried::buffer b) noexcept
+      : retry_when_ready(&retry_call::try_now, name + sizeof "rouse: " - 1), socket(d), buffer(b) {}
 
   bool prepare(operation& op) noexcept {
-    op.what = Tried::what;
+    op.action = Tried::what;
     op.target = socket;
-    op.attempt = this;
+    op.retry = this;
     if (buffer.size() == 0) op.error = std::errc::invalid_argument;
     return !op.error;
   }
@@ -108,7 +108,7 @@ struct attempt_call : attempt {
 
 private:
   static bool try_now(operation& op) noexcept {
-    const auto& self = static_cast<attempt_call&>(*op.attempt);
+    const auto& self = static_cast<retry_call&>(*op.retry);
     return Tried::now(static_cast<native_handle_type>(op.target->native), self.buffer, op);
   }
 };
@@ -153,12 +153,12 @@ public:
     requires(!limit_first<How>)
   decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
                       call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, no_limit{at},
+    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<peek_attempt>{this->record(), buffer}, std::move(l),
+    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
 
@@ -206,12 +206,12 @@ public:
     requires(!limit_first<How>)
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
 
@@ -227,12 +227,12 @@ public:
     requires(!limit_first<How>)
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
                                   call_site at = std::source_location::current()) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
+    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
                        std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(attempt_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
+    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
                        std::forward<How>(how)...);
   }
 

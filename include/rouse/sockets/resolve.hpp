@@ -7,6 +7,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/sockets/lookups.hpp>
 
 #include <concepts>
@@ -37,7 +38,7 @@ consteval void explain_service() {
 struct name_query {
   endpoint known;
   failure refused;
-  asked_lookup asked;
+  asked_lookup lookup_;
 
   template <class Engine, class Service>
   name_query(Engine& engine, std::string_view host, const Service& service) {
@@ -50,15 +51,15 @@ struct name_query {
   /// True: the operation is to wait for the answer. False: it is there.
   bool begin(operation& op) noexcept {
     op.error = refused;
-    if (!asked) return false;
-    ask_wait(op, &asked->answered);
-    op.error = lookup_helpers::ask(*asked);
+    if (!lookup_) return false;
+    request_wait(op, &lookup_->completed);
+    op.error = lookup_helpers::ask(*lookup_);
     return !op.error;
   }
 
-  failure why() const noexcept { return asked ? asked->why : failure(); }
+  failure why() const noexcept { return lookup_ ? lookup_->why : failure(); }
   std::vector<endpoint> answer() {
-    if (asked) return std::move(asked->found);
+    if (lookup_) return std::move(lookup_->found);
     return {known};
   }
 
@@ -82,8 +83,8 @@ private:
     else if (service.find('\0') != service.npos || service.find_first_of(" +-") == 0)
       refused = resolve_error::service_not_found; // "-1" would be a port on some
     else if (known = endpoint(host, port, ec); ec || !service.empty())
-      asked.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
-                                            static_cast<std::uint16_t>(port)));
+      lookup_.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
+                                              static_cast<std::uint16_t>(port)));
   }
 };
 

@@ -206,10 +206,10 @@ public:
   /// before each call. Accepted sockets begin with none.
   template <class Rep, class Period>
   void timeout(std::chrono::duration<Rep, Period> d) noexcept {
-    if (record_) record_->patience = detail::saturated<clock::duration>(d);
+    if (record_) record_->default_timeout = detail::saturated<clock::duration>(d);
   }
   [[nodiscard]] clock::duration timeout() const noexcept {
-    return record_ ? record_->patience : (clock::duration::max)();
+    return record_ ? record_->default_timeout : (clock::duration::max)();
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
@@ -463,7 +463,7 @@ private:
   friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 
-  static socket from(descriptor* record) noexcept {
+  static socket from(socket_state* record) noexcept {
     socket s;
     s.record_ = record;
     return s;
@@ -543,7 +543,7 @@ private:
     return answer;
   }
 
-  descriptor* record_ = nullptr;
+  socket_state* record_ = nullptr;
 };
 
 template <class Scheduler>

@@ -45,7 +45,7 @@ protected:
   socket_part& operator=(socket_part&&) noexcept = default;
   ~socket_part() = default;
 
-  [[nodiscard]] descriptor* record() noexcept { return self().record_; }
+  [[nodiscard]] socket_state* record() noexcept { return self().record_; }
   [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
   template <class F>
   failure on_handle(F&& f) noexcept {

@@ -237,7 +237,7 @@ public:
   void shut_down(Engine&) noexcept {
     while (!pending_.empty()) pending_.pop_front().discard();
     flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_open;
+      const bool over = f.ended.is_set;
       static_cast<detail::engine_flow<Engine>&>(f).orphan();
       if (!over) f.drop();
     });

@@ -179,7 +179,7 @@ struct spawned {
     }
     // The scheduler goes: likewise.
     void orphan_all() noexcept {
-      const bool over = this->ended.is_open;
+      const bool over = this->ended.is_set;
       destroy_tasks();
       this->orphan();
       if (!over) this->drop();

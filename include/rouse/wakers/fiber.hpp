@@ -28,14 +28,14 @@ struct stack_size {
 
 namespace detail {
 
-class fiber_crew;
+class fiber_runtime;
 
 // A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
 // anyway.
 struct fiber_stack : list_node {
   os::context context;
   flow* self = nullptr;
-  fiber_crew* crew = nullptr;
+  fiber_runtime* runtime = nullptr;
   void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
 };
 
@@ -52,12 +52,12 @@ struct switch_listener_of final : switch_listener {
 };
 
 // Which fiber runs, the loop's context, the free stacks.
-class fiber_crew {
+class fiber_runtime {
 public:
-  explicit fiber_crew(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
-  fiber_crew(const fiber_crew&) = delete;
-  fiber_crew& operator=(const fiber_crew&) = delete;
-  ~fiber_crew() {
+  explicit fiber_runtime(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
+  fiber_runtime(const fiber_runtime&) = delete;
+  fiber_runtime& operator=(const fiber_runtime&) = delete;
+  ~fiber_runtime() {
     while (!free_.empty()) os::context::destroy(free_.pop_front());
   }
 
@@ -83,9 +83,9 @@ public:
                                          : &free_.pop_front();
     if (!s) return nullptr;
     s->self = &f;
-    s->crew = this;
+    s->runtime = this;
     s->body = body;
-    s->context.reset(&fiber_crew::enter, s);
+    s->context.reset(&fiber_runtime::enter, s);
     ++live_;
     return s;
   }
@@ -123,19 +123,19 @@ private:
   // While it exists, fibers can be switched to from where it is.
   class looping {
   public:
-    explicit looping(fiber_crew& crew) noexcept : crew_(crew) {
-      crew_.loop_runs_ = true;
-      crew_.loop_.enter_thread();
+    explicit looping(fiber_runtime& runtime) noexcept : runtime_(runtime) {
+      runtime_.loop_runs_ = true;
+      runtime_.loop_.enter_thread();
     }
     looping(const looping&) = delete;
     looping& operator=(const looping&) = delete;
     ~looping() {
-      crew_.loop_.leave_thread();
-      crew_.loop_runs_ = false;
+      runtime_.loop_.leave_thread();
+      runtime_.loop_runs_ = false;
     }
 
   private:
-    fiber_crew& crew_;
+    fiber_runtime& runtime_;
     const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
   };
   // From the loop of another scheduler on the same engine.
@@ -147,8 +147,8 @@ private:
   static void enter(void* argument) noexcept {
     auto& me = *static_cast<fiber_stack*>(argument);
     me.body(*me.self);
-    me.crew->ended_ = &me;
-    os::context::leave_to(me.context, me.crew->loop_);
+    me.runtime->ended_ = &me;
+    os::context::leave_to(me.context, me.runtime->loop_);
   }
 
   const std::size_t stack_bytes_;
@@ -163,9 +163,9 @@ private:
 };
 
 // How a fiber waits; false: none is there.
-class fiber_rest {
+class fiber_suspension {
 public:
-  explicit fiber_rest(fiber_stack* me) noexcept : me_(me) {}
+  explicit fiber_suspension(fiber_stack* me) noexcept : me_(me) {}
   explicit operator bool() const noexcept { return me_ != nullptr; }
   [[nodiscard]] flow& self() const noexcept { return *me_->self; }
   [[nodiscard]] bool cancelled() const noexcept {
@@ -174,8 +174,8 @@ public:
 
   // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
   // to go where the loop came from.
-  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->crew->switch_back(); }
-  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->crew->switch_to(*me_); }
+  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->runtime->switch_back(); }
+  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->runtime->switch_to(*me_); }
 
   // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
   ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
@@ -193,7 +193,7 @@ public:
   // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
   // calls during the unwinding gets an error instead.)
   ROUSE_NOINLINE void end_if_over() const {
-    const bool over = me_->crew->closing() || self().killed;
+    const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
 #if ROUSE_EXCEPTIONS
     if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
@@ -214,9 +214,9 @@ public:
 private:
   void begin() noexcept override {
     std::error_code ec;
-    fiber_crew& crew = static_cast<Scheduler*>(this->owner)->waker().crew();
-    if (!crew.closing() && !this->killed) {
-      if (fiber_stack* stack = crew.prepare(*this, &run, ec)) return crew.switch_to(*stack);
+    fiber_runtime& runtime = static_cast<Scheduler*>(this->owner)->waker().runtime();
+    if (!runtime.closing() && !this->killed) {
+      if (fiber_stack* stack = runtime.prepare(*this, &run, ec)) return runtime.switch_to(*stack);
     }
     ROUSE_TRY {
       if (ec) throw_error(ec, "rouse: no stack for a fiber");
@@ -233,7 +233,7 @@ private:
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
     self.drop_locals();
-    static_cast<Scheduler*>(self.owner)->waker().crew().goes_out_for_good(self);
+    static_cast<Scheduler*>(self.owner)->waker().runtime().goes_out_for_good(self);
     self.end();
   }
 
@@ -248,17 +248,19 @@ private:
 class fiber_parker {
 public:
   template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::fiber_crew&>
-  explicit fiber_parker(Scheduler& s) noexcept : crew_(s.waker().crew()), fiber_(crew_.running()) {
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().runtime()),
+                          detail::fiber_runtime&>
+  explicit fiber_parker(Scheduler& s) noexcept
+      : runtime_(s.waker().runtime()), fiber_(runtime_.running()) {
     if (fiber_) [[likely]]
       return;
     in_loop_ =
-        crew_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
+        runtime_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
     scheduler_ = &s;
-    run_ = [](void* sched, const bool& told, operation* op) {
+    run_ = [](void* sched, const bool& completed, operation* op) {
       auto& mine = *static_cast<Scheduler*>(sched);
       const typename Scheduler::running here(mine);
-      while (!told) {
+      while (!completed) {
         mine.turn((clock::time_point::max)());
         if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
       }
@@ -271,9 +273,9 @@ public:
 
   /// The fiber that calls, if nothing keeps it from going on where it need not wait.
   template <class Scheduler>
-  [[nodiscard]] static detail::fiber_rest undisturbed(Scheduler& s) noexcept {
-    const detail::fiber_rest me(s.waker().crew().running());
-    return me && !me.cancelled() ? me : detail::fiber_rest(nullptr);
+  [[nodiscard]] static detail::fiber_suspension undisturbed(Scheduler& s) noexcept {
+    const detail::fiber_suspension me(s.waker().runtime().running());
+    return me && !me.cancelled() ? me : detail::fiber_suspension(nullptr);
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
@@ -292,30 +294,30 @@ public:
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) [[likely]] {
-      while (!told_) fiber_.begin();
+      while (!completed_) fiber_.begin();
       if (op_) fiber_.end_with(op_->error);
     } else {
-      run_(scheduler_, told_, op);
+      run_(scheduler_, completed_, op);
     }
   }
 
   void unpark() noexcept {
-    told_ = true;
+    completed_ = true;
     if (fiber_) fiber_.end();
   }
 
 private:
   void refuse(operation& op) {
     fiber_.end_if_over();
-    op.ending = std::errc::operation_canceled;
+    op.cancel_reason = std::errc::operation_canceled;
   }
 
-  detail::fiber_crew& crew_;
-  const detail::fiber_rest fiber_;
+  detail::fiber_runtime& runtime_;
+  const detail::fiber_suspension fiber_;
   void* scheduler_; // where no fiber calls
-  void (*run_)(void*, const bool& told, operation*); // there
+  void (*run_)(void*, const bool& completed, operation*); // there
   operation* op_ = nullptr; // what may end the flow
-  bool told_ = false;
+  bool completed_ = false;
   bool in_loop_ = false; // and no fiber
 };
 
@@ -327,7 +329,7 @@ private:
 /// some nanoseconds; a stack, pooled; the pages that it touches.
 class fiber_waker : public parking_waker<fiber_parker> {
 public:
-  explicit fiber_waker(stack_size s = {}) noexcept : crew_(s.bytes) {}
+  explicit fiber_waker(stack_size s = {}) noexcept : runtime_(s.bytes) {}
 
   /// @param f  a callable without parameters; it lives as long as the flow.
   template <class Scheduler, class F>
@@ -349,20 +351,21 @@ public:
         std::is_nothrow_invocable_v<F&, flow*, flow*>,
         "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
         "that comes in, which is noexcept");
-    crew_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
+    runtime_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
   }
-  void on_switch(std::nullptr_t) noexcept { crew_.listen(nullptr); }
+  void on_switch(std::nullptr_t) noexcept { runtime_.listen(nullptr); }
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
-    crew_.close();
+    runtime_.close();
     flows_.for_each([&](flow& f) {
       f.cancelled = true;
       if (f.waiting) engine.cancel(*f.waiting);
     });
-    while (crew_.live() != 0 && !engine.idle()) crew_.turn(engine, (clock::time_point::max)());
+    while (runtime_.live() != 0 && !engine.idle())
+      runtime_.turn(engine, (clock::time_point::max)());
     flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_open;
+      const bool over = f.ended.is_set;
       static_cast<detail::engine_flow<Engine>&>(f).orphan();
       if (!over) f.drop();
     });
@@ -370,9 +373,9 @@ public:
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    return crew_.turn(engine, until);
+    return runtime_.turn(engine, until);
   }
-  [[nodiscard]] detail::fiber_crew& crew() noexcept { return crew_; }
+  [[nodiscard]] detail::fiber_runtime& runtime() noexcept { return runtime_; }
 
   static constexpr const char* flow_name = "fiber";
   template <class F>
@@ -381,7 +384,7 @@ public:
   }
 
 private:
-  detail::fiber_crew crew_;
+  detail::fiber_runtime runtime_;
   detail::list<flow> flows_;
 };
 

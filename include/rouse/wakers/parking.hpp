@@ -34,17 +34,17 @@ template <class Engine, class Rest>
 class parked_visit final : Engine::operation {
 public:
   ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
-      : Engine::operation(&parked_visit::on_told), caller_(caller) {}
+      : Engine::operation(&parked_visit::on_completed), caller_(caller) {}
 
   // Gives what it ended with.
-  ROUSE_ALWAYS_INLINE failure stand_in(Engine& engine, list<visitor>& line, visitor& who) {
-    engine.stand_in(line, who, *this);
+  ROUSE_ALWAYS_INLINE failure enqueue(Engine& engine, list<waiter>& line, waiter& waiter) {
+    engine.enqueue(line, waiter, *this);
     caller_.wait_for(*this);
     return this->error;
   }
 
 private:
-  ROUSE_HOT static void on_told(rouse::operation& op) noexcept {
+  ROUSE_HOT static void on_completed(rouse::operation& op) noexcept {
     static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
   }
 
@@ -64,14 +64,14 @@ public:
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
     // A visit is then tried before there is an operation.
     if constexpr (
-        visits<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
-        requires(Engine& engine) { engine.may_visit(); }) {
-      if (s && s->engine().may_visit()) [[likely]] {
+        calls_waiter<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        requires(Engine& engine) { engine.may_enter(); }) {
+      if (s && s->engine().may_enter()) [[likely]] {
         if (const auto caller = Parker::undisturbed(*s)) {
           Engine& engine = s->engine();
           failure why;
-          if (list<visitor>* line = engine.visit(call.me, why))
-            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).stand_in(
+          if (list<waiter>* line = engine.try_enter(call.me, why))
+            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
                 engine, *line, call.me);
           if (why || (ec && *ec)) [[unlikely]]
             base::report(why, ec);

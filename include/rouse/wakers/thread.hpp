@@ -26,7 +26,7 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-class thread_crew;
+class leader_followers;
 
 // The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
 ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
@@ -40,9 +40,10 @@ ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
 class thread_parker : public detail::list_node {
 public:
   template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().crew()), detail::thread_crew&>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().leaders()),
+                          detail::leader_followers&>
   explicit thread_parker(Scheduler& s) noexcept
-      : crew_(s.waker().crew()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
+      : leaders_(s.waker().leaders()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
           auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
           const detail::running here(e);
           e.turn((clock::time_point::max)());
@@ -62,14 +63,14 @@ public:
   inline void unpark() noexcept;
 
 private:
-  friend class detail::thread_crew;
-  detail::thread_crew& crew_;
+  friend class detail::leader_followers;
+  detail::leader_followers& leaders_;
   void* engine_;
   void (*turn_)(void*, operation*);
   const bool in_loop_; // that no other thread runs meanwhile
   operation* op_ = nullptr; // what may end the flow
   operation* waits_for_ = nullptr;
-  static constexpr std::uint32_t told = 1; // the call is done
+  static constexpr std::uint32_t completed = 1; // the call is done
   static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
   os::thread_event event_;
 };
@@ -78,7 +79,7 @@ namespace detail {
 
 // Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
 // engine's, never after.
-class thread_crew {
+class leader_followers {
 public:
   // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
   // it over to another one.
@@ -102,10 +103,10 @@ public:
   // What runs in the loop meanwhile does not run in the flow that waits.
   static void run_engine(thread_parker& me) {
     const flow_turn none(nullptr);
-    while (!(me.event_.raised() & thread_parker::told)) me.turn_(me.engine_, me.waits_for_);
+    while (!(me.event_.raised() & thread_parker::completed)) me.turn_(me.engine_, me.waits_for_);
   }
 
-  void tell(thread_parker& who) noexcept { who.event_.raise(thread_parker::told); }
+  void unpark(thread_parker& waiter) noexcept { waiter.event_.raise(thread_parker::completed); }
 
   // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
   // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
@@ -154,7 +155,7 @@ public:
     if (closing_ || f->killed || f->must_end) f->note_refusal();
     if (f->killed) unwind();
     f->waiting = &op;
-    if (f->cancelled) op.ending = std::errc::operation_canceled;
+    if (f->cancelled) op.cancel_reason = std::errc::operation_canceled;
   }
   void leave() noexcept {
     flow* f = this_thread_flow();
@@ -272,13 +273,13 @@ private:
     if (runners_ != 0) return runner_.notify_all();
     while (!engine_runs_ && !waiting_.empty()) {
       thread_parker& next = waiting_.pop_front();
-      engine_runs_ = !(next.event_.raised() & thread_parker::told);
+      engine_runs_ = !(next.event_.raised() & thread_parker::completed);
       if (engine_runs_) next.event_.raise(thread_parker::lead);
     }
   }
 
   // In a forked child no other thread is left that could have the lock, wait, or be joined.
-  static void on_fork(void* self) noexcept { static_cast<thread_crew*>(self)->forked(); }
+  static void on_fork(void* self) noexcept { static_cast<leader_followers*>(self)->forked(); }
   void forked() noexcept {
     ::new (&mutex_) std::mutex;
     ::new (&runner_) std::condition_variable;
@@ -309,13 +310,14 @@ private:
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
-  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&thread_crew::on_fork, this};
+  ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
 
 template <class Engine, class F>
 class thread_flow final : public engine_flow<Engine> {
 public:
-  thread_flow(thread_crew& crew, Engine& engine, F f) : crew_(crew), f_(std::move(f)) {
+  thread_flow(leader_followers& leaders, Engine& engine, F f)
+      : leaders_(leaders), f_(std::move(f)) {
     this->belong_to(engine);
   }
 
@@ -333,20 +335,20 @@ private:
     }
     ROUSE_CATCH(...) { this->keep_exception(); }
     this_thread_flow() = nullptr;
-    thread_crew& crew = crew_;
+    leader_followers& leaders = leaders_;
     Engine& engine = *this->engine();
-    std::thread mine = crew.take(thread);
+    std::thread mine = leaders.take(thread);
     this->end();
-    crew.end(mine, engine);
+    leaders.end(mine, engine);
   }
 
   void begin() noexcept override {}
   void leave_list() noexcept override {
-    if (this->owner) crew_.forget(*this); // else the scheduler, and the crew with it, is gone
+    if (this->owner) leaders_.forget(*this); // else the scheduler, and the crew with it, is gone
   }
   void free_memory() noexcept override { delete this; }
 
-  thread_crew& crew_;
+  leader_followers& leaders_;
   F f_;
 };
 
@@ -354,15 +356,15 @@ private:
 
 inline void thread_parker::enter(operation& op) {
   op_ = &op;
-  crew_.enter(op);
+  leaders_.enter(op);
 }
-inline thread_parker::~thread_parker() { crew_.leave(); }
+inline thread_parker::~thread_parker() { leaders_.leave(); }
 inline void thread_parker::park(operation* op) {
   waits_for_ = op;
-  crew_.wait(*this);
-  if (op_) crew_.unwind_if_killed(op_->error);
+  leaders_.wait(*this);
+  if (op_) leaders_.unwind_if_killed(op_->error);
 }
-inline void thread_parker::unpark() noexcept { crew_.tell(*this); }
+inline void thread_parker::unpark() noexcept { leaders_.unpark(*this); }
 
 /// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
 /// the engine is run by one of those who wait, until his own call is done, and then by another one.
@@ -377,12 +379,12 @@ public:
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
     using thread_flow = detail::thread_flow<typename Scheduler::engine_type, F>;
-    auto* const started = new thread_flow(crew_, s.engine(), std::move(f));
+    auto* const started = new thread_flow(leaders_, s.engine(), std::move(f));
     std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
     s.engine().belong_to_process(); // no forked child will have this thread
-    crew_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    leaders_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
     return *owned.release();
   }
 
@@ -393,33 +395,34 @@ public:
         requires { requires Engine::threading::shared; },
         "rouse: thread_waker needs an engine that any thread may use, such as "
         "shared_native_engine");
-    crew_.shut_down(engine, [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
+    leaders_.shut_down(engine,
+                       [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
   }
 
-  void leave_behind() noexcept { crew_.leave_behind(); }
+  void leave_behind() noexcept { leaders_.leave_behind(); }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
-    return crew_.turn(engine, until);
+    return leaders_.turn(engine, until);
   }
-  void leave_loop() noexcept { crew_.leave_loop(); }
+  void leave_loop() noexcept { leaders_.leave_loop(); }
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
-    crew_.cancel(engine, f);
+    leaders_.cancel(engine, f);
   }
-  void notify() noexcept { crew_.notify(); }
-  [[nodiscard]] bool idle() noexcept { return crew_.idle(); }
-  [[nodiscard]] bool in_use() noexcept { return crew_.in_use(); }
-  [[nodiscard]] detail::thread_crew& crew() noexcept { return crew_; }
+  void notify() noexcept { leaders_.notify(); }
+  [[nodiscard]] bool idle() noexcept { return leaders_.idle(); }
+  [[nodiscard]] bool in_use() noexcept { return leaders_.in_use(); }
+  [[nodiscard]] detail::leader_followers& leaders() noexcept { return leaders_; }
 
   static constexpr const char* flow_name = "thread";
   template <class F>
   void for_each_flow(F&& visit) {
-    crew_.for_each_flow(visit);
+    leaders_.for_each_flow(visit);
   }
 
 private:
-  detail::thread_crew crew_;
+  detail::leader_followers leaders_;
 };
 
 }} // namespace rouse::ROUSE_ABI

@@ -34,11 +34,11 @@ struct fake_engine {
 
   bool submit(operation& op) noexcept {
     ++submitted;
-    op.error = op.ending;
-    if (at_once || op.ending) return true;
+    op.error = op.cancel_reason;
+    if (at_once || op.cancel_reason) return true;
     pending = &op;
-    if (op.target) op.take_patience();
-    op.now = operation::state::pending;
+    if (op.target) op.apply_default_timeout();
+    op.state = rouse::operation_state::pending;
     return false;
   }
   int counted = 0;
@@ -46,19 +46,19 @@ struct fake_engine {
     ++counted;
     if (!busy) return true;
     pending = &op;
-    op.now = operation::state::ready;
+    op.state = rouse::operation_state::ready;
     return false;
   }
   void answer() {
     operation& op = *std::exchange(pending, nullptr);
-    op.now = operation::state::idle;
-    op.tell(op);
+    op.state = rouse::operation_state::idle;
+    op.complete(op);
   }
   void abandon(operation& op) noexcept {
     ++abandoned;
-    op.now = operation::state::idle;
+    op.state = rouse::operation_state::idle;
   }
-  void give_back(rouse::descriptor&) noexcept { ++given_back; }
+  void give_back(rouse::socket_state&) noexcept { ++given_back; }
   void request_stop(stop_request&) noexcept { ++stops; }
   void withdraw(stop_request&) noexcept { ++withdrawn; }
 };
@@ -68,12 +68,12 @@ struct rounds {
   using value_type = int;
   static constexpr const char* name = "rouse: rounds";
   int left = 1;
-  rouse::descriptor* target = nullptr;
+  rouse::socket_state* target = nullptr;
   action what = action::recv;
   failure refusal{};
 
   bool prepare(rouse::operation& op) noexcept {
-    op.what = what;
+    op.action = what;
     op.target = target;
     op.error = refusal;
     return !refusal;
@@ -81,7 +81,7 @@ struct rounds {
   bool advance(rouse::operation&) noexcept { return --left == 0; }
   int value(rouse::operation&) { return 42; }
   void discard(rouse::operation& op, fake_engine& e) noexcept {
-    if (op.what == action::accept && op.accepted) e.give_back(*op.accepted);
+    if (op.action == action::accept && op.accepted) e.give_back(*op.accepted);
   }
 };
 
@@ -102,7 +102,7 @@ private:
 using unlimited = waiter<rouse::no_limit>;
 using limited = waiter<rouse::limit>;
 
-struct record final : rouse::descriptor {};
+struct record final : rouse::socket_state {};
 
 template <class... How>
 constexpr bool gives_back = rouse::detail::gives_back<How...>;
@@ -218,7 +218,7 @@ TEST_CASE("call: an answer that nobody took is discarded", "[unit][call]") {
 TEST_CASE("call: the socket's timeout is its limit if it has no other", "[unit][call]") {
   fake_engine engine;
   record socket;
-  socket.patience = 1h;
+  socket.default_timeout = 1h;
   const auto before = rouse::clock::now();
   unlimited none(&engine, {.target = &socket});
   (void)none.start();
@@ -234,7 +234,7 @@ TEST_CASE("call: a deadline of its own outranks the socket's timeout, also a lat
           "[unit][call]") {
   fake_engine engine;
   record socket;
-  socket.patience = 1h;
+  socket.default_timeout = 1h;
   const auto when = rouse::clock::now() + 2h;
   limited call(&engine, {.target = &socket}, {when});
   (void)call.start();

@@ -92,7 +92,7 @@ TEST_CASE("join: waits for the flow's gate", "[unit][flow]") {
   counted_flow f;
   operation op(&nobody);
   CHECK(rouse::detail::join_call{&f}.prepare(op));
-  CHECK(op.what == action::wait);
+  CHECK(op.action == action::wait);
   CHECK(op.awaited == &f.ended);
 }
 

@@ -8,18 +8,18 @@ namespace {
 
 void nobody(operation&) noexcept {}
 
-struct record final : rouse::descriptor {};
+struct record final : rouse::socket_state {};
 
 } // namespace
 
 TEST_CASE("operation: a new one is idle, without limit, error or target", "[unit][operation]") {
   const operation op(&nobody);
-  CHECK(op.now == operation::state::idle);
+  CHECK(op.state == rouse::operation_state::idle);
   CHECK(!op.linked());
   CHECK(!op.armed());
   CHECK(!op.limited);
   CHECK(!op.error);
-  CHECK(!op.ending);
+  CHECK(!op.cancel_reason);
   CHECK(op.target == nullptr);
   CHECK(!op.more);
 }
@@ -37,7 +37,7 @@ TEST_CASE("descriptor: a new one is closed and idle", "[unit][operation]") {
   CHECK(!d.open());
   CHECK(!d.busy());
   CHECK(d.owner == nullptr);
-  CHECK(d.patience == (rouse::clock::duration::max)());
+  CHECK(d.default_timeout == (rouse::clock::duration::max)());
 }
 
 TEST_CASE("descriptor: is open while it has a handle, of which 0 is one", "[unit][operation]") {

@@ -20,19 +20,19 @@ struct fake_engine {
     using rouse::operation::operation;
   };
   struct stop_request {};
-  enum class answers { at_once, before_park, in_park } when = answers::in_park;
+  enum class completions { at_once, before_park, in_park } when = completions::in_park;
   operation* pending = nullptr;
 
   bool submit(operation& op) noexcept {
     events += 's';
     pending = &op;
-    if (when == answers::before_park) answer();
-    return when == answers::at_once;
+    if (when == completions::before_park) answer();
+    return when == completions::at_once;
   }
-  void answer() noexcept { pending->tell(*std::exchange(pending, nullptr)); }
+  void answer() noexcept { pending->complete(*std::exchange(pending, nullptr)); }
   bool count(operation&) noexcept { return true; }
   void abandon(operation&) noexcept {}
-  void give_back(rouse::descriptor&) noexcept {}
+  void give_back(rouse::socket_state&) noexcept {}
 };
 
 struct fake_scheduler {
@@ -77,7 +77,7 @@ struct throwing_unpark {
 
 // One call on a fake scheduler, and what came of it.
 template <class Parker, class... How>
-void call(fake_engine::answers when, How&&... how) {
+void call(fake_engine::completions when, How&&... how) {
   fake_scheduler s;
   s.own.when = when;
   running = &s.own;
@@ -91,38 +91,38 @@ void call(fake_engine::answers when, How&&... how) {
 
 TEST_CASE("parking_waker: a caller that has to wait is parked until it is unparked",
           "[unit][parking]") {
-  call<two_functions>(fake_engine::answers::in_park);
+  call<two_functions>(fake_engine::completions::in_park);
   CHECK(events == "spu");
 }
 
 TEST_CASE("parking_waker: an unpark may come before the park", "[unit][parking]") {
-  call<two_functions>(fake_engine::answers::before_park);
+  call<two_functions>(fake_engine::completions::before_park);
   CHECK(events == "sup");
 }
 
 TEST_CASE("parking_waker: a call that is done at once parks nobody", "[unit][parking]") {
-  call<two_functions>(fake_engine::answers::at_once);
+  call<two_functions>(fake_engine::completions::at_once);
   CHECK(events == "s");
 }
 
 TEST_CASE("parking_waker: a parker is made from the scheduler if it can be", "[unit][parking]") {
-  call<of_scheduler>(fake_engine::answers::in_park);
+  call<of_scheduler>(fake_engine::completions::in_park);
   CHECK(events == "+spu");
 }
 
 TEST_CASE("parking_waker: a caller that cannot be parked is told so, before anything is submitted",
           "[unit][parking]") {
   std::error_code ec;
-  call<refusing>(fake_engine::answers::in_park, ec);
+  call<refusing>(fake_engine::completions::in_park, ec);
   CHECK(ec == std::errc::operation_not_permitted);
   CHECK(events.empty());
-  CHECK_THROWS_WITH(call<refusing>(fake_engine::answers::in_park),
+  CHECK_THROWS_WITH(call<refusing>(fake_engine::completions::in_park),
                     Catch::Contains("rouse: yield: not here"));
 }
 
 TEST_CASE("parking_waker: a parker that wants to know is told of the call's begin and end",
           "[unit][parking]") {
-  call<entered>(fake_engine::answers::in_park);
+  call<entered>(fake_engine::completions::in_park);
   CHECK(events == "(spu)");
 }
 

@@ -38,15 +38,15 @@ inline int option(int fd, int name) noexcept {
 }
 
 /// How long one call may block, and whether at all.
-class patience {
+class call_timeout {
 public:
   /// @param fd  set to another number of the same file if another thread closes it meanwhile.
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
   /// @param call    which one it is, for `dump`.
-  patience(int& fd, short events, int option, const char* call) noexcept
+  call_timeout(int& fd, short events, int option, const char* call) noexcept
       : fd_(fd), file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
         option_(option) {}
-  patience(const patience&) = delete;
+  call_timeout(const call_timeout&) = delete;
 
   /// The handle's calls block.
   bool blocks() noexcept {
@@ -145,7 +145,7 @@ inline void take_turns() noexcept {
 
 /// Tries until it succeeds, fails, or patience ends; once more after a handler of a signal.
 template <class Attempt>
-ssize_t retry(patience& p, Attempt attempt) noexcept {
+ssize_t retry(call_timeout& p, Attempt attempt) noexcept {
   for (bool interrupted = false;;) {
     const ssize_t result = attempt();
     if (result >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) return result;
@@ -188,7 +188,7 @@ auto leaving_errno(Call call) noexcept {
 /// returns: piece by piece, `transfer(data, size)` each time, until `wanted` bytes are moved or it
 /// gives none.
 template <class Transfer>
-ssize_t move_rest(patience& p, const msghdr& m, ssize_t begun, Transfer transfer,
+ssize_t move_rest(call_timeout& p, const msghdr& m, ssize_t begun, Transfer transfer,
                   std::size_t wanted = SIZE_MAX) noexcept {
   p.has_moved_part();
   auto moved = static_cast<std::size_t>(begun);

@@ -33,7 +33,7 @@ inline bool reads_by_timer(int fd) noexcept {
 template <class Whole>
 ssize_t read_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
   if (!may_wait(mode_of(fd))) return whole();
-  patience p(fd, POLLIN, SO_RCVTIMEO, "read");
+  call_timeout p(fd, POLLIN, SO_RCVTIMEO, "read");
   const ssize_t n = retry(p, [&]() -> ssize_t {
     const ssize_t got = ::preadv2(fd, pieces, count, -1, RWF_NOWAIT);
     if (got >= 0 || !lacks_nowait()) return got;
@@ -59,7 +59,7 @@ ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept
   const mode_t mode = mode_of(fd);
   if (!may_wait(mode)) return whole();
   const bool in_parts = S_ISFIFO(mode);
-  patience p(fd, POLLOUT, SO_SNDTIMEO, "write");
+  call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "write");
   const auto attempt = [&](const iovec* part, int parts) -> ssize_t {
     const ssize_t done = ::pwritev2(fd, part, parts, -1, RWF_NOWAIT);
     if (done >= 0 || !lacks_nowait()) return done;

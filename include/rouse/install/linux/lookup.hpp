@@ -54,26 +54,26 @@ inline int getaddrinfo(const char* host, const char* service, const addrinfo* hi
   if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
 
   ROUSE_TRY {
-    const auto question = std::make_shared<lookup>();
-    question->host = host;
-    question->with_host = true;
-    if (service) question->service = service;
-    question->with_service = service != nullptr;
-    if (hints) question->hints = *hints;
-    question->with_hints = hints != nullptr;
-    if (!question->done) return EAI_SYSTEM;
+    const auto request = std::make_shared<lookup>();
+    request->host = host;
+    request->with_host = true;
+    if (service) request->service = service;
+    request->with_service = service != nullptr;
+    if (hints) request->hints = *hints;
+    request->with_hints = hints != nullptr;
+    if (!request->done) return EAI_SYSTEM;
     {
       const without_signals inherited;
-      std::thread([question] { question->ask(); }).detach();
+      std::thread([request] { request->ask(); }).detach();
     }
-    const pollfd file{question->done.get(), POLLIN, 0};
+    const pollfd file{request->done.get(), POLLIN, 0};
     const interruption ends(interruption::by::nothing, "getaddrinfo");
-    while (!question->finished.load(std::memory_order_acquire)) {
+    while (!request->finished.load(std::memory_order_acquire)) {
       if (!park(&file, 1, (clock::time_point::max)(), ends)) return EAI_SYSTEM;
     }
-    *found = std::exchange(question->found, nullptr);
-    errno = question->result == EAI_SYSTEM ? question->error : before;
-    return question->result;
+    *found = std::exchange(request->found, nullptr);
+    errno = request->result == EAI_SYSTEM ? request->error : before;
+    return request->result;
   }
   ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
 }

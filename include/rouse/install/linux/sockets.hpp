@@ -56,7 +56,7 @@ inline std::atomic<bool> low_marks_are_used{false};
 /// @param m  the caller's message; null where it has none.
 /// @param room  for control data.
 template <class Attempt>
-ssize_t receive_rest(int& fd, patience& p, const msghdr& data, msghdr* m, std::size_t room,
+ssize_t receive_rest(int& fd, call_timeout& p, const msghdr& data, msghdr* m, std::size_t room,
                      int flags, ssize_t n, Attempt attempt) noexcept {
   const std::size_t size = size_of(data);
   const bool all = (flags & MSG_WAITALL) != 0;
@@ -105,7 +105,7 @@ ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m =
                 std::size_t room = 0) noexcept {
   return leaving_errno([&]() -> ssize_t {
     if ((flags & (MSG_OOB | MSG_ERRQUEUE)) && never_waits(fd, flags)) return first(flags);
-    patience p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO, "recv");
+    call_timeout p(fd, POLLIN | POLLRDHUP, SO_RCVTIMEO, "recv");
     const auto attempt = [&] { return first(flags | p.nowait()); };
     const ssize_t n = retry(p, attempt);
     if (n < 0 && errno == ENOTSOCK) return n;
@@ -118,7 +118,8 @@ ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m =
 }
 
 /// Waits until a connection that was begun, with `errno` as it is, is there or has failed.
-inline int await_connection(int& fd, patience& p, const sockaddr* peer, socklen_t length) noexcept {
+inline int await_connection(int& fd, call_timeout& p, const sockaddr* peer,
+                            socklen_t length) noexcept {
   const int begun = errno;
   pollfd ready{fd, POLLOUT, 0};
   while (real::poll(&ready, nfds_t{1}, 0) == 0) {
@@ -144,7 +145,7 @@ inline int await_connection(int& fd, patience& p, const sockaddr* peer, socklen_
 /// One that has waited on a Unix-domain socket meets the socket's error, where a new call meets the
 /// end of the connection first, which raises SIGPIPE.
 template <class First>
-ssize_t attempt_send(int& fd, patience& p, int flags, First first) noexcept {
+ssize_t attempt_send(int& fd, call_timeout& p, int flags, First first) noexcept {
   flags |= MSG_DONTWAIT;
   if (!p.has_waited()) return first(flags);
   const ssize_t n = first(flags | MSG_NOSIGNAL);
@@ -158,7 +159,7 @@ ssize_t attempt_send(int& fd, patience& p, int flags, First first) noexcept {
 template <class First>
 ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
   return leaving_errno([&]() -> ssize_t {
-    patience p(fd, POLLOUT, SO_SNDTIMEO, "send");
+    call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "send");
     ssize_t n = retry(p, [&] { return attempt_send(fd, p, flags, first); });
     if (n < 0 && errno == ENOTSOCK) return n;
     take_turns();
@@ -180,7 +181,7 @@ ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
 /// between the two steps: then accept(2) waits, as no flag keeps it from it.
 inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLIN, SO_RCVTIMEO, "accept");
+    call_timeout p(fd, POLLIN, SO_RCVTIMEO, "accept");
     const bool valid = (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == 0;
     const bool listens = valid && option(fd, SO_ACCEPTCONN) == 1;
     pollfd ready{fd, POLLIN, 0};
@@ -195,7 +196,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
 /// The attempt is begun without waiting. That of a datagram socket never waits.
 inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return leaving_errno([&] {
-    patience p(fd, POLLOUT, SO_SNDTIMEO, "connect");
+    call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "connect");
     if (!p.blocks() || option(fd, SO_TYPE) == SOCK_DGRAM) return real::connect(fd, peer, length);
     const auto begin = [&] {
       if (set_blocking(fd, false)) return -1;

@@ -56,9 +56,9 @@ private:
 };
 
 /// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
-class patience {
+class call_timeout {
 public:
-  patience(SOCKET s, int option) noexcept
+  call_timeout(SOCKET s, int option) noexcept
       : file_{s, option == SO_RCVTIMEO ? SHORT{POLLRDNORM} : SHORT{POLLWRNORM}, 0},
         option_(option) {}
 
@@ -103,7 +103,7 @@ auto at_once(SOCKET s, Call call) noexcept {
 /// Tries until it succeeds, fails, or patience ends. The last attempt finds the last error as it
 /// was.
 template <class Attempt>
-std::int64_t retry(SOCKET s, patience& p, Attempt attempt) noexcept {
+std::int64_t retry(SOCKET s, call_timeout& p, Attempt attempt) noexcept {
   const int before = ::WSAGetLastError();
   attention a;
   for (;;) {
@@ -129,7 +129,7 @@ struct pieces {
 /// Goes on after a part of the bytes was moved, as Winsock does before a blocking call returns:
 /// `transfer(data, size)` each time. What ends it early is left for the next call to meet.
 template <class Transfer>
-std::int64_t move_rest(SOCKET s, patience& p, pieces all, std::int64_t moved,
+std::int64_t move_rest(SOCKET s, call_timeout& p, pieces all, std::int64_t moved,
                        Transfer transfer) noexcept {
   const int error = ::WSAGetLastError();
   std::int64_t before = 0; // bytes of the pieces passed
@@ -158,7 +158,7 @@ inline bool is_stream(SOCKET s) noexcept {
 template <class First>
 std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
   take_turns();
-  patience p(s, SO_RCVTIMEO);
+  call_timeout p(s, SO_RCVTIMEO);
   const bool whole = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && is_stream(s);
   if (whole) flags &= ~DWORD{MSG_WAITALL};
   const std::int64_t n = retry(s, p, [&] { return first(flags); });
@@ -171,7 +171,7 @@ std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
 template <class First>
 std::int64_t send(SOCKET s, pieces all, First first) noexcept {
   take_turns();
-  patience p(s, SO_SNDTIMEO);
+  call_timeout p(s, SO_SNDTIMEO);
   const std::int64_t n = retry(s, p, first);
   if (n < 0 || n >= all.size()) return n;
   return move_rest(s, p, all, n, [&](const char* data, int size) {
@@ -399,21 +399,21 @@ int look_up_name(const Character* host, const Character* service,
     return looked_up(result);
 
   ROUSE_TRY {
-    const auto question = std::make_shared<lookup<Names>>();
-    question->host = host;
-    if (service) question->service = service;
-    question->with_service = service != nullptr;
-    if (hints) question->hints = *hints;
-    question->with_hints = hints != nullptr;
-    if (question->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
-    std::thread([question] { question->ask(); }).detach();
-    const WSAPOLLFD file = question->done.file();
-    while (!question->finished.load(std::memory_order_acquire)) {
+    const auto request = std::make_shared<lookup<Names>>();
+    request->host = host;
+    if (service) request->service = service;
+    request->with_service = service != nullptr;
+    if (hints) request->hints = *hints;
+    request->with_hints = hints != nullptr;
+    if (request->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
+    std::thread([request] { request->ask(); }).detach();
+    const WSAPOLLFD file = request->done.file();
+    while (!request->finished.load(std::memory_order_acquire)) {
       const auto now_and_then = clock::now() + std::chrono::milliseconds(200); // datagrams get lost
       if (!park(&file, 1, now_and_then)) return ::WSAGetLastError();
     }
-    *found = std::exchange(question->found, nullptr);
-    return looked_up(question->result);
+    *found = std::exchange(request->found, nullptr);
+    return looked_up(request->result);
   }
   ROUSE_CATCH(...) { return looked_up(WSATRY_AGAIN); } // no memory, or no thread
 }

@@ -51,7 +51,7 @@ public:
     }
   }
 
-  void tell(std::span<incoming> came) noexcept {
+  void fill_in(std::span<incoming> came) noexcept {
     for (std::size_t i = 0; i != came.size(); ++i) {
       msghdr& m = headers_[i].msg_hdr;
       incoming& slot = came[i];
@@ -116,9 +116,9 @@ inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming>
       return ::recvmmsg(h, m.headers(), static_cast<unsigned>(part.size()),
                         MSG_DONTWAIT | message_flags, nullptr);
     });
-    if (n < 0) return taken != 0 || detail::settle_error(error);
+    if (n < 0) return taken != 0 || detail::store_error(error);
     const auto came = static_cast<std::size_t>(n);
-    m.tell(part.first(came));
+    m.fill_in(part.first(came));
     taken += came;
     if (came != part.size()) break;
   }
@@ -139,7 +139,7 @@ inline bool send_batch_now(native_handle_type h, int family, std::span<const out
     sent = static_cast<std::size_t>(n);
     return true;
   }
-  if (detail::settle_error(error)) return true;
+  if (detail::store_error(error)) return true;
   if (family != AF_UNIX || items[0].to.family() == family_unspecified) return false;
   error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
   return true;

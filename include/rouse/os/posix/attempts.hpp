@@ -16,7 +16,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 template <class Call>
 bool now(std::size_t& bytes, failure& error, Call call) noexcept {
-  return settle(bytes, error, retry_interrupted(call));
+  return store_result(bytes, error, retry_interrupted(call));
 }
 } // namespace detail
 

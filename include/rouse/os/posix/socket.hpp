@@ -187,7 +187,7 @@ inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_
 /// not_connected.
 /// @param ended  the call was to receive, and has received nothing.
 /// @returns `error`, or what is meant by it.
-ROUSE_COLD inline failure explain_unconnected(const descriptor& d, bool ended,
+ROUSE_COLD inline failure explain_unconnected(const socket_state& d, bool ended,
                                               failure error) noexcept {
   const int number = error.os_number();
   const bool doubtful =
@@ -199,15 +199,15 @@ ROUSE_COLD inline failure explain_unconnected(const descriptor& d, bool ended,
   return f == failure::from_os(ENOTCONN) ? f : error;
 }
 inline void explain_unconnected(operation& op) noexcept {
-  if (op.what == action::accept) return;
-  const bool ended = op.bytes == 0 && (op.inward() || op.what == action::when_urgent);
+  if (op.action == action::accept) return;
+  const bool ended = op.bytes == 0 && (op.inward() || op.action == action::when_urgent);
   op.error = explain_unconnected(*op.target, ended, op.error);
 }
 
 /// Looks at the unusual answers to what receives: a message that was cut short is message_size, and
 /// nothing at all may not be the end.
 ROUSE_COLD inline void explain_received(operation& op) noexcept {
-  if (op.what == action::recv_from) {
+  if (op.action == action::recv_from) {
     if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
   } else if (op.bytes > op.size) {
     op.bytes = op.size;
@@ -219,19 +219,19 @@ ROUSE_COLD inline void explain_received(operation& op) noexcept {
 // ---- attempts on a non-blocking handle: false where it would have to wait
 
 namespace detail {
-ROUSE_NOINLINE inline bool settle_error(failure& error) noexcept {
+ROUSE_NOINLINE inline bool store_error(failure& error) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   error = last_error();
   return true;
 }
-inline bool settle(std::size_t& bytes, failure& error, ssize_t result) noexcept {
+inline bool store_result(std::size_t& bytes, failure& error, ssize_t result) noexcept {
   if (result < 0) [[unlikely]]
-    return settle_error(error);
+    return store_error(error);
   bytes = static_cast<std::size_t>(result);
   return true;
 }
-inline bool settle(operation& op, ssize_t result) noexcept {
-  return settle(op.bytes, op.error, result);
+inline bool store_result(operation& op, ssize_t result) noexcept {
+  return store_result(op.bytes, op.error, result);
 }
 
 template <class Call>
@@ -246,9 +246,9 @@ ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
 // A system call that nearly always succeeds, and moves at least a byte: what else may come of it
 // stays out of the way.
 template <class Call>
-ROUSE_NOINLINE bool settle_unusual(operation& op, ssize_t result, Call call) noexcept {
+ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noexcept {
   if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
-  if (!settle(op, result)) return false;
+  if (!store_result(op, result)) return false;
   if (op.inward())
     explain_received(op);
   else
@@ -257,17 +257,17 @@ ROUSE_NOINLINE bool settle_unusual(operation& op, ssize_t result, Call call) noe
 }
 // One comparison: a failure and no bytes are, less one, more than any size.
 template <class Call>
-ROUSE_ALWAYS_INLINE bool settle_call(operation& op, Call call) noexcept {
+ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
   if (static_cast<std::size_t>(result) - 1 >= op.size) [[unlikely]]
-    return settle_unusual(op, result, call);
+    return store_unusual(op, result, call);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  return detail::settle_call(op, [](operation& o) {
+  return detail::store_result_of(op, [](operation& o) {
     return ::recv(static_cast<int>(o.target->native), o.data, o.size,
                   MSG_DONTWAIT | recv_flags(o.target->type));
   });
@@ -275,16 +275,17 @@ ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
 
 /// No SIGPIPE: a peer that is gone is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
-  return detail::settle_call(op, [](operation& o) {
+  return detail::store_result_of(op, [](operation& o) {
     return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
   });
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done = detail::settle(op, detail::retry_interrupted([&] {
-                                     return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
-                                   }));
+  const bool done =
+      detail::store_result(op, detail::retry_interrupted([&] {
+                             return ::recvmsg(h, &header, MSG_DONTWAIT | message_flags);
+                           }));
   if (!done) return false;
   if (op.error)
     explain_unconnected(op);
@@ -295,9 +296,10 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done = detail::settle(op, detail::retry_interrupted([&] {
-                                     return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-                                   }));
+  const bool done =
+      detail::store_result(op, detail::retry_interrupted([&] {
+                             return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+                           }));
   if (op.error) explain_unconnected(op);
   if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
   op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
@@ -318,18 +320,18 @@ inline short poll_now(native_handle_type h, short events) noexcept {
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
 }
 
-inline bool run_attempt(operation& op) noexcept {
-  if (op.attempt->run) {
-    const bool done = op.attempt->run(op);
+inline bool run_retry(operation& op) noexcept {
+  if (op.retry->run) {
+    const bool done = op.retry->run(op);
     if (done && (op.error || op.bytes == 0)) explain_unconnected(op);
     return done;
   }
-  return poll_now(static_cast<native_handle_type>(op.target->native), readiness(op.what)) != 0;
+  return poll_now(static_cast<native_handle_type>(op.target->native), readiness(op.action)) != 0;
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
   out = detail::retry_interrupted([&] { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); });
-  return detail::settle(op, out < 0 ? -1 : 0);
+  return detail::store_result(op, out < 0 ? -1 : 0);
 }
 
 inline bool start_connect(native_handle_type h, operation& op) noexcept {
@@ -362,7 +364,7 @@ ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
   if ((poll_now(h, POLLRDHUP) & POLLRDHUP) == 0) return false;
-  if (op.what == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
+  if (op.action == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
 

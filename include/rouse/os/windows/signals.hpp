@@ -3,7 +3,7 @@
 //
 // Windows calls the handlers of a process one after another, the latest first, until one says that
 // it has handled the event. So the copy whose handler is called tells the others. It finds them in
-// the process's own table of atoms, where each has one whose name holds the address of its `tell`.
+// the process's own table of atoms, where each has one whose name holds the address of its `complete`.
 //
 // While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
 // more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
@@ -106,7 +106,7 @@ private:
     char name[longest_name] = {};
     prefix.copy(name, prefix.size());
     std::to_chars(name + prefix.size(), name + sizeof name - 1,
-                  reinterpret_cast<std::uintptr_t>(&tell), 16);
+                  reinterpret_cast<std::uintptr_t>(&on_console_event), 16);
     atom_ = ::AddAtomA(name);
     if (atom_ == 0) return failure::from_os(static_cast<int>(::GetLastError()));
     if (::SetConsoleCtrlHandler(&handle, TRUE)) return {};
@@ -120,7 +120,7 @@ private:
   }
 
   // Tells the objects of this copy. @returns whether one wants it.
-  static BOOL WINAPI tell(DWORD event) noexcept {
+  static BOOL WINAPI on_console_event(DWORD event) noexcept {
     const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
     const std::lock_guard lock(mutex());
     BOOL wanted = FALSE;

@@ -188,7 +188,7 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
 /// means not_connected.
 /// @param ended  the call was to receive, and has received nothing.
 /// @returns `error`, or what is meant by it.
-inline failure explain_unconnected(const descriptor& d, bool ended, failure error) noexcept {
+inline failure explain_unconnected(const socket_state& d, bool ended, failure error) noexcept {
   const bool broken =
       error == failure::from_os(WSAESHUTDOWN) || error == failure::from_os(WSAECONNRESET);
   const bool doubtful = error ? broken : ended;

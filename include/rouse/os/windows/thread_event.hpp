@@ -19,27 +19,27 @@ public:
   static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
 
   [[nodiscard]] std::uint32_t raised() const noexcept {
-    const std::lock_guard lock(gate());
+    const std::lock_guard lock(mutex());
     return bits_;
   }
 
   /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
   void raise(std::uint32_t bits) noexcept {
-    const std::lock_guard lock(gate());
+    const std::lock_guard lock(mutex());
     bits_ |= bits;
     wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
   }
 
   /// Sleeps until a bit is raised. The owner only.
   std::uint32_t wait() noexcept {
-    std::unique_lock lock(gate());
+    std::unique_lock lock(mutex());
     while (bits_ == 0) wake_.wait(lock);
     return bits_;
   }
 
 private:
   // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
-  static std::mutex& gate() noexcept { return rouse::detail::immortal<std::mutex>(); }
+  static std::mutex& mutex() noexcept { return rouse::detail::immortal<std::mutex>(); }
 
   std::uint32_t bits_ = 0;
   std::condition_variable wake_;
