@@ -4485,20 +4485,20 @@ inline failure explain_unconnected(const socket_state& d, bool ended, failure er
 }
 
 namespace detail {
-struct closed_at_end {
+struct socket_guard {
   native_handle_type handle = no_handle;
-  ~closed_at_end() {
+  ~socket_guard() {
     if (handle != no_handle) ::closesocket(handle);
   }
 };
 
 // Takes connections until one is that of `client`: anybody may have come first.
 inline failure accept_own(native_handle_type listener, native_handle_type client,
-                          closed_at_end& out) noexcept {
+                          socket_guard& out) noexcept {
   endpoint wanted, peer;
   failure f = local_endpoint(client, wanted);
   while (!f && peer != wanted) {
-    const closed_at_end other{std::exchange(out.handle, ::accept(listener, nullptr, nullptr))};
+    const socket_guard other{std::exchange(out.handle, ::accept(listener, nullptr, nullptr))};
     f = out.handle == no_handle ? last_error() : remote_endpoint(out.handle, peer);
   }
   return f;
@@ -4508,7 +4508,7 @@ inline failure accept_own(native_handle_type listener, native_handle_type client
 /// Two that are connected to each other, in blocking mode: over TCP, as Windows has no other way.
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   if (type != SOCK_STREAM) return failure::from_os(WSAEAFNOSUPPORT);
-  detail::closed_at_end listener, ends[2];
+  detail::socket_guard listener, ends[2];
   endpoint where = endpoint::ipv4({127, 0, 0, 1}, 0);
   failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener.handle);
   if (!f) f = bind(listener.handle, where, true);
@@ -4649,21 +4649,21 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
                                  const endpoint* source, unsigned interface_index) noexcept {
   const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
-  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+  const auto store = [](sockaddr_storage& there, const endpoint& ep) {
     const socket_address a(ep);
     std::memcpy(&there, &a.v6, sizeof a.v6);
   };
   if (!source) {
     group_req request{};
     request.gr_interface = interface_index;
-    place(request.gr_group, group);
+    store(request.gr_group, group);
     return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
                       sizeof request);
   }
   group_source_req request{};
   request.gsr_interface = interface_index;
-  place(request.gsr_group, group);
-  place(request.gsr_source, *source);
+  store(request.gsr_group, group);
+  store(request.gsr_source, *source);
   return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
                     sizeof request);
 }
@@ -5455,7 +5455,7 @@ public:
 private:
   function* const in_child_;
   void* const owner_;
-  fork_hooks& among_;
+  fork_hooks& hooks_;
 };
 
 /// All of one shared library (or of the program): the handlers that it gives to the C library go
@@ -5463,7 +5463,7 @@ private:
 struct fork_hooks {
   std::mutex mutex;
   rouse::detail::list<fork_hook> all;
-  bool handled = false; // the C library has the handlers
+  bool registered = false; // the C library has the handlers
 };
 
 // Hidden, so that each shared library has its own.
@@ -5483,8 +5483,8 @@ ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
 ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
   fork_hooks& hooks = hooks_of_library();
   const std::lock_guard lock(hooks.mutex);
-  if (!hooks.handled) {
-    hooks.handled =
+  if (!hooks.registered) {
+    hooks.registered =
         ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
   }
   hooks.all.push_back(h);
@@ -5493,9 +5493,9 @@ ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
 #undef ROUSE_OWN_OF_LIBRARY
 
 inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
-    : in_child_(in_child), owner_(owner), among_(add_to_library(*this)) {}
+    : in_child_(in_child), owner_(owner), hooks_(add_to_library(*this)) {}
 inline fork_hook::~fork_hook() {
-  const std::lock_guard lock(among_.mutex);
+  const std::lock_guard lock(hooks_.mutex);
   unlink();
 }
 
@@ -6518,12 +6518,12 @@ public:
     failure f;
     // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
     // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
-    const std::uint32_t ladder[] = {
+    const std::uint32_t fallbacks[] = {
         wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
         (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
         wanted & (cq_size | clamp)};
-    for (const std::uint32_t flags : ladder) {
-      f = (flags & forbidden) ? failure::from_os(EINVAL) : attempt(entries, flags);
+    for (const std::uint32_t flags : fallbacks) {
+      f = (flags & forbidden) ? failure::from_os(EINVAL) : try_create(entries, flags);
       if (f.os_number() != EINVAL) break;
     }
     return f;
@@ -6595,7 +6595,7 @@ public:
   }
 
 private:
-  failure attempt(unsigned entries, std::uint32_t flags) noexcept {
+  failure try_create(unsigned entries, std::uint32_t flags) noexcept {
     setup_params p{};
     p.flags = flags;
     p.cq_entries = entries * 4;
@@ -10845,7 +10845,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 template <class Call>
-bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
   return store_result(bytes, error, retry_interrupted(call));
 }
 } // namespace detail
@@ -10853,7 +10853,7 @@ bool now(std::size_t& bytes, failure& error, Call call) noexcept {
 inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (!detail::call_now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
   if (bytes > size) {
     bytes = size;
     error = std::errc::message_size;
@@ -10864,13 +10864,14 @@ inline bool recv_now(native_handle_type h, int type, void* data, std::size_t siz
 /// A datagram that is larger is no error here: it is not lost.
 inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                      failure& error) noexcept {
-  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+  return detail::call_now(bytes, error,
+                          [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
 }
 
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+  return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
 }
 
 /// What the system calls an open file.
@@ -10879,43 +10880,44 @@ using native_file_type = int;
 namespace detail {
 // sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
 // thread's, is held back and taken away.
-class quiet_and_quick {
+class nonblocking_without_sigpipe {
 public:
-  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
+  explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
+      : h_(h), mode_(::fcntl(h, F_GETFL)) {
     if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
     ::sigemptyset(&pipe_);
     ::sigaddset(&pipe_, SIGPIPE);
     sigset_t pending;
-    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &old_mask_);
   }
-  ~quiet_and_quick() {
+  ~nonblocking_without_sigpipe() {
     const int number = errno;
     const timespec none{};
-    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (number == EPIPE && !was_pending_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
     if (blocking()) ::fcntl(h_, F_SETFL, mode_);
     errno = number;
   }
-  quiet_and_quick(const quiet_and_quick&) = delete;
-  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
+  nonblocking_without_sigpipe(const nonblocking_without_sigpipe&) = delete;
+  nonblocking_without_sigpipe& operator=(const nonblocking_without_sigpipe&) = delete;
 
 private:
   [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
 
   native_handle_type h_;
   int mode_;
-  bool pended_;
-  sigset_t pipe_, before_;
+  bool was_pending_;
+  sigset_t pipe_, old_mask_;
 };
 } // namespace detail
 
 /// 0 bytes: the file has no more.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  return detail::now(bytes, error, [&] {
+  return detail::call_now(bytes, error, [&] {
     auto from = static_cast<off_t>(offset);
-    const detail::quiet_and_quick here(h);
+    const detail::nonblocking_without_sigpipe scope(h);
     return ::sendfile(h, file, &from, size);
   });
 }
@@ -10924,7 +10926,7 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done =
-      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+      detail::call_now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
   int in_line = 0;
   std::size_t room = sizeof in_line;
   if (error != failure::from_os(EINVAL) ||
@@ -10946,7 +10948,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 template <class Call>
-bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+bool call_now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
   if ((error = set_blocking(h, false))) return true;
   const int result = call();
   if (result >= 0)
@@ -10962,7 +10964,7 @@ inline bool recv_now(native_handle_type h, void* data, std::size_t size, int fla
                      std::size_t& bytes, failure& error) noexcept {
   const auto room = static_cast<int>(size < largest_request ? size : largest_request);
   const bool done =
-      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+      call_now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
   if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
   return done;
 }
@@ -10984,7 +10986,7 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const auto length = static_cast<int>(size < largest_request ? size : largest_request);
-  return detail::now(h, bytes, error, [&] {
+  return detail::call_now(h, bytes, error, [&] {
     return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
   });
 }
@@ -11379,14 +11381,14 @@ public:
   messages& operator=(const messages&) = delete;
 
   // Not of a local socket, where descriptors would come in with what is told beside the bytes.
-  void to_receive(std::span<const incoming> slots, bool told_more) noexcept {
+  void to_receive(std::span<const incoming> slots, bool with_control) noexcept {
     for (std::size_t i = 0; i != slots.size(); ++i) {
       msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
-      m.msg_name = &(new (&places_[i].address) socket_address)->any;
+      m.msg_name = &(new (&peers_[i].address) socket_address)->any;
       m.msg_namelen = socket_address::room;
-      if (!told_more) continue;
-      m.msg_control = places_[i].control;
-      m.msg_controllen = sizeof places_[i].control;
+      if (!with_control) continue;
+      m.msg_control = peers_[i].control;
+      m.msg_controllen = sizeof peers_[i].control;
     }
   }
   void to_send(std::span<const outgoing> items) noexcept {
@@ -11394,7 +11396,7 @@ public:
       auto* const data = const_cast<void*>(items[i].buffer.data()); // read only
       msghdr& m = describe(i, data, items[i].buffer.size());
       if (items[i].to.family() == family_unspecified) continue;
-      auto* const to = new (&places_[i].address) socket_address(items[i].to);
+      auto* const to = new (&peers_[i].address) socket_address(items[i].to);
       m.msg_name = &to->any;
       m.msg_namelen = to->length;
     }
@@ -11406,8 +11408,8 @@ public:
       incoming& slot = came[i];
       slot.bytes = headers_[i].msg_len;
       slot.truncated = (m.msg_flags & MSG_TRUNC) != 0;
-      places_[i].address.length = m.msg_namelen;
-      slot.from = places_[i].address.to_endpoint();
+      peers_[i].address.length = m.msg_namelen;
+      slot.from = peers_[i].address.to_endpoint();
       slot.segment = m.msg_controllen == 0 ? slot.bytes : segment(m, slot.bytes);
     }
   }
@@ -11433,8 +11435,8 @@ private:
     return all;
   }
 
-  struct place {
-    place() noexcept {}
+  struct peer {
+    peer() noexcept {}
     union {
       socket_address address;
     };
@@ -11444,7 +11446,7 @@ private:
 
   mmsghdr headers_[largest_batch];
   iovec pieces_[largest_batch];
-  place places_[largest_batch];
+  peer peers_[largest_batch];
 };
 
 } // namespace detail
@@ -14239,7 +14241,7 @@ public:
     std::swap(base_, other.base_);
     std::swap(size_, other.size_);
     std::swap(guard_, other.guard_);
-    std::swap(taken_, other.taken_);
+    std::swap(reserved_, other.reserved_);
     return *this;
   }
   ~stack_memory() {
@@ -14262,12 +14264,12 @@ public:
   }
 
   [[nodiscard]] char* bottom() const noexcept { return base_ + guard_; }
-  [[nodiscard]] char* top() const noexcept { return base_ + size_ - taken_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - taken_; }
+  [[nodiscard]] char* top() const noexcept { return base_ + size_ - reserved_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - reserved_; }
 
   /// Room for an object, on top. Before the stack is used.
-  void* take(std::size_t bytes) noexcept {
-    taken_ = (bytes + 63) / 64 * 64;
+  void* reserve_top(std::size_t bytes) noexcept {
+    reserved_ = (bytes + 63) / 64 * 64;
     return top();
   }
 
@@ -14281,7 +14283,7 @@ private:
   }
 
   char* base_ = nullptr;
-  std::size_t size_ = 0, guard_ = 0, taken_ = 0;
+  std::size_t size_ = 0, guard_ = 0, reserved_ = 0;
 };
 
 } // namespace detail
@@ -14300,7 +14302,7 @@ public:
   context& operator=(const context&) = delete;
   ~context() {
 #if ROUSE_TSAN
-    if (stack_made_) __tsan_destroy_fiber(tsan_fiber_);
+    if (owns_stack_) __tsan_destroy_fiber(tsan_fiber_);
 #endif
   }
 
@@ -14313,7 +14315,7 @@ public:
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     detail::stack_memory stack;
     if (const std::error_code ec = stack.allocate(stack_size)) return ec;
-    own(std::move(stack));
+    adopt(std::move(stack));
     reset(e, argument);
     return {};
   }
@@ -14325,8 +14327,8 @@ public:
     detail::stack_memory stack;
     why = stack.allocate(stack_size);
     if (why) return nullptr;
-    T* const made = ::new (stack.take(sizeof(T))) T;
-    made->context.own(std::move(stack));
+    T* const made = ::new (stack.reserve_top(sizeof(T))) T;
+    made->context.adopt(std::move(stack));
     return made;
   }
   template <class T>
@@ -14345,48 +14347,49 @@ public:
 
   /// Suspends the running flow into `from` and continues `to`.
   ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
-    change(from, to, false);
+    do_switch(from, to, false);
   }
   /// The same, but `from` ends here.
-  static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
+  static void leave_to(context& from, context& to) noexcept { do_switch(from, to, true); }
 
   /// For a thread's own stack: around all that is switched to from there.
   void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
   void leave_thread() noexcept { globals_ = nullptr; }
 
 private:
-  void own(detail::stack_memory stack) noexcept {
+  void adopt(detail::stack_memory stack) noexcept {
     stack_ = std::move(stack);
 #if ROUSE_TSAN
     tsan_fiber_ = __tsan_create_fiber(0);
-    stack_made_ = true;
+    owns_stack_ = true;
 #endif
     asan_bottom_ = stack_.bottom();
     asan_size_ = stack_.size();
   }
 
-  ROUSE_ALWAYS_INLINE static void change(context& from, context& to, bool last) noexcept {
+  ROUSE_ALWAYS_INLINE static void do_switch(context& from, context& to, bool last) noexcept {
     // Who is switched to runs in the thread of whoever switches.
     detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
-    if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
+    if (!from.owns_stack_) from.tsan_fiber_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
 #if ROUSE_ASAN
-    to.former_ = &from;
+    to.switched_from_ = &from;
     __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
                                    to.asan_size_);
 #endif
     jump(from, to);
-    from.arrived();
+    from.finish_switch();
   }
 
   // The first thing done in a flow that was switched to.
-  void arrived() noexcept {
+  void finish_switch() noexcept {
 #if ROUSE_ASAN
     // A thread's own stack is learned when it is first left.
-    __sanitizer_finish_switch_fiber(asan_fake_, &former_->asan_bottom_, &former_->asan_size_);
+    __sanitizer_finish_switch_fiber(asan_fake_, &switched_from_->asan_bottom_,
+                                    &switched_from_->asan_size_);
 #endif
   }
 
@@ -14394,7 +14397,7 @@ private:
   static void begin(void* self) noexcept {
     auto& me = *static_cast<context*>(self);
     me.asan_fake_ = nullptr;
-    me.arrived();
+    me.finish_switch();
     me.entry_(me.argument_);
     std::abort(); // entry returned
   }
@@ -14526,9 +14529,9 @@ private:
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
-  [[maybe_unused]] context* former_ = nullptr; // who switched here last
+  [[maybe_unused]] context* switched_from_ = nullptr; // who switched here last
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
-  [[maybe_unused]] bool stack_made_ = false; // the former was made here
+  [[maybe_unused]] bool owns_stack_ = false; // the former was made here
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;
@@ -14568,7 +14571,7 @@ public:
   context(const context&) = delete;
   context& operator=(const context&) = delete;
   ~context() {
-    if (made_) ::DeleteFiber(fiber_);
+    if (owns_fiber_) ::DeleteFiber(fiber_);
   }
 
   /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
@@ -14583,7 +14586,7 @@ public:
     fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
                              &context::begin, this);
     if (!fiber_) return failure(std::errc::not_enough_memory).code();
-    made_ = true;
+    owns_fiber_ = true;
     reset(e, argument);
     return {};
   }
@@ -14613,7 +14616,7 @@ public:
 
   /// Suspends the running flow into `from` and continues `to`.
   static void switch_to(context& from, context& to) noexcept {
-    if (!from.made_ && !(from.fiber_ = own_fiber())) cannot_return();
+    if (!from.owns_fiber_ && !(from.fiber_ = own_fiber())) abort_unprepared();
     from.exceptions_.swap(to.exceptions_);
     ::SwitchToFiber(to.fiber_);
   }
@@ -14652,7 +14655,7 @@ private:
 #pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
 #endif
   // Of a thread that was not prepared: there would be no way back.
-  [[noreturn]] ROUSE_COLD static void cannot_return() noexcept {
+  [[noreturn]] ROUSE_COLD static void abort_unprepared() noexcept {
     std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
     std::abort();
   }
@@ -14674,7 +14677,7 @@ private:
   }
 
   void* fiber_ = nullptr;
-  bool made_ = false;
+  bool owns_fiber_ = false;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   exception_state exceptions_;
@@ -16445,12 +16448,12 @@ using signal_handler = void(int, siginfo_t*, void*);
 // What one copy asks of another.
 struct signal_request {
   static constexpr int number = 0x726f7573; // in a signal's place
-  enum class action { stand_on, give };
+  enum class command { set_above, set_below };
 
-  action what;
+  command kind;
   int signal;
-  signal_handler* above; // stand_on: what stands on the copy from now on, or null
-  struct sigaction found; // give: what it finds below itself from now on
+  signal_handler* above; // set_above: what stands on the copy from now on, or null
+  struct sigaction found; // set_below: what it finds below itself from now on
   bool in_use; // the answer; else `found` is what the copy found, which holds in its place
 };
 
@@ -16468,8 +16471,8 @@ struct signal_owner {
 /// with it.
 ///
 /// A handler may run in any thread at any time, beside everything here: what it reads is atomic,
-/// and stays until no handler is at work (`inside_`). Everything else is done by one thread at a
-/// time, of all copies.
+/// and stays until no handler is at work (`running_handlers_`). Everything else is done by one
+/// thread at a time, of all copies.
 ///
 /// Limit: a shared library must not be unloaded at the very moment at which the kernel calls its
 /// handler, which nothing can find out: not while its signals are being sent.
@@ -16483,7 +16486,7 @@ public:
     static const fork_hook hook(&restore_in_child, nullptr);
     failure f;
     exclusively([&] {
-      if (process_.load() != this_process()) begin_in_this_process();
+      if (process_.load() != this_process()) reset_for_this_process();
       in.wanted = numbers;
       in.leave = &unsubscribe;
       in.next.store(first_.load());
@@ -16491,7 +16494,7 @@ public:
       std::uint64_t taken = 0;
       for (int n = 1; n <= signal_inbox::most_numbers && !f; ++n) {
         if (!(numbers & signal_inbox::bit(n))) continue;
-        f = take(n);
+        f = add_user(n);
         if (!f) taken |= signal_inbox::bit(n);
       }
       if (f) remove(in, taken);
@@ -16505,7 +16508,7 @@ private:
 
   static inline std::atomic<int> process_{0}; // the one that all this is of
   static inline std::atomic<int> locked_by_{0}; // a process
-  static inline std::atomic<int> inside_{0}; // handlers at work
+  static inline std::atomic<int> running_handlers_{0}; // handlers at work
   static inline std::atomic<signal_inbox*> first_{nullptr};
   static inline owner owners_[signal_inbox::most_numbers + 1];
 
@@ -16516,7 +16519,7 @@ private:
 
   static void remove(signal_inbox& in, std::uint64_t taken) noexcept {
     for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
-      if (taken & signal_inbox::bit(n)) give_back(n);
+      if (taken & signal_inbox::bit(n)) remove_user(n);
     }
     std::atomic<signal_inbox*>* at = &first_;
     while (at->load() != &in) at = &at->load()->next;
@@ -16558,19 +16561,19 @@ private:
 
   // Handlers that began before what was just changed.
   static void wait_for_handlers() noexcept {
-    while (inside_.load() != 0) ::sched_yield();
+    while (running_handlers_.load() != 0) ::sched_yield();
   }
 
   // In a child process nothing of the parent's counts; `found` stays, for handlers that the child
   // has inherited.
-  static void begin_in_this_process() noexcept {
+  static void reset_for_this_process() noexcept {
     for (owner& o : owners_) {
       o.users.store(0);
       o.below.store(nullptr);
       o.above = nullptr;
     }
     first_.store(nullptr);
-    inside_.store(0);
+    running_handlers_.store(0);
     process_.store(this_process());
   }
 
@@ -16580,7 +16583,7 @@ private:
   static constexpr bool unmasked(int n) noexcept {
     return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
   }
-  static struct sigaction ours() noexcept {
+  static struct sigaction our_disposition() noexcept {
     struct sigaction a = {};
     a.sa_sigaction = &handle;
     a.sa_flags = SA_RESTART | SA_SIGINFO;
@@ -16602,59 +16605,59 @@ private:
     return ::sigismember(&a.sa_mask, SIGTERM) == 1 && ::sigismember(&a.sa_mask, SIGSEGV) == 1;
   }
 
-  static void ask(detail::signal_handler* copy, request& r) noexcept {
+  static void send_request(detail::signal_handler* copy, request& r) noexcept {
     copy(request::number, reinterpret_cast<siginfo_t*>(&r), nullptr);
   }
   // What answers to that, within what is exclusive to the asking copy. (A change of nothing in the
   // own lock, before and after, shows that to a race detector, which cannot see the loader's.)
-  static void answer(request& r) noexcept {
+  static void receive_request(request& r) noexcept {
     locked_by_.fetch_add(0);
-    change(r);
+    carry_out(r);
     locked_by_.fetch_add(0);
   }
-  static void change(request& r) noexcept {
+  static void carry_out(request& r) noexcept {
     owner& o = owners_[r.signal];
     r.in_use = o.users.load() != 0 && process_.load() == this_process();
     if (!r.in_use)
       r.found = o.found;
-    else if (r.what == request::action::stand_on)
+    else if (r.kind == request::command::set_above)
       o.above = r.above;
     else {
-      find(o, r.found);
+      set_below(o, r.found);
       wait_for_handlers(); // they may be about to call what was found before
     }
   }
-  static void find(owner& o, const struct sigaction& a) noexcept {
+  static void set_below(owner& o, const struct sigaction& a) noexcept {
     o.found = a;
     o.below.store(is_rouse(a) ? a.sa_sigaction : nullptr);
   }
 
   // `a`, or what holds in its place if it is the handler of a copy that does not want `n`: one that
   // this process inherited, or that the application has put back. `above` stands on it then.
-  static struct sigaction settled(int n, struct sigaction a,
-                                  detail::signal_handler* above) noexcept {
+  static struct sigaction effective_disposition(int n, struct sigaction a,
+                                                detail::signal_handler* above) noexcept {
     while (is_rouse(a)) {
-      request r{request::action::stand_on, n, above, {}, false};
+      request r{request::command::set_above, n, above, {}, false};
       if (is_ours(a))
         r.found = owners_[n].found;
       else
-        ask(a.sa_sigaction, r);
+        send_request(a.sa_sigaction, r);
       if (r.in_use) break;
       a = r.found;
     }
     return a;
   }
 
-  static failure take(int n) noexcept {
+  static failure add_user(int n) noexcept {
     owner& o = owners_[n];
     struct sigaction now = {};
     if (const failure f = outcome(::sigaction(n, nullptr, &now))) return f;
     // Has the application installed a handler of its own meanwhile, ours goes on top of it, unless
     // other copies have a part in it.
     if (o.users.load() == 0 || !(is_ours(now) || o.above || o.below.load())) {
-      find(o, settled(n, now, &handle));
+      set_below(o, effective_disposition(n, now, &handle));
       o.users.fetch_add(1); // before the handler looks
-      const struct sigaction a = ours();
+      const struct sigaction a = our_disposition();
       const failure f = outcome(::sigaction(n, &a, nullptr));
       if (f) o.users.fetch_sub(1);
       return f;
@@ -16663,25 +16666,25 @@ private:
     return {};
   }
 
-  static void give_back(int n) noexcept {
+  static void remove_user(int n) noexcept {
     owner& o = owners_[n];
     if (o.users.load() == 1) {
       if (o.above) {
-        request r{request::action::give, n, nullptr, o.found, false};
-        ask(o.above, r);
+        request r{request::command::set_below, n, nullptr, o.found, false};
+        send_request(o.above, r);
       } else {
-        put_back(n, o.found);
+        restore_if_ours(n, o.found);
       }
       if (detail::signal_handler* const below = o.below.exchange(nullptr)) {
-        request r{request::action::stand_on, n, o.above, {}, false};
-        ask(below, r);
+        request r{request::command::set_above, n, o.above, {}, false};
+        send_request(below, r);
       }
       o.above = nullptr;
     }
     o.users.fetch_sub(1);
   }
   // Unless something else has been installed since. @returns whether it was ours.
-  static bool put_back(int n, const struct sigaction& a) noexcept {
+  static bool restore_if_ours(int n, const struct sigaction& a) noexcept {
     struct sigaction now = {};
     if (::sigaction(n, nullptr, &now) != 0 || !is_ours(now)) return false;
     ::sigaction(n, &a, nullptr);
@@ -16691,34 +16694,35 @@ private:
   // In a forked child each signal does again what it did before.
   static void restore_in_child(void*) noexcept {
     for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
-      if (owners_[n].users.load() != 0) put_back(n, settled(n, owners_[n].found, nullptr));
+      if (owners_[n].users.load() != 0)
+        restore_if_ours(n, effective_disposition(n, owners_[n].found, nullptr));
     }
   }
 
   // ---- what the kernel calls
 
   static void handle(int n, siginfo_t* info, void* context) noexcept {
-    if (n == request::number) return answer(*reinterpret_cast<request*>(info));
+    if (n == request::number) return receive_request(*reinterpret_cast<request*>(info));
     const int kept = errno;
-    inside_.fetch_add(1);
+    running_handlers_.fetch_add(1);
     const owner& o = owners_[n];
     if (o.users.load() == 0 || process_.load() != this_process()) {
-      pass_on(n, info);
+      restore_and_resend(n, info);
     } else {
       for (signal_inbox* i = first_.load(); i; i = i->next.load()) {
         if (i->wanted & signal_inbox::bit(n)) i->add(n);
       }
       if (detail::signal_handler* const below = o.below.load()) below(n, info, context);
     }
-    inside_.fetch_sub(1);
+    running_handlers_.fetch_sub(1);
     errno = kept;
   }
 
   // A signal that is not for us, above all one of a child process that was told nothing (vfork):
   // it has the disposition that there was before us, from now on, and the signal comes again, once
   // this handler has returned.
-  static void pass_on(int n, siginfo_t* info) noexcept {
-    if (!put_back(n, owners_[n].found)) return;
+  static void restore_and_resend(int n, siginfo_t* info) noexcept {
+    if (!restore_if_ours(n, owners_[n].found)) return;
     const auto thread = static_cast<int>(::syscall(SYS_gettid));
     if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) != 0) ::raise(n);
   }
@@ -16733,7 +16737,8 @@ private:
 //
 // Windows calls the handlers of a process one after another, the latest first, until one says that
 // it has handled the event. So the copy whose handler is called tells the others. It finds them in
-// the process's own table of atoms, where each has one whose name holds the address of its `complete`.
+// the process's own table of atoms, where each has one whose name holds the address of its
+// `on_console_event`.
 //
 // While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
 // more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
@@ -16782,22 +16787,22 @@ public:
   /// when it has waited long enough. So it returns from those when no object wants them any more,
   /// and `main` has had time to return.
   static BOOL WINAPI handle(DWORD event) noexcept {
-    if (!tell_all(event)) return FALSE;
+    if (!notify_all_copies(event)) return FALSE;
     if (event >= CTRL_CLOSE_EVENT) {
-      while (tell_all(still_wanted)) ::Sleep(10);
+      while (notify_all_copies(query_wanted)) ::Sleep(10);
       ::Sleep(5000); // as long as Windows waits
     }
     return TRUE;
   }
 
 private:
-  using teller = BOOL WINAPI(DWORD);
-  static constexpr DWORD still_wanted = 0x726f7573; // no event: whether one wants SIGTERM
+  using event_function = BOOL WINAPI(DWORD);
+  static constexpr DWORD query_wanted = 0x726f7573; // no event: whether one wants SIGTERM
   static constexpr std::string_view prefix = "rouse-signals-1:";
   static constexpr std::size_t longest_name = 64;
 
   static inline signal_inbox* first_ = nullptr;
-  static inline bool ending_ = false; // a handler that waits for the end of the process runs
+  static inline bool process_ending_ = false; // a handler waits for the process to end
   static inline ATOM atom_ = 0; // 0: this copy has no handler
 
   static std::mutex& registration() noexcept {
@@ -16822,7 +16827,7 @@ private:
         while (before->next.load() != &in) before = before->next.load();
         before->next.store(in.next.load());
       }
-      last = first_ == nullptr && !ending_; // at the end a handler holds Windows' lock
+      last = first_ == nullptr && !process_ending_; // at the end a handler holds Windows' lock
     }
     if (last) leave();
   }
@@ -16851,28 +16856,28 @@ private:
     BOOL wanted = FALSE;
     for (signal_inbox* i = first_; i; i = i->next.load()) {
       if (!(i->wanted & signal_inbox::bit(n))) continue;
-      if (event != still_wanted) i->add(n);
+      if (event != query_wanted) i->add(n);
       wanted = TRUE;
     }
-    if (event >= CTRL_CLOSE_EVENT && event != still_wanted) ending_ = true;
+    if (event >= CTRL_CLOSE_EVENT && event != query_wanted) process_ending_ = true;
     return wanted;
   }
 
   // The same of every copy in the process.
-  static BOOL tell_all(DWORD event) noexcept {
+  static BOOL notify_all_copies(DWORD event) noexcept {
     BOOL wanted = FALSE;
     for (unsigned atom = 0xC000; atom <= 0xFFFF; ++atom) {
-      if (teller* const copy = teller_of(static_cast<ATOM>(atom))) wanted |= copy(event);
+      if (event_function* const copy = function_of(static_cast<ATOM>(atom))) wanted |= copy(event);
     }
     return wanted;
   }
-  static teller* teller_of(ATOM atom) noexcept {
+  static event_function* function_of(ATOM atom) noexcept {
     char room[longest_name];
     const std::string_view name(room, ::GetAtomNameA(atom, room, sizeof room));
     std::uintptr_t address = 0;
     if (name.substr(0, prefix.size()) != prefix) return nullptr;
     std::from_chars(room + prefix.size(), room + name.size(), address, 16);
-    return reinterpret_cast<teller*>(address);
+    return reinterpret_cast<event_function*>(address);
   }
 };
 
@@ -17030,8 +17035,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
 // What getaddrinfo said, other than 0.
-inline failure lookup_failure(int said) noexcept {
-  switch (said) {
+inline failure lookup_failure(int result) noexcept {
+  switch (result) {
 #if ROUSE_WINDOWS
   case WSATYPE_NOT_FOUND:
     return resolve_error::service_not_found;
@@ -17043,7 +17048,7 @@ inline failure lookup_failure(int said) noexcept {
   case WSANO_DATA:
     return resolve_error::host_not_found;
   default: // Wine lets a negative number of Linux through
-    return said > 0 ? failure::from_os(said) : failure(resolve_error::host_not_found);
+    return result > 0 ? failure::from_os(result) : failure(resolve_error::host_not_found);
 #else
   case EAI_SERVICE:
     return resolve_error::service_not_found;
@@ -17073,9 +17078,9 @@ inline failure look_up(const std::string& host, const std::string& service,
   addrinfo wanted{};
   wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0; // some services are for datagrams alone
   addrinfo* list = nullptr;
-  const int said =
+  const int result =
       ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &wanted, &list);
-  if (said != 0) return detail::lookup_failure(said);
+  if (result != 0) return detail::lookup_failure(result);
   for (const addrinfo* a = list; a; a = a->ai_next) {
     if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
     socket_address address;

@@ -18,8 +18,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
 // What getaddrinfo said, other than 0.
-inline failure lookup_failure(int said) noexcept {
-  switch (said) {
+inline failure lookup_failure(int result) noexcept {
+  switch (result) {
 #if ROUSE_WINDOWS
   case WSATYPE_NOT_FOUND:
     return resolve_error::service_not_found;
@@ -31,7 +31,7 @@ inline failure lookup_failure(int said) noexcept {
   case WSANO_DATA:
     return resolve_error::host_not_found;
   default: // Wine lets a negative number of Linux through
-    return said > 0 ? failure::from_os(said) : failure(resolve_error::host_not_found);
+    return result > 0 ? failure::from_os(result) : failure(resolve_error::host_not_found);
 #else
   case EAI_SERVICE:
     return resolve_error::service_not_found;
@@ -61,9 +61,9 @@ inline failure look_up(const std::string& host, const std::string& service,
   addrinfo wanted{};
   wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0; // some services are for datagrams alone
   addrinfo* list = nullptr;
-  const int said =
+  const int result =
       ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &wanted, &list);
-  if (said != 0) return detail::lookup_failure(said);
+  if (result != 0) return detail::lookup_failure(result);
   for (const addrinfo* a = list; a; a = a->ai_next) {
     if (a->ai_family != AF_INET && a->ai_family != AF_INET6) continue;
     socket_address address;

@@ -17,21 +17,21 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
                                  const endpoint* source, unsigned interface_index) noexcept {
   const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
-  const auto place = [](sockaddr_storage& there, const endpoint& ep) {
+  const auto store = [](sockaddr_storage& there, const endpoint& ep) {
     const socket_address a(ep);
     std::memcpy(&there, &a.v6, sizeof a.v6);
   };
   if (!source) {
     group_req request{};
     request.gr_interface = interface_index;
-    place(request.gr_group, group);
+    store(request.gr_group, group);
     return set_option(h, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
                       sizeof request);
   }
   group_source_req request{};
   request.gsr_interface = interface_index;
-  place(request.gsr_group, group);
-  place(request.gsr_source, *source);
+  store(request.gsr_group, group);
+  store(request.gsr_source, *source);
   return set_option(h, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
                     sizeof request);
 }

@@ -30,14 +30,14 @@ public:
   messages& operator=(const messages&) = delete;
 
   // Not of a local socket, where descriptors would come in with what is told beside the bytes.
-  void to_receive(std::span<const incoming> slots, bool told_more) noexcept {
+  void to_receive(std::span<const incoming> slots, bool with_control) noexcept {
     for (std::size_t i = 0; i != slots.size(); ++i) {
       msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
-      m.msg_name = &(new (&places_[i].address) socket_address)->any;
+      m.msg_name = &(new (&peers_[i].address) socket_address)->any;
       m.msg_namelen = socket_address::room;
-      if (!told_more) continue;
-      m.msg_control = places_[i].control;
-      m.msg_controllen = sizeof places_[i].control;
+      if (!with_control) continue;
+      m.msg_control = peers_[i].control;
+      m.msg_controllen = sizeof peers_[i].control;
     }
   }
   void to_send(std::span<const outgoing> items) noexcept {
@@ -45,7 +45,7 @@ public:
       auto* const data = const_cast<void*>(items[i].buffer.data()); // read only
       msghdr& m = describe(i, data, items[i].buffer.size());
       if (items[i].to.family() == family_unspecified) continue;
-      auto* const to = new (&places_[i].address) socket_address(items[i].to);
+      auto* const to = new (&peers_[i].address) socket_address(items[i].to);
       m.msg_name = &to->any;
       m.msg_namelen = to->length;
     }
@@ -57,8 +57,8 @@ public:
       incoming& slot = came[i];
       slot.bytes = headers_[i].msg_len;
       slot.truncated = (m.msg_flags & MSG_TRUNC) != 0;
-      places_[i].address.length = m.msg_namelen;
-      slot.from = places_[i].address.to_endpoint();
+      peers_[i].address.length = m.msg_namelen;
+      slot.from = peers_[i].address.to_endpoint();
       slot.segment = m.msg_controllen == 0 ? slot.bytes : segment(m, slot.bytes);
     }
   }
@@ -84,8 +84,8 @@ private:
     return all;
   }
 
-  struct place {
-    place() noexcept {}
+  struct peer {
+    peer() noexcept {}
     union {
       socket_address address;
     };
@@ -95,7 +95,7 @@ private:
 
   mmsghdr headers_[largest_batch];
   iovec pieces_[largest_batch];
-  place places_[largest_batch];
+  peer peers_[largest_batch];
 };
 
 } // namespace detail

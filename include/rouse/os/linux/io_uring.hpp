@@ -232,12 +232,12 @@ public:
     failure f;
     // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
     // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
-    const std::uint32_t ladder[] = {
+    const std::uint32_t fallbacks[] = {
         wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
         (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
         wanted & (cq_size | clamp)};
-    for (const std::uint32_t flags : ladder) {
-      f = (flags & forbidden) ? failure::from_os(EINVAL) : attempt(entries, flags);
+    for (const std::uint32_t flags : fallbacks) {
+      f = (flags & forbidden) ? failure::from_os(EINVAL) : try_create(entries, flags);
       if (f.os_number() != EINVAL) break;
     }
     return f;
@@ -309,7 +309,7 @@ public:
   }
 
 private:
-  failure attempt(unsigned entries, std::uint32_t flags) noexcept {
+  failure try_create(unsigned entries, std::uint32_t flags) noexcept {
     setup_params p{};
     p.flags = flags;
     p.cq_entries = entries * 4;

@@ -15,7 +15,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 template <class Call>
-bool now(std::size_t& bytes, failure& error, Call call) noexcept {
+bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
   return store_result(bytes, error, retry_interrupted(call));
 }
 } // namespace detail
@@ -23,7 +23,7 @@ bool now(std::size_t& bytes, failure& error, Call call) noexcept {
 inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (!detail::call_now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
   if (bytes > size) {
     bytes = size;
     error = std::errc::message_size;
@@ -34,13 +34,14 @@ inline bool recv_now(native_handle_type h, int type, void* data, std::size_t siz
 /// A datagram that is larger is no error here: it is not lost.
 inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                      failure& error) noexcept {
-  return detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+  return detail::call_now(bytes, error,
+                          [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
 }
 
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return detail::now(bytes, error, [&] { return ::send(h, data, size, flags); });
+  return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
 }
 
 /// What the system calls an open file.
@@ -49,43 +50,44 @@ using native_file_type = int;
 namespace detail {
 // sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
 // thread's, is held back and taken away.
-class quiet_and_quick {
+class nonblocking_without_sigpipe {
 public:
-  explicit quiet_and_quick(native_handle_type h) noexcept : h_(h), mode_(::fcntl(h, F_GETFL)) {
+  explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
+      : h_(h), mode_(::fcntl(h, F_GETFL)) {
     if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
     ::sigemptyset(&pipe_);
     ::sigaddset(&pipe_, SIGPIPE);
     sigset_t pending;
-    pended_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &old_mask_);
   }
-  ~quiet_and_quick() {
+  ~nonblocking_without_sigpipe() {
     const int number = errno;
     const timespec none{};
-    if (number == EPIPE && !pended_) (void)::sigtimedwait(&pipe_, nullptr, &none);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    if (number == EPIPE && !was_pending_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
     if (blocking()) ::fcntl(h_, F_SETFL, mode_);
     errno = number;
   }
-  quiet_and_quick(const quiet_and_quick&) = delete;
-  quiet_and_quick& operator=(const quiet_and_quick&) = delete;
+  nonblocking_without_sigpipe(const nonblocking_without_sigpipe&) = delete;
+  nonblocking_without_sigpipe& operator=(const nonblocking_without_sigpipe&) = delete;
 
 private:
   [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
 
   native_handle_type h_;
   int mode_;
-  bool pended_;
-  sigset_t pipe_, before_;
+  bool was_pending_;
+  sigset_t pipe_, old_mask_;
 };
 } // namespace detail
 
 /// 0 bytes: the file has no more.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  return detail::now(bytes, error, [&] {
+  return detail::call_now(bytes, error, [&] {
     auto from = static_cast<off_t>(offset);
-    const detail::quiet_and_quick here(h);
+    const detail::nonblocking_without_sigpipe scope(h);
     return ::sendfile(h, file, &from, size);
   });
 }
@@ -94,7 +96,7 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done =
-      detail::now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+      detail::call_now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
   int in_line = 0;
   std::size_t room = sizeof in_line;
   if (error != failure::from_os(EINVAL) ||

@@ -54,7 +54,7 @@ public:
     std::swap(base_, other.base_);
     std::swap(size_, other.size_);
     std::swap(guard_, other.guard_);
-    std::swap(taken_, other.taken_);
+    std::swap(reserved_, other.reserved_);
     return *this;
   }
   ~stack_memory() {
@@ -77,12 +77,12 @@ public:
   }
 
   [[nodiscard]] char* bottom() const noexcept { return base_ + guard_; }
-  [[nodiscard]] char* top() const noexcept { return base_ + size_ - taken_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - taken_; }
+  [[nodiscard]] char* top() const noexcept { return base_ + size_ - reserved_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - reserved_; }
 
   /// Room for an object, on top. Before the stack is used.
-  void* take(std::size_t bytes) noexcept {
-    taken_ = (bytes + 63) / 64 * 64;
+  void* reserve_top(std::size_t bytes) noexcept {
+    reserved_ = (bytes + 63) / 64 * 64;
     return top();
   }
 
@@ -96,7 +96,7 @@ private:
   }
 
   char* base_ = nullptr;
-  std::size_t size_ = 0, guard_ = 0, taken_ = 0;
+  std::size_t size_ = 0, guard_ = 0, reserved_ = 0;
 };
 
 } // namespace detail
@@ -115,7 +115,7 @@ public:
   context& operator=(const context&) = delete;
   ~context() {
 #if ROUSE_TSAN
-    if (stack_made_) __tsan_destroy_fiber(tsan_fiber_);
+    if (owns_stack_) __tsan_destroy_fiber(tsan_fiber_);
 #endif
   }
 
@@ -128,7 +128,7 @@ public:
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     detail::stack_memory stack;
     if (const std::error_code ec = stack.allocate(stack_size)) return ec;
-    own(std::move(stack));
+    adopt(std::move(stack));
     reset(e, argument);
     return {};
   }
@@ -140,8 +140,8 @@ public:
     detail::stack_memory stack;
     why = stack.allocate(stack_size);
     if (why) return nullptr;
-    T* const made = ::new (stack.take(sizeof(T))) T;
-    made->context.own(std::move(stack));
+    T* const made = ::new (stack.reserve_top(sizeof(T))) T;
+    made->context.adopt(std::move(stack));
     return made;
   }
   template <class T>
@@ -160,48 +160,49 @@ public:
 
   /// Suspends the running flow into `from` and continues `to`.
   ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
-    change(from, to, false);
+    do_switch(from, to, false);
   }
   /// The same, but `from` ends here.
-  static void leave_to(context& from, context& to) noexcept { change(from, to, true); }
+  static void leave_to(context& from, context& to) noexcept { do_switch(from, to, true); }
 
   /// For a thread's own stack: around all that is switched to from there.
   void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
   void leave_thread() noexcept { globals_ = nullptr; }
 
 private:
-  void own(detail::stack_memory stack) noexcept {
+  void adopt(detail::stack_memory stack) noexcept {
     stack_ = std::move(stack);
 #if ROUSE_TSAN
     tsan_fiber_ = __tsan_create_fiber(0);
-    stack_made_ = true;
+    owns_stack_ = true;
 #endif
     asan_bottom_ = stack_.bottom();
     asan_size_ = stack_.size();
   }
 
-  ROUSE_ALWAYS_INLINE static void change(context& from, context& to, bool last) noexcept {
+  ROUSE_ALWAYS_INLINE static void do_switch(context& from, context& to, bool last) noexcept {
     // Who is switched to runs in the thread of whoever switches.
     detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
-    if (!from.stack_made_) from.tsan_fiber_ = __tsan_get_current_fiber();
+    if (!from.owns_stack_) from.tsan_fiber_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
 #if ROUSE_ASAN
-    to.former_ = &from;
+    to.switched_from_ = &from;
     __sanitizer_start_switch_fiber(last ? nullptr : &from.asan_fake_, to.asan_bottom_,
                                    to.asan_size_);
 #endif
     jump(from, to);
-    from.arrived();
+    from.finish_switch();
   }
 
   // The first thing done in a flow that was switched to.
-  void arrived() noexcept {
+  void finish_switch() noexcept {
 #if ROUSE_ASAN
     // A thread's own stack is learned when it is first left.
-    __sanitizer_finish_switch_fiber(asan_fake_, &former_->asan_bottom_, &former_->asan_size_);
+    __sanitizer_finish_switch_fiber(asan_fake_, &switched_from_->asan_bottom_,
+                                    &switched_from_->asan_size_);
 #endif
   }
 
@@ -209,7 +210,7 @@ private:
   static void begin(void* self) noexcept {
     auto& me = *static_cast<context*>(self);
     me.asan_fake_ = nullptr;
-    me.arrived();
+    me.finish_switch();
     me.entry_(me.argument_);
     std::abort(); // entry returned
   }
@@ -341,9 +342,9 @@ private:
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   // For the sanitizers; here always, so that no macro changes the layout.
-  [[maybe_unused]] context* former_ = nullptr; // who switched here last
+  [[maybe_unused]] context* switched_from_ = nullptr; // who switched here last
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
-  [[maybe_unused]] bool stack_made_ = false; // the former was made here
+  [[maybe_unused]] bool owns_stack_ = false; // the former was made here
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;

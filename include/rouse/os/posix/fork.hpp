@@ -41,7 +41,7 @@ public:
 private:
   function* const in_child_;
   void* const owner_;
-  fork_hooks& among_;
+  fork_hooks& hooks_;
 };
 
 /// All of one shared library (or of the program): the handlers that it gives to the C library go
@@ -49,7 +49,7 @@ private:
 struct fork_hooks {
   std::mutex mutex;
   rouse::detail::list<fork_hook> all;
-  bool handled = false; // the C library has the handlers
+  bool registered = false; // the C library has the handlers
 };
 
 // Hidden, so that each shared library has its own.
@@ -69,8 +69,8 @@ ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
 ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
   fork_hooks& hooks = hooks_of_library();
   const std::lock_guard lock(hooks.mutex);
-  if (!hooks.handled) {
-    hooks.handled =
+  if (!hooks.registered) {
+    hooks.registered =
         ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
   }
   hooks.all.push_back(h);
@@ -79,9 +79,9 @@ ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
 #undef ROUSE_OWN_OF_LIBRARY
 
 inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
-    : in_child_(in_child), owner_(owner), among_(add_to_library(*this)) {}
+    : in_child_(in_child), owner_(owner), hooks_(add_to_library(*this)) {}
 inline fork_hook::~fork_hook() {
-  const std::lock_guard lock(among_.mutex);
+  const std::lock_guard lock(hooks_.mutex);
   unlink();
 }
 

@@ -38,12 +38,12 @@ using signal_handler = void(int, siginfo_t*, void*);
 // What one copy asks of another.
 struct signal_request {
   static constexpr int number = 0x726f7573; // in a signal's place
-  enum class action { stand_on, give };
+  enum class command { set_above, set_below };
 
-  action what;
+  command kind;
   int signal;
-  signal_handler* above; // stand_on: what stands on the copy from now on, or null
-  struct sigaction found; // give: what it finds below itself from now on
+  signal_handler* above; // set_above: what stands on the copy from now on, or null
+  struct sigaction found; // set_below: what it finds below itself from now on
   bool in_use; // the answer; else `found` is what the copy found, which holds in its place
 };
 
@@ -61,8 +61,8 @@ struct signal_owner {
 /// with it.
 ///
 /// A handler may run in any thread at any time, beside everything here: what it reads is atomic,
-/// and stays until no handler is at work (`inside_`). Everything else is done by one thread at a
-/// time, of all copies.
+/// and stays until no handler is at work (`running_handlers_`). Everything else is done by one
+/// thread at a time, of all copies.
 ///
 /// Limit: a shared library must not be unloaded at the very moment at which the kernel calls its
 /// handler, which nothing can find out: not while its signals are being sent.
@@ -76,7 +76,7 @@ public:
     static const fork_hook hook(&restore_in_child, nullptr);
     failure f;
     exclusively([&] {
-      if (process_.load() != this_process()) begin_in_this_process();
+      if (process_.load() != this_process()) reset_for_this_process();
       in.wanted = numbers;
       in.leave = &unsubscribe;
       in.next.store(first_.load());
@@ -84,7 +84,7 @@ public:
       std::uint64_t taken = 0;
       for (int n = 1; n <= signal_inbox::most_numbers && !f; ++n) {
         if (!(numbers & signal_inbox::bit(n))) continue;
-        f = take(n);
+        f = add_user(n);
         if (!f) taken |= signal_inbox::bit(n);
       }
       if (f) remove(in, taken);
@@ -98,7 +98,7 @@ private:
 
   static inline std::atomic<int> process_{0}; // the one that all this is of
   static inline std::atomic<int> locked_by_{0}; // a process
-  static inline std::atomic<int> inside_{0}; // handlers at work
+  static inline std::atomic<int> running_handlers_{0}; // handlers at work
   static inline std::atomic<signal_inbox*> first_{nullptr};
   static inline owner owners_[signal_inbox::most_numbers + 1];
 
@@ -109,7 +109,7 @@ private:
 
   static void remove(signal_inbox& in, std::uint64_t taken) noexcept {
     for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
-      if (taken & signal_inbox::bit(n)) give_back(n);
+      if (taken & signal_inbox::bit(n)) remove_user(n);
     }
     std::atomic<signal_inbox*>* at = &first_;
     while (at->load() != &in) at = &at->load()->next;
@@ -151,19 +151,19 @@ private:
 
   // Handlers that began before what was just changed.
   static void wait_for_handlers() noexcept {
-    while (inside_.load() != 0) ::sched_yield();
+    while (running_handlers_.load() != 0) ::sched_yield();
   }
 
   // In a child process nothing of the parent's counts; `found` stays, for handlers that the child
   // has inherited.
-  static void begin_in_this_process() noexcept {
+  static void reset_for_this_process() noexcept {
     for (owner& o : owners_) {
       o.users.store(0);
       o.below.store(nullptr);
       o.above = nullptr;
     }
     first_.store(nullptr);
-    inside_.store(0);
+    running_handlers_.store(0);
     process_.store(this_process());
   }
 
@@ -173,7 +173,7 @@ private:
   static constexpr bool unmasked(int n) noexcept {
     return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
   }
-  static struct sigaction ours() noexcept {
+  static struct sigaction our_disposition() noexcept {
     struct sigaction a = {};
     a.sa_sigaction = &handle;
     a.sa_flags = SA_RESTART | SA_SIGINFO;
@@ -195,59 +195,59 @@ private:
     return ::sigismember(&a.sa_mask, SIGTERM) == 1 && ::sigismember(&a.sa_mask, SIGSEGV) == 1;
   }
 
-  static void ask(detail::signal_handler* copy, request& r) noexcept {
+  static void send_request(detail::signal_handler* copy, request& r) noexcept {
     copy(request::number, reinterpret_cast<siginfo_t*>(&r), nullptr);
   }
   // What answers to that, within what is exclusive to the asking copy. (A change of nothing in the
   // own lock, before and after, shows that to a race detector, which cannot see the loader's.)
-  static void answer(request& r) noexcept {
+  static void receive_request(request& r) noexcept {
     locked_by_.fetch_add(0);
-    change(r);
+    carry_out(r);
     locked_by_.fetch_add(0);
   }
-  static void change(request& r) noexcept {
+  static void carry_out(request& r) noexcept {
     owner& o = owners_[r.signal];
     r.in_use = o.users.load() != 0 && process_.load() == this_process();
     if (!r.in_use)
       r.found = o.found;
-    else if (r.what == request::action::stand_on)
+    else if (r.kind == request::command::set_above)
       o.above = r.above;
     else {
-      find(o, r.found);
+      set_below(o, r.found);
       wait_for_handlers(); // they may be about to call what was found before
     }
   }
-  static void find(owner& o, const struct sigaction& a) noexcept {
+  static void set_below(owner& o, const struct sigaction& a) noexcept {
     o.found = a;
     o.below.store(is_rouse(a) ? a.sa_sigaction : nullptr);
   }
 
   // `a`, or what holds in its place if it is the handler of a copy that does not want `n`: one that
   // this process inherited, or that the application has put back. `above` stands on it then.
-  static struct sigaction settled(int n, struct sigaction a,
-                                  detail::signal_handler* above) noexcept {
+  static struct sigaction effective_disposition(int n, struct sigaction a,
+                                                detail::signal_handler* above) noexcept {
     while (is_rouse(a)) {
-      request r{request::action::stand_on, n, above, {}, false};
+      request r{request::command::set_above, n, above, {}, false};
       if (is_ours(a))
         r.found = owners_[n].found;
       else
-        ask(a.sa_sigaction, r);
+        send_request(a.sa_sigaction, r);
       if (r.in_use) break;
       a = r.found;
     }
     return a;
   }
 
-  static failure take(int n) noexcept {
+  static failure add_user(int n) noexcept {
     owner& o = owners_[n];
     struct sigaction now = {};
     if (const failure f = outcome(::sigaction(n, nullptr, &now))) return f;
     // Has the application installed a handler of its own meanwhile, ours goes on top of it, unless
     // other copies have a part in it.
     if (o.users.load() == 0 || !(is_ours(now) || o.above || o.below.load())) {
-      find(o, settled(n, now, &handle));
+      set_below(o, effective_disposition(n, now, &handle));
       o.users.fetch_add(1); // before the handler looks
-      const struct sigaction a = ours();
+      const struct sigaction a = our_disposition();
       const failure f = outcome(::sigaction(n, &a, nullptr));
       if (f) o.users.fetch_sub(1);
       return f;
@@ -256,25 +256,25 @@ private:
     return {};
   }
 
-  static void give_back(int n) noexcept {
+  static void remove_user(int n) noexcept {
     owner& o = owners_[n];
     if (o.users.load() == 1) {
       if (o.above) {
-        request r{request::action::give, n, nullptr, o.found, false};
-        ask(o.above, r);
+        request r{request::command::set_below, n, nullptr, o.found, false};
+        send_request(o.above, r);
       } else {
-        put_back(n, o.found);
+        restore_if_ours(n, o.found);
       }
       if (detail::signal_handler* const below = o.below.exchange(nullptr)) {
-        request r{request::action::stand_on, n, o.above, {}, false};
-        ask(below, r);
+        request r{request::command::set_above, n, o.above, {}, false};
+        send_request(below, r);
       }
       o.above = nullptr;
     }
     o.users.fetch_sub(1);
   }
   // Unless something else has been installed since. @returns whether it was ours.
-  static bool put_back(int n, const struct sigaction& a) noexcept {
+  static bool restore_if_ours(int n, const struct sigaction& a) noexcept {
     struct sigaction now = {};
     if (::sigaction(n, nullptr, &now) != 0 || !is_ours(now)) return false;
     ::sigaction(n, &a, nullptr);
@@ -284,34 +284,35 @@ private:
   // In a forked child each signal does again what it did before.
   static void restore_in_child(void*) noexcept {
     for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
-      if (owners_[n].users.load() != 0) put_back(n, settled(n, owners_[n].found, nullptr));
+      if (owners_[n].users.load() != 0)
+        restore_if_ours(n, effective_disposition(n, owners_[n].found, nullptr));
     }
   }
 
   // ---- what the kernel calls
 
   static void handle(int n, siginfo_t* info, void* context) noexcept {
-    if (n == request::number) return answer(*reinterpret_cast<request*>(info));
+    if (n == request::number) return receive_request(*reinterpret_cast<request*>(info));
     const int kept = errno;
-    inside_.fetch_add(1);
+    running_handlers_.fetch_add(1);
     const owner& o = owners_[n];
     if (o.users.load() == 0 || process_.load() != this_process()) {
-      pass_on(n, info);
+      restore_and_resend(n, info);
     } else {
       for (signal_inbox* i = first_.load(); i; i = i->next.load()) {
         if (i->wanted & signal_inbox::bit(n)) i->add(n);
       }
       if (detail::signal_handler* const below = o.below.load()) below(n, info, context);
     }
-    inside_.fetch_sub(1);
+    running_handlers_.fetch_sub(1);
     errno = kept;
   }
 
   // A signal that is not for us, above all one of a child process that was told nothing (vfork):
   // it has the disposition that there was before us, from now on, and the signal comes again, once
   // this handler has returned.
-  static void pass_on(int n, siginfo_t* info) noexcept {
-    if (!put_back(n, owners_[n].found)) return;
+  static void restore_and_resend(int n, siginfo_t* info) noexcept {
+    if (!restore_if_ours(n, owners_[n].found)) return;
     const auto thread = static_cast<int>(::syscall(SYS_gettid));
     if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) != 0) ::raise(n);
   }

@@ -12,7 +12,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 namespace detail {
 template <class Call>
-bool now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+bool call_now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
   if ((error = set_blocking(h, false))) return true;
   const int result = call();
   if (result >= 0)
@@ -28,7 +28,7 @@ inline bool recv_now(native_handle_type h, void* data, std::size_t size, int fla
                      std::size_t& bytes, failure& error) noexcept {
   const auto room = static_cast<int>(size < largest_request ? size : largest_request);
   const bool done =
-      now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+      call_now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
   if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
   return done;
 }
@@ -50,7 +50,7 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const auto length = static_cast<int>(size < largest_request ? size : largest_request);
-  return detail::now(h, bytes, error, [&] {
+  return detail::call_now(h, bytes, error, [&] {
     return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
   });
 }

@@ -31,7 +31,7 @@ public:
   context(const context&) = delete;
   context& operator=(const context&) = delete;
   ~context() {
-    if (made_) ::DeleteFiber(fiber_);
+    if (owns_fiber_) ::DeleteFiber(fiber_);
   }
 
   /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
@@ -46,7 +46,7 @@ public:
     fiber_ = ::CreateFiberEx(4096, stack_size < least ? least : stack_size, FIBER_FLAG_FLOAT_SWITCH,
                              &context::begin, this);
     if (!fiber_) return failure(std::errc::not_enough_memory).code();
-    made_ = true;
+    owns_fiber_ = true;
     reset(e, argument);
     return {};
   }
@@ -76,7 +76,7 @@ public:
 
   /// Suspends the running flow into `from` and continues `to`.
   static void switch_to(context& from, context& to) noexcept {
-    if (!from.made_ && !(from.fiber_ = own_fiber())) cannot_return();
+    if (!from.owns_fiber_ && !(from.fiber_ = own_fiber())) abort_unprepared();
     from.exceptions_.swap(to.exceptions_);
     ::SwitchToFiber(to.fiber_);
   }
@@ -115,7 +115,7 @@ private:
 #pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
 #endif
   // Of a thread that was not prepared: there would be no way back.
-  [[noreturn]] ROUSE_COLD static void cannot_return() noexcept {
+  [[noreturn]] ROUSE_COLD static void abort_unprepared() noexcept {
     std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
     std::abort();
   }
@@ -137,7 +137,7 @@ private:
   }
 
   void* fiber_ = nullptr;
-  bool made_ = false;
+  bool owns_fiber_ = false;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
   exception_state exceptions_;

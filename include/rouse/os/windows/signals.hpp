@@ -3,7 +3,8 @@
 //
 // Windows calls the handlers of a process one after another, the latest first, until one says that
 // it has handled the event. So the copy whose handler is called tells the others. It finds them in
-// the process's own table of atoms, where each has one whose name holds the address of its `complete`.
+// the process's own table of atoms, where each has one whose name holds the address of its
+// `on_console_event`.
 //
 // While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
 // more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
@@ -57,22 +58,22 @@ public:
   /// when it has waited long enough. So it returns from those when no object wants them any more,
   /// and `main` has had time to return.
   static BOOL WINAPI handle(DWORD event) noexcept {
-    if (!tell_all(event)) return FALSE;
+    if (!notify_all_copies(event)) return FALSE;
     if (event >= CTRL_CLOSE_EVENT) {
-      while (tell_all(still_wanted)) ::Sleep(10);
+      while (notify_all_copies(query_wanted)) ::Sleep(10);
       ::Sleep(5000); // as long as Windows waits
     }
     return TRUE;
   }
 
 private:
-  using teller = BOOL WINAPI(DWORD);
-  static constexpr DWORD still_wanted = 0x726f7573; // no event: whether one wants SIGTERM
+  using event_function = BOOL WINAPI(DWORD);
+  static constexpr DWORD query_wanted = 0x726f7573; // no event: whether one wants SIGTERM
   static constexpr std::string_view prefix = "rouse-signals-1:";
   static constexpr std::size_t longest_name = 64;
 
   static inline signal_inbox* first_ = nullptr;
-  static inline bool ending_ = false; // a handler that waits for the end of the process runs
+  static inline bool process_ending_ = false; // a handler waits for the process to end
   static inline ATOM atom_ = 0; // 0: this copy has no handler
 
   static std::mutex& registration() noexcept {
@@ -97,7 +98,7 @@ private:
         while (before->next.load() != &in) before = before->next.load();
         before->next.store(in.next.load());
       }
-      last = first_ == nullptr && !ending_; // at the end a handler holds Windows' lock
+      last = first_ == nullptr && !process_ending_; // at the end a handler holds Windows' lock
     }
     if (last) leave();
   }
@@ -126,28 +127,28 @@ private:
     BOOL wanted = FALSE;
     for (signal_inbox* i = first_; i; i = i->next.load()) {
       if (!(i->wanted & signal_inbox::bit(n))) continue;
-      if (event != still_wanted) i->add(n);
+      if (event != query_wanted) i->add(n);
       wanted = TRUE;
     }
-    if (event >= CTRL_CLOSE_EVENT && event != still_wanted) ending_ = true;
+    if (event >= CTRL_CLOSE_EVENT && event != query_wanted) process_ending_ = true;
     return wanted;
   }
 
   // The same of every copy in the process.
-  static BOOL tell_all(DWORD event) noexcept {
+  static BOOL notify_all_copies(DWORD event) noexcept {
     BOOL wanted = FALSE;
     for (unsigned atom = 0xC000; atom <= 0xFFFF; ++atom) {
-      if (teller* const copy = teller_of(static_cast<ATOM>(atom))) wanted |= copy(event);
+      if (event_function* const copy = function_of(static_cast<ATOM>(atom))) wanted |= copy(event);
     }
     return wanted;
   }
-  static teller* teller_of(ATOM atom) noexcept {
+  static event_function* function_of(ATOM atom) noexcept {
     char room[longest_name];
     const std::string_view name(room, ::GetAtomNameA(atom, room, sizeof room));
     std::uintptr_t address = 0;
     if (name.substr(0, prefix.size()) != prefix) return nullptr;
     std::from_chars(room + prefix.size(), room + name.size(), address, 16);
-    return reinterpret_cast<teller*>(address);
+    return reinterpret_cast<event_function*>(address);
   }
 };
 

@@ -200,20 +200,20 @@ inline failure explain_unconnected(const socket_state& d, bool ended, failure er
 }
 
 namespace detail {
-struct closed_at_end {
+struct socket_guard {
   native_handle_type handle = no_handle;
-  ~closed_at_end() {
+  ~socket_guard() {
     if (handle != no_handle) ::closesocket(handle);
   }
 };
 
 // Takes connections until one is that of `client`: anybody may have come first.
 inline failure accept_own(native_handle_type listener, native_handle_type client,
-                          closed_at_end& out) noexcept {
+                          socket_guard& out) noexcept {
   endpoint wanted, peer;
   failure f = local_endpoint(client, wanted);
   while (!f && peer != wanted) {
-    const closed_at_end other{std::exchange(out.handle, ::accept(listener, nullptr, nullptr))};
+    const socket_guard other{std::exchange(out.handle, ::accept(listener, nullptr, nullptr))};
     f = out.handle == no_handle ? last_error() : remote_endpoint(out.handle, peer);
   }
   return f;
@@ -223,7 +223,7 @@ inline failure accept_own(native_handle_type listener, native_handle_type client
 /// Two that are connected to each other, in blocking mode: over TCP, as Windows has no other way.
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   if (type != SOCK_STREAM) return failure::from_os(WSAEAFNOSUPPORT);
-  detail::closed_at_end listener, ends[2];
+  detail::socket_guard listener, ends[2];
   endpoint where = endpoint::ipv4({127, 0, 0, 1}, 0);
   failure f = open_socket(AF_INET, SOCK_STREAM, 0, true, listener.handle);
   if (!f) f = bind(listener.handle, where, true);
