@@ -3780,7 +3780,7 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/posix/message.hpp
-// Messages as recvmsg(2) and sendmsg(2) take them: addresses, several pieces, descriptors.
+// Messages for recvmsg(2) and sendmsg(2): with an address, in several pieces, with descriptors.
 
 #if ROUSE_LINUX
 #include <cstddef>
@@ -3792,8 +3792,8 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
-/// Filled in where it stays until the call that uses it has completed.
+/// A message in the kernel's form: where its bytes are, and the peer's address. It points into
+/// itself, so it must not move between being filled in and the completion of the call that uses it.
 class message {
 public:
   void to_receive(void* data, std::size_t size) noexcept {
@@ -3804,13 +3804,13 @@ public:
     describe(data, size, peer_.length);
   }
 
-  /// Without an address, and in several pieces.
+  /// A message in several pieces, without an address.
   void in_pieces(iovec* pieces, std::size_t count) noexcept {
     header_ = {};
     header_.msg_iov = pieces;
     header_.msg_iovlen = count;
   }
-  /// Afterwards: with one.
+  /// Add an address to a message `in_pieces`.
   void with_sender() noexcept { address(socket_address::room); }
   void with_destination(const endpoint& to) noexcept {
     peer_ = socket_address(to);
@@ -3818,7 +3818,7 @@ public:
   }
 
   [[nodiscard]] msghdr& header() noexcept { return header_; }
-  /// Whether the buffer was too small for what came: the rest is gone.
+  /// Whether the received message was larger than the buffer; the rest of it is lost.
   [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
   /// The sender's address.
   [[nodiscard]] endpoint peer() const noexcept {
@@ -3843,7 +3843,7 @@ private:
   msghdr header_{};
 };
 
-/// A message with room for several pieces.
+/// A message that holds the list of its pieces: `clear`, `add` until `full`, then `end`.
 class message_in_pieces : public message {
 public:
   static constexpr std::size_t most = 16;
@@ -3858,17 +3858,17 @@ private:
   std::size_t count_ = 0;
 };
 
-/// A message that descriptors go with, or come with: those that came and were not taken are
-/// still open.
+/// A message that carries descriptors (SCM_RIGHTS). Received descriptors that are not taken stay
+/// open.
 class message_with_descriptors : public message {
 public:
   static constexpr bool supported = true;
   static constexpr std::size_t most = 253; // SCM_MAX_FD
 
-  // Where nothing has come, nothing is to be found.
+  // Clears the first header, so that `take` finds no descriptors if nothing was received.
   message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
 
-  /// Copies them. False: there are too many.
+  /// Copies the numbers of the descriptors to send. False: there are more than `most`.
   bool enclose(std::span<const int> handles) noexcept {
     if (handles.size() > most) return false;
     if (handles.empty()) return true;
@@ -3881,11 +3881,12 @@ public:
   void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
   void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
 
-  /// Whether some of those that came did not become descriptors of this process, which has no room
-  /// for them; the kernel has closed them.
+  /// Whether the kernel has closed some of the received descriptors because this process has no
+  /// room for them.
   [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
-  /// Gives those that came to `to`, once. A descriptor of the sending process (SO_PASSPIDFD), which
-  /// the kernel adds, is closed: nothing here could hand it out.
+  /// Calls `to(descriptor)` for each received descriptor, the first time that it is called. Closes
+  /// the descriptor of the sending process that the kernel adds for SO_PASSPIDFD, since the public
+  /// calls have no way to return it.
   template <class To>
   void take(To to) noexcept {
     for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
@@ -3893,14 +3894,14 @@ public:
       if (c->cmsg_type == SCM_RIGHTS)
         for_each(*c, to);
       else if (c->cmsg_type == pid_descriptor)
-        for_each(*c, [](int h) { ::close(h); }); // a failure's number is negative
+        for_each(*c, [](int h) { ::close(h); }); // a negative number is an error
     }
     header().msg_controllen = 0;
   }
 
 private:
   static constexpr int pid_descriptor = 0x04; // SCM_PIDFD, Linux 6.5
-  // For what the program may have asked the kernel to tell as well, which comes before the
+  // For other control messages that the program may have enabled, which come before the
   // descriptors: time stamps, credentials, a security label, the sending process.
   static constexpr std::size_t room_for_others = 512;
 
@@ -3929,8 +3930,8 @@ private:
 #endif
 
 // ---- rouse/os/posix/socket.hpp
-// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
-// epoll builds on.
+// Sockets on Linux: the calls that need no engine, and the non-blocking attempts that the epoll
+// driver makes.
 
 #if ROUSE_LINUX
 #include <cerrno>
@@ -3943,40 +3944,42 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
-/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and what switches the latter on.
+/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and the value that switches UDP_GRO on.
 inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
-/// Whether the system spreads connections over several listeners that share an address.
+/// Whether the system distributes connections among several listeners that share an address.
 inline constexpr bool spreads_connections = true;
-/// How many bytes one request asks for at most: the kernel counts in int.
+/// The most bytes that one request asks for. The kernel counts them in an int.
 inline constexpr std::size_t largest_request = std::size_t{1} << 30;
-/// How many accepts a server keeps pending: here one takes all that have come, one after another.
+/// The number of accepts that a server keeps pending. Here one suffices, since it takes all waiting
+/// connections one after another.
 inline constexpr int accepts_at_once = 1;
 
-/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
-/// Windows.
+/// What the kernel needs for an operation in addition to rouse::operation: nothing here, an
+/// OVERLAPPED on Windows.
 struct kernel_record {};
 
 inline failure last_error() noexcept { return failure::from_os(errno); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
 
-/// Not inherited by programs that this one executes.
+/// Like socket(2). Programs that this one executes do not inherit the handle.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
                            native_handle_type& out) noexcept {
   out = ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
   return outcome(out);
 }
 
-/// Two that are connected to each other, in blocking mode.
+/// Makes two sockets that are connected to each other, in blocking mode. Source: socketpair(2).
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
 }
 
-/// In a forked child: the option below is one for all copies of a handle, and the parent's.
+/// For a forked child. Does not touch SO_LINGER as `close_socket` does: the parent's handle shares
+/// the option.
 inline void close_copy(native_handle_type h) noexcept { ::close(h); }
 
-/// Does not wait. With SO_LINGER and a time, close(2) would, whatever the mode of the handle: the
-/// option is switched off, and the kernel sends the rest in the background, as it does once the
-/// time has passed.
+/// Closes the handle without waiting. With SO_LINGER and a time, close(2) would wait, whatever the
+/// mode of the handle. So the option is switched off, and the kernel sends the rest in the
+/// background, as it does after the time has passed.
 inline void close_socket(native_handle_type h) noexcept {
   ::linger option{};
   socklen_t size = sizeof option;
@@ -3990,15 +3993,15 @@ inline void close_socket(native_handle_type h) noexcept {
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
-  // Without it, a server cannot be started again while connections of the last one linger in
-  // TIME_WAIT.
+  // Without the option, a server cannot be started again while connections of its last run linger
+  // in TIME_WAIT.
   const int on = 1;
   if (stream) ::setsockopt(h, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   return outcome(::bind(h, &a.any, a.length));
 }
 
-/// An unbound socket gets an address first: by itself here, by a bind on Windows, which wants to
-/// know the family.
+/// Like listen(2). An unbound socket gets an address first: from the kernel here, by a bind on
+/// Windows, for which the caller passes the family.
 inline failure listen(native_handle_type h, int backlog, int /*family*/) noexcept {
   return outcome(::listen(h, backlog));
 }
@@ -4027,7 +4030,7 @@ inline failure set_option(native_handle_type h, int level, int name, const void*
   return outcome(::setsockopt(h, level, name, value, static_cast<socklen_t>(size)));
 }
 
-/// `size` holds the room at first, then what was written.
+/// @param size  before the call the size of the buffer, after it the size of the value.
 inline failure get_option(native_handle_type h, int level, int name, void* value,
                           std::size_t& size) noexcept {
   auto length = static_cast<socklen_t>(size);
@@ -4036,7 +4039,7 @@ inline failure get_option(native_handle_type h, int level, int name, void* value
   return f;
 }
 
-/// Of a handle made elsewhere.
+/// Determines the family and the type of a handle that was made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   std::size_t size = sizeof family;
   if (failure f = get_option(h, SOL_SOCKET, SO_DOMAIN, &family, size)) return f;
@@ -4044,8 +4047,8 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   return get_option(h, SOL_SOCKET, SO_TYPE, &type, size);
 }
 
-/// io_uring waits only on blocking handles; epoll must not block in accept and connect (the rest
-/// says MSG_DONTWAIT).
+/// io_uring waits only on blocking handles. The epoll driver needs non-blocking ones for accept and
+/// connect (its other calls pass MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
@@ -4053,8 +4056,8 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
 }
 
-/// What an accept answers when this process or the system is short of descriptors or memory, which
-/// may pass.
+/// Whether an accept failed because this process or the system is short of descriptors or memory.
+/// The condition may be temporary.
 inline bool is_shortage(failure f) noexcept {
   switch (f.os_number()) {
   case EMFILE:
@@ -4067,11 +4070,12 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
-/// What a local socket answers where its peer has no room, and nothing would report that it has
-/// again: a listener whose queue is full, a datagram socket that this one is not connected to.
+/// Whether the error is the EAGAIN of a Unix-domain socket for a full queue of its peer: that of a
+/// listener, or of a datagram socket that this one is not connected to. No event announces when the
+/// queue has room again.
 inline bool is_crowded(failure f) noexcept { return f.os_number() == EAGAIN; }
 
-/// What accept(2) reports of a connection that died in the queue: the next one may be sound.
+/// Whether accept(2) failed because a connection died in the queue. The next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
   case ECONNABORTED:
@@ -4088,29 +4092,30 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-/// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
-/// stream, which stops after bytes that a descriptor came with.
+/// Whether a short count means that no more bytes are there. It does not for datagrams, nor for a
+/// Unix-domain stream, where a recv ends after the bytes that a descriptor came with.
 inline bool is_continuous(int family, int type) noexcept {
   return type == SOCK_STREAM && family != AF_UNIX;
 }
 
-/// Descriptors that come with a message are not inherited by programs that this one executes.
+/// Programs that this one executes do not inherit the descriptors that come with a message.
 inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
 
-/// Whether sockets of this type have to be connected before they receive.
+/// Whether sockets of this type must be connected before they can receive.
 inline bool is_connected_type(int type) noexcept {
   return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
 
-/// How a recv learns that a datagram or a packet was larger than its buffer: the kernel gives the
-/// real size. (Of a TCP stream the flag would discard the bytes.)
+/// The flags of a recv. With MSG_TRUNC the kernel returns the real size of a datagram or packet,
+/// which shows whether it was larger than the buffer. (On a TCP stream the flag would discard the
+/// bytes.)
 inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
 
-/// The kernel says of a stream that was never connected that it has ended or is broken once its
-/// connect has failed or it was shut down (0 bytes, EPIPE), and EINVAL of a local one: that is
-/// not_connected.
-/// @param ended  the call was to receive, and has received nothing.
-/// @returns `error`, or what is meant by it.
+/// Finds the right error for a stream that was never connected. Once its connect has failed or it
+/// was shut down, the kernel reports that it has ended (0 bytes) or is broken (EPIPE), and EINVAL
+/// for a Unix-domain stream. The right error is not_connected.
+/// @param ended  whether the call was to receive and has received nothing.
+/// @returns ENOTCONN in this case, else `error`.
 ROUSE_COLD inline failure explain_unconnected(const socket_state& d, bool ended,
                                               failure error) noexcept {
   const int number = error.os_number();
@@ -4128,8 +4133,8 @@ inline void explain_unconnected(operation& op) noexcept {
   op.error = explain_unconnected(*op.target, ended, op.error);
 }
 
-/// Looks at the unusual answers to what receives: a message that was cut short is message_size, and
-/// nothing at all may not be the end.
+/// Interprets the unusual results of a receiving operation. A message that was cut short is
+/// message_size. 0 bytes may mean that the stream was never connected.
 ROUSE_COLD inline void explain_received(operation& op) noexcept {
   if (op.action == action::recv_from) {
     if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
@@ -4140,7 +4145,7 @@ ROUSE_COLD inline void explain_received(operation& op) noexcept {
   if (op.bytes == 0) explain_unconnected(op);
 }
 
-// ---- attempts on a non-blocking handle: false where it would have to wait
+// ---- attempts on a non-blocking handle: false if the call would have to wait
 
 namespace detail {
 ROUSE_NOINLINE inline bool store_error(failure& error) noexcept {
@@ -4167,8 +4172,8 @@ ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// A system call that nearly always succeeds, and moves at least a byte: what else may come of it
-// stays out of the way.
+// Handles the rare results of a call that nearly always succeeds and moves at least a byte. Not
+// inline, to keep the usual path short.
 template <class Call>
 ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noexcept {
   if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
@@ -4179,7 +4184,8 @@ ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noex
     explain_unconnected(op);
   return true;
 }
-// One comparison: a failure and no bytes are, less one, more than any size.
+// A single comparison detects an error, 0 bytes, and a size larger than the buffer: minus one and
+// as an unsigned number, each of these is at least `op.size`.
 template <class Call>
 ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
@@ -4197,7 +4203,7 @@ ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
   });
 }
 
-/// No SIGPIPE: a peer that is gone is an error code.
+/// Without SIGPIPE: if the peer is gone, that is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
     return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -4230,15 +4236,15 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-/// What poll(2) calls the readiness that an attempt waits for.
+/// The events of poll(2) that an attempt waits for.
 inline short readiness(action what) noexcept {
   if (what == action::when_writable) return POLLOUT;
-  // RDBAND never holds for a stream, but belongs to what a wake-up says, where io_uring passes over
-  // PRI alone.
+  // A stream never has POLLRDBAND. But the kernel's wake-up for urgent data carries it, and
+  // io_uring ignores that wake-up if the request asks for POLLPRI alone.
   return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
-/// Which of the events hold; errors and hangups are told unasked.
+/// Which of `events` hold now, and POLLERR and POLLHUP if they do.
 inline short poll_now(native_handle_type h, short events) noexcept {
   pollfd p{h, events, 0};
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
@@ -4267,11 +4273,11 @@ inline bool start_connect(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-/// Whether a connect that was started has ended; how, is then in `op`.
+/// Whether a started connect has ended. The result is then in `op`.
 ///
-/// Asked again, the kernel says so, or that it is still trying (an event of the handle's earlier
-/// life may have come first); and only then does it take the socket for connected itself, or, after
-/// a failure, for one that was never connected.
+/// A second connect(2) tells whether it has, or is still in progress (the event may be left over
+/// from before the connect). Only this call makes the kernel treat the socket as connected, or,
+/// after a failure, as one that was never connected.
 inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   const socket_address a(*op.peer);
   const bool connected = ::connect(h, &a.any, a.length) == 0 || errno == EISCONN;
@@ -4281,9 +4287,9 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-/// An attempt to receive has found nothing. The kernel says so also of a datagram socket whose
-/// receiving side is shut down, where a call that waits gives 0 bytes. True: it is one, and that is
-/// the answer.
+/// Called after an attempt to receive has found nothing. That is also what the kernel reports for a
+/// datagram socket with a shut-down receiving side, where a blocking call returns 0 bytes.
+/// Returns true in this case: the operation completes with 0 bytes.
 ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
@@ -5415,7 +5421,8 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/posix/fork.hpp
-// How objects learn that fork(2) has copied them into a child process.
+// Hooks that run in each child process of fork(2), for objects that must not be used there as they
+// are.
 
 #if ROUSE_LINUX
 #include <csignal>
@@ -5429,18 +5436,18 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 struct fork_hooks;
 
-/// Calls a function in each child process that fork(2) makes while this object exists: in the
-/// thread that forked, which is the only one there, before fork(2) returns.
+/// Calls a function in each child process that fork(2) makes while this object exists. The call is
+/// made before fork(2) returns, on the child's only thread, the one that forked.
 ///
-/// The function may make system calls and use the heap. It must expect that any lock is held for
-/// ever, and any list half changed, by a thread that does not exist in the child. It must neither
-/// make nor destroy an object of this class.
+/// The function may make system calls and use the heap. It must assume that any lock may be held
+/// for ever, and any list half changed, by a thread that does not exist in the child. It must
+/// neither make nor destroy an object of this class.
 ///
-/// Not called in children of vfork(2), posix_spawn(3), system(3) and popen(3), which share the
-/// parent's memory until they execute another program.
+/// The function is not called in children of vfork(2), posix_spawn(3), system(3) and popen(3),
+/// which share the parent's memory until they execute another program.
 ///
-/// Threads: any. Cost: nothing but at its beginning and end, and at each fork(2).
-/// Source: pthread_atfork(3).
+/// Threads: any. Cost: a lock at construction and at destruction, and one call for each object at
+/// fork(2). Source: pthread_atfork(3).
 class fork_hook : public rouse::detail::list_node {
 public:
   using function = void(void* owner) noexcept;
@@ -5458,18 +5465,18 @@ private:
   fork_hooks& hooks_;
 };
 
-/// All of one shared library (or of the program): the handlers that it gives to the C library go
-/// when it is unloaded, and so does this.
+/// The hooks of one shared library, or of the program. Each has its own list: when a library is
+/// unloaded, the C library drops the fork handlers that it has registered, and the list goes too.
 struct fork_hooks {
   std::mutex mutex;
   rouse::detail::list<fork_hook> all;
-  bool registered = false; // the C library has the handlers
+  bool registered = false; // with pthread_atfork
 };
 
-// Hidden, so that each shared library has its own.
+// Hidden visibility gives each shared library its own copy of these functions.
 #define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
 ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
-  static fork_hooks hooks; // never destroyed: its destructor does nothing
+  static fork_hooks hooks; // usable at exit: its destructor does nothing
   return hooks;
 }
 ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
@@ -5499,15 +5506,16 @@ inline fork_hook::~fork_hook() {
   unlink();
 }
 
-/// The process that made it. A child of vfork(2) sees the same object, and is another process.
+/// Remembers the process that made it, to detect a child process: one of fork(2), which has a copy
+/// of it, or one of vfork(2), which sees the same object.
 ///
-/// Cost: a system call each time that it is asked. Source: getpid(2).
+/// Cost: each `is_here` is a system call. Source: getpid(2).
 class process_mark {
 public:
   [[nodiscard]] bool is_here() const noexcept { return ::getpid() == process_; }
   void move_here() noexcept { process_ = ::getpid(); }
 
-  /// Sleeps for a moment by a call that nothing is installed for.
+  /// Sleeps for two milliseconds, by a call that <rouse/install.hpp> does not replace.
   static void nap() noexcept {
     sigset_t none;
     ::sigemptyset(&none);
@@ -10832,7 +10840,10 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/posix/attempts.hpp
-// System calls that never wait, whatever the mode of the handle.
+// Socket calls that never wait, whether the handle is in blocking mode or not.
+//
+// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
+// in `bytes` and `error`.
 
 #if ROUSE_LINUX
 #include <csignal>
@@ -10850,6 +10861,8 @@ bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
 }
 } // namespace detail
 
+/// Like recv(2). A datagram or packet that is larger than the buffer is message_size; `bytes` is
+/// then `size`, and the rest of the datagram is lost.
 inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | recv_flags(type);
@@ -10861,25 +10874,29 @@ inline bool recv_now(native_handle_type h, int type, void* data, std::size_t siz
   return true;
 }
 
-/// A datagram that is larger is no error here: it is not lost.
+/// Like recv(2) with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it
+/// is not lost.
 inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                      failure& error) noexcept {
   return detail::call_now(bytes, error,
                           [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
 }
 
+/// Like send(2), without SIGPIPE.
+/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
   return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
 }
 
-/// What the system calls an open file.
+/// The system's handle of an open file: a file descriptor here, a HANDLE on Windows.
 using native_file_type = int;
 
 namespace detail {
-// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
-// thread's, is held back and taken away.
+// sendfile(2) takes no flags. During the call the handle is therefore in non-blocking mode, and
+// SIGPIPE is blocked. The kernel sends SIGPIPE to the calling thread, so the destructor can consume
+// it, unless one was pending already.
 class nonblocking_without_sigpipe {
 public:
   explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
@@ -10912,7 +10929,7 @@ private:
 };
 } // namespace detail
 
-/// 0 bytes: the file has no more.
+/// Like sendfile(2), without SIGPIPE. `bytes` is 0 at the end of the file.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   return detail::call_now(bytes, error, [&] {
@@ -10922,7 +10939,9 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
   });
 }
 
-/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+/// Receives the urgent byte: recv(2) with MSG_OOB. Linux reports EINVAL if there is no urgent data,
+/// if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the last
+/// is an error here. `bytes` is 0 once the connection has ended.
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done =
@@ -10933,7 +10952,7 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
       get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
     return done;
   error = {};
-  return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
+  return (poll_now(h, 0) & POLLHUP) != 0; // connection ended: 0 bytes
 }
 
 }}} // namespace rouse::ROUSE_ABI::os
@@ -14187,7 +14206,20 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/posix/context.hpp
-// A flow of execution with a stack of its own: the switch between fibers, for System V machines.
+// Flows of execution that have their own stacks (fibers), and the switch between them, on Linux.
+//
+//   the mapping of a stack, low to high addresses:
+//     | guard page | <- the stack grows down | object of create_with |
+//
+//   switch_to(from, to):
+//     1. save the thread's C++ exception state in `from`, load that of `to`
+//     2. tell AddressSanitizer or ThreadSanitizer, if one is in use
+//     3. jump: push registers and the address to continue at, from.sp_ = sp, sp = to.sp_,
+//        pop the address and jump to it
+//     4. `to` continues behind its own `jump` with finish_switch; a new context runs `begin`
+//
+// `jump` is inline assembly for the System V ABIs of x86-64 and AArch64, and swapcontext(3) on
+// other machines (ROUSE_CONTEXT_UCONTEXT).
 
 #if ROUSE_LINUX
 #include <cerrno>
@@ -14214,25 +14246,27 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
-// What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
-// context's own: those caught, a pointer, and how many are uncaught, an unsigned int (Itanium C++
-// ABI, 2.2.2; the runtime gives no name to the fields). With what follows to its alignment it is
-// copied as a whole.
+// The C++ runtime's record of the exceptions in flight. The runtime keeps one for each thread, but
+// each context needs its own, so a switch exchanges them. It consists of a pointer (the caught
+// exceptions) and an unsigned int (the number of uncaught ones), which have no public names
+// (Itanium C++ ABI, 2.2.2). It is copied as a whole, with its padding.
 struct exception_state {
   alignas(void*) unsigned char bytes[2 * sizeof(void*)] = {};
 };
 
-// The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
+// <cxxabi.h> declares __cxa_get_globals with the attribute `const`. The compiler could then reuse
+// the result across a switch, after which the code may run on another thread. This declaration has
+// no such attribute.
 extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
 
-/// @param globals  the running thread's.
+/// @param globals  the exception state of the running thread
 inline void swap_exceptions(void* globals, exception_state& from,
                             const exception_state& to) noexcept {
   std::memcpy(from.bytes, globals, sizeof from.bytes);
   std::memcpy(globals, to.bytes, sizeof to.bytes);
 }
 
-// A stack, with a page below it that must not be touched.
+// The memory of one stack, with a guard page below it.
 class stack_memory {
 public:
   stack_memory() noexcept = default;
@@ -14267,16 +14301,17 @@ public:
   [[nodiscard]] char* top() const noexcept { return base_ + size_ - reserved_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - reserved_; }
 
-  /// Room for an object, on top. Before the stack is used.
+  /// Reserves room for an object at the top of the stack. Only before the stack is in use.
   void* reserve_top(std::size_t bytes) noexcept {
     reserved_ = (bytes + 63) / 64 * 64;
     return top();
   }
 
 private:
-  // Leaves the mapping whole, so that those of many stacks are one: a process may have 65,530,
-  // which would be half as many fibers. Since Linux 6.13; emulators let unknown advice pass and do
-  // nothing, which shows when the page is asked for.
+  // Makes the guard page without splitting the mapping, so that the kernel can merge the mappings
+  // of many stacks. A process may have 65,530 mappings (vm.max_map_count); with two for each stack,
+  // that limits it to half as many fibers. Since Linux 6.13. Emulators accept advice that they do
+  // not know and do nothing. Populating the page detects that: with a guard it fails.
   static bool guard_within_mapping(void* at, std::size_t size) noexcept {
     constexpr int populate_read = 22, guard_install = 102; // MADV_...
     return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
@@ -14288,13 +14323,13 @@ private:
 
 } // namespace detail
 
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
-/// thread's own.
+/// A flow of execution while it is suspended. A default-constructed context has no stack of its
+/// own: it is where a thread's own flow is suspended while the thread runs other contexts.
 ///
-/// Threads: a suspended context may be continued by any.
+/// Threads: any thread may continue a suspended context.
 class context {
 public:
-  /// Its last act is `leave_to`; it never returns.
+  /// The function that a context runs. It ends with `leave_to` and never returns.
   using entry = void (*)(void* argument) noexcept;
 
   context() noexcept = default;
@@ -14306,12 +14341,13 @@ public:
 #endif
   }
 
-  /// Whether the calling thread can switch to others: here every thread can.
+  /// Whether the calling thread can switch to other contexts. Here every thread can; on Windows a
+  /// thread must first become a fiber.
   static constexpr bool prepare_thread() noexcept { return true; }
 
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
-  /// with a guard page below.
-  /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
+  /// Makes this a suspended flow that starts with `e(argument)`, on a new stack with a guard page.
+  /// @param stack_size  in bytes; at least 16 KiB are allocated, in whole pages.
+  /// @returns not_enough_memory if memory or mappings (vm.max_map_count) run out.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     detail::stack_memory stack;
     if (const std::error_code ec = stack.allocate(stack_size)) return ec;
@@ -14320,8 +14356,9 @@ public:
     return {};
   }
 
-  /// A T on top of a new stack, to which its `context` is then to be `reset`; `destroy` ends both.
-  /// @returns null, with the reason in `why`, where memory or mappings are short.
+  /// Makes a new stack with a `T` at its top. The member `context` of that object owns the stack.
+  /// The caller calls `reset` on that member next, and in the end `destroy`, which destroys both.
+  /// @returns null, with the reason in `why`, if memory or mappings run out.
   template <class T>
   static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
     detail::stack_memory stack;
@@ -14337,7 +14374,8 @@ public:
     made.~T();
   }
 
-  /// Another flow on the same stack, once the former has ended.
+  /// Makes this a suspended flow that starts with `e(argument)` on the same stack. The flow before
+  /// it has ended.
   void reset(entry e, void* argument) noexcept {
     entry_ = e;
     argument_ = argument;
@@ -14349,10 +14387,11 @@ public:
   ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
     do_switch(from, to, false);
   }
-  /// The same, but `from` ends here.
+  /// Like `switch_to`, but `from` ends here.
   static void leave_to(context& from, context& to) noexcept { do_switch(from, to, true); }
 
-  /// For a thread's own stack: around all that is switched to from there.
+  /// To be called on the context of a thread's own flow: before it first switches to another, and
+  /// after the last has switched back.
   void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
   void leave_thread() noexcept { globals_ = nullptr; }
 
@@ -14368,7 +14407,7 @@ private:
   }
 
   ROUSE_ALWAYS_INLINE static void do_switch(context& from, context& to, bool last) noexcept {
-    // Who is switched to runs in the thread of whoever switches.
+    // The target context continues on the current thread.
     detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
@@ -14384,16 +14423,16 @@ private:
     from.finish_switch();
   }
 
-  // The first thing done in a flow that was switched to.
+  // Runs first in a context that another one has switched to.
   void finish_switch() noexcept {
 #if ROUSE_ASAN
-    // A thread's own stack is learned when it is first left.
+    // The bounds of a thread's own stack become known here, when the thread first leaves it.
     __sanitizer_finish_switch_fiber(asan_fake_, &switched_from_->asan_bottom_,
                                     &switched_from_->asan_size_);
 #endif
   }
 
-  // What a new flow does first.
+  // The first function of a new flow.
   static void begin(void* self) noexcept {
     auto& me = *static_cast<context*>(self);
     me.asan_fake_ = nullptr;
@@ -14413,7 +14452,7 @@ private:
     ::makecontext(&machine_, start, 2, static_cast<unsigned>(self & 0xffffffffu),
                   static_cast<unsigned>(self >> 16 >> 16));
   }
-  // makecontext passes ints.
+  // makecontext passes only ints, so the pointer arrives in two halves.
   static void begin_halves(unsigned low, unsigned high) noexcept {
     begin(reinterpret_cast<void*>(static_cast<std::uintptr_t>(high) << 16 << 16 | low));
   }
@@ -14421,12 +14460,13 @@ private:
     ::swapcontext(&from.machine_, &to.machine_);
   }
 #else
-  // The registers are on the stack, with the address to go on at on top; `sp_` is where.
+  // A suspended flow's registers are on its stack, with the address to continue at on top. `sp_`
+  // points there (on AArch64, the address is at sp + 24).
   void prepare() noexcept {
     auto* top = reinterpret_cast<std::uintptr_t*>(stack_.top());
     const auto start = reinterpret_cast<std::uintptr_t>(&context::begin);
 #if defined(__x86_64__)
-    top[-1] = 0; // begin's return address: none. The stack is aligned as after a call.
+    top[-1] = 0; // no return address; aligned as after a call
     top[-2] = start;
     sp_ = top - 2;
 #else
@@ -14435,17 +14475,17 @@ private:
 #endif
   }
 
-  // Inline, so that the compiler saves just what is live across it, and so that no `ret` follows
-  // whose target the processor predicts wrongly. Saved by hand: the frame pointer, which cannot be
-  // declared as changed, and the floating-point control words, which the calling conventions give
-  // to the callee to keep.
+  // Inline for two reasons: the compiler saves only the registers that are live across the switch,
+  // and there is no `ret`, the target of which the processor would predict wrongly. The assembly
+  // itself saves the frame pointer, which cannot be listed as clobbered, and the floating-point
+  // control words, which the calling conventions require a callee to preserve.
   __attribute__((always_inline)) static void jump(context& from, context& to) noexcept {
 #if defined(__x86_64__)
     void* save = &from.sp_;
     void* load = to.sp_;
     void* argument = &to;
     asm volatile(
-        "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
+        "leaq -128(%%rsp), %%rsp\n\t" // skips the surrounding function's red zone
         "pushq %%rbp\n\t"
         "subq $8, %%rsp\n\t"
         "fnstcw 4(%%rsp)\n\t"
@@ -14459,7 +14499,7 @@ private:
         "jmpq *%%rax\n\t"
         "1:\n\t"
         "ldmxcsr (%%rsp)\n\t"
-        "cmpw 4(%%rsp), %%cx\n\t" // that load is slow, and the word is nearly always the same
+        "cmpw 4(%%rsp), %%cx\n\t" // fldcw is slow and rarely needed
         "je 2f\n\t"
         "fldcw 4(%%rsp)\n\t"
         "2:\n\t"
@@ -14517,21 +14557,21 @@ private:
   }
 #endif
 
-  // What a switch touches comes first, in one cache line.
+  // The members that a switch touches come first, to share one cache line.
 #if ROUSE_CONTEXT_UCONTEXT
   ucontext_t machine_{};
 #else
   void* sp_ = nullptr;
 #endif
   detail::exception_state exceptions_;
-  void* globals_ = nullptr; // where the running thread has its exception_state
+  void* globals_ = nullptr; // the running thread's exception state
   detail::stack_memory stack_;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
-  // For the sanitizers; here always, so that no macro changes the layout.
-  [[maybe_unused]] context* switched_from_ = nullptr; // who switched here last
+  // For the sanitizers. Always present, so that no macro changes the layout.
+  [[maybe_unused]] context* switched_from_ = nullptr; // the context that last switched here
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
-  [[maybe_unused]] bool owns_stack_ = false; // the former was made here
+  [[maybe_unused]] bool owns_stack_ = false; // and tsan_fiber_
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;
@@ -16414,20 +16454,22 @@ private:
 }}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/os/posix/signals.hpp
-// How signals reach `signals` objects, of which several copies of this library in one process (in
-// shared libraries, with hidden visibility) may each have some.
+// How signals reach `signals` objects. One process may hold several copies of this library (shared
+// libraries with hidden visibility), and each copy may have such objects.
 //
-// Each copy has a handler of its own. For each signal the copies that want it stand on each other:
+// Each copy has a signal handler of its own. For each signal, the copies that want it form a stack:
 //
-//   kernel -> handler of copy C -> handler of copy B -> handler of copy A -> nothing more
-//             what it found: B     what it found: A     what it found: the first disposition
+//   kernel -> handler of copy C -> handler of copy B -> handler of copy A -> end
+//             found: B             found: A             found: the original disposition
 //
-// A handler tells the objects of its copy, then calls the handler that its copy found, if that is
-// one of this library's: it is known by its unusual mask. A copy that leaves restores what it found
-// if it is on top, or else gives that to the copy above it: by a call of its handler with a number
-// that is no signal's.
+// A handler adds the signal to the objects of its copy. It then calls the handler that its copy
+// found, if that is a handler of this library, which it recognizes by its unusual signal mask.
 //
-// What must hold for the copies of all versions: the mask, that number, and signal_request.
+// A copy that no longer wants the signal and is on top restores the disposition that it found.
+// Otherwise it hands that disposition to the copy above it, by a signal_request: it calls that
+// copy's handler with a number that no signal has.
+//
+// Copies of all versions must agree on the mask, on that number, and on signal_request.
 
 #if ROUSE_LINUX
 #include <atomic>
@@ -16445,43 +16487,47 @@ namespace detail {
 
 using signal_handler = void(int, siginfo_t*, void*);
 
-// What one copy asks of another.
+// A request of one copy to another, the receiver.
+//   set_above: `above` is now on top of the receiver, or nothing is (null)
+//   set_below: `found` is now the disposition below the receiver
+// Result: `in_use`, whether the receiver wants the signal. If it does not, `found` is the
+// disposition that the receiver found, which applies in its place.
 struct signal_request {
-  static constexpr int number = 0x726f7573; // in a signal's place
+  static constexpr int number = 0x726f7573; // passed instead of a signal number
   enum class command { set_above, set_below };
 
   command kind;
   int signal;
-  signal_handler* above; // set_above: what stands on the copy from now on, or null
-  struct sigaction found; // set_below: what it finds below itself from now on
-  bool in_use; // the answer; else `found` is what the copy found, which holds in its place
+  signal_handler* above;
+  struct sigaction found;
+  bool in_use;
 };
 
-// One signal, as one copy has it.
+// The state of one signal in one copy.
 struct signal_owner {
-  std::atomic<int> users{0}; // objects that want it
+  std::atomic<int> users{0}; // the objects that want it
   std::atomic<signal_handler*> below{nullptr}; // the handler of the copy below
   signal_handler* above = nullptr;
-  struct sigaction found = {}; // what was there before
+  struct sigaction found = {}; // the disposition before this copy's
 };
 
 } // namespace detail
 
-/// This copy's part. Hidden: a handler and what it works on belong to one shared library, and go
-/// with it.
+/// The signal handling of this copy. Its visibility is hidden: a handler and its data belong to one
+/// shared library and are unloaded with it.
 ///
-/// A handler may run in any thread at any time, beside everything here: what it reads is atomic,
-/// and stays until no handler is at work (`running_handlers_`). Everything else is done by one
-/// thread at a time, of all copies.
+/// A handler may run on any thread at any time, concurrently with every function here. What it
+/// reads is therefore atomic, and stays alive until no handler runs (`running_handlers_`). All
+/// other work is done by one thread at a time, across all copies (`exclusively`).
 ///
-/// Limit: a shared library must not be unloaded at the very moment at which the kernel calls its
-/// handler, which nothing can find out: not while its signals are being sent.
+/// Limit: a shared library must not be unloaded while its signals are being sent. Nothing can
+/// detect that the kernel is just about to call its handler.
 ///
 /// Threads: any. Source: sigaction(2), signal-safety(7).
 class __attribute__((visibility("hidden"))) signal_table {
 public:
-  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
-  /// `in.leave` is called.
+  /// Adds each arriving signal of the set `numbers` (bit n - 1: signal n) to `in`, until `in.leave`
+  /// is called.
   static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
     static const fork_hook hook(&restore_in_child, nullptr);
     failure f;
@@ -16506,14 +16552,14 @@ private:
   using owner = detail::signal_owner;
   using request = detail::signal_request;
 
-  static inline std::atomic<int> process_{0}; // the one that all this is of
-  static inline std::atomic<int> locked_by_{0}; // a process
-  static inline std::atomic<int> running_handlers_{0}; // handlers at work
+  static inline std::atomic<int> process_{0}; // the process that this state describes
+  static inline std::atomic<int> locked_by_{0}; // the lock holder's process, or 0
+  static inline std::atomic<int> running_handlers_{0};
   static inline std::atomic<signal_inbox*> first_{nullptr};
   static inline owner owners_[signal_inbox::most_numbers + 1];
 
   static void unsubscribe(signal_inbox& in) noexcept {
-    if (!in.of_this_process()) return; // a copy, in a forked child: it is in no list there
+    if (!in.of_this_process()) return; // a forked child's copy, in no list
     exclusively([&] { remove(in, in.wanted); });
   }
 
@@ -16527,23 +16573,24 @@ private:
     wait_for_handlers();
   }
 
-  // ---- one at a time
+  // ---- mutual exclusion
 
   // Calls f while no other thread changes anything here or in another copy, and no shared library
-  // is unloaded: with the lock of the dynamic loader, the only one that all copies in a process
-  // share. (musl does not hold it here, and unloads nothing: there, copies are not to be made and
-  // destroyed at once.)
+  // is unloaded. It holds the lock of the dynamic loader, the only lock that all copies in a
+  // process share. (musl does not hold its lock here, and unloads nothing. With musl, signals
+  // objects of different copies must not be made or destroyed at the same time.)
   template <class F>
   static void exclusively(F f) noexcept {
     const auto call = [](dl_phdr_info*, std::size_t, void* what) {
       const lock own;
       (*static_cast<F*>(what))();
-      return 1; // once
+      return 1; // ends the iteration
     };
     ::dl_iterate_phdr(call, &f);
   }
 
-  // One that a thread of the parent process held during a fork is free in the child.
+  // The lock of this copy. It names the process of its holder, so that a forked child can take over
+  // the lock that a thread of the parent held during the fork.
   struct lock {
     lock() noexcept {
       const int me = this_process();
@@ -16559,12 +16606,12 @@ private:
     lock& operator=(const lock&) = delete;
   };
 
-  // Handlers that began before what was just changed.
+  // Waits for the handlers that began before the last change.
   static void wait_for_handlers() noexcept {
     while (running_handlers_.load() != 0) ::sched_yield();
   }
 
-  // In a child process nothing of the parent's counts; `found` stays, for handlers that the child
+  // Discards the parent's state in a child process. `found` stays, for the handlers that the child
   // has inherited.
   static void reset_for_this_process() noexcept {
     for (owner& o : owners_) {
@@ -16579,7 +16626,8 @@ private:
 
   // ---- dispositions
 
-  // Signals that the handler lets interrupt it, which makes its mask one that nothing else has.
+  // The signals that the handler's mask leaves unblocked: an arbitrary pattern, which no other mask
+  // in the process is likely to have.
   static constexpr bool unmasked(int n) noexcept {
     return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
   }
@@ -16596,7 +16644,7 @@ private:
   static bool is_ours(const struct sigaction& a) noexcept {
     return (a.sa_flags & SA_SIGINFO) && a.sa_sigaction == &handle;
   }
-  // Whether it is a copy's.
+  // Whether `a` is the handler of any copy of this library.
   static bool is_rouse(const struct sigaction& a) noexcept {
     if (!(a.sa_flags & SA_SIGINFO)) return false;
     for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
@@ -16608,8 +16656,9 @@ private:
   static void send_request(detail::signal_handler* copy, request& r) noexcept {
     copy(request::number, reinterpret_cast<siginfo_t*>(&r), nullptr);
   }
-  // What answers to that, within what is exclusive to the asking copy. (A change of nothing in the
-  // own lock, before and after, shows that to a race detector, which cannot see the loader's.)
+  // The receiver's side. The requesting copy is inside `exclusively`, so this runs alone as well.
+  // (A race detector does not see the loader's lock; the two changes of this copy's lock, which add
+  // nothing, show it the order.)
   static void receive_request(request& r) noexcept {
     locked_by_.fetch_add(0);
     carry_out(r);
@@ -16624,7 +16673,7 @@ private:
       o.above = r.above;
     else {
       set_below(o, r.found);
-      wait_for_handlers(); // they may be about to call what was found before
+      wait_for_handlers(); // they may be about to call the old one
     }
   }
   static void set_below(owner& o, const struct sigaction& a) noexcept {
@@ -16632,8 +16681,10 @@ private:
     o.below.store(is_rouse(a) ? a.sa_sigaction : nullptr);
   }
 
-  // `a`, or what holds in its place if it is the handler of a copy that does not want `n`: one that
-  // this process inherited, or that the application has put back. `above` stands on it then.
+  // Returns the disposition that applies for `a`. That is `a` itself, unless it is the handler of a
+  // copy that does not want `n` (inherited from the parent process, or reinstalled by the
+  // application): then it is the disposition which that copy found, and so on. If the result is a
+  // copy's handler, that copy learns that `above` is now on top of it.
   static struct sigaction effective_disposition(int n, struct sigaction a,
                                                 detail::signal_handler* above) noexcept {
     while (is_rouse(a)) {
@@ -16652,11 +16703,11 @@ private:
     owner& o = owners_[n];
     struct sigaction now = {};
     if (const failure f = outcome(::sigaction(n, nullptr, &now))) return f;
-    // Has the application installed a handler of its own meanwhile, ours goes on top of it, unless
-    // other copies have a part in it.
+    // If the application has replaced this copy's handler by one of its own, this copy's handler is
+    // installed again on top of it, unless there are other copies above or below this one.
     if (o.users.load() == 0 || !(is_ours(now) || o.above || o.below.load())) {
       set_below(o, effective_disposition(n, now, &handle));
-      o.users.fetch_add(1); // before the handler looks
+      o.users.fetch_add(1); // before the handler can run
       const struct sigaction a = our_disposition();
       const failure f = outcome(::sigaction(n, &a, nullptr));
       if (f) o.users.fetch_sub(1);
@@ -16683,7 +16734,7 @@ private:
     }
     o.users.fetch_sub(1);
   }
-  // Unless something else has been installed since. @returns whether it was ours.
+  // Installs `a` if this copy's handler is still the installed one. @returns whether it was.
   static bool restore_if_ours(int n, const struct sigaction& a) noexcept {
     struct sigaction now = {};
     if (::sigaction(n, nullptr, &now) != 0 || !is_ours(now)) return false;
@@ -16691,7 +16742,7 @@ private:
     return true;
   }
 
-  // In a forked child each signal does again what it did before.
+  // Restores the disposition of each signal in a forked child.
   static void restore_in_child(void*) noexcept {
     for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
       if (owners_[n].users.load() != 0)
@@ -16699,7 +16750,7 @@ private:
     }
   }
 
-  // ---- what the kernel calls
+  // ---- the handler
 
   static void handle(int n, siginfo_t* info, void* context) noexcept {
     if (n == request::number) return receive_request(*reinterpret_cast<request*>(info));
@@ -16718,9 +16769,9 @@ private:
     errno = kept;
   }
 
-  // A signal that is not for us, above all one of a child process that was told nothing (vfork):
-  // it has the disposition that there was before us, from now on, and the signal comes again, once
-  // this handler has returned.
+  // For a signal that this copy does not want, above all in a child of vfork(2), where no fork hook
+  // has run. Restores the disposition that this copy found and sends the signal again; it arrives
+  // once this handler has returned.
   static void restore_and_resend(int n, siginfo_t* info) noexcept {
     if (!restore_if_ours(n, owners_[n].found)) return;
     const auto thread = static_cast<int>(::syscall(SYS_gettid));

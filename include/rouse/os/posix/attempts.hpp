@@ -1,4 +1,7 @@
-// System calls that never wait, whatever the mode of the handle.
+// Socket calls that never wait, whether the handle is in blocking mode or not.
+//
+// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
+// in `bytes` and `error`.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -20,6 +23,8 @@ bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
 }
 } // namespace detail
 
+/// Like recv(2). A datagram or packet that is larger than the buffer is message_size; `bytes` is
+/// then `size`, and the rest of the datagram is lost.
 inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | recv_flags(type);
@@ -31,25 +36,29 @@ inline bool recv_now(native_handle_type h, int type, void* data, std::size_t siz
   return true;
 }
 
-/// A datagram that is larger is no error here: it is not lost.
+/// Like recv(2) with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it
+/// is not lost.
 inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                      failure& error) noexcept {
   return detail::call_now(bytes, error,
                           [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
 }
 
+/// Like send(2), without SIGPIPE.
+/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
   return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
 }
 
-/// What the system calls an open file.
+/// The system's handle of an open file: a file descriptor here, a HANDLE on Windows.
 using native_file_type = int;
 
 namespace detail {
-// sendfile(2) has no flags: the handle is put into non-blocking mode, and SIGPIPE, which is this
-// thread's, is held back and taken away.
+// sendfile(2) takes no flags. During the call the handle is therefore in non-blocking mode, and
+// SIGPIPE is blocked. The kernel sends SIGPIPE to the calling thread, so the destructor can consume
+// it, unless one was pending already.
 class nonblocking_without_sigpipe {
 public:
   explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
@@ -82,7 +91,7 @@ private:
 };
 } // namespace detail
 
-/// 0 bytes: the file has no more.
+/// Like sendfile(2), without SIGPIPE. `bytes` is 0 at the end of the file.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   return detail::call_now(bytes, error, [&] {
@@ -92,7 +101,9 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
   });
 }
 
-/// Where there is none, or none yet, Linux says EINVAL; as it does where it is received in line.
+/// Receives the urgent byte: recv(2) with MSG_OOB. Linux reports EINVAL if there is no urgent data,
+/// if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the last
+/// is an error here. `bytes` is 0 once the connection has ended.
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done =
@@ -103,7 +114,7 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
       get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
     return done;
   error = {};
-  return (poll_now(h, 0) & POLLHUP) != 0; // it is over: 0 bytes
+  return (poll_now(h, 0) & POLLHUP) != 0; // connection ended: 0 bytes
 }
 
 }}} // namespace rouse::ROUSE_ABI::os

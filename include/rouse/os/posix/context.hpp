@@ -1,4 +1,17 @@
-// A flow of execution with a stack of its own: the switch between fibers, for System V machines.
+// Flows of execution that have their own stacks (fibers), and the switch between them, on Linux.
+//
+//   the mapping of a stack, low to high addresses:
+//     | guard page | <- the stack grows down | object of create_with |
+//
+//   switch_to(from, to):
+//     1. save the thread's C++ exception state in `from`, load that of `to`
+//     2. tell AddressSanitizer or ThreadSanitizer, if one is in use
+//     3. jump: push registers and the address to continue at, from.sp_ = sp, sp = to.sp_,
+//        pop the address and jump to it
+//     4. `to` continues behind its own `jump` with finish_switch; a new context runs `begin`
+//
+// `jump` is inline assembly for the System V ABIs of x86-64 and AArch64, and swapcontext(3) on
+// other machines (ROUSE_CONTEXT_UCONTEXT).
 #pragma once
 #include <rouse/config.hpp>
 
@@ -27,25 +40,27 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
-// What the C++ runtime keeps of exceptions in flight, a thread's own, which a switch must make a
-// context's own: those caught, a pointer, and how many are uncaught, an unsigned int (Itanium C++
-// ABI, 2.2.2; the runtime gives no name to the fields). With what follows to its alignment it is
-// copied as a whole.
+// The C++ runtime's record of the exceptions in flight. The runtime keeps one for each thread, but
+// each context needs its own, so a switch exchanges them. It consists of a pointer (the caught
+// exceptions) and an unsigned int (the number of uncaught ones), which have no public names
+// (Itanium C++ ABI, 2.2.2). It is copied as a whole, with its padding.
 struct exception_state {
   alignas(void*) unsigned char bytes[2 * sizeof(void*)] = {};
 };
 
-// The runtime declares it as a constant, but a switch may have changed the thread: asked anew.
+// <cxxabi.h> declares __cxa_get_globals with the attribute `const`. The compiler could then reuse
+// the result across a switch, after which the code may run on another thread. This declaration has
+// no such attribute.
 extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
 
-/// @param globals  the running thread's.
+/// @param globals  the exception state of the running thread
 inline void swap_exceptions(void* globals, exception_state& from,
                             const exception_state& to) noexcept {
   std::memcpy(from.bytes, globals, sizeof from.bytes);
   std::memcpy(globals, to.bytes, sizeof to.bytes);
 }
 
-// A stack, with a page below it that must not be touched.
+// The memory of one stack, with a guard page below it.
 class stack_memory {
 public:
   stack_memory() noexcept = default;
@@ -80,16 +95,17 @@ public:
   [[nodiscard]] char* top() const noexcept { return base_ + size_ - reserved_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_ - guard_ - reserved_; }
 
-  /// Room for an object, on top. Before the stack is used.
+  /// Reserves room for an object at the top of the stack. Only before the stack is in use.
   void* reserve_top(std::size_t bytes) noexcept {
     reserved_ = (bytes + 63) / 64 * 64;
     return top();
   }
 
 private:
-  // Leaves the mapping whole, so that those of many stacks are one: a process may have 65,530,
-  // which would be half as many fibers. Since Linux 6.13; emulators let unknown advice pass and do
-  // nothing, which shows when the page is asked for.
+  // Makes the guard page without splitting the mapping, so that the kernel can merge the mappings
+  // of many stacks. A process may have 65,530 mappings (vm.max_map_count); with two for each stack,
+  // that limits it to half as many fibers. Since Linux 6.13. Emulators accept advice that they do
+  // not know and do nothing. Populating the page detects that: with a guard it fails.
   static bool guard_within_mapping(void* at, std::size_t size) noexcept {
     constexpr int populate_read = 22, guard_install = 102; // MADV_...
     return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
@@ -101,13 +117,13 @@ private:
 
 } // namespace detail
 
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
-/// thread's own.
+/// A flow of execution while it is suspended. A default-constructed context has no stack of its
+/// own: it is where a thread's own flow is suspended while the thread runs other contexts.
 ///
-/// Threads: a suspended context may be continued by any.
+/// Threads: any thread may continue a suspended context.
 class context {
 public:
-  /// Its last act is `leave_to`; it never returns.
+  /// The function that a context runs. It ends with `leave_to` and never returns.
   using entry = void (*)(void* argument) noexcept;
 
   context() noexcept = default;
@@ -119,12 +135,13 @@ public:
 #endif
   }
 
-  /// Whether the calling thread can switch to others: here every thread can.
+  /// Whether the calling thread can switch to other contexts. Here every thread can; on Windows a
+  /// thread must first become a fiber.
   static constexpr bool prepare_thread() noexcept { return true; }
 
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
-  /// with a guard page below.
-  /// @returns not_enough_memory where memory or mappings (vm.max_map_count) are short.
+  /// Makes this a suspended flow that starts with `e(argument)`, on a new stack with a guard page.
+  /// @param stack_size  in bytes; at least 16 KiB are allocated, in whole pages.
+  /// @returns not_enough_memory if memory or mappings (vm.max_map_count) run out.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     detail::stack_memory stack;
     if (const std::error_code ec = stack.allocate(stack_size)) return ec;
@@ -133,8 +150,9 @@ public:
     return {};
   }
 
-  /// A T on top of a new stack, to which its `context` is then to be `reset`; `destroy` ends both.
-  /// @returns null, with the reason in `why`, where memory or mappings are short.
+  /// Makes a new stack with a `T` at its top. The member `context` of that object owns the stack.
+  /// The caller calls `reset` on that member next, and in the end `destroy`, which destroys both.
+  /// @returns null, with the reason in `why`, if memory or mappings run out.
   template <class T>
   static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
     detail::stack_memory stack;
@@ -150,7 +168,8 @@ public:
     made.~T();
   }
 
-  /// Another flow on the same stack, once the former has ended.
+  /// Makes this a suspended flow that starts with `e(argument)` on the same stack. The flow before
+  /// it has ended.
   void reset(entry e, void* argument) noexcept {
     entry_ = e;
     argument_ = argument;
@@ -162,10 +181,11 @@ public:
   ROUSE_ALWAYS_INLINE static void switch_to(context& from, context& to) noexcept {
     do_switch(from, to, false);
   }
-  /// The same, but `from` ends here.
+  /// Like `switch_to`, but `from` ends here.
   static void leave_to(context& from, context& to) noexcept { do_switch(from, to, true); }
 
-  /// For a thread's own stack: around all that is switched to from there.
+  /// To be called on the context of a thread's own flow: before it first switches to another, and
+  /// after the last has switched back.
   void enter_thread() noexcept { globals_ = detail::rouse_exception_globals(); }
   void leave_thread() noexcept { globals_ = nullptr; }
 
@@ -181,7 +201,7 @@ private:
   }
 
   ROUSE_ALWAYS_INLINE static void do_switch(context& from, context& to, bool last) noexcept {
-    // Who is switched to runs in the thread of whoever switches.
+    // The target context continues on the current thread.
     detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
@@ -197,16 +217,16 @@ private:
     from.finish_switch();
   }
 
-  // The first thing done in a flow that was switched to.
+  // Runs first in a context that another one has switched to.
   void finish_switch() noexcept {
 #if ROUSE_ASAN
-    // A thread's own stack is learned when it is first left.
+    // The bounds of a thread's own stack become known here, when the thread first leaves it.
     __sanitizer_finish_switch_fiber(asan_fake_, &switched_from_->asan_bottom_,
                                     &switched_from_->asan_size_);
 #endif
   }
 
-  // What a new flow does first.
+  // The first function of a new flow.
   static void begin(void* self) noexcept {
     auto& me = *static_cast<context*>(self);
     me.asan_fake_ = nullptr;
@@ -226,7 +246,7 @@ private:
     ::makecontext(&machine_, start, 2, static_cast<unsigned>(self & 0xffffffffu),
                   static_cast<unsigned>(self >> 16 >> 16));
   }
-  // makecontext passes ints.
+  // makecontext passes only ints, so the pointer arrives in two halves.
   static void begin_halves(unsigned low, unsigned high) noexcept {
     begin(reinterpret_cast<void*>(static_cast<std::uintptr_t>(high) << 16 << 16 | low));
   }
@@ -234,12 +254,13 @@ private:
     ::swapcontext(&from.machine_, &to.machine_);
   }
 #else
-  // The registers are on the stack, with the address to go on at on top; `sp_` is where.
+  // A suspended flow's registers are on its stack, with the address to continue at on top. `sp_`
+  // points there (on AArch64, the address is at sp + 24).
   void prepare() noexcept {
     auto* top = reinterpret_cast<std::uintptr_t*>(stack_.top());
     const auto start = reinterpret_cast<std::uintptr_t>(&context::begin);
 #if defined(__x86_64__)
-    top[-1] = 0; // begin's return address: none. The stack is aligned as after a call.
+    top[-1] = 0; // no return address; aligned as after a call
     top[-2] = start;
     sp_ = top - 2;
 #else
@@ -248,17 +269,17 @@ private:
 #endif
   }
 
-  // Inline, so that the compiler saves just what is live across it, and so that no `ret` follows
-  // whose target the processor predicts wrongly. Saved by hand: the frame pointer, which cannot be
-  // declared as changed, and the floating-point control words, which the calling conventions give
-  // to the callee to keep.
+  // Inline for two reasons: the compiler saves only the registers that are live across the switch,
+  // and there is no `ret`, the target of which the processor would predict wrongly. The assembly
+  // itself saves the frame pointer, which cannot be listed as clobbered, and the floating-point
+  // control words, which the calling conventions require a callee to preserve.
   __attribute__((always_inline)) static void jump(context& from, context& to) noexcept {
 #if defined(__x86_64__)
     void* save = &from.sp_;
     void* load = to.sp_;
     void* argument = &to;
     asm volatile(
-        "leaq -128(%%rsp), %%rsp\n\t" // the red zone of the function that this is inlined into
+        "leaq -128(%%rsp), %%rsp\n\t" // skips the surrounding function's red zone
         "pushq %%rbp\n\t"
         "subq $8, %%rsp\n\t"
         "fnstcw 4(%%rsp)\n\t"
@@ -272,7 +293,7 @@ private:
         "jmpq *%%rax\n\t"
         "1:\n\t"
         "ldmxcsr (%%rsp)\n\t"
-        "cmpw 4(%%rsp), %%cx\n\t" // that load is slow, and the word is nearly always the same
+        "cmpw 4(%%rsp), %%cx\n\t" // fldcw is slow and rarely needed
         "je 2f\n\t"
         "fldcw 4(%%rsp)\n\t"
         "2:\n\t"
@@ -330,21 +351,21 @@ private:
   }
 #endif
 
-  // What a switch touches comes first, in one cache line.
+  // The members that a switch touches come first, to share one cache line.
 #if ROUSE_CONTEXT_UCONTEXT
   ucontext_t machine_{};
 #else
   void* sp_ = nullptr;
 #endif
   detail::exception_state exceptions_;
-  void* globals_ = nullptr; // where the running thread has its exception_state
+  void* globals_ = nullptr; // the running thread's exception state
   detail::stack_memory stack_;
   entry entry_ = nullptr;
   void* argument_ = nullptr;
-  // For the sanitizers; here always, so that no macro changes the layout.
-  [[maybe_unused]] context* switched_from_ = nullptr; // who switched here last
+  // For the sanitizers. Always present, so that no macro changes the layout.
+  [[maybe_unused]] context* switched_from_ = nullptr; // the context that last switched here
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
-  [[maybe_unused]] bool owns_stack_ = false; // the former was made here
+  [[maybe_unused]] bool owns_stack_ = false; // and tsan_fiber_
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;

@@ -1,4 +1,5 @@
-// How objects learn that fork(2) has copied them into a child process.
+// Hooks that run in each child process of fork(2), for objects that must not be used there as they
+// are.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/intrusive_list.hpp>
@@ -15,18 +16,18 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 struct fork_hooks;
 
-/// Calls a function in each child process that fork(2) makes while this object exists: in the
-/// thread that forked, which is the only one there, before fork(2) returns.
+/// Calls a function in each child process that fork(2) makes while this object exists. The call is
+/// made before fork(2) returns, on the child's only thread, the one that forked.
 ///
-/// The function may make system calls and use the heap. It must expect that any lock is held for
-/// ever, and any list half changed, by a thread that does not exist in the child. It must neither
-/// make nor destroy an object of this class.
+/// The function may make system calls and use the heap. It must assume that any lock may be held
+/// for ever, and any list half changed, by a thread that does not exist in the child. It must
+/// neither make nor destroy an object of this class.
 ///
-/// Not called in children of vfork(2), posix_spawn(3), system(3) and popen(3), which share the
-/// parent's memory until they execute another program.
+/// The function is not called in children of vfork(2), posix_spawn(3), system(3) and popen(3),
+/// which share the parent's memory until they execute another program.
 ///
-/// Threads: any. Cost: nothing but at its beginning and end, and at each fork(2).
-/// Source: pthread_atfork(3).
+/// Threads: any. Cost: a lock at construction and at destruction, and one call for each object at
+/// fork(2). Source: pthread_atfork(3).
 class fork_hook : public rouse::detail::list_node {
 public:
   using function = void(void* owner) noexcept;
@@ -44,18 +45,18 @@ private:
   fork_hooks& hooks_;
 };
 
-/// All of one shared library (or of the program): the handlers that it gives to the C library go
-/// when it is unloaded, and so does this.
+/// The hooks of one shared library, or of the program. Each has its own list: when a library is
+/// unloaded, the C library drops the fork handlers that it has registered, and the list goes too.
 struct fork_hooks {
   std::mutex mutex;
   rouse::detail::list<fork_hook> all;
-  bool registered = false; // the C library has the handlers
+  bool registered = false; // with pthread_atfork
 };
 
-// Hidden, so that each shared library has its own.
+// Hidden visibility gives each shared library its own copy of these functions.
 #define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
 ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
-  static fork_hooks hooks; // never destroyed: its destructor does nothing
+  static fork_hooks hooks; // usable at exit: its destructor does nothing
   return hooks;
 }
 ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
@@ -85,15 +86,16 @@ inline fork_hook::~fork_hook() {
   unlink();
 }
 
-/// The process that made it. A child of vfork(2) sees the same object, and is another process.
+/// Remembers the process that made it, to detect a child process: one of fork(2), which has a copy
+/// of it, or one of vfork(2), which sees the same object.
 ///
-/// Cost: a system call each time that it is asked. Source: getpid(2).
+/// Cost: each `is_here` is a system call. Source: getpid(2).
 class process_mark {
 public:
   [[nodiscard]] bool is_here() const noexcept { return ::getpid() == process_; }
   void move_here() noexcept { process_ = ::getpid(); }
 
-  /// Sleeps for a moment by a call that nothing is installed for.
+  /// Sleeps for two milliseconds, by a call that <rouse/install.hpp> does not replace.
   static void nap() noexcept {
     sigset_t none;
     ::sigemptyset(&none);

@@ -1,4 +1,4 @@
-// Messages as recvmsg(2) and sendmsg(2) take them: addresses, several pieces, descriptors.
+// Messages for recvmsg(2) and sendmsg(2): with an address, in several pieces, with descriptors.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -14,8 +14,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// A datagram as the kernel takes it: where its bytes are, and the address that goes with it.
-/// Filled in where it stays until the call that uses it has completed.
+/// A message in the kernel's form: where its bytes are, and the peer's address. It points into
+/// itself, so it must not move between being filled in and the completion of the call that uses it.
 class message {
 public:
   void to_receive(void* data, std::size_t size) noexcept {
@@ -26,13 +26,13 @@ public:
     describe(data, size, peer_.length);
   }
 
-  /// Without an address, and in several pieces.
+  /// A message in several pieces, without an address.
   void in_pieces(iovec* pieces, std::size_t count) noexcept {
     header_ = {};
     header_.msg_iov = pieces;
     header_.msg_iovlen = count;
   }
-  /// Afterwards: with one.
+  /// Add an address to a message `in_pieces`.
   void with_sender() noexcept { address(socket_address::room); }
   void with_destination(const endpoint& to) noexcept {
     peer_ = socket_address(to);
@@ -40,7 +40,7 @@ public:
   }
 
   [[nodiscard]] msghdr& header() noexcept { return header_; }
-  /// Whether the buffer was too small for what came: the rest is gone.
+  /// Whether the received message was larger than the buffer; the rest of it is lost.
   [[nodiscard]] bool cut_short() const noexcept { return (header_.msg_flags & MSG_TRUNC) != 0; }
   /// The sender's address.
   [[nodiscard]] endpoint peer() const noexcept {
@@ -65,7 +65,7 @@ private:
   msghdr header_{};
 };
 
-/// A message with room for several pieces.
+/// A message that holds the list of its pieces: `clear`, `add` until `full`, then `end`.
 class message_in_pieces : public message {
 public:
   static constexpr std::size_t most = 16;
@@ -80,17 +80,17 @@ private:
   std::size_t count_ = 0;
 };
 
-/// A message that descriptors go with, or come with: those that came and were not taken are
-/// still open.
+/// A message that carries descriptors (SCM_RIGHTS). Received descriptors that are not taken stay
+/// open.
 class message_with_descriptors : public message {
 public:
   static constexpr bool supported = true;
   static constexpr std::size_t most = 253; // SCM_MAX_FD
 
-  // Where nothing has come, nothing is to be found.
+  // Clears the first header, so that `take` finds no descriptors if nothing was received.
   message_with_descriptors() noexcept { std::memset(control_, 0, sizeof(cmsghdr)); }
 
-  /// Copies them. False: there are too many.
+  /// Copies the numbers of the descriptors to send. False: there are more than `most`.
   bool enclose(std::span<const int> handles) noexcept {
     if (handles.size() > most) return false;
     if (handles.empty()) return true;
@@ -103,11 +103,12 @@ public:
   void to_send(void* data, std::size_t size) noexcept { describe(data, size, enclosed_); }
   void to_receive(void* data, std::size_t size) noexcept { describe(data, size, sizeof control_); }
 
-  /// Whether some of those that came did not become descriptors of this process, which has no room
-  /// for them; the kernel has closed them.
+  /// Whether the kernel has closed some of the received descriptors because this process has no
+  /// room for them.
   [[nodiscard]] bool lost_some() noexcept { return (header().msg_flags & MSG_CTRUNC) != 0; }
-  /// Gives those that came to `to`, once. A descriptor of the sending process (SO_PASSPIDFD), which
-  /// the kernel adds, is closed: nothing here could hand it out.
+  /// Calls `to(descriptor)` for each received descriptor, the first time that it is called. Closes
+  /// the descriptor of the sending process that the kernel adds for SO_PASSPIDFD, since the public
+  /// calls have no way to return it.
   template <class To>
   void take(To to) noexcept {
     for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
@@ -115,14 +116,14 @@ public:
       if (c->cmsg_type == SCM_RIGHTS)
         for_each(*c, to);
       else if (c->cmsg_type == pid_descriptor)
-        for_each(*c, [](int h) { ::close(h); }); // a failure's number is negative
+        for_each(*c, [](int h) { ::close(h); }); // a negative number is an error
     }
     header().msg_controllen = 0;
   }
 
 private:
   static constexpr int pid_descriptor = 0x04; // SCM_PIDFD, Linux 6.5
-  // For what the program may have asked the kernel to tell as well, which comes before the
+  // For other control messages that the program may have enabled, which come before the
   // descriptors: time stamps, credentials, a security label, the sending process.
   static constexpr std::size_t room_for_others = 512;
 

@@ -1,17 +1,19 @@
-// How signals reach `signals` objects, of which several copies of this library in one process (in
-// shared libraries, with hidden visibility) may each have some.
+// How signals reach `signals` objects. One process may hold several copies of this library (shared
+// libraries with hidden visibility), and each copy may have such objects.
 //
-// Each copy has a handler of its own. For each signal the copies that want it stand on each other:
+// Each copy has a signal handler of its own. For each signal, the copies that want it form a stack:
 //
-//   kernel -> handler of copy C -> handler of copy B -> handler of copy A -> nothing more
-//             what it found: B     what it found: A     what it found: the first disposition
+//   kernel -> handler of copy C -> handler of copy B -> handler of copy A -> end
+//             found: B             found: A             found: the original disposition
 //
-// A handler tells the objects of its copy, then calls the handler that its copy found, if that is
-// one of this library's: it is known by its unusual mask. A copy that leaves restores what it found
-// if it is on top, or else gives that to the copy above it: by a call of its handler with a number
-// that is no signal's.
+// A handler adds the signal to the objects of its copy. It then calls the handler that its copy
+// found, if that is a handler of this library, which it recognizes by its unusual signal mask.
 //
-// What must hold for the copies of all versions: the mask, that number, and signal_request.
+// A copy that no longer wants the signal and is on top restores the disposition that it found.
+// Otherwise it hands that disposition to the copy above it, by a signal_request: it calls that
+// copy's handler with a number that no signal has.
+//
+// Copies of all versions must agree on the mask, on that number, and on signal_request.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -35,43 +37,47 @@ namespace detail {
 
 using signal_handler = void(int, siginfo_t*, void*);
 
-// What one copy asks of another.
+// A request of one copy to another, the receiver.
+//   set_above: `above` is now on top of the receiver, or nothing is (null)
+//   set_below: `found` is now the disposition below the receiver
+// Result: `in_use`, whether the receiver wants the signal. If it does not, `found` is the
+// disposition that the receiver found, which applies in its place.
 struct signal_request {
-  static constexpr int number = 0x726f7573; // in a signal's place
+  static constexpr int number = 0x726f7573; // passed instead of a signal number
   enum class command { set_above, set_below };
 
   command kind;
   int signal;
-  signal_handler* above; // set_above: what stands on the copy from now on, or null
-  struct sigaction found; // set_below: what it finds below itself from now on
-  bool in_use; // the answer; else `found` is what the copy found, which holds in its place
+  signal_handler* above;
+  struct sigaction found;
+  bool in_use;
 };
 
-// One signal, as one copy has it.
+// The state of one signal in one copy.
 struct signal_owner {
-  std::atomic<int> users{0}; // objects that want it
+  std::atomic<int> users{0}; // the objects that want it
   std::atomic<signal_handler*> below{nullptr}; // the handler of the copy below
   signal_handler* above = nullptr;
-  struct sigaction found = {}; // what was there before
+  struct sigaction found = {}; // the disposition before this copy's
 };
 
 } // namespace detail
 
-/// This copy's part. Hidden: a handler and what it works on belong to one shared library, and go
-/// with it.
+/// The signal handling of this copy. Its visibility is hidden: a handler and its data belong to one
+/// shared library and are unloaded with it.
 ///
-/// A handler may run in any thread at any time, beside everything here: what it reads is atomic,
-/// and stays until no handler is at work (`running_handlers_`). Everything else is done by one
-/// thread at a time, of all copies.
+/// A handler may run on any thread at any time, concurrently with every function here. What it
+/// reads is therefore atomic, and stays alive until no handler runs (`running_handlers_`). All
+/// other work is done by one thread at a time, across all copies (`exclusively`).
 ///
-/// Limit: a shared library must not be unloaded at the very moment at which the kernel calls its
-/// handler, which nothing can find out: not while its signals are being sent.
+/// Limit: a shared library must not be unloaded while its signals are being sent. Nothing can
+/// detect that the kernel is just about to call its handler.
 ///
 /// Threads: any. Source: sigaction(2), signal-safety(7).
 class __attribute__((visibility("hidden"))) signal_table {
 public:
-  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
-  /// `in.leave` is called.
+  /// Adds each arriving signal of the set `numbers` (bit n - 1: signal n) to `in`, until `in.leave`
+  /// is called.
   static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
     static const fork_hook hook(&restore_in_child, nullptr);
     failure f;
@@ -96,14 +102,14 @@ private:
   using owner = detail::signal_owner;
   using request = detail::signal_request;
 
-  static inline std::atomic<int> process_{0}; // the one that all this is of
-  static inline std::atomic<int> locked_by_{0}; // a process
-  static inline std::atomic<int> running_handlers_{0}; // handlers at work
+  static inline std::atomic<int> process_{0}; // the process that this state describes
+  static inline std::atomic<int> locked_by_{0}; // the lock holder's process, or 0
+  static inline std::atomic<int> running_handlers_{0};
   static inline std::atomic<signal_inbox*> first_{nullptr};
   static inline owner owners_[signal_inbox::most_numbers + 1];
 
   static void unsubscribe(signal_inbox& in) noexcept {
-    if (!in.of_this_process()) return; // a copy, in a forked child: it is in no list there
+    if (!in.of_this_process()) return; // a forked child's copy, in no list
     exclusively([&] { remove(in, in.wanted); });
   }
 
@@ -117,23 +123,24 @@ private:
     wait_for_handlers();
   }
 
-  // ---- one at a time
+  // ---- mutual exclusion
 
   // Calls f while no other thread changes anything here or in another copy, and no shared library
-  // is unloaded: with the lock of the dynamic loader, the only one that all copies in a process
-  // share. (musl does not hold it here, and unloads nothing: there, copies are not to be made and
-  // destroyed at once.)
+  // is unloaded. It holds the lock of the dynamic loader, the only lock that all copies in a
+  // process share. (musl does not hold its lock here, and unloads nothing. With musl, signals
+  // objects of different copies must not be made or destroyed at the same time.)
   template <class F>
   static void exclusively(F f) noexcept {
     const auto call = [](dl_phdr_info*, std::size_t, void* what) {
       const lock own;
       (*static_cast<F*>(what))();
-      return 1; // once
+      return 1; // ends the iteration
     };
     ::dl_iterate_phdr(call, &f);
   }
 
-  // One that a thread of the parent process held during a fork is free in the child.
+  // The lock of this copy. It names the process of its holder, so that a forked child can take over
+  // the lock that a thread of the parent held during the fork.
   struct lock {
     lock() noexcept {
       const int me = this_process();
@@ -149,12 +156,12 @@ private:
     lock& operator=(const lock&) = delete;
   };
 
-  // Handlers that began before what was just changed.
+  // Waits for the handlers that began before the last change.
   static void wait_for_handlers() noexcept {
     while (running_handlers_.load() != 0) ::sched_yield();
   }
 
-  // In a child process nothing of the parent's counts; `found` stays, for handlers that the child
+  // Discards the parent's state in a child process. `found` stays, for the handlers that the child
   // has inherited.
   static void reset_for_this_process() noexcept {
     for (owner& o : owners_) {
@@ -169,7 +176,8 @@ private:
 
   // ---- dispositions
 
-  // Signals that the handler lets interrupt it, which makes its mask one that nothing else has.
+  // The signals that the handler's mask leaves unblocked: an arbitrary pattern, which no other mask
+  // in the process is likely to have.
   static constexpr bool unmasked(int n) noexcept {
     return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
   }
@@ -186,7 +194,7 @@ private:
   static bool is_ours(const struct sigaction& a) noexcept {
     return (a.sa_flags & SA_SIGINFO) && a.sa_sigaction == &handle;
   }
-  // Whether it is a copy's.
+  // Whether `a` is the handler of any copy of this library.
   static bool is_rouse(const struct sigaction& a) noexcept {
     if (!(a.sa_flags & SA_SIGINFO)) return false;
     for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
@@ -198,8 +206,9 @@ private:
   static void send_request(detail::signal_handler* copy, request& r) noexcept {
     copy(request::number, reinterpret_cast<siginfo_t*>(&r), nullptr);
   }
-  // What answers to that, within what is exclusive to the asking copy. (A change of nothing in the
-  // own lock, before and after, shows that to a race detector, which cannot see the loader's.)
+  // The receiver's side. The requesting copy is inside `exclusively`, so this runs alone as well.
+  // (A race detector does not see the loader's lock; the two changes of this copy's lock, which add
+  // nothing, show it the order.)
   static void receive_request(request& r) noexcept {
     locked_by_.fetch_add(0);
     carry_out(r);
@@ -214,7 +223,7 @@ private:
       o.above = r.above;
     else {
       set_below(o, r.found);
-      wait_for_handlers(); // they may be about to call what was found before
+      wait_for_handlers(); // they may be about to call the old one
     }
   }
   static void set_below(owner& o, const struct sigaction& a) noexcept {
@@ -222,8 +231,10 @@ private:
     o.below.store(is_rouse(a) ? a.sa_sigaction : nullptr);
   }
 
-  // `a`, or what holds in its place if it is the handler of a copy that does not want `n`: one that
-  // this process inherited, or that the application has put back. `above` stands on it then.
+  // Returns the disposition that applies for `a`. That is `a` itself, unless it is the handler of a
+  // copy that does not want `n` (inherited from the parent process, or reinstalled by the
+  // application): then it is the disposition which that copy found, and so on. If the result is a
+  // copy's handler, that copy learns that `above` is now on top of it.
   static struct sigaction effective_disposition(int n, struct sigaction a,
                                                 detail::signal_handler* above) noexcept {
     while (is_rouse(a)) {
@@ -242,11 +253,11 @@ private:
     owner& o = owners_[n];
     struct sigaction now = {};
     if (const failure f = outcome(::sigaction(n, nullptr, &now))) return f;
-    // Has the application installed a handler of its own meanwhile, ours goes on top of it, unless
-    // other copies have a part in it.
+    // If the application has replaced this copy's handler by one of its own, this copy's handler is
+    // installed again on top of it, unless there are other copies above or below this one.
     if (o.users.load() == 0 || !(is_ours(now) || o.above || o.below.load())) {
       set_below(o, effective_disposition(n, now, &handle));
-      o.users.fetch_add(1); // before the handler looks
+      o.users.fetch_add(1); // before the handler can run
       const struct sigaction a = our_disposition();
       const failure f = outcome(::sigaction(n, &a, nullptr));
       if (f) o.users.fetch_sub(1);
@@ -273,7 +284,7 @@ private:
     }
     o.users.fetch_sub(1);
   }
-  // Unless something else has been installed since. @returns whether it was ours.
+  // Installs `a` if this copy's handler is still the installed one. @returns whether it was.
   static bool restore_if_ours(int n, const struct sigaction& a) noexcept {
     struct sigaction now = {};
     if (::sigaction(n, nullptr, &now) != 0 || !is_ours(now)) return false;
@@ -281,7 +292,7 @@ private:
     return true;
   }
 
-  // In a forked child each signal does again what it did before.
+  // Restores the disposition of each signal in a forked child.
   static void restore_in_child(void*) noexcept {
     for (int n = 1; n <= signal_inbox::most_numbers; ++n) {
       if (owners_[n].users.load() != 0)
@@ -289,7 +300,7 @@ private:
     }
   }
 
-  // ---- what the kernel calls
+  // ---- the handler
 
   static void handle(int n, siginfo_t* info, void* context) noexcept {
     if (n == request::number) return receive_request(*reinterpret_cast<request*>(info));
@@ -308,9 +319,9 @@ private:
     errno = kept;
   }
 
-  // A signal that is not for us, above all one of a child process that was told nothing (vfork):
-  // it has the disposition that there was before us, from now on, and the signal comes again, once
-  // this handler has returned.
+  // For a signal that this copy does not want, above all in a child of vfork(2), where no fork hook
+  // has run. Restores the disposition that this copy found and sends the signal again; it arrives
+  // once this handler has returned.
   static void restore_and_resend(int n, siginfo_t* info) noexcept {
     if (!restore_if_ours(n, owners_[n].found)) return;
     const auto thread = static_cast<int>(::syscall(SYS_gettid));

@@ -1,5 +1,5 @@
-// Sockets as Linux gives them: the calls that need no engine, and the non-blocking attempts that
-// epoll builds on.
+// Sockets on Linux: the calls that need no engine, and the non-blocking attempts that the epoll
+// driver makes.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -19,40 +19,42 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
-/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and what switches the latter on.
+/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and the value that switches UDP_GRO on.
 inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
-/// Whether the system spreads connections over several listeners that share an address.
+/// Whether the system distributes connections among several listeners that share an address.
 inline constexpr bool spreads_connections = true;
-/// How many bytes one request asks for at most: the kernel counts in int.
+/// The most bytes that one request asks for. The kernel counts them in an int.
 inline constexpr std::size_t largest_request = std::size_t{1} << 30;
-/// How many accepts a server keeps pending: here one takes all that have come, one after another.
+/// The number of accepts that a server keeps pending. Here one suffices, since it takes all waiting
+/// connections one after another.
 inline constexpr int accepts_at_once = 1;
 
-/// What an engine's operation needs beside rouse::operation: nothing here, an OVERLAPPED on
-/// Windows.
+/// What the kernel needs for an operation in addition to rouse::operation: nothing here, an
+/// OVERLAPPED on Windows.
 struct kernel_record {};
 
 inline failure last_error() noexcept { return failure::from_os(errno); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
 
-/// Not inherited by programs that this one executes.
+/// Like socket(2). Programs that this one executes do not inherit the handle.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
                            native_handle_type& out) noexcept {
   out = ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
   return outcome(out);
 }
 
-/// Two that are connected to each other, in blocking mode.
+/// Makes two sockets that are connected to each other, in blocking mode. Source: socketpair(2).
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
 }
 
-/// In a forked child: the option below is one for all copies of a handle, and the parent's.
+/// For a forked child. Does not touch SO_LINGER as `close_socket` does: the parent's handle shares
+/// the option.
 inline void close_copy(native_handle_type h) noexcept { ::close(h); }
 
-/// Does not wait. With SO_LINGER and a time, close(2) would, whatever the mode of the handle: the
-/// option is switched off, and the kernel sends the rest in the background, as it does once the
-/// time has passed.
+/// Closes the handle without waiting. With SO_LINGER and a time, close(2) would wait, whatever the
+/// mode of the handle. So the option is switched off, and the kernel sends the rest in the
+/// background, as it does after the time has passed.
 inline void close_socket(native_handle_type h) noexcept {
   ::linger option{};
   socklen_t size = sizeof option;
@@ -66,15 +68,15 @@ inline void close_socket(native_handle_type h) noexcept {
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
-  // Without it, a server cannot be started again while connections of the last one linger in
-  // TIME_WAIT.
+  // Without the option, a server cannot be started again while connections of its last run linger
+  // in TIME_WAIT.
   const int on = 1;
   if (stream) ::setsockopt(h, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   return outcome(::bind(h, &a.any, a.length));
 }
 
-/// An unbound socket gets an address first: by itself here, by a bind on Windows, which wants to
-/// know the family.
+/// Like listen(2). An unbound socket gets an address first: from the kernel here, by a bind on
+/// Windows, for which the caller passes the family.
 inline failure listen(native_handle_type h, int backlog, int /*family*/) noexcept {
   return outcome(::listen(h, backlog));
 }
@@ -103,7 +105,7 @@ inline failure set_option(native_handle_type h, int level, int name, const void*
   return outcome(::setsockopt(h, level, name, value, static_cast<socklen_t>(size)));
 }
 
-/// `size` holds the room at first, then what was written.
+/// @param size  before the call the size of the buffer, after it the size of the value.
 inline failure get_option(native_handle_type h, int level, int name, void* value,
                           std::size_t& size) noexcept {
   auto length = static_cast<socklen_t>(size);
@@ -112,7 +114,7 @@ inline failure get_option(native_handle_type h, int level, int name, void* value
   return f;
 }
 
-/// Of a handle made elsewhere.
+/// Determines the family and the type of a handle that was made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   std::size_t size = sizeof family;
   if (failure f = get_option(h, SOL_SOCKET, SO_DOMAIN, &family, size)) return f;
@@ -120,8 +122,8 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   return get_option(h, SOL_SOCKET, SO_TYPE, &type, size);
 }
 
-/// io_uring waits only on blocking handles; epoll must not block in accept and connect (the rest
-/// says MSG_DONTWAIT).
+/// io_uring waits only on blocking handles. The epoll driver needs non-blocking ones for accept and
+/// connect (its other calls pass MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
@@ -129,8 +131,8 @@ inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   return flags == wanted ? failure{} : outcome(::fcntl(h, F_SETFL, wanted));
 }
 
-/// What an accept answers when this process or the system is short of descriptors or memory, which
-/// may pass.
+/// Whether an accept failed because this process or the system is short of descriptors or memory.
+/// The condition may be temporary.
 inline bool is_shortage(failure f) noexcept {
   switch (f.os_number()) {
   case EMFILE:
@@ -143,11 +145,12 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
-/// What a local socket answers where its peer has no room, and nothing would report that it has
-/// again: a listener whose queue is full, a datagram socket that this one is not connected to.
+/// Whether the error is the EAGAIN of a Unix-domain socket for a full queue of its peer: that of a
+/// listener, or of a datagram socket that this one is not connected to. No event announces when the
+/// queue has room again.
 inline bool is_crowded(failure f) noexcept { return f.os_number() == EAGAIN; }
 
-/// What accept(2) reports of a connection that died in the queue: the next one may be sound.
+/// Whether accept(2) failed because a connection died in the queue. The next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
   case ECONNABORTED:
@@ -164,29 +167,30 @@ inline bool is_stillborn(failure f) noexcept {
   }
 }
 
-/// Whether a short count says that nothing more is there: of datagrams it does not, nor of a local
-/// stream, which stops after bytes that a descriptor came with.
+/// Whether a short count means that no more bytes are there. It does not for datagrams, nor for a
+/// Unix-domain stream, where a recv ends after the bytes that a descriptor came with.
 inline bool is_continuous(int family, int type) noexcept {
   return type == SOCK_STREAM && family != AF_UNIX;
 }
 
-/// Descriptors that come with a message are not inherited by programs that this one executes.
+/// Programs that this one executes do not inherit the descriptors that come with a message.
 inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
 
-/// Whether sockets of this type have to be connected before they receive.
+/// Whether sockets of this type must be connected before they can receive.
 inline bool is_connected_type(int type) noexcept {
   return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
 
-/// How a recv learns that a datagram or a packet was larger than its buffer: the kernel gives the
-/// real size. (Of a TCP stream the flag would discard the bytes.)
+/// The flags of a recv. With MSG_TRUNC the kernel returns the real size of a datagram or packet,
+/// which shows whether it was larger than the buffer. (On a TCP stream the flag would discard the
+/// bytes.)
 inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
 
-/// The kernel says of a stream that was never connected that it has ended or is broken once its
-/// connect has failed or it was shut down (0 bytes, EPIPE), and EINVAL of a local one: that is
-/// not_connected.
-/// @param ended  the call was to receive, and has received nothing.
-/// @returns `error`, or what is meant by it.
+/// Finds the right error for a stream that was never connected. Once its connect has failed or it
+/// was shut down, the kernel reports that it has ended (0 bytes) or is broken (EPIPE), and EINVAL
+/// for a Unix-domain stream. The right error is not_connected.
+/// @param ended  whether the call was to receive and has received nothing.
+/// @returns ENOTCONN in this case, else `error`.
 ROUSE_COLD inline failure explain_unconnected(const socket_state& d, bool ended,
                                               failure error) noexcept {
   const int number = error.os_number();
@@ -204,8 +208,8 @@ inline void explain_unconnected(operation& op) noexcept {
   op.error = explain_unconnected(*op.target, ended, op.error);
 }
 
-/// Looks at the unusual answers to what receives: a message that was cut short is message_size, and
-/// nothing at all may not be the end.
+/// Interprets the unusual results of a receiving operation. A message that was cut short is
+/// message_size. 0 bytes may mean that the stream was never connected.
 ROUSE_COLD inline void explain_received(operation& op) noexcept {
   if (op.action == action::recv_from) {
     if (static_cast<message*>(op.data)->cut_short()) op.error = std::errc::message_size;
@@ -216,7 +220,7 @@ ROUSE_COLD inline void explain_received(operation& op) noexcept {
   if (op.bytes == 0) explain_unconnected(op);
 }
 
-// ---- attempts on a non-blocking handle: false where it would have to wait
+// ---- attempts on a non-blocking handle: false if the call would have to wait
 
 namespace detail {
 ROUSE_NOINLINE inline bool store_error(failure& error) noexcept {
@@ -243,8 +247,8 @@ ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// A system call that nearly always succeeds, and moves at least a byte: what else may come of it
-// stays out of the way.
+// Handles the rare results of a call that nearly always succeeds and moves at least a byte. Not
+// inline, to keep the usual path short.
 template <class Call>
 ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noexcept {
   if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
@@ -255,7 +259,8 @@ ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noex
     explain_unconnected(op);
   return true;
 }
-// One comparison: a failure and no bytes are, less one, more than any size.
+// A single comparison detects an error, 0 bytes, and a size larger than the buffer: minus one and
+// as an unsigned number, each of these is at least `op.size`.
 template <class Call>
 ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
@@ -273,7 +278,7 @@ ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
   });
 }
 
-/// No SIGPIPE: a peer that is gone is an error code.
+/// Without SIGPIPE: if the peer is gone, that is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
     return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -306,15 +311,15 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-/// What poll(2) calls the readiness that an attempt waits for.
+/// The events of poll(2) that an attempt waits for.
 inline short readiness(action what) noexcept {
   if (what == action::when_writable) return POLLOUT;
-  // RDBAND never holds for a stream, but belongs to what a wake-up says, where io_uring passes over
-  // PRI alone.
+  // A stream never has POLLRDBAND. But the kernel's wake-up for urgent data carries it, and
+  // io_uring ignores that wake-up if the request asks for POLLPRI alone.
   return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
-/// Which of the events hold; errors and hangups are told unasked.
+/// Which of `events` hold now, and POLLERR and POLLHUP if they do.
 inline short poll_now(native_handle_type h, short events) noexcept {
   pollfd p{h, events, 0};
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
@@ -343,11 +348,11 @@ inline bool start_connect(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-/// Whether a connect that was started has ended; how, is then in `op`.
+/// Whether a started connect has ended. The result is then in `op`.
 ///
-/// Asked again, the kernel says so, or that it is still trying (an event of the handle's earlier
-/// life may have come first); and only then does it take the socket for connected itself, or, after
-/// a failure, for one that was never connected.
+/// A second connect(2) tells whether it has, or is still in progress (the event may be left over
+/// from before the connect). Only this call makes the kernel treat the socket as connected, or,
+/// after a failure, as one that was never connected.
 inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   const socket_address a(*op.peer);
   const bool connected = ::connect(h, &a.any, a.length) == 0 || errno == EISCONN;
@@ -357,9 +362,9 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   return true;
 }
 
-/// An attempt to receive has found nothing. The kernel says so also of a datagram socket whose
-/// receiving side is shut down, where a call that waits gives 0 bytes. True: it is one, and that is
-/// the answer.
+/// Called after an attempt to receive has found nothing. That is also what the kernel reports for a
+/// datagram socket with a shut-down receiving side, where a blocking call returns 0 bytes.
+/// Returns true in this case: the operation completes with 0 bytes.
 ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
