@@ -1315,6 +1315,135 @@ consteval void explain_engine() {
 
 }} // namespace rouse::ROUSE_ABI
 
+// ---- rouse/core/call_arguments.hpp
+// What may follow the arguments of a call: its limit, and how it is completed.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// The limit of a call that was given none: what `timeout()` of its socket says.
+class no_limit {
+public:
+  no_limit() noexcept = default;
+  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
+  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
+
+namespace detail {
+
+// Whether the arguments that follow the others of a call begin with its limit.
+template <class...>
+inline constexpr bool limit_first = false;
+template <class First, class... Rest>
+inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
+
+// What can follow the others in no call, whatever the waker, and the words for it.
+template <class... How>
+inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
+template <class... How>
+inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
+template <class... How>
+inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
+
+template <class... How>
+consteval void explain_misplaced() {
+  static_assert(!further_limit<How...>,
+                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
+                "token} for a duration and a stop_token");
+  static_assert(!bare_number<How...>,
+                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
+}
+
+// What follows the arguments of a call where nothing does.
+struct nothing {};
+
+// Where a call stands: the last parameter of each, given by the compiler.
+class call_site {
+public:
+  call_site(const std::source_location& at) noexcept : at_(at) {}
+  template <class Further>
+  call_site(const Further&) noexcept {
+    explain_misplaced<Further>();
+    static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
+                                      "limit: a std::error_code variable, or a handler");
+  }
+  operator const std::source_location&() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
+
+// How a call may be completed that gives its value back: with nothing more, or with an error_code.
+template <class... How>
+inline constexpr bool gives_back =
+    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+
+// Where such a call leaves its error; null: it throws.
+template <class... How>
+std::error_code* error_of(How&&... how) noexcept {
+  static_assert(gives_back<How...> || misplaced<How...>,
+                "rouse: a call of this scheduler gives its value back: let a std::error_code "
+                "variable follow, or nothing; only callbacks take a handler");
+  std::error_code* place = nullptr;
+  if constexpr (gives_back<How...>) ((place = &how), ...);
+  return place;
+}
+
+} // namespace detail
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/core/stop_watch.hpp
+// How a call listens to a stop_token.
+
+#include <optional>
+#include <thread>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// The part of a call that listens to a stop_token: from any thread, hence by a request to the
+// engine.
+template <class Engine>
+class stop_watch {
+public:
+  void watch(Engine& engine, operation& op, const std::stop_token& token) noexcept {
+    if (!token.stop_possible()) return;
+    request_.op = &op;
+    callback_.emplace(token, request{&engine, this});
+  }
+  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
+  // is running.)
+  void forget(Engine& engine) noexcept {
+    if (!callback_) return;
+#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
+    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
+    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
+    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
+#endif
+    callback_.reset();
+    engine.withdraw(request_);
+  }
+
+private:
+  struct request {
+    Engine* engine;
+    stop_watch* self;
+    void operator()() const noexcept {
+      self->running_.store(true, std::memory_order_relaxed);
+      engine->request_stop(self->request_);
+      self->running_.store(false, std::memory_order_relaxed);
+    }
+  };
+  typename Engine::stop_request request_;
+  std::atomic<bool> running_{false}; // the callback
+  std::optional<std::stop_callback<request>> callback_;
+};
+
+struct no_watch {};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/detail/running.hpp
 // Which loops the calling thread is in.
 
@@ -1429,9 +1558,7 @@ class callback_waker; ///< wakes by calling a handler
 // ---- rouse/core/call.hpp
 // A call in progress: its description, its operation, its limits. What wakers derive from.
 
-#include <optional>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 namespace rouse { inline namespace ROUSE_ABI {
@@ -1505,17 +1632,6 @@ concept call_description = requires(detail::kept<C> c, operation& op) {
   { detail::value_of(c, op) } -> std::same_as<typename C::value_type>;
 };
 
-/// The limit of a call that was given none: what `timeout()` of its socket says.
-class no_limit {
-public:
-  no_limit() noexcept = default;
-  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
-  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
-
-private:
-  std::source_location at_;
-};
-
 namespace detail {
 
 // The words for invalid_argument where the call itself, not the system, refuses what it was given.
@@ -1542,104 +1658,6 @@ inline constexpr const char* empty_buffer = "empty buffer";
 // A call that neither ends with its flow nor ends it: for destructors that must wait.
 template <class C>
 inline constexpr bool shielded = requires { requires C::shielded; };
-
-// Whether the arguments that follow the others of a call begin with its limit.
-template <class...>
-inline constexpr bool limit_first = false;
-template <class First, class... Rest>
-inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
-
-// What can follow the others in no call, whatever the waker, and the words for it.
-template <class... How>
-inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
-template <class... How>
-inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
-template <class... How>
-inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
-
-template <class... How>
-consteval void explain_misplaced() {
-  static_assert(!further_limit<How...>,
-                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
-                "token} for a duration and a stop_token");
-  static_assert(!bare_number<How...>,
-                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
-}
-
-// What follows the arguments of a call where nothing does.
-struct nothing {};
-
-// Where a call stands: the last parameter of each, given by the compiler.
-class call_site {
-public:
-  call_site(const std::source_location& at) noexcept : at_(at) {}
-  template <class Further>
-  call_site(const Further&) noexcept {
-    explain_misplaced<Further>();
-    static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
-                                      "limit: a std::error_code variable, or a handler");
-  }
-  operator const std::source_location&() const noexcept { return at_; }
-
-private:
-  std::source_location at_;
-};
-
-// How a call may be completed that gives its value back: with nothing more, or with an error_code.
-template <class... How>
-inline constexpr bool gives_back =
-    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
-
-// Where such a call leaves its error; null: it throws.
-template <class... How>
-std::error_code* error_of(How&&... how) noexcept {
-  static_assert(gives_back<How...> || misplaced<How...>,
-                "rouse: a call of this scheduler gives its value back: let a std::error_code "
-                "variable follow, or nothing; only callbacks take a handler");
-  std::error_code* place = nullptr;
-  if constexpr (gives_back<How...>) ((place = &how), ...);
-  return place;
-}
-
-// The part of a call that listens to a stop_token: from any thread, hence by a request to the
-// engine.
-template <class Engine>
-class stop_watch {
-public:
-  void watch(Engine& engine, operation& op, const std::stop_token& token) noexcept {
-    if (!token.stop_possible()) return;
-    request_.op = &op;
-    callback_.emplace(token, request{&engine, this});
-  }
-  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
-  // is running.)
-  void forget(Engine& engine) noexcept {
-    if (!callback_) return;
-#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
-    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
-    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
-    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
-#endif
-    callback_.reset();
-    engine.withdraw(request_);
-  }
-
-private:
-  struct request {
-    Engine* engine;
-    stop_watch* self;
-    void operator()() const noexcept {
-      self->running_.store(true, std::memory_order_relaxed);
-      engine->request_stop(self->request_);
-      self->running_.store(false, std::memory_order_relaxed);
-    }
-  };
-  typename Engine::stop_request request_;
-  std::atomic<bool> running_{false}; // the callback
-  std::optional<std::stop_callback<request>> callback_;
-};
-
-struct no_watch {};
 
 // What is common to a call's life, however it is woken. `Receiver` derives from it and has `void
 // deliver() noexcept`, called when a call that `start` left unfinished is finished; it may destroy
@@ -11108,10 +11126,10 @@ protected:
   socket_part& operator=(socket_part&&) noexcept = default;
   ~socket_part() = default;
 
-  [[nodiscard]] socket_state* record() noexcept { return self().record_; }
+  [[nodiscard]] socket_state* record() const noexcept { return self().record_; }
   [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
   template <class F>
-  failure on_handle(F&& f) noexcept {
+  failure on_handle(F&& f) const noexcept {
     return self().on_handle(std::forward<F>(f));
   }
   static void check(failure why, const char* what) { Socket::check(why, what); }
@@ -11122,6 +11140,7 @@ protected:
 
 private:
   Socket& self() noexcept { return static_cast<Socket&>(*this); }
+  const Socket& self() const noexcept { return static_cast<const Socket&>(*this); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
@@ -11621,133 +11640,10 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 // ---- rouse/os/batch.hpp
 // Several datagrams at once, without waiting.
 
-// ---- rouse/sockets/operations.hpp
-// The calls on sockets, described: what each asks of an engine, and when it is finished. Composed
-// calls are those whose `advance` asks for another round; they are written here once, for every
-// waker and every engine.
+// ---- rouse/core/pause.hpp
+// A pause between two rounds of a call.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-// As much as there is: the engines ask for less where their kernel counts in 32 bits.
-inline void request_recv(operation& op, socket_state* d, mutable_buffer b) noexcept {
-  op.action = action::recv;
-  op.target = d;
-  op.data = b.data();
-  op.size = b.size();
-}
-
-inline void request_send(operation& op, socket_state* d, const_buffer b) noexcept {
-  op.action = action::send;
-  op.target = d;
-  op.data = const_cast<void*>(b.data()); // read only
-  op.size = b.size();
-}
-
-// Of calls whose question is all in the operation: what it is, and whether it can be asked.
-
-struct recv_request {
-  static constexpr const char* whole = "rouse: recv_exactly";
-  static constexpr const char* misuse = empty_buffer;
-  socket_state* socket;
-  mutable_buffer buffer;
-
-  void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
-  static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::recv); // so that it need not be looked up who does it
-    if (op.size != 0) [[likely]]
-      return true;
-    op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
-    return false;
-  }
-};
-
-struct send_request {
-  static constexpr const char* whole = "rouse: send_all";
-  socket_state* socket;
-  const_buffer buffer;
-
-  void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
-  // An empty one: nothing is to be done, but of a datagram.
-  static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::send);
-    if (op.size != 0) [[likely]]
-      return true;
-    if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
-    return false;
-  }
-};
-
-struct recv_call : recv_request {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: recv";
-
-  struct request {
-    bool prepare(operation& op) noexcept { return recv_request::check(op); }
-    bool advance(operation&) noexcept { return true; }
-    std::size_t value(operation& op) noexcept { return op.bytes; }
-  };
-};
-
-struct receive_call {
-  using value_type = loan;
-  static constexpr const char* name = "rouse: receive";
-  socket_state* socket;
-
-  bool prepare(operation& op) noexcept {
-    op.action = action::receive;
-    op.target = socket;
-    return true;
-  }
-  bool advance(operation&) noexcept { return true; }
-  loan value(operation& op) noexcept {
-    return {static_cast<std::byte*>(std::exchange(op.data, nullptr)), op.bytes};
-  }
-  template <class Engine>
-  void discard(operation& op, Engine&) noexcept {
-    value(op).reset();
-  }
-};
-
-struct send_call : send_request {
-  using value_type = std::size_t;
-  static constexpr const char* name = "rouse: send";
-
-  struct request {
-    bool prepare(operation& op) noexcept {
-      return send_request::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
-    }
-    bool advance(operation&) noexcept { return true; }
-    std::size_t value(operation& op) noexcept { return op.bytes; }
-  };
-};
-
-// Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
-// stream.
-template <class Request>
-struct whole_call : Request {
-  using value_type = std::size_t;
-  static constexpr const char* name = Request::whole;
-
-  struct request {
-    std::size_t moved = 0; // by the requests before
-
-    bool prepare(operation& op) noexcept { return Request::check(op); }
-    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
-      return op.bytes == op.size || !go_on(op);
-    }
-    bool go_on(operation& op) noexcept {
-      if (op.bytes == 0 || op.error) return false;
-      moved += op.bytes;
-      op.data = static_cast<std::byte*>(op.data) + op.bytes;
-      op.size -= op.bytes;
-      return true;
-    }
-    std::size_t value(operation& op) noexcept { return moved + op.bytes; }
-  };
-};
-
-using send_all_call = whole_call<send_request>;
-using recv_exactly_call = whole_call<recv_request>;
 
 // What a call does where it must try again and nothing would tell it when: it rests for a while,
 // within its limit.
@@ -11788,6 +11684,13 @@ private:
   clock::time_point limit_ = (clock::time_point::max)();
 };
 
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/sockets/when_there_is_room.hpp
+// A call that waits while the queue of a local peer is full.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
 // A call that tries again while its peer is crowded.
 template <class Call>
 struct when_there_is_room : Call {
@@ -11800,80 +11703,6 @@ struct when_there_is_room : Call {
       return Call::advance(op);
     retry_pause.begin(op, length);
     return false;
-  }
-};
-
-struct connect_call {
-  using value_type = done;
-  static constexpr const char* name = "rouse: connect";
-  socket_state* socket;
-  endpoint peer;
-
-  bool prepare(operation& op) noexcept {
-    op.action = action::connect;
-    op.target = socket;
-    op.peer = &peer;
-    if (socket->open() && peer.family() != socket->family)
-      op.error = std::errc::address_family_not_supported;
-    return !op.error;
-  }
-  bool advance(operation&) noexcept { return true; }
-  done value(operation&) noexcept { return {}; }
-};
-
-// Connections that died in the queue are passed over. While descriptors (or memory) are short, the
-// connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
-//
-// Gives a socket of the listener's scheduler, or the bare handle.
-template <class Answer>
-struct accept_call {
-  using value_type = Answer;
-  static constexpr bool native = std::same_as<Answer, native_handle_type>;
-  static constexpr const char* name = "rouse: accept";
-  static constexpr auto length = std::chrono::milliseconds(20);
-  socket_state* socket;
-  pause retry_pause{"accept that waits for a free descriptor"};
-
-  bool prepare(operation& op) noexcept {
-    op.action = action::accept;
-    op.target = socket;
-    op.wants_native_handle = native;
-    if constexpr (native)
-      op.handle = static_cast<std::intptr_t>(os::no_handle);
-    else
-      op.accepted = nullptr;
-    return true;
-  }
-
-  bool advance(operation& op) noexcept {
-    if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
-    if (os::is_stillborn(op.error)) return false;
-    if (!os::is_shortage(op.error)) return true;
-    retry_pause.begin(op, length);
-    return false;
-  }
-
-  Answer value(operation& op) noexcept {
-    if constexpr (native)
-      return op.action == action::accept ? take_handle(op) : os::no_handle;
-    else
-      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
-                                                      : nullptr);
-  }
-  template <class Engine>
-  void discard(operation& op, Engine& engine) noexcept {
-    if (op.action != action::accept) return;
-    if constexpr (native) {
-      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
-    } else {
-      if (op.accepted) engine.give_back(*op.accepted);
-    }
-  }
-
-private:
-  static native_handle_type take_handle(operation& op) noexcept {
-    return static_cast<native_handle_type>(
-        std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
   }
 };
 
@@ -12040,6 +11869,198 @@ public:
   decltype(auto) send_batch(batch_to_send<Socket> items, limit l, How&&... how) {
     return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, std::move(l),
                        std::forward<How>(how)...);
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/sockets/connection_calls.hpp
+// Connections: to be reached, to accept, to connect.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+struct connect_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: connect";
+  socket_state* socket;
+  endpoint peer;
+
+  bool prepare(operation& op) noexcept {
+    op.action = action::connect;
+    op.target = socket;
+    op.peer = &peer;
+    if (socket->open() && peer.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+// Connections that died in the queue are passed over. While descriptors (or memory) are short, the
+// connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
+//
+// Gives a socket of the listener's scheduler, or the bare handle.
+template <class Answer>
+struct accept_call {
+  using value_type = Answer;
+  static constexpr bool native = std::same_as<Answer, native_handle_type>;
+  static constexpr const char* name = "rouse: accept";
+  static constexpr auto length = std::chrono::milliseconds(20);
+  socket_state* socket;
+  pause retry_pause{"accept that waits for a free descriptor"};
+
+  bool prepare(operation& op) noexcept {
+    op.action = action::accept;
+    op.target = socket;
+    op.wants_native_handle = native;
+    if constexpr (native)
+      op.handle = static_cast<std::intptr_t>(os::no_handle);
+    else
+      op.accepted = nullptr;
+    return true;
+  }
+
+  bool advance(operation& op) noexcept {
+    if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
+    if (os::is_stillborn(op.error)) return false;
+    if (!os::is_shortage(op.error)) return true;
+    retry_pause.begin(op, length);
+    return false;
+  }
+
+  Answer value(operation& op) noexcept {
+    if constexpr (native)
+      return op.action == action::accept ? take_handle(op) : os::no_handle;
+    else
+      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
+                                                      : nullptr);
+  }
+  template <class Engine>
+  void discard(operation& op, Engine& engine) noexcept {
+    if (op.action != action::accept) return;
+    if constexpr (native) {
+      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
+    } else {
+      if (op.accepted) engine.give_back(*op.accepted);
+    }
+  }
+
+private:
+  static native_handle_type take_handle(operation& op) noexcept {
+    return static_cast<native_handle_type>(
+        std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
+  }
+};
+
+/// A part of `socket`: the calls by which connections come about.
+template <class Socket>
+class connection_calls : public socket_part<connection_calls<Socket>, Socket> {
+public:
+  /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
+  ///
+  /// A stream socket's address may be taken again at once after a restart, but never by two
+  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
+  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
+  /// connections live that a former listener of the port has accepted; a server that must restart
+  /// beside them sets `reuse_address{true}` before, and gives that protection up.
+  ///
+  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
+  /// removed
+  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
+  /// and `endpoint::local()` lets Linux choose one.
+  ///
+  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
+  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
+  /// Source: bind(2), unix(7).
+  void bind(const endpoint& local) { this->check(do_bind(local), "rouse: bind"); }
+  void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
+  template <endpoint_piece Piece, class... Rest>
+  void bind(const Piece&, const Rest&...) {
+    explain_endpoint<Piece, Rest...>();
+  }
+
+  /// Lets peers connect; an unbound socket gets an address of the system's choice.
+  /// @param backlog  how many connections may wait for `accept`; the system may use less.
+  ///
+  /// Errors: address_in_use. Source: listen(2).
+  void listen(int backlog = SOMAXCONN) { this->check(do_listen(backlog), "rouse: listen"); }
+  void listen(int backlog, std::error_code& ec) noexcept { ec = do_listen(backlog).code(); }
+  void listen(std::error_code& ec) noexcept { listen(SOMAXCONN, ec); }
+
+  /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
+  ///
+  /// Connections that died in the queue are passed over. While the process is short of descriptors
+  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
+  /// the peer stays in the queue.
+  ///
+  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
+  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
+  /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) accept(How&& how = How(), call_site at = std::source_location::current()) {
+    return this->begin(accept_call<Socket>{this->record()}, no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) accept(limit l, How&&... how) {
+    return this->begin(accept_call<Socket>{this->record()}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
+  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
+  /// to.)
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) accept_native(How&& how = How(), call_site at = std::source_location::current()) {
+    return this->begin(accept_call<native_handle_type>{this->record()}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) accept_native(limit l, How&&... how) {
+    return this->begin(accept_call<native_handle_type>{this->record()}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// Connects to `peer`.
+  ///
+  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
+  /// kernel may still be trying.
+  ///
+  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
+  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
+  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
+  /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
+  /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) connect(const endpoint& peer, How&& how = How(),
+                         call_site at = std::source_location::current()) {
+    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
+    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+  template <endpoint_piece Piece, class... Rest>
+  void connect(const Piece&, const Rest&...) {
+    explain_endpoint<Piece, Rest...>();
+  }
+
+private:
+  failure do_bind(const endpoint& local) noexcept {
+    return this->on_handle([&](native_handle_type h) {
+      if (local.family() != this->record()->family)
+        return failure(std::errc::address_family_not_supported);
+      return os::bind(h, local, this->record()->type == SOCK_STREAM);
+    });
+  }
+  failure do_listen(int backlog) noexcept {
+    return this->on_handle(
+        [&](native_handle_type h) { return os::listen(h, backlog, this->record()->family); });
   }
 };
 
@@ -12220,6 +12241,136 @@ private:
 
 } // namespace detail
 }} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/sockets/stream_calls.hpp
+// Calls on a stream, described: what each asks of an engine, and when it is finished. Composed
+// calls are those whose `advance` asks for another round; they are written here once, for every
+// waker and every engine.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// As much as there is: the engines ask for less where their kernel counts in 32 bits.
+inline void request_recv(operation& op, socket_state* d, mutable_buffer b) noexcept {
+  op.action = action::recv;
+  op.target = d;
+  op.data = b.data();
+  op.size = b.size();
+}
+
+inline void request_send(operation& op, socket_state* d, const_buffer b) noexcept {
+  op.action = action::send;
+  op.target = d;
+  op.data = const_cast<void*>(b.data()); // read only
+  op.size = b.size();
+}
+
+// Of calls whose question is all in the operation: what it is, and whether it can be asked.
+
+struct recv_request {
+  static constexpr const char* whole = "rouse: recv_exactly";
+  static constexpr const char* misuse = empty_buffer;
+  socket_state* socket;
+  mutable_buffer buffer;
+
+  void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
+  static bool check(operation& op) noexcept {
+    ROUSE_ASSUME(op.action == action::recv); // so that it need not be looked up who does it
+    if (op.size != 0) [[likely]]
+      return true;
+    op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    return false;
+  }
+};
+
+struct send_request {
+  static constexpr const char* whole = "rouse: send_all";
+  socket_state* socket;
+  const_buffer buffer;
+
+  void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
+  // An empty one: nothing is to be done, but of a datagram.
+  static bool check(operation& op) noexcept {
+    ROUSE_ASSUME(op.action == action::send);
+    if (op.size != 0) [[likely]]
+      return true;
+    if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
+    return false;
+  }
+};
+
+struct recv_call : recv_request {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: recv";
+
+  struct request {
+    bool prepare(operation& op) noexcept { return recv_request::check(op); }
+    bool advance(operation&) noexcept { return true; }
+    std::size_t value(operation& op) noexcept { return op.bytes; }
+  };
+};
+
+struct receive_call {
+  using value_type = loan;
+  static constexpr const char* name = "rouse: receive";
+  socket_state* socket;
+
+  bool prepare(operation& op) noexcept {
+    op.action = action::receive;
+    op.target = socket;
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+  loan value(operation& op) noexcept {
+    return {static_cast<std::byte*>(std::exchange(op.data, nullptr)), op.bytes};
+  }
+  template <class Engine>
+  void discard(operation& op, Engine&) noexcept {
+    value(op).reset();
+  }
+};
+
+struct send_call : send_request {
+  using value_type = std::size_t;
+  static constexpr const char* name = "rouse: send";
+
+  struct request {
+    bool prepare(operation& op) noexcept {
+      return send_request::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
+    }
+    bool advance(operation&) noexcept { return true; }
+    std::size_t value(operation& op) noexcept { return op.bytes; }
+  };
+};
+
+// Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
+// stream.
+template <class Request>
+struct whole_call : Request {
+  using value_type = std::size_t;
+  static constexpr const char* name = Request::whole;
+
+  struct request {
+    std::size_t moved = 0; // by the requests before
+
+    bool prepare(operation& op) noexcept { return Request::check(op); }
+    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
+      return op.bytes == op.size || !go_on(op);
+    }
+    bool go_on(operation& op) noexcept {
+      if (op.bytes == 0 || op.error) return false;
+      moved += op.bytes;
+      op.data = static_cast<std::byte*>(op.data) + op.bytes;
+      op.size -= op.bytes;
+      return true;
+    }
+    std::size_t value(operation& op) noexcept { return moved + op.bytes; }
+  };
+};
+
+using send_all_call = whole_call<send_request>;
+using recv_exactly_call = whole_call<recv_request>;
+
+}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/descriptor_calls.hpp
 // Descriptors handed from process to process: calls of local sockets on Linux.
@@ -12899,6 +13050,124 @@ private:
 
 }} // namespace rouse::ROUSE_ABI
 
+// ---- rouse/sockets/option_calls.hpp
+// A socket's options and addresses: calls that never wait.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// A part of `socket`: its options and addresses.
+template <class Socket>
+class option_calls : public socket_part<option_calls<Socket>, Socket> {
+public:
+  /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
+  [[nodiscard]] endpoint local_endpoint() const {
+    return ask(&os::local_endpoint, "rouse: local_endpoint");
+  }
+  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
+    return ask(&os::local_endpoint, ec);
+  }
+  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
+  /// getpeername(2).
+  [[nodiscard]] endpoint remote_endpoint() const {
+    return ask(&os::remote_endpoint, "rouse: remote_endpoint");
+  }
+  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
+    return ask(&os::remote_endpoint, ec);
+  }
+
+  /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
+  ///
+  /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
+  template <class O>
+  void set_option(const O& option) {
+    explain_option<O>();
+    this->check(do_set(O::level, O::name, option.data(), option.size()), "rouse: set_option");
+  }
+  template <class O>
+  void set_option(const O& option, std::error_code& ec) noexcept {
+    explain_option<O>();
+    ec = do_set(O::level, O::name, option.data(), option.size()).code();
+  }
+  template <class T>
+  void set_option(int level, int name, const T& value) {
+    explain_raw_option<T>();
+    this->check(do_set(level, name, &value, sizeof value), "rouse: set_option");
+  }
+  template <class T>
+  void set_option(int level, int name, const T& value, std::error_code& ec) noexcept {
+    explain_raw_option<T>();
+    ec = do_set(level, name, &value, sizeof value).code();
+  }
+
+  template <class V>
+    requires(!std::same_as<V, std::error_code>)
+  void set_option(int, const V&) {
+    explain_option_without_level<V>();
+  }
+
+  /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
+  template <class O>
+  [[nodiscard]] O get_option() const {
+    explain_option<O>();
+    std::error_code ec;
+    O option = get_option<O>(ec);
+    if (ec) throw_error(ec, "rouse: get_option");
+    return option;
+  }
+  template <class O>
+  [[nodiscard]] O get_option(std::error_code& ec) const noexcept {
+    explain_option<O>();
+    O option;
+    ec = do_get(O::level, O::name, option.data(), option.size()).code();
+    return option;
+  }
+  template <class T>
+  [[nodiscard]] T get_option(int level, int name) const {
+    explain_raw_option<T>();
+    T value{};
+    this->check(do_get(level, name, &value, sizeof value), "rouse: get_option");
+    return value;
+  }
+  template <class T>
+  [[nodiscard]] T get_option(int level, int name, std::error_code& ec) const noexcept {
+    explain_raw_option<T>();
+    T value{};
+    ec = do_get(level, name, &value, sizeof value).code();
+    return value;
+  }
+
+  template <class V>
+  [[nodiscard]] V get_option(int) const {
+    explain_option_without_level<V>();
+    return {};
+  }
+
+private:
+  failure do_set(int level, int name, const void* value, std::size_t size) noexcept {
+    return this->on_handle(
+        [&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
+  }
+  failure do_get(int level, int name, void* value, std::size_t size) const noexcept {
+    return this->on_handle(
+        [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
+  }
+  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
+               std::error_code& ec) const noexcept {
+    endpoint answer;
+    ec = this->on_handle([&](native_handle_type h) { return question(h, answer); }).code();
+    return answer;
+  }
+  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
+               const char* what) const {
+    std::error_code ec;
+    endpoint answer = ask(question, ec);
+    if (ec) throw_error(ec, what);
+    return answer;
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/sockets/socket.hpp
 // The socket: one class, whatever waits on it.
 
@@ -12935,10 +13204,12 @@ class ready_case;
 /// would mix their pieces.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
+                             public detail::connection_calls<socket<Scheduler>>,
                              public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
                              public detail::file_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
+                             public detail::option_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
   using detail::datagram_calls<socket>::recv_from;
@@ -12993,37 +13264,6 @@ public:
 
   // ---- at once
 
-  /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
-  ///
-  /// A stream socket's address may be taken again at once after a restart, but never by two
-  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
-  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
-  /// connections live that a former listener of the port has accepted; a server that must restart
-  /// beside them sets `reuse_address{true}` before, and gives that protection up.
-  ///
-  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
-  /// removed
-  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
-  /// and `endpoint::local()` lets Linux choose one.
-  ///
-  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
-  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
-  /// Source: bind(2), unix(7).
-  void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
-  void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
-  template <detail::endpoint_piece Piece, class... Rest>
-  void bind(const Piece&, const Rest&...) {
-    detail::explain_endpoint<Piece, Rest...>();
-  }
-
-  /// Lets peers connect; an unbound socket gets an address of the system's choice.
-  /// @param backlog  how many connections may wait for `accept`; the system may use less.
-  ///
-  /// Errors: address_in_use. Source: listen(2).
-  void listen(int backlog = SOMAXCONN) { check(do_listen(backlog), "rouse: listen"); }
-  void listen(int backlog, std::error_code& ec) noexcept { ec = do_listen(backlog).code(); }
-  void listen(std::error_code& ec) noexcept { listen(SOMAXCONN, ec); }
-
   /// Ends one direction or both; the peer's recv then gives 0 once it has had all bytes.
   ///
   /// After `shutdown_recv` or `shutdown_both`, calls of this socket that receive end with 0 bytes on
@@ -13059,22 +13299,6 @@ public:
     return is_open() ? static_cast<native_handle_type>(record_->native) : os::no_handle;
   }
 
-  /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
-  [[nodiscard]] endpoint local_endpoint() const {
-    return ask(&os::local_endpoint, "rouse: local_endpoint");
-  }
-  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::local_endpoint, ec);
-  }
-  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
-  /// getpeername(2).
-  [[nodiscard]] endpoint remote_endpoint() const {
-    return ask(&os::remote_endpoint, "rouse: remote_endpoint");
-  }
-  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::remote_endpoint, ec);
-  }
-
   /// The limit of each call that gives no deadline of its own (Python's settimeout), a duration of
   /// any type. One too long for the clock, as `duration::max()`, is none; a negative one has passed
   /// before each call. Accepted sockets begin with none.
@@ -13086,136 +13310,7 @@ public:
     return record_ ? record_->default_timeout : (clock::duration::max)();
   }
 
-  /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
-  ///
-  /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
-  template <class O>
-  void set_option(const O& option) {
-    detail::explain_option<O>();
-    check(do_set(O::level, O::name, option.data(), option.size()), "rouse: set_option");
-  }
-  template <class O>
-  void set_option(const O& option, std::error_code& ec) noexcept {
-    detail::explain_option<O>();
-    ec = do_set(O::level, O::name, option.data(), option.size()).code();
-  }
-  template <class T>
-  void set_option(int level, int name, const T& value) {
-    detail::explain_raw_option<T>();
-    check(do_set(level, name, &value, sizeof value), "rouse: set_option");
-  }
-  template <class T>
-  void set_option(int level, int name, const T& value, std::error_code& ec) noexcept {
-    detail::explain_raw_option<T>();
-    ec = do_set(level, name, &value, sizeof value).code();
-  }
-
-  template <class V>
-    requires(!std::same_as<V, std::error_code>)
-  void set_option(int, const V&) {
-    detail::explain_option_without_level<V>();
-  }
-
-  /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
-  template <class O>
-  [[nodiscard]] O get_option() const {
-    detail::explain_option<O>();
-    std::error_code ec;
-    O option = get_option<O>(ec);
-    if (ec) detail::throw_error(ec, "rouse: get_option");
-    return option;
-  }
-  template <class O>
-  [[nodiscard]] O get_option(std::error_code& ec) const noexcept {
-    detail::explain_option<O>();
-    O option;
-    ec = do_get(O::level, O::name, option.data(), option.size()).code();
-    return option;
-  }
-  template <class T>
-  [[nodiscard]] T get_option(int level, int name) const {
-    detail::explain_raw_option<T>();
-    T value{};
-    check(do_get(level, name, &value, sizeof value), "rouse: get_option");
-    return value;
-  }
-  template <class T>
-  [[nodiscard]] T get_option(int level, int name, std::error_code& ec) const noexcept {
-    detail::explain_raw_option<T>();
-    T value{};
-    ec = do_get(level, name, &value, sizeof value).code();
-    return value;
-  }
-
-  template <class V>
-  [[nodiscard]] V get_option(int) const {
-    detail::explain_option_without_level<V>();
-    return {};
-  }
-
   // ---- waiting
-
-  /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
-  ///
-  /// Connections that died in the queue are passed over. While the process is short of descriptors
-  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
-  /// the peer stays in the queue.
-  ///
-  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
-  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
-  /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) accept(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin(detail::accept_call<socket>{record_}, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) accept(limit l, How&&... how) {
-    return begin(detail::accept_call<socket>{record_}, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
-  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
-  /// to.)
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) accept_native(How&& how = How(),
-                               detail::call_site at = std::source_location::current()) {
-    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{at},
-                 std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) accept_native(limit l, How&&... how) {
-    return begin(detail::accept_call<native_handle_type>{record_}, std::move(l),
-                 std::forward<How>(how)...);
-  }
-
-  /// Connects to `peer`.
-  ///
-  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
-  /// kernel may still be trying.
-  ///
-  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
-  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
-  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
-  /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
-  /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) connect(const endpoint& peer, How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{at},
-                 std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
-    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, std::move(l),
-                 std::forward<How>(how)...);
-  }
-  template <detail::endpoint_piece Piece, class... Rest>
-  void connect(const Piece&, const Rest&...) {
-    detail::explain_endpoint<Piece, Rest...>();
-  }
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
   ///
@@ -13382,41 +13477,9 @@ private:
   failure on_handle(F&& f) const noexcept {
     return is_open() ? f(native_handle()) : failure(std::errc::bad_file_descriptor);
   }
-  failure do_bind(const endpoint& local) noexcept {
-    return on_handle([&](native_handle_type h) {
-      if (local.family() != record_->family)
-        return failure(std::errc::address_family_not_supported);
-      return os::bind(h, local, record_->type == SOCK_STREAM);
-    });
-  }
-  failure do_listen(int backlog) noexcept {
-    return on_handle([&](native_handle_type h) { return os::listen(h, backlog, record_->family); });
-  }
   failure do_shutdown(shutdown_how how) noexcept {
     return on_handle([&](native_handle_type h) { return os::shutdown(h, static_cast<int>(how)); });
   }
-  failure do_set(int level, int name, const void* value, std::size_t size) noexcept {
-    return on_handle(
-        [&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
-  }
-  failure do_get(int level, int name, void* value, std::size_t size) const noexcept {
-    return on_handle(
-        [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
-  }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               std::error_code& ec) const noexcept {
-    endpoint answer;
-    ec = on_handle([&](native_handle_type h) { return question(h, answer); }).code();
-    return answer;
-  }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               const char* what) const {
-    std::error_code ec;
-    endpoint answer = ask(question, ec);
-    if (ec) detail::throw_error(ec, what);
-    return answer;
-  }
-
   socket_state* record_ = nullptr;
 };
 

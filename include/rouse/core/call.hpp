@@ -1,23 +1,20 @@
 // A call in progress: its description, its operation, its limits. What wakers derive from.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/call_arguments.hpp>
 #include <rouse/core/error.hpp>
-#include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/stop_watch.hpp>
 #include <rouse/detail/running.hpp>
 #include <rouse/fwd.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <source_location>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -93,17 +90,6 @@ concept call_description = requires(detail::kept<C> c, operation& op) {
   { detail::value_of(c, op) } -> std::same_as<typename C::value_type>;
 };
 
-/// The limit of a call that was given none: what `timeout()` of its socket says.
-class no_limit {
-public:
-  no_limit() noexcept = default;
-  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
-  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
-
-private:
-  std::source_location at_;
-};
-
 namespace detail {
 
 // The words for invalid_argument where the call itself, not the system, refuses what it was given.
@@ -130,104 +116,6 @@ inline constexpr const char* empty_buffer = "empty buffer";
 // A call that neither ends with its flow nor ends it: for destructors that must wait.
 template <class C>
 inline constexpr bool shielded = requires { requires C::shielded; };
-
-// Whether the arguments that follow the others of a call begin with its limit.
-template <class...>
-inline constexpr bool limit_first = false;
-template <class First, class... Rest>
-inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
-
-// What can follow the others in no call, whatever the waker, and the words for it.
-template <class... How>
-inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
-template <class... How>
-inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
-template <class... How>
-inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
-
-template <class... How>
-consteval void explain_misplaced() {
-  static_assert(!further_limit<How...>,
-                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
-                "token} for a duration and a stop_token");
-  static_assert(!bare_number<How...>,
-                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
-}
-
-// What follows the arguments of a call where nothing does.
-struct nothing {};
-
-// Where a call stands: the last parameter of each, given by the compiler.
-class call_site {
-public:
-  call_site(const std::source_location& at) noexcept : at_(at) {}
-  template <class Further>
-  call_site(const Further&) noexcept {
-    explain_misplaced<Further>();
-    static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
-                                      "limit: a std::error_code variable, or a handler");
-  }
-  operator const std::source_location&() const noexcept { return at_; }
-
-private:
-  std::source_location at_;
-};
-
-// How a call may be completed that gives its value back: with nothing more, or with an error_code.
-template <class... How>
-inline constexpr bool gives_back =
-    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
-
-// Where such a call leaves its error; null: it throws.
-template <class... How>
-std::error_code* error_of(How&&... how) noexcept {
-  static_assert(gives_back<How...> || misplaced<How...>,
-                "rouse: a call of this scheduler gives its value back: let a std::error_code "
-                "variable follow, or nothing; only callbacks take a handler");
-  std::error_code* place = nullptr;
-  if constexpr (gives_back<How...>) ((place = &how), ...);
-  return place;
-}
-
-// The part of a call that listens to a stop_token: from any thread, hence by a request to the
-// engine.
-template <class Engine>
-class stop_watch {
-public:
-  void watch(Engine& engine, operation& op, const std::stop_token& token) noexcept {
-    if (!token.stop_possible()) return;
-    request_.op = &op;
-    callback_.emplace(token, request{&engine, this});
-  }
-  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
-  // is running.)
-  void forget(Engine& engine) noexcept {
-    if (!callback_) return;
-#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
-    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
-    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
-    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
-#endif
-    callback_.reset();
-    engine.withdraw(request_);
-  }
-
-private:
-  struct request {
-    Engine* engine;
-    stop_watch* self;
-    void operator()() const noexcept {
-      self->running_.store(true, std::memory_order_relaxed);
-      engine->request_stop(self->request_);
-      self->running_.store(false, std::memory_order_relaxed);
-    }
-  };
-  typename Engine::stop_request request_;
-  std::atomic<bool> running_{false}; // the callback
-  std::optional<std::stop_callback<request>> callback_;
-};
-
-struct no_watch {};
 
 // What is common to a call's life, however it is woken. `Receiver` derives from it and has `void
 // deliver() noexcept`, called when a call that `start` left unfinished is finished; it may destroy

@@ -7,14 +7,16 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/pause.hpp>
 #include <rouse/core/waiting.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
-#include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/connection_calls.hpp>
 #include <rouse/sockets/resolve.hpp>
 #include <rouse/sockets/socket.hpp>
+#include <rouse/sockets/when_there_is_room.hpp>
 
 #include <cstddef>
 #include <memory>

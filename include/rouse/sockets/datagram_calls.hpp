@@ -8,8 +8,8 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
-#include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/socket_part.hpp>
+#include <rouse/sockets/when_there_is_room.hpp>
 
 #include <cstddef>
 #include <source_location>

@@ -6,8 +6,8 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
-#include <rouse/sockets/operations.hpp>
 #include <rouse/sockets/socket.hpp>
+#include <rouse/sockets/stream_calls.hpp>
 
 #include <cstddef>
 #include <cstring>

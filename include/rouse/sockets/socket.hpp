@@ -12,19 +12,19 @@
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/sockets/batch_calls.hpp>
+#include <rouse/sockets/connection_calls.hpp>
 #include <rouse/sockets/datagram_calls.hpp>
 #include <rouse/sockets/descriptor_calls.hpp>
 #include <rouse/sockets/file_calls.hpp>
 #include <rouse/sockets/list_calls.hpp>
-#include <rouse/sockets/operations.hpp>
+#include <rouse/sockets/option_calls.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/sockets/socket_part.hpp>
+#include <rouse/sockets/stream_calls.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <source_location>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -61,10 +61,12 @@ class ready_case;
 /// would mix their pieces.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
+                             public detail::connection_calls<socket<Scheduler>>,
                              public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
                              public detail::file_calls<socket<Scheduler>>,
                              public detail::list_calls<socket<Scheduler>>,
+                             public detail::option_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
 public:
   using detail::datagram_calls<socket>::recv_from;
@@ -119,37 +121,6 @@ public:
 
   // ---- at once
 
-  /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
-  ///
-  /// A stream socket's address may be taken again at once after a restart, but never by two
-  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
-  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
-  /// connections live that a former listener of the port has accepted; a server that must restart
-  /// beside them sets `reuse_address{true}` before, and gives that protection up.
-  ///
-  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
-  /// removed
-  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
-  /// and `endpoint::local()` lets Linux choose one.
-  ///
-  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
-  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
-  /// Source: bind(2), unix(7).
-  void bind(const endpoint& local) { check(do_bind(local), "rouse: bind"); }
-  void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
-  template <detail::endpoint_piece Piece, class... Rest>
-  void bind(const Piece&, const Rest&...) {
-    detail::explain_endpoint<Piece, Rest...>();
-  }
-
-  /// Lets peers connect; an unbound socket gets an address of the system's choice.
-  /// @param backlog  how many connections may wait for `accept`; the system may use less.
-  ///
-  /// Errors: address_in_use. Source: listen(2).
-  void listen(int backlog = SOMAXCONN) { check(do_listen(backlog), "rouse: listen"); }
-  void listen(int backlog, std::error_code& ec) noexcept { ec = do_listen(backlog).code(); }
-  void listen(std::error_code& ec) noexcept { listen(SOMAXCONN, ec); }
-
   /// Ends one direction or both; the peer's recv then gives 0 once it has had all bytes.
   ///
   /// After `shutdown_recv` or `shutdown_both`, calls of this socket that receive end with 0 bytes on
@@ -185,22 +156,6 @@ public:
     return is_open() ? static_cast<native_handle_type>(record_->native) : os::no_handle;
   }
 
-  /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
-  [[nodiscard]] endpoint local_endpoint() const {
-    return ask(&os::local_endpoint, "rouse: local_endpoint");
-  }
-  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::local_endpoint, ec);
-  }
-  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
-  /// getpeername(2).
-  [[nodiscard]] endpoint remote_endpoint() const {
-    return ask(&os::remote_endpoint, "rouse: remote_endpoint");
-  }
-  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::remote_endpoint, ec);
-  }
-
   /// The limit of each call that gives no deadline of its own (Python's settimeout), a duration of
   /// any type. One too long for the clock, as `duration::max()`, is none; a negative one has passed
   /// before each call. Accepted sockets begin with none.
@@ -212,136 +167,7 @@ public:
     return record_ ? record_->default_timeout : (clock::duration::max)();
   }
 
-  /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
-  ///
-  /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
-  template <class O>
-  void set_option(const O& option) {
-    detail::explain_option<O>();
-    check(do_set(O::level, O::name, option.data(), option.size()), "rouse: set_option");
-  }
-  template <class O>
-  void set_option(const O& option, std::error_code& ec) noexcept {
-    detail::explain_option<O>();
-    ec = do_set(O::level, O::name, option.data(), option.size()).code();
-  }
-  template <class T>
-  void set_option(int level, int name, const T& value) {
-    detail::explain_raw_option<T>();
-    check(do_set(level, name, &value, sizeof value), "rouse: set_option");
-  }
-  template <class T>
-  void set_option(int level, int name, const T& value, std::error_code& ec) noexcept {
-    detail::explain_raw_option<T>();
-    ec = do_set(level, name, &value, sizeof value).code();
-  }
-
-  template <class V>
-    requires(!std::same_as<V, std::error_code>)
-  void set_option(int, const V&) {
-    detail::explain_option_without_level<V>();
-  }
-
-  /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
-  template <class O>
-  [[nodiscard]] O get_option() const {
-    detail::explain_option<O>();
-    std::error_code ec;
-    O option = get_option<O>(ec);
-    if (ec) detail::throw_error(ec, "rouse: get_option");
-    return option;
-  }
-  template <class O>
-  [[nodiscard]] O get_option(std::error_code& ec) const noexcept {
-    detail::explain_option<O>();
-    O option;
-    ec = do_get(O::level, O::name, option.data(), option.size()).code();
-    return option;
-  }
-  template <class T>
-  [[nodiscard]] T get_option(int level, int name) const {
-    detail::explain_raw_option<T>();
-    T value{};
-    check(do_get(level, name, &value, sizeof value), "rouse: get_option");
-    return value;
-  }
-  template <class T>
-  [[nodiscard]] T get_option(int level, int name, std::error_code& ec) const noexcept {
-    detail::explain_raw_option<T>();
-    T value{};
-    ec = do_get(level, name, &value, sizeof value).code();
-    return value;
-  }
-
-  template <class V>
-  [[nodiscard]] V get_option(int) const {
-    detail::explain_option_without_level<V>();
-    return {};
-  }
-
   // ---- waiting
-
-  /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
-  ///
-  /// Connections that died in the queue are passed over. While the process is short of descriptors
-  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
-  /// the peer stays in the queue.
-  ///
-  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
-  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
-  /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) accept(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin(detail::accept_call<socket>{record_}, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) accept(limit l, How&&... how) {
-    return begin(detail::accept_call<socket>{record_}, std::move(l), std::forward<How>(how)...);
-  }
-
-  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
-  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
-  /// to.)
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) accept_native(How&& how = How(),
-                               detail::call_site at = std::source_location::current()) {
-    return begin(detail::accept_call<native_handle_type>{record_}, no_limit{at},
-                 std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) accept_native(limit l, How&&... how) {
-    return begin(detail::accept_call<native_handle_type>{record_}, std::move(l),
-                 std::forward<How>(how)...);
-  }
-
-  /// Connects to `peer`.
-  ///
-  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
-  /// kernel may still be trying.
-  ///
-  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
-  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
-  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
-  /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
-  /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) connect(const endpoint& peer, How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, no_limit{at},
-                 std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
-    return begin(detail::when_there_is_room<detail::connect_call>{{record_, peer}}, std::move(l),
-                 std::forward<How>(how)...);
-  }
-  template <detail::endpoint_piece Piece, class... Rest>
-  void connect(const Piece&, const Rest&...) {
-    detail::explain_endpoint<Piece, Rest...>();
-  }
 
   /// Receives at least one byte, waiting for the peer if none has arrived.
   ///
@@ -508,41 +334,9 @@ private:
   failure on_handle(F&& f) const noexcept {
     return is_open() ? f(native_handle()) : failure(std::errc::bad_file_descriptor);
   }
-  failure do_bind(const endpoint& local) noexcept {
-    return on_handle([&](native_handle_type h) {
-      if (local.family() != record_->family)
-        return failure(std::errc::address_family_not_supported);
-      return os::bind(h, local, record_->type == SOCK_STREAM);
-    });
-  }
-  failure do_listen(int backlog) noexcept {
-    return on_handle([&](native_handle_type h) { return os::listen(h, backlog, record_->family); });
-  }
   failure do_shutdown(shutdown_how how) noexcept {
     return on_handle([&](native_handle_type h) { return os::shutdown(h, static_cast<int>(how)); });
   }
-  failure do_set(int level, int name, const void* value, std::size_t size) noexcept {
-    return on_handle(
-        [&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
-  }
-  failure do_get(int level, int name, void* value, std::size_t size) const noexcept {
-    return on_handle(
-        [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
-  }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               std::error_code& ec) const noexcept {
-    endpoint answer;
-    ec = on_handle([&](native_handle_type h) { return question(h, answer); }).code();
-    return answer;
-  }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               const char* what) const {
-    std::error_code ec;
-    endpoint answer = ask(question, ec);
-    if (ec) detail::throw_error(ec, what);
-    return answer;
-  }
-
   socket_state* record_ = nullptr;
 };
 

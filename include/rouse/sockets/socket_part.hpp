@@ -45,10 +45,10 @@ protected:
   socket_part& operator=(socket_part&&) noexcept = default;
   ~socket_part() = default;
 
-  [[nodiscard]] socket_state* record() noexcept { return self().record_; }
+  [[nodiscard]] socket_state* record() const noexcept { return self().record_; }
   [[nodiscard]] auto& engine() noexcept { return self().scheduler()->engine(); }
   template <class F>
-  failure on_handle(F&& f) noexcept {
+  failure on_handle(F&& f) const noexcept {
     return self().on_handle(std::forward<F>(f));
   }
   static void check(failure why, const char* what) { Socket::check(why, what); }
@@ -59,6 +59,7 @@ protected:
 
 private:
   Socket& self() noexcept { return static_cast<Socket&>(*this); }
+  const Socket& self() const noexcept { return static_cast<const Socket&>(*this); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail

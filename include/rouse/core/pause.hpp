@@ -1,0 +1,50 @@
+// A pause between two rounds of a call.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
+#include <rouse/detail/chrono.hpp>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// What a call does where it must try again and nothing would tell it when: it rests for a while,
+// within its limit.
+class pause final : public waitable {
+public:
+  /// @param why  for `dump`: what waits, and for what.
+  explicit pause(const char* why) noexcept : why_(why) {}
+
+  static bool is(const operation& op) noexcept { return op.action == action::wait; }
+
+  /// The next round is the pause.
+  void begin(operation& op, clock::duration length) noexcept {
+    begin(op, clock::now() + length, nullptr);
+  }
+  /// The same, until `again`, or until `sooner` answers.
+  void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
+    if (op.target) op.apply_default_timeout();
+    limit_ = op.limited ? op.due : (clock::time_point::max)();
+    request_wait(op, sooner ? sooner : this);
+    op.limit_to(again < limit_ ? again : limit_);
+  }
+  /// True: the call goes on. False: it has ended meanwhile.
+  bool end(operation& op) noexcept {
+    op.limit_to(limit_);
+    if (!op.error) return true;
+    if (op.error != failure(std::errc::timed_out) || clock::now() >= limit_) return false;
+    op.cancellation = cancellation::requests;
+    op.error = {};
+    return true;
+  }
+
+  bool enter(operation&, completions&) noexcept override { return false; } // only time ends it
+  void leave(operation&) noexcept override {}
+  [[nodiscard]] const char* description() const noexcept override { return why_; }
+
+private:
+  const char* why_;
+  clock::time_point limit_ = (clock::time_point::max)();
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail

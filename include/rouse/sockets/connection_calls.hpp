@@ -1,0 +1,208 @@
+// Connections: to be reached, to accept, to connect.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/endpoint.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/pause.hpp>
+#include <rouse/detail/chrono.hpp>
+#include <rouse/os/socket.hpp>
+#include <rouse/sockets/socket_part.hpp>
+#include <rouse/sockets/when_there_is_room.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <source_location>
+#include <system_error>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+struct connect_call {
+  using value_type = done;
+  static constexpr const char* name = "rouse: connect";
+  socket_state* socket;
+  endpoint peer;
+
+  bool prepare(operation& op) noexcept {
+    op.action = action::connect;
+    op.target = socket;
+    op.peer = &peer;
+    if (socket->open() && peer.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return !op.error;
+  }
+  bool advance(operation&) noexcept { return true; }
+  done value(operation&) noexcept { return {}; }
+};
+
+// Connections that died in the queue are passed over. While descriptors (or memory) are short, the
+// connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
+//
+// Gives a socket of the listener's scheduler, or the bare handle.
+template <class Answer>
+struct accept_call {
+  using value_type = Answer;
+  static constexpr bool native = std::same_as<Answer, native_handle_type>;
+  static constexpr const char* name = "rouse: accept";
+  static constexpr auto length = std::chrono::milliseconds(20);
+  socket_state* socket;
+  pause retry_pause{"accept that waits for a free descriptor"};
+
+  bool prepare(operation& op) noexcept {
+    op.action = action::accept;
+    op.target = socket;
+    op.wants_native_handle = native;
+    if constexpr (native)
+      op.handle = static_cast<std::intptr_t>(os::no_handle);
+    else
+      op.accepted = nullptr;
+    return true;
+  }
+
+  bool advance(operation& op) noexcept {
+    if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
+    if (os::is_stillborn(op.error)) return false;
+    if (!os::is_shortage(op.error)) return true;
+    retry_pause.begin(op, length);
+    return false;
+  }
+
+  Answer value(operation& op) noexcept {
+    if constexpr (native)
+      return op.action == action::accept ? take_handle(op) : os::no_handle;
+    else
+      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
+                                                      : nullptr);
+  }
+  template <class Engine>
+  void discard(operation& op, Engine& engine) noexcept {
+    if (op.action != action::accept) return;
+    if constexpr (native) {
+      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
+    } else {
+      if (op.accepted) engine.give_back(*op.accepted);
+    }
+  }
+
+private:
+  static native_handle_type take_handle(operation& op) noexcept {
+    return static_cast<native_handle_type>(
+        std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
+  }
+};
+
+/// A part of `socket`: the calls by which connections come about.
+template <class Socket>
+class connection_calls : public socket_part<connection_calls<Socket>, Socket> {
+public:
+  /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
+  ///
+  /// A stream socket's address may be taken again at once after a restart, but never by two
+  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
+  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
+  /// connections live that a former listener of the port has accepted; a server that must restart
+  /// beside them sets `reuse_address{true}` before, and gives that protection up.
+  ///
+  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
+  /// removed
+  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
+  /// and `endpoint::local()` lets Linux choose one.
+  ///
+  /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
+  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
+  /// Source: bind(2), unix(7).
+  void bind(const endpoint& local) { this->check(do_bind(local), "rouse: bind"); }
+  void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
+  template <endpoint_piece Piece, class... Rest>
+  void bind(const Piece&, const Rest&...) {
+    explain_endpoint<Piece, Rest...>();
+  }
+
+  /// Lets peers connect; an unbound socket gets an address of the system's choice.
+  /// @param backlog  how many connections may wait for `accept`; the system may use less.
+  ///
+  /// Errors: address_in_use. Source: listen(2).
+  void listen(int backlog = SOMAXCONN) { this->check(do_listen(backlog), "rouse: listen"); }
+  void listen(int backlog, std::error_code& ec) noexcept { ec = do_listen(backlog).code(); }
+  void listen(std::error_code& ec) noexcept { listen(SOMAXCONN, ec); }
+
+  /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
+  ///
+  /// Connections that died in the queue are passed over. While the process is short of descriptors
+  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
+  /// the peer stays in the queue.
+  ///
+  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
+  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
+  /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) accept(How&& how = How(), call_site at = std::source_location::current()) {
+    return this->begin(accept_call<Socket>{this->record()}, no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) accept(limit l, How&&... how) {
+    return this->begin(accept_call<Socket>{this->record()}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
+  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
+  /// to.)
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) accept_native(How&& how = How(), call_site at = std::source_location::current()) {
+    return this->begin(accept_call<native_handle_type>{this->record()}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) accept_native(limit l, How&&... how) {
+    return this->begin(accept_call<native_handle_type>{this->record()}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+
+  /// Connects to `peer`.
+  ///
+  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
+  /// kernel may still be trying.
+  ///
+  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
+  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
+  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
+  /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
+  /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  template <class How = nothing>
+    requires(!limit_first<How>)
+  decltype(auto) connect(const endpoint& peer, How&& how = How(),
+                         call_site at = std::source_location::current()) {
+    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, no_limit{at},
+                       std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
+    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, std::move(l),
+                       std::forward<How>(how)...);
+  }
+  template <endpoint_piece Piece, class... Rest>
+  void connect(const Piece&, const Rest&...) {
+    explain_endpoint<Piece, Rest...>();
+  }
+
+private:
+  failure do_bind(const endpoint& local) noexcept {
+    return this->on_handle([&](native_handle_type h) {
+      if (local.family() != this->record()->family)
+        return failure(std::errc::address_family_not_supported);
+      return os::bind(h, local, this->record()->type == SOCK_STREAM);
+    });
+  }
+  failure do_listen(int backlog) noexcept {
+    return this->on_handle(
+        [&](native_handle_type h) { return os::listen(h, backlog, this->record()->family); });
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail

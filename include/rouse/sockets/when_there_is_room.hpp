@@ -1,0 +1,26 @@
+// A call that waits while the queue of a local peer is full.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/pause.hpp>
+#include <rouse/detail/chrono.hpp>
+#include <rouse/os/socket.hpp>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// A call that tries again while its peer is crowded.
+template <class Call>
+struct when_there_is_room : Call {
+  static constexpr auto length = std::chrono::milliseconds(1);
+  pause retry_pause{"wait for room in the peer's queue"};
+
+  bool advance(operation& op) noexcept {
+    if (pause::is(op)) return !retry_pause.end(op) || !this->prepare(op);
+    if (!os::is_crowded(op.error)) [[likely]]
+      return Call::advance(op);
+    retry_pause.begin(op, length);
+    return false;
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
