@@ -5854,7 +5854,7 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/linux/poll.hpp
-// epoll and eventfd.
+// epoll(7) and eventfd(2).
 
 #if ROUSE_LINUX
 #include <ctime>
@@ -5865,7 +5865,7 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// A file descriptor that is closed with its owner.
+/// A file descriptor. The destructor closes it.
 class unique_fd {
 public:
   unique_fd() noexcept = default;
@@ -5892,15 +5892,15 @@ private:
   int fd_ = -1;
 };
 
-/// The time until `until` for the kernel; at least zero.
+/// The time that is left until `until`; not negative.
 inline timespec time_left(clock::time_point until) noexcept {
   const auto now = clock::now();
   const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
   return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
 }
 
-/// Wakes a thread that waits in the kernel, from any other: one write(2). Each is an edge, so
-/// nobody needs to read.
+/// Wakes a thread that waits in the kernel. Threads: any may call `signal`. Cost: one write(2).
+/// Each write is an edge for epoll, so no thread needs to read the counter.
 class waker_fd {
 public:
   failure create() noexcept {
@@ -5926,20 +5926,23 @@ public:
 
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
-  /// The edges of everything: each is told once, and no system call is needed to hear of the next.
+  /// All events, edge-triggered: epoll reports each edge once, and the next one without a further
+  /// system call.
   static constexpr std::uint32_t edges =
       EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
 
   failure add(int fd, void* tag, std::uint32_t events) noexcept {
     return control(EPOLL_CTL_ADD, fd, tag, events);
   }
-  /// Tells what is so already, too.
+  /// Like `add` for a descriptor that is in the set. epoll reports the events that hold already,
+  /// too.
   failure change(int fd, void* tag, std::uint32_t events) noexcept {
     return control(EPOLL_CTL_MOD, fd, tag, events);
   }
   void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-  /// Waits for events. Returns how many; fewer than none after an interruption by a signal.
+  /// Waits for events until `until` (min: not at all; max: for ever). Returns their number, or a
+  /// negative number after an error, such as an interruption by a signal.
   ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
     if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
     return wait_until(events, until);
@@ -5958,8 +5961,8 @@ private:
     return wait_precisely(events, time_left(until));
   }
 
-  // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never
-  // to wake early.
+  // epoll_pwait2 (Linux 5.11) counts nanoseconds. Older kernels have only epoll_wait, which counts
+  // milliseconds; the time is rounded up so that the thread never wakes early.
   int wait_precisely(epoll_event* events, const timespec& left) noexcept {
 #if defined(SYS_epoll_pwait2)
     if (precise_) {
@@ -6316,7 +6319,22 @@ using epoll_engine = basic_epoll_engine<one_thread>;
 #endif
 
 // ---- rouse/os/linux/io_uring.hpp
-// io_uring: the raw kernel interface, as much of it as the engine uses.
+// io_uring: the part of the raw kernel interface that the driver uses.
+//
+//   driver -- next(), submit() --> submission queue
+//                                         |
+//                                         v
+//                                       kernel
+//                                         |
+//                                         v
+//   driver <------- drain() ------- completion queue
+//
+//   queue       this side writes      the kernel writes
+//   submission  entries, sq_tail      sq_head: entries before it are consumed
+//   completion  cq_head               entries, cq_tail
+//
+// Each index is published with release order and read by the other side with acquire order: an
+// entry is written before the tail that includes it, and read before the head that frees it.
 
 #if ROUSE_LINUX
 #include <atomic>
@@ -6333,8 +6351,9 @@ using epoll_engine = basic_epoll_engine<one_thread>;
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
 
-// The kernel's structures and numbers, spelled out: the headers of an older distribution lack what
-// a newer kernel has. Source: io_uring_setup(2), io_uring_enter(2), linux/io_uring.h.
+// The kernel's structures and numbers, defined here because the headers of an older
+// distribution lack what a newer kernel offers. Source: io_uring_setup(2), io_uring_enter(2),
+// <linux/io_uring.h>.
 struct submission {
   std::uint8_t opcode, flags;
   std::uint16_t ioprio;
@@ -6386,7 +6405,7 @@ struct fd_update {
 struct buffer_entry {
   std::uint64_t addr;
   std::uint32_t len;
-  std::uint16_t id, tail; // tail: that of the whole ring, in its first entry alone
+  std::uint16_t id, tail; // tail: of the ring, in the first entry only
 };
 static_assert(sizeof(buffer_entry) == 16);
 struct buffer_ring_registration {
@@ -6434,43 +6453,44 @@ enum registration : unsigned {
   register_ring_fds = 20,
   register_buffer_ring = 22
 };
-/// Of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
+/// A flag of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
 inline constexpr std::uint8_t select_buffer = 1u << 5;
-/// Of a poll's `len`: it goes on after its first answer (since Linux 5.13).
+/// A flag in the `len` of op_poll_add: the poll continues after its first completion. Since Linux
+/// 5.13.
 inline constexpr std::uint32_t poll_multishot = 1u;
-/// Of a completion's flags: whether further ones of its request will follow.
+/// Whether a completion with these flags is not the last of its request.
 inline bool follows_more(std::uint32_t flags) noexcept { return (flags & 2u) != 0; }
-/// Of a completion's flags: which buffer it took, if it took one.
+/// Whether a completion with these flags took a buffer; `buffer_id` tells which.
 inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
 inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
   return static_cast<std::uint16_t>(flags >> 16);
 }
 
-/// The events of poll(2) as a submission has them: big-endian machines swap the halves.
+/// The events of poll(2) in the form of a submission. Big-endian machines swap the halves.
 constexpr std::uint32_t poll_events(short events) noexcept {
   const auto mask = static_cast<std::uint16_t>(events);
   return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
 }
 
-/// Whether a send that must wait may send an empty datagram instead: a local one has taken its
-/// bytes already when it finds its peer's queue full, and the kernel (6.18) tries again without
-/// them.
+/// Whether the kernel may send an empty datagram in place of a datagram that has to wait. A
+/// Unix-domain datagram socket consumes the bytes before it finds its peer's queue full, and the
+/// kernel (6.18) then tries again without them.
 inline bool loses_datagrams(int family, int type) noexcept {
   return family == AF_UNIX && type != SOCK_STREAM;
 }
 
-/// Whether an answer says that the operation was ended before it did anything.
+/// Whether a completion's error means that the request was cancelled before it did anything.
 inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
 }
 
-/// Whether a cancel's answer says that there was nothing to cancel.
+/// Whether the result of op_async_cancel means that there was nothing to cancel.
 inline bool found_nothing(int error) noexcept { return error == ENOENT; }
 
-/// Whether an answer says that no buffer was left to take.
+/// Whether a completion's error means that no buffer was left to take.
 inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
 
-/// A mapping, unmapped with its owner.
+/// A memory mapping. The destructor unmaps it.
 class mapping {
 public:
   mapping() noexcept = default;
@@ -6502,13 +6522,13 @@ private:
   std::size_t size_ = 0;
 };
 
-/// The buffers that a ring's kernel side may take for what it receives, one group of them. Linux
+/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
 /// 5.19.
 class buffer_ring {
 public:
   static constexpr std::uint16_t entries = 32; // a power of two
 
-  /// Makes it known to the ring `fd`; once more where that has become another one.
+  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
   failure create(int fd) noexcept {
     if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
       return last_error();
@@ -6519,7 +6539,7 @@ public:
         static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
   }
 
-  /// Lends the kernel a buffer; `id` comes back with the completion that used it.
+  /// Lends the kernel a buffer until a completion with this `id` returns it.
   void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
     buffer_entry* all = entries_.at<buffer_entry>(0);
     buffer_entry& e = all[tail_ % entries];
@@ -6535,15 +6555,16 @@ private:
   std::uint16_t tail_ = 0;
 };
 
-/// One ring: submissions go in, completions come out.
+/// One io_uring instance: a submission queue and a completion queue.
 class ring {
 public:
-  /// With as many of the `wanted` flags as the kernel knows.
+  /// Creates the ring with as many of the `wanted` setup flags as the kernel knows.
   /// @param forbidden  flags to be treated as if this kernel did not know them.
+  /// @returns operation_not_supported if the kernel is older than Linux 5.11.
   failure create(unsigned entries, std::uint32_t wanted, std::uint32_t forbidden = 0) noexcept {
     failure f;
-    // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
-    // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
+    // The kernel refuses unknown flags with EINVAL. Leave out the newest first. DEFER_TASKRUN needs
+    // SINGLE_ISSUER; the next best is COOP_TASKRUN.
     const std::uint32_t fallbacks[] = {
         wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
         (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
@@ -6558,8 +6579,8 @@ public:
   [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
-  /// By the thread that will run the ring: starts it. One that is bound to its thread gets a
-  /// quicker name.
+  /// Starts the ring. Called on the thread that will run it. A ring that is bound to one thread
+  /// (SINGLE_ISSUER) also gets a registered index, which is quicker to look up than a descriptor.
   void enable() noexcept {
     if (flags_ & disabled) ::syscall(SYS_io_uring_register, fd_.get(), enable_rings, nullptr, 0);
     if (!(flags_ & single_issuer)) return;
@@ -6568,38 +6589,39 @@ public:
       registered_ = static_cast<int>(u.offset);
   }
 
-  /// Takes what `old` has not submitted yet.
+  /// Copies the entries that `old` has not submitted yet.
   void take_over(ring& old) noexcept {
     for (unsigned n = old.publish(); n != 0; --n)
       next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
   }
 
-  /// Whether there is no room for one more submission (enter, then ask again).
+  /// Whether there is no room for one more submission. If so, submit and check again.
   [[nodiscard]] bool full() const noexcept {
-    // Acquire: partner of the kernel's release when it has consumed an entry.
+    // Acquire: pairs with the kernel's release after it has consumed an entry.
     return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_;
   }
-  /// Where there is room: one more submission, cleared.
+  /// The next submission, cleared. Precondition: not `full`.
   [[nodiscard]] submission& next() noexcept {
     submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
     std::memset(s, 0, sizeof *s);
     return *s;
   }
 
-  /// Hands over what is new, and takes the answers that wait for their thread.
+  /// Submits the new entries, and runs deferred task work, which posts completions.
   void submit() noexcept { enter(publish(), false, (clock::time_point::min)()); }
-  /// The same, then waits for an answer until `until` (max: for ever).
+  /// Like `submit`, but then waits for a completion until `until` (max: for ever).
   void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
-  /// Only waits. Other threads may submit meanwhile.
+  /// Waits only. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
-  /// How many answers wait to be drained.
+  /// The number of completions that wait to be drained.
   [[nodiscard]] std::uint32_t completed() const noexcept {
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
   }
 
-  /// Deferred task work is done in portions of 20 a call: fetches the rest, as long as they come
-  /// full. Returns how many answers there are now.
+  /// Fetches the completions that deferred task work has yet to post. The kernel does it in
+  /// portions of 20 a call, so this repeats as long as the portions are full. Returns the number of
+  /// completions.
   std::uint32_t fetch_rest() noexcept {
     constexpr std::uint32_t portion = 20;
     std::uint32_t has = completed();
@@ -6610,10 +6632,10 @@ public:
     return has;
   }
 
-  /// Calls `use(completion)` for each that is there. It may submit.
+  /// Calls `use(completion)` for each completion that is there. `use` may submit.
   template <class F>
   ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
-    // Acquire: what the kernel wrote into the buffers happens-before whatever `use` leads to (O3).
+    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to.
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
     for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
     // Release: the slots are the kernel's again.
@@ -6628,7 +6650,7 @@ private:
     fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
     if (!fd_) return last_error();
     constexpr std::uint32_t needed =
-        single_mmap | nodrop | fast_poll | ext_arg; // all there since Linux 5.11
+        single_mmap | nodrop | fast_poll | ext_arg; // all since Linux 5.11
     if ((p.features & needed) != needed) return failure(std::errc::operation_not_supported);
     return map(p) ? failure{} : last_error();
   }
@@ -6651,22 +6673,23 @@ private:
     flags_ = p.flags;
     tail_ = 0;
     registered_ = -1;
-    // Entries are used in order: without NO_SQARRAY the kernel wants to read that from a table.
+    // Without NO_SQARRAY the kernel reads the order of the entries from a table. Here it never
+    // changes.
     if (!(flags_ & no_sqarray)) {
       for (std::uint32_t i = 0; i != sq_entries_; ++i) rings_.at<std::uint32_t>(p.sq.array)[i] = i;
     }
     return true;
   }
 
-  // How many entries the kernel has not taken yet. Release: it reads them after it has read the
-  // tail.
+  // Publishes the new entries. Returns the number of entries that the kernel has not consumed yet.
+  // Release: the kernel reads the entries after it has read the tail.
   unsigned publish() noexcept {
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
     return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
   }
 
-  // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
-  // of the queue tells, so the result is of no use.
+  // Ignores the result: an error (EINTR, ETIME, EBUSY) may come before or after the kernel has
+  // consumed the submissions. The head of the queue tells which.
   void enter(unsigned n, bool wait, clock::time_point until) noexcept {
     if (wait && until != (clock::time_point::max)()) return enter_until(n, until);
     const bool quick = registered_ >= 0;
@@ -9160,7 +9183,7 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/linux/thread_event.hpp
-// How one thread sleeps until another one says something: futex(2).
+// An event that one thread waits for and others raise, by futex(2).
 
 #if ROUSE_LINUX
 #include <atomic>
@@ -9171,27 +9194,29 @@ public:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+/// A set of bits. Any thread raises bits; one thread, the owner, waits for them. Raised bits stay
+/// raised.
 ///
-/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Cost:
-/// raising is a system call only where the owner sleeps. Source: futex(2), Linux 2.6.22.
+/// The owner may destroy the event as soon as it has seen the last bit that will be raised. Cost:
+/// raising is a system call only while the owner sleeps. Source: futex(2), Linux 2.6.22.
 class thread_event {
 public:
   static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
 
   [[nodiscard]] std::uint32_t raised() const noexcept {
-    return word_.load(std::memory_order_acquire) & all; // partner of raise()
+    return word_.load(std::memory_order_acquire) & all; // pairs with raise()
   }
 
-  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  /// What the caller wrote before happens-before what the owner does after it has seen the bits.
   void raise(std::uint32_t bits) noexcept {
-    // From here on the event may be gone; the kernel takes its address for a name and reads nothing
-    // there, and whoever else sleeps under that name looks again.
+    // After the fetch_or the owner may have destroyed the event. FUTEX_WAKE uses the address only
+    // as a key and does not access the memory. Another thread that sleeps on the same address by
+    // then wakes spuriously and checks its word again.
     if (word_.fetch_or(bits, std::memory_order_acq_rel) & asleep)
       ::syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
 
-  /// Sleeps until a bit is raised. The owner only.
+  /// Sleeps until a bit is raised, and returns the raised bits. Only the owner may call it.
   std::uint32_t wait() noexcept {
     std::uint32_t now = 0;
     if (word_.compare_exchange_strong(now, asleep, std::memory_order_acquire)) {
@@ -11397,7 +11422,7 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/linux/batch.hpp
-// Several datagrams by one system call, which does not wait.
+// Several datagrams in one system call that never waits.
 
 #include <ctime>
 
@@ -11406,19 +11431,21 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What one system call takes at most.
+/// The most datagrams that one system call takes.
 inline constexpr std::size_t largest_batch = 64;
 
 namespace detail {
 
-// 16 KiB of stack, of which only what is used is written to.
+// The array of messages for recvmmsg(2) and sendmmsg(2). It takes 16 KiB of stack. The constructor
+// leaves it uninitialized, and only the used entries are ever written.
 class messages {
 public:
   messages() noexcept {}
   messages(const messages&) = delete;
   messages& operator=(const messages&) = delete;
 
-  // Not of a local socket, where descriptors would come in with what is told beside the bytes.
+  // @param with_control  receive control messages too. Not for a Unix-domain socket, where they may
+  // carry descriptors.
   void to_receive(std::span<const incoming> slots, bool with_control) noexcept {
     for (std::size_t i = 0; i != slots.size(); ++i) {
       msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
@@ -11478,7 +11505,7 @@ private:
     union {
       socket_address address;
     };
-    // A time stamp, where somebody has asked for one, comes before it.
+    // For the segment size. A time stamp, if the program has enabled them, comes before it.
     alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(timespec))];
   };
 
@@ -11489,11 +11516,13 @@ private:
 
 } // namespace detail
 
-/// Takes the datagrams that are there, as many as there are slots. False: there is none.
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none.
 ///
-/// An error after the first datagram is not told: the kernel keeps it for the next call, but for
-/// one that it finds at the beginning of a further system call, and then it is gone. It can only
-/// be what ICMP says of a datagram that this socket has sent.
+/// An error after the first datagram is not reported. recvmmsg(2) keeps it for the next call. Only
+/// an error at the beginning of a further system call here is lost; it can only be an ICMP error
+/// about a datagram that this socket has sent.
+/// @param taken  0 before the call, the number of filled slots after it.
 inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
                            std::size_t& taken, failure& error) noexcept {
   detail::messages m;
@@ -11514,8 +11543,9 @@ inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming>
   return true;
 }
 
-/// Sends the first of `items`, of which there are `largest_batch` at most, up to one that would
-/// have to wait or fails. False: it is the first, and would have to wait.
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
 inline bool send_batch_now(native_handle_type h, int family, std::span<const outgoing> items,
                            std::size_t& sent, failure& error) noexcept {
   detail::messages m;
@@ -14547,39 +14577,38 @@ private:
     void* save = &from.sp_;
     void* load = to.sp_;
     void* argument = &to;
-    asm volatile(
-        "leaq -128(%%rsp), %%rsp\n\t" // skips the surrounding function's red zone
-        "pushq %%rbp\n\t"
-        "subq $8, %%rsp\n\t"
-        "fnstcw 4(%%rsp)\n\t"
-        "stmxcsr (%%rsp)\n\t"
-        "movzwl 4(%%rsp), %%ecx\n\t"
-        "leaq 1f(%%rip), %%rax\n\t"
-        "pushq %%rax\n\t"
-        "movq %%rsp, (%%rsi)\n\t"
-        "movq %%rdx, %%rsp\n\t"
-        "popq %%rax\n\t"
-        "jmpq *%%rax\n\t"
-        "1:\n\t"
-        "ldmxcsr (%%rsp)\n\t"
-        "cmpw 4(%%rsp), %%cx\n\t" // fldcw is slow and rarely needed
-        "je 2f\n\t"
-        "fldcw 4(%%rsp)\n\t"
-        "2:\n\t"
-        "addq $8, %%rsp\n\t"
-        "popq %%rbp\n\t"
-        "leaq 128(%%rsp), %%rsp\n\t"
-        : "+S"(save), "+d"(load), "+D"(argument)
-        :
-        : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
-          "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
-          "st(5)", "st(6)", "st(7)"
+    asm volatile("leaq -128(%%rsp), %%rsp\n\t" // skips the surrounding function's red zone
+                 "pushq %%rbp\n\t"
+                 "subq $8, %%rsp\n\t"
+                 "fnstcw 4(%%rsp)\n\t"
+                 "stmxcsr (%%rsp)\n\t"
+                 "movzwl 4(%%rsp), %%ecx\n\t"
+                 "leaq 1f(%%rip), %%rax\n\t"
+                 "pushq %%rax\n\t"
+                 "movq %%rsp, (%%rsi)\n\t"
+                 "movq %%rdx, %%rsp\n\t"
+                 "popq %%rax\n\t"
+                 "jmpq *%%rax\n\t"
+                 "1:\n\t"
+                 "ldmxcsr (%%rsp)\n\t"
+                 "cmpw 4(%%rsp), %%cx\n\t" // fldcw is slow and rarely needed
+                 "je 2f\n\t"
+                 "fldcw 4(%%rsp)\n\t"
+                 "2:\n\t"
+                 "addq $8, %%rsp\n\t"
+                 "popq %%rbp\n\t"
+                 "leaq 128(%%rsp), %%rsp\n\t"
+                 : "+S"(save), "+d"(load), "+D"(argument)
+                 :
+                 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+                   "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st",
+                   "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)"
 #if defined(__AVX512F__)
-          ,
-          "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
-          "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",
-          "k7"
+                   ,
+                   "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
+                   "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3",
+                   "k4", "k5", "k6", "k7"
 #endif
     );
 #else

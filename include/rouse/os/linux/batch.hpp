@@ -1,4 +1,4 @@
-// Several datagrams by one system call, which does not wait.
+// Several datagrams in one system call that never waits.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/batch.hpp>
@@ -17,19 +17,21 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What one system call takes at most.
+/// The most datagrams that one system call takes.
 inline constexpr std::size_t largest_batch = 64;
 
 namespace detail {
 
-// 16 KiB of stack, of which only what is used is written to.
+// The array of messages for recvmmsg(2) and sendmmsg(2). It takes 16 KiB of stack. The constructor
+// leaves it uninitialized, and only the used entries are ever written.
 class messages {
 public:
   messages() noexcept {}
   messages(const messages&) = delete;
   messages& operator=(const messages&) = delete;
 
-  // Not of a local socket, where descriptors would come in with what is told beside the bytes.
+  // @param with_control  receive control messages too. Not for a Unix-domain socket, where they may
+  // carry descriptors.
   void to_receive(std::span<const incoming> slots, bool with_control) noexcept {
     for (std::size_t i = 0; i != slots.size(); ++i) {
       msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
@@ -89,7 +91,7 @@ private:
     union {
       socket_address address;
     };
-    // A time stamp, where somebody has asked for one, comes before it.
+    // For the segment size. A time stamp, if the program has enabled them, comes before it.
     alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(timespec))];
   };
 
@@ -100,11 +102,13 @@ private:
 
 } // namespace detail
 
-/// Takes the datagrams that are there, as many as there are slots. False: there is none.
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none.
 ///
-/// An error after the first datagram is not told: the kernel keeps it for the next call, but for
-/// one that it finds at the beginning of a further system call, and then it is gone. It can only
-/// be what ICMP says of a datagram that this socket has sent.
+/// An error after the first datagram is not reported. recvmmsg(2) keeps it for the next call. Only
+/// an error at the beginning of a further system call here is lost; it can only be an ICMP error
+/// about a datagram that this socket has sent.
+/// @param taken  0 before the call, the number of filled slots after it.
 inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
                            std::size_t& taken, failure& error) noexcept {
   detail::messages m;
@@ -125,8 +129,9 @@ inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming>
   return true;
 }
 
-/// Sends the first of `items`, of which there are `largest_batch` at most, up to one that would
-/// have to wait or fails. False: it is the first, and would have to wait.
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
 inline bool send_batch_now(native_handle_type h, int family, std::span<const outgoing> items,
                            std::size_t& sent, failure& error) noexcept {
   detail::messages m;

@@ -1,4 +1,19 @@
-// io_uring: the raw kernel interface, as much of it as the engine uses.
+// io_uring: the part of the raw kernel interface that the driver uses.
+//
+//   driver -- next(), submit() --> submission queue
+//                                         |
+//                                         v
+//                                       kernel
+//                                         |
+//                                         v
+//   driver <------- drain() ------- completion queue
+//
+//   queue       this side writes      the kernel writes
+//   submission  entries, sq_tail      sq_head: entries before it are consumed
+//   completion  cq_head               entries, cq_tail
+//
+// Each index is published with release order and read by the other side with acquire order: an
+// entry is written before the tail that includes it, and read before the head that frees it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -21,8 +36,9 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
 
-// The kernel's structures and numbers, spelled out: the headers of an older distribution lack what
-// a newer kernel has. Source: io_uring_setup(2), io_uring_enter(2), linux/io_uring.h.
+// The kernel's structures and numbers, defined here because the headers of an older
+// distribution lack what a newer kernel offers. Source: io_uring_setup(2), io_uring_enter(2),
+// <linux/io_uring.h>.
 struct submission {
   std::uint8_t opcode, flags;
   std::uint16_t ioprio;
@@ -74,7 +90,7 @@ struct fd_update {
 struct buffer_entry {
   std::uint64_t addr;
   std::uint32_t len;
-  std::uint16_t id, tail; // tail: that of the whole ring, in its first entry alone
+  std::uint16_t id, tail; // tail: of the ring, in the first entry only
 };
 static_assert(sizeof(buffer_entry) == 16);
 struct buffer_ring_registration {
@@ -122,43 +138,44 @@ enum registration : unsigned {
   register_ring_fds = 20,
   register_buffer_ring = 22
 };
-/// Of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
+/// A flag of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
 inline constexpr std::uint8_t select_buffer = 1u << 5;
-/// Of a poll's `len`: it goes on after its first answer (since Linux 5.13).
+/// A flag in the `len` of op_poll_add: the poll continues after its first completion. Since Linux
+/// 5.13.
 inline constexpr std::uint32_t poll_multishot = 1u;
-/// Of a completion's flags: whether further ones of its request will follow.
+/// Whether a completion with these flags is not the last of its request.
 inline bool follows_more(std::uint32_t flags) noexcept { return (flags & 2u) != 0; }
-/// Of a completion's flags: which buffer it took, if it took one.
+/// Whether a completion with these flags took a buffer; `buffer_id` tells which.
 inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
 inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
   return static_cast<std::uint16_t>(flags >> 16);
 }
 
-/// The events of poll(2) as a submission has them: big-endian machines swap the halves.
+/// The events of poll(2) in the form of a submission. Big-endian machines swap the halves.
 constexpr std::uint32_t poll_events(short events) noexcept {
   const auto mask = static_cast<std::uint16_t>(events);
   return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
 }
 
-/// Whether a send that must wait may send an empty datagram instead: a local one has taken its
-/// bytes already when it finds its peer's queue full, and the kernel (6.18) tries again without
-/// them.
+/// Whether the kernel may send an empty datagram in place of a datagram that has to wait. A
+/// Unix-domain datagram socket consumes the bytes before it finds its peer's queue full, and the
+/// kernel (6.18) then tries again without them.
 inline bool loses_datagrams(int family, int type) noexcept {
   return family == AF_UNIX && type != SOCK_STREAM;
 }
 
-/// Whether an answer says that the operation was ended before it did anything.
+/// Whether a completion's error means that the request was cancelled before it did anything.
 inline bool was_cut_off(int error) noexcept {
   return error == EINTR || error == EAGAIN || error == ECANCELED;
 }
 
-/// Whether a cancel's answer says that there was nothing to cancel.
+/// Whether the result of op_async_cancel means that there was nothing to cancel.
 inline bool found_nothing(int error) noexcept { return error == ENOENT; }
 
-/// Whether an answer says that no buffer was left to take.
+/// Whether a completion's error means that no buffer was left to take.
 inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
 
-/// A mapping, unmapped with its owner.
+/// A memory mapping. The destructor unmaps it.
 class mapping {
 public:
   mapping() noexcept = default;
@@ -190,13 +207,13 @@ private:
   std::size_t size_ = 0;
 };
 
-/// The buffers that a ring's kernel side may take for what it receives, one group of them. Linux
+/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
 /// 5.19.
 class buffer_ring {
 public:
   static constexpr std::uint16_t entries = 32; // a power of two
 
-  /// Makes it known to the ring `fd`; once more where that has become another one.
+  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
   failure create(int fd) noexcept {
     if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
       return last_error();
@@ -207,7 +224,7 @@ public:
         static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
   }
 
-  /// Lends the kernel a buffer; `id` comes back with the completion that used it.
+  /// Lends the kernel a buffer until a completion with this `id` returns it.
   void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
     buffer_entry* all = entries_.at<buffer_entry>(0);
     buffer_entry& e = all[tail_ % entries];
@@ -223,15 +240,16 @@ private:
   std::uint16_t tail_ = 0;
 };
 
-/// One ring: submissions go in, completions come out.
+/// One io_uring instance: a submission queue and a completion queue.
 class ring {
 public:
-  /// With as many of the `wanted` flags as the kernel knows.
+  /// Creates the ring with as many of the `wanted` setup flags as the kernel knows.
   /// @param forbidden  flags to be treated as if this kernel did not know them.
+  /// @returns operation_not_supported if the kernel is older than Linux 5.11.
   failure create(unsigned entries, std::uint32_t wanted, std::uint32_t forbidden = 0) noexcept {
     failure f;
-    // What a kernel does not know it refuses with EINVAL: leave out the newest first. DEFER_TASKRUN
-    // needs SINGLE_ISSUER; without it COOP_TASKRUN is next best.
+    // The kernel refuses unknown flags with EINVAL. Leave out the newest first. DEFER_TASKRUN needs
+    // SINGLE_ISSUER; the next best is COOP_TASKRUN.
     const std::uint32_t fallbacks[] = {
         wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
         (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
@@ -246,8 +264,8 @@ public:
   [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
-  /// By the thread that will run the ring: starts it. One that is bound to its thread gets a
-  /// quicker name.
+  /// Starts the ring. Called on the thread that will run it. A ring that is bound to one thread
+  /// (SINGLE_ISSUER) also gets a registered index, which is quicker to look up than a descriptor.
   void enable() noexcept {
     if (flags_ & disabled) ::syscall(SYS_io_uring_register, fd_.get(), enable_rings, nullptr, 0);
     if (!(flags_ & single_issuer)) return;
@@ -256,38 +274,39 @@ public:
       registered_ = static_cast<int>(u.offset);
   }
 
-  /// Takes what `old` has not submitted yet.
+  /// Copies the entries that `old` has not submitted yet.
   void take_over(ring& old) noexcept {
     for (unsigned n = old.publish(); n != 0; --n)
       next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
   }
 
-  /// Whether there is no room for one more submission (enter, then ask again).
+  /// Whether there is no room for one more submission. If so, submit and check again.
   [[nodiscard]] bool full() const noexcept {
-    // Acquire: partner of the kernel's release when it has consumed an entry.
+    // Acquire: pairs with the kernel's release after it has consumed an entry.
     return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_;
   }
-  /// Where there is room: one more submission, cleared.
+  /// The next submission, cleared. Precondition: not `full`.
   [[nodiscard]] submission& next() noexcept {
     submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
     std::memset(s, 0, sizeof *s);
     return *s;
   }
 
-  /// Hands over what is new, and takes the answers that wait for their thread.
+  /// Submits the new entries, and runs deferred task work, which posts completions.
   void submit() noexcept { enter(publish(), false, (clock::time_point::min)()); }
-  /// The same, then waits for an answer until `until` (max: for ever).
+  /// Like `submit`, but then waits for a completion until `until` (max: for ever).
   void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
-  /// Only waits. Other threads may submit meanwhile.
+  /// Waits only. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
-  /// How many answers wait to be drained.
+  /// The number of completions that wait to be drained.
   [[nodiscard]] std::uint32_t completed() const noexcept {
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
   }
 
-  /// Deferred task work is done in portions of 20 a call: fetches the rest, as long as they come
-  /// full. Returns how many answers there are now.
+  /// Fetches the completions that deferred task work has yet to post. The kernel does it in
+  /// portions of 20 a call, so this repeats as long as the portions are full. Returns the number of
+  /// completions.
   std::uint32_t fetch_rest() noexcept {
     constexpr std::uint32_t portion = 20;
     std::uint32_t has = completed();
@@ -298,10 +317,10 @@ public:
     return has;
   }
 
-  /// Calls `use(completion)` for each that is there. It may submit.
+  /// Calls `use(completion)` for each completion that is there. `use` may submit.
   template <class F>
   ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
-    // Acquire: what the kernel wrote into the buffers happens-before whatever `use` leads to (O3).
+    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to.
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
     for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
     // Release: the slots are the kernel's again.
@@ -316,7 +335,7 @@ private:
     fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
     if (!fd_) return last_error();
     constexpr std::uint32_t needed =
-        single_mmap | nodrop | fast_poll | ext_arg; // all there since Linux 5.11
+        single_mmap | nodrop | fast_poll | ext_arg; // all since Linux 5.11
     if ((p.features & needed) != needed) return failure(std::errc::operation_not_supported);
     return map(p) ? failure{} : last_error();
   }
@@ -339,22 +358,23 @@ private:
     flags_ = p.flags;
     tail_ = 0;
     registered_ = -1;
-    // Entries are used in order: without NO_SQARRAY the kernel wants to read that from a table.
+    // Without NO_SQARRAY the kernel reads the order of the entries from a table. Here it never
+    // changes.
     if (!(flags_ & no_sqarray)) {
       for (std::uint32_t i = 0; i != sq_entries_; ++i) rings_.at<std::uint32_t>(p.sq.array)[i] = i;
     }
     return true;
   }
 
-  // How many entries the kernel has not taken yet. Release: it reads them after it has read the
-  // tail.
+  // Publishes the new entries. Returns the number of entries that the kernel has not consumed yet.
+  // Release: the kernel reads the entries after it has read the tail.
   unsigned publish() noexcept {
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
     return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
   }
 
-  // An error (EINTR, ETIME, EBUSY) may come after the submissions were taken, or before: the head
-  // of the queue tells, so the result is of no use.
+  // Ignores the result: an error (EINTR, ETIME, EBUSY) may come before or after the kernel has
+  // consumed the submissions. The head of the queue tells which.
   void enter(unsigned n, bool wait, clock::time_point until) noexcept {
     if (wait && until != (clock::time_point::max)()) return enter_until(n, until);
     const bool quick = registered_ >= 0;

@@ -1,4 +1,4 @@
-// epoll and eventfd.
+// epoll(7) and eventfd(2).
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -14,7 +14,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// A file descriptor that is closed with its owner.
+/// A file descriptor. The destructor closes it.
 class unique_fd {
 public:
   unique_fd() noexcept = default;
@@ -41,15 +41,15 @@ private:
   int fd_ = -1;
 };
 
-/// The time until `until` for the kernel; at least zero.
+/// The time that is left until `until`; not negative.
 inline timespec time_left(clock::time_point until) noexcept {
   const auto now = clock::now();
   const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
   return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
 }
 
-/// Wakes a thread that waits in the kernel, from any other: one write(2). Each is an edge, so
-/// nobody needs to read.
+/// Wakes a thread that waits in the kernel. Threads: any may call `signal`. Cost: one write(2).
+/// Each write is an edge for epoll, so no thread needs to read the counter.
 class waker_fd {
 public:
   failure create() noexcept {
@@ -75,20 +75,23 @@ public:
 
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
 
-  /// The edges of everything: each is told once, and no system call is needed to hear of the next.
+  /// All events, edge-triggered: epoll reports each edge once, and the next one without a further
+  /// system call.
   static constexpr std::uint32_t edges =
       EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
 
   failure add(int fd, void* tag, std::uint32_t events) noexcept {
     return control(EPOLL_CTL_ADD, fd, tag, events);
   }
-  /// Tells what is so already, too.
+  /// Like `add` for a descriptor that is in the set. epoll reports the events that hold already,
+  /// too.
   failure change(int fd, void* tag, std::uint32_t events) noexcept {
     return control(EPOLL_CTL_MOD, fd, tag, events);
   }
   void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-  /// Waits for events. Returns how many; fewer than none after an interruption by a signal.
+  /// Waits for events until `until` (min: not at all; max: for ever). Returns their number, or a
+  /// negative number after an error, such as an interruption by a signal.
   ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
     if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
     return wait_until(events, until);
@@ -107,8 +110,8 @@ private:
     return wait_precisely(events, time_left(until));
   }
 
-  // epoll_pwait2 (Linux 5.11) counts nanoseconds; before it, milliseconds, rounded up so as never
-  // to wake early.
+  // epoll_pwait2 (Linux 5.11) counts nanoseconds. Older kernels have only epoll_wait, which counts
+  // milliseconds; the time is rounded up so that the thread never wakes early.
   int wait_precisely(epoll_event* events, const timespec& left) noexcept {
 #if defined(SYS_epoll_pwait2)
     if (precise_) {

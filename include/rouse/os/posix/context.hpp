@@ -278,39 +278,38 @@ private:
     void* save = &from.sp_;
     void* load = to.sp_;
     void* argument = &to;
-    asm volatile(
-        "leaq -128(%%rsp), %%rsp\n\t" // skips the surrounding function's red zone
-        "pushq %%rbp\n\t"
-        "subq $8, %%rsp\n\t"
-        "fnstcw 4(%%rsp)\n\t"
-        "stmxcsr (%%rsp)\n\t"
-        "movzwl 4(%%rsp), %%ecx\n\t"
-        "leaq 1f(%%rip), %%rax\n\t"
-        "pushq %%rax\n\t"
-        "movq %%rsp, (%%rsi)\n\t"
-        "movq %%rdx, %%rsp\n\t"
-        "popq %%rax\n\t"
-        "jmpq *%%rax\n\t"
-        "1:\n\t"
-        "ldmxcsr (%%rsp)\n\t"
-        "cmpw 4(%%rsp), %%cx\n\t" // fldcw is slow and rarely needed
-        "je 2f\n\t"
-        "fldcw 4(%%rsp)\n\t"
-        "2:\n\t"
-        "addq $8, %%rsp\n\t"
-        "popq %%rbp\n\t"
-        "leaq 128(%%rsp), %%rsp\n\t"
-        : "+S"(save), "+d"(load), "+D"(argument)
-        :
-        : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc",
-          "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)", "st(4)",
-          "st(5)", "st(6)", "st(7)"
+    asm volatile("leaq -128(%%rsp), %%rsp\n\t" // skips the surrounding function's red zone
+                 "pushq %%rbp\n\t"
+                 "subq $8, %%rsp\n\t"
+                 "fnstcw 4(%%rsp)\n\t"
+                 "stmxcsr (%%rsp)\n\t"
+                 "movzwl 4(%%rsp), %%ecx\n\t"
+                 "leaq 1f(%%rip), %%rax\n\t"
+                 "pushq %%rax\n\t"
+                 "movq %%rsp, (%%rsi)\n\t"
+                 "movq %%rdx, %%rsp\n\t"
+                 "popq %%rax\n\t"
+                 "jmpq *%%rax\n\t"
+                 "1:\n\t"
+                 "ldmxcsr (%%rsp)\n\t"
+                 "cmpw 4(%%rsp), %%cx\n\t" // fldcw is slow and rarely needed
+                 "je 2f\n\t"
+                 "fldcw 4(%%rsp)\n\t"
+                 "2:\n\t"
+                 "addq $8, %%rsp\n\t"
+                 "popq %%rbp\n\t"
+                 "leaq 128(%%rsp), %%rsp\n\t"
+                 : "+S"(save), "+d"(load), "+D"(argument)
+                 :
+                 : "rax", "rbx", "rcx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+                   "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st",
+                   "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)"
 #if defined(__AVX512F__)
-          ,
-          "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25",
-          "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6",
-          "k7"
+                   ,
+                   "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
+                   "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3",
+                   "k4", "k5", "k6", "k7"
 #endif
     );
 #else
