@@ -1764,8 +1764,8 @@ private:
     return true;
   }
   ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
-    if constexpr (requires { call_.me; })
-      return engine_->submit(*this, call_.me);
+    if constexpr (requires { call_.waiter; })
+      return engine_->submit(*this, call_.waiter);
     else
       return engine_->submit(*this);
   }
@@ -8265,9 +8265,9 @@ public:
 
   void leave(operation&) noexcept final { unlink(); }
 
-  void enqueue(list<waiter>& line, operation& op) noexcept {
+  void enqueue(list<waiter>& queue, operation& op) noexcept {
     op_ = &op;
-    line.push_back(*this);
+    queue.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
   ROUSE_ALWAYS_INLINE void admit(completions& completed, failure error = {}) noexcept {
@@ -8291,39 +8291,39 @@ private:
 /// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
 /// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
 /// line to wait in. And `awaits`, what it waits for, for `dump`.
-template <class Me, class Base = waiter>
-class waiter_as : public Base {
+template <class Derived, class Base = waiter>
+class waiter_base : public Base {
 public:
   using Base::Base;
   ROUSE_ALWAYS_INLINE bool enter(operation& op, completions& completed) noexcept final {
-    list<waiter>* line = static_cast<Me&>(*this).try_enter(op.error, completed);
-    if (!line) return true;
-    this->enqueue(*line, op);
+    list<waiter>* queue = static_cast<Derived&>(*this).try_enter(op.error, completed);
+    if (!queue) return true;
+    this->enqueue(*queue, op);
     return false;
   }
-  [[nodiscard]] const char* description() const noexcept final { return Me::awaits; }
+  [[nodiscard]] const char* description() const noexcept final { return Derived::awaits; }
 };
 
 /// A call that is a visit.
 template <class Waiter>
-struct waiting_call {
-  Waiter me;
+struct queued_call {
+  Waiter waiter;
 
   bool prepare(operation& op) noexcept {
-    request_wait(op, &me);
+    request_wait(op, &waiter);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
 };
 template <class Call>
-concept calls_waiter = requires(Call& c, failure& why, completions& completed) {
-  c.me.try_enter(why, completed);
+concept waits_in_queue = requires(Call& c, failure& why, completions& completed) {
+  c.waiter.try_enter(why, completed);
   c.value();
 };
 
 /// Serves all who stand in line.
-inline void admit_all(list<waiter>& line, completions& completed, failure error = {}) noexcept {
-  while (!line.empty()) line.front().admit(completed, error);
+inline void admit_all(list<waiter>& queue, completions& completed, failure error = {}) noexcept {
+  while (!queue.empty()) queue.front().admit(completed, error);
 }
 
 }}} // namespace rouse::ROUSE_ABI::detail
@@ -8344,7 +8344,7 @@ public:
   ring& operator=(const ring&) = delete;
   ~ring() {
     while (size_ != 0) pop();
-    std::allocator<T>().deallocate(slots_, room_);
+    std::allocator<T>().deallocate(slots_, capacity_);
   }
 
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
@@ -8352,38 +8352,38 @@ public:
 
   /// False, and nothing is moved from, when memory is short.
   [[nodiscard]] bool push(T&& value) noexcept {
-    if (size_ == room_ && !grow()) return false;
+    if (size_ == capacity_ && !grow()) return false;
     std::construct_at(&at(size_++), std::move(value));
     return true;
   }
   [[nodiscard]] T& front() noexcept { return at(0); }
   void pop() noexcept {
     std::destroy_at(&at(0));
-    first_ = (first_ + 1) & (room_ - 1);
+    first_ = (first_ + 1) & (capacity_ - 1);
     --size_;
   }
 
 private:
-  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (room_ - 1)]; }
+  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (capacity_ - 1)]; }
 
   bool grow() noexcept {
-    const std::size_t room = room_ == 0 ? 8 : room_ * 2;
+    const std::size_t capacity = capacity_ == 0 ? 8 : capacity_ * 2;
     T* slots = nullptr;
-    ROUSE_TRY { slots = std::allocator<T>().allocate(room); }
+    ROUSE_TRY { slots = std::allocator<T>().allocate(capacity); }
     ROUSE_CATCH(...) { return false; }
     for (std::size_t n = 0; n != size_; ++n) {
       std::construct_at(slots + n, std::move(at(n)));
       std::destroy_at(&at(n));
     }
-    std::allocator<T>().deallocate(slots_, room_);
+    std::allocator<T>().deallocate(slots_, capacity_);
     slots_ = slots;
-    room_ = room;
+    capacity_ = capacity;
     first_ = 0;
     return true;
   }
 
   T* slots_ = nullptr;
-  std::size_t room_ = 0; // a power of two
+  std::size_t capacity_ = 0; // a power of two
   std::size_t first_ = 0;
   std::size_t size_ = 0;
 };
@@ -8403,19 +8403,19 @@ template <class T>
 class item {
 public:
   item() noexcept {}
-  explicit item(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit item(T v) noexcept : value_(std::move(v)), kind_(kind::value) {}
   explicit item(std::exception_ptr e) {
-    if (e) put(std::move(e));
+    if (e) set(std::move(e));
   }
   // A code of a category that an operation cannot carry is thrown.
   explicit item(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category() || ec.category() == errc_category())
-      put(static_cast<std::errc>(ec.value()));
+      set(static_cast<std::errc>(ec.value()));
     else if (ec.category() == os_category())
-      put(failure::from_os(ec.value()));
+      set(failure::from_os(ec.value()));
     else
-      put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
+      set(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
   ROUSE_ALWAYS_INLINE item(item&& other) noexcept { take(other); }
   ROUSE_ALWAYS_INLINE item& operator=(item&& other) noexcept {
@@ -8427,63 +8427,61 @@ public:
   }
   ROUSE_ALWAYS_INLINE ~item() { clear(); }
 
-  [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
-  [[nodiscard]] failure error() const noexcept {
-    return what_ == holds::error ? error_ : failure();
-  }
+  [[nodiscard]] bool empty() const noexcept { return kind_ == kind::nothing; }
+  [[nodiscard]] failure error() const noexcept { return kind_ == kind::error ? error_ : failure(); }
   /// Of one that was made of a value.
   [[nodiscard]] T& value() noexcept { return value_; }
   // Throws what has no number.
-  ROUSE_ALWAYS_INLINE std::optional<T> open() {
-    if (what_ != holds::value) [[unlikely]]
-      return open_none();
-    std::optional<T> opened(std::move(value_));
+  ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
+    if (kind_ != kind::value) [[unlikely]]
+      return unwrap_error();
+    std::optional<T> unwrapped(std::move(value_));
     std::destroy_at(&value_);
-    what_ = holds::nothing;
-    return opened;
+    kind_ = kind::nothing;
+    return unwrapped;
   }
 
   /// Into one that is empty.
   ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
-    what_ = std::exchange(other.what_, holds::nothing);
-    if (what_ == holds::value) [[likely]] {
+    kind_ = std::exchange(other.kind_, kind::nothing);
+    if (kind_ == kind::value) [[likely]] {
       std::construct_at(&value_, std::move(other.value_));
       std::destroy_at(&other.value_);
-    } else if (what_ == holds::error) {
+    } else if (kind_ == kind::error) {
       error_ = other.error_;
-    } else if (what_ == holds::thrown) {
+    } else if (kind_ == kind::thrown) {
       thrown_ = other.thrown_;
     }
   }
 
 private:
-  enum class holds : unsigned char { nothing, value, error, thrown };
+  enum class kind : unsigned char { nothing, value, error, thrown };
 
-  void put(failure f) noexcept {
+  void set(failure f) noexcept {
     error_ = f;
-    what_ = holds::error;
+    kind_ = kind::error;
   }
-  void put(std::exception_ptr e) {
+  void set(std::exception_ptr e) {
     thrown_ = new std::exception_ptr(std::move(e));
-    what_ = holds::thrown;
+    kind_ = kind::thrown;
   }
 
-  ROUSE_COLD std::optional<T> open_none() {
+  ROUSE_COLD std::optional<T> unwrap_error() {
 #if ROUSE_EXCEPTIONS
-    const item opened = std::move(*this);
-    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
+    const item unwrapped = std::move(*this);
+    if (unwrapped.kind_ == kind::thrown) std::rethrow_exception(*unwrapped.thrown_);
 #endif
     return std::nullopt;
   }
 
   // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
   ROUSE_ALWAYS_INLINE void clear() noexcept {
-    if (what_ == holds::value || what_ == holds::thrown) [[unlikely]]
-      drop();
-    what_ = holds::nothing;
+    if (kind_ == kind::value || kind_ == kind::thrown) [[unlikely]]
+      destroy_content();
+    kind_ = kind::nothing;
   }
-  ROUSE_COLD void drop() noexcept {
-    if (what_ == holds::value)
+  ROUSE_COLD void destroy_content() noexcept {
+    if (kind_ == kind::value)
       std::destroy_at(&value_);
     else
       delete thrown_;
@@ -8494,7 +8492,7 @@ private:
     failure error_;
     std::exception_ptr* thrown_ = nullptr;
   };
-  holds what_ = holds::nothing;
+  kind kind_ = kind::nothing;
 };
 
 template <class T>
@@ -8507,32 +8505,32 @@ public:
   // Who comes to send or to receive: where the parcel is, or goes.
   class waiter : public detail::waiter {
   public:
-    item<T> held;
+    item<T> slot;
 
   protected:
     explicit waiter(channel_core& c) noexcept : core_(&c) {}
-    waiter(channel_core& c, item<T>&& p) noexcept : held(std::move(p)), core_(&c) {}
+    waiter(channel_core& c, item<T>&& p) noexcept : slot(std::move(p)), core_(&c) {}
     waiter(waiter&& other) noexcept
-        : detail::waiter(other), held(std::move(other.held)), core_(other.core_) {}
+        : detail::waiter(other), slot(std::move(other.slot)), core_(other.core_) {}
     ~waiter() = default;
     channel_core* core_;
   };
-  struct sender final : waiter_as<sender, waiter> {
+  struct sender final : waiter_base<sender, waiter> {
     static constexpr const char* awaits = "channel send";
-    sender(channel_core& c, item<T>&& p) noexcept : waiter_as<sender, waiter>(c, std::move(p)) {}
+    sender(channel_core& c, item<T>&& p) noexcept : waiter_base<sender, waiter>(c, std::move(p)) {}
     ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
                                                         completions& completed) noexcept {
-      return this->core_->send(this->held, why, completed);
+      return this->core_->send(this->slot, why, completed);
     }
   };
-  struct receiver final : waiter_as<receiver, waiter> {
+  struct receiver final : waiter_base<receiver, waiter> {
     static constexpr const char* awaits = "channel receive";
-    explicit receiver(channel_core& c) noexcept : waiter_as<receiver, waiter>(c) {}
+    explicit receiver(channel_core& c) noexcept : waiter_base<receiver, waiter>(c) {}
     // A call moves only before it starts: nothing has been received yet.
     receiver(receiver&& other) noexcept : receiver(*other.core_) {}
     ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
                                                         completions& completed) noexcept {
-      return this->core_->receive(this->held, why, completed);
+      return this->core_->receive(this->slot, why, completed);
     }
   };
 
@@ -8547,21 +8545,21 @@ public:
     if (from.empty() || closed_) [[unlikely]] {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
-      waiter& first = first_of(receivers_);
-      first.held.take(from);
-      first.admit(completed, first.held.error());
+      waiter& first = front(receivers_);
+      first.slot.take(from);
+      first.admit(completed, first.slot.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
     } else {
-      put(from, why);
+      buffer(from, why);
     }
     return nullptr;
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  [[nodiscard]] failure force(item<T>& from, completions& completed) noexcept {
+  [[nodiscard]] failure send_beyond_capacity(item<T>& from, completions& completed) noexcept {
     failure why;
-    if (send(from, why, completed)) put(from, why);
+    if (send(from, why, completed)) buffer(from, why);
     return why;
   }
 
@@ -8573,7 +8571,7 @@ public:
       buffer_.pop();
       if (buffer_.size() < capacity_) refill(completed);
     } else if (!senders_.empty()) {
-      into.take(first_of(senders_).held);
+      into.take(front(senders_).slot);
       senders_.front().admit(completed);
     } else if (!closed_) {
       return &receivers_;
@@ -8604,16 +8602,16 @@ public:
   }
 
 private:
-  static waiter& first_of(list<detail::waiter>& line) noexcept {
-    return static_cast<waiter&>(line.front());
+  static waiter& front(list<detail::waiter>& queue) noexcept {
+    return static_cast<waiter&>(queue.front());
   }
-  void put(item<T>& from, failure& why) noexcept {
+  void buffer(item<T>& from, failure& why) noexcept {
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
   // There is room again, in memory as well: the oldest sender's parcel takes it.
   void refill(completions& completed) noexcept {
     if (senders_.empty()) return;
-    (void)buffer_.push(std::move(first_of(senders_).held));
+    (void)buffer_.push(std::move(front(senders_).slot));
     senders_.front().admit(completed);
   }
 
@@ -8629,7 +8627,7 @@ template <class T>
 class send_case;
 
 template <class T>
-struct channel_send_call : waiting_call<typename channel_core<T>::sender> {
+struct channel_send_call : queued_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
   static constexpr const char* misuse = "no error to send";
@@ -8637,10 +8635,10 @@ struct channel_send_call : waiting_call<typename channel_core<T>::sender> {
 };
 
 template <class T>
-struct channel_receive_call : waiting_call<typename channel_core<T>::receiver> {
+struct channel_receive_call : queued_call<typename channel_core<T>::receiver> {
   using value_type = std::optional<T>;
   static constexpr const char* name = "rouse: receive from a channel";
-  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.held.open(); }
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->waiter.slot.unwrap(); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
@@ -8664,10 +8662,10 @@ public:
   }
 
   // Any thread.
-  void join() noexcept { ends_.fetch_add(1, std::memory_order_relaxed); }
-  void part() noexcept {
+  void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void drop() noexcept {
     // Release and acquire pair up among the threads that drop an end.
-    if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 
   [[nodiscard]] typename Engine::home_type& home() const noexcept { return home_; }
@@ -8701,7 +8699,7 @@ private:
   }
 
   typename Engine::home_type& home_;
-  std::atomic<std::size_t> ends_{1};
+  std::atomic<std::size_t> references_{1};
 };
 
 } // namespace detail
@@ -8748,7 +8746,7 @@ public:
     return *this;
   }
   ~channel() {
-    if (core_) core_->part();
+    if (core_) core_->drop();
   }
 
   /// An end of the same channel for flows of another scheduler on the same engine.
@@ -8846,7 +8844,7 @@ public:
     failure why;
     with_completions([&](auto& completed) { (void)core_->receive(p, why, completed); });
     if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
-    return p.open();
+    return p.unwrap();
   }
 
   /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
@@ -8860,7 +8858,8 @@ public:
     scheduler_->post(
         [p = item(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
           failure why;
-          e.with_completions([&](auto& completed) { why = end.core_->force(p, completed); });
+          e.with_completions(
+              [&](auto& completed) { why = end.core_->send_beyond_capacity(p, completed); });
           if (why == failure(std::errc::not_enough_memory))
             detail::throw_error(why.code(), "rouse: channel: post");
         });
@@ -8931,7 +8930,7 @@ private:
   using item = detail::item<T>;
 
   channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
-    if (core_) core_->join();
+    if (core_) core_->hold();
   }
 
   template <class F>
@@ -8965,96 +8964,97 @@ namespace detail {
 
 // Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
 // noexcept`, called with the engine's lock held; what it takes is taken.
-template <class Rule>
+template <class State>
 struct wait_queue {
-  Rule rule;
-  list<waiter> line; // oldest first
+  State state;
+  list<waiter> waiters; // oldest first
 
   // As many as may pass now, do.
   void admit_waiting(completions& completed) noexcept {
-    while (!line.empty() && rule.pass()) line.front().admit(completed);
+    while (!waiters.empty() && state.try_acquire()) waiters.front().admit(completed);
   }
 };
 
-template <class Rule>
-struct queued_waiter final : waiter_as<queued_waiter<Rule>> {
-  static constexpr const char* awaits = Rule::awaits;
-  explicit queued_waiter(wait_queue<Rule>& t) noexcept : at(&t) {}
+template <class State>
+struct queued_waiter final : waiter_base<queued_waiter<State>> {
+  static constexpr const char* awaits = State::awaits;
+  explicit queued_waiter(wait_queue<State>& t) noexcept : at(&t) {}
   list<waiter>* try_enter(failure&, completions&) noexcept {
-    return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+    return at->waiters.empty() && at->state.try_acquire() ? nullptr
+                                                          : &at->waiters; // nobody overtakes
   }
-  wait_queue<Rule>* at;
+  wait_queue<State>* at;
 };
 
-template <class Rule>
-struct acquire_call : waiting_call<queued_waiter<Rule>> {
+template <class State>
+struct acquire_call : queued_call<queued_waiter<State>> {
   using value_type = done;
-  static constexpr const char* name = Rule::name;
+  static constexpr const char* name = State::name;
   done value() noexcept { return {}; }
 };
 
-template <class Rule>
+template <class State>
 class acquired_case;
 
 // What the four have in common. When it goes, those who wait end with operation_canceled.
-template <class Scheduler, class Rule>
-class shared_place {
+template <class Scheduler, class State>
+class sync_object {
 public:
-  shared_place(const shared_place&) = delete;
-  shared_place& operator=(const shared_place&) = delete;
+  sync_object(const sync_object&) = delete;
+  sync_object& operator=(const sync_object&) = delete;
 
 protected:
-  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), queue_{rule, {}} {}
-  ~shared_place() {
+  explicit sync_object(Scheduler& s, State state) noexcept : scheduler_(&s), queue_{state, {}} {}
+  ~sync_object() {
     scheduler_->engine().with_completions([&](completions& completed) {
-      admit_all(queue_.line, completed, std::errc::operation_canceled);
+      admit_all(queue_.waiters, completed, std::errc::operation_canceled);
     });
   }
 
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, acquire_call<Rule>{{queued_waiter<Rule>(queue_)}},
+    return Scheduler::initiate(scheduler_, acquire_call<State>{{queued_waiter<State>(queue_)}},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // Asks, or changes, the rule; then lets pass who may.
   template <class F>
-  auto with_rule(F&& f) const noexcept {
-    decltype(f(queue_.rule)) answer{};
+  auto with_state(F&& f) const noexcept {
+    decltype(f(queue_.state)) result{};
     scheduler_->engine().with_completions([&](completions& completed) {
-      answer = f(queue_.rule);
+      result = f(queue_.state);
       queue_.admit_waiting(completed);
     });
-    return answer;
+    return result;
   }
 
 private:
-  friend class acquired_case<Rule>;
+  friend class acquired_case<State>;
   Scheduler* scheduler_;
-  mutable wait_queue<Rule> queue_;
+  mutable wait_queue<State> queue_;
 };
 
-struct permit_rule {
+struct semaphore_state {
   static constexpr const char* name = "rouse: acquire";
   static constexpr const char* awaits = "semaphore";
-  std::size_t left;
-  bool pass() noexcept { return left != 0 && left-- != 0; }
+  std::size_t permits;
+  bool try_acquire() noexcept { return permits != 0 && permits-- != 0; }
 };
-struct lock_rule : permit_rule {
+struct lock_state : semaphore_state {
   static constexpr const char* name = "rouse: lock";
   static constexpr const char* awaits = "lock";
 };
-struct event_rule {
+struct event_state {
   static constexpr const char* name = "rouse: wait for an event";
   static constexpr const char* awaits = "event";
   bool set;
-  bool pass() const noexcept { return set; }
+  bool try_acquire() const noexcept { return set; }
 };
-struct count_rule {
+struct group_state {
   static constexpr const char* name = "rouse: wait for a group";
   static constexpr const char* awaits = "group";
   std::size_t running;
-  bool pass() const noexcept { return running == 0; }
+  bool try_acquire() const noexcept { return running == 0; }
 };
 
 } // namespace detail
@@ -9066,10 +9066,10 @@ struct count_rule {
 /// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
 /// `post`). Cost: no allocation, no system call.
 template <class Scheduler>
-class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
+class flow_semaphore : public detail::sync_object<Scheduler, detail::semaphore_state> {
 public:
   explicit flow_semaphore(Scheduler& s, std::size_t permits)
-      : detail::shared_place<Scheduler, detail::permit_rule>(s, {permits}) {}
+      : detail::sync_object<Scheduler, detail::semaphore_state>(s, {permits}) {}
 
   /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
   /// taken.
@@ -9084,14 +9084,14 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   [[nodiscard]] bool try_acquire() noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+    return this->with_state([](detail::semaphore_state& s) { return s.try_acquire(); });
   }
   /// Gives permits back, or adds them.
   void release(std::size_t n = 1) noexcept {
-    this->with_rule([n](detail::permit_rule& r) { return r.left += n; });
+    this->with_state([n](detail::semaphore_state& s) { return s.permits += n; });
   }
   [[nodiscard]] std::size_t available() const noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.left; });
+    return this->with_state([](detail::semaphore_state& s) { return s.permits; });
   }
 };
 
@@ -9103,10 +9103,10 @@ public:
 ///     co_await m.lock();
 ///     std::lock_guard held{m, std::adopt_lock};
 template <class Scheduler>
-class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
+class flow_mutex : public detail::sync_object<Scheduler, detail::lock_state> {
 public:
   explicit flow_mutex(Scheduler& s)
-      : detail::shared_place<Scheduler, detail::lock_rule>(s, {{1}}) {}
+      : detail::sync_object<Scheduler, detail::lock_state>(s, {{1}}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -9118,19 +9118,19 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   [[nodiscard]] bool try_lock() noexcept {
-    return this->with_rule([](detail::lock_rule& r) { return r.pass(); });
+    return this->with_state([](detail::lock_state& s) { return s.try_acquire(); });
   }
   void unlock() noexcept {
-    this->with_rule([](detail::lock_rule& r) { return r.left = 1; });
+    this->with_state([](detail::lock_state& s) { return s.permits = 1; });
   }
 };
 
 /// Something that is so or is not yet: flows wait until it is set, all of them at once.
 template <class Scheduler>
-class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
+class flow_event : public detail::sync_object<Scheduler, detail::event_state> {
 public:
   explicit flow_event(Scheduler& s)
-      : detail::shared_place<Scheduler, detail::event_rule>(s, {false}) {}
+      : detail::sync_object<Scheduler, detail::event_state>(s, {false}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -9142,22 +9142,22 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   void set() noexcept {
-    this->with_rule([](detail::event_rule& r) { return r.set = true; });
+    this->with_state([](detail::event_state& s) { return s.set = true; });
   }
   void reset() noexcept {
-    this->with_rule([](detail::event_rule& r) { return r.set = false; });
+    this->with_state([](detail::event_state& s) { return s.set = false; });
   }
   [[nodiscard]] bool is_set() const noexcept {
-    return this->with_rule([](detail::event_rule& r) { return r.set; });
+    return this->with_state([](detail::event_state& s) { return s.set; });
   }
 };
 
 /// A count of things that are under way: flows wait until it is 0.
 template <class Scheduler>
-class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
+class wait_group : public detail::sync_object<Scheduler, detail::group_state> {
 public:
   explicit wait_group(Scheduler& s, std::size_t running = 0)
-      : detail::shared_place<Scheduler, detail::count_rule>(s, {running}) {}
+      : detail::sync_object<Scheduler, detail::group_state>(s, {running}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -9169,14 +9169,14 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   void add(std::size_t n = 1) noexcept {
-    this->with_rule([n](detail::count_rule& r) { return r.running += n; });
+    this->with_state([n](detail::group_state& s) { return s.running += n; });
   }
   /// One is finished. (One more than were added is passed over.)
   void finish() noexcept {
-    this->with_rule([](detail::count_rule& r) { return r.running == 0 ? 0 : --r.running; });
+    this->with_state([](detail::group_state& s) { return s.running == 0 ? 0 : --s.running; });
   }
   [[nodiscard]] std::size_t running() const noexcept {
-    return this->with_rule([](detail::count_rule& r) { return r.running; });
+    return this->with_state([](detail::group_state& s) { return s.running; });
   }
 };
 
@@ -10557,11 +10557,11 @@ namespace detail {
 
 // Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
 template <class Group, bool Shielded>
-struct group_call : acquire_call<count_rule> {
+struct group_call : acquire_call<group_state> {
   static constexpr const char* name = "rouse: join";
   static constexpr bool shielded = Shielded;
   Group* group;
-  failure why{};
+  failure first_error{};
 
   bool prepare(operation& op) noexcept {
     if (Shielded) op.cancellation = cancellation::none;
@@ -10573,11 +10573,11 @@ struct group_call : acquire_call<count_rule> {
   }
   bool advance(operation& op) noexcept {
     if (!op.error || op.cancellation == cancellation::none) {
-      if (!op.error) op.error = why;
-      group->start_anew();
+      if (!op.error) op.error = first_error;
+      group->reset();
       return true;
     }
-    why = op.error;
+    first_error = op.error;
     group->cancel();
     op.cancellation = cancellation::none;
     op.limited = false;
@@ -10626,7 +10626,7 @@ public:
   flow_group(const flow_group&) = delete;
   flow_group& operator=(const flow_group&) = delete;
   ~flow_group() {
-    if (!leave_from_elsewhere()) leave();
+    if (!end_from_foreign_thread()) end_flows();
     home_.drop();
   }
 
@@ -10635,15 +10635,15 @@ public:
   template <class F>
   void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     auto m = std::make_unique<member>(*this);
-    m->which = scheduler_.spawn(std::forward<F>(f), where).release();
+    m->watched = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
     engine().with_completions([&](completions&) {
       too_late = cancelled_;
-      (too_late ? completed_ : running_).push_back(*m);
-      ++queue_.rule.running;
+      (too_late ? cancelling_ : active_).push_back(*m);
+      ++queue_.state.running;
     });
-    left_.fetch_add(1, std::memory_order_relaxed);
-    if (too_late) scheduler_.cancel(*m->which);
+    members_left_.fetch_add(1, std::memory_order_relaxed);
+    if (too_late) scheduler_.cancel(*m->watched);
     m.release()->watch();
   }
 
@@ -10674,7 +10674,7 @@ public:
   /// How many have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
-    engine().with_completions([&](completions&) { n = queue_.rule.running; });
+    engine().with_completions([&](completions&) { n = queue_.state.running; });
     return n;
   }
 
@@ -10689,7 +10689,7 @@ private:
         : engine_type::operation(&member::on_completed), group(g) {}
 
     void watch() noexcept {
-      request_wait(*this, &which->ended);
+      request_wait(*this, &watched->ended);
       if (group.engine().submit(*this)) group.ended(*this);
     }
     static void on_completed(operation& op) noexcept {
@@ -10697,18 +10697,19 @@ private:
       self.group.ended(self);
     }
     flow_group& group;
-    flow* which = nullptr;
+    flow* watched = nullptr;
   };
 
   // A thread other than the scheduler's waits until the loop has ended the flows.
-  struct farewell final : engine_type::posted {
-    explicit farewell(flow_group& g) noexcept : engine_type::posted(&farewell::on_loop), group(g) {}
+  struct end_request final : engine_type::posted {
+    explicit end_request(flow_group& g) noexcept
+        : engine_type::posted(&end_request::on_loop), group(g) {}
     static void on_loop(typename engine_type::posted& p, bool) noexcept {
-      auto& self = static_cast<farewell&>(p);
-      self.group.say(self);
+      auto& self = static_cast<end_request&>(p);
+      self.group.end_on_loop(self);
     }
     flow_group& group;
-    os::thread_event over;
+    os::thread_event ended;
   };
 
   [[nodiscard]] engine_type& engine() const noexcept { return scheduler_.engine(); }
@@ -10719,55 +10720,55 @@ private:
 
   // ---- the end of the group
 
-  void leave() noexcept {
+  void end_flows() noexcept {
     if constexpr (destroys_flows) {
       destroy_flows();
     } else {
-      tell_to_end();
+      request_end();
       std::error_code ec;
       (void)begin<true>(no_limit{}, ec);
       // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
-      if (ec) let_go([](flow&) {});
+      if (ec) release_members([](flow&) {});
     }
     raise_thrown();
   }
   // False: the calling thread is the scheduler's, and is to leave as usual.
-  bool leave_from_elsewhere() noexcept {
+  bool end_from_foreign_thread() noexcept {
     if constexpr (shared) {
       return false;
     } else {
-      farewell f(*this);
+      end_request f(*this);
       bool here = false, waits = false;
       home_.meet([&](detail::whereabouts at, auto* engine) {
         here = at == detail::whereabouts::inside;
         waits = at == detail::whereabouts::outside &&
-                (left_.load(std::memory_order_acquire) != 0 || thrown_);
+                (members_left_.load(std::memory_order_acquire) != 0 || thrown_);
         if (waits) engine->post(f);
       });
-      if (waits) f.over.wait();
+      if (waits) f.ended.wait();
       return !here;
     }
   }
   // In the loop.
-  void say(farewell& f) noexcept {
+  void end_on_loop(end_request& f) noexcept {
     if constexpr (destroys_flows)
       destroy_flows();
     else
-      tell_to_end();
-    farewell_ = &f;
-    if (left_.load(std::memory_order_relaxed) == 0) finish_farewell();
+      request_end();
+    end_request_ = &f;
+    if (members_left_.load(std::memory_order_relaxed) == 0) finish_end_request();
   }
-  void finish_farewell() noexcept {
+  void finish_end_request() noexcept {
     raise_thrown();
-    farewell_->over.raise(1); // the group may be gone now
+    end_request_->ended.raise(1); // the group may be gone now
   }
 
   void destroy_flows() noexcept {
-    let_go([&](flow& f) {
+    release_members([&](flow& f) {
       if (!f.ended.is_set && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
     });
   }
-  void tell_to_end() noexcept {
+  void request_end() noexcept {
     engine().with_completions([&](completions&) { for_each([](flow& f) { f.must_end = true; }); });
     cancel();
   }
@@ -10777,9 +10778,10 @@ private:
   // One flow less. With a shared engine the group may be gone already.
   void count_down() noexcept {
     if constexpr (!shared) {
-      const bool last = left_.load(std::memory_order_relaxed) == 1;
-      if (last && farewell_) return finish_farewell();
-      left_.fetch_sub(1, std::memory_order_release); // acquired by leave_from_elsewhere()
+      const bool last = members_left_.load(std::memory_order_relaxed) == 1;
+      if (last && end_request_) return finish_end_request();
+      members_left_.fetch_sub(1,
+                              std::memory_order_release); // acquired by end_from_foreign_thread()
     }
   }
 
@@ -10799,8 +10801,8 @@ private:
   }
   template <class F>
   void for_each(F visit) {
-    for (auto* members : {&running_, &completed_})
-      members->for_each([&](node& n) { visit(*static_cast<member&>(n).which); });
+    for (auto* members : {&active_, &cancelling_})
+      members->for_each([&](node& n) { visit(*static_cast<member&>(n).watched); });
   }
 
   // One that was not told yet, with a reference; null: all were.
@@ -10808,10 +10810,10 @@ private:
     flow* f = nullptr;
     engine().with_completions([&](completions&) {
       cancelled_ = true;
-      if (running_.empty()) return;
-      auto& m = static_cast<member&>(running_.pop_front());
-      completed_.push_back(m);
-      f = m.which;
+      if (active_.empty()) return;
+      auto& m = static_cast<member&>(active_.pop_front());
+      cancelling_.push_back(m);
+      f = m.watched;
       f->hold();
     });
     return f;
@@ -10819,11 +10821,11 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().with_completions([&](completions&) { first = keep_first(*m.which); });
+    engine().with_completions([&](completions&) { first = keep_first_exception(*m.watched); });
     if (first) cancel();
     engine().with_completions([&](completions& completed) {
       static_cast<node&>(m).unlink();
-      --queue_.rule.running;
+      --queue_.state.running;
       queue_.admit_waiting(completed); // last: whoever waits may destroy the group
     });
     count_down();
@@ -10831,7 +10833,7 @@ private:
   }
 
   // Whether it is the first one that has failed.
-  bool keep_first(flow& f) noexcept {
+  bool keep_first_exception(flow& f) noexcept {
     const std::exception_ptr e = std::exchange(f.thrown, nullptr);
     const bool first = e && !failed_;
     if (first) thrown_ = e;
@@ -10840,25 +10842,25 @@ private:
   }
 
   template <class F>
-  void let_go(F end) noexcept {
-    for (auto* members : {&running_, &completed_})
+  void release_members(F end) noexcept {
+    for (auto* members : {&active_, &cancelling_})
       while (!members->empty()) {
         auto& m = static_cast<member&>(members->pop_front());
         engine().abandon(m);
-        end(*m.which);
-        if (m.which->ended.is_set) keep_first(*m.which);
-        if constexpr (!shared) left_.fetch_sub(1, std::memory_order_release);
+        end(*m.watched);
+        if (m.watched->ended.is_set) keep_first_exception(*m.watched);
+        if constexpr (!shared) members_left_.fetch_sub(1, std::memory_order_release);
         free(m);
       }
   }
 
   static void free(member& m) noexcept {
-    flow* f = m.which;
+    flow* f = m.watched;
     delete &m;
     f->drop();
   }
 
-  void start_anew() noexcept {
+  void reset() noexcept {
     engine().with_completions([&](completions&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
@@ -10869,12 +10871,12 @@ private:
 
   Scheduler& scheduler_;
   typename engine_type::home_type& home_;
-  std::atomic<std::size_t> left_{0}; // members
-  farewell* farewell_ = nullptr;
+  std::atomic<std::size_t> members_left_{0}; // members
+  end_request* end_request_ = nullptr;
   // Guarded by the engine's lock.
-  detail::wait_queue<detail::count_rule> queue_{{0}, {}};
-  detail::list<node> running_; // not told to end
-  detail::list<node> completed_;
+  detail::wait_queue<detail::group_state> queue_{{0}, {}};
+  detail::list<node> active_; // not told to end
+  detail::list<node> cancelling_;
   bool cancelled_ = false;
   bool failed_ = false; // one of them, since the last join
   std::exception_ptr thrown_; // by the first one that failed
@@ -13538,51 +13540,51 @@ namespace detail {
 // out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
 // the one that was served `why`, what went wrong, and `take`, which may throw.
 template <class Waiter>
-class waiter_case {
+class select_case {
 public:
-  Waiter& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
-  void take() noexcept {}
+  Waiter& as_waiter() noexcept { return waiter_; }
+  void start() noexcept {}
+  void stop() noexcept {}
+  [[nodiscard]] failure error() const noexcept { return {}; } // its operation has it
+  void take_result() noexcept {}
 
 protected:
-  explicit waiter_case(Waiter me) noexcept : me_(std::move(me)) {}
-  Waiter me_;
+  explicit select_case(Waiter w) noexcept : waiter_(std::move(w)) {}
+  Waiter waiter_;
 };
 
 template <class T>
-class receive_case : public waiter_case<typename channel_core<T>::receiver> {
+class receive_case : public select_case<typename channel_core<T>::receiver> {
 public:
   template <class Scheduler>
   receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : waiter_case<typename channel_core<T>::receiver>(
+      : select_case<typename channel_core<T>::receiver>(
             typename channel_core<T>::receiver(*ch.core_)),
         into_(into) {}
-  void take() { into_ = this->me_.held.open(); }
+  void take_result() { into_ = this->waiter_.slot.unwrap(); }
 
 private:
   std::optional<T>& into_;
 };
 
 template <class T>
-class send_case : public waiter_case<typename channel_core<T>::sender> {
+class send_case : public select_case<typename channel_core<T>::sender> {
 public:
   template <class Scheduler>
   send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : waiter_case<typename channel_core<T>::sender>({*ch.core_, item<T>(std::move(value))}) {}
+      : select_case<typename channel_core<T>::sender>({*ch.core_, item<T>(std::move(value))}) {}
 };
 
-template <class Rule>
-class acquired_case : public waiter_case<queued_waiter<Rule>> {
+template <class State>
+class acquired_case : public select_case<queued_waiter<State>> {
 public:
   template <class Scheduler>
-  explicit acquired_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : waiter_case<queued_waiter<Rule>>(queued_waiter<Rule>(where.queue_)) {}
+  explicit acquired_case(const sync_object<Scheduler, State>& where) noexcept
+      : select_case<queued_waiter<State>>(queued_waiter<State>(where.queue_)) {}
 };
 
 template <class Scheduler>
-class ready_case final : public waiter_as<ready_case<Scheduler>> {
+class ready_case final : public waiter_base<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
@@ -13590,20 +13592,20 @@ public:
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
-      : waiter_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+      : waiter_base<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // before it has begun
 
-  ready_case& place() noexcept { return *this; }
-  void begin() noexcept { watch_.emplace(*this); }
-  void end() noexcept {
+  ready_case& as_waiter() noexcept { return *this; }
+  void start() noexcept { watch_.emplace(*this); }
+  void stop() noexcept {
     // One that is being told by another thread: that is soon over.
     if (!watch_->stop())
       while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
   }
-  [[nodiscard]] failure why() const noexcept { return why_; }
-  void take() noexcept {}
+  [[nodiscard]] failure error() const noexcept { return error_; }
+  void take_result() noexcept {}
 
-  list<waiter>* try_enter(failure&, completions&) noexcept { return ready_ ? nullptr : &line_; }
+  list<waiter>* try_enter(failure&, completions&) noexcept { return ready_ ? nullptr : &queue_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
@@ -13624,7 +13626,7 @@ private:
 
   void complete(failure why) noexcept {
     const auto note = [&](auto... completed) {
-      why_ = why;
+      error_ = why;
       ready_ = true;
       if (this->linked()) (this->admit(*completed), ...);
       completed_.store(true, std::memory_order_release); // partner of end()
@@ -13638,9 +13640,9 @@ private:
   engine_type* engine_;
   wait_call call_;
   std::optional<watch> watch_;
-  list<waiter> line_; // of one
+  list<waiter> queue_; // of one
   bool ready_ = false; // guarded, as the next, by the engine's lock
-  failure why_;
+  failure error_;
   std::atomic<bool> completed_{false};
 };
 
@@ -13653,56 +13655,56 @@ struct select_call final : waitable {
   std::tuple<Cases...> cases;
   std::size_t chosen = none;
 
-  bool begun = false;
+  bool started = false;
 
   explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
   select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
 
   bool prepare(operation& op) noexcept {
-    begun = true;
-    each([](auto& c, std::size_t) { c.begin(); });
+    started = true;
+    each([](auto& c, std::size_t) { c.start(); });
     request_wait(op, this);
     return true;
   }
   bool advance(operation& op) noexcept {
-    end();
+    stop();
     each([&](auto& c, std::size_t i) {
-      if (c.place().admitted()) chosen = i;
-      if (i == chosen && !op.error) op.error = c.why();
+      if (c.as_waiter().admitted()) chosen = i;
+      if (i == chosen && !op.error) op.error = c.error();
     });
     return true;
   }
   std::size_t value(operation& op) {
     each([&](auto& c, std::size_t i) {
-      if (i == chosen && !op.error) c.take();
+      if (i == chosen && !op.error) c.take_result();
     });
     return chosen;
   }
   template <class Engine>
   void discard(operation&, Engine&) noexcept {
-    if (begun) end(); // it was never told
+    if (started) stop(); // it was never told
   }
 
   // ---- what it waits for
 
   bool enter(operation& op, completions& completed) noexcept override {
-    std::array<list<waiter>*, none> lines{};
+    std::array<list<waiter>*, none> queues{};
     each([&](auto& c, std::size_t i) {
       if (chosen != none) return;
-      lines[i] = c.place().try_enter(op.error, completed);
-      if (!lines[i]) chosen = i;
+      queues[i] = c.as_waiter().try_enter(op.error, completed);
+      if (!queues[i]) chosen = i;
     });
     if (chosen != none) return true;
-    each([&](auto& c, std::size_t i) { c.place().enqueue(*lines[i], op); });
+    each([&](auto& c, std::size_t i) { c.as_waiter().enqueue(*queues[i], op); });
     return false;
   }
   void leave(operation&) noexcept override {
-    each([](auto& c, std::size_t) { c.place().unlink(); });
+    each([](auto& c, std::size_t) { c.as_waiter().unlink(); });
   }
   [[nodiscard]] const char* description() const noexcept override { return "select"; }
-  void end() noexcept {
-    begun = false;
-    each([](auto& c, std::size_t) { c.end(); });
+  void stop() noexcept {
+    started = false;
+    each([](auto& c, std::size_t) { c.stop(); });
   }
 
   template <class F>
@@ -13733,9 +13735,9 @@ template <class T, class Scheduler>
 [[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
   return detail::send_case<T>(ch, std::move(value));
 }
-template <class Scheduler, class Rule>
-[[nodiscard]] auto acquired(const detail::shared_place<Scheduler, Rule>& where) noexcept {
-  return detail::acquired_case<Rule>(where);
+template <class Scheduler, class State>
+[[nodiscard]] auto acquired(const detail::sync_object<Scheduler, State>& where) noexcept {
+  return detail::acquired_case<State>(where);
 }
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
@@ -14877,15 +14879,15 @@ public:
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
     // A visit is then tried before there is an operation.
     if constexpr (
-        calls_waiter<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        waits_in_queue<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
       if (s && s->engine().may_enter()) [[likely]] {
         if (const auto caller = Parker::undisturbed(*s)) {
           Engine& engine = s->engine();
           failure why;
-          if (list<waiter>* line = engine.try_enter(call.me, why))
+          if (list<waiter>* line = engine.try_enter(call.waiter, why))
             why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
-                engine, *line, call.me);
+                engine, *line, call.waiter);
           if (why || (ec && *ec)) [[unlikely]]
             base::report(why, ec);
           return call.value();
@@ -15825,7 +15827,7 @@ namespace detail {
 template <class Threading>
 class server_state {
 public:
-  std::atomic<std::size_t> open{0};
+  std::atomic<std::size_t> connections{0};
   std::atomic<bool> cancelled{false}; // those that are left
 
   void stop(deadline when) noexcept {
@@ -15851,10 +15853,10 @@ private:
 };
 
 // What leaves a connection's flow comes out of run().
-struct out_of_run {};
+struct rethrow_from_run {};
 
 template <class Handler, class Socket>
-decltype(auto) handle(Handler& handler, Socket conn) {
+decltype(auto) call_handler(Handler& handler, Socket conn) {
   if constexpr (std::is_void_v<decltype(handler(std::move(conn)))>)
     return handler(std::move(conn)), done{};
   else
@@ -15862,14 +15864,14 @@ decltype(auto) handle(Handler& handler, Socket conn) {
 }
 
 // A connection's flow. What leaves the handler is reported while it is the current exception. The
-// seat is left last.
-template <class Handler, class Seat, class Socket, class Report>
-task<> serve_one(Handler& handler, Seat, Socket conn, Report report) {
+// permit is given back last.
+template <class Handler, class Permit, class Socket, class Report>
+task<> serve_one(Handler& handler, Permit, Socket conn, Report report) {
 #if ROUSE_EXCEPTIONS
   std::error_code ec;
   const endpoint peer = conn.remote_endpoint(ec);
   try {
-    co_await handle(handler, std::move(conn));
+    co_await call_handler(handler, std::move(conn));
   } catch (const flow_unwind&) {
     throw;
   } catch (...) {
@@ -15877,7 +15879,7 @@ task<> serve_one(Handler& handler, Seat, Socket conn, Report report) {
   }
 #else
   (void)report;
-  co_await handle(handler, std::move(conn));
+  co_await call_handler(handler, std::move(conn));
 #endif
 }
 
@@ -15904,8 +15906,8 @@ public:
   serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e,
           const std::source_location& where)
       : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
-        handler_(std::move(h)), on_error_(std::move(e)), where_(where),
-        room_(s, limits.connections), open_(s) {}
+        handler_(std::move(h)), on_error_(std::move(e)), spawned_at_(where),
+        permits_(s, limits.connections), open_connections_(s) {}
 
   const std::shared_ptr<state_type> state;
 
@@ -15934,22 +15936,22 @@ public:
 
 private:
   // An open connection: whatever becomes of its flow, its place becomes free.
-  class seat {
+  class permit {
   public:
-    explicit seat(std::shared_ptr<serving> s) noexcept : of_(std::move(s)) {
-      of_->open_.add();
-      ++of_->state->open;
+    explicit permit(std::shared_ptr<serving> s) noexcept : serving_(std::move(s)) {
+      serving_->open_connections_.add();
+      ++serving_->state->connections;
     }
-    seat(seat&&) noexcept = default;
-    ~seat() {
-      if (!of_) return;
-      --of_->state->open;
-      of_->room_.release();
-      of_->open_.finish();
+    permit(permit&&) noexcept = default;
+    ~permit() {
+      if (!serving_) return;
+      --serving_->state->connections;
+      serving_->permits_.release();
+      serving_->open_connections_.finish();
     }
 
   private:
-    std::shared_ptr<serving> of_;
+    std::shared_ptr<serving> serving_;
   };
 
   // Why accepting has ended, if nobody asked for it.
@@ -15958,18 +15960,18 @@ private:
     const std::stop_token stopping = state->stopping();
     std::error_code ec;
     for (;;) {
-      co_await room_.acquire(stopping, ec);
+      co_await permits_.acquire(stopping, ec);
       if (ec) break;
       socket_type conn = co_await listener_.accept(stopping, ec);
       if (ec) break;
       if (flows.size() == flows.capacity())
         std::erase_if(flows, [](const auto& f) { return f.ended(); });
       flows.push_back(sched_.spawn(
-          [this, s = seat(self), c = std::move(conn)]() mutable {
-            return serve_one(handler_, std::move(s), std::move(c),
+          [this, p = permit(self), c = std::move(conn)]() mutable {
+            return serve_one(handler_, std::move(p), std::move(c),
                              [this](const endpoint& peer) { report(peer); });
           },
-          where_));
+          spawned_at_));
     }
     co_return stopping.stop_requested() ? std::error_code() : ec;
   }
@@ -15979,7 +15981,7 @@ private:
     std::error_code ec;
     do {
       const limit until = state->until_due();
-      co_await open_.wait(until, ec);
+      co_await open_connections_.wait(until, ec);
       if (ec == std::errc::timed_out) {
         state->cancelled = true;
         for (auto& f : flows) f.cancel();
@@ -15992,7 +15994,7 @@ private:
   // What was thrown just now.
   void report(const endpoint& peer) {
     if (state->cancelled && is_cancel()) return;
-    if constexpr (std::same_as<OnError, out_of_run>)
+    if constexpr (std::same_as<OnError, rethrow_from_run>)
       sched_.engine().raise(std::current_exception());
     else
       on_error_(std::current_exception(), peer);
@@ -16003,9 +16005,9 @@ private:
   socket_type listener_;
   Handler handler_;
   ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
-  const std::source_location where_; // of whose flows the connections are
-  flow_semaphore<Scheduler> room_;
-  wait_group<Scheduler> open_;
+  const std::source_location spawned_at_; // of whose flows the connections are
+  flow_semaphore<Scheduler> permits_;
+  wait_group<Scheduler> open_connections_;
 };
 
 } // namespace detail
@@ -16035,7 +16037,7 @@ public:
   }
 
   /// How many are open.
-  [[nodiscard]] std::size_t connections() const noexcept { return state_->open; }
+  [[nodiscard]] std::size_t connections() const noexcept { return state_->connections; }
   [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
 
 private:
@@ -16068,7 +16070,7 @@ private:
 /// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
 /// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
 /// connection a flow, and the frame of a task. Threads: the scheduler's own.
-template <class Scheduler, class Handler, class OnError = detail::out_of_run>
+template <class Scheduler, class Handler, class OnError = detail::rethrow_from_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
                         serve_limits limits = {}, OnError on_error = {},
                         const std::source_location& where = std::source_location::current()) {
@@ -16078,7 +16080,7 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
   static_assert(Scheduler::template accepts<done>,
                 "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
                 "own handler");
-  static_assert(std::same_as<OnError, detail::out_of_run> ||
+  static_assert(std::same_as<OnError, detail::rethrow_from_run> ||
                     std::invocable<OnError&, std::exception_ptr, const endpoint&>,
                 "rouse: the error hook of serve takes what was thrown and the peer: "
                 "[](std::exception_ptr, const rouse::endpoint&) { ... }");
@@ -16098,16 +16100,16 @@ namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A handle that nobody has adopted yet.
-class bare_handle {
+class unique_handle {
 public:
-  bare_handle() noexcept = default;
-  explicit bare_handle(native_handle_type h) noexcept : handle_(h) {}
-  bare_handle(bare_handle&& other) noexcept : handle_(other.release()) {}
-  bare_handle& operator=(bare_handle&& other) noexcept {
+  unique_handle() noexcept = default;
+  explicit unique_handle(native_handle_type h) noexcept : handle_(h) {}
+  unique_handle(unique_handle&& other) noexcept : handle_(other.release()) {}
+  unique_handle& operator=(unique_handle&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
   }
-  ~bare_handle() {
+  ~unique_handle() {
     if (handle_ != os::no_handle) os::close_socket(handle_);
   }
   [[nodiscard]] native_handle_type get() const noexcept { return handle_; }
@@ -16118,7 +16120,7 @@ private:
 };
 
 template <class Scheduler>
-socket<Scheduler> adopt(Scheduler& s, bare_handle h) {
+socket<Scheduler> adopt(Scheduler& s, unique_handle h) {
   auto adopted = socket<Scheduler>::adopt(s, h.get());
   (void)h.release();
   return adopted;
@@ -16144,8 +16146,8 @@ public:
   ///
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
-      : where_(where), seats_(cores != 0 ? cores : all_cores()) {
-    const std::size_t listeners = os::spreads_connections ? seats_.size() : 1;
+      : where_(where), workers_(cores != 0 ? cores : default_cores()) {
+    const std::size_t listeners = os::spreads_connections ? workers_.size() : 1;
     while (listeners_.size() != listeners) {
       listeners_.push_back(listen(where_, backlog));
       check(os::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
@@ -16154,7 +16156,7 @@ public:
   per_core(const per_core&) = delete;
   per_core& operator=(const per_core&) = delete;
 
-  [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(seats_.size()); }
+  [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(workers_.size()); }
 
   /// Where it listens: with port 0 the system has chosen one. Any thread.
   [[nodiscard]] const endpoint& local_endpoint() const noexcept { return where_; }
@@ -16169,22 +16171,22 @@ public:
   ///                  on the core of a connection with what left its handler; the others go on.
   ///                  Without one, and where the accepting fails, all cores end, and it is thrown
   ///                  here.
-  template <class Handler, class OnError = detail::out_of_run>
+  template <class Handler, class OnError = detail::rethrow_from_run>
   void run(Handler handler, serve_limits limits = {}, OnError on_error = {}) {
     static_assert(std::invocable<Handler&, socket_type>,
                   "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
                   "socket<S> conn) { ... }");
-    const auto begin = beginning(std::move(handler), std::move(on_error));
+    const auto start = connection_starter(std::move(handler), std::move(on_error));
     limited_ = !by_callback && limits.connections != serve_limits{}.connections;
     share_ = limits.connections / listeners_.size();
     if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
     ROUSE_TRY {
-      for (std::size_t core = 1; core != seats_.size(); ++core)
-        others.emplace_back([this, core, begin] { run_one(core, begin); });
+      for (std::size_t core = 1; core != workers_.size(); ++core)
+        others.emplace_back([this, core, start] { run_core(core, start); });
     }
     ROUSE_CATCH(...) { fail(); }
-    run_one(0, begin);
+    run_core(0, start);
     for (auto& t : others) {
       if (forked_) [[unlikely]]
         ::new (&t) std::thread; // of the parent alone
@@ -16206,23 +16208,23 @@ public:
     const std::lock_guard lock(mutex_);
     const auto latest = never - clock::duration(1); // `never` means: not stopped
     due_ = (std::min)({due_, when.when(), latest});
-    for (const seat& s : seats_) {
-      if (s.scheduler) s.scheduler->stop();
+    for (const worker& w : workers_) {
+      if (w.scheduler) w.scheduler->stop();
     }
   }
 
 private:
   static constexpr auto never = (clock::time_point::max)();
 
-  static unsigned all_cores() noexcept {
+  static unsigned default_cores() noexcept {
     const unsigned n = std::thread::hardware_concurrency();
     return n != 0 ? n : 1; // 0: the system does not say
   }
 
-  static detail::bare_handle listen(const endpoint& where, int backlog) {
+  static detail::unique_handle listen(const endpoint& where, int backlog) {
     native_handle_type h = os::no_handle;
     check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
-    detail::bare_handle listener(h);
+    detail::unique_handle listener(h);
     const int on = 1;
     if (os::spreads_connections)
       check(os::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
@@ -16237,26 +16239,26 @@ private:
   }
 
   // What the flows that accept wait for. They share it: the scheduler's end is theirs.
-  struct signs {
-    flow_semaphore<Scheduler> room; // for connections
+  struct worker_controls {
+    flow_semaphore<Scheduler> permits; // for connections
     flow_event<Scheduler> stopped;
   };
-  using shared_signs = std::shared_ptr<signs>;
+  using shared_controls = std::shared_ptr<worker_controls>;
 
   // A core at work: its scheduler, its copy of what begins a connection.
-  struct seat {
+  struct worker {
     Scheduler* scheduler = nullptr;
-    void* begin = nullptr;
-    shared_signs here;
+    void* start = nullptr;
+    shared_controls controls;
   };
 
   // A connection's place among those that a core may accept, which it gives back.
-  class place {
+  class permit {
   public:
-    place(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
-    place(place&& other) noexcept
+    permit(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
+    permit(permit&& other) noexcept
         : server_(std::exchange(other.server_, nullptr)), core_(other.core_) {}
-    ~place() {
+    ~permit() {
       if (server_) server_->give_back(core_);
     }
 
@@ -16269,18 +16271,18 @@ private:
   void give_back(std::size_t core) noexcept {
     if (!limited_) return;
     const std::lock_guard lock(mutex_);
-    if (const seat s = seats_[core]; s.scheduler)
-      s.scheduler->post([here = s.here] { here->room.release(); });
+    if (const worker w = workers_[core]; w.scheduler)
+      w.scheduler->post([controls = w.controls] { controls->permits.release(); });
   }
 
   // What begins a connection: a flow, or a call of the handler.
   template <class Handler, class OnError>
-  auto beginning(Handler handler, OnError on_error) {
+  auto connection_starter(Handler handler, OnError on_error) {
     if constexpr (by_callback) {
       (void)on_error;
-      return [handler](Scheduler&, socket_type conn, place) mutable { handler(std::move(conn)); };
+      return [handler](Scheduler&, socket_type conn, permit) mutable { handler(std::move(conn)); };
     } else {
-      return [this, handler, on_error](Scheduler& s, socket_type conn, place p) mutable {
+      return [this, handler, on_error](Scheduler& s, socket_type conn, permit p) mutable {
         const auto report = [this, &on_error](const endpoint& peer) {
           this->report(on_error, peer);
         };
@@ -16294,36 +16296,37 @@ private:
   template <class OnError>
   void report(OnError& on_error, const endpoint& peer) {
 #if ROUSE_EXCEPTIONS
-    if constexpr (std::same_as<OnError, detail::out_of_run>) throw;
+    if constexpr (std::same_as<OnError, detail::rethrow_from_run>) throw;
     if (stopped() && detail::is_cancel()) return;
-    if constexpr (!std::same_as<OnError, detail::out_of_run>)
+    if constexpr (!std::same_as<OnError, detail::rethrow_from_run>)
       on_error(std::current_exception(), peer);
 #endif
     (void)on_error, (void)peer;
   }
 
   // The life of one core's thread.
-  template <class Begin>
-  void run_one(std::size_t core, Begin begin) noexcept {
+  template <class Start>
+  void run_core(std::size_t core, Start start) noexcept {
     ROUSE_TRY {
-      detail::bare_handle own; // closed also where it is too late to begin
+      detail::unique_handle own; // closed also where it is too late to begin
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the flow that accepts
       Scheduler sched; // here: it belongs to the thread that runs it
-      const shared_signs here(
-          new signs{flow_semaphore<Scheduler>{sched, share_}, flow_event<Scheduler>{sched}});
-      if (!take_seat(core, {&sched, &begin, here})) return;
-      const leave_at_end seated{*this, core};
+      const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
+                                                         flow_event<Scheduler>{sched}});
+      if (!set_worker(core, {&sched, &start, controls})) return;
+      const unregister_at_end registered{*this, core};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i) accept(core, sched, listener, begin, here);
+        for (int i = 0; i != os::accepts_at_once; ++i)
+          accept(core, sched, listener, start, controls);
       } else {
-        stay(sched, here);
+        wait_for_connections(sched, controls);
       }
       sched.run();
       listener.close();
-      here->room.release(os::accepts_at_once); // who waits for room finds no listener
-      here->stopped.set();
+      controls->permits.release(os::accepts_at_once); // who waits for room finds no listener
+      controls->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
         if (until == due()) break; // nothing is left, or it is time
@@ -16333,17 +16336,17 @@ private:
   }
 
   // Before the scheduler goes: nobody hands over to it any more.
-  struct leave_at_end {
+  struct unregister_at_end {
     per_core& server;
     std::size_t core;
-    ~leave_at_end() { server.take_seat(core, {}); }
+    ~unregister_at_end() { server.set_worker(core, {}); }
   };
 
   // False: stopped already.
-  bool take_seat(std::size_t core, seat s) noexcept {
+  bool set_worker(std::size_t core, worker w) noexcept {
     const std::lock_guard lock(mutex_);
     const bool in_time = due_ == never;
-    seats_[core] = in_time ? s : seat{};
+    workers_[core] = in_time ? w : worker{};
     return in_time;
   }
 
@@ -16375,31 +16378,31 @@ private:
       return listener.accept_native(std::forward<How>(how)...);
   }
 
-  template <class Begin>
-  void accept(std::size_t core, Scheduler& s, socket_type& listener, Begin& begin,
-              const shared_signs& here) {
+  template <class Start>
+  void accept(std::size_t core, Scheduler& s, socket_type& listener, Start& start,
+              const shared_controls& controls) {
     if constexpr (by_callback) {
       accept_one(listener,
-                 [this, core, &s, &listener, &begin, here](std::error_code ec, auto accepted) {
+                 [this, core, &s, &listener, &start, controls](std::error_code ec, auto accepted) {
                    if (ec) return end_of_accepting(ec);
-                   take(s, std::move(accepted), begin, place(*this, core));
-                   accept(core, s, listener, begin, here);
+                   dispatch(s, std::move(accepted), start, permit(*this, core));
+                   accept(core, s, listener, start, controls);
                  });
     } else {
-      s.spawn(accept_loop(*this, core, s, listener, begin, here));
+      s.spawn(accept_loop(*this, core, s, listener, start, controls));
     }
   }
 
-  template <class Begin>
+  template <class Start>
   static task<> accept_loop(per_core& self, std::size_t core, Scheduler& s, socket_type& listener,
-                            Begin& begin, shared_signs here) {
+                            Start& start, shared_controls controls) {
     std::error_code ec;
     for (;;) {
-      if (self.limited_) co_await here->room.acquire(ec);
+      if (self.limited_) co_await controls->permits.acquire(ec);
       if (ec) co_return self.end_of_accepting(ec);
       auto accepted = co_await accept_one(listener, ec);
       if (ec) co_return self.end_of_accepting(ec);
-      self.take(s, std::move(accepted), begin, place(self, core));
+      self.dispatch(s, std::move(accepted), start, permit(self, core));
     }
   }
   void end_of_accepting(std::error_code why) {
@@ -16407,53 +16410,53 @@ private:
   }
 
   // Something to wait for, while nothing was handed over.
-  static void stay(Scheduler& s, const shared_signs& here) {
+  static void wait_for_connections(Scheduler& s, const shared_controls& controls) {
     if constexpr (by_callback)
-      here->stopped.wait([here](std::error_code) {});
+      controls->stopped.wait([controls](std::error_code) {});
     else
-      s.spawn(wait_for(here));
+      s.spawn(wait_until_stopped(controls));
   }
-  static task<> wait_for(shared_signs here) { co_await here->stopped.wait(); }
+  static task<> wait_until_stopped(shared_controls controls) { co_await controls->stopped.wait(); }
 
-  template <class Begin>
-  void take(Scheduler& s, socket_type connection, Begin& begin, place p) {
-    begin(s, std::move(connection), std::move(p));
+  template <class Start>
+  void dispatch(Scheduler& s, socket_type connection, Start& start, permit p) {
+    start(s, std::move(connection), std::move(p));
   }
 
   // Each core gets one in turn.
-  template <class Begin>
-  void take(Scheduler& here, native_handle_type h, Begin& begin, place p) {
-    detail::bare_handle connection(h);
+  template <class Start>
+  void dispatch(Scheduler& here, native_handle_type h, Start& start, permit p) {
+    detail::unique_handle connection(h);
     {
       const std::lock_guard lock(mutex_);
-      turn_ = (turn_ + 1) % seats_.size();
-      const seat there = seats_[turn_];
+      last_core_ = (last_core_ + 1) % workers_.size();
+      const worker there = workers_[last_core_];
       if (there.scheduler && there.scheduler != &here) {
         there.scheduler->post([this, there, c = std::move(connection), p = std::move(p)]() mutable {
-          take(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
-               *static_cast<Begin*>(there.begin), std::move(p));
+          dispatch(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
+                   *static_cast<Start*>(there.start), std::move(p));
         });
         return;
       }
     }
-    take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
+    dispatch(here, detail::adopt(here, std::move(connection)), start, std::move(p));
   }
 
   // A forked child has no other core, and no thread that could unlock the mutex.
   static void on_fork(void* self) noexcept {
     auto& server = *static_cast<per_core*>(self);
     ::new (&server.mutex_) std::mutex;
-    for (seat& s : server.seats_) ::new (&s) seat{};
+    for (worker& w : server.workers_) ::new (&w) worker{};
     server.forked_ = true;
   }
 
   endpoint where_;
-  std::vector<detail::bare_handle> listeners_;
+  std::vector<detail::unique_handle> listeners_;
   bool limited_ = false;
   std::size_t share_ = 1; // how many connections each listener may have
   std::mutex mutex_; // guards what follows
-  std::vector<seat> seats_; // one a core; empty before and after
-  std::size_t turn_ = 0; // whom the last connection was handed to
+  std::vector<worker> workers_; // one a core; empty before and after
+  std::size_t last_core_ = 0; // whom the last connection was handed to
   clock::time_point due_ = never;
   std::exception_ptr thrown_;
   bool forked_ = false; // this is the copy of a forked child
@@ -17121,15 +17124,15 @@ public:
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return reading_.begin(call(), no_limit{at}, std::forward<How>(how));
+    return read_end_.begin(call(), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
-    return reading_.begin(call(), std::move(l), std::forward<How>(how)...);
+    return read_end_.begin(call(), std::move(l), std::forward<How>(how)...);
   }
 
   /// Ends what waits with operation_canceled.
-  void cancel() noexcept { reading_.cancel(); }
+  void cancel() noexcept { read_end_.cancel(); }
 
 private:
   std::error_code listen(Scheduler& s, std::uint64_t numbers) {
@@ -17140,28 +17143,28 @@ private:
     std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
     if (ec) return ec;
     inbox->announce_in(pair[1]);
-    auto reading = socket<Scheduler>::adopt(s, pair[0], ec);
+    auto read_end = socket<Scheduler>::adopt(s, pair[0], ec);
     if (ec) os::close_socket(pair[0]);
     if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
     if (ec) return ec;
-    reading.record_->purpose = "signal wait";
-    reading_ = std::move(reading);
+    read_end.record_->purpose = "signal wait";
+    read_end_ = std::move(read_end);
     inbox_ = std::move(inbox);
     return ec;
   }
 
   detail::signal_call call() {
-    if (!inbox_->of_this_process() && reading_.is_open()) take_over();
-    return {reading_.record_, inbox_};
+    if (!inbox_->of_this_process() && read_end_.is_open()) take_over();
+    return {read_end_.record_, inbox_};
   }
   // In a forked child, whose copy of the object would read what is the parent's.
   void take_over() {
-    const std::error_code ec = listen(*reading_.scheduler(), inbox_->wanted);
+    const std::error_code ec = listen(*read_end_.scheduler(), inbox_->wanted);
     // An engine that the fork has made useless says so in the wait itself.
-    if (ec && ec != std::errc::operation_not_permitted) reading_.close();
+    if (ec && ec != std::errc::operation_not_permitted) read_end_.close();
   }
 
-  socket<Scheduler> reading_;
+  socket<Scheduler> read_end_;
   std::shared_ptr<os::signal_inbox> inbox_;
 };
 

@@ -222,8 +222,8 @@ private:
     return true;
   }
   ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
-    if constexpr (requires { call_.me; })
-      return engine_->submit(*this, call_.me);
+    if constexpr (requires { call_.waiter; })
+      return engine_->submit(*this, call_.waiter);
     else
       return engine_->submit(*this);
   }

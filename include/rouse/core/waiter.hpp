@@ -19,9 +19,9 @@ public:
 
   void leave(operation&) noexcept final { unlink(); }
 
-  void enqueue(list<waiter>& line, operation& op) noexcept {
+  void enqueue(list<waiter>& queue, operation& op) noexcept {
     op_ = &op;
-    line.push_back(*this);
+    queue.push_back(*this);
   }
   /// It is served: its operation completes, and leaves whatever other lines it stands in.
   ROUSE_ALWAYS_INLINE void admit(completions& completed, failure error = {}) noexcept {
@@ -45,39 +45,39 @@ private:
 /// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
 /// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
 /// line to wait in. And `awaits`, what it waits for, for `dump`.
-template <class Me, class Base = waiter>
-class waiter_as : public Base {
+template <class Derived, class Base = waiter>
+class waiter_base : public Base {
 public:
   using Base::Base;
   ROUSE_ALWAYS_INLINE bool enter(operation& op, completions& completed) noexcept final {
-    list<waiter>* line = static_cast<Me&>(*this).try_enter(op.error, completed);
-    if (!line) return true;
-    this->enqueue(*line, op);
+    list<waiter>* queue = static_cast<Derived&>(*this).try_enter(op.error, completed);
+    if (!queue) return true;
+    this->enqueue(*queue, op);
     return false;
   }
-  [[nodiscard]] const char* description() const noexcept final { return Me::awaits; }
+  [[nodiscard]] const char* description() const noexcept final { return Derived::awaits; }
 };
 
 /// A call that is a visit.
 template <class Waiter>
-struct waiting_call {
-  Waiter me;
+struct queued_call {
+  Waiter waiter;
 
   bool prepare(operation& op) noexcept {
-    request_wait(op, &me);
+    request_wait(op, &waiter);
     return true;
   }
   bool advance(operation&) noexcept { return true; }
 };
 template <class Call>
-concept calls_waiter = requires(Call& c, failure& why, completions& completed) {
-  c.me.try_enter(why, completed);
+concept waits_in_queue = requires(Call& c, failure& why, completions& completed) {
+  c.waiter.try_enter(why, completed);
   c.value();
 };
 
 /// Serves all who stand in line.
-inline void admit_all(list<waiter>& line, completions& completed, failure error = {}) noexcept {
-  while (!line.empty()) line.front().admit(completed, error);
+inline void admit_all(list<waiter>& queue, completions& completed, failure error = {}) noexcept {
+  while (!queue.empty()) queue.front().admit(completed, error);
 }
 
 }}} // namespace rouse::ROUSE_ABI::detail

@@ -21,7 +21,7 @@ public:
   ring& operator=(const ring&) = delete;
   ~ring() {
     while (size_ != 0) pop();
-    std::allocator<T>().deallocate(slots_, room_);
+    std::allocator<T>().deallocate(slots_, capacity_);
   }
 
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
@@ -29,38 +29,38 @@ public:
 
   /// False, and nothing is moved from, when memory is short.
   [[nodiscard]] bool push(T&& value) noexcept {
-    if (size_ == room_ && !grow()) return false;
+    if (size_ == capacity_ && !grow()) return false;
     std::construct_at(&at(size_++), std::move(value));
     return true;
   }
   [[nodiscard]] T& front() noexcept { return at(0); }
   void pop() noexcept {
     std::destroy_at(&at(0));
-    first_ = (first_ + 1) & (room_ - 1);
+    first_ = (first_ + 1) & (capacity_ - 1);
     --size_;
   }
 
 private:
-  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (room_ - 1)]; }
+  T& at(std::size_t n) noexcept { return slots_[(first_ + n) & (capacity_ - 1)]; }
 
   bool grow() noexcept {
-    const std::size_t room = room_ == 0 ? 8 : room_ * 2;
+    const std::size_t capacity = capacity_ == 0 ? 8 : capacity_ * 2;
     T* slots = nullptr;
-    ROUSE_TRY { slots = std::allocator<T>().allocate(room); }
+    ROUSE_TRY { slots = std::allocator<T>().allocate(capacity); }
     ROUSE_CATCH(...) { return false; }
     for (std::size_t n = 0; n != size_; ++n) {
       std::construct_at(slots + n, std::move(at(n)));
       std::destroy_at(&at(n));
     }
-    std::allocator<T>().deallocate(slots_, room_);
+    std::allocator<T>().deallocate(slots_, capacity_);
     slots_ = slots;
-    room_ = room;
+    capacity_ = capacity;
     first_ = 0;
     return true;
   }
 
   T* slots_ = nullptr;
-  std::size_t room_ = 0; // a power of two
+  std::size_t capacity_ = 0; // a power of two
   std::size_t first_ = 0;
   std::size_t size_ = 0;
 };

@@ -32,10 +32,10 @@ public:
   }
 
   // Any thread.
-  void join() noexcept { ends_.fetch_add(1, std::memory_order_relaxed); }
-  void part() noexcept {
+  void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void drop() noexcept {
     // Release and acquire pair up among the threads that drop an end.
-    if (ends_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 
   [[nodiscard]] typename Engine::home_type& home() const noexcept { return home_; }
@@ -69,7 +69,7 @@ private:
   }
 
   typename Engine::home_type& home_;
-  std::atomic<std::size_t> ends_{1};
+  std::atomic<std::size_t> references_{1};
 };
 
 } // namespace detail
@@ -116,7 +116,7 @@ public:
     return *this;
   }
   ~channel() {
-    if (core_) core_->part();
+    if (core_) core_->drop();
   }
 
   /// An end of the same channel for flows of another scheduler on the same engine.
@@ -214,7 +214,7 @@ public:
     failure why;
     with_completions([&](auto& completed) { (void)core_->receive(p, why, completed); });
     if (why) detail::throw_error(why.code(), "rouse: receive from a channel");
-    return p.open();
+    return p.unwrap();
   }
 
   /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
@@ -228,7 +228,8 @@ public:
     scheduler_->post(
         [p = item(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
           failure why;
-          e.with_completions([&](auto& completed) { why = end.core_->force(p, completed); });
+          e.with_completions(
+              [&](auto& completed) { why = end.core_->send_beyond_capacity(p, completed); });
           if (why == failure(std::errc::not_enough_memory))
             detail::throw_error(why.code(), "rouse: channel: post");
         });
@@ -299,7 +300,7 @@ private:
   using item = detail::item<T>;
 
   channel(Scheduler* s, core* c) noexcept : scheduler_(s), core_(c) {
-    if (core_) core_->join();
+    if (core_) core_->hold();
   }
 
   template <class F>

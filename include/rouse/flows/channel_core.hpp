@@ -26,19 +26,19 @@ template <class T>
 class item {
 public:
   item() noexcept {}
-  explicit item(T v) noexcept : value_(std::move(v)), what_(holds::value) {}
+  explicit item(T v) noexcept : value_(std::move(v)), kind_(kind::value) {}
   explicit item(std::exception_ptr e) {
-    if (e) put(std::move(e));
+    if (e) set(std::move(e));
   }
   // A code of a category that an operation cannot carry is thrown.
   explicit item(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category() || ec.category() == errc_category())
-      put(static_cast<std::errc>(ec.value()));
+      set(static_cast<std::errc>(ec.value()));
     else if (ec.category() == os_category())
-      put(failure::from_os(ec.value()));
+      set(failure::from_os(ec.value()));
     else
-      put(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
+      set(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
   ROUSE_ALWAYS_INLINE item(item&& other) noexcept { take(other); }
   ROUSE_ALWAYS_INLINE item& operator=(item&& other) noexcept {
@@ -50,63 +50,61 @@ public:
   }
   ROUSE_ALWAYS_INLINE ~item() { clear(); }
 
-  [[nodiscard]] bool empty() const noexcept { return what_ == holds::nothing; }
-  [[nodiscard]] failure error() const noexcept {
-    return what_ == holds::error ? error_ : failure();
-  }
+  [[nodiscard]] bool empty() const noexcept { return kind_ == kind::nothing; }
+  [[nodiscard]] failure error() const noexcept { return kind_ == kind::error ? error_ : failure(); }
   /// Of one that was made of a value.
   [[nodiscard]] T& value() noexcept { return value_; }
   // Throws what has no number.
-  ROUSE_ALWAYS_INLINE std::optional<T> open() {
-    if (what_ != holds::value) [[unlikely]]
-      return open_none();
-    std::optional<T> opened(std::move(value_));
+  ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
+    if (kind_ != kind::value) [[unlikely]]
+      return unwrap_error();
+    std::optional<T> unwrapped(std::move(value_));
     std::destroy_at(&value_);
-    what_ = holds::nothing;
-    return opened;
+    kind_ = kind::nothing;
+    return unwrapped;
   }
 
   /// Into one that is empty.
   ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
-    what_ = std::exchange(other.what_, holds::nothing);
-    if (what_ == holds::value) [[likely]] {
+    kind_ = std::exchange(other.kind_, kind::nothing);
+    if (kind_ == kind::value) [[likely]] {
       std::construct_at(&value_, std::move(other.value_));
       std::destroy_at(&other.value_);
-    } else if (what_ == holds::error) {
+    } else if (kind_ == kind::error) {
       error_ = other.error_;
-    } else if (what_ == holds::thrown) {
+    } else if (kind_ == kind::thrown) {
       thrown_ = other.thrown_;
     }
   }
 
 private:
-  enum class holds : unsigned char { nothing, value, error, thrown };
+  enum class kind : unsigned char { nothing, value, error, thrown };
 
-  void put(failure f) noexcept {
+  void set(failure f) noexcept {
     error_ = f;
-    what_ = holds::error;
+    kind_ = kind::error;
   }
-  void put(std::exception_ptr e) {
+  void set(std::exception_ptr e) {
     thrown_ = new std::exception_ptr(std::move(e));
-    what_ = holds::thrown;
+    kind_ = kind::thrown;
   }
 
-  ROUSE_COLD std::optional<T> open_none() {
+  ROUSE_COLD std::optional<T> unwrap_error() {
 #if ROUSE_EXCEPTIONS
-    const item opened = std::move(*this);
-    if (opened.what_ == holds::thrown) std::rethrow_exception(*opened.thrown_);
+    const item unwrapped = std::move(*this);
+    if (unwrapped.kind_ == kind::thrown) std::rethrow_exception(*unwrapped.thrown_);
 #endif
     return std::nullopt;
   }
 
   // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
   ROUSE_ALWAYS_INLINE void clear() noexcept {
-    if (what_ == holds::value || what_ == holds::thrown) [[unlikely]]
-      drop();
-    what_ = holds::nothing;
+    if (kind_ == kind::value || kind_ == kind::thrown) [[unlikely]]
+      destroy_content();
+    kind_ = kind::nothing;
   }
-  ROUSE_COLD void drop() noexcept {
-    if (what_ == holds::value)
+  ROUSE_COLD void destroy_content() noexcept {
+    if (kind_ == kind::value)
       std::destroy_at(&value_);
     else
       delete thrown_;
@@ -117,7 +115,7 @@ private:
     failure error_;
     std::exception_ptr* thrown_ = nullptr;
   };
-  holds what_ = holds::nothing;
+  kind kind_ = kind::nothing;
 };
 
 template <class T>
@@ -130,32 +128,32 @@ public:
   // Who comes to send or to receive: where the parcel is, or goes.
   class waiter : public detail::waiter {
   public:
-    item<T> held;
+    item<T> slot;
 
   protected:
     explicit waiter(channel_core& c) noexcept : core_(&c) {}
-    waiter(channel_core& c, item<T>&& p) noexcept : held(std::move(p)), core_(&c) {}
+    waiter(channel_core& c, item<T>&& p) noexcept : slot(std::move(p)), core_(&c) {}
     waiter(waiter&& other) noexcept
-        : detail::waiter(other), held(std::move(other.held)), core_(other.core_) {}
+        : detail::waiter(other), slot(std::move(other.slot)), core_(other.core_) {}
     ~waiter() = default;
     channel_core* core_;
   };
-  struct sender final : waiter_as<sender, waiter> {
+  struct sender final : waiter_base<sender, waiter> {
     static constexpr const char* awaits = "channel send";
-    sender(channel_core& c, item<T>&& p) noexcept : waiter_as<sender, waiter>(c, std::move(p)) {}
+    sender(channel_core& c, item<T>&& p) noexcept : waiter_base<sender, waiter>(c, std::move(p)) {}
     ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
                                                         completions& completed) noexcept {
-      return this->core_->send(this->held, why, completed);
+      return this->core_->send(this->slot, why, completed);
     }
   };
-  struct receiver final : waiter_as<receiver, waiter> {
+  struct receiver final : waiter_base<receiver, waiter> {
     static constexpr const char* awaits = "channel receive";
-    explicit receiver(channel_core& c) noexcept : waiter_as<receiver, waiter>(c) {}
+    explicit receiver(channel_core& c) noexcept : waiter_base<receiver, waiter>(c) {}
     // A call moves only before it starts: nothing has been received yet.
     receiver(receiver&& other) noexcept : receiver(*other.core_) {}
     ROUSE_ALWAYS_INLINE list<detail::waiter>* try_enter(failure& why,
                                                         completions& completed) noexcept {
-      return this->core_->receive(this->held, why, completed);
+      return this->core_->receive(this->slot, why, completed);
     }
   };
 
@@ -170,21 +168,21 @@ public:
     if (from.empty() || closed_) [[unlikely]] {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
-      waiter& first = first_of(receivers_);
-      first.held.take(from);
-      first.admit(completed, first.held.error());
+      waiter& first = front(receivers_);
+      first.slot.take(from);
+      first.admit(completed, first.slot.error());
     } else if (buffer_.size() >= capacity_) {
       return &senders_;
     } else {
-      put(from, why);
+      buffer(from, why);
     }
     return nullptr;
   }
 
   // The same for whoever cannot wait: beyond the capacity, if need be.
-  [[nodiscard]] failure force(item<T>& from, completions& completed) noexcept {
+  [[nodiscard]] failure send_beyond_capacity(item<T>& from, completions& completed) noexcept {
     failure why;
-    if (send(from, why, completed)) put(from, why);
+    if (send(from, why, completed)) buffer(from, why);
     return why;
   }
 
@@ -196,7 +194,7 @@ public:
       buffer_.pop();
       if (buffer_.size() < capacity_) refill(completed);
     } else if (!senders_.empty()) {
-      into.take(first_of(senders_).held);
+      into.take(front(senders_).slot);
       senders_.front().admit(completed);
     } else if (!closed_) {
       return &receivers_;
@@ -227,16 +225,16 @@ public:
   }
 
 private:
-  static waiter& first_of(list<detail::waiter>& line) noexcept {
-    return static_cast<waiter&>(line.front());
+  static waiter& front(list<detail::waiter>& queue) noexcept {
+    return static_cast<waiter&>(queue.front());
   }
-  void put(item<T>& from, failure& why) noexcept {
+  void buffer(item<T>& from, failure& why) noexcept {
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
   // There is room again, in memory as well: the oldest sender's parcel takes it.
   void refill(completions& completed) noexcept {
     if (senders_.empty()) return;
-    (void)buffer_.push(std::move(first_of(senders_).held));
+    (void)buffer_.push(std::move(front(senders_).slot));
     senders_.front().admit(completed);
   }
 
@@ -252,7 +250,7 @@ template <class T>
 class send_case;
 
 template <class T>
-struct channel_send_call : waiting_call<typename channel_core<T>::sender> {
+struct channel_send_call : queued_call<typename channel_core<T>::sender> {
   using value_type = done;
   static constexpr const char* name = "rouse: send through a channel";
   static constexpr const char* misuse = "no error to send";
@@ -260,10 +258,10 @@ struct channel_send_call : waiting_call<typename channel_core<T>::sender> {
 };
 
 template <class T>
-struct channel_receive_call : waiting_call<typename channel_core<T>::receiver> {
+struct channel_receive_call : queued_call<typename channel_core<T>::receiver> {
   using value_type = std::optional<T>;
   static constexpr const char* name = "rouse: receive from a channel";
-  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->me.held.open(); }
+  ROUSE_ALWAYS_INLINE std::optional<T> value() { return this->waiter.slot.unwrap(); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail

@@ -28,11 +28,11 @@ namespace detail {
 
 // Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
 template <class Group, bool Shielded>
-struct group_call : acquire_call<count_rule> {
+struct group_call : acquire_call<group_state> {
   static constexpr const char* name = "rouse: join";
   static constexpr bool shielded = Shielded;
   Group* group;
-  failure why{};
+  failure first_error{};
 
   bool prepare(operation& op) noexcept {
     if (Shielded) op.cancellation = cancellation::none;
@@ -44,11 +44,11 @@ struct group_call : acquire_call<count_rule> {
   }
   bool advance(operation& op) noexcept {
     if (!op.error || op.cancellation == cancellation::none) {
-      if (!op.error) op.error = why;
-      group->start_anew();
+      if (!op.error) op.error = first_error;
+      group->reset();
       return true;
     }
-    why = op.error;
+    first_error = op.error;
     group->cancel();
     op.cancellation = cancellation::none;
     op.limited = false;
@@ -97,7 +97,7 @@ public:
   flow_group(const flow_group&) = delete;
   flow_group& operator=(const flow_group&) = delete;
   ~flow_group() {
-    if (!leave_from_elsewhere()) leave();
+    if (!end_from_foreign_thread()) end_flows();
     home_.drop();
   }
 
@@ -106,15 +106,15 @@ public:
   template <class F>
   void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     auto m = std::make_unique<member>(*this);
-    m->which = scheduler_.spawn(std::forward<F>(f), where).release();
+    m->watched = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
     engine().with_completions([&](completions&) {
       too_late = cancelled_;
-      (too_late ? completed_ : running_).push_back(*m);
-      ++queue_.rule.running;
+      (too_late ? cancelling_ : active_).push_back(*m);
+      ++queue_.state.running;
     });
-    left_.fetch_add(1, std::memory_order_relaxed);
-    if (too_late) scheduler_.cancel(*m->which);
+    members_left_.fetch_add(1, std::memory_order_relaxed);
+    if (too_late) scheduler_.cancel(*m->watched);
     m.release()->watch();
   }
 
@@ -145,7 +145,7 @@ public:
   /// How many have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
-    engine().with_completions([&](completions&) { n = queue_.rule.running; });
+    engine().with_completions([&](completions&) { n = queue_.state.running; });
     return n;
   }
 
@@ -160,7 +160,7 @@ private:
         : engine_type::operation(&member::on_completed), group(g) {}
 
     void watch() noexcept {
-      request_wait(*this, &which->ended);
+      request_wait(*this, &watched->ended);
       if (group.engine().submit(*this)) group.ended(*this);
     }
     static void on_completed(operation& op) noexcept {
@@ -168,18 +168,19 @@ private:
       self.group.ended(self);
     }
     flow_group& group;
-    flow* which = nullptr;
+    flow* watched = nullptr;
   };
 
   // A thread other than the scheduler's waits until the loop has ended the flows.
-  struct farewell final : engine_type::posted {
-    explicit farewell(flow_group& g) noexcept : engine_type::posted(&farewell::on_loop), group(g) {}
+  struct end_request final : engine_type::posted {
+    explicit end_request(flow_group& g) noexcept
+        : engine_type::posted(&end_request::on_loop), group(g) {}
     static void on_loop(typename engine_type::posted& p, bool) noexcept {
-      auto& self = static_cast<farewell&>(p);
-      self.group.say(self);
+      auto& self = static_cast<end_request&>(p);
+      self.group.end_on_loop(self);
     }
     flow_group& group;
-    os::thread_event over;
+    os::thread_event ended;
   };
 
   [[nodiscard]] engine_type& engine() const noexcept { return scheduler_.engine(); }
@@ -190,55 +191,55 @@ private:
 
   // ---- the end of the group
 
-  void leave() noexcept {
+  void end_flows() noexcept {
     if constexpr (destroys_flows) {
       destroy_flows();
     } else {
-      tell_to_end();
+      request_end();
       std::error_code ec;
       (void)begin<true>(no_limit{}, ec);
       // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
-      if (ec) let_go([](flow&) {});
+      if (ec) release_members([](flow&) {});
     }
     raise_thrown();
   }
   // False: the calling thread is the scheduler's, and is to leave as usual.
-  bool leave_from_elsewhere() noexcept {
+  bool end_from_foreign_thread() noexcept {
     if constexpr (shared) {
       return false;
     } else {
-      farewell f(*this);
+      end_request f(*this);
       bool here = false, waits = false;
       home_.meet([&](detail::whereabouts at, auto* engine) {
         here = at == detail::whereabouts::inside;
         waits = at == detail::whereabouts::outside &&
-                (left_.load(std::memory_order_acquire) != 0 || thrown_);
+                (members_left_.load(std::memory_order_acquire) != 0 || thrown_);
         if (waits) engine->post(f);
       });
-      if (waits) f.over.wait();
+      if (waits) f.ended.wait();
       return !here;
     }
   }
   // In the loop.
-  void say(farewell& f) noexcept {
+  void end_on_loop(end_request& f) noexcept {
     if constexpr (destroys_flows)
       destroy_flows();
     else
-      tell_to_end();
-    farewell_ = &f;
-    if (left_.load(std::memory_order_relaxed) == 0) finish_farewell();
+      request_end();
+    end_request_ = &f;
+    if (members_left_.load(std::memory_order_relaxed) == 0) finish_end_request();
   }
-  void finish_farewell() noexcept {
+  void finish_end_request() noexcept {
     raise_thrown();
-    farewell_->over.raise(1); // the group may be gone now
+    end_request_->ended.raise(1); // the group may be gone now
   }
 
   void destroy_flows() noexcept {
-    let_go([&](flow& f) {
+    release_members([&](flow& f) {
       if (!f.ended.is_set && &f != detail::this_flow()) scheduler_.waker().end_now(engine(), f);
     });
   }
-  void tell_to_end() noexcept {
+  void request_end() noexcept {
     engine().with_completions([&](completions&) { for_each([](flow& f) { f.must_end = true; }); });
     cancel();
   }
@@ -248,9 +249,10 @@ private:
   // One flow less. With a shared engine the group may be gone already.
   void count_down() noexcept {
     if constexpr (!shared) {
-      const bool last = left_.load(std::memory_order_relaxed) == 1;
-      if (last && farewell_) return finish_farewell();
-      left_.fetch_sub(1, std::memory_order_release); // acquired by leave_from_elsewhere()
+      const bool last = members_left_.load(std::memory_order_relaxed) == 1;
+      if (last && end_request_) return finish_end_request();
+      members_left_.fetch_sub(1,
+                              std::memory_order_release); // acquired by end_from_foreign_thread()
     }
   }
 
@@ -270,8 +272,8 @@ private:
   }
   template <class F>
   void for_each(F visit) {
-    for (auto* members : {&running_, &completed_})
-      members->for_each([&](node& n) { visit(*static_cast<member&>(n).which); });
+    for (auto* members : {&active_, &cancelling_})
+      members->for_each([&](node& n) { visit(*static_cast<member&>(n).watched); });
   }
 
   // One that was not told yet, with a reference; null: all were.
@@ -279,10 +281,10 @@ private:
     flow* f = nullptr;
     engine().with_completions([&](completions&) {
       cancelled_ = true;
-      if (running_.empty()) return;
-      auto& m = static_cast<member&>(running_.pop_front());
-      completed_.push_back(m);
-      f = m.which;
+      if (active_.empty()) return;
+      auto& m = static_cast<member&>(active_.pop_front());
+      cancelling_.push_back(m);
+      f = m.watched;
       f->hold();
     });
     return f;
@@ -290,11 +292,11 @@ private:
 
   void ended(member& m) noexcept {
     bool first = false;
-    engine().with_completions([&](completions&) { first = keep_first(*m.which); });
+    engine().with_completions([&](completions&) { first = keep_first_exception(*m.watched); });
     if (first) cancel();
     engine().with_completions([&](completions& completed) {
       static_cast<node&>(m).unlink();
-      --queue_.rule.running;
+      --queue_.state.running;
       queue_.admit_waiting(completed); // last: whoever waits may destroy the group
     });
     count_down();
@@ -302,7 +304,7 @@ private:
   }
 
   // Whether it is the first one that has failed.
-  bool keep_first(flow& f) noexcept {
+  bool keep_first_exception(flow& f) noexcept {
     const std::exception_ptr e = std::exchange(f.thrown, nullptr);
     const bool first = e && !failed_;
     if (first) thrown_ = e;
@@ -311,25 +313,25 @@ private:
   }
 
   template <class F>
-  void let_go(F end) noexcept {
-    for (auto* members : {&running_, &completed_})
+  void release_members(F end) noexcept {
+    for (auto* members : {&active_, &cancelling_})
       while (!members->empty()) {
         auto& m = static_cast<member&>(members->pop_front());
         engine().abandon(m);
-        end(*m.which);
-        if (m.which->ended.is_set) keep_first(*m.which);
-        if constexpr (!shared) left_.fetch_sub(1, std::memory_order_release);
+        end(*m.watched);
+        if (m.watched->ended.is_set) keep_first_exception(*m.watched);
+        if constexpr (!shared) members_left_.fetch_sub(1, std::memory_order_release);
         free(m);
       }
   }
 
   static void free(member& m) noexcept {
-    flow* f = m.which;
+    flow* f = m.watched;
     delete &m;
     f->drop();
   }
 
-  void start_anew() noexcept {
+  void reset() noexcept {
     engine().with_completions([&](completions&) { cancelled_ = failed_ = false; });
   }
   void rethrow() {
@@ -340,12 +342,12 @@ private:
 
   Scheduler& scheduler_;
   typename engine_type::home_type& home_;
-  std::atomic<std::size_t> left_{0}; // members
-  farewell* farewell_ = nullptr;
+  std::atomic<std::size_t> members_left_{0}; // members
+  end_request* end_request_ = nullptr;
   // Guarded by the engine's lock.
-  detail::wait_queue<detail::count_rule> queue_{{0}, {}};
-  detail::list<node> running_; // not told to end
-  detail::list<node> completed_;
+  detail::wait_queue<detail::group_state> queue_{{0}, {}};
+  detail::list<node> active_; // not told to end
+  detail::list<node> cancelling_;
   bool cancelled_ = false;
   bool failed_ = false; // one of them, since the last join
   std::exception_ptr thrown_; // by the first one that failed

@@ -32,51 +32,51 @@ namespace detail {
 // out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
 // the one that was served `why`, what went wrong, and `take`, which may throw.
 template <class Waiter>
-class waiter_case {
+class select_case {
 public:
-  Waiter& place() noexcept { return me_; }
-  void begin() noexcept {}
-  void end() noexcept {}
-  [[nodiscard]] failure why() const noexcept { return {}; } // its operation has it
-  void take() noexcept {}
+  Waiter& as_waiter() noexcept { return waiter_; }
+  void start() noexcept {}
+  void stop() noexcept {}
+  [[nodiscard]] failure error() const noexcept { return {}; } // its operation has it
+  void take_result() noexcept {}
 
 protected:
-  explicit waiter_case(Waiter me) noexcept : me_(std::move(me)) {}
-  Waiter me_;
+  explicit select_case(Waiter w) noexcept : waiter_(std::move(w)) {}
+  Waiter waiter_;
 };
 
 template <class T>
-class receive_case : public waiter_case<typename channel_core<T>::receiver> {
+class receive_case : public select_case<typename channel_core<T>::receiver> {
 public:
   template <class Scheduler>
   receive_case(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept
-      : waiter_case<typename channel_core<T>::receiver>(
+      : select_case<typename channel_core<T>::receiver>(
             typename channel_core<T>::receiver(*ch.core_)),
         into_(into) {}
-  void take() { into_ = this->me_.held.open(); }
+  void take_result() { into_ = this->waiter_.slot.unwrap(); }
 
 private:
   std::optional<T>& into_;
 };
 
 template <class T>
-class send_case : public waiter_case<typename channel_core<T>::sender> {
+class send_case : public select_case<typename channel_core<T>::sender> {
 public:
   template <class Scheduler>
   send_case(const channel<T, Scheduler>& ch, T value) noexcept
-      : waiter_case<typename channel_core<T>::sender>({*ch.core_, item<T>(std::move(value))}) {}
+      : select_case<typename channel_core<T>::sender>({*ch.core_, item<T>(std::move(value))}) {}
 };
 
-template <class Rule>
-class acquired_case : public waiter_case<queued_waiter<Rule>> {
+template <class State>
+class acquired_case : public select_case<queued_waiter<State>> {
 public:
   template <class Scheduler>
-  explicit acquired_case(const shared_place<Scheduler, Rule>& where) noexcept
-      : waiter_case<queued_waiter<Rule>>(queued_waiter<Rule>(where.queue_)) {}
+  explicit acquired_case(const sync_object<Scheduler, State>& where) noexcept
+      : select_case<queued_waiter<State>>(queued_waiter<State>(where.queue_)) {}
 };
 
 template <class Scheduler>
-class ready_case final : public waiter_as<ready_case<Scheduler>> {
+class ready_case final : public waiter_base<ready_case<Scheduler>> {
   using engine_type = typename Scheduler::engine_type;
 
 public:
@@ -84,20 +84,20 @@ public:
   ready_case(const socket<Scheduler>& s, readiness what) noexcept
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
-      : waiter_as<ready_case>(other), engine_(other.engine_), call_(other.call_) {
+      : waiter_base<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // before it has begun
 
-  ready_case& place() noexcept { return *this; }
-  void begin() noexcept { watch_.emplace(*this); }
-  void end() noexcept {
+  ready_case& as_waiter() noexcept { return *this; }
+  void start() noexcept { watch_.emplace(*this); }
+  void stop() noexcept {
     // One that is being told by another thread: that is soon over.
     if (!watch_->stop())
       while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
   }
-  [[nodiscard]] failure why() const noexcept { return why_; }
-  void take() noexcept {}
+  [[nodiscard]] failure error() const noexcept { return error_; }
+  void take_result() noexcept {}
 
-  list<waiter>* try_enter(failure&, completions&) noexcept { return ready_ ? nullptr : &line_; }
+  list<waiter>* try_enter(failure&, completions&) noexcept { return ready_ ? nullptr : &queue_; }
 
 private:
   class watch final : public pending_call<engine_type, wait_call, no_limit, watch> {
@@ -118,7 +118,7 @@ private:
 
   void complete(failure why) noexcept {
     const auto note = [&](auto... completed) {
-      why_ = why;
+      error_ = why;
       ready_ = true;
       if (this->linked()) (this->admit(*completed), ...);
       completed_.store(true, std::memory_order_release); // partner of end()
@@ -132,9 +132,9 @@ private:
   engine_type* engine_;
   wait_call call_;
   std::optional<watch> watch_;
-  list<waiter> line_; // of one
+  list<waiter> queue_; // of one
   bool ready_ = false; // guarded, as the next, by the engine's lock
-  failure why_;
+  failure error_;
   std::atomic<bool> completed_{false};
 };
 
@@ -147,56 +147,56 @@ struct select_call final : waitable {
   std::tuple<Cases...> cases;
   std::size_t chosen = none;
 
-  bool begun = false;
+  bool started = false;
 
   explicit select_call(std::tuple<Cases...> c) noexcept : cases(std::move(c)) {}
   select_call(select_call&& other) noexcept : waitable(), cases(std::move(other.cases)) {}
 
   bool prepare(operation& op) noexcept {
-    begun = true;
-    each([](auto& c, std::size_t) { c.begin(); });
+    started = true;
+    each([](auto& c, std::size_t) { c.start(); });
     request_wait(op, this);
     return true;
   }
   bool advance(operation& op) noexcept {
-    end();
+    stop();
     each([&](auto& c, std::size_t i) {
-      if (c.place().admitted()) chosen = i;
-      if (i == chosen && !op.error) op.error = c.why();
+      if (c.as_waiter().admitted()) chosen = i;
+      if (i == chosen && !op.error) op.error = c.error();
     });
     return true;
   }
   std::size_t value(operation& op) {
     each([&](auto& c, std::size_t i) {
-      if (i == chosen && !op.error) c.take();
+      if (i == chosen && !op.error) c.take_result();
     });
     return chosen;
   }
   template <class Engine>
   void discard(operation&, Engine&) noexcept {
-    if (begun) end(); // it was never told
+    if (started) stop(); // it was never told
   }
 
   // ---- what it waits for
 
   bool enter(operation& op, completions& completed) noexcept override {
-    std::array<list<waiter>*, none> lines{};
+    std::array<list<waiter>*, none> queues{};
     each([&](auto& c, std::size_t i) {
       if (chosen != none) return;
-      lines[i] = c.place().try_enter(op.error, completed);
-      if (!lines[i]) chosen = i;
+      queues[i] = c.as_waiter().try_enter(op.error, completed);
+      if (!queues[i]) chosen = i;
     });
     if (chosen != none) return true;
-    each([&](auto& c, std::size_t i) { c.place().enqueue(*lines[i], op); });
+    each([&](auto& c, std::size_t i) { c.as_waiter().enqueue(*queues[i], op); });
     return false;
   }
   void leave(operation&) noexcept override {
-    each([](auto& c, std::size_t) { c.place().unlink(); });
+    each([](auto& c, std::size_t) { c.as_waiter().unlink(); });
   }
   [[nodiscard]] const char* description() const noexcept override { return "select"; }
-  void end() noexcept {
-    begun = false;
-    each([](auto& c, std::size_t) { c.end(); });
+  void stop() noexcept {
+    started = false;
+    each([](auto& c, std::size_t) { c.stop(); });
   }
 
   template <class F>
@@ -227,9 +227,9 @@ template <class T, class Scheduler>
 [[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
   return detail::send_case<T>(ch, std::move(value));
 }
-template <class Scheduler, class Rule>
-[[nodiscard]] auto acquired(const detail::shared_place<Scheduler, Rule>& where) noexcept {
-  return detail::acquired_case<Rule>(where);
+template <class Scheduler, class State>
+[[nodiscard]] auto acquired(const detail::sync_object<Scheduler, State>& where) noexcept {
+  return detail::acquired_case<State>(where);
 }
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {

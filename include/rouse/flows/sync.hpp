@@ -18,96 +18,97 @@ namespace detail {
 
 // Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
 // noexcept`, called with the engine's lock held; what it takes is taken.
-template <class Rule>
+template <class State>
 struct wait_queue {
-  Rule rule;
-  list<waiter> line; // oldest first
+  State state;
+  list<waiter> waiters; // oldest first
 
   // As many as may pass now, do.
   void admit_waiting(completions& completed) noexcept {
-    while (!line.empty() && rule.pass()) line.front().admit(completed);
+    while (!waiters.empty() && state.try_acquire()) waiters.front().admit(completed);
   }
 };
 
-template <class Rule>
-struct queued_waiter final : waiter_as<queued_waiter<Rule>> {
-  static constexpr const char* awaits = Rule::awaits;
-  explicit queued_waiter(wait_queue<Rule>& t) noexcept : at(&t) {}
+template <class State>
+struct queued_waiter final : waiter_base<queued_waiter<State>> {
+  static constexpr const char* awaits = State::awaits;
+  explicit queued_waiter(wait_queue<State>& t) noexcept : at(&t) {}
   list<waiter>* try_enter(failure&, completions&) noexcept {
-    return at->line.empty() && at->rule.pass() ? nullptr : &at->line; // nobody overtakes
+    return at->waiters.empty() && at->state.try_acquire() ? nullptr
+                                                          : &at->waiters; // nobody overtakes
   }
-  wait_queue<Rule>* at;
+  wait_queue<State>* at;
 };
 
-template <class Rule>
-struct acquire_call : waiting_call<queued_waiter<Rule>> {
+template <class State>
+struct acquire_call : queued_call<queued_waiter<State>> {
   using value_type = done;
-  static constexpr const char* name = Rule::name;
+  static constexpr const char* name = State::name;
   done value() noexcept { return {}; }
 };
 
-template <class Rule>
+template <class State>
 class acquired_case;
 
 // What the four have in common. When it goes, those who wait end with operation_canceled.
-template <class Scheduler, class Rule>
-class shared_place {
+template <class Scheduler, class State>
+class sync_object {
 public:
-  shared_place(const shared_place&) = delete;
-  shared_place& operator=(const shared_place&) = delete;
+  sync_object(const sync_object&) = delete;
+  sync_object& operator=(const sync_object&) = delete;
 
 protected:
-  explicit shared_place(Scheduler& s, Rule rule) noexcept : scheduler_(&s), queue_{rule, {}} {}
-  ~shared_place() {
+  explicit sync_object(Scheduler& s, State state) noexcept : scheduler_(&s), queue_{state, {}} {}
+  ~sync_object() {
     scheduler_->engine().with_completions([&](completions& completed) {
-      admit_all(queue_.line, completed, std::errc::operation_canceled);
+      admit_all(queue_.waiters, completed, std::errc::operation_canceled);
     });
   }
 
   template <class Limit, class... How>
   decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, acquire_call<Rule>{{queued_waiter<Rule>(queue_)}},
+    return Scheduler::initiate(scheduler_, acquire_call<State>{{queued_waiter<State>(queue_)}},
                                std::move(l), std::forward<How>(how)...);
   }
 
   // Asks, or changes, the rule; then lets pass who may.
   template <class F>
-  auto with_rule(F&& f) const noexcept {
-    decltype(f(queue_.rule)) answer{};
+  auto with_state(F&& f) const noexcept {
+    decltype(f(queue_.state)) result{};
     scheduler_->engine().with_completions([&](completions& completed) {
-      answer = f(queue_.rule);
+      result = f(queue_.state);
       queue_.admit_waiting(completed);
     });
-    return answer;
+    return result;
   }
 
 private:
-  friend class acquired_case<Rule>;
+  friend class acquired_case<State>;
   Scheduler* scheduler_;
-  mutable wait_queue<Rule> queue_;
+  mutable wait_queue<State> queue_;
 };
 
-struct permit_rule {
+struct semaphore_state {
   static constexpr const char* name = "rouse: acquire";
   static constexpr const char* awaits = "semaphore";
-  std::size_t left;
-  bool pass() noexcept { return left != 0 && left-- != 0; }
+  std::size_t permits;
+  bool try_acquire() noexcept { return permits != 0 && permits-- != 0; }
 };
-struct lock_rule : permit_rule {
+struct lock_state : semaphore_state {
   static constexpr const char* name = "rouse: lock";
   static constexpr const char* awaits = "lock";
 };
-struct event_rule {
+struct event_state {
   static constexpr const char* name = "rouse: wait for an event";
   static constexpr const char* awaits = "event";
   bool set;
-  bool pass() const noexcept { return set; }
+  bool try_acquire() const noexcept { return set; }
 };
-struct count_rule {
+struct group_state {
   static constexpr const char* name = "rouse: wait for a group";
   static constexpr const char* awaits = "group";
   std::size_t running;
-  bool pass() const noexcept { return running == 0; }
+  bool try_acquire() const noexcept { return running == 0; }
 };
 
 } // namespace detail
@@ -119,10 +120,10 @@ struct count_rule {
 /// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
 /// `post`). Cost: no allocation, no system call.
 template <class Scheduler>
-class flow_semaphore : public detail::shared_place<Scheduler, detail::permit_rule> {
+class flow_semaphore : public detail::sync_object<Scheduler, detail::semaphore_state> {
 public:
   explicit flow_semaphore(Scheduler& s, std::size_t permits)
-      : detail::shared_place<Scheduler, detail::permit_rule>(s, {permits}) {}
+      : detail::sync_object<Scheduler, detail::semaphore_state>(s, {permits}) {}
 
   /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
   /// taken.
@@ -137,14 +138,14 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   [[nodiscard]] bool try_acquire() noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.pass(); });
+    return this->with_state([](detail::semaphore_state& s) { return s.try_acquire(); });
   }
   /// Gives permits back, or adds them.
   void release(std::size_t n = 1) noexcept {
-    this->with_rule([n](detail::permit_rule& r) { return r.left += n; });
+    this->with_state([n](detail::semaphore_state& s) { return s.permits += n; });
   }
   [[nodiscard]] std::size_t available() const noexcept {
-    return this->with_rule([](detail::permit_rule& r) { return r.left; });
+    return this->with_state([](detail::semaphore_state& s) { return s.permits; });
   }
 };
 
@@ -156,10 +157,10 @@ public:
 ///     co_await m.lock();
 ///     std::lock_guard held{m, std::adopt_lock};
 template <class Scheduler>
-class flow_mutex : public detail::shared_place<Scheduler, detail::lock_rule> {
+class flow_mutex : public detail::sync_object<Scheduler, detail::lock_state> {
 public:
   explicit flow_mutex(Scheduler& s)
-      : detail::shared_place<Scheduler, detail::lock_rule>(s, {{1}}) {}
+      : detail::sync_object<Scheduler, detail::lock_state>(s, {{1}}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -171,19 +172,19 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   [[nodiscard]] bool try_lock() noexcept {
-    return this->with_rule([](detail::lock_rule& r) { return r.pass(); });
+    return this->with_state([](detail::lock_state& s) { return s.try_acquire(); });
   }
   void unlock() noexcept {
-    this->with_rule([](detail::lock_rule& r) { return r.left = 1; });
+    this->with_state([](detail::lock_state& s) { return s.permits = 1; });
   }
 };
 
 /// Something that is so or is not yet: flows wait until it is set, all of them at once.
 template <class Scheduler>
-class flow_event : public detail::shared_place<Scheduler, detail::event_rule> {
+class flow_event : public detail::sync_object<Scheduler, detail::event_state> {
 public:
   explicit flow_event(Scheduler& s)
-      : detail::shared_place<Scheduler, detail::event_rule>(s, {false}) {}
+      : detail::sync_object<Scheduler, detail::event_state>(s, {false}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -195,22 +196,22 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   void set() noexcept {
-    this->with_rule([](detail::event_rule& r) { return r.set = true; });
+    this->with_state([](detail::event_state& s) { return s.set = true; });
   }
   void reset() noexcept {
-    this->with_rule([](detail::event_rule& r) { return r.set = false; });
+    this->with_state([](detail::event_state& s) { return s.set = false; });
   }
   [[nodiscard]] bool is_set() const noexcept {
-    return this->with_rule([](detail::event_rule& r) { return r.set; });
+    return this->with_state([](detail::event_state& s) { return s.set; });
   }
 };
 
 /// A count of things that are under way: flows wait until it is 0.
 template <class Scheduler>
-class wait_group : public detail::shared_place<Scheduler, detail::count_rule> {
+class wait_group : public detail::sync_object<Scheduler, detail::group_state> {
 public:
   explicit wait_group(Scheduler& s, std::size_t running = 0)
-      : detail::shared_place<Scheduler, detail::count_rule>(s, {running}) {}
+      : detail::sync_object<Scheduler, detail::group_state>(s, {running}) {}
 
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -222,14 +223,14 @@ public:
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
   void add(std::size_t n = 1) noexcept {
-    this->with_rule([n](detail::count_rule& r) { return r.running += n; });
+    this->with_state([n](detail::group_state& s) { return s.running += n; });
   }
   /// One is finished. (One more than were added is passed over.)
   void finish() noexcept {
-    this->with_rule([](detail::count_rule& r) { return r.running == 0 ? 0 : --r.running; });
+    this->with_state([](detail::group_state& s) { return s.running == 0 ? 0 : --s.running; });
   }
   [[nodiscard]] std::size_t running() const noexcept {
-    return this->with_rule([](detail::count_rule& r) { return r.running; });
+    return this->with_state([](detail::group_state& s) { return s.running; });
   }
 };
 

@@ -27,16 +27,16 @@ namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // A handle that nobody has adopted yet.
-class bare_handle {
+class unique_handle {
 public:
-  bare_handle() noexcept = default;
-  explicit bare_handle(native_handle_type h) noexcept : handle_(h) {}
-  bare_handle(bare_handle&& other) noexcept : handle_(other.release()) {}
-  bare_handle& operator=(bare_handle&& other) noexcept {
+  unique_handle() noexcept = default;
+  explicit unique_handle(native_handle_type h) noexcept : handle_(h) {}
+  unique_handle(unique_handle&& other) noexcept : handle_(other.release()) {}
+  unique_handle& operator=(unique_handle&& other) noexcept {
     std::swap(handle_, other.handle_);
     return *this;
   }
-  ~bare_handle() {
+  ~unique_handle() {
     if (handle_ != os::no_handle) os::close_socket(handle_);
   }
   [[nodiscard]] native_handle_type get() const noexcept { return handle_; }
@@ -47,7 +47,7 @@ private:
 };
 
 template <class Scheduler>
-socket<Scheduler> adopt(Scheduler& s, bare_handle h) {
+socket<Scheduler> adopt(Scheduler& s, unique_handle h) {
   auto adopted = socket<Scheduler>::adopt(s, h.get());
   (void)h.release();
   return adopted;
@@ -73,8 +73,8 @@ public:
   ///
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
-      : where_(where), seats_(cores != 0 ? cores : all_cores()) {
-    const std::size_t listeners = os::spreads_connections ? seats_.size() : 1;
+      : where_(where), workers_(cores != 0 ? cores : default_cores()) {
+    const std::size_t listeners = os::spreads_connections ? workers_.size() : 1;
     while (listeners_.size() != listeners) {
       listeners_.push_back(listen(where_, backlog));
       check(os::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
@@ -83,7 +83,7 @@ public:
   per_core(const per_core&) = delete;
   per_core& operator=(const per_core&) = delete;
 
-  [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(seats_.size()); }
+  [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(workers_.size()); }
 
   /// Where it listens: with port 0 the system has chosen one. Any thread.
   [[nodiscard]] const endpoint& local_endpoint() const noexcept { return where_; }
@@ -98,22 +98,22 @@ public:
   ///                  on the core of a connection with what left its handler; the others go on.
   ///                  Without one, and where the accepting fails, all cores end, and it is thrown
   ///                  here.
-  template <class Handler, class OnError = detail::out_of_run>
+  template <class Handler, class OnError = detail::rethrow_from_run>
   void run(Handler handler, serve_limits limits = {}, OnError on_error = {}) {
     static_assert(std::invocable<Handler&, socket_type>,
                   "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
                   "socket<S> conn) { ... }");
-    const auto begin = beginning(std::move(handler), std::move(on_error));
+    const auto start = connection_starter(std::move(handler), std::move(on_error));
     limited_ = !by_callback && limits.connections != serve_limits{}.connections;
     share_ = limits.connections / listeners_.size();
     if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
     ROUSE_TRY {
-      for (std::size_t core = 1; core != seats_.size(); ++core)
-        others.emplace_back([this, core, begin] { run_one(core, begin); });
+      for (std::size_t core = 1; core != workers_.size(); ++core)
+        others.emplace_back([this, core, start] { run_core(core, start); });
     }
     ROUSE_CATCH(...) { fail(); }
-    run_one(0, begin);
+    run_core(0, start);
     for (auto& t : others) {
       if (forked_) [[unlikely]]
         ::new (&t) std::thread; // of the parent alone
@@ -135,23 +135,23 @@ public:
     const std::lock_guard lock(mutex_);
     const auto latest = never - clock::duration(1); // `never` means: not stopped
     due_ = (std::min)({due_, when.when(), latest});
-    for (const seat& s : seats_) {
-      if (s.scheduler) s.scheduler->stop();
+    for (const worker& w : workers_) {
+      if (w.scheduler) w.scheduler->stop();
     }
   }
 
 private:
   static constexpr auto never = (clock::time_point::max)();
 
-  static unsigned all_cores() noexcept {
+  static unsigned default_cores() noexcept {
     const unsigned n = std::thread::hardware_concurrency();
     return n != 0 ? n : 1; // 0: the system does not say
   }
 
-  static detail::bare_handle listen(const endpoint& where, int backlog) {
+  static detail::unique_handle listen(const endpoint& where, int backlog) {
     native_handle_type h = os::no_handle;
     check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
-    detail::bare_handle listener(h);
+    detail::unique_handle listener(h);
     const int on = 1;
     if (os::spreads_connections)
       check(os::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
@@ -166,26 +166,26 @@ private:
   }
 
   // What the flows that accept wait for. They share it: the scheduler's end is theirs.
-  struct signs {
-    flow_semaphore<Scheduler> room; // for connections
+  struct worker_controls {
+    flow_semaphore<Scheduler> permits; // for connections
     flow_event<Scheduler> stopped;
   };
-  using shared_signs = std::shared_ptr<signs>;
+  using shared_controls = std::shared_ptr<worker_controls>;
 
   // A core at work: its scheduler, its copy of what begins a connection.
-  struct seat {
+  struct worker {
     Scheduler* scheduler = nullptr;
-    void* begin = nullptr;
-    shared_signs here;
+    void* start = nullptr;
+    shared_controls controls;
   };
 
   // A connection's place among those that a core may accept, which it gives back.
-  class place {
+  class permit {
   public:
-    place(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
-    place(place&& other) noexcept
+    permit(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
+    permit(permit&& other) noexcept
         : server_(std::exchange(other.server_, nullptr)), core_(other.core_) {}
-    ~place() {
+    ~permit() {
       if (server_) server_->give_back(core_);
     }
 
@@ -198,18 +198,18 @@ private:
   void give_back(std::size_t core) noexcept {
     if (!limited_) return;
     const std::lock_guard lock(mutex_);
-    if (const seat s = seats_[core]; s.scheduler)
-      s.scheduler->post([here = s.here] { here->room.release(); });
+    if (const worker w = workers_[core]; w.scheduler)
+      w.scheduler->post([controls = w.controls] { controls->permits.release(); });
   }
 
   // What begins a connection: a flow, or a call of the handler.
   template <class Handler, class OnError>
-  auto beginning(Handler handler, OnError on_error) {
+  auto connection_starter(Handler handler, OnError on_error) {
     if constexpr (by_callback) {
       (void)on_error;
-      return [handler](Scheduler&, socket_type conn, place) mutable { handler(std::move(conn)); };
+      return [handler](Scheduler&, socket_type conn, permit) mutable { handler(std::move(conn)); };
     } else {
-      return [this, handler, on_error](Scheduler& s, socket_type conn, place p) mutable {
+      return [this, handler, on_error](Scheduler& s, socket_type conn, permit p) mutable {
         const auto report = [this, &on_error](const endpoint& peer) {
           this->report(on_error, peer);
         };
@@ -223,36 +223,37 @@ private:
   template <class OnError>
   void report(OnError& on_error, const endpoint& peer) {
 #if ROUSE_EXCEPTIONS
-    if constexpr (std::same_as<OnError, detail::out_of_run>) throw;
+    if constexpr (std::same_as<OnError, detail::rethrow_from_run>) throw;
     if (stopped() && detail::is_cancel()) return;
-    if constexpr (!std::same_as<OnError, detail::out_of_run>)
+    if constexpr (!std::same_as<OnError, detail::rethrow_from_run>)
       on_error(std::current_exception(), peer);
 #endif
     (void)on_error, (void)peer;
   }
 
   // The life of one core's thread.
-  template <class Begin>
-  void run_one(std::size_t core, Begin begin) noexcept {
+  template <class Start>
+  void run_core(std::size_t core, Start start) noexcept {
     ROUSE_TRY {
-      detail::bare_handle own; // closed also where it is too late to begin
+      detail::unique_handle own; // closed also where it is too late to begin
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the flow that accepts
       Scheduler sched; // here: it belongs to the thread that runs it
-      const shared_signs here(
-          new signs{flow_semaphore<Scheduler>{sched, share_}, flow_event<Scheduler>{sched}});
-      if (!take_seat(core, {&sched, &begin, here})) return;
-      const leave_at_end seated{*this, core};
+      const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
+                                                         flow_event<Scheduler>{sched}});
+      if (!set_worker(core, {&sched, &start, controls})) return;
+      const unregister_at_end registered{*this, core};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i) accept(core, sched, listener, begin, here);
+        for (int i = 0; i != os::accepts_at_once; ++i)
+          accept(core, sched, listener, start, controls);
       } else {
-        stay(sched, here);
+        wait_for_connections(sched, controls);
       }
       sched.run();
       listener.close();
-      here->room.release(os::accepts_at_once); // who waits for room finds no listener
-      here->stopped.set();
+      controls->permits.release(os::accepts_at_once); // who waits for room finds no listener
+      controls->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
         if (until == due()) break; // nothing is left, or it is time
@@ -262,17 +263,17 @@ private:
   }
 
   // Before the scheduler goes: nobody hands over to it any more.
-  struct leave_at_end {
+  struct unregister_at_end {
     per_core& server;
     std::size_t core;
-    ~leave_at_end() { server.take_seat(core, {}); }
+    ~unregister_at_end() { server.set_worker(core, {}); }
   };
 
   // False: stopped already.
-  bool take_seat(std::size_t core, seat s) noexcept {
+  bool set_worker(std::size_t core, worker w) noexcept {
     const std::lock_guard lock(mutex_);
     const bool in_time = due_ == never;
-    seats_[core] = in_time ? s : seat{};
+    workers_[core] = in_time ? w : worker{};
     return in_time;
   }
 
@@ -304,31 +305,31 @@ private:
       return listener.accept_native(std::forward<How>(how)...);
   }
 
-  template <class Begin>
-  void accept(std::size_t core, Scheduler& s, socket_type& listener, Begin& begin,
-              const shared_signs& here) {
+  template <class Start>
+  void accept(std::size_t core, Scheduler& s, socket_type& listener, Start& start,
+              const shared_controls& controls) {
     if constexpr (by_callback) {
       accept_one(listener,
-                 [this, core, &s, &listener, &begin, here](std::error_code ec, auto accepted) {
+                 [this, core, &s, &listener, &start, controls](std::error_code ec, auto accepted) {
                    if (ec) return end_of_accepting(ec);
-                   take(s, std::move(accepted), begin, place(*this, core));
-                   accept(core, s, listener, begin, here);
+                   dispatch(s, std::move(accepted), start, permit(*this, core));
+                   accept(core, s, listener, start, controls);
                  });
     } else {
-      s.spawn(accept_loop(*this, core, s, listener, begin, here));
+      s.spawn(accept_loop(*this, core, s, listener, start, controls));
     }
   }
 
-  template <class Begin>
+  template <class Start>
   static task<> accept_loop(per_core& self, std::size_t core, Scheduler& s, socket_type& listener,
-                            Begin& begin, shared_signs here) {
+                            Start& start, shared_controls controls) {
     std::error_code ec;
     for (;;) {
-      if (self.limited_) co_await here->room.acquire(ec);
+      if (self.limited_) co_await controls->permits.acquire(ec);
       if (ec) co_return self.end_of_accepting(ec);
       auto accepted = co_await accept_one(listener, ec);
       if (ec) co_return self.end_of_accepting(ec);
-      self.take(s, std::move(accepted), begin, place(self, core));
+      self.dispatch(s, std::move(accepted), start, permit(self, core));
     }
   }
   void end_of_accepting(std::error_code why) {
@@ -336,53 +337,53 @@ private:
   }
 
   // Something to wait for, while nothing was handed over.
-  static void stay(Scheduler& s, const shared_signs& here) {
+  static void wait_for_connections(Scheduler& s, const shared_controls& controls) {
     if constexpr (by_callback)
-      here->stopped.wait([here](std::error_code) {});
+      controls->stopped.wait([controls](std::error_code) {});
     else
-      s.spawn(wait_for(here));
+      s.spawn(wait_until_stopped(controls));
   }
-  static task<> wait_for(shared_signs here) { co_await here->stopped.wait(); }
+  static task<> wait_until_stopped(shared_controls controls) { co_await controls->stopped.wait(); }
 
-  template <class Begin>
-  void take(Scheduler& s, socket_type connection, Begin& begin, place p) {
-    begin(s, std::move(connection), std::move(p));
+  template <class Start>
+  void dispatch(Scheduler& s, socket_type connection, Start& start, permit p) {
+    start(s, std::move(connection), std::move(p));
   }
 
   // Each core gets one in turn.
-  template <class Begin>
-  void take(Scheduler& here, native_handle_type h, Begin& begin, place p) {
-    detail::bare_handle connection(h);
+  template <class Start>
+  void dispatch(Scheduler& here, native_handle_type h, Start& start, permit p) {
+    detail::unique_handle connection(h);
     {
       const std::lock_guard lock(mutex_);
-      turn_ = (turn_ + 1) % seats_.size();
-      const seat there = seats_[turn_];
+      last_core_ = (last_core_ + 1) % workers_.size();
+      const worker there = workers_[last_core_];
       if (there.scheduler && there.scheduler != &here) {
         there.scheduler->post([this, there, c = std::move(connection), p = std::move(p)]() mutable {
-          take(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
-               *static_cast<Begin*>(there.begin), std::move(p));
+          dispatch(*there.scheduler, detail::adopt(*there.scheduler, std::move(c)),
+                   *static_cast<Start*>(there.start), std::move(p));
         });
         return;
       }
     }
-    take(here, detail::adopt(here, std::move(connection)), begin, std::move(p));
+    dispatch(here, detail::adopt(here, std::move(connection)), start, std::move(p));
   }
 
   // A forked child has no other core, and no thread that could unlock the mutex.
   static void on_fork(void* self) noexcept {
     auto& server = *static_cast<per_core*>(self);
     ::new (&server.mutex_) std::mutex;
-    for (seat& s : server.seats_) ::new (&s) seat{};
+    for (worker& w : server.workers_) ::new (&w) worker{};
     server.forked_ = true;
   }
 
   endpoint where_;
-  std::vector<detail::bare_handle> listeners_;
+  std::vector<detail::unique_handle> listeners_;
   bool limited_ = false;
   std::size_t share_ = 1; // how many connections each listener may have
   std::mutex mutex_; // guards what follows
-  std::vector<seat> seats_; // one a core; empty before and after
-  std::size_t turn_ = 0; // whom the last connection was handed to
+  std::vector<worker> workers_; // one a core; empty before and after
+  std::size_t last_core_ = 0; // whom the last connection was handed to
   clock::time_point due_ = never;
   std::exception_ptr thrown_;
   bool forked_ = false; // this is the copy of a forked child

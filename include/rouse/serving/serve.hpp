@@ -37,7 +37,7 @@ namespace detail {
 template <class Threading>
 class server_state {
 public:
-  std::atomic<std::size_t> open{0};
+  std::atomic<std::size_t> connections{0};
   std::atomic<bool> cancelled{false}; // those that are left
 
   void stop(deadline when) noexcept {
@@ -63,10 +63,10 @@ private:
 };
 
 // What leaves a connection's flow comes out of run().
-struct out_of_run {};
+struct rethrow_from_run {};
 
 template <class Handler, class Socket>
-decltype(auto) handle(Handler& handler, Socket conn) {
+decltype(auto) call_handler(Handler& handler, Socket conn) {
   if constexpr (std::is_void_v<decltype(handler(std::move(conn)))>)
     return handler(std::move(conn)), done{};
   else
@@ -74,14 +74,14 @@ decltype(auto) handle(Handler& handler, Socket conn) {
 }
 
 // A connection's flow. What leaves the handler is reported while it is the current exception. The
-// seat is left last.
-template <class Handler, class Seat, class Socket, class Report>
-task<> serve_one(Handler& handler, Seat, Socket conn, Report report) {
+// permit is given back last.
+template <class Handler, class Permit, class Socket, class Report>
+task<> serve_one(Handler& handler, Permit, Socket conn, Report report) {
 #if ROUSE_EXCEPTIONS
   std::error_code ec;
   const endpoint peer = conn.remote_endpoint(ec);
   try {
-    co_await handle(handler, std::move(conn));
+    co_await call_handler(handler, std::move(conn));
   } catch (const flow_unwind&) {
     throw;
   } catch (...) {
@@ -89,7 +89,7 @@ task<> serve_one(Handler& handler, Seat, Socket conn, Report report) {
   }
 #else
   (void)report;
-  co_await handle(handler, std::move(conn));
+  co_await call_handler(handler, std::move(conn));
 #endif
 }
 
@@ -116,8 +116,8 @@ public:
   serving(Scheduler& s, socket_type listener, Handler h, serve_limits limits, OnError e,
           const std::source_location& where)
       : state(std::make_shared<state_type>()), sched_(s), listener_(std::move(listener)),
-        handler_(std::move(h)), on_error_(std::move(e)), where_(where),
-        room_(s, limits.connections), open_(s) {}
+        handler_(std::move(h)), on_error_(std::move(e)), spawned_at_(where),
+        permits_(s, limits.connections), open_connections_(s) {}
 
   const std::shared_ptr<state_type> state;
 
@@ -146,22 +146,22 @@ public:
 
 private:
   // An open connection: whatever becomes of its flow, its place becomes free.
-  class seat {
+  class permit {
   public:
-    explicit seat(std::shared_ptr<serving> s) noexcept : of_(std::move(s)) {
-      of_->open_.add();
-      ++of_->state->open;
+    explicit permit(std::shared_ptr<serving> s) noexcept : serving_(std::move(s)) {
+      serving_->open_connections_.add();
+      ++serving_->state->connections;
     }
-    seat(seat&&) noexcept = default;
-    ~seat() {
-      if (!of_) return;
-      --of_->state->open;
-      of_->room_.release();
-      of_->open_.finish();
+    permit(permit&&) noexcept = default;
+    ~permit() {
+      if (!serving_) return;
+      --serving_->state->connections;
+      serving_->permits_.release();
+      serving_->open_connections_.finish();
     }
 
   private:
-    std::shared_ptr<serving> of_;
+    std::shared_ptr<serving> serving_;
   };
 
   // Why accepting has ended, if nobody asked for it.
@@ -170,18 +170,18 @@ private:
     const std::stop_token stopping = state->stopping();
     std::error_code ec;
     for (;;) {
-      co_await room_.acquire(stopping, ec);
+      co_await permits_.acquire(stopping, ec);
       if (ec) break;
       socket_type conn = co_await listener_.accept(stopping, ec);
       if (ec) break;
       if (flows.size() == flows.capacity())
         std::erase_if(flows, [](const auto& f) { return f.ended(); });
       flows.push_back(sched_.spawn(
-          [this, s = seat(self), c = std::move(conn)]() mutable {
-            return serve_one(handler_, std::move(s), std::move(c),
+          [this, p = permit(self), c = std::move(conn)]() mutable {
+            return serve_one(handler_, std::move(p), std::move(c),
                              [this](const endpoint& peer) { report(peer); });
           },
-          where_));
+          spawned_at_));
     }
     co_return stopping.stop_requested() ? std::error_code() : ec;
   }
@@ -191,7 +191,7 @@ private:
     std::error_code ec;
     do {
       const limit until = state->until_due();
-      co_await open_.wait(until, ec);
+      co_await open_connections_.wait(until, ec);
       if (ec == std::errc::timed_out) {
         state->cancelled = true;
         for (auto& f : flows) f.cancel();
@@ -204,7 +204,7 @@ private:
   // What was thrown just now.
   void report(const endpoint& peer) {
     if (state->cancelled && is_cancel()) return;
-    if constexpr (std::same_as<OnError, out_of_run>)
+    if constexpr (std::same_as<OnError, rethrow_from_run>)
       sched_.engine().raise(std::current_exception());
     else
       on_error_(std::current_exception(), peer);
@@ -215,9 +215,9 @@ private:
   socket_type listener_;
   Handler handler_;
   ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
-  const std::source_location where_; // of whose flows the connections are
-  flow_semaphore<Scheduler> room_;
-  wait_group<Scheduler> open_;
+  const std::source_location spawned_at_; // of whose flows the connections are
+  flow_semaphore<Scheduler> permits_;
+  wait_group<Scheduler> open_connections_;
 };
 
 } // namespace detail
@@ -247,7 +247,7 @@ public:
   }
 
   /// How many are open.
-  [[nodiscard]] std::size_t connections() const noexcept { return state_->open; }
+  [[nodiscard]] std::size_t connections() const noexcept { return state_->connections; }
   [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
 
 private:
@@ -280,7 +280,7 @@ private:
 /// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
 /// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
 /// connection a flow, and the frame of a task. Threads: the scheduler's own.
-template <class Scheduler, class Handler, class OnError = detail::out_of_run>
+template <class Scheduler, class Handler, class OnError = detail::rethrow_from_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
                         serve_limits limits = {}, OnError on_error = {},
                         const std::source_location& where = std::source_location::current()) {
@@ -290,7 +290,7 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
   static_assert(Scheduler::template accepts<done>,
                 "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
                 "own handler");
-  static_assert(std::same_as<OnError, detail::out_of_run> ||
+  static_assert(std::same_as<OnError, detail::rethrow_from_run> ||
                     std::invocable<OnError&, std::exception_ptr, const endpoint&>,
                 "rouse: the error hook of serve takes what was thrown and the peer: "
                 "[](std::exception_ptr, const rouse::endpoint&) { ... }");

@@ -103,15 +103,15 @@ public:
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return reading_.begin(call(), no_limit{at}, std::forward<How>(how));
+    return read_end_.begin(call(), no_limit{at}, std::forward<How>(how));
   }
   template <class... How>
   decltype(auto) wait(limit l, How&&... how) {
-    return reading_.begin(call(), std::move(l), std::forward<How>(how)...);
+    return read_end_.begin(call(), std::move(l), std::forward<How>(how)...);
   }
 
   /// Ends what waits with operation_canceled.
-  void cancel() noexcept { reading_.cancel(); }
+  void cancel() noexcept { read_end_.cancel(); }
 
 private:
   std::error_code listen(Scheduler& s, std::uint64_t numbers) {
@@ -122,28 +122,28 @@ private:
     std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
     if (ec) return ec;
     inbox->announce_in(pair[1]);
-    auto reading = socket<Scheduler>::adopt(s, pair[0], ec);
+    auto read_end = socket<Scheduler>::adopt(s, pair[0], ec);
     if (ec) os::close_socket(pair[0]);
     if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
     if (ec) return ec;
-    reading.record_->purpose = "signal wait";
-    reading_ = std::move(reading);
+    read_end.record_->purpose = "signal wait";
+    read_end_ = std::move(read_end);
     inbox_ = std::move(inbox);
     return ec;
   }
 
   detail::signal_call call() {
-    if (!inbox_->of_this_process() && reading_.is_open()) take_over();
-    return {reading_.record_, inbox_};
+    if (!inbox_->of_this_process() && read_end_.is_open()) take_over();
+    return {read_end_.record_, inbox_};
   }
   // In a forked child, whose copy of the object would read what is the parent's.
   void take_over() {
-    const std::error_code ec = listen(*reading_.scheduler(), inbox_->wanted);
+    const std::error_code ec = listen(*read_end_.scheduler(), inbox_->wanted);
     // An engine that the fork has made useless says so in the wait itself.
-    if (ec && ec != std::errc::operation_not_permitted) reading_.close();
+    if (ec && ec != std::errc::operation_not_permitted) read_end_.close();
   }
 
-  socket<Scheduler> reading_;
+  socket<Scheduler> read_end_;
   std::shared_ptr<os::signal_inbox> inbox_;
 };
 

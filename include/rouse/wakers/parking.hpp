@@ -64,15 +64,15 @@ public:
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
     // A visit is then tried before there is an operation.
     if constexpr (
-        calls_waiter<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        waits_in_queue<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
       if (s && s->engine().may_enter()) [[likely]] {
         if (const auto caller = Parker::undisturbed(*s)) {
           Engine& engine = s->engine();
           failure why;
-          if (list<waiter>* line = engine.try_enter(call.me, why))
+          if (list<waiter>* line = engine.try_enter(call.waiter, why))
             why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
-                engine, *line, call.me);
+                engine, *line, call.waiter);
           if (why || (ec && *ec)) [[unlikely]]
             base::report(why, ec);
           return call.value();
