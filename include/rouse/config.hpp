@@ -108,6 +108,21 @@
 #define ROUSE_ASSUME(what) ((what) ? void() : __builtin_unreachable())
 #endif
 
+// For functions that compute something of the calling thread, such as the address of a thread_local
+// variable. A fiber may continue on another thread, so the compiler must not keep the result across
+// a switch of stacks: it must neither inline such a function nor merge two calls of it. noinline
+// alone is not enough for GCC, which finds that the result depends on no memory and merges the
+// calls; noipa hides the body from the callers. They are: this_flow, this_thread_flow,
+// running::innermost, thread_number, recycler::local, and on Windows context::own_fiber and
+// exception_state::swap. ROUSE_NOINLINE, in contrast, only keeps rare code out of hot functions.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_NEVER_INLINE __declspec(noinline)
+#elif defined(__clang__)
+#define ROUSE_NEVER_INLINE __attribute__((noinline))
+#else
+#define ROUSE_NEVER_INLINE __attribute__((noipa))
+#endif
+
 // HOT: what each call runs, which so stands together in the program: after a system call the
 // processor has to find it anew. COLD: what is rare, which stands elsewhere, and small.
 #if defined(_MSC_VER) && !defined(__clang__)

@@ -124,6 +124,21 @@
 #define ROUSE_ASSUME(what) ((what) ? void() : __builtin_unreachable())
 #endif
 
+// For functions that compute something of the calling thread, such as the address of a thread_local
+// variable. A fiber may continue on another thread, so the compiler must not keep the result across
+// a switch of stacks: it must neither inline such a function nor merge two calls of it. noinline
+// alone is not enough for GCC, which finds that the result depends on no memory and merges the
+// calls; noipa hides the body from the callers. They are: this_flow, this_thread_flow,
+// running::innermost, thread_number, recycler::local, and on Windows context::own_fiber and
+// exception_state::swap. ROUSE_NOINLINE, in contrast, only keeps rare code out of hot functions.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define ROUSE_NEVER_INLINE __declspec(noinline)
+#elif defined(__clang__)
+#define ROUSE_NEVER_INLINE __attribute__((noinline))
+#else
+#define ROUSE_NEVER_INLINE __attribute__((noipa))
+#endif
+
 // HOT: what each call runs, which so stands together in the program: after a system call the
 // processor has to find it anew. COLD: what is rare, which stands elsewhere, and small.
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -1471,8 +1486,7 @@ public:
   }
 
 private:
-  // Not inlined: a fiber may go on in another thread.
-  ROUSE_NOINLINE static running*& innermost() noexcept {
+  ROUSE_NEVER_INLINE static running*& innermost() noexcept {
     static constinit thread_local running* r = nullptr;
     return r;
   }
@@ -1891,7 +1905,7 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A number that no other thread of the process has, or had.
-ROUSE_NOINLINE inline std::uint64_t thread_number() noexcept {
+ROUSE_NEVER_INLINE inline std::uint64_t thread_number() noexcept {
   static constinit std::atomic<std::uint64_t> threads{0};
   static constinit thread_local std::uint64_t mine = 0;
   if (mine == 0) mine = threads.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -2119,8 +2133,8 @@ ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
-// For flows themselves, not inlined: a fiber may go on in another thread.
-ROUSE_NOINLINE inline flow*& this_flow() noexcept { return flow_running(); }
+// The same, for code of a flow: a fiber may continue on another thread.
+ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return flow_running(); }
 
 // The flow that runs, if it is about to wait for `op`; else null.
 inline flow* flow_waiting_by(const operation& op) noexcept {
@@ -9419,8 +9433,7 @@ private:
     return empty;
   }
 #endif
-  // Not inlined: a fiber may go on in another thread, whose cache this then must be.
-  ROUSE_HOT ROUSE_NOINLINE static cache& local() noexcept {
+  ROUSE_HOT ROUSE_NEVER_INLINE static cache& local() noexcept {
 #if ROUSE_EMULATED_TLS
     static thread_local cache* c = nullptr;
     if (!c) {
@@ -14770,8 +14783,7 @@ private:
     void* caught = nullptr;
     unsigned int uncaught = 0;
 
-    // Asked anew after each switch, which may have changed the thread.
-    ROUSE_NOINLINE void swap(const exception_state& to) noexcept {
+    ROUSE_NEVER_INLINE void swap(const exception_state& to) noexcept {
 #if defined(__GNUC__)
       char* globals = reinterpret_cast<char*>(abi::__cxa_get_globals());
       std::memcpy(&caught, globals, sizeof caught);
@@ -14794,8 +14806,7 @@ private:
     std::abort();
   }
 
-  // Not inline, for the same reason.
-  ROUSE_NOINLINE static void* own_fiber() noexcept {
+  ROUSE_NEVER_INLINE static void* own_fiber() noexcept {
     return ::IsThreadAFiber() ? ::GetCurrentFiber()
                               : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
   }
@@ -15368,7 +15379,7 @@ namespace detail {
 class leader_followers;
 
 // The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
-ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
+ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
   static thread_local flow* current = nullptr;
   return current;
 }

@@ -159,8 +159,8 @@ ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
-// For flows themselves, not inlined: a fiber may go on in another thread.
-ROUSE_NOINLINE inline flow*& this_flow() noexcept { return flow_running(); }
+// The same, for code of a flow: a fiber may continue on another thread.
+ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return flow_running(); }
 
 // The flow that runs, if it is about to wait for `op`; else null.
 inline flow* flow_waiting_by(const operation& op) noexcept {

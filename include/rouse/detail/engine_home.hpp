@@ -11,7 +11,7 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A number that no other thread of the process has, or had.
-ROUSE_NOINLINE inline std::uint64_t thread_number() noexcept {
+ROUSE_NEVER_INLINE inline std::uint64_t thread_number() noexcept {
   static constinit std::atomic<std::uint64_t> threads{0};
   static constinit thread_local std::uint64_t mine = 0;
   if (mine == 0) mine = threads.fetch_add(1, std::memory_order_relaxed) + 1;

@@ -107,8 +107,7 @@ private:
     return empty;
   }
 #endif
-  // Not inlined: a fiber may go on in another thread, whose cache this then must be.
-  ROUSE_HOT ROUSE_NOINLINE static cache& local() noexcept {
+  ROUSE_HOT ROUSE_NEVER_INLINE static cache& local() noexcept {
 #if ROUSE_EMULATED_TLS
     static thread_local cache* c = nullptr;
     if (!c) {

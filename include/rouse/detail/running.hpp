@@ -26,8 +26,7 @@ public:
   }
 
 private:
-  // Not inlined: a fiber may go on in another thread.
-  ROUSE_NOINLINE static running*& innermost() noexcept {
+  ROUSE_NEVER_INLINE static running*& innermost() noexcept {
     static constinit thread_local running* r = nullptr;
     return r;
   }

@@ -29,7 +29,7 @@ namespace detail {
 class leader_followers;
 
 // The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
-ROUSE_NOINLINE inline flow*& this_thread_flow() noexcept {
+ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
   static thread_local flow* current = nullptr;
   return current;
 }

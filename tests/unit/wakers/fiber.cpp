@@ -119,3 +119,18 @@ TEST_CASE("on_switch: is called no more once it was given nullptr", "[unit][fibe
   sched.run();
   CHECK(calls == 1);
 }
+
+TEST_CASE("fiber_waker: a fiber that goes on in another thread finds itself there",
+          "[unit][fiber]") {
+  rouse::fibers sched;
+  const rouse::flow *before = nullptr, *after = nullptr;
+  sched.spawn([&] {
+    before = rouse::detail::this_flow();
+    sched.yield();
+    after = rouse::detail::this_flow();
+  });
+  sched.run_once();
+  REQUIRE(before);
+  std::thread([&] { sched.run(); }).join();
+  CHECK(after == before);
+}

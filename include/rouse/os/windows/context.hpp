@@ -96,8 +96,7 @@ private:
     void* caught = nullptr;
     unsigned int uncaught = 0;
 
-    // Asked anew after each switch, which may have changed the thread.
-    ROUSE_NOINLINE void swap(const exception_state& to) noexcept {
+    ROUSE_NEVER_INLINE void swap(const exception_state& to) noexcept {
 #if defined(__GNUC__)
       char* globals = reinterpret_cast<char*>(abi::__cxa_get_globals());
       std::memcpy(&caught, globals, sizeof caught);
@@ -120,8 +119,7 @@ private:
     std::abort();
   }
 
-  // Not inline, for the same reason.
-  ROUSE_NOINLINE static void* own_fiber() noexcept {
+  ROUSE_NEVER_INLINE static void* own_fiber() noexcept {
     return ::IsThreadAFiber() ? ::GetCurrentFiber()
                               : ::ConvertThreadToFiberEx(nullptr, FIBER_FLAG_FLOAT_SWITCH);
   }
