@@ -73,6 +73,21 @@ TEMPLATE_LIST_TEST_CASE("a foreign loop hears what other threads post and ask to
   CHECK(sleeping.wait().ec == std::errc::operation_canceled);
 }
 
+TEMPLATE_LIST_TEST_CASE("what is posted before a foreign loop asks for the deadline is due at once",
+                        "[foreign]", every_embedded) {
+  TestType sched;
+  auto sleeping = start<rouse::done>(sched, CALL(sched.sleep_for(patience, how...)));
+  until_pending(sched, 1);
+  for (int i = 0; i != 3; ++i) {
+    bool posted = false;
+    sched.poll();
+    std::thread([&] { sched.post([&] { posted = true; }); }).join();
+    CHECK(sched.next_deadline().when() <= rouse::clock::now());
+    sched.poll();
+    CHECK(posted);
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("the handle of a loop that has nothing to do is calm", "[foreign]",
                         every_embedded) {
   TestType sched;

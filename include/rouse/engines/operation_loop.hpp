@@ -278,7 +278,9 @@ public:
     while (loop_state_.exchange(loop_state::asleep, std::memory_order_acq_rel) ==
            loop_state::woken);
     const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
-    return calm ? timers_.next() : (clock::time_point::min)();
+    if (calm) return timers_.next();
+    kicked(); // so that the next turn looks at what other threads have handed over
+    return (clock::time_point::min)();
   }
   /// What a foreign loop waits for until it is readable; none where the kernel has no such handle.
   [[nodiscard]] virtual native_handle_type wait_handle() const noexcept { return os::no_handle; }
