@@ -4963,14 +4963,18 @@ public:
     requires(!Threading::shared)
   {
     lock_type lock(mutex_);
-    do harvest((clock::time_point::min)(), lock); // takes earlier wake-ups from the handle as well
+    bool listens;
+    do listens = harvest_outside(lock); // takes earlier wake-ups from the handle as well
     while (loop_state_.exchange(loop_state::asleep, std::memory_order_acq_rel) ==
            loop_state::woken);
-    const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
-    return calm ? timers_.next() : (clock::time_point::min)();
+    const bool calm =
+        listens && ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
+    if (calm) return timers_.next();
+    kicked(); // so that the next turn looks at what other threads have handed over
+    return (clock::time_point::min)();
   }
   /// What a foreign loop waits for until it is readable; none where the kernel has no such handle.
-  [[nodiscard]] virtual native_handle_type wait_handle() const noexcept { return os::no_handle; }
+  [[nodiscard]] virtual native_handle_type wait_handle() noexcept { return os::no_handle; }
 
   /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
   /// the loop is awake.
@@ -5015,6 +5019,12 @@ protected:
   /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
   /// calls `finish` for each.
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
+  /// Like `harvest` without waiting; afterwards `wait_handle()` becomes readable when the kernel
+  /// has an answer. False: it has one already, or cannot make the handle readable.
+  virtual bool harvest_outside(lock_type& lock) noexcept {
+    harvest((clock::time_point::min)(), lock);
+    return true;
+  }
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
 
@@ -6209,7 +6219,7 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
-  [[nodiscard]] native_handle_type wait_handle() const noexcept override { return events_.get(); }
+  [[nodiscard]] native_handle_type wait_handle() noexcept override { return events_.get(); }
 
   ROUSE_ALWAYS_INLINE void answer(record& r, std::uint32_t events) noexcept {
     if (events & ~static_cast<std::uint32_t>(EPOLLIN | EPOLLOUT)) [[unlikely]]
@@ -6358,6 +6368,7 @@ using epoll_engine = basic_epoll_engine<one_thread>;
 #include <cstdint>
 #include <cstring>
 #include <ctime>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -6463,6 +6474,7 @@ enum enter_flag : std::uint32_t {
   registered_ring = 1u << 4
 };
 enum registration : unsigned {
+  register_eventfd = 4,
   enable_rings = 12,
   register_ring_fds = 20,
   register_buffer_ring = 22
@@ -6628,6 +6640,22 @@ public:
   /// Waits only. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
+  /// From now on the kernel signals the eventfd `fd` when there is a completion, or deferred task
+  /// work that leads to one. False: there is some already, or memory is short.
+  ///
+  /// The completion of a poll of another eventfd is signaled late or not at all: the kernel
+  /// postpones a signal within a write to an eventfd, and does so only once (io_uring/eventfd.c,
+  /// Linux 6.18).
+  bool signal_next(int fd) noexcept {
+    const auto registers = [&] {
+      return ::syscall(SYS_io_uring_register, fd_.get(), register_eventfd, &fd, 1) == 0;
+    };
+    if (!signals_) signals_ = registers();
+    // Without waiting, poll(2) reports deferred task work as well.
+    pollfd completions{fd_.get(), POLLIN, 0};
+    return signals_ && ::poll(&completions, 1, 0) == 0;
+  }
+
   /// The number of completions that wait to be drained.
   [[nodiscard]] std::uint32_t completed() const noexcept {
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
@@ -6687,6 +6715,7 @@ private:
     flags_ = p.flags;
     tail_ = 0;
     registered_ = -1;
+    signals_ = false;
     // Without NO_SQARRAY the kernel reads the order of the entries from a table. Here it never
     // changes.
     if (!(flags_ & no_sqarray)) {
@@ -6730,6 +6759,40 @@ private:
   std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
   std::uint32_t tail_ = 0;
   int registered_ = -1;
+  bool signals_ = false; // an eventfd
+};
+
+/// What a foreign loop waits for in place of a ring: an epoll instance that holds the waker and an
+/// eventfd that the ring signals. A poll(2) that waits for the ring itself is not woken by deferred
+/// task work; and the ring does not reliably signal that the waker, an eventfd too, was written to.
+class foreign_handle {
+public:
+  /// Opens it when first called; later calls return the same. -1: file descriptors or memory are
+  /// short.
+  int open(const waker_fd& waker) noexcept {
+    constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
+    foreign_handle made;
+    if (events_.get() < 0 && !made.events_.create() && !made.completions_.create() &&
+        !made.events_.add(waker.get(), nullptr, edge) &&
+        !made.events_.add(made.completions_.get(), this, edge)) // any tag but the waker's
+      *this = std::move(made);
+    return events_.get();
+  }
+  /// Makes it unreadable. Returns whether the waker had made it readable.
+  bool clear() noexcept {
+    epoll_event events[poll_set::batch];
+    bool woken = false;
+    for (int n = events_.wait(events, (clock::time_point::min)()); n > 0; --n)
+      woken |= !events[n - 1].data.ptr;
+    return woken;
+  }
+  /// From now on it becomes readable when `r` has a completion. False: `r` has one already, or
+  /// memory is short.
+  bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
+
+private:
+  poll_set events_;
+  waker_fd completions_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::os::uring
@@ -6817,6 +6880,7 @@ private:
   failure start_anew(bool again) noexcept override {
     ring_ = {};
     waker_ = {};
+    foreign_handle_ = {};
     buffers_ = {};
     owner_ = this->bound_to_ = nullptr;
     in_flight_ = 0;
@@ -6939,7 +7003,9 @@ private:
   ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
     if (!own_by_this_thread()) [[unlikely]]
       return;
-    if (!listening_) listen_for_wake_up();
+    // A turn that does not wait needs no wake-up: inside a foreign loop its handle has the waker.
+    if (!listening_ && until != (clock::time_point::min)()) [[unlikely]]
+      listen_for_wake_up();
     const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Threading::shared) {
       ring_.submit();
@@ -6958,6 +7024,18 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
+
+  // Kernels before 5.18 register an eventfd only once all requests have ended.
+  [[nodiscard]] native_handle_type wait_handle() noexcept override {
+    const bool possible = !this->inert() && (ring_.flags() & os::uring::submit_all);
+    return possible ? foreign_handle_.open(waker_) : os::no_handle;
+  }
+  bool harvest_outside(lock_type& lock) noexcept override {
+    take((clock::time_point::min)(), lock);
+    if (wait_handle() == os::no_handle) return true;
+    if (foreign_handle_.clear()) this->kicked();
+    return foreign_handle_.listen(ring_);
+  }
 
   // ---- submissions
 
@@ -7315,6 +7393,7 @@ private:
   std::uint32_t forbidden_ = 0; // setup flags
   os::uring::ring ring_;
   os::waker_fd waker_;
+  os::uring::foreign_handle foreign_handle_;
   buffer_ring buffers_;
   std::byte* offered_[buffer_ring::entries] = {};
   unsigned offered_count_ = 0;
@@ -10289,12 +10368,16 @@ public:
   ///       ...
   ///     }
   ///
-  /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor
-  /// closed. An engine on epoll has one: `basic_scheduler<epoll_engine, coroutine_waker>`. io_uring
-  /// has none (-1), since a poll(2) of the ring does not hear of work that the kernel defers to the
-  /// thread that enters it; nor has Windows (INVALID_SOCKET), where a completion port is no object
-  /// to wait for. Such a scheduler needs a thread of its own. Threads: the scheduler's own. Cost of
-  /// `next_deadline`: a system call.
+  /// The handle is the scheduler's and stays the same: it is only waited for, level-triggered, and
+  /// neither read nor closed. It may be readable although nothing is ready. A forked child has to
+  /// ask for its own.
+  ///
+  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Else -1, also where
+  /// file descriptors or memory are short, and in a child of a parent that has used the scheduler;
+  /// on Windows INVALID_SOCKET, since a completion port is no object to wait for. Such a scheduler
+  /// needs a thread of its own.
+  /// Threads: the scheduler's own. Cost of `next_deadline`: with epoll one system call; with
+  /// io_uring three, and two more file descriptors from the first call of either function on.
   [[nodiscard]] native_handle_type native_wait_handle() const noexcept
     requires(!engine_type::threading::shared)
   {

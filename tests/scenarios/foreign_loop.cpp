@@ -1,17 +1,14 @@
-// The loop inside another event loop, which waits for its handle and its next deadline. On epoll.
+// The loop inside another event loop, which waits for its handle and its next deadline.
+#include <support/child_process.hpp>
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
+#include <fcntl.h>
 #include <poll.h>
 
 using namespace testing;
 
 namespace {
-
-using every_embedded =
-    std::tuple<rouse::basic_scheduler<rouse::epoll_engine, rouse::coroutine_waker>,
-               rouse::basic_scheduler<rouse::epoll_engine, rouse::fiber_waker>,
-               rouse::basic_scheduler<rouse::epoll_engine, rouse::callback_waker>>;
 
 // Waits as a foreign loop does. False: in vain.
 template <class S>
@@ -40,7 +37,7 @@ void run_outside(S& sched, Condition holds) {
 } // namespace
 
 TEMPLATE_LIST_TEST_CASE("a foreign loop drives an echo over TCP, and its sleeps", "[foreign]",
-                        every_embedded) {
+                        every_single) {
   connected_pair<TestType> pair;
   std::array<char, 5> there, back;
   for (int i = 0; i != 20; ++i) {
@@ -57,7 +54,7 @@ TEMPLATE_LIST_TEST_CASE("a foreign loop drives an echo over TCP, and its sleeps"
 }
 
 TEMPLATE_LIST_TEST_CASE("a foreign loop hears what other threads post and ask to stop", "[foreign]",
-                        every_embedded) {
+                        every_single) {
   TestType sched;
   std::stop_source stop;
   auto sleeping = start<rouse::done>(
@@ -74,7 +71,7 @@ TEMPLATE_LIST_TEST_CASE("a foreign loop hears what other threads post and ask to
 }
 
 TEMPLATE_LIST_TEST_CASE("what is posted before a foreign loop asks for the deadline is due at once",
-                        "[foreign]", every_embedded) {
+                        "[foreign]", every_single) {
   TestType sched;
   auto sleeping = start<rouse::done>(sched, CALL(sched.sleep_for(patience, how...)));
   until_pending(sched, 1);
@@ -89,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE("what is posted before a foreign loop asks for the deadl
 }
 
 TEMPLATE_LIST_TEST_CASE("the handle of a loop that has nothing to do is calm", "[foreign]",
-                        every_embedded) {
+                        every_single) {
   TestType sched;
   const auto calm = [&] {
     for (int i = 0; i != 3; ++i) {
@@ -105,5 +102,25 @@ TEMPLATE_LIST_TEST_CASE("the handle of a loop that has nothing to do is calm", "
   CHECK(calm());
   CHECK(!await<rouse::done>(sched, CALL(sched.sleep_for(1ms, how...))).ec);
   CHECK(calm());
+}
+
+TEMPLATE_LIST_TEST_CASE("a forked child has no handle of a loop that its parent has used",
+                        "[foreign][O8]", every_single) {
+  TestType sched;
+  auto sleeping = start<rouse::done>(sched, CALL(sched.sleep_for(patience, how...)));
+  until_pending(sched, 1);
+  CHECK(!sched.next_deadline().never());
+  const auto handle = sched.native_wait_handle();
+  CHECK(handle != -1);
+  child_process child([&] {
+    (void)sched.next_deadline();
+    return sched.native_wait_handle() == -1 && ::fcntl(handle, F_GETFD) == -1 ? 0 : 1;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(sched.native_wait_handle() == handle);
+  bool posted = false;
+  std::thread other([&] { sched.post([&] { posted = true; }); });
+  run_outside(sched, [&] { return posted; });
+  other.join();
 }
 #endif

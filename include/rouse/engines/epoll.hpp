@@ -179,7 +179,7 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
-  [[nodiscard]] native_handle_type wait_handle() const noexcept override { return events_.get(); }
+  [[nodiscard]] native_handle_type wait_handle() noexcept override { return events_.get(); }
 
   ROUSE_ALWAYS_INLINE void answer(record& r, std::uint32_t events) noexcept {
     if (events & ~static_cast<std::uint32_t>(EPOLLIN | EPOLLOUT)) [[unlikely]]

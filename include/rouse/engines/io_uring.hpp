@@ -87,6 +87,7 @@ private:
   failure start_anew(bool again) noexcept override {
     ring_ = {};
     waker_ = {};
+    foreign_handle_ = {};
     buffers_ = {};
     owner_ = this->bound_to_ = nullptr;
     in_flight_ = 0;
@@ -209,7 +210,9 @@ private:
   ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
     if (!own_by_this_thread()) [[unlikely]]
       return;
-    if (!listening_) listen_for_wake_up();
+    // A turn that does not wait needs no wake-up: inside a foreign loop its handle has the waker.
+    if (!listening_ && until != (clock::time_point::min)()) [[unlikely]]
+      listen_for_wake_up();
     const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Threading::shared) {
       ring_.submit();
@@ -228,6 +231,18 @@ private:
   }
 
   void kick() noexcept override { waker_.signal(); }
+
+  // Kernels before 5.18 register an eventfd only once all requests have ended.
+  [[nodiscard]] native_handle_type wait_handle() noexcept override {
+    const bool possible = !this->inert() && (ring_.flags() & os::uring::submit_all);
+    return possible ? foreign_handle_.open(waker_) : os::no_handle;
+  }
+  bool harvest_outside(lock_type& lock) noexcept override {
+    take((clock::time_point::min)(), lock);
+    if (wait_handle() == os::no_handle) return true;
+    if (foreign_handle_.clear()) this->kicked();
+    return foreign_handle_.listen(ring_);
+  }
 
   // ---- submissions
 
@@ -585,6 +600,7 @@ private:
   std::uint32_t forbidden_ = 0; // setup flags
   os::uring::ring ring_;
   os::waker_fd waker_;
+  os::uring::foreign_handle foreign_handle_;
   buffer_ring buffers_;
   std::byte* offered_[buffer_ring::entries] = {};
   unsigned offered_count_ = 0;

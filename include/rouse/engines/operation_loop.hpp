@@ -274,16 +274,18 @@ public:
     requires(!Threading::shared)
   {
     lock_type lock(mutex_);
-    do harvest((clock::time_point::min)(), lock); // takes earlier wake-ups from the handle as well
+    bool listens;
+    do listens = harvest_outside(lock); // takes earlier wake-ups from the handle as well
     while (loop_state_.exchange(loop_state::asleep, std::memory_order_acq_rel) ==
            loop_state::woken);
-    const bool calm = ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
+    const bool calm =
+        listens && ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
     if (calm) return timers_.next();
     kicked(); // so that the next turn looks at what other threads have handed over
     return (clock::time_point::min)();
   }
   /// What a foreign loop waits for until it is readable; none where the kernel has no such handle.
-  [[nodiscard]] virtual native_handle_type wait_handle() const noexcept { return os::no_handle; }
+  [[nodiscard]] virtual native_handle_type wait_handle() noexcept { return os::no_handle; }
 
   /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
   /// the loop is awake.
@@ -328,6 +330,12 @@ protected:
   /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
   /// calls `finish` for each.
   virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
+  /// Like `harvest` without waiting; afterwards `wait_handle()` becomes readable when the kernel
+  /// has an answer. False: it has one already, or cannot make the handle readable.
+  virtual bool harvest_outside(lock_type& lock) noexcept {
+    harvest((clock::time_point::min)(), lock);
+    return true;
+  }
   /// Ends the wait of another thread in `harvest`. Any thread.
   virtual void kick() noexcept = 0;
 

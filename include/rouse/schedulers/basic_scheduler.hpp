@@ -333,12 +333,16 @@ public:
   ///       ...
   ///     }
   ///
-  /// The handle is the scheduler's: it is only waited for, level-triggered, and neither read nor
-  /// closed. An engine on epoll has one: `basic_scheduler<epoll_engine, coroutine_waker>`. io_uring
-  /// has none (-1), since a poll(2) of the ring does not hear of work that the kernel defers to the
-  /// thread that enters it; nor has Windows (INVALID_SOCKET), where a completion port is no object
-  /// to wait for. Such a scheduler needs a thread of its own. Threads: the scheduler's own. Cost of
-  /// `next_deadline`: a system call.
+  /// The handle is the scheduler's and stays the same: it is only waited for, level-triggered, and
+  /// neither read nor closed. It may be readable although nothing is ready. A forked child has to
+  /// ask for its own.
+  ///
+  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Else -1, also where
+  /// file descriptors or memory are short, and in a child of a parent that has used the scheduler;
+  /// on Windows INVALID_SOCKET, since a completion port is no object to wait for. Such a scheduler
+  /// needs a thread of its own.
+  /// Threads: the scheduler's own. Cost of `next_deadline`: with epoll one system call; with
+  /// io_uring three, and two more file descriptors from the first call of either function on.
   [[nodiscard]] native_handle_type native_wait_handle() const noexcept
     requires(!engine_type::threading::shared)
   {

@@ -29,6 +29,7 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -134,6 +135,7 @@ enum enter_flag : std::uint32_t {
   registered_ring = 1u << 4
 };
 enum registration : unsigned {
+  register_eventfd = 4,
   enable_rings = 12,
   register_ring_fds = 20,
   register_buffer_ring = 22
@@ -299,6 +301,22 @@ public:
   /// Waits only. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
+  /// From now on the kernel signals the eventfd `fd` when there is a completion, or deferred task
+  /// work that leads to one. False: there is some already, or memory is short.
+  ///
+  /// The completion of a poll of another eventfd is signaled late or not at all: the kernel
+  /// postpones a signal within a write to an eventfd, and does so only once (io_uring/eventfd.c,
+  /// Linux 6.18).
+  bool signal_next(int fd) noexcept {
+    const auto registers = [&] {
+      return ::syscall(SYS_io_uring_register, fd_.get(), register_eventfd, &fd, 1) == 0;
+    };
+    if (!signals_) signals_ = registers();
+    // Without waiting, poll(2) reports deferred task work as well.
+    pollfd completions{fd_.get(), POLLIN, 0};
+    return signals_ && ::poll(&completions, 1, 0) == 0;
+  }
+
   /// The number of completions that wait to be drained.
   [[nodiscard]] std::uint32_t completed() const noexcept {
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
@@ -358,6 +376,7 @@ private:
     flags_ = p.flags;
     tail_ = 0;
     registered_ = -1;
+    signals_ = false;
     // Without NO_SQARRAY the kernel reads the order of the entries from a table. Here it never
     // changes.
     if (!(flags_ & no_sqarray)) {
@@ -401,6 +420,40 @@ private:
   std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
   std::uint32_t tail_ = 0;
   int registered_ = -1;
+  bool signals_ = false; // an eventfd
+};
+
+/// What a foreign loop waits for in place of a ring: an epoll instance that holds the waker and an
+/// eventfd that the ring signals. A poll(2) that waits for the ring itself is not woken by deferred
+/// task work; and the ring does not reliably signal that the waker, an eventfd too, was written to.
+class foreign_handle {
+public:
+  /// Opens it when first called; later calls return the same. -1: file descriptors or memory are
+  /// short.
+  int open(const waker_fd& waker) noexcept {
+    constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
+    foreign_handle made;
+    if (events_.get() < 0 && !made.events_.create() && !made.completions_.create() &&
+        !made.events_.add(waker.get(), nullptr, edge) &&
+        !made.events_.add(made.completions_.get(), this, edge)) // any tag but the waker's
+      *this = std::move(made);
+    return events_.get();
+  }
+  /// Makes it unreadable. Returns whether the waker had made it readable.
+  bool clear() noexcept {
+    epoll_event events[poll_set::batch];
+    bool woken = false;
+    for (int n = events_.wait(events, (clock::time_point::min)()); n > 0; --n)
+      woken |= !events[n - 1].data.ptr;
+    return woken;
+  }
+  /// From now on it becomes readable when `r` has a completion. False: `r` has one already, or
+  /// memory is short.
+  bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
+
+private:
+  poll_set events_;
+  waker_fd completions_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::os::uring
