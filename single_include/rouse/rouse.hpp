@@ -4334,40 +4334,39 @@ ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
 #endif
 
 // ---- rouse/os/windows/socket.hpp
-// Sockets as Windows gives them: the calls that need no engine.
+// Sockets on Windows: the calls that need no engine.
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
-/// Windows has no such option; the number is BSD's, and none of Winsock's.
+/// Windows has no such option. The number is that of the BSDs, and no option of Winsock has it.
 inline constexpr int reuse_port_name = 0x0200;
-/// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and what switches the
-/// latter on: the most bytes that may come as one.
+/// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and the value that
+/// switches the latter on: the most bytes that may be received as one message.
 inline constexpr int udp_segment_name = 2, udp_gro_name = 3, udp_gro_on = 65527;
-/// Whether the system spreads connections over several listeners that share an address.
+/// Whether the system distributes connections among several listeners that share an address.
 inline constexpr bool spreads_connections = false;
-/// How many bytes one request asks for at most. The pages of an overlapped request are locked in
-/// memory until it is done, and a large one fails with WSAENOBUFS where they are short.
+/// The most bytes that one request asks for. The pages of an overlapped request are locked in
+/// memory until it completes, and a large one fails with WSAENOBUFS if lockable pages run out.
 inline constexpr std::size_t largest_request = std::size_t{4} << 20;
-/// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
-/// spares it the wait for the next one. Each holds one socket.
+/// The number of accepts that a server keeps pending. A peer that finds a pending AcceptEx need not
+/// wait for the next one. Each holds one socket.
 inline constexpr int accepts_at_once = 8;
 
-/// What an engine's operation needs beside rouse::operation.
+/// What the kernel needs for an operation in addition to rouse::operation.
 struct kernel_record : OVERLAPPED {
   kernel_record() noexcept : OVERLAPPED{} {}
-  native_handle_type incoming =
-      no_handle; ///< accept: the socket that the connection will be given to
-  bool held = false; ///< it waits for its turn
+  native_handle_type incoming = no_handle; ///< accept: the future connection's socket
+  bool held = false; ///< waits for its turn
 };
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
 
-/// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever
-/// would know when.
+/// Starts Winsock, once; it must be started before its first call. It is never stopped, because
+/// sockets may outlive every object that could know when to.
 inline failure start_winsock() noexcept {
   static const int result = [] {
     WSADATA data;
@@ -4376,9 +4375,9 @@ inline failure start_winsock() noexcept {
   return failure::from_os(result);
 }
 
-/// Does not wait. With SO_LINGER and a time, closesocket would, or, in non-blocking mode, fail with
-/// WSAEWOULDBLOCK and leave the socket open: the option is switched off, and Windows sends the rest
-/// in the background.
+/// Closes the handle without waiting. With SO_LINGER and a time, closesocket would wait, or, in
+/// non-blocking mode, fail with WSAEWOULDBLOCK and leave the socket open. So the option is switched
+/// off, and Windows sends the rest in the background.
 inline void close_socket(native_handle_type h) noexcept {
   ::linger option{};
   int size = sizeof option;
@@ -4393,23 +4392,23 @@ inline void close_socket(native_handle_type h) noexcept {
 
 inline void close_copy(native_handle_type h) noexcept { close_socket(h); } // there is no fork
 
-/// Whether sockets of this type have to be connected before they receive.
+/// Whether sockets of this type must be connected before they can receive.
 inline bool is_connected_type(int type) noexcept { return type == SOCK_STREAM; }
 
 namespace detail {
-// Wine says WSAEINVAL of an option of UDP that it has not heard of.
+// Wine reports WSAEINVAL for a UDP option that it does not know.
 inline failure unknown_option(int level, failure f) noexcept {
   const bool unknown = level == IPPROTO_UDP && f == failure::from_os(WSAEINVAL);
   return unknown ? failure::from_os(WSAENOPROTOOPT) : f;
 }
 } // namespace detail
 
-/// `size` holds the room at first, then what was written.
+/// @param size  before the call the size of the buffer, after it the size of the value.
 inline failure get_option(native_handle_type h, int level, int name, void* value,
                           std::size_t& size) noexcept {
   if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
-  std::memset(value, 0,
-              size); // some options write one byte of the int that they are documented to be
+  // Some options are documented to be an int, but write only one byte of it.
+  std::memset(value, 0, size);
   auto length = static_cast<int>(size);
   const failure f = outcome(::getsockopt(h, level, name, static_cast<char*>(value), &length));
   size = static_cast<std::size_t>(length);
@@ -4427,13 +4426,14 @@ inline failure set_option(native_handle_type h, int level, int name, const void*
   return get_option(h, level, name, &now, room) ? detail::unknown_option(level, f) : f;
 }
 
-/// For whoever uses the handle without rouse: overlapped calls work in either mode.
+/// Matters to code that uses the handle without rouse, and to the calls that never wait. Overlapped
+/// calls work in either mode.
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   u_long on = blocking ? 0 : 1;
   return outcome(::ioctlsocket(h, static_cast<long>(FIONBIO), &on));
 }
 
-/// Not inherited by programs that this one starts.
+/// Like socket. Programs that this one starts do not inherit the handle.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
                            native_handle_type& out) noexcept {
   if (failure f = start_winsock()) return f;
@@ -4445,16 +4445,18 @@ inline failure open_socket(int family, int type, int protocol, bool blocking,
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
-  // Without it, any other program could bind the same port and take the connections. An address
-  // that lingers in TIME_WAIT can be bound again all the same, which is what SO_REUSEADDR is for
-  // elsewhere. It has no effect (WSAEINVAL) where the user has set SO_REUSEADDR before.
+  // Without the option, any other program could bind the same port and take over the connections.
+  // An address with connections in TIME_WAIT can be bound again nevertheless, which is the purpose
+  // of SO_REUSEADDR on other systems. The option has no effect (WSAEINVAL) if the user has set
+  // SO_REUSEADDR before.
   const int on = 1;
   if (stream)
     ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
   return outcome(::bind(h, &a.any, a.length));
 }
 
-/// Windows wants an address where Linux picks one by itself. One that has an address keeps it.
+/// Binds an unbound socket to the wildcard address, for calls that need an address on Windows while
+/// Linux picks one by itself. A bound socket keeps its address.
 inline failure bind_if_unbound(native_handle_type h, int family) noexcept {
   const socket_address a = socket_address::wildcard(family);
   if (a.length == 0) return {};
@@ -4473,7 +4475,7 @@ inline failure shutdown(native_handle_type h, int how) noexcept {
   return outcome(::shutdown(h, how));
 }
 
-/// Of a handle made elsewhere.
+/// Determines the family and the type of a handle that was made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   if (failure f = start_winsock()) return f;
   WSAPROTOCOL_INFOW info;
@@ -4484,7 +4486,7 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   return {};
 }
 
-/// One that has none yet has the wildcard of its family, as on Linux.
+/// An unbound socket has the wildcard address of its family, as on Linux.
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
   a.length = socket_address::room;
@@ -4506,11 +4508,11 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   return {};
 }
 
-/// What is said of a stream that was never connected once it was shut down, or its connect has
-/// failed: that it has ended (0 bytes) or is broken (WSAESHUTDOWN; WSAECONNRESET under Wine), which
-/// means not_connected.
-/// @param ended  the call was to receive, and has received nothing.
-/// @returns `error`, or what is meant by it.
+/// Finds the right error for a stream that was never connected. Once it was shut down or its
+/// connect has failed, the system reports that it has ended (0 bytes) or is broken (WSAESHUTDOWN;
+/// WSAECONNRESET under Wine). The right error is not_connected.
+/// @param ended  whether the call was to receive and has received nothing.
+/// @returns WSAENOTCONN in this case, else `error`.
 inline failure explain_unconnected(const socket_state& d, bool ended, failure error) noexcept {
   const bool broken =
       error == failure::from_os(WSAESHUTDOWN) || error == failure::from_os(WSAECONNRESET);
@@ -4530,7 +4532,7 @@ struct socket_guard {
   }
 };
 
-// Takes connections until one is that of `client`: anybody may have come first.
+// Accepts connections until one of them is that of `client`: any program may have connected first.
 inline failure accept_own(native_handle_type listener, native_handle_type client,
                           socket_guard& out) noexcept {
   endpoint wanted, peer;
@@ -4543,7 +4545,9 @@ inline failure accept_own(native_handle_type listener, native_handle_type client
 }
 } // namespace detail
 
-/// Two that are connected to each other, in blocking mode: over TCP, as Windows has no other way.
+/// Makes two sockets that are connected to each other, in blocking mode. They are TCP sockets,
+/// since Windows has no socketpair.
+/// @returns WSAEAFNOSUPPORT for a type other than SOCK_STREAM.
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   if (type != SOCK_STREAM) return failure::from_os(WSAEAFNOSUPPORT);
   detail::socket_guard listener, ends[2];
@@ -4566,8 +4570,8 @@ inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return {};
 }
 
-/// A datagram as Winsock takes it: where its bytes are, and the address that goes with it. Filled
-/// in where it stays until the call that uses it has completed.
+/// A message in the form of Winsock: where its bytes are, and the peer's address. It points into
+/// itself, so it must not move between being filled in and the completion of the call that uses it.
 class message {
 public:
   void to_receive(void* data, std::size_t size) noexcept {
@@ -4578,22 +4582,22 @@ public:
     one_piece(data, size);
     peer_ = socket_address(to);
   }
-  /// Without an address, and in several pieces.
+  /// A message in several pieces, without an address.
   void in_pieces(WSABUF* pieces, std::size_t count) noexcept {
     pieces_ = pieces;
     count_ = static_cast<DWORD>(count);
     peer_.length = 0;
   }
-  /// Afterwards: with one.
+  /// Add an address to a message `in_pieces`.
   void with_sender() noexcept { peer_.length = socket_address::room; }
   void with_destination(const endpoint& to) noexcept { peer_ = socket_address(to); }
 
   [[nodiscard]] WSABUF* pieces() noexcept { return pieces_; }
   [[nodiscard]] DWORD count() const noexcept { return count_; }
-  /// Null where no address goes with it.
+  /// Null if the message has no address.
   [[nodiscard]] sockaddr* address() noexcept { return peer_.length ? &peer_.any : nullptr; }
   [[nodiscard]] socklen_t& address_length() noexcept { return peer_.length; }
-  /// Whom it came from.
+  /// The sender's address.
   [[nodiscard]] endpoint peer() const noexcept { return peer_.to_endpoint(); }
 
 private:
@@ -4609,7 +4613,7 @@ private:
   DWORD count_ = 0;
 };
 
-/// A message with room for several pieces.
+/// A message that holds the list of its pieces: `clear`, `add` until `full`, then `end`.
 class message_in_pieces : public message {
 public:
   static constexpr std::size_t most = 16;
@@ -4626,7 +4630,7 @@ private:
   std::size_t count_ = 0;
 };
 
-/// There are none on Windows.
+/// Does nothing: a message cannot carry descriptors on Windows.
 class message_with_descriptors : public message {
 public:
   static constexpr bool supported = false;
@@ -4640,8 +4644,8 @@ public:
   void take(To) noexcept {}
 };
 
-/// What an accept answers when this process or the system is short of handles or memory, which may
-/// pass.
+/// Whether an accept failed because this process or the system is short of handles or memory. The
+/// condition may be temporary.
 inline bool is_shortage(failure f) noexcept {
   switch (f.os_number()) {
   case WSAEMFILE:
@@ -4656,10 +4660,10 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
-/// Never: whoever waits for room is told of it.
+/// Always false: Windows reports when the peer's queue has room again.
 inline bool is_crowded(failure) noexcept { return false; }
 
-/// What an accept reports of a connection that died in the queue: the next one may be sound.
+/// Whether an accept failed because a connection died in the queue. The next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
   case WSAECONNRESET:
@@ -5573,19 +5577,19 @@ private:
 #endif
 
 // ---- rouse/os/windows/fork.hpp
-// Windows has no fork(2): nothing is ever copied into a child process.
+// Stand-ins for the classes of os/posix/fork.hpp. Windows has no fork(2).
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What calls a function in each forked child elsewhere.
+/// Does nothing. On Linux it calls a function in each forked child.
 class fork_hook {
 public:
   using function = void(void* owner) noexcept;
   fork_hook(function*, void*) noexcept {}
 };
 
-/// The process that made it, which is the only one that can see it.
+/// Does nothing. Only the process that made it can see it.
 class process_mark {
 public:
   [[nodiscard]] static constexpr bool is_here() noexcept { return true; }
@@ -6677,7 +6681,8 @@ public:
   /// Calls `use(completion)` for each completion that is there. `use` may submit.
   template <class F>
   ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
-    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to.
+    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to (O3 in the
+    // README).
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
     for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
     // Release: the slots are the kernel's again.
@@ -7412,8 +7417,13 @@ using io_uring_engine = basic_io_uring_engine<one_thread>;
 #endif
 
 // ---- rouse/os/windows/iocp.hpp
-// I/O completion ports, the extension functions of Winsock, and the status numbers of the NT
-// kernel.
+// I/O completion ports, Winsock's extension functions, and the status numbers of the NT kernel.
+//
+//   start_recv, start_send, ...       -> 0: succeeded | WSA_IO_PENDING | an error number
+//   packet from completion_port::wait -> OVERLAPPED::Internal, an NTSTATUS -> from_status: failure
+//
+// A call that returns 0 has a packet too, unless `skip_packets` is in effect for its handle. A call
+// that fails has none, with one exception: see `packet_follows`.
 
 #include <limits>
 
@@ -7424,7 +7434,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline HANDLE as_file(native_handle_type h) noexcept { return reinterpret_cast<HANDLE>(h); }
 
-/// A completion port, closed with its owner.
+/// An I/O completion port. The destructor closes it.
 class completion_port {
 public:
   static constexpr std::size_t batch = 64;
@@ -7440,32 +7450,34 @@ public:
   failure create() noexcept {
     port_ = ::CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, 1);
     if (!port_) return last_error();
-    constexpr DWORD high_resolution = 2; // CREATE_WAITABLE_TIMER_HIGH_RESOLUTION: Windows 10, 1803
+    // CREATE_WAITABLE_TIMER_HIGH_RESOLUTION: since Windows 10, 1803.
+    constexpr DWORD high_resolution = 2;
     timer_ = ::CreateWaitableTimerExW(nullptr, nullptr, high_resolution, TIMER_ALL_ACCESS);
-    return {}; // without a timer, waits are as fine as the system's clock ticks
+    return {}; // a missing timer only makes waits less precise
   }
 
-  /// All that completes on `h` comes to this port. A handle has one port at a time: of a second
-  /// one, ERROR_INVALID_PARAMETER, which is also what a handle gets that was not made for
-  /// overlapped use.
+  /// Associates `h` with this port: the overlapped calls on it then complete here. A handle can
+  /// have one port at a time.
+  /// @returns ERROR_INVALID_PARAMETER if the handle has a port already, or was not made for
+  ///   overlapped use.
   failure add(native_handle_type h) noexcept {
     return ::CreateIoCompletionPort(as_file(h), port_, 0, 0) ? failure{} : last_error();
   }
 
-  /// Makes one `wait`, this or the next, return. Any thread.
+  /// Makes one `wait` return, the current or the next one. Threads: any.
   void wake() noexcept { ::PostQueuedCompletionStatus(port_, 0, 0, nullptr); }
 
-  /// Waits for packets; those of `wake` have no OVERLAPPED.
-  /// @param most   how many can come at all. A batch is one system call on Windows; Wine asks its
-  /// server once for each packet and
-  ///               once more to see that there are no others, unless it knows that there cannot be.
-  /// @param until  `min`: does not wait; `max`: for ever. Never wakes early.
+  /// Waits for packets. The packets of `wake` have no OVERLAPPED.
+  /// @param most  the number of packets that can come at all. A batch is one system call on
+  ///   Windows. Wine calls its server once for each packet, and once more to see that there are no
+  ///   others, unless this number says that there cannot be.
+  /// @param until  `min`: does not wait; `max`: for ever. The wait never ends early.
+  /// @returns the number of packets; 0 if none came before `until`.
   ///
-  /// The port's own timeout ends with a tick of the system's clock, up to 15.6 ms late. A short
-  /// wait is ended by a timer instead, which is exact to about half a millisecond: its routine
-  /// interrupts the wait, which has to be alertable for that. (Other routines that are queued for
-  /// the thread run then, too.) Source: GetQueuedCompletionStatusEx, CreateWaitableTimerExW,
-  /// SetWaitableTimer.
+  /// The port's own timeout ends with a tick of the system's clock, up to 15.6 ms late. So a timer
+  /// ends short waits, with a precision of about half a millisecond: its routine interrupts the
+  /// wait, which must be alertable for that. (Other routines that are queued for the thread then
+  /// run, too.) Source: GetQueuedCompletionStatusEx, CreateWaitableTimerExW, SetWaitableTimer.
   std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
                    clock::time_point until) noexcept {
     const auto room = static_cast<ULONG>(most == 0 ? 1 : most < batch ? most : batch);
@@ -7473,14 +7485,14 @@ public:
     const DWORD timeout = timed ? INFINITE : milliseconds(until);
     ULONG n = 0;
     if (!::GetQueuedCompletionStatusEx(port_, entries, room, &n, timeout, timed)) n = 0;
-    if (timed) ::CancelWaitableTimer(timer_); // its routine is no longer queued, either
+    if (timed) ::CancelWaitableTimer(timer_); // also removes the queued routine
     return n;
   }
 
 private:
   static void CALLBACK interrupt_wait(void*, DWORD, DWORD) noexcept {}
 
-  // Whether a timer of this thread's will end the wait.
+  // Sets the timer if it is to end the wait. @returns whether it is.
   bool start_timer(clock::time_point until) noexcept {
     if (!timer_ || until == (clock::time_point::min)() || until == (clock::time_point::max)())
       return false;
@@ -7488,7 +7500,7 @@ private:
     if (left <= clock::duration::zero() || left > longest_timed) return false;
     using ticks = std::chrono::duration<std::int64_t, std::ratio<1, 10'000'000>>;
     LARGE_INTEGER due;
-    due.QuadPart = -std::chrono::ceil<ticks>(left).count(); // negative: from now on
+    due.QuadPart = -std::chrono::ceil<ticks>(left).count(); // negative: relative
     return ::SetWaitableTimer(timer_, &due, 0, &completion_port::interrupt_wait, nullptr, FALSE);
   }
 
@@ -7500,17 +7512,18 @@ private:
     return static_cast<DWORD>(left < 0 ? 0 : left < longest ? left : longest);
   }
 
-  // A longer wait does not mind a tick, and saves two system calls.
+  // For longer waits a tick of the clock is precise enough, and they save two system calls.
   static constexpr auto longest_timed = std::chrono::milliseconds(500);
 
   HANDLE port_ = nullptr;
-  HANDLE timer_ = nullptr; // null where the system has none of high resolution
+  HANDLE timer_ = nullptr; // null without high-resolution timers
 };
 
-/// From now on a call on `h` that succeeds at once sends no packet. False where that cannot be had:
-/// below Winsock there may be a layer (an LSP) whose handles are not the kernel's.
+/// Switches off the packets of calls on `h` that succeed at once. Returns false if that is not
+/// possible: a layered service provider (LSP) below Winsock may use handles that are not the
+/// kernel's.
 ///
-/// For streams only: whether a datagram cut short brings a packet would not be certain.
+/// For streams only: it would not be certain whether a truncated datagram has a packet.
 inline bool skip_packets(native_handle_type h) noexcept {
   WSAPROTOCOL_INFOW info;
   std::size_t size = sizeof info;
@@ -7535,9 +7548,9 @@ inline failure control(native_handle_type h, DWORD code, const void* value,
 }
 } // namespace detail
 
-/// Takes `h` off its port, so that another may have it: Windows 8.1; nothing happens before, nor
-/// under Wine. Nothing may be pending. Source: NtSetInformationFile,
-/// FileReplaceCompletionInformation.
+/// Separates `h` from its port, so that it can be added to another. Since Windows 8.1; does nothing
+/// on older systems and under Wine. Precondition: nothing is pending on `h`. Source:
+/// NtSetInformationFile, FileReplaceCompletionInformation.
 inline void leave_port(native_handle_type h) noexcept {
   struct status_block {
     void* status;
@@ -7554,18 +7567,19 @@ inline void leave_port(native_handle_type h) noexcept {
     f(as_file(h), &block, &none, sizeof none, replace_completion);
 }
 
-/// A datagram that found no listener must not fail the next recv, whomever that hears from.
+/// A sent datagram that found no receiver must not fail the next recv, which may be for a datagram
+/// of another peer.
 inline void ignore_unreachable_peers(native_handle_type h) noexcept {
   const BOOL report = FALSE;
   constexpr DWORD connection_reset = IOC_IN | IOC_VENDOR | 12; // SIO_UDP_CONNRESET
-  constexpr DWORD network_reset =
-      IOC_IN | IOC_VENDOR | 15; // SIO_UDP_NETRESET; some systems have none
+  // SIO_UDP_NETRESET; some systems lack it.
+  constexpr DWORD network_reset = IOC_IN | IOC_VENDOR | 15;
   (void)detail::control(h, connection_reset, &report, sizeof report);
   (void)detail::control(h, network_reset, &report, sizeof report);
 }
 
-/// Windows tries again for two seconds where this machine has refused a connection to itself: once
-/// is enough. Windows 10, 1709.
+/// Makes a connect to this machine fail at the first refusal. Otherwise Windows tries again for two
+/// seconds. Since Windows 10, 1709.
 inline void refuse_at_once(native_handle_type h) noexcept {
   struct {
     USHORT round_trip = 0xFFFF; // TCP_INITIAL_RTO_UNSPECIFIED_RTT
@@ -7575,7 +7589,7 @@ inline void refuse_at_once(native_handle_type h) noexcept {
   (void)detail::control(h, initial_rto, &parameters, sizeof parameters);
 }
 
-/// A function that Winsock's provider of `h` has and exports under no name.
+/// Finds an extension function of the Winsock provider of `h`, which no library exports by name.
 template <class Function>
 failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
   DWORD written = 0;
@@ -7583,8 +7597,8 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
                             &written, nullptr, nullptr));
 }
 
-/// Whether a send failed with `error` because nobody said where to: WSAENOTCONN, and under Wine
-/// WSAEINVAL, which may mean other things.
+/// Whether a send failed with `error` because it had no destination. That is WSAENOTCONN, and under
+/// Wine WSAEINVAL, which may have other reasons.
 inline bool lacks_destination(native_handle_type h, failure error) noexcept {
   if (error == failure::from_os(WSAENOTCONN)) return true;
   endpoint peer;
@@ -7592,6 +7606,7 @@ inline bool lacks_destination(native_handle_type h, failure error) noexcept {
          remote_endpoint(h, peer) == failure::from_os(WSAENOTCONN);
 }
 
+/// Returns WSAEINVAL if `h` does not listen.
 inline failure check_listening(native_handle_type h) noexcept {
   BOOL listens = FALSE;
   std::size_t size = sizeof listens;
@@ -7599,7 +7614,9 @@ inline failure check_listening(native_handle_type h) noexcept {
   return f || listens ? f : failure::from_os(WSAEINVAL);
 }
 
-/// The calls that start an operation: 0 when it has succeeded, WSA_IO_PENDING, or an error.
+// ---- the calls that start an operation
+// Each returns 0 if the operation has succeeded, WSA_IO_PENDING, or an error number.
+
 inline int start_recv(native_handle_type h, void* data, std::size_t size, OVERLAPPED& record,
                       DWORD& bytes) noexcept {
   WSABUF buffer{static_cast<ULONG>(size), static_cast<char*>(data)};
@@ -7631,8 +7648,8 @@ inline int start_send_to(native_handle_type h, message& m, OVERLAPPED& record,
              : ::WSAGetLastError();
 }
 
-/// Where AcceptEx puts two addresses that nobody reads: the accepted socket knows them, and knows
-/// them better.
+/// Room for the two addresses that AcceptEx writes. They are never read: the accepted socket itself
+/// reports them more reliably.
 struct accept_scratch {
   static constexpr DWORD address_room = sizeof(sockaddr_storage) + 16;
   unsigned char bytes[2 * address_room];
@@ -7648,7 +7665,8 @@ inline int start_accept(LPFN_ACCEPTEX accept_ex, native_handle_type listener,
              : ::WSAGetLastError();
 }
 
-/// Before it, an accepted socket has no addresses and cannot be shut down.
+/// Completes an AcceptEx. Before this call, an accepted socket has no addresses and cannot be shut
+/// down.
 inline failure inherit_from_listener(native_handle_type accepted,
                                      native_handle_type listener) noexcept {
   return set_option(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, &listener, sizeof listener);
@@ -7661,7 +7679,7 @@ inline int start_connect(LPFN_CONNECTEX connect_ex, native_handle_type h,
                                                                             : ::WSAGetLastError();
 }
 
-/// Before it, a connected socket has no peer and cannot be shut down.
+/// Completes a ConnectEx. Before this call, a connected socket has no peer and cannot be shut down.
 inline failure note_connected(native_handle_type h) noexcept {
   return outcome(::setsockopt(h, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, nullptr, 0));
 }
@@ -7671,7 +7689,8 @@ inline bool is_loopback(const socket_address& a) noexcept {
   return a.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
 }
 
-/// Connecting to "any address" means this machine, as on Linux; Windows refuses it.
+/// The address to connect to. The "any" address means this machine, as on Linux; Windows itself
+/// refuses it.
 inline socket_address as_destination(const endpoint& peer) noexcept {
   socket_address a(peer);
   if (a.any.sa_family == AF_INET && a.v4.sin_addr.s_addr == 0)
@@ -7683,16 +7702,16 @@ inline socket_address as_destination(const endpoint& peer) noexcept {
 
 // ---- OVERLAPPED::Internal, which is an NTSTATUS
 
-inline constexpr std::uint32_t status_cut_short =
-    0x80000005; // STATUS_BUFFER_OVERFLOW: a datagram larger than the buffer
+/// STATUS_BUFFER_OVERFLOW: the datagram was larger than the buffer.
+inline constexpr std::uint32_t status_cut_short = 0x80000005;
 
-/// Whether a call that failed with WSAEMSGSIZE has a packet all the same: a status that is only a
-/// warning is written, and queued.
+/// Whether a call that failed with `error` has a packet all the same. A call that failed with
+/// WSAEMSGSIZE does if the kernel stored its status, which is only a warning, in the record.
 inline bool packet_follows(const OVERLAPPED& record, int error) noexcept {
   return error == WSAEMSGSIZE && static_cast<std::uint32_t>(record.Internal) == status_cut_short;
 }
 
-/// The Winsock number of a status of the network stack, 0 of any other.
+/// The Winsock error number for a status of the network stack; 0 for any other status.
 constexpr int winsock_number(std::uint32_t status) noexcept {
   switch (status) {
   case 0xC0000008 /*INVALID_HANDLE*/:
@@ -7765,7 +7784,7 @@ constexpr int winsock_number(std::uint32_t status) noexcept {
   }
 }
 
-/// The system's number for an error or a warning; 0 for a success.
+/// The system's error number for an error or a warning; 0 for a success.
 inline int number_of(std::uint32_t status) noexcept {
   if (const int number = winsock_number(status)) return number;
   if (status < 0x80000000) return 0;
@@ -7775,8 +7794,8 @@ inline int number_of(std::uint32_t status) noexcept {
   return static_cast<int>(convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE});
 }
 
-/// How an overlapped call ended. Success and information are no failures; warnings are: an aborted
-/// call may end with one.
+/// The result of an overlapped call. Success and information statuses are no failures. Warnings
+/// are, since an aborted call may end with one.
 inline failure from_status(ULONG_PTR internal) noexcept {
   const auto status = static_cast<std::uint32_t>(internal);
   switch (status) {
@@ -7789,9 +7808,9 @@ inline failure from_status(ULONG_PTR internal) noexcept {
   }
 }
 
-// ---- readiness: what select and WSAPoll ask of Winsock's driver, asked of it directly, for a
-// packet.
-// Winsock itself has no overlapped call for that. (libuv, mio and wepoll do the same.)
+// ---- readiness Winsock has no overlapped call for readiness. So the request that select and
+//   WSAPoll send to Winsock's driver (AFD) is sent directly, as an overlapped one. (libuv, mio and
+//   wepoll do the same.)
 
 /// AFD_POLL_INFO, for one handle.
 struct poll_request {
@@ -7810,14 +7829,14 @@ constexpr ULONG readiness(action what) noexcept {
   return what == action::when_urgent ? expedited | abort : receive | accept | disconnect | abort;
 }
 
-/// Whether the answer was that the peer has reset the connection.
+/// Whether the result of the request is that the peer has reset the connection.
 inline bool found_reset(const void* request) noexcept {
   constexpr ULONG abort = 0x10;
   return (static_cast<const poll_request*>(request)->events & abort) != 0;
 }
 
-/// The handle that Winsock's driver knows `h` by: another one where a layered provider stands
-/// between (SIO_BASE_HANDLE).
+/// The handle of `h` in Winsock's driver. With a layered provider it differs from `h`
+/// (SIO_BASE_HANDLE).
 inline native_handle_type base_handle(native_handle_type h) noexcept {
   native_handle_type base = h;
   DWORD written = 0;
@@ -7826,13 +7845,15 @@ inline native_handle_type base_handle(native_handle_type h) noexcept {
   return known ? base : h;
 }
 
-/// A request about several handles, as the driver takes it. It stays until the answer has come.
+/// A poll request about several handles, in the form of the driver. It must stay in place until it
+/// has completed.
 struct polled_files {
   void* request;
   ULONG size;
 };
 
-/// @param h  any socket: those that are meant are in the request.
+/// Starts a poll request about several handles.
+/// @param h  any socket; the request contains the handles to poll.
 inline int start_poll(native_handle_type h, const polled_files& files,
                       OVERLAPPED& record) noexcept {
   constexpr ULONG poll = 0x00012024; // IOCTL_AFD_POLL
@@ -7849,7 +7870,8 @@ inline int start_poll(native_handle_type h, const polled_files& files,
   return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
 }
 
-/// @param request  stays until the answer has come.
+/// Starts a poll request about `h` alone.
+/// @param request  must stay in place until it has completed.
 inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
                       OVERLAPPED& record) noexcept {
   request = {};
@@ -9328,7 +9350,7 @@ private:
 #endif
 
 // ---- rouse/os/windows/thread_event.hpp
-// How one thread sleeps until another one says something: a condition variable.
+// An event that one thread waits for and others raise, by a condition variable.
 
 #if ROUSE_WINDOWS
 #include <condition_variable>
@@ -9337,10 +9359,11 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+/// A set of bits. Any thread raises bits; one thread, the owner, waits for them. Raised bits stay
+/// raised.
 ///
-/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Source:
-/// std::condition_variable (WaitOnAddress would want another library to link).
+/// The owner may destroy the event as soon as it has seen the last bit that will be raised. Source:
+/// std::condition_variable (WaitOnAddress would require another library to link).
 class thread_event {
 public:
   static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
@@ -9350,14 +9373,15 @@ public:
     return bits_;
   }
 
-  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  /// What the caller wrote before happens-before what the owner does after it has seen the bits.
   void raise(std::uint32_t bits) noexcept {
     const std::lock_guard lock(mutex());
     bits_ |= bits;
-    wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
+    // Under the lock: the owner may destroy the event as soon as the lock is free.
+    wake_.notify_one();
   }
 
-  /// Sleeps until a bit is raised. The owner only.
+  /// Sleeps until a bit is raised, and returns the raised bits. Only the owner may call it.
   std::uint32_t wait() noexcept {
     std::unique_lock lock(mutex());
     while (bits_ == 0) wake_.wait(lock);
@@ -9365,7 +9389,8 @@ public:
   }
 
 private:
-  // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
+  // One mutex for all events, since it must outlive the event that it guards. It is never
+  // destroyed, because an event may belong to a static scheduler.
   static std::mutex& mutex() noexcept { return rouse::detail::immortal<std::mutex>(); }
 
   std::uint32_t bits_ = 0;
@@ -11100,8 +11125,11 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
 #endif
 
 // ---- rouse/os/windows/attempts.hpp
-// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
-// mode, which overlapped calls do not notice.
+// Socket calls that never wait. Windows has no flag for that, so they put the handle into
+// non-blocking mode, which does not affect overlapped calls.
+//
+// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
+// in `bytes` and `error`.
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
@@ -11125,17 +11153,20 @@ inline bool recv_now(native_handle_type h, void* data, std::size_t size, int fla
   const auto room = static_cast<int>(size < largest_request ? size : largest_request);
   const bool done =
       call_now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
-  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the start of a datagram
   return done;
 }
 } // namespace detail
 
+/// Like recv. A datagram that is larger than the buffer is WSAEMSGSIZE; `bytes` is then `size`, and
+/// the rest of the datagram is lost.
 inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
   return detail::recv_now(h, data, size, 0, bytes, error);
 }
 
-/// A datagram that is larger is no error here: it is not lost.
+/// Like recv with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it is
+/// not lost.
 inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                      failure& error) noexcept {
   const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
@@ -11143,6 +11174,8 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
   return done;
 }
 
+/// Like send.
+/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const auto length = static_cast<int>(size < largest_request ? size : largest_request);
@@ -11151,18 +11184,18 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
   });
 }
 
-/// What the system calls an open file.
+/// The system's handle of an open file: a HANDLE here, a file descriptor on Linux.
 using native_file_type = HANDLE;
 
 namespace detail {
 
-// Reads from `where.Offset` on, and waits where the file was opened for overlapped use. 0, or the
-// system's number.
+// Reads from the position in `where`. If the file was opened for overlapped use, waits for the
+// result. Returns 0 or the system's error number.
 inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
                        OVERLAPPED& where) noexcept {
   where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
   if (!where.hEvent) return ::GetLastError();
-  // The low bit keeps the answer off a completion port that the file may have.
+  // The low bit keeps the completion packet off a port that the file may be associated with.
   const HANDLE event = where.hEvent;
   where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
   BOOL done = ::ReadFile(file, buffer, room, &got, &where);
@@ -11175,7 +11208,8 @@ inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
 
 } // namespace detail
 
-/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
+/// Sends a part of a file through a buffer. What the socket does not accept is read again by the
+/// next call. `bytes` is 0 at the end of the file.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   char buffer[8192];
@@ -11191,7 +11225,8 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
   return got == 0 || send_now(h, buffer, got, false, bytes, error);
 }
 
-/// Where there is none yet, Wine says WSAEINVAL.
+/// Receives the urgent byte: recv with MSG_OOB. Wine reports WSAEINVAL if it has not arrived yet,
+/// and also if the socket receives it in line (SO_OOBINLINE). Only the latter is an error here.
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
@@ -11666,12 +11701,12 @@ inline bool send_batch_now(native_handle_type h, int family, std::span<const out
 #endif
 
 // ---- rouse/os/windows/batch.hpp
-// Several datagrams, one after the other, without waiting: Windows has no call for more than one.
+// Several datagrams without waiting, one after the other: Windows has no call for more than one.
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What is sent before others have their turn.
+/// The most datagrams that are sent before other operations have their turn.
 inline constexpr std::size_t largest_batch = 64;
 
 namespace detail {
@@ -11688,12 +11723,13 @@ inline std::size_t segment_of(WSAMSG& m, std::size_t all) noexcept {
 }
 
 inline WSABUF piece_of(const void* data, std::size_t size) noexcept {
-  constexpr std::size_t most = 1 << 30; // WSABUF counts in 32 bits, and no datagram is as large
+  // WSABUF counts in 32 bits, and no datagram is this large.
+  constexpr std::size_t most = 1 << 30;
   return {static_cast<ULONG>(size < most ? size : most),
           static_cast<CHAR*>(const_cast<void*>(data))};
 }
 
-// 0, or an error.
+// Returns 0 or an error number.
 inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& slot) noexcept {
   constexpr ULONG cut_short = 0x0100; // MSG_TRUNC
   alignas(WSACMSGHDR) CHAR control[WSA_CMSG_SPACE(sizeof(DWORD))];
@@ -11711,7 +11747,7 @@ inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& sl
   return 0;
 }
 
-// 0, or an error.
+// Returns 0 or an error number.
 inline int send_one(native_handle_type h, const outgoing& item) noexcept {
   const socket_address to(item.to);
   const bool named = to.length != 0;
@@ -11727,8 +11763,9 @@ inline int send_one(native_handle_type h, const outgoing& item) noexcept {
 
 } // namespace detail
 
-/// Takes the datagrams that are there, as many as there are slots. False: there is none. An error
-/// after the first datagram is not told.
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none. An error after the first datagram is not reported.
+/// @param taken  0 before the call, the number of filled slots after it.
 inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
                            std::size_t& taken, failure& error) noexcept {
   LPFN_WSARECVMSG recv_msg = nullptr;
@@ -11746,8 +11783,9 @@ inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incom
   return taken != 0 || error;
 }
 
-/// Sends the first of `items`, of which there are `largest_batch` at most, up to one that would
-/// have to wait or fails. False: it is the first, and would have to wait.
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
 inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const outgoing> items,
                            std::size_t& sent, failure& error) noexcept {
   if ((error = set_blocking(h, false))) return true;
@@ -14771,7 +14809,7 @@ private:
 #endif
 
 // ---- rouse/os/windows/context.hpp
-// A flow of execution with a stack of its own: Windows' fibers.
+// Flows of execution that have their own stacks, and the switch between them: fibers of Windows.
 
 #if ROUSE_WINDOWS
 #include <cstddef>
@@ -14787,14 +14825,15 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
-/// thread's own.
+/// A flow of execution while it is suspended. A default-constructed context has no stack of its
+/// own: it is where a thread's own flow is suspended while the thread runs other contexts.
 ///
-/// The thread becomes a fiber when it first switches away, and stays one. Threads: a suspended
-/// context may be continued by any. Source: CreateFiberEx, SwitchToFiber, ConvertThreadToFiberEx.
+/// A thread becomes a fiber when it first switches to another context, and remains one. Threads:
+/// any thread may continue a suspended context. Source: CreateFiberEx, SwitchToFiber,
+/// ConvertThreadToFiberEx.
 class context {
 public:
-  /// Its last act is `leave_to`; it never returns.
+  /// The function that a context runs. It ends with `leave_to`.
   using entry = void (*)(void* argument) noexcept;
 
   context() noexcept = default;
@@ -14804,12 +14843,13 @@ public:
     if (owns_fiber_) ::DeleteFiber(fiber_);
   }
 
-  /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
+  /// Makes the calling thread a fiber, which it remains, so that it can switch to other contexts.
+  /// Returns false if memory runs out.
   static bool prepare_thread() noexcept { return own_fiber() != nullptr; }
 
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
-  /// with a guard page below.
-  /// @returns not_enough_memory where memory is short.
+  /// Makes this a suspended flow that starts with `e(argument)`, on a new stack with a guard page.
+  /// @param stack_size  in bytes; at least 64 KiB are reserved.
+  /// @returns not_enough_memory if memory runs out.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
     if (stack_size > most) return failure(std::errc::not_enough_memory).code();
@@ -14821,8 +14861,9 @@ public:
     return {};
   }
 
-  /// A T whose `context` has a new stack, to which it is then to be `reset`; `destroy` ends both.
-  /// @returns null, with the reason in `why`, where memory is short.
+  /// Makes a `T` and a new stack, which the member `context` of the `T` owns. The caller calls
+  /// `reset` on that member next, and in the end `destroy`, which destroys both.
+  /// @returns null, with the reason in `why`, if memory runs out.
   template <class T>
   static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
     T* const made = new (std::nothrow) T;
@@ -14837,7 +14878,8 @@ public:
     delete &made;
   }
 
-  /// Another flow on the same stack, once the former has ended.
+  /// Makes this a suspended flow that starts with `e(argument)` on the same stack. The flow before
+  /// it has ended.
   void reset(entry e, void* argument) noexcept {
     entry_ = e;
     argument_ = argument;
@@ -14851,17 +14893,19 @@ public:
     ::SwitchToFiber(to.fiber_);
   }
 
-  /// The same, but `from` ends here; after a `reset` it begins anew.
+  /// Like `switch_to`, but `from` ends here. After a `reset` it starts anew.
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
 
-  /// Around all that is switched to from a thread's own stack. A fiber of Windows keeps all that is
-  /// its own.
+  /// To be called on the context of a thread's own flow: before it first switches to another, and
+  /// after the last has switched back. They do nothing, since a fiber of Windows keeps its own
+  /// state.
   void enter_thread() noexcept {}
   void leave_thread() noexcept {}
 
 private:
-  // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,
-  // made a context's own. Microsoft's runtime keeps its own with the fiber's stack frames.
+  // The C++ runtime's record of the exceptions in flight (Itanium C++ ABI, 2.2.2). The runtime
+  // keeps one for each thread, but each context needs its own, so a switch exchanges them.
+  // Microsoft's runtime keeps this state in the fiber's stack frames.
   struct exception_state {
     void* caught = nullptr;
     unsigned int uncaught = 0;
@@ -14881,9 +14925,10 @@ private:
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
+#pragma GCC diagnostic ignored "-Warray-bounds" // GetCurrentFiber reads gs:[32]
 #endif
-  // Of a thread that was not prepared: there would be no way back.
+  // Ends the program if an unprepared thread cannot become a fiber: no context could switch back to
+  // it.
   [[noreturn]] ROUSE_COLD static void abort_unprepared() noexcept {
     std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
     std::abort();
@@ -14897,8 +14942,8 @@ private:
 #pragma GCC diagnostic pop
 #endif
 
-  // One life after the other on this stack: an entry leaves at its end, and the next switch here
-  // goes round.
+  // Runs one flow after the other on this stack: an entry leaves at its end, and the next switch to
+  // this fiber continues the loop.
   static void CALLBACK begin(void* self) {
     auto& me = *static_cast<context*>(self);
     for (;;) me.entry_(me.argument_);
@@ -16972,17 +17017,20 @@ private:
 #endif
 
 // ---- rouse/os/windows/signals.hpp
-// How console events reach `signals` objects, of which several copies of this library in one
-// process (in DLLs) may each have some.
+// How console events reach `signals` objects. One process may hold several copies of this library
+// (in DLLs), and each copy may have such objects.
 //
-// Windows calls the handlers of a process one after another, the latest first, until one says that
-// it has handled the event. So the copy whose handler is called tells the others. It finds them in
-// the process's own table of atoms, where each has one whose name holds the address of its
-// `on_console_event`.
+//   Windows -> handler of the latest copy -> on_console_event of each copy -> its objects
 //
-// While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
-// more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
-// that is held during that call.
+// Windows calls the handlers of a process one after another, the latest first, until one of them
+// returns that it has handled the event. So the first handler of this library that is called
+// notifies all copies. It finds them in the process's own atom table: each copy adds an atom there,
+// and the atom's name contains the address of that copy's `on_console_event`.
+//
+// Windows holds the lock that SetConsoleCtrlHandler needs while handlers run. Two things follow:
+//   - Once a copy has removed its handler, the handler no longer runs and the DLL may be unloaded.
+//   - No handler may wait for a lock that is held during SetConsoleCtrlHandler. So there are two:
+//     `registration`, held during that call, and `mutex` for the list, held only briefly.
 
 #if ROUSE_WINDOWS
 #include <charconv>
@@ -16995,15 +17043,16 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
-/// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
+/// Maps console events to signals of the C library: Ctrl-C is SIGINT; Ctrl-Break is SIGBREAK; a
+/// closed console, a log-off and a shutdown are SIGTERM.
 ///
-/// Threads: any. Windows calls the handler in a thread of its own.
+/// Threads: any. Windows calls the handler on a thread of its own.
 /// Source: SetConsoleCtrlHandler, HandlerRoutine, AddAtom.
 class signal_table {
 public:
-  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
-  /// `in.leave` is called.
+  /// Adds each arriving signal of the set `numbers` (bit n - 1: signal n) to `in`, until `in.leave`
+  /// is called.
+  /// @returns invalid_argument for a signal other than SIGINT, SIGTERM and SIGBREAK.
   static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
     const std::uint64_t known =
         signal_inbox::bit(SIGINT) | signal_inbox::bit(SIGTERM) | signal_inbox::bit(SIGBREAK);
@@ -17020,24 +17069,26 @@ public:
     return {};
   }
 
-  /// What Windows calls. @returns whether an object wants the event; else the next handler is
-  /// called, the last of which ends the process.
+  /// The handler that Windows calls.
+  /// @returns whether an object wants the event. If none does, Windows calls the next handler; the
+  /// last one ends the process.
   ///
-  /// Windows ends the process when this returns from a closed console, a log-off or a shutdown, or
-  /// when it has waited long enough. So it returns from those when no object wants them any more,
-  /// and `main` has had time to return.
+  /// For a closed console, a log-off or a shutdown, Windows ends the process when this function
+  /// returns, or when its own time limit has passed. So the function returns only after no object
+  /// wants the event any more and `main` has had time to return.
   static BOOL WINAPI handle(DWORD event) noexcept {
     if (!notify_all_copies(event)) return FALSE;
     if (event >= CTRL_CLOSE_EVENT) {
       while (notify_all_copies(query_wanted)) ::Sleep(10);
-      ::Sleep(5000); // as long as Windows waits
+      ::Sleep(5000); // the time limit of Windows
     }
     return TRUE;
   }
 
 private:
   using event_function = BOOL WINAPI(DWORD);
-  static constexpr DWORD query_wanted = 0x726f7573; // no event: whether one wants SIGTERM
+  // Instead of an event: asks whether an object wants SIGTERM, without adding a signal.
+  static constexpr DWORD query_wanted = 0x726f7573;
   static constexpr std::string_view prefix = "rouse-signals-1:";
   static constexpr std::size_t longest_name = 64;
 
@@ -17049,7 +17100,7 @@ private:
     static std::mutex m;
     return m;
   }
-  // Of the list: nothing waits with it.
+  // Guards the list. No thread waits while it holds it.
   static std::mutex& mutex() noexcept {
     static std::mutex m;
     return m;
@@ -17067,7 +17118,8 @@ private:
         while (before->next.load() != &in) before = before->next.load();
         before->next.store(in.next.load());
       }
-      last = first_ == nullptr && !process_ending_; // at the end a handler holds Windows' lock
+      // While the process ends, a handler runs and Windows holds the lock that `leave` needs.
+      last = first_ == nullptr && !process_ending_;
     }
     if (last) leave();
   }
@@ -17089,7 +17141,7 @@ private:
     ::SetConsoleCtrlHandler(&handle, FALSE);
   }
 
-  // Tells the objects of this copy. @returns whether one wants it.
+  // Adds the signal of an event to the objects of this copy. @returns whether an object wants it.
   static BOOL WINAPI on_console_event(DWORD event) noexcept {
     const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
     const std::lock_guard lock(mutex());
@@ -17103,7 +17155,7 @@ private:
     return wanted;
   }
 
-  // The same of every copy in the process.
+  // Calls `on_console_event` of every copy in the process. @returns whether an object wants it.
   static BOOL notify_all_copies(DWORD event) noexcept {
     BOOL wanted = FALSE;
     for (unsigned atom = 0xC000; atom <= 0xFFFF; ++atom) {

@@ -338,7 +338,8 @@ public:
   /// Calls `use(completion)` for each completion that is there. `use` may submit.
   template <class F>
   ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
-    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to.
+    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to (O3 in the
+    // README).
     const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
     for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
     // Release: the slots are the kernel's again.

@@ -1,5 +1,8 @@
-// System calls that never wait. Windows has no flag for that: the handle is put into non-blocking
-// mode, which overlapped calls do not notice.
+// Socket calls that never wait. Windows has no flag for that, so they put the handle into
+// non-blocking mode, which does not affect overlapped calls.
+//
+// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
+// in `bytes` and `error`.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -29,17 +32,20 @@ inline bool recv_now(native_handle_type h, void* data, std::size_t size, int fla
   const auto room = static_cast<int>(size < largest_request ? size : largest_request);
   const bool done =
       call_now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
-  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the beginning of a datagram
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the start of a datagram
   return done;
 }
 } // namespace detail
 
+/// Like recv. A datagram that is larger than the buffer is WSAEMSGSIZE; `bytes` is then `size`, and
+/// the rest of the datagram is lost.
 inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
   return detail::recv_now(h, data, size, 0, bytes, error);
 }
 
-/// A datagram that is larger is no error here: it is not lost.
+/// Like recv with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it is
+/// not lost.
 inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                      failure& error) noexcept {
   const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
@@ -47,6 +53,8 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
   return done;
 }
 
+/// Like send.
+/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
   const auto length = static_cast<int>(size < largest_request ? size : largest_request);
@@ -55,18 +63,18 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
   });
 }
 
-/// What the system calls an open file.
+/// The system's handle of an open file: a HANDLE here, a file descriptor on Linux.
 using native_file_type = HANDLE;
 
 namespace detail {
 
-// Reads from `where.Offset` on, and waits where the file was opened for overlapped use. 0, or the
-// system's number.
+// Reads from the position in `where`. If the file was opened for overlapped use, waits for the
+// result. Returns 0 or the system's error number.
 inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
                        OVERLAPPED& where) noexcept {
   where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
   if (!where.hEvent) return ::GetLastError();
-  // The low bit keeps the answer off a completion port that the file may have.
+  // The low bit keeps the completion packet off a port that the file may be associated with.
   const HANDLE event = where.hEvent;
   where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
   BOOL done = ::ReadFile(file, buffer, room, &got, &where);
@@ -79,7 +87,8 @@ inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
 
 } // namespace detail
 
-/// By way of a buffer: what the socket does not take is read again. 0 bytes: the file has no more.
+/// Sends a part of a file through a buffer. What the socket does not accept is read again by the
+/// next call. `bytes` is 0 at the end of the file.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   char buffer[8192];
@@ -95,7 +104,8 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
   return got == 0 || send_now(h, buffer, got, false, bytes, error);
 }
 
-/// Where there is none yet, Wine says WSAEINVAL.
+/// Receives the urgent byte: recv with MSG_OOB. Wine reports WSAEINVAL if it has not arrived yet,
+/// and also if the socket receives it in line (SO_OOBINLINE). Only the latter is an error here.
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);

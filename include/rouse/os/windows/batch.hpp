@@ -1,4 +1,4 @@
-// Several datagrams, one after the other, without waiting: Windows has no call for more than one.
+// Several datagrams without waiting, one after the other: Windows has no call for more than one.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/batch.hpp>
@@ -14,7 +14,7 @@
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What is sent before others have their turn.
+/// The most datagrams that are sent before other operations have their turn.
 inline constexpr std::size_t largest_batch = 64;
 
 namespace detail {
@@ -31,12 +31,13 @@ inline std::size_t segment_of(WSAMSG& m, std::size_t all) noexcept {
 }
 
 inline WSABUF piece_of(const void* data, std::size_t size) noexcept {
-  constexpr std::size_t most = 1 << 30; // WSABUF counts in 32 bits, and no datagram is as large
+  // WSABUF counts in 32 bits, and no datagram is this large.
+  constexpr std::size_t most = 1 << 30;
   return {static_cast<ULONG>(size < most ? size : most),
           static_cast<CHAR*>(const_cast<void*>(data))};
 }
 
-// 0, or an error.
+// Returns 0 or an error number.
 inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& slot) noexcept {
   constexpr ULONG cut_short = 0x0100; // MSG_TRUNC
   alignas(WSACMSGHDR) CHAR control[WSA_CMSG_SPACE(sizeof(DWORD))];
@@ -54,7 +55,7 @@ inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& sl
   return 0;
 }
 
-// 0, or an error.
+// Returns 0 or an error number.
 inline int send_one(native_handle_type h, const outgoing& item) noexcept {
   const socket_address to(item.to);
   const bool named = to.length != 0;
@@ -70,8 +71,9 @@ inline int send_one(native_handle_type h, const outgoing& item) noexcept {
 
 } // namespace detail
 
-/// Takes the datagrams that are there, as many as there are slots. False: there is none. An error
-/// after the first datagram is not told.
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none. An error after the first datagram is not reported.
+/// @param taken  0 before the call, the number of filled slots after it.
 inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
                            std::size_t& taken, failure& error) noexcept {
   LPFN_WSARECVMSG recv_msg = nullptr;
@@ -89,8 +91,9 @@ inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incom
   return taken != 0 || error;
 }
 
-/// Sends the first of `items`, of which there are `largest_batch` at most, up to one that would
-/// have to wait or fails. False: it is the first, and would have to wait.
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
 inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const outgoing> items,
                            std::size_t& sent, failure& error) noexcept {
   if ((error = set_blocking(h, false))) return true;

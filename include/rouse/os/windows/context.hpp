@@ -1,4 +1,4 @@
-// A flow of execution with a stack of its own: Windows' fibers.
+// Flows of execution that have their own stacks, and the switch between them: fibers of Windows.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/windows/socket.hpp>
@@ -17,14 +17,15 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Where a flow of execution stands while it does not run. Default-constructed: a place for a
-/// thread's own.
+/// A flow of execution while it is suspended. A default-constructed context has no stack of its
+/// own: it is where a thread's own flow is suspended while the thread runs other contexts.
 ///
-/// The thread becomes a fiber when it first switches away, and stays one. Threads: a suspended
-/// context may be continued by any. Source: CreateFiberEx, SwitchToFiber, ConvertThreadToFiberEx.
+/// A thread becomes a fiber when it first switches to another context, and remains one. Threads:
+/// any thread may continue a suspended context. Source: CreateFiberEx, SwitchToFiber,
+/// ConvertThreadToFiberEx.
 class context {
 public:
-  /// Its last act is `leave_to`; it never returns.
+  /// The function that a context runs. It ends with `leave_to`.
   using entry = void (*)(void* argument) noexcept;
 
   context() noexcept = default;
@@ -34,12 +35,13 @@ public:
     if (owns_fiber_) ::DeleteFiber(fiber_);
   }
 
-  /// Makes the calling thread one that can switch to others, and stays so. False: memory is short.
+  /// Makes the calling thread a fiber, which it remains, so that it can switch to other contexts.
+  /// Returns false if memory runs out.
   static bool prepare_thread() noexcept { return own_fiber() != nullptr; }
 
-  /// A suspended flow that will begin with `e(argument)`, on a stack of at least `stack_size` bytes
-  /// with a guard page below.
-  /// @returns not_enough_memory where memory is short.
+  /// Makes this a suspended flow that starts with `e(argument)`, on a new stack with a guard page.
+  /// @param stack_size  in bytes; at least 64 KiB are reserved.
+  /// @returns not_enough_memory if memory runs out.
   std::error_code create(std::size_t stack_size, entry e, void* argument) noexcept {
     constexpr std::size_t least = 65536, most = std::size_t{1} << (sizeof(void*) == 8 ? 40 : 30);
     if (stack_size > most) return failure(std::errc::not_enough_memory).code();
@@ -51,8 +53,9 @@ public:
     return {};
   }
 
-  /// A T whose `context` has a new stack, to which it is then to be `reset`; `destroy` ends both.
-  /// @returns null, with the reason in `why`, where memory is short.
+  /// Makes a `T` and a new stack, which the member `context` of the `T` owns. The caller calls
+  /// `reset` on that member next, and in the end `destroy`, which destroys both.
+  /// @returns null, with the reason in `why`, if memory runs out.
   template <class T>
   static T* create_with(std::size_t stack_size, std::error_code& why) noexcept {
     T* const made = new (std::nothrow) T;
@@ -67,7 +70,8 @@ public:
     delete &made;
   }
 
-  /// Another flow on the same stack, once the former has ended.
+  /// Makes this a suspended flow that starts with `e(argument)` on the same stack. The flow before
+  /// it has ended.
   void reset(entry e, void* argument) noexcept {
     entry_ = e;
     argument_ = argument;
@@ -81,17 +85,19 @@ public:
     ::SwitchToFiber(to.fiber_);
   }
 
-  /// The same, but `from` ends here; after a `reset` it begins anew.
+  /// Like `switch_to`, but `from` ends here. After a `reset` it starts anew.
   static void leave_to(context& from, context& to) noexcept { switch_to(from, to); }
 
-  /// Around all that is switched to from a thread's own stack. A fiber of Windows keeps all that is
-  /// its own.
+  /// To be called on the context of a thread's own flow: before it first switches to another, and
+  /// after the last has switched back. They do nothing, since a fiber of Windows keeps its own
+  /// state.
   void enter_thread() noexcept {}
   void leave_thread() noexcept {}
 
 private:
-  // What the C++ runtime keeps of exceptions in flight (Itanium C++ ABI, 2.2.2), a thread's own,
-  // made a context's own. Microsoft's runtime keeps its own with the fiber's stack frames.
+  // The C++ runtime's record of the exceptions in flight (Itanium C++ ABI, 2.2.2). The runtime
+  // keeps one for each thread, but each context needs its own, so a switch exchanges them.
+  // Microsoft's runtime keeps this state in the fiber's stack frames.
   struct exception_state {
     void* caught = nullptr;
     unsigned int uncaught = 0;
@@ -111,9 +117,10 @@ private:
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Warray-bounds" // of GetCurrentFiber, to whom gs:[32] is no array
+#pragma GCC diagnostic ignored "-Warray-bounds" // GetCurrentFiber reads gs:[32]
 #endif
-  // Of a thread that was not prepared: there would be no way back.
+  // Ends the program if an unprepared thread cannot become a fiber: no context could switch back to
+  // it.
   [[noreturn]] ROUSE_COLD static void abort_unprepared() noexcept {
     std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
     std::abort();
@@ -127,8 +134,8 @@ private:
 #pragma GCC diagnostic pop
 #endif
 
-  // One life after the other on this stack: an entry leaves at its end, and the next switch here
-  // goes round.
+  // Runs one flow after the other on this stack: an entry leaves at its end, and the next switch to
+  // this fiber continues the loop.
   static void CALLBACK begin(void* self) {
     auto& me = *static_cast<context*>(self);
     for (;;) me.entry_(me.argument_);

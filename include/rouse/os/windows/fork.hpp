@@ -1,18 +1,18 @@
-// Windows has no fork(2): nothing is ever copied into a child process.
+// Stand-ins for the classes of os/posix/fork.hpp. Windows has no fork(2).
 #pragma once
 #include <rouse/config.hpp>
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What calls a function in each forked child elsewhere.
+/// Does nothing. On Linux it calls a function in each forked child.
 class fork_hook {
 public:
   using function = void(void* owner) noexcept;
   fork_hook(function*, void*) noexcept {}
 };
 
-/// The process that made it, which is the only one that can see it.
+/// Does nothing. Only the process that made it can see it.
 class process_mark {
 public:
   [[nodiscard]] static constexpr bool is_here() noexcept { return true; }

@@ -1,5 +1,10 @@
-// I/O completion ports, the extension functions of Winsock, and the status numbers of the NT
-// kernel.
+// I/O completion ports, Winsock's extension functions, and the status numbers of the NT kernel.
+//
+//   start_recv, start_send, ...       -> 0: succeeded | WSA_IO_PENDING | an error number
+//   packet from completion_port::wait -> OVERLAPPED::Internal, an NTSTATUS -> from_status: failure
+//
+// A call that returns 0 has a packet too, unless `skip_packets` is in effect for its handle. A call
+// that fails has none, with one exception: see `packet_follows`.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -20,7 +25,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline HANDLE as_file(native_handle_type h) noexcept { return reinterpret_cast<HANDLE>(h); }
 
-/// A completion port, closed with its owner.
+/// An I/O completion port. The destructor closes it.
 class completion_port {
 public:
   static constexpr std::size_t batch = 64;
@@ -36,32 +41,34 @@ public:
   failure create() noexcept {
     port_ = ::CreateIoCompletionPort(INVALID_HANDLE_VALUE, nullptr, 0, 1);
     if (!port_) return last_error();
-    constexpr DWORD high_resolution = 2; // CREATE_WAITABLE_TIMER_HIGH_RESOLUTION: Windows 10, 1803
+    // CREATE_WAITABLE_TIMER_HIGH_RESOLUTION: since Windows 10, 1803.
+    constexpr DWORD high_resolution = 2;
     timer_ = ::CreateWaitableTimerExW(nullptr, nullptr, high_resolution, TIMER_ALL_ACCESS);
-    return {}; // without a timer, waits are as fine as the system's clock ticks
+    return {}; // a missing timer only makes waits less precise
   }
 
-  /// All that completes on `h` comes to this port. A handle has one port at a time: of a second
-  /// one, ERROR_INVALID_PARAMETER, which is also what a handle gets that was not made for
-  /// overlapped use.
+  /// Associates `h` with this port: the overlapped calls on it then complete here. A handle can
+  /// have one port at a time.
+  /// @returns ERROR_INVALID_PARAMETER if the handle has a port already, or was not made for
+  ///   overlapped use.
   failure add(native_handle_type h) noexcept {
     return ::CreateIoCompletionPort(as_file(h), port_, 0, 0) ? failure{} : last_error();
   }
 
-  /// Makes one `wait`, this or the next, return. Any thread.
+  /// Makes one `wait` return, the current or the next one. Threads: any.
   void wake() noexcept { ::PostQueuedCompletionStatus(port_, 0, 0, nullptr); }
 
-  /// Waits for packets; those of `wake` have no OVERLAPPED.
-  /// @param most   how many can come at all. A batch is one system call on Windows; Wine asks its
-  /// server once for each packet and
-  ///               once more to see that there are no others, unless it knows that there cannot be.
-  /// @param until  `min`: does not wait; `max`: for ever. Never wakes early.
+  /// Waits for packets. The packets of `wake` have no OVERLAPPED.
+  /// @param most  the number of packets that can come at all. A batch is one system call on
+  ///   Windows. Wine calls its server once for each packet, and once more to see that there are no
+  ///   others, unless this number says that there cannot be.
+  /// @param until  `min`: does not wait; `max`: for ever. The wait never ends early.
+  /// @returns the number of packets; 0 if none came before `until`.
   ///
-  /// The port's own timeout ends with a tick of the system's clock, up to 15.6 ms late. A short
-  /// wait is ended by a timer instead, which is exact to about half a millisecond: its routine
-  /// interrupts the wait, which has to be alertable for that. (Other routines that are queued for
-  /// the thread run then, too.) Source: GetQueuedCompletionStatusEx, CreateWaitableTimerExW,
-  /// SetWaitableTimer.
+  /// The port's own timeout ends with a tick of the system's clock, up to 15.6 ms late. So a timer
+  /// ends short waits, with a precision of about half a millisecond: its routine interrupts the
+  /// wait, which must be alertable for that. (Other routines that are queued for the thread then
+  /// run, too.) Source: GetQueuedCompletionStatusEx, CreateWaitableTimerExW, SetWaitableTimer.
   std::size_t wait(OVERLAPPED_ENTRY (&entries)[batch], std::size_t most,
                    clock::time_point until) noexcept {
     const auto room = static_cast<ULONG>(most == 0 ? 1 : most < batch ? most : batch);
@@ -69,14 +76,14 @@ public:
     const DWORD timeout = timed ? INFINITE : milliseconds(until);
     ULONG n = 0;
     if (!::GetQueuedCompletionStatusEx(port_, entries, room, &n, timeout, timed)) n = 0;
-    if (timed) ::CancelWaitableTimer(timer_); // its routine is no longer queued, either
+    if (timed) ::CancelWaitableTimer(timer_); // also removes the queued routine
     return n;
   }
 
 private:
   static void CALLBACK interrupt_wait(void*, DWORD, DWORD) noexcept {}
 
-  // Whether a timer of this thread's will end the wait.
+  // Sets the timer if it is to end the wait. @returns whether it is.
   bool start_timer(clock::time_point until) noexcept {
     if (!timer_ || until == (clock::time_point::min)() || until == (clock::time_point::max)())
       return false;
@@ -84,7 +91,7 @@ private:
     if (left <= clock::duration::zero() || left > longest_timed) return false;
     using ticks = std::chrono::duration<std::int64_t, std::ratio<1, 10'000'000>>;
     LARGE_INTEGER due;
-    due.QuadPart = -std::chrono::ceil<ticks>(left).count(); // negative: from now on
+    due.QuadPart = -std::chrono::ceil<ticks>(left).count(); // negative: relative
     return ::SetWaitableTimer(timer_, &due, 0, &completion_port::interrupt_wait, nullptr, FALSE);
   }
 
@@ -96,17 +103,18 @@ private:
     return static_cast<DWORD>(left < 0 ? 0 : left < longest ? left : longest);
   }
 
-  // A longer wait does not mind a tick, and saves two system calls.
+  // For longer waits a tick of the clock is precise enough, and they save two system calls.
   static constexpr auto longest_timed = std::chrono::milliseconds(500);
 
   HANDLE port_ = nullptr;
-  HANDLE timer_ = nullptr; // null where the system has none of high resolution
+  HANDLE timer_ = nullptr; // null without high-resolution timers
 };
 
-/// From now on a call on `h` that succeeds at once sends no packet. False where that cannot be had:
-/// below Winsock there may be a layer (an LSP) whose handles are not the kernel's.
+/// Switches off the packets of calls on `h` that succeed at once. Returns false if that is not
+/// possible: a layered service provider (LSP) below Winsock may use handles that are not the
+/// kernel's.
 ///
-/// For streams only: whether a datagram cut short brings a packet would not be certain.
+/// For streams only: it would not be certain whether a truncated datagram has a packet.
 inline bool skip_packets(native_handle_type h) noexcept {
   WSAPROTOCOL_INFOW info;
   std::size_t size = sizeof info;
@@ -131,9 +139,9 @@ inline failure control(native_handle_type h, DWORD code, const void* value,
 }
 } // namespace detail
 
-/// Takes `h` off its port, so that another may have it: Windows 8.1; nothing happens before, nor
-/// under Wine. Nothing may be pending. Source: NtSetInformationFile,
-/// FileReplaceCompletionInformation.
+/// Separates `h` from its port, so that it can be added to another. Since Windows 8.1; does nothing
+/// on older systems and under Wine. Precondition: nothing is pending on `h`. Source:
+/// NtSetInformationFile, FileReplaceCompletionInformation.
 inline void leave_port(native_handle_type h) noexcept {
   struct status_block {
     void* status;
@@ -150,18 +158,19 @@ inline void leave_port(native_handle_type h) noexcept {
     f(as_file(h), &block, &none, sizeof none, replace_completion);
 }
 
-/// A datagram that found no listener must not fail the next recv, whomever that hears from.
+/// A sent datagram that found no receiver must not fail the next recv, which may be for a datagram
+/// of another peer.
 inline void ignore_unreachable_peers(native_handle_type h) noexcept {
   const BOOL report = FALSE;
   constexpr DWORD connection_reset = IOC_IN | IOC_VENDOR | 12; // SIO_UDP_CONNRESET
-  constexpr DWORD network_reset =
-      IOC_IN | IOC_VENDOR | 15; // SIO_UDP_NETRESET; some systems have none
+  // SIO_UDP_NETRESET; some systems lack it.
+  constexpr DWORD network_reset = IOC_IN | IOC_VENDOR | 15;
   (void)detail::control(h, connection_reset, &report, sizeof report);
   (void)detail::control(h, network_reset, &report, sizeof report);
 }
 
-/// Windows tries again for two seconds where this machine has refused a connection to itself: once
-/// is enough. Windows 10, 1709.
+/// Makes a connect to this machine fail at the first refusal. Otherwise Windows tries again for two
+/// seconds. Since Windows 10, 1709.
 inline void refuse_at_once(native_handle_type h) noexcept {
   struct {
     USHORT round_trip = 0xFFFF; // TCP_INITIAL_RTO_UNSPECIFIED_RTT
@@ -171,7 +180,7 @@ inline void refuse_at_once(native_handle_type h) noexcept {
   (void)detail::control(h, initial_rto, &parameters, sizeof parameters);
 }
 
-/// A function that Winsock's provider of `h` has and exports under no name.
+/// Finds an extension function of the Winsock provider of `h`, which no library exports by name.
 template <class Function>
 failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
   DWORD written = 0;
@@ -179,8 +188,8 @@ failure find_extension(native_handle_type h, GUID id, Function& out) noexcept {
                             &written, nullptr, nullptr));
 }
 
-/// Whether a send failed with `error` because nobody said where to: WSAENOTCONN, and under Wine
-/// WSAEINVAL, which may mean other things.
+/// Whether a send failed with `error` because it had no destination. That is WSAENOTCONN, and under
+/// Wine WSAEINVAL, which may have other reasons.
 inline bool lacks_destination(native_handle_type h, failure error) noexcept {
   if (error == failure::from_os(WSAENOTCONN)) return true;
   endpoint peer;
@@ -188,6 +197,7 @@ inline bool lacks_destination(native_handle_type h, failure error) noexcept {
          remote_endpoint(h, peer) == failure::from_os(WSAENOTCONN);
 }
 
+/// Returns WSAEINVAL if `h` does not listen.
 inline failure check_listening(native_handle_type h) noexcept {
   BOOL listens = FALSE;
   std::size_t size = sizeof listens;
@@ -195,7 +205,9 @@ inline failure check_listening(native_handle_type h) noexcept {
   return f || listens ? f : failure::from_os(WSAEINVAL);
 }
 
-/// The calls that start an operation: 0 when it has succeeded, WSA_IO_PENDING, or an error.
+// ---- the calls that start an operation
+// Each returns 0 if the operation has succeeded, WSA_IO_PENDING, or an error number.
+
 inline int start_recv(native_handle_type h, void* data, std::size_t size, OVERLAPPED& record,
                       DWORD& bytes) noexcept {
   WSABUF buffer{static_cast<ULONG>(size), static_cast<char*>(data)};
@@ -227,8 +239,8 @@ inline int start_send_to(native_handle_type h, message& m, OVERLAPPED& record,
              : ::WSAGetLastError();
 }
 
-/// Where AcceptEx puts two addresses that nobody reads: the accepted socket knows them, and knows
-/// them better.
+/// Room for the two addresses that AcceptEx writes. They are never read: the accepted socket itself
+/// reports them more reliably.
 struct accept_scratch {
   static constexpr DWORD address_room = sizeof(sockaddr_storage) + 16;
   unsigned char bytes[2 * address_room];
@@ -244,7 +256,8 @@ inline int start_accept(LPFN_ACCEPTEX accept_ex, native_handle_type listener,
              : ::WSAGetLastError();
 }
 
-/// Before it, an accepted socket has no addresses and cannot be shut down.
+/// Completes an AcceptEx. Before this call, an accepted socket has no addresses and cannot be shut
+/// down.
 inline failure inherit_from_listener(native_handle_type accepted,
                                      native_handle_type listener) noexcept {
   return set_option(accepted, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, &listener, sizeof listener);
@@ -257,7 +270,7 @@ inline int start_connect(LPFN_CONNECTEX connect_ex, native_handle_type h,
                                                                             : ::WSAGetLastError();
 }
 
-/// Before it, a connected socket has no peer and cannot be shut down.
+/// Completes a ConnectEx. Before this call, a connected socket has no peer and cannot be shut down.
 inline failure note_connected(native_handle_type h) noexcept {
   return outcome(::setsockopt(h, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, nullptr, 0));
 }
@@ -267,7 +280,8 @@ inline bool is_loopback(const socket_address& a) noexcept {
   return a.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
 }
 
-/// Connecting to "any address" means this machine, as on Linux; Windows refuses it.
+/// The address to connect to. The "any" address means this machine, as on Linux; Windows itself
+/// refuses it.
 inline socket_address as_destination(const endpoint& peer) noexcept {
   socket_address a(peer);
   if (a.any.sa_family == AF_INET && a.v4.sin_addr.s_addr == 0)
@@ -279,16 +293,16 @@ inline socket_address as_destination(const endpoint& peer) noexcept {
 
 // ---- OVERLAPPED::Internal, which is an NTSTATUS
 
-inline constexpr std::uint32_t status_cut_short =
-    0x80000005; // STATUS_BUFFER_OVERFLOW: a datagram larger than the buffer
+/// STATUS_BUFFER_OVERFLOW: the datagram was larger than the buffer.
+inline constexpr std::uint32_t status_cut_short = 0x80000005;
 
-/// Whether a call that failed with WSAEMSGSIZE has a packet all the same: a status that is only a
-/// warning is written, and queued.
+/// Whether a call that failed with `error` has a packet all the same. A call that failed with
+/// WSAEMSGSIZE does if the kernel stored its status, which is only a warning, in the record.
 inline bool packet_follows(const OVERLAPPED& record, int error) noexcept {
   return error == WSAEMSGSIZE && static_cast<std::uint32_t>(record.Internal) == status_cut_short;
 }
 
-/// The Winsock number of a status of the network stack, 0 of any other.
+/// The Winsock error number for a status of the network stack; 0 for any other status.
 constexpr int winsock_number(std::uint32_t status) noexcept {
   switch (status) {
   case 0xC0000008 /*INVALID_HANDLE*/:
@@ -361,7 +375,7 @@ constexpr int winsock_number(std::uint32_t status) noexcept {
   }
 }
 
-/// The system's number for an error or a warning; 0 for a success.
+/// The system's error number for an error or a warning; 0 for a success.
 inline int number_of(std::uint32_t status) noexcept {
   if (const int number = winsock_number(status)) return number;
   if (status < 0x80000000) return 0;
@@ -371,8 +385,8 @@ inline int number_of(std::uint32_t status) noexcept {
   return static_cast<int>(convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE});
 }
 
-/// How an overlapped call ended. Success and information are no failures; warnings are: an aborted
-/// call may end with one.
+/// The result of an overlapped call. Success and information statuses are no failures. Warnings
+/// are, since an aborted call may end with one.
 inline failure from_status(ULONG_PTR internal) noexcept {
   const auto status = static_cast<std::uint32_t>(internal);
   switch (status) {
@@ -385,9 +399,9 @@ inline failure from_status(ULONG_PTR internal) noexcept {
   }
 }
 
-// ---- readiness: what select and WSAPoll ask of Winsock's driver, asked of it directly, for a
-// packet.
-// Winsock itself has no overlapped call for that. (libuv, mio and wepoll do the same.)
+// ---- readiness Winsock has no overlapped call for readiness. So the request that select and
+//   WSAPoll send to Winsock's driver (AFD) is sent directly, as an overlapped one. (libuv, mio and
+//   wepoll do the same.)
 
 /// AFD_POLL_INFO, for one handle.
 struct poll_request {
@@ -406,14 +420,14 @@ constexpr ULONG readiness(action what) noexcept {
   return what == action::when_urgent ? expedited | abort : receive | accept | disconnect | abort;
 }
 
-/// Whether the answer was that the peer has reset the connection.
+/// Whether the result of the request is that the peer has reset the connection.
 inline bool found_reset(const void* request) noexcept {
   constexpr ULONG abort = 0x10;
   return (static_cast<const poll_request*>(request)->events & abort) != 0;
 }
 
-/// The handle that Winsock's driver knows `h` by: another one where a layered provider stands
-/// between (SIO_BASE_HANDLE).
+/// The handle of `h` in Winsock's driver. With a layered provider it differs from `h`
+/// (SIO_BASE_HANDLE).
 inline native_handle_type base_handle(native_handle_type h) noexcept {
   native_handle_type base = h;
   DWORD written = 0;
@@ -422,13 +436,15 @@ inline native_handle_type base_handle(native_handle_type h) noexcept {
   return known ? base : h;
 }
 
-/// A request about several handles, as the driver takes it. It stays until the answer has come.
+/// A poll request about several handles, in the form of the driver. It must stay in place until it
+/// has completed.
 struct polled_files {
   void* request;
   ULONG size;
 };
 
-/// @param h  any socket: those that are meant are in the request.
+/// Starts a poll request about several handles.
+/// @param h  any socket; the request contains the handles to poll.
 inline int start_poll(native_handle_type h, const polled_files& files,
                       OVERLAPPED& record) noexcept {
   constexpr ULONG poll = 0x00012024; // IOCTL_AFD_POLL
@@ -445,7 +461,8 @@ inline int start_poll(native_handle_type h, const polled_files& files,
   return status >= 0 ? 0 : number_of(static_cast<std::uint32_t>(status));
 }
 
-/// @param request  stays until the answer has come.
+/// Starts a poll request about `h` alone.
+/// @param request  must stay in place until it has completed.
 inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
                       OVERLAPPED& record) noexcept {
   request = {};

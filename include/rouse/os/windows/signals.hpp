@@ -1,14 +1,17 @@
-// How console events reach `signals` objects, of which several copies of this library in one
-// process (in DLLs) may each have some.
+// How console events reach `signals` objects. One process may hold several copies of this library
+// (in DLLs), and each copy may have such objects.
 //
-// Windows calls the handlers of a process one after another, the latest first, until one says that
-// it has handled the event. So the copy whose handler is called tells the others. It finds them in
-// the process's own table of atoms, where each has one whose name holds the address of its
-// `on_console_event`.
+//   Windows -> handler of the latest copy -> on_console_event of each copy -> its objects
 //
-// While handlers run, Windows holds the lock that SetConsoleCtrlHandler needs. So none runs any
-// more once a copy has taken its handler back, and its DLL may go. No handler may wait for a lock
-// that is held during that call.
+// Windows calls the handlers of a process one after another, the latest first, until one of them
+// returns that it has handled the event. So the first handler of this library that is called
+// notifies all copies. It finds them in the process's own atom table: each copy adds an atom there,
+// and the atom's name contains the address of that copy's `on_console_event`.
+//
+// Windows holds the lock that SetConsoleCtrlHandler needs while handlers run. Two things follow:
+//   - Once a copy has removed its handler, the handler no longer runs and the DLL may be unloaded.
+//   - No handler may wait for a lock that is held during SetConsoleCtrlHandler. So there are two:
+//     `registration`, held during that call, and `mutex` for the list, held only briefly.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -26,15 +29,16 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Console events, as the signals that the C library has for them: Ctrl-C is SIGINT, Ctrl-Break
-/// SIGBREAK, a closed console, a log-off or a shutdown SIGTERM.
+/// Maps console events to signals of the C library: Ctrl-C is SIGINT; Ctrl-Break is SIGBREAK; a
+/// closed console, a log-off and a shutdown are SIGTERM.
 ///
-/// Threads: any. Windows calls the handler in a thread of its own.
+/// Threads: any. Windows calls the handler on a thread of its own.
 /// Source: SetConsoleCtrlHandler, HandlerRoutine, AddAtom.
 class signal_table {
 public:
-  /// From now on each of `numbers` (bit n - 1: signal n) that comes is added to `in`, until
-  /// `in.leave` is called.
+  /// Adds each arriving signal of the set `numbers` (bit n - 1: signal n) to `in`, until `in.leave`
+  /// is called.
+  /// @returns invalid_argument for a signal other than SIGINT, SIGTERM and SIGBREAK.
   static failure subscribe(signal_inbox& in, std::uint64_t numbers) noexcept {
     const std::uint64_t known =
         signal_inbox::bit(SIGINT) | signal_inbox::bit(SIGTERM) | signal_inbox::bit(SIGBREAK);
@@ -51,24 +55,26 @@ public:
     return {};
   }
 
-  /// What Windows calls. @returns whether an object wants the event; else the next handler is
-  /// called, the last of which ends the process.
+  /// The handler that Windows calls.
+  /// @returns whether an object wants the event. If none does, Windows calls the next handler; the
+  /// last one ends the process.
   ///
-  /// Windows ends the process when this returns from a closed console, a log-off or a shutdown, or
-  /// when it has waited long enough. So it returns from those when no object wants them any more,
-  /// and `main` has had time to return.
+  /// For a closed console, a log-off or a shutdown, Windows ends the process when this function
+  /// returns, or when its own time limit has passed. So the function returns only after no object
+  /// wants the event any more and `main` has had time to return.
   static BOOL WINAPI handle(DWORD event) noexcept {
     if (!notify_all_copies(event)) return FALSE;
     if (event >= CTRL_CLOSE_EVENT) {
       while (notify_all_copies(query_wanted)) ::Sleep(10);
-      ::Sleep(5000); // as long as Windows waits
+      ::Sleep(5000); // the time limit of Windows
     }
     return TRUE;
   }
 
 private:
   using event_function = BOOL WINAPI(DWORD);
-  static constexpr DWORD query_wanted = 0x726f7573; // no event: whether one wants SIGTERM
+  // Instead of an event: asks whether an object wants SIGTERM, without adding a signal.
+  static constexpr DWORD query_wanted = 0x726f7573;
   static constexpr std::string_view prefix = "rouse-signals-1:";
   static constexpr std::size_t longest_name = 64;
 
@@ -80,7 +86,7 @@ private:
     static std::mutex m;
     return m;
   }
-  // Of the list: nothing waits with it.
+  // Guards the list. No thread waits while it holds it.
   static std::mutex& mutex() noexcept {
     static std::mutex m;
     return m;
@@ -98,7 +104,8 @@ private:
         while (before->next.load() != &in) before = before->next.load();
         before->next.store(in.next.load());
       }
-      last = first_ == nullptr && !process_ending_; // at the end a handler holds Windows' lock
+      // While the process ends, a handler runs and Windows holds the lock that `leave` needs.
+      last = first_ == nullptr && !process_ending_;
     }
     if (last) leave();
   }
@@ -120,7 +127,7 @@ private:
     ::SetConsoleCtrlHandler(&handle, FALSE);
   }
 
-  // Tells the objects of this copy. @returns whether one wants it.
+  // Adds the signal of an event to the objects of this copy. @returns whether an object wants it.
   static BOOL WINAPI on_console_event(DWORD event) noexcept {
     const int n = event == CTRL_C_EVENT ? SIGINT : event == CTRL_BREAK_EVENT ? SIGBREAK : SIGTERM;
     const std::lock_guard lock(mutex());
@@ -134,7 +141,7 @@ private:
     return wanted;
   }
 
-  // The same of every copy in the process.
+  // Calls `on_console_event` of every copy in the process. @returns whether an object wants it.
   static BOOL notify_all_copies(DWORD event) noexcept {
     BOOL wanted = FALSE;
     for (unsigned atom = 0xC000; atom <= 0xFFFF; ++atom) {

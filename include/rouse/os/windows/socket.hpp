@@ -1,4 +1,4 @@
-// Sockets as Windows gives them: the calls that need no engine.
+// Sockets on Windows: the calls that need no engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -18,33 +18,32 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
-/// Windows has no such option; the number is BSD's, and none of Winsock's.
+/// Windows has no such option. The number is that of the BSDs, and no option of Winsock has it.
 inline constexpr int reuse_port_name = 0x0200;
-/// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and what switches the
-/// latter on: the most bytes that may come as one.
+/// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and the value that
+/// switches the latter on: the most bytes that may be received as one message.
 inline constexpr int udp_segment_name = 2, udp_gro_name = 3, udp_gro_on = 65527;
-/// Whether the system spreads connections over several listeners that share an address.
+/// Whether the system distributes connections among several listeners that share an address.
 inline constexpr bool spreads_connections = false;
-/// How many bytes one request asks for at most. The pages of an overlapped request are locked in
-/// memory until it is done, and a large one fails with WSAENOBUFS where they are short.
+/// The most bytes that one request asks for. The pages of an overlapped request are locked in
+/// memory until it completes, and a large one fails with WSAENOBUFS if lockable pages run out.
 inline constexpr std::size_t largest_request = std::size_t{4} << 20;
-/// How many accepts a server keeps pending: an AcceptEx that is there already when a peer connects
-/// spares it the wait for the next one. Each holds one socket.
+/// The number of accepts that a server keeps pending. A peer that finds a pending AcceptEx need not
+/// wait for the next one. Each holds one socket.
 inline constexpr int accepts_at_once = 8;
 
-/// What an engine's operation needs beside rouse::operation.
+/// What the kernel needs for an operation in addition to rouse::operation.
 struct kernel_record : OVERLAPPED {
   kernel_record() noexcept : OVERLAPPED{} {}
-  native_handle_type incoming =
-      no_handle; ///< accept: the socket that the connection will be given to
-  bool held = false; ///< it waits for its turn
+  native_handle_type incoming = no_handle; ///< accept: the future connection's socket
+  bool held = false; ///< waits for its turn
 };
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
 inline failure outcome(int result) noexcept { return result < 0 ? last_error() : failure{}; }
 
-/// Winsock must be started before its first call. It is never stopped: sockets may outlive whoever
-/// would know when.
+/// Starts Winsock, once; it must be started before its first call. It is never stopped, because
+/// sockets may outlive every object that could know when to.
 inline failure start_winsock() noexcept {
   static const int result = [] {
     WSADATA data;
@@ -53,9 +52,9 @@ inline failure start_winsock() noexcept {
   return failure::from_os(result);
 }
 
-/// Does not wait. With SO_LINGER and a time, closesocket would, or, in non-blocking mode, fail with
-/// WSAEWOULDBLOCK and leave the socket open: the option is switched off, and Windows sends the rest
-/// in the background.
+/// Closes the handle without waiting. With SO_LINGER and a time, closesocket would wait, or, in
+/// non-blocking mode, fail with WSAEWOULDBLOCK and leave the socket open. So the option is switched
+/// off, and Windows sends the rest in the background.
 inline void close_socket(native_handle_type h) noexcept {
   ::linger option{};
   int size = sizeof option;
@@ -70,23 +69,23 @@ inline void close_socket(native_handle_type h) noexcept {
 
 inline void close_copy(native_handle_type h) noexcept { close_socket(h); } // there is no fork
 
-/// Whether sockets of this type have to be connected before they receive.
+/// Whether sockets of this type must be connected before they can receive.
 inline bool is_connected_type(int type) noexcept { return type == SOCK_STREAM; }
 
 namespace detail {
-// Wine says WSAEINVAL of an option of UDP that it has not heard of.
+// Wine reports WSAEINVAL for a UDP option that it does not know.
 inline failure unknown_option(int level, failure f) noexcept {
   const bool unknown = level == IPPROTO_UDP && f == failure::from_os(WSAEINVAL);
   return unknown ? failure::from_os(WSAENOPROTOOPT) : f;
 }
 } // namespace detail
 
-/// `size` holds the room at first, then what was written.
+/// @param size  before the call the size of the buffer, after it the size of the value.
 inline failure get_option(native_handle_type h, int level, int name, void* value,
                           std::size_t& size) noexcept {
   if (level == SOL_SOCKET && name == reuse_port_name) return failure::from_os(WSAENOPROTOOPT);
-  std::memset(value, 0,
-              size); // some options write one byte of the int that they are documented to be
+  // Some options are documented to be an int, but write only one byte of it.
+  std::memset(value, 0, size);
   auto length = static_cast<int>(size);
   const failure f = outcome(::getsockopt(h, level, name, static_cast<char*>(value), &length));
   size = static_cast<std::size_t>(length);
@@ -104,13 +103,14 @@ inline failure set_option(native_handle_type h, int level, int name, const void*
   return get_option(h, level, name, &now, room) ? detail::unknown_option(level, f) : f;
 }
 
-/// For whoever uses the handle without rouse: overlapped calls work in either mode.
+/// Matters to code that uses the handle without rouse, and to the calls that never wait. Overlapped
+/// calls work in either mode.
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
   u_long on = blocking ? 0 : 1;
   return outcome(::ioctlsocket(h, static_cast<long>(FIONBIO), &on));
 }
 
-/// Not inherited by programs that this one starts.
+/// Like socket. Programs that this one starts do not inherit the handle.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
                            native_handle_type& out) noexcept {
   if (failure f = start_winsock()) return f;
@@ -122,16 +122,18 @@ inline failure open_socket(int family, int type, int protocol, bool blocking,
 
 inline failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
   const socket_address a(local);
-  // Without it, any other program could bind the same port and take the connections. An address
-  // that lingers in TIME_WAIT can be bound again all the same, which is what SO_REUSEADDR is for
-  // elsewhere. It has no effect (WSAEINVAL) where the user has set SO_REUSEADDR before.
+  // Without the option, any other program could bind the same port and take over the connections.
+  // An address with connections in TIME_WAIT can be bound again nevertheless, which is the purpose
+  // of SO_REUSEADDR on other systems. The option has no effect (WSAEINVAL) if the user has set
+  // SO_REUSEADDR before.
   const int on = 1;
   if (stream)
     ::setsockopt(h, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, reinterpret_cast<const char*>(&on), sizeof on);
   return outcome(::bind(h, &a.any, a.length));
 }
 
-/// Windows wants an address where Linux picks one by itself. One that has an address keeps it.
+/// Binds an unbound socket to the wildcard address, for calls that need an address on Windows while
+/// Linux picks one by itself. A bound socket keeps its address.
 inline failure bind_if_unbound(native_handle_type h, int family) noexcept {
   const socket_address a = socket_address::wildcard(family);
   if (a.length == 0) return {};
@@ -150,7 +152,7 @@ inline failure shutdown(native_handle_type h, int how) noexcept {
   return outcome(::shutdown(h, how));
 }
 
-/// Of a handle made elsewhere.
+/// Determines the family and the type of a handle that was made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   if (failure f = start_winsock()) return f;
   WSAPROTOCOL_INFOW info;
@@ -161,7 +163,7 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
   return {};
 }
 
-/// One that has none yet has the wildcard of its family, as on Linux.
+/// An unbound socket has the wildcard address of its family, as on Linux.
 inline failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
   socket_address a;
   a.length = socket_address::room;
@@ -183,11 +185,11 @@ inline failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
   return {};
 }
 
-/// What is said of a stream that was never connected once it was shut down, or its connect has
-/// failed: that it has ended (0 bytes) or is broken (WSAESHUTDOWN; WSAECONNRESET under Wine), which
-/// means not_connected.
-/// @param ended  the call was to receive, and has received nothing.
-/// @returns `error`, or what is meant by it.
+/// Finds the right error for a stream that was never connected. Once it was shut down or its
+/// connect has failed, the system reports that it has ended (0 bytes) or is broken (WSAESHUTDOWN;
+/// WSAECONNRESET under Wine). The right error is not_connected.
+/// @param ended  whether the call was to receive and has received nothing.
+/// @returns WSAENOTCONN in this case, else `error`.
 inline failure explain_unconnected(const socket_state& d, bool ended, failure error) noexcept {
   const bool broken =
       error == failure::from_os(WSAESHUTDOWN) || error == failure::from_os(WSAECONNRESET);
@@ -207,7 +209,7 @@ struct socket_guard {
   }
 };
 
-// Takes connections until one is that of `client`: anybody may have come first.
+// Accepts connections until one of them is that of `client`: any program may have connected first.
 inline failure accept_own(native_handle_type listener, native_handle_type client,
                           socket_guard& out) noexcept {
   endpoint wanted, peer;
@@ -220,7 +222,9 @@ inline failure accept_own(native_handle_type listener, native_handle_type client
 }
 } // namespace detail
 
-/// Two that are connected to each other, in blocking mode: over TCP, as Windows has no other way.
+/// Makes two sockets that are connected to each other, in blocking mode. They are TCP sockets,
+/// since Windows has no socketpair.
+/// @returns WSAEAFNOSUPPORT for a type other than SOCK_STREAM.
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   if (type != SOCK_STREAM) return failure::from_os(WSAEAFNOSUPPORT);
   detail::socket_guard listener, ends[2];
@@ -243,8 +247,8 @@ inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
   return {};
 }
 
-/// A datagram as Winsock takes it: where its bytes are, and the address that goes with it. Filled
-/// in where it stays until the call that uses it has completed.
+/// A message in the form of Winsock: where its bytes are, and the peer's address. It points into
+/// itself, so it must not move between being filled in and the completion of the call that uses it.
 class message {
 public:
   void to_receive(void* data, std::size_t size) noexcept {
@@ -255,22 +259,22 @@ public:
     one_piece(data, size);
     peer_ = socket_address(to);
   }
-  /// Without an address, and in several pieces.
+  /// A message in several pieces, without an address.
   void in_pieces(WSABUF* pieces, std::size_t count) noexcept {
     pieces_ = pieces;
     count_ = static_cast<DWORD>(count);
     peer_.length = 0;
   }
-  /// Afterwards: with one.
+  /// Add an address to a message `in_pieces`.
   void with_sender() noexcept { peer_.length = socket_address::room; }
   void with_destination(const endpoint& to) noexcept { peer_ = socket_address(to); }
 
   [[nodiscard]] WSABUF* pieces() noexcept { return pieces_; }
   [[nodiscard]] DWORD count() const noexcept { return count_; }
-  /// Null where no address goes with it.
+  /// Null if the message has no address.
   [[nodiscard]] sockaddr* address() noexcept { return peer_.length ? &peer_.any : nullptr; }
   [[nodiscard]] socklen_t& address_length() noexcept { return peer_.length; }
-  /// Whom it came from.
+  /// The sender's address.
   [[nodiscard]] endpoint peer() const noexcept { return peer_.to_endpoint(); }
 
 private:
@@ -286,7 +290,7 @@ private:
   DWORD count_ = 0;
 };
 
-/// A message with room for several pieces.
+/// A message that holds the list of its pieces: `clear`, `add` until `full`, then `end`.
 class message_in_pieces : public message {
 public:
   static constexpr std::size_t most = 16;
@@ -303,7 +307,7 @@ private:
   std::size_t count_ = 0;
 };
 
-/// There are none on Windows.
+/// Does nothing: a message cannot carry descriptors on Windows.
 class message_with_descriptors : public message {
 public:
   static constexpr bool supported = false;
@@ -317,8 +321,8 @@ public:
   void take(To) noexcept {}
 };
 
-/// What an accept answers when this process or the system is short of handles or memory, which may
-/// pass.
+/// Whether an accept failed because this process or the system is short of handles or memory. The
+/// condition may be temporary.
 inline bool is_shortage(failure f) noexcept {
   switch (f.os_number()) {
   case WSAEMFILE:
@@ -333,10 +337,10 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
-/// Never: whoever waits for room is told of it.
+/// Always false: Windows reports when the peer's queue has room again.
 inline bool is_crowded(failure) noexcept { return false; }
 
-/// What an accept reports of a connection that died in the queue: the next one may be sound.
+/// Whether an accept failed because a connection died in the queue. The next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
   switch (f.os_number()) {
   case WSAECONNRESET:

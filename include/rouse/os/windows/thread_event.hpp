@@ -1,4 +1,4 @@
-// How one thread sleeps until another one says something: a condition variable.
+// An event that one thread waits for and others raise, by a condition variable.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/immortal.hpp>
@@ -10,10 +10,11 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Bits that any thread raises, and that its owner, one thread, waits for. They stay raised.
+/// A set of bits. Any thread raises bits; one thread, the owner, waits for them. Raised bits stay
+/// raised.
 ///
-/// The owner may destroy it as soon as it has seen the last bit that it knows will come. Source:
-/// std::condition_variable (WaitOnAddress would want another library to link).
+/// The owner may destroy the event as soon as it has seen the last bit that will be raised. Source:
+/// std::condition_variable (WaitOnAddress would require another library to link).
 class thread_event {
 public:
   static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
@@ -23,14 +24,15 @@ public:
     return bits_;
   }
 
-  /// What the raiser wrote before happens-before what the owner does once it has seen the bits.
+  /// What the caller wrote before happens-before what the owner does after it has seen the bits.
   void raise(std::uint32_t bits) noexcept {
     const std::lock_guard lock(mutex());
     bits_ |= bits;
-    wake_.notify_one(); // under the lock: the owner may destroy the event as soon as it is free
+    // Under the lock: the owner may destroy the event as soon as the lock is free.
+    wake_.notify_one();
   }
 
-  /// Sleeps until a bit is raised. The owner only.
+  /// Sleeps until a bit is raised, and returns the raised bits. Only the owner may call it.
   std::uint32_t wait() noexcept {
     std::unique_lock lock(mutex());
     while (bits_ == 0) wake_.wait(lock);
@@ -38,7 +40,8 @@ public:
   }
 
 private:
-  // One for all, since it must outlive whichever event it guards. (A static scheduler, too.)
+  // One mutex for all events, since it must outlive the event that it guards. It is never
+  // destroyed, because an event may belong to a static scheduler.
   static std::mutex& mutex() noexcept { return rouse::detail::immortal<std::mutex>(); }
 
   std::uint32_t bits_ = 0;
