@@ -2620,7 +2620,7 @@ consteval void explain_endpoint() {
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/os/interface_index.hpp
-// The index of a network interface, by its name: the scope in "fe80::1%eth0".
+// The index of a network interface, from its name: the scope in "fe80::1%eth0".
 
 #if ROUSE_LINUX
 #include <net/if.h>
@@ -2628,7 +2628,8 @@ consteval void explain_endpoint() {
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// 0: no interface of this machine has that name. On Windows always, where scopes are numbers.
+/// Returns 0 if no interface of this machine has that name, and always on Windows, where scopes are
+/// written as numbers.
 ///
 /// Cost: three system calls. Source: if_nametoindex(3).
 inline std::uint32_t interface_index(std::string_view name) noexcept {
@@ -3669,7 +3670,7 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/os/address.hpp
-// What both systems call a socket address, and the headers that they declare it in.
+// Socket addresses in the kernel's form, and the system headers that declare them.
 
 #include <cstring>
 
@@ -3684,7 +3685,7 @@ private:
 #define NOMINMAX
 #endif
 #if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
+#undef _WINSOCKAPI_ // else mingw-w64 warns about the headers' order
 #endif
 #include <winsock2.h>
 
@@ -3707,19 +3708,19 @@ private:
 namespace rouse { inline namespace ROUSE_ABI {
 
 #if ROUSE_WINDOWS
-/// The system's own handle: a SOCKET here, a file descriptor on Linux.
+/// The system's handle of a socket: a SOCKET here, a file descriptor on Linux.
 using native_handle_type = std::uintptr_t;
 static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
 
 namespace os {
-/// What <afunix.h> has, which older SDKs do not.
+/// The address of a Unix-domain socket, as in <afunix.h>, which older SDKs lack.
 struct sockaddr_un {
   ADDRESS_FAMILY sun_family;
   char sun_path[108];
 };
 } // namespace os
 #else
-/// The system's own handle: a file descriptor here, a SOCKET on Windows.
+/// The system's handle of a socket: a file descriptor here, a SOCKET on Windows.
 using native_handle_type = int;
 #endif
 
@@ -3737,11 +3738,11 @@ struct socket_address {
   };
   socklen_t length = 0;
 
-  /// What a kernel may write: the largest of them. (It says 111 of a path of 108 bytes, with the
-  /// NUL that did not fit.)
+  /// The size of the largest address, which is the room for the kernel to write to. (For a path of
+  /// 108 bytes the kernel reports a length of 111, which includes a NUL that did not fit.)
   static constexpr socklen_t room = sizeof(sockaddr_un);
-  /// Where the name begins. (The offsetof of Windows' C library is no constant expression to
-  /// clang.)
+  /// The offset of the name. (clang does not accept offsetof of Windows' C library as a constant
+  /// expression.)
   static constexpr std::size_t before_name = sizeof(sockaddr_un) - sizeof(sockaddr_un::sun_path);
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
@@ -3761,7 +3762,8 @@ struct socket_address {
       name(bytes);
     }
   }
-  /// Any address of a family, any port; of a local socket no name; length 0 of other families.
+  /// The wildcard address and port 0 of a family; for Unix-domain sockets an address without a
+  /// name. For other families the length is 0.
   static socket_address wildcard(int family) noexcept {
     socket_address a;
     a.any.sa_family = static_cast<decltype(a.any.sa_family)>(family);
@@ -3774,7 +3776,7 @@ struct socket_address {
     return a;
   }
 
-  /// Unspecified where the family is none of these.
+  /// Returns an unspecified endpoint if the family is none of the three.
   [[nodiscard]] endpoint to_endpoint() const noexcept {
     if (any.sa_family == AF_INET && length >= static_cast<socklen_t>(sizeof v4)) {
       std::array<unsigned char, 4> bytes;
@@ -3792,8 +3794,8 @@ struct socket_address {
   }
 
 private:
-  // A path ends with a NUL where there is room for one, which counts; an abstract name (of Linux
-  // alone) begins with one, and ends with its length.
+  // A path ends with a NUL if there is room for one, and the NUL counts. An abstract name (Linux
+  // only) starts with a NUL, and its length is that of the address.
   void name(std::span<const unsigned char> bytes) noexcept {
     if (!bytes.empty()) std::memcpy(local.sun_path, bytes.data(), bytes.size());
     std::size_t size = bytes.size();
@@ -4681,13 +4683,14 @@ inline bool is_stillborn(failure f) noexcept {
 #endif
 
 // ---- rouse/os/socket.hpp
-// Sockets of this platform: one of the two gives names to namespace rouse::os. Below: what
-// both have under the same names.
+// Sockets on this platform: the socket calls that need no engine. One of the two os/.../socket.hpp
+// is empty. Below is what is the same on both systems.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
-/// `interface_index` 0: the system picks one.
+/// Joins a multicast group or leaves it.
+/// @param source  if not null, only datagrams from this address.
+/// @param interface_index  0: the system picks the interface.
 inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
                                  const endpoint* source, unsigned interface_index) noexcept {
   const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};
@@ -5601,7 +5604,7 @@ public:
 #endif
 
 // ---- rouse/os/fork.hpp
-// fork(2) on this platform: one of the two gives names to namespace rouse::os.
+// fork_hook and process_mark on this platform. One of the two headers is empty.
 
 // ---- rouse/engines/basic_engine.hpp
 // What every engine shares, and all that the layers above may ask of one: operations, and the
@@ -6014,7 +6017,7 @@ private:
 #endif
 
 // ---- rouse/os/without_signals.hpp
-// A thread that takes no signals for a while.
+// A scope in which the calling thread receives no signals.
 
 #if ROUSE_LINUX
 #include <csignal>
@@ -6022,8 +6025,9 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// While it exists, the calling thread takes no signals, nor do threads that it starts: theirs are
-/// for the program's own.
+/// Blocks all signals for the calling thread while the object exists. Threads that are started
+/// meanwhile inherit the mask, so that signals go to the program's own threads. Windows has no
+/// signals for threads, and the object does nothing.
 class without_signals {
 public:
 #if ROUSE_LINUX
@@ -9401,7 +9405,7 @@ private:
 #endif
 
 // ---- rouse/os/thread_event.hpp
-// Sleeping threads, on this platform: one of the two gives names to namespace rouse::os.
+// thread_event on this platform. One of the two headers is empty.
 
 // ---- rouse/detail/leakable.hpp
 // A member that may be left alive when its object is destroyed.
@@ -11243,8 +11247,8 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
 #endif
 
 // ---- rouse/os/attempts.hpp
-// What an attempt tries: system calls that never wait. False: they would have to; else the answer
-// is in `bytes` and `error`.
+// Socket calls that never wait: recv_now, send_now and others. Each returns false if it would have
+// to wait, else true, with the result in `bytes` and `error`. One of the two headers is empty.
 
 // ---- rouse/sockets/socket_part.hpp
 // What the parts of `socket` have in common: each is a base class with some of its calls.
@@ -11804,7 +11808,7 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 #endif
 
 // ---- rouse/os/batch.hpp
-// Several datagrams at once, without waiting.
+// Several datagrams at once, without waiting. One of the two headers is empty.
 
 // ---- rouse/core/pause.hpp
 // A pause between two rounds of a call.
@@ -14960,7 +14964,8 @@ private:
 #endif
 
 // ---- rouse/os/context.hpp
-// Stacks of one's own, on this platform: one of the two gives names to namespace rouse::os.
+// context, a flow of execution with its own stack, on this platform. One of the two headers is
+// empty.
 
 // ---- rouse/wakers/parking.hpp
 // The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
@@ -16605,13 +16610,14 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/signal_inbox.hpp
-// What has come for one `signals` object, where a signal handler leaves it and the loop finds it.
+// The arrived signals of one `signals` object: the signal handler counts them, and bytes in a
+// socket announce them to the loop. The byte is the number of the signal.
 //
-//   handler: count of its kind + 1, was it 0?  -> writes the kind's byte into the socket
-//   loop:    reads a byte, count - 1, is it 0? -> else writes the byte again
+//   handler: increments the count of signal n; if it was 0, writes byte n into the socket
+//   loop:    reads byte n, decrements the count of signal n; if it is not 0, writes byte n again
 //
-// So the socket holds at most one byte a kind, however many signals come: its buffer is never full,
-// no kind drives another out, and kinds take turns.
+// So the socket holds at most one byte for each signal number, however many signals arrive. Its
+// buffer is never full, no signal displaces another, and the signals take turns.
 
 #if ROUSE_LINUX
 #include <sys/syscall.h>
@@ -16621,23 +16627,23 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 #if ROUSE_LINUX
-/// The number of the process that this code runs in, which a forked child has of its own.
+/// The number of the current process, which differs in a forked child.
 inline int this_process() noexcept { return static_cast<int>(::getpid()); }
 
-/// Writes one byte, without waiting. Safe in a signal handler: a bare system call, which is no
-/// cancellation point either, as send(2) is.
+/// Writes one byte without waiting. Async-signal-safe: a raw system call, which unlike send(2) is
+/// no cancellation point either.
 inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
   return ::syscall(SYS_sendto, to, &byte, std::size_t{1}, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr,
                    0) == 1;
 }
 #else
-inline int this_process() noexcept { return 0; } // nothing copies a process
+inline int this_process() noexcept { return 0; } // there is no fork
 inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
   return ::send(to, reinterpret_cast<const char*>(&byte), 1, 0) == 1;
 }
 #endif
 
-/// The signals of one object that have come and were not taken yet.
+/// The signals of one `signals` object that have arrived and were not taken yet.
 ///
 /// Threads: any. `add` is async-signal-safe.
 class signal_inbox {
@@ -16652,31 +16658,31 @@ public:
     if (to_ != no_handle) close_socket(to_);
   }
 
-  /// From now on signals are announced by bytes in the socket `to`, which is the inbox's own then.
+  /// Announces signals by bytes in the socket `to` from now on. The inbox owns that socket.
   void announce_in(native_handle_type to) noexcept { to_ = to; }
-  /// Whether it was made in this process; a forked child only has a copy.
+  /// Whether the inbox was made in this process. A forked child has only a copy.
   [[nodiscard]] bool of_this_process() const noexcept { return process_ == this_process(); }
 
-  /// Signal `n` has come.
+  /// Adds signal `n`, which has arrived.
   void add(int n) noexcept {
     if (counts_[n - 1].fetch_add(1) == 0) announce(n);
   }
-  /// The byte of `n` was read, and one signal is told of.
+  /// Takes one signal `n`. The caller has read its byte and delivers the signal.
   void take(int n) noexcept {
     if (counts_[n - 1].fetch_sub(1) != 1) announce(n);
   }
-  /// The byte of `n` was read, but nothing was told of.
+  /// Writes the byte of `n` again. The caller has read it but does not deliver the signal.
   void put_back(int n) noexcept { announce(n); }
 
-  // ---- the table's
+  // ---- for the signal_table
   std::uint64_t wanted = 0; ///< bit n - 1: signal n
   std::atomic<signal_inbox*> next{nullptr};
-  void (*leave)(signal_inbox&) noexcept = nullptr; ///< ends the subscription, where there is one
+  void (*leave)(signal_inbox&) noexcept = nullptr; ///< ends the subscription, if any
 
 private:
   void announce(int n) noexcept {
     if (!of_this_process()) return; // the socket is the parent's
-    // Only without memory does it fail; the next one of the kind tries again.
+    // Fails only if memory runs out. The next signal of this number tries again.
     if (!send_byte(to_, static_cast<unsigned char>(n))) counts_[n - 1].store(0);
   }
 
@@ -17177,7 +17183,7 @@ private:
 #endif
 
 // ---- rouse/os/signals.hpp
-// Signals on this platform: one of the two gives names to namespace rouse::os.
+// signal_table on this platform. One of the two headers is empty.
 
 // ---- rouse/serving/signals.hpp
 // Ctrl-C and other signals, waited for like anything else.
@@ -17317,7 +17323,7 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/lookup.hpp
-// Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
+// Name resolution by the system's own call, which blocks, so it needs a thread of its own.
 
 #if ROUSE_LINUX
 #include <netdb.h>
@@ -17326,7 +17332,7 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
-// What getaddrinfo said, other than 0.
+// The failure for a result of getaddrinfo other than 0.
 inline failure lookup_failure(int result) noexcept {
   switch (result) {
 #if ROUSE_WINDOWS
@@ -17339,7 +17345,7 @@ inline failure lookup_failure(int result) noexcept {
   case WSAHOST_NOT_FOUND:
   case WSANO_DATA:
     return resolve_error::host_not_found;
-  default: // Wine lets a negative number of Linux through
+  default: // Wine may pass on a negative number of Linux
     return result > 0 ? failure::from_os(result) : failure(resolve_error::host_not_found);
 #else
   case EAI_SERVICE:
@@ -17352,7 +17358,7 @@ inline failure lookup_failure(int result) noexcept {
     return std::errc::not_enough_memory;
   case EAI_SYSTEM:
     return last_error();
-  default: // EAI_NONAME, and its kin of some libraries: EAI_NODATA, EAI_ADDRFAMILY
+  default: // EAI_NONAME; also EAI_NODATA, EAI_ADDRFAMILY in some libraries
     return resolve_error::host_not_found;
 #endif
   }
@@ -17360,15 +17366,16 @@ inline failure lookup_failure(int result) noexcept {
 
 } // namespace detail
 
-/// Looks up, and blocks meanwhile: for seconds, where no name server answers.
-/// @param service  a name; empty: none is looked up, the ports are 0.
-/// @param found    what there is, in the system's order of preference, is added here, each once.
+/// Resolves a host name, and blocks meanwhile: for seconds if no name server answers.
+/// @param service  a name. If it is empty, no service is looked up and the ports are 0.
+/// @param found  gets each IPv4 or IPv6 endpoint once, in the system's order of preference.
 ///
 /// Source: getaddrinfo(3); getaddrinfo of Winsock.
 inline failure look_up(const std::string& host, const std::string& service,
                        std::vector<endpoint>& found) {
   addrinfo wanted{};
-  wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0; // some services are for datagrams alone
+  // With a service, any socket type: some services exist for datagrams only.
+  wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0;
   addrinfo* list = nullptr;
   const int result =
       ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &wanted, &list);

@@ -1,4 +1,4 @@
-// What both systems call a socket address, and the headers that they declare it in.
+// Socket addresses in the kernel's form, and the system headers that declare them.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -21,7 +21,7 @@
 #define NOMINMAX
 #endif
 #if defined(__MINGW32__) && defined(_WINSOCKAPI_) && !defined(_WINSOCK2API_)
-#undef _WINSOCKAPI_ // mingw-w64's two headers go together; without it a warning asks for an order
+#undef _WINSOCKAPI_ // else mingw-w64 warns about the headers' order
 #endif
 #include <winsock2.h>
 
@@ -44,19 +44,19 @@
 namespace rouse { inline namespace ROUSE_ABI {
 
 #if ROUSE_WINDOWS
-/// The system's own handle: a SOCKET here, a file descriptor on Linux.
+/// The system's handle of a socket: a SOCKET here, a file descriptor on Linux.
 using native_handle_type = std::uintptr_t;
 static_assert(sizeof(native_handle_type) == sizeof(SOCKET));
 
 namespace os {
-/// What <afunix.h> has, which older SDKs do not.
+/// The address of a Unix-domain socket, as in <afunix.h>, which older SDKs lack.
 struct sockaddr_un {
   ADDRESS_FAMILY sun_family;
   char sun_path[108];
 };
 } // namespace os
 #else
-/// The system's own handle: a file descriptor here, a SOCKET on Windows.
+/// The system's handle of a socket: a file descriptor here, a SOCKET on Windows.
 using native_handle_type = int;
 #endif
 
@@ -74,11 +74,11 @@ struct socket_address {
   };
   socklen_t length = 0;
 
-  /// What a kernel may write: the largest of them. (It says 111 of a path of 108 bytes, with the
-  /// NUL that did not fit.)
+  /// The size of the largest address, which is the room for the kernel to write to. (For a path of
+  /// 108 bytes the kernel reports a length of 111, which includes a NUL that did not fit.)
   static constexpr socklen_t room = sizeof(sockaddr_un);
-  /// Where the name begins. (The offsetof of Windows' C library is no constant expression to
-  /// clang.)
+  /// The offset of the name. (clang does not accept offsetof of Windows' C library as a constant
+  /// expression.)
   static constexpr std::size_t before_name = sizeof(sockaddr_un) - sizeof(sockaddr_un::sun_path);
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
@@ -98,7 +98,8 @@ struct socket_address {
       name(bytes);
     }
   }
-  /// Any address of a family, any port; of a local socket no name; length 0 of other families.
+  /// The wildcard address and port 0 of a family; for Unix-domain sockets an address without a
+  /// name. For other families the length is 0.
   static socket_address wildcard(int family) noexcept {
     socket_address a;
     a.any.sa_family = static_cast<decltype(a.any.sa_family)>(family);
@@ -111,7 +112,7 @@ struct socket_address {
     return a;
   }
 
-  /// Unspecified where the family is none of these.
+  /// Returns an unspecified endpoint if the family is none of the three.
   [[nodiscard]] endpoint to_endpoint() const noexcept {
     if (any.sa_family == AF_INET && length >= static_cast<socklen_t>(sizeof v4)) {
       std::array<unsigned char, 4> bytes;
@@ -129,8 +130,8 @@ struct socket_address {
   }
 
 private:
-  // A path ends with a NUL where there is room for one, which counts; an abstract name (of Linux
-  // alone) begins with one, and ends with its length.
+  // A path ends with a NUL if there is room for one, and the NUL counts. An abstract name (Linux
+  // only) starts with a NUL, and its length is that of the address.
   void name(std::span<const unsigned char> bytes) noexcept {
     if (!bytes.empty()) std::memcpy(local.sun_path, bytes.data(), bytes.size());
     std::size_t size = bytes.size();

@@ -1,4 +1,5 @@
-// Stacks of one's own, on this platform: one of the two gives names to namespace rouse::os.
+// context, a flow of execution with its own stack, on this platform. One of the two headers is
+// empty.
 #pragma once
 #include <rouse/os/posix/context.hpp>
 #include <rouse/os/windows/context.hpp>

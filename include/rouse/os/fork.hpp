@@ -1,4 +1,4 @@
-// fork(2) on this platform: one of the two gives names to namespace rouse::os.
+// fork_hook and process_mark on this platform. One of the two headers is empty.
 #pragma once
 #include <rouse/os/posix/fork.hpp>
 #include <rouse/os/windows/fork.hpp>

@@ -1,4 +1,4 @@
-// The index of a network interface, by its name: the scope in "fe80::1%eth0".
+// The index of a network interface, from its name: the scope in "fe80::1%eth0".
 #pragma once
 #include <rouse/config.hpp>
 
@@ -11,7 +11,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// 0: no interface of this machine has that name. On Windows always, where scopes are numbers.
+/// Returns 0 if no interface of this machine has that name, and always on Windows, where scopes are
+/// written as numbers.
 ///
 /// Cost: three system calls. Source: if_nametoindex(3).
 inline std::uint32_t interface_index(std::string_view name) noexcept {

@@ -1,4 +1,4 @@
-// Names, looked up as the system does it: in a call that blocks, for whoever has a thread for it.
+// Name resolution by the system's own call, which blocks, so it needs a thread of its own.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -17,7 +17,7 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace detail {
 
-// What getaddrinfo said, other than 0.
+// The failure for a result of getaddrinfo other than 0.
 inline failure lookup_failure(int result) noexcept {
   switch (result) {
 #if ROUSE_WINDOWS
@@ -30,7 +30,7 @@ inline failure lookup_failure(int result) noexcept {
   case WSAHOST_NOT_FOUND:
   case WSANO_DATA:
     return resolve_error::host_not_found;
-  default: // Wine lets a negative number of Linux through
+  default: // Wine may pass on a negative number of Linux
     return result > 0 ? failure::from_os(result) : failure(resolve_error::host_not_found);
 #else
   case EAI_SERVICE:
@@ -43,7 +43,7 @@ inline failure lookup_failure(int result) noexcept {
     return std::errc::not_enough_memory;
   case EAI_SYSTEM:
     return last_error();
-  default: // EAI_NONAME, and its kin of some libraries: EAI_NODATA, EAI_ADDRFAMILY
+  default: // EAI_NONAME; also EAI_NODATA, EAI_ADDRFAMILY in some libraries
     return resolve_error::host_not_found;
 #endif
   }
@@ -51,15 +51,16 @@ inline failure lookup_failure(int result) noexcept {
 
 } // namespace detail
 
-/// Looks up, and blocks meanwhile: for seconds, where no name server answers.
-/// @param service  a name; empty: none is looked up, the ports are 0.
-/// @param found    what there is, in the system's order of preference, is added here, each once.
+/// Resolves a host name, and blocks meanwhile: for seconds if no name server answers.
+/// @param service  a name. If it is empty, no service is looked up and the ports are 0.
+/// @param found  gets each IPv4 or IPv6 endpoint once, in the system's order of preference.
 ///
 /// Source: getaddrinfo(3); getaddrinfo of Winsock.
 inline failure look_up(const std::string& host, const std::string& service,
                        std::vector<endpoint>& found) {
   addrinfo wanted{};
-  wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0; // some services are for datagrams alone
+  // With a service, any socket type: some services exist for datagrams only.
+  wanted.ai_socktype = service.empty() ? SOCK_STREAM : 0;
   addrinfo* list = nullptr;
   const int result =
       ::getaddrinfo(host.c_str(), service.empty() ? nullptr : service.c_str(), &wanted, &list);

@@ -1,10 +1,11 @@
-// What has come for one `signals` object, where a signal handler leaves it and the loop finds it.
+// The arrived signals of one `signals` object: the signal handler counts them, and bytes in a
+// socket announce them to the loop. The byte is the number of the signal.
 //
-//   handler: count of its kind + 1, was it 0?  -> writes the kind's byte into the socket
-//   loop:    reads a byte, count - 1, is it 0? -> else writes the byte again
+//   handler: increments the count of signal n; if it was 0, writes byte n into the socket
+//   loop:    reads byte n, decrements the count of signal n; if it is not 0, writes byte n again
 //
-// So the socket holds at most one byte a kind, however many signals come: its buffer is never full,
-// no kind drives another out, and kinds take turns.
+// So the socket holds at most one byte for each signal number, however many signals arrive. Its
+// buffer is never full, no signal displaces another, and the signals take turns.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -21,23 +22,23 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 #if ROUSE_LINUX
-/// The number of the process that this code runs in, which a forked child has of its own.
+/// The number of the current process, which differs in a forked child.
 inline int this_process() noexcept { return static_cast<int>(::getpid()); }
 
-/// Writes one byte, without waiting. Safe in a signal handler: a bare system call, which is no
-/// cancellation point either, as send(2) is.
+/// Writes one byte without waiting. Async-signal-safe: a raw system call, which unlike send(2) is
+/// no cancellation point either.
 inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
   return ::syscall(SYS_sendto, to, &byte, std::size_t{1}, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr,
                    0) == 1;
 }
 #else
-inline int this_process() noexcept { return 0; } // nothing copies a process
+inline int this_process() noexcept { return 0; } // there is no fork
 inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
   return ::send(to, reinterpret_cast<const char*>(&byte), 1, 0) == 1;
 }
 #endif
 
-/// The signals of one object that have come and were not taken yet.
+/// The signals of one `signals` object that have arrived and were not taken yet.
 ///
 /// Threads: any. `add` is async-signal-safe.
 class signal_inbox {
@@ -52,31 +53,31 @@ public:
     if (to_ != no_handle) close_socket(to_);
   }
 
-  /// From now on signals are announced by bytes in the socket `to`, which is the inbox's own then.
+  /// Announces signals by bytes in the socket `to` from now on. The inbox owns that socket.
   void announce_in(native_handle_type to) noexcept { to_ = to; }
-  /// Whether it was made in this process; a forked child only has a copy.
+  /// Whether the inbox was made in this process. A forked child has only a copy.
   [[nodiscard]] bool of_this_process() const noexcept { return process_ == this_process(); }
 
-  /// Signal `n` has come.
+  /// Adds signal `n`, which has arrived.
   void add(int n) noexcept {
     if (counts_[n - 1].fetch_add(1) == 0) announce(n);
   }
-  /// The byte of `n` was read, and one signal is told of.
+  /// Takes one signal `n`. The caller has read its byte and delivers the signal.
   void take(int n) noexcept {
     if (counts_[n - 1].fetch_sub(1) != 1) announce(n);
   }
-  /// The byte of `n` was read, but nothing was told of.
+  /// Writes the byte of `n` again. The caller has read it but does not deliver the signal.
   void put_back(int n) noexcept { announce(n); }
 
-  // ---- the table's
+  // ---- for the signal_table
   std::uint64_t wanted = 0; ///< bit n - 1: signal n
   std::atomic<signal_inbox*> next{nullptr};
-  void (*leave)(signal_inbox&) noexcept = nullptr; ///< ends the subscription, where there is one
+  void (*leave)(signal_inbox&) noexcept = nullptr; ///< ends the subscription, if any
 
 private:
   void announce(int n) noexcept {
     if (!of_this_process()) return; // the socket is the parent's
-    // Only without memory does it fail; the next one of the kind tries again.
+    // Fails only if memory runs out. The next signal of this number tries again.
     if (!send_byte(to_, static_cast<unsigned char>(n))) counts_[n - 1].store(0);
   }
 

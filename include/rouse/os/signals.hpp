@@ -1,4 +1,4 @@
-// Signals on this platform: one of the two gives names to namespace rouse::os.
+// signal_table on this platform. One of the two headers is empty.
 #pragma once
 #include <rouse/os/posix/signals.hpp>
 #include <rouse/os/windows/signals.hpp>

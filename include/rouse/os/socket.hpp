@@ -1,5 +1,5 @@
-// Sockets of this platform: one of the two gives names to namespace rouse::os. Below: what
-// both have under the same names.
+// Sockets on this platform: the socket calls that need no engine. One of the two os/.../socket.hpp
+// is empty. Below is what is the same on both systems.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -12,8 +12,9 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Of a group's members: whom a socket joins, and leaves, with or without a single source.
-/// `interface_index` 0: the system picks one.
+/// Joins a multicast group or leaves it.
+/// @param source  if not null, only datagrams from this address.
+/// @param interface_index  0: the system picks the interface.
 inline failure change_membership(native_handle_type h, bool join, const endpoint& group,
                                  const endpoint* source, unsigned interface_index) noexcept {
   const int level = group.family() == AF_INET ? int{IPPROTO_IP} : int{IPPROTO_IPV6};

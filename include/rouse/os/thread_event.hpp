@@ -1,4 +1,4 @@
-// Sleeping threads, on this platform: one of the two gives names to namespace rouse::os.
+// thread_event on this platform. One of the two headers is empty.
 #pragma once
 #include <rouse/os/linux/thread_event.hpp>
 #include <rouse/os/windows/thread_event.hpp>

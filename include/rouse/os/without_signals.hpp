@@ -1,4 +1,4 @@
-// A thread that takes no signals for a while.
+// A scope in which the calling thread receives no signals.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -8,8 +8,9 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// While it exists, the calling thread takes no signals, nor do threads that it starts: theirs are
-/// for the program's own.
+/// Blocks all signals for the calling thread while the object exists. Threads that are started
+/// meanwhile inherit the mask, so that signals go to the program's own threads. Windows has no
+/// signals for threads, and the object does nothing.
 class without_signals {
 public:
 #if ROUSE_LINUX
