@@ -131,7 +131,7 @@ public:
   context& operator=(const context&) = delete;
   ~context() {
 #if ROUSE_TSAN
-    if (owns_stack_) __tsan_destroy_fiber(tsan_fiber_);
+    if (owns_tsan_fiber_) __tsan_destroy_fiber(tsan_fiber_);
 #endif
   }
 
@@ -194,7 +194,7 @@ private:
     stack_ = std::move(stack);
 #if ROUSE_TSAN
     tsan_fiber_ = __tsan_create_fiber(0);
-    owns_stack_ = true;
+    owns_tsan_fiber_ = true;
 #endif
     asan_bottom_ = stack_.bottom();
     asan_size_ = stack_.size();
@@ -205,7 +205,7 @@ private:
     detail::swap_exceptions(to.globals_ = from.globals_, from.exceptions_, to.exceptions_);
     (void)last;
 #if ROUSE_TSAN
-    if (!from.owns_stack_) from.tsan_fiber_ = __tsan_get_current_fiber();
+    if (!from.owns_tsan_fiber_) from.tsan_fiber_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
 #if ROUSE_ASAN
@@ -364,7 +364,7 @@ private:
   // For the sanitizers. Always present, so that no macro changes the layout.
   [[maybe_unused]] context* switched_from_ = nullptr; // the context that last switched here
   [[maybe_unused]] void* tsan_fiber_ = nullptr;
-  [[maybe_unused]] bool owns_stack_ = false; // and tsan_fiber_
+  [[maybe_unused]] bool owns_tsan_fiber_ = false;
   [[maybe_unused]] void* asan_fake_ = nullptr;
   [[maybe_unused]] const void* asan_bottom_ = nullptr;
   [[maybe_unused]] std::size_t asan_size_ = 0;
