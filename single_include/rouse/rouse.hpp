@@ -3844,7 +3844,7 @@ public:
     header_.msg_iov = pieces;
     header_.msg_iovlen = count;
   }
-  /// Add an address to a message `in_pieces`.
+  /// These two add an address to a message that `in_pieces` has filled in.
   void with_sender() noexcept { address(socket_address::room); }
   void with_destination(const endpoint& to) noexcept {
     peer_ = socket_address(to);
@@ -4278,7 +4278,7 @@ inline short readiness(action what) noexcept {
   return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
-/// Which of `events` hold now, and POLLERR and POLLHUP if they do.
+/// Which of `events` hold now, and of POLLERR, POLLHUP and POLLNVAL.
 inline short poll_now(native_handle_type h, short events) noexcept {
   pollfd p{h, events, 0};
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};
@@ -4590,7 +4590,7 @@ public:
     count_ = static_cast<DWORD>(count);
     peer_.length = 0;
   }
-  /// Add an address to a message `in_pieces`.
+  /// These two add an address to a message that `in_pieces` has filled in.
   void with_sender() noexcept { peer_.length = socket_address::room; }
   void with_destination(const endpoint& to) noexcept { peer_ = socket_address(to); }
 
@@ -6648,18 +6648,18 @@ public:
   /// Waits only. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
-  /// From now on the kernel signals the eventfd `fd` when there is a completion, or deferred task
-  /// work that leads to one. False: there is some already, or memory is short.
+  /// Makes the kernel write to the eventfd `fd` when there is a completion, or deferred task work
+  /// that leads to one. Returns false if there is one already, or if memory runs out.
   ///
-  /// The completion of a poll of another eventfd is signaled late or not at all: the kernel
-  /// postpones a signal within a write to an eventfd, and does so only once (io_uring/eventfd.c,
-  /// Linux 6.18).
+  /// For the completion of a poll of another eventfd, the kernel writes late or not at all: it
+  /// postpones a signal that arises within a write to an eventfd, and does so only once
+  /// (io_uring/eventfd.c, Linux 6.18).
   bool signal_next(int fd) noexcept {
     const auto registers = [&] {
       return ::syscall(SYS_io_uring_register, fd_.get(), register_eventfd, &fd, 1) == 0;
     };
     if (!signals_) signals_ = registers();
-    // Without waiting, poll(2) reports deferred task work as well.
+    // A poll(2) that does not wait reports deferred task work as well.
     pollfd completions{fd_.get(), POLLIN, 0};
     return signals_ && ::poll(&completions, 1, 0) == 0;
   }
@@ -6768,16 +6768,17 @@ private:
   std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
   std::uint32_t tail_ = 0;
   int registered_ = -1;
-  bool signals_ = false; // an eventfd
+  bool signals_ = false; // an eventfd is registered
 };
 
-/// What a foreign loop waits for in place of a ring: an epoll instance that holds the waker and an
-/// eventfd that the ring signals. A poll(2) that waits for the ring itself is not woken by deferred
-/// task work; and the ring does not reliably signal that the waker, an eventfd too, was written to.
+/// The descriptor that a foreign loop waits for: an epoll instance that contains the waker, and an
+/// eventfd that the ring signals. The ring itself would not do: deferred task work does not wake a
+/// poll(2) that waits for the ring, and the ring does not reliably signal a write to the waker,
+/// which is an eventfd too.
 class foreign_handle {
 public:
-  /// Opens it when first called; later calls return the same. -1: file descriptors or memory are
-  /// short.
+  /// Opens the descriptor at the first call; later calls return the same one. Returns -1 if file
+  /// descriptors or memory run out.
   int open(const waker_fd& waker) noexcept {
     constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
     foreign_handle made;
@@ -6787,7 +6788,7 @@ public:
       *this = std::move(made);
     return events_.get();
   }
-  /// Makes it unreadable. Returns whether the waker had made it readable.
+  /// Makes the descriptor unreadable. Returns whether the waker had made it readable.
   bool clear() noexcept {
     epoll_event events[poll_set::batch];
     bool woken = false;
@@ -6795,8 +6796,8 @@ public:
       woken |= !events[n - 1].data.ptr;
     return woken;
   }
-  /// From now on it becomes readable when `r` has a completion. False: `r` has one already, or
-  /// memory is short.
+  /// Makes the descriptor readable when `r` has a completion. Returns false if `r` has one already,
+  /// or if memory runs out.
   bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
 
 private:
@@ -7812,9 +7813,9 @@ inline failure from_status(ULONG_PTR internal) noexcept {
   }
 }
 
-// ---- readiness Winsock has no overlapped call for readiness. So the request that select and
-//   WSAPoll send to Winsock's driver (AFD) is sent directly, as an overlapped one. (libuv, mio and
-//   wepoll do the same.)
+// ---- readiness
+// Winsock has no overlapped call for readiness. So the request that select and WSAPoll send to
+// Winsock's driver (AFD) is sent directly, as an overlapped one. (libuv, mio and wepoll do it too.)
 
 /// AFD_POLL_INFO, for one handle.
 struct poll_request {

@@ -301,18 +301,18 @@ public:
   /// Waits only. Other threads may submit meanwhile.
   void wait(clock::time_point until) noexcept { enter(0, true, until); }
 
-  /// From now on the kernel signals the eventfd `fd` when there is a completion, or deferred task
-  /// work that leads to one. False: there is some already, or memory is short.
+  /// Makes the kernel write to the eventfd `fd` when there is a completion, or deferred task work
+  /// that leads to one. Returns false if there is one already, or if memory runs out.
   ///
-  /// The completion of a poll of another eventfd is signaled late or not at all: the kernel
-  /// postpones a signal within a write to an eventfd, and does so only once (io_uring/eventfd.c,
-  /// Linux 6.18).
+  /// For the completion of a poll of another eventfd, the kernel writes late or not at all: it
+  /// postpones a signal that arises within a write to an eventfd, and does so only once
+  /// (io_uring/eventfd.c, Linux 6.18).
   bool signal_next(int fd) noexcept {
     const auto registers = [&] {
       return ::syscall(SYS_io_uring_register, fd_.get(), register_eventfd, &fd, 1) == 0;
     };
     if (!signals_) signals_ = registers();
-    // Without waiting, poll(2) reports deferred task work as well.
+    // A poll(2) that does not wait reports deferred task work as well.
     pollfd completions{fd_.get(), POLLIN, 0};
     return signals_ && ::poll(&completions, 1, 0) == 0;
   }
@@ -421,16 +421,17 @@ private:
   std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
   std::uint32_t tail_ = 0;
   int registered_ = -1;
-  bool signals_ = false; // an eventfd
+  bool signals_ = false; // an eventfd is registered
 };
 
-/// What a foreign loop waits for in place of a ring: an epoll instance that holds the waker and an
-/// eventfd that the ring signals. A poll(2) that waits for the ring itself is not woken by deferred
-/// task work; and the ring does not reliably signal that the waker, an eventfd too, was written to.
+/// The descriptor that a foreign loop waits for: an epoll instance that contains the waker, and an
+/// eventfd that the ring signals. The ring itself would not do: deferred task work does not wake a
+/// poll(2) that waits for the ring, and the ring does not reliably signal a write to the waker,
+/// which is an eventfd too.
 class foreign_handle {
 public:
-  /// Opens it when first called; later calls return the same. -1: file descriptors or memory are
-  /// short.
+  /// Opens the descriptor at the first call; later calls return the same one. Returns -1 if file
+  /// descriptors or memory run out.
   int open(const waker_fd& waker) noexcept {
     constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
     foreign_handle made;
@@ -440,7 +441,7 @@ public:
       *this = std::move(made);
     return events_.get();
   }
-  /// Makes it unreadable. Returns whether the waker had made it readable.
+  /// Makes the descriptor unreadable. Returns whether the waker had made it readable.
   bool clear() noexcept {
     epoll_event events[poll_set::batch];
     bool woken = false;
@@ -448,8 +449,8 @@ public:
       woken |= !events[n - 1].data.ptr;
     return woken;
   }
-  /// From now on it becomes readable when `r` has a completion. False: `r` has one already, or
-  /// memory is short.
+  /// Makes the descriptor readable when `r` has a completion. Returns false if `r` has one already,
+  /// or if memory runs out.
   bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
 
 private:

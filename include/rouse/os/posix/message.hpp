@@ -32,7 +32,7 @@ public:
     header_.msg_iov = pieces;
     header_.msg_iovlen = count;
   }
-  /// Add an address to a message `in_pieces`.
+  /// These two add an address to a message that `in_pieces` has filled in.
   void with_sender() noexcept { address(socket_address::room); }
   void with_destination(const endpoint& to) noexcept {
     peer_ = socket_address(to);

@@ -319,7 +319,7 @@ inline short readiness(action what) noexcept {
   return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
 }
 
-/// Which of `events` hold now, and POLLERR and POLLHUP if they do.
+/// Which of `events` hold now, and of POLLERR, POLLHUP and POLLNVAL.
 inline short poll_now(native_handle_type h, short events) noexcept {
   pollfd p{h, events, 0};
   return detail::retry_interrupted([&] { return ::poll(&p, 1, 0); }) > 0 ? p.revents : short{0};

@@ -399,9 +399,9 @@ inline failure from_status(ULONG_PTR internal) noexcept {
   }
 }
 
-// ---- readiness Winsock has no overlapped call for readiness. So the request that select and
-//   WSAPoll send to Winsock's driver (AFD) is sent directly, as an overlapped one. (libuv, mio and
-//   wepoll do the same.)
+// ---- readiness
+// Winsock has no overlapped call for readiness. So the request that select and WSAPoll send to
+// Winsock's driver (AFD) is sent directly, as an overlapped one. (libuv, mio and wepoll do it too.)
 
 /// AFD_POLL_INFO, for one handle.
 struct poll_request {

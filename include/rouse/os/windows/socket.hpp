@@ -265,7 +265,7 @@ public:
     count_ = static_cast<DWORD>(count);
     peer_.length = 0;
   }
-  /// Add an address to a message `in_pieces`.
+  /// These two add an address to a message that `in_pieces` has filled in.
   void with_sender() noexcept { peer_.length = socket_address::room; }
   void with_destination(const endpoint& to) noexcept { peer_ = socket_address(to); }
 
