@@ -8370,13 +8370,20 @@ using shared_native_engine = basic_native_engine<any_thread>;
 #endif
 
 // ---- rouse/core/waiter.hpp
-// Who stands in line for something that flows share: a value of a channel, a lock, an event.
+// An entry in a wait queue: a call that waits for a value of a channel, a lock, an event.
+//
+// A call either gets what it wants at once (`try_enter`), or its waiter joins the queue
+// (`enqueue`). The waiter leaves it in one of two ways:
+// - `admit`: the operation completes, because a value, a permit or the like is there;
+// - `leave`: the engine completes the operation by itself, at its limit or by a cancellation.
+// Both run with the engine's lock held, so one of them wins and the other finds nothing to do.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
+/// An operation's entry in a wait queue. It is part of the call object, which moves only before the
+/// operation starts.
 ///
-/// Threads: all of it with the engine's lock held.
+/// Threads: every function is called with the engine's lock held.
 class waiter : public waitable, public list_node {
 public:
   waiter() noexcept = default;
@@ -8389,7 +8396,8 @@ public:
     op_ = &op;
     queue.push_back(*this);
   }
-  /// It is served: its operation completes, and leaves whatever other lines it stands in.
+  /// Takes the waiter out of its queue and completes the operation. A `select` has a waiter in
+  /// several queues; it leaves the others too.
   ROUSE_ALWAYS_INLINE void admit(completions& completed, failure error = {}) noexcept {
     admitted_ = true;
     if (op_->awaited != this) [[unlikely]]
@@ -8408,9 +8416,11 @@ private:
   bool admitted_ = false;
 };
 
-/// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
-/// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
-/// line to wait in. And `awaits`, what it waits for, for `dump`.
+/// Base class of waiters. `Derived` provides:
+/// - `list<waiter>* try_enter(failure& why, completions&) noexcept`, the attempt without waiting:
+///   null means that the call is done, with the error in `why` if it failed; otherwise it returns
+///   the queue to wait in;
+/// - `awaits`, a text that tells `dump` what the call waits for.
 template <class Derived, class Base = waiter>
 class waiter_base : public Base {
 public:
@@ -8424,7 +8434,7 @@ public:
   [[nodiscard]] const char* description() const noexcept final { return Derived::awaits; }
 };
 
-/// A call that is a visit.
+/// Base class of calls that only enter a wait queue.
 template <class Waiter>
 struct queued_call {
   Waiter waiter;
@@ -8435,13 +8445,14 @@ struct queued_call {
   }
   bool advance(operation&) noexcept { return true; }
 };
+/// A queued_call: a waker may try it before it makes an operation (see wakers/parking.hpp).
 template <class Call>
 concept waits_in_queue = requires(Call& c, failure& why, completions& completed) {
   c.waiter.try_enter(why, completed);
   c.value();
 };
 
-/// Serves all who stand in line.
+/// Empties a queue: every operation in it completes with `error`.
 inline void admit_all(list<waiter>& queue, completions& completed, failure error = {}) noexcept {
   while (!queue.empty()) queue.front().admit(completed, error);
 }
@@ -8449,11 +8460,11 @@ inline void admit_all(list<waiter>& queue, completions& completed, failure error
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/ring.hpp
-// A queue in one piece of memory, which grows by doubling and never shrinks.
+// A queue in one block of memory, which doubles when it is full and never shrinks.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Allocates nothing before the first `push`, and only while it grows.
+/// A first-in, first-out queue of values. The first `push` allocates; later ones only to grow.
 template <class T>
 class ring {
   static_assert(std::is_nothrow_move_constructible_v<T>);
@@ -8470,7 +8481,7 @@ public:
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// False, and nothing is moved from, when memory is short.
+  /// Appends a value. Returns false if memory is short; `value` is then unchanged.
   [[nodiscard]] bool push(T&& value) noexcept {
     if (size_ == capacity_ && !grow()) return false;
     std::construct_at(&at(size_++), std::move(value));
@@ -8511,14 +8522,25 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/flows/channel_core.hpp
-// What a channel is inside: who waits to send, who waits to receive, what is buffered.
+// The inside of a channel: a buffer between two wait queues, at most one of which has waiters.
+//
+//     state                     send                           receive
+//     receivers wait            item to the oldest receiver    waits behind them
+//     nothing buffered          item into the buffer           waits
+//     some buffered             item into the buffer           the oldest item
+//     buffer full               waits                          the oldest item; then the item of
+//                                                              the oldest sender is buffered
+//     no buffer (capacity 0)    waits for a receiver           the item of the oldest sender
+//     closed                    broken_pipe                    what is buffered, then nothing
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// What goes through a channel: a value, or an error in its place; neither once it is closed.
+// What goes through a channel: a value or, in its place, an error. It is empty before it has
+// arrived, and where the channel was closed instead.
 //
-// (A std::optional is copied as a block right after a part of it was written, which the processor
-// must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
+// Two reasons for a class of its own: a std::optional is copied as one block right after a part
+// of it was written, and the processor stalls until that write is done; and a class with a
+// std::exception_ptr member is built in memory again for each copy on the way.
 template <class T>
 class item {
 public:
@@ -8527,7 +8549,7 @@ public:
   explicit item(std::exception_ptr e) {
     if (e) set(std::move(e));
   }
-  // A code of a category that an operation cannot carry is thrown.
+  // An operation carries only errors of the known categories. Any other becomes an exception.
   explicit item(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category() || ec.category() == errc_category())
@@ -8549,9 +8571,9 @@ public:
 
   [[nodiscard]] bool empty() const noexcept { return kind_ == kind::nothing; }
   [[nodiscard]] failure error() const noexcept { return kind_ == kind::error ? error_ : failure(); }
-  /// Of one that was made of a value.
+  /// Precondition: it holds a value.
   [[nodiscard]] T& value() noexcept { return value_; }
-  // Throws what has no number.
+  // Moves the value out, or throws the exception. Empty if there is neither.
   ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
     if (kind_ != kind::value) [[unlikely]]
       return unwrap_error();
@@ -8561,7 +8583,7 @@ public:
     return unwrapped;
   }
 
-  /// Into one that is empty.
+  /// Moves from `other`. Precondition: this one is empty.
   ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
     kind_ = std::exchange(other.kind_, kind::nothing);
     if (kind_ == kind::value) [[likely]] {
@@ -8594,7 +8616,7 @@ private:
     return std::nullopt;
   }
 
-  // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
+  // The destruction is not inlined: otherwise g++ 12 warns that the bytes are uninitialized.
   ROUSE_ALWAYS_INLINE void clear() noexcept {
     if (kind_ == kind::value || kind_ == kind::thrown) [[unlikely]]
       destroy_content();
@@ -8618,11 +8640,11 @@ private:
 template <class T>
 class channel_core {
   static_assert(std::is_nothrow_move_constructible_v<T>,
-                "rouse: what goes through a channel must be movable without throwing (move "
-                "constructor noexcept): else it could be lost on its way");
+                "rouse: the values of a channel need a noexcept move constructor: one that "
+                "throws could lose a value on its way");
 
 public:
-  // Who comes to send or to receive: where the parcel is, or goes.
+  // A sender or a receiver in its queue. `slot` holds the item to send, or receives one.
   class waiter : public detail::waiter {
   public:
     item<T> slot;
@@ -8658,8 +8680,8 @@ public:
 
   // ---- with the engine's lock held
 
-  // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
-  // was.
+  // Returns null if the item was sent, or refused with the reason in `why`. Otherwise returns the
+  // queue to wait in, and the item is unchanged.
   ROUSE_ALWAYS_INLINE list<detail::waiter>* send(item<T>& from, failure& why,
                                                  completions& completed) noexcept {
     if (from.empty() || closed_) [[unlikely]] {
@@ -8676,14 +8698,15 @@ public:
     return nullptr;
   }
 
-  // The same for whoever cannot wait: beyond the capacity, if need be.
+  // For `post`, which cannot wait: exceeds the capacity if the buffer is full.
   [[nodiscard]] failure send_beyond_capacity(item<T>& from, completions& completed) noexcept {
     failure why;
     if (send(from, why, completed)) buffer(from, why);
     return why;
   }
 
-  // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
+  // Returns null if an item was received, or if the channel is closed, which leaves `into` empty.
+  // Otherwise returns the queue to wait in.
   ROUSE_ALWAYS_INLINE list<detail::waiter>* receive(item<T>& into, failure& why,
                                                     completions& completed) noexcept {
     if (!buffer_.empty()) {
@@ -8705,7 +8728,7 @@ public:
     admit_all(receivers_, completed);
     admit_all(senders_, completed, std::errc::broken_pipe);
   }
-  // No end is left from which the waiting calls could be answered.
+  // The last handle is gone: no call can complete the waiting ones any more.
   void abandon(completions& completed) noexcept {
     closed_ = true;
     admit_all(receivers_, completed, std::errc::operation_canceled);
@@ -8728,7 +8751,7 @@ private:
   void buffer(item<T>& from, failure& why) noexcept {
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
-  // There is room again, in memory as well: the oldest sender's parcel takes it.
+  // Buffers the oldest sender's item. `push` cannot fail: an item was just removed.
   void refill(completions& completed) noexcept {
     if (senders_.empty()) return;
     (void)buffer_.push(std::move(front(senders_).slot));
@@ -8737,7 +8760,7 @@ private:
 
   const std::size_t capacity_;
   ring<item<T>> buffer_;
-  list<detail::waiter> senders_, receivers_; // oldest first; one of them is empty
+  list<detail::waiter> senders_, receivers_; // oldest first; one is always empty
   bool closed_ = false;
 };
 
@@ -8764,14 +8787,14 @@ struct channel_receive_call : queued_call<typename channel_core<T>::receiver> {
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/flows/channel.hpp
-// Channels: values handed from one flow to another.
+// Channels pass values from one flow to another.
 
 #include <iterator>
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// What the ends of a channel share; the last one destroys it.
+// The state that the handles of a channel share. The last handle destroys it.
 template <class T, class Engine>
 class shared_channel final : public channel_core<T>, Engine::posted {
 public:
@@ -8784,7 +8807,7 @@ public:
   // Any thread.
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void drop() noexcept {
-    // Release and acquire pair up among the threads that drop an end.
+    // acq_rel: the thread that destroys it sees what the other threads did before their drop.
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 
@@ -8793,8 +8816,8 @@ public:
 private:
   ~shared_channel() { home_.drop(); }
 
-  // A thread that does not use the engine hands the channel over to the one that does, which ends
-  // the calls that still wait, and destroys the values.
+  // A foreign thread posts the channel to the thread that uses the engine, which cancels the calls
+  // that still wait and destroys the values.
   void destroy() noexcept {
     bool here = true;
     home_.meet([&](whereabouts at, auto* engine) {
@@ -8824,28 +8847,29 @@ private:
 
 } // namespace detail
 
-/// A channel: flows hand each other values through it, in order, and wait for one another the way
-/// their scheduler wakes.
+/// A queue through which flows pass values to each other, in order.
 ///
 ///     rouse::channel<int, rouse::fibers> numbers{sched};
 ///     sched.spawn([=]() mutable { for (int n : {1, 2, 3}) numbers.send(n); numbers.close(); });
 ///     while (auto n = numbers.receive()) ...      // or: for (int n : numbers)
 ///
-/// Without a capacity a send waits until its value is received; with one, until there is room.
-/// Whoever came first is served first. The channel never loses a value: where one meets a limit or
-/// a cancel, either the receiver gets it, or it stays and the next one does.
+/// Without a capacity, a send completes when a receiver has its value; with one, when there is room
+/// in the buffer. Waiting senders and waiting receivers are served in the order of their calls. The
+/// channel never loses a value: if a receive and its limit or cancellation race, the receiver
+/// either gets the value, or the value stays for the next receiver.
 ///
-/// A channel is a handle: copies are ends of the same channel. When the last one is dropped, the
-/// calls that still wait end with operation_canceled, and buffered values are destroyed: at once
-/// in the scheduler's thread, by its loop if another thread drops the last one. Calls take a limit
-/// and a `how`, as a socket's do.
+/// A channel object is a handle; copies refer to the same channel. When the last handle is dropped,
+/// the calls that still wait complete with operation_canceled and the buffered values are
+/// destroyed: at once on the scheduler's thread; by its loop if the handle is dropped on another
+/// thread. Calls take a limit and a `how`, like those of a socket.
 ///
-/// Threads: a handle may be copied, moved, assigned and dropped in any thread, also while the
-/// scheduler is destroyed and afterwards; `post` may be called in any thread, the rest in the
-/// scheduler's (with `threads`, in any). Cost: one allocation a channel, and what its buffer grows
-/// by; none for a value that is handed over, nor for a drop.
+/// Threads: a handle may be copied, moved, assigned and dropped on any thread, also while the
+/// scheduler is destroyed and afterwards. `post` may be called on any thread, all other functions
+/// on the scheduler's (with `threads`, on any). Cost: one allocation for the channel and one each
+/// time its buffer grows; none for a value that goes straight to a receiver, and none for dropping
+/// a handle.
 ///
-/// @tparam T  what is sent; movable without throwing.
+/// @tparam T  type of the values; its move constructor is noexcept.
 template <class T, class Scheduler>
 class channel {
   using engine_type = typename Scheduler::engine_type;
@@ -8854,7 +8878,8 @@ class channel {
 public:
   using value_type = T;
 
-  /// @param capacity  how many values may be sent before the first is received.
+  /// A new, open channel.
+  /// @param capacity  how many values the buffer holds; 0: every send waits for a receiver.
   explicit channel(Scheduler& s, std::size_t capacity = 0)
       : scheduler_(&s), core_(new core(s.engine(), capacity)) {}
   channel(const channel& other) noexcept : channel(other.scheduler_, other.core_) {}
@@ -8869,7 +8894,9 @@ public:
     if (core_) core_->drop();
   }
 
-  /// An end of the same channel for flows of another scheduler on the same engine.
+  /// A handle to the same channel for flows of another scheduler on the same engine.
+  ///
+  /// Errors: invalid_argument, thrown if `other` is on another engine (use `post` there).
   template <class Other>
     requires std::same_as<typename Other::engine_type, engine_type>
   [[nodiscard]] channel<T, Other> on(Other& other) const {
@@ -8882,10 +8909,12 @@ public:
 
   // ---- waiting
 
-  /// Sends a value: waits until a receiver has it, or there is room. One that could not be sent
-  /// goes with the call (`try_send` leaves it).
+  /// Sends a value. Completes when a receiver has the value, or when it is in the buffer.
   ///
-  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
+  /// @param value  owned by the call, which destroys it if it fails (`try_send` does not).
+  ///
+  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory
+  /// (the buffer cannot grow).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
@@ -8897,9 +8926,12 @@ public:
     return begin_send(item(std::move(value)), std::move(l), std::forward<How>(how)...);
   }
 
-  /// Sends an error in the place of a value: the call that receives it fails with it. An
-  /// exception is thrown there whatever the form of that call (by a handler's call, out of
-  /// `run()`). An error that is none is invalid_argument.
+  /// Sends an error in place of a value: the call that receives it fails with this error. An
+  /// exception is thrown by the receiving call even if that call takes a std::error_code; if it
+  /// takes a handler, the exception leaves `run()`. An error code of a foreign category (neither
+  /// std::generic_category nor the system's) is sent as the exception std::system_error.
+  ///
+  /// Errors: those of `send`; invalid_argument (an empty error code or a null exception_ptr).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::error_code error, How&& how = How(),
@@ -8921,13 +8953,13 @@ public:
     return begin_send(item(std::move(error)), std::move(l), std::forward<How>(how)...);
   }
 
-  /// Receives the next value, waiting for one if there is none.
+  /// Receives the next value. Completes when there is one, or when the channel is closed.
   ///
-  /// @returns a `std::optional<T>`, empty only when the channel is closed and all that was buffered
+  /// @returns a `std::optional<T>`; empty only if the channel is closed and every buffered value
   /// has been received.
   ///
-  /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
-  /// value that is there.
+  /// Errors: the error that was sent in place of a value, timed_out, operation_canceled. A call
+  /// takes a value that is there even if its limit has already passed.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto)
@@ -8939,10 +8971,12 @@ public:
     return begin_receive(std::move(l), std::forward<How>(how)...);
   }
 
-  // ---- at once
+  // ---- without waiting
 
-  /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
-  /// `value` is then as it was.
+  /// Sends a value without waiting.
+  ///
+  /// @returns false if no receiver waits and the buffer is full, if the channel is closed, or if
+  /// memory is short. `value` is then unchanged.
   [[nodiscard]] bool try_send(T& value) {
     item p(std::move(value));
     bool sent = false;
@@ -8958,7 +8992,10 @@ public:
   }
   [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
 
-  /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
+  /// Receives a value without waiting.
+  ///
+  /// @returns an empty optional if there is no value. Throws an error that was sent in place of
+  /// one.
   [[nodiscard]] std::optional<T> try_receive() {
     item p;
     failure why;
@@ -8967,13 +9004,15 @@ public:
     return p.unwrap();
   }
 
-  /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
-  /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
-  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live when
-  /// this is called; it may go before this has returned.
+  /// Sends a value from any thread, without waiting. The scheduler's loop puts it into the channel,
+  /// and exceeds the capacity if the buffer is full. A value posted after `close` is dropped.
+  ///
+  /// Preconditions: the scheduler exists when this is called; it may be destroyed before this
+  /// returns. Errors: if the loop finds no memory for the value, `run()` throws not_enough_memory.
+  /// Cost: one allocation.
   void post(T value) {
     auto& home = core_->home();
-    const auto kept = home.keep(); // what is posted may end the scheduler before this returns
+    const auto kept = home.keep(); // the posted function may destroy the scheduler
     if (!home.open()) return;
     scheduler_->post(
         [p = item(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
@@ -8985,21 +9024,21 @@ public:
         });
   }
 
-  /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
-  /// broken_pipe.
+  /// Closes the channel: no more values can be sent. Receivers get the buffered values, then empty
+  /// optionals; senders that wait fail with broken_pipe.
   void close() noexcept {
     with_completions([&](auto& completed) { core_->close(completed); });
   }
 
-  // ---- how it stands
+  // ---- state
 
-  /// How many wait: to send (above 0), to receive (below 0).
+  /// Number of senders that wait; if receivers wait, minus their number.
   [[nodiscard]] std::ptrdiff_t balance() const noexcept {
     std::ptrdiff_t n = 0;
     with_completions([&](auto&) { n = core_->balance(); });
     return n;
   }
-  /// How many values are buffered.
+  /// Number of buffered values.
   [[nodiscard]] std::size_t size() const noexcept {
     std::size_t n = 0;
     with_completions([&](auto&) { n = core_->buffered(); });
@@ -9011,7 +9050,7 @@ public:
     return is;
   }
 
-  // ---- all values, until it is closed: `for (T& value : ch)` where calls return directly
+  // ---- a range: `for (T& value : ch)` receives until the channel is closed (fibers, threads)
 
   class iterator {
   public:
@@ -9077,19 +9116,27 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/flows/sync.hpp
-// What flows share: locks, permits, events and counts that park a flow, never its thread.
+// Semaphore, mutex, event and wait group for flows: they suspend a flow, never its thread.
+//
+// All four are one wait queue with a different state. A state has `bool try_acquire() noexcept`,
+// which takes what it grants:
+//
+//     class             state             try_acquire succeeds
+//     flow_semaphore    permits left      if there is one; takes it
+//     flow_mutex        1 or 0 permits    if there is one; takes it
+//     flow_event        set or not        while it is set
+//     wait_group        number running    while it is 0
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
-// noexcept`, called with the engine's lock held; what it takes is taken.
+// A state and the calls that wait for it. Used with the engine's lock held.
 template <class State>
 struct wait_queue {
   State state;
   list<waiter> waiters; // oldest first
 
-  // As many as may pass now, do.
+  // Completes waiting calls, oldest first, as long as the state lets them acquire.
   void admit_waiting(completions& completed) noexcept {
     while (!waiters.empty() && state.try_acquire()) waiters.front().admit(completed);
   }
@@ -9099,9 +9146,9 @@ template <class State>
 struct queued_waiter final : waiter_base<queued_waiter<State>> {
   static constexpr const char* awaits = State::awaits;
   explicit queued_waiter(wait_queue<State>& t) noexcept : at(&t) {}
+  // A call does not overtake those that wait already.
   list<waiter>* try_enter(failure&, completions&) noexcept {
-    return at->waiters.empty() && at->state.try_acquire() ? nullptr
-                                                          : &at->waiters; // nobody overtakes
+    return at->waiters.empty() && at->state.try_acquire() ? nullptr : &at->waiters;
   }
   wait_queue<State>* at;
 };
@@ -9116,7 +9163,8 @@ struct acquire_call : queued_call<queued_waiter<State>> {
 template <class State>
 class acquired_case;
 
-// What the four have in common. When it goes, those who wait end with operation_canceled.
+// Base class of the four. Its destructor completes the calls that still wait with
+// operation_canceled.
 template <class Scheduler, class State>
 class sync_object {
 public:
@@ -9137,7 +9185,7 @@ protected:
                                std::move(l), std::forward<How>(how)...);
   }
 
-  // Asks, or changes, the rule; then lets pass who may.
+  // Returns what `f` returns for the state, which it may change; then completes waiting calls.
   template <class F>
   auto with_state(F&& f) const noexcept {
     decltype(f(queue_.state)) result{};
@@ -9179,20 +9227,22 @@ struct group_state {
 
 } // namespace detail
 
-/// So many permits; whoever finds none waits for one to be given back. First come, first served.
+/// A counting semaphore. Waiting flows get permits in the order of their calls.
 ///
-/// This and the classes below park flows, not threads. Their waiting calls take a limit and a `how`
-/// as a socket's do, and give nothing; errors: timed_out, operation_canceled. They go before their
-/// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
-/// `post`). Cost: no allocation, no system call.
+/// This class and the three below suspend flows, not threads. Their waiting calls take a limit and
+/// a `how`, like those of a socket, and return nothing. A destructor completes the calls that still
+/// wait with operation_canceled; the object must be destroyed before its scheduler.
+///
+/// Errors: timed_out, operation_canceled. Threads: the scheduler's own (with `threads`, any);
+/// other threads use `post`. Cost: no allocation, no system call.
 template <class Scheduler>
 class flow_semaphore : public detail::sync_object<Scheduler, detail::semaphore_state> {
 public:
   explicit flow_semaphore(Scheduler& s, std::size_t permits)
       : detail::sync_object<Scheduler, detail::semaphore_state>(s, {permits}) {}
 
-  /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
-  /// taken.
+  /// Takes a permit. Completes when there is one. If a release and the call's limit or cancellation
+  /// race, a call that was given the permit succeeds.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) acquire(How&& how = How(),
@@ -9203,22 +9253,24 @@ public:
   decltype(auto) acquire(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Takes a permit if there is one and returns true; otherwise returns false.
   [[nodiscard]] bool try_acquire() noexcept {
     return this->with_state([](detail::semaphore_state& s) { return s.try_acquire(); });
   }
-  /// Gives permits back, or adds them.
+  /// Adds `n` permits: those taken before, or new ones.
   void release(std::size_t n = 1) noexcept {
     this->with_state([n](detail::semaphore_state& s) { return s.permits += n; });
   }
+  /// Number of permits left.
   [[nodiscard]] std::size_t available() const noexcept {
     return this->with_state([](detail::semaphore_state& s) { return s.permits; });
   }
 };
 
-/// A lock that one flow holds at a time. First come, first served; the holder must not lock it
-/// again.
+/// A mutex. Waiting flows get it in the order of their calls. The flow that holds it must not lock
+/// it again. Errors, threads and cost: see `flow_semaphore`.
 ///
-/// With `fibers` and `threads`, std::lock_guard and std::unique_lock do; with `coroutines`:
+/// With `fibers` and `threads`, std::lock_guard and std::unique_lock work; with `coroutines`:
 ///
 ///     co_await m.lock();
 ///     std::lock_guard held{m, std::adopt_lock};
@@ -9228,6 +9280,7 @@ public:
   explicit flow_mutex(Scheduler& s)
       : detail::sync_object<Scheduler, detail::lock_state>(s, {{1}}) {}
 
+  /// Locks the mutex. Completes when the calling flow holds it.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -9237,21 +9290,25 @@ public:
   decltype(auto) lock(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Locks the mutex and returns true, unless it is locked.
   [[nodiscard]] bool try_lock() noexcept {
     return this->with_state([](detail::lock_state& s) { return s.try_acquire(); });
   }
+  /// Unlocks it; the flow that has waited longest gets it.
   void unlock() noexcept {
     this->with_state([](detail::lock_state& s) { return s.permits = 1; });
   }
 };
 
-/// Something that is so or is not yet: flows wait until it is set, all of them at once.
+/// An event that is set or not. Setting it completes all waiting calls at once; it stays set until
+/// `reset`. Errors, threads and cost: see `flow_semaphore`.
 template <class Scheduler>
 class flow_event : public detail::sync_object<Scheduler, detail::event_state> {
 public:
   explicit flow_event(Scheduler& s)
       : detail::sync_object<Scheduler, detail::event_state>(s, {false}) {}
 
+  /// Completes when the event is set; at once if it is.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -9261,9 +9318,11 @@ public:
   decltype(auto) wait(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Sets the event.
   void set() noexcept {
     this->with_state([](detail::event_state& s) { return s.set = true; });
   }
+  /// Later calls wait again.
   void reset() noexcept {
     this->with_state([](detail::event_state& s) { return s.set = false; });
   }
@@ -9272,13 +9331,16 @@ public:
   }
 };
 
-/// A count of things that are under way: flows wait until it is 0.
+/// A count of running tasks: flows wait until it is 0. Errors, threads and cost: see
+/// `flow_semaphore`.
 template <class Scheduler>
 class wait_group : public detail::sync_object<Scheduler, detail::group_state> {
 public:
+  /// @param running  the initial count.
   explicit wait_group(Scheduler& s, std::size_t running = 0)
       : detail::sync_object<Scheduler, detail::group_state>(s, {running}) {}
 
+  /// Completes when the count is 0; at once if it is.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -9288,13 +9350,15 @@ public:
   decltype(auto) wait(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Adds `n` to the count.
   void add(std::size_t n = 1) noexcept {
     this->with_state([n](detail::group_state& s) { return s.running += n; });
   }
-  /// One is finished. (One more than were added is passed over.)
+  /// Subtracts one from the count. Ignored when the count is 0.
   void finish() noexcept {
     this->with_state([](detail::group_state& s) { return s.running == 0 ? 0 : --s.running; });
   }
+  /// The count.
   [[nodiscard]] std::size_t running() const noexcept {
     return this->with_state([](detail::group_state& s) { return s.running; });
   }
@@ -10676,12 +10740,25 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/flows/group.hpp
-// Flows that end together.
+// Groups: flows that end together.
+//
+// A group has a member for each flow that has not ended. It is an operation that waits for the end
+// of the flow, in one of two lists:
+//
+//     spawn --> active_ --cancel--> cancelling_ --+
+//                  |                              +--> the flow has ended: the member is freed
+//                  +------------------------------+
+//
+// `join` waits in queue_ until no member is left. The destructor joins as well if the calling
+// thread is the scheduler's. A foreign thread instead posts an end_request and blocks until the
+// loop has ended the flows.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
+// Waits until no flow of the group is left. If its limit passes or it is cancelled, it cancels the
+// flows, waits on without a limit, and then fails with the first error. A shielded call is the
+// destructor's: it is not cancellable, and leaves the exception where it is.
 template <class Group, bool Shielded>
 struct group_call : acquire_call<group_state> {
   static constexpr const char* name = "rouse: join";
@@ -10717,28 +10794,28 @@ struct group_call : acquire_call<group_state> {
 
 } // namespace detail
 
-/// Flows that end together: whoever leaves the scope of the group, however he does, leaves no flow
-/// of it behind.
+/// A group of flows that end together: when the group is destroyed, its flows have ended.
 ///
 ///     rouse::flow_group group{sched};
 ///     group.spawn([&]() -> rouse::task<> { ... });
 ///     group.spawn([&]() -> rouse::task<> { ... });
 ///     co_await group.join();          // of fibers and threads without co_await
 ///
-/// Where one fails, that is, throws, the others are cancelled: their waiting calls end with
-/// operation_canceled. Its exception comes out of `join` (of `run()`, where nobody joins any more);
-/// what others throw after it, as a rule of its making, is dropped.
+/// When a flow throws, the other flows are cancelled: their waiting calls fail with
+/// operation_canceled. `join` rethrows the exception; if the group is destroyed without another
+/// `join`, `run()` does. Exceptions that follow, which are usually consequences of the first, are
+/// dropped.
 ///
-/// The destructor cancels the flows and waits until they have ended, also in a flow that is
-/// cancelled or killed; outside of any it runs the loop. (Coroutines, which cannot wait in a
-/// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
-/// None of them may destroy it. A flow that ignores every refused call, without end, ends the
-/// program, as after `flow_handle::kill`.
+/// The destructor cancels the flows and waits until they have ended, even if the flow that calls it
+/// is cancelled or killed. Outside of flows it runs the loop. With coroutines, which cannot wait in
+/// a destructor, the flows are destroyed while they wait. Therefore flows may use variables that
+/// were declared before the group. A flow of the group must not destroy the group. A flow that
+/// ignores its refused calls endlessly aborts the program, as after `flow_handle::kill`.
 ///
-/// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
-/// join and cancel. Any thread may destroy it: one that is not the scheduler's waits until the
-/// loop, which must run, or the end of the scheduler has ended the flows. Cost: that of the flows,
-/// and an allocation for each.
+/// Preconditions: the group is destroyed before its scheduler. Threads: the scheduler's own; with
+/// `threads`, any may spawn, join and cancel. Any thread may destroy the group; a foreign thread
+/// blocks until the flows have ended, which takes a running loop, or the scheduler's destructor.
+/// Cost: that of the flows, and one allocation for each.
 template <class Scheduler>
 class flow_group {
   static_assert(Scheduler::template accepts<done>,
@@ -10756,8 +10833,8 @@ public:
     home_.drop();
   }
 
-  /// As the scheduler's `spawn`. In a group that was cancelled and not joined since, the flow is
-  /// cancelled as it begins.
+  /// Starts a flow of the group; otherwise like the scheduler's `spawn`. If the group has been
+  /// cancelled and not been joined since, the flow starts cancelled.
   template <class F>
   void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     auto m = std::make_unique<member>(*this);
@@ -10773,12 +10850,12 @@ public:
     m.release()->watch();
   }
 
-  /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
-  /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
-  /// then says so.
+  /// Waits until all flows have ended. If one has thrown, rethrows the first exception. A call that
+  /// reaches its limit or is cancelled cancels all flows, waits until they have ended, and then
+  /// fails.
   ///
-  /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur at once, if the flow that
-  /// calls is of the group and would wait for its own end.
+  /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur, at once, if the calling
+  /// flow belongs to the group and would wait for its own end.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -10789,7 +10866,7 @@ public:
     return begin<false>(std::move(l), std::forward<How>(how)...);
   }
 
-  /// Their waiting calls, and all later ones, end with operation_canceled.
+  /// Cancels all flows: their waiting calls and all later ones fail with operation_canceled.
   void cancel() noexcept {
     while (flow* f = next_to_cancel()) {
       scheduler_.cancel(*f);
@@ -10797,7 +10874,7 @@ public:
     }
   }
 
-  /// How many have not ended.
+  /// Number of flows that have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
     engine().with_completions([&](completions&) { n = queue_.state.running; });
@@ -10809,7 +10886,7 @@ private:
   friend struct detail::group_call;
 
   struct node : detail::list_node {};
-  // Waits for the end of a flow, to which it has a reference.
+  // Waits for the end of a flow. Holds a reference to it.
   struct member final : node, engine_type::operation {
     explicit member(flow_group& g) noexcept
         : engine_type::operation(&member::on_completed), group(g) {}
@@ -10826,7 +10903,7 @@ private:
     flow* watched = nullptr;
   };
 
-  // A thread other than the scheduler's waits until the loop has ended the flows.
+  // Posted by a foreign thread that destroys the group. The thread waits for `ended`.
   struct end_request final : engine_type::posted {
     explicit end_request(flow_group& g) noexcept
         : engine_type::posted(&end_request::on_loop), group(g) {}
@@ -10853,12 +10930,13 @@ private:
       request_end();
       std::error_code ec;
       (void)begin<true>(no_limit{}, ec);
-      // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
+      // The call was refused, in a posted function or in a flow of the group: detach the flows.
       if (ec) release_members([](flow&) {});
     }
     raise_thrown();
   }
-  // False: the calling thread is the scheduler's, and is to leave as usual.
+  // Returns once the flows have ended, or if there are none or no engine. False: the calling thread
+  // is the scheduler's, and calls end_flows() itself.
   bool end_from_foreign_thread() noexcept {
     if constexpr (shared) {
       return false;
@@ -10875,7 +10953,7 @@ private:
       return !here;
     }
   }
-  // In the loop.
+  // Runs in the loop, for the foreign thread.
   void end_on_loop(end_request& f) noexcept {
     if constexpr (destroys_flows)
       destroy_flows();
@@ -10886,7 +10964,7 @@ private:
   }
   void finish_end_request() noexcept {
     raise_thrown();
-    end_request_->ended.raise(1); // the group may be gone now
+    end_request_->ended.raise(1); // the group may be destroyed from here on
   }
 
   void destroy_flows() noexcept {
@@ -10901,13 +10979,14 @@ private:
   void raise_thrown() noexcept {
     if (thrown_) engine().raise(std::move(thrown_));
   }
-  // One flow less. With a shared engine the group may be gone already.
+  // Counts the end of a flow, for end_from_foreign_thread(). Not with a shared engine, where the
+  // group may have been destroyed by now.
   void count_down() noexcept {
     if constexpr (!shared) {
       const bool last = members_left_.load(std::memory_order_relaxed) == 1;
       if (last && end_request_) return finish_end_request();
-      members_left_.fetch_sub(1,
-                              std::memory_order_release); // acquired by end_from_foreign_thread()
+      // The release pairs with the load in end_from_foreign_thread().
+      members_left_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -10918,7 +10997,7 @@ private:
                                std::move(l), std::forward<How>(how)...);
   }
 
-  // Whether `f` is of the group, and has not ended.
+  // True if `f` belongs to the group and has not ended.
   [[nodiscard]] bool contains(const flow& f) noexcept {
     bool found = false;
     engine().with_completions(
@@ -10931,7 +11010,7 @@ private:
       members->for_each([&](node& n) { visit(*static_cast<member&>(n).watched); });
   }
 
-  // One that was not told yet, with a reference; null: all were.
+  // Returns a flow that is not cancelled yet, with a reference to it; null if there is none.
   flow* next_to_cancel() noexcept {
     flow* f = nullptr;
     engine().with_completions([&](completions&) {
@@ -10952,13 +11031,13 @@ private:
     engine().with_completions([&](completions& completed) {
       static_cast<node&>(m).unlink();
       --queue_.state.running;
-      queue_.admit_waiting(completed); // last: whoever waits may destroy the group
+      queue_.admit_waiting(completed); // last: a joining flow may destroy the group
     });
     count_down();
     free(m);
   }
 
-  // Whether it is the first one that has failed.
+  // Keeps the exception of a flow if it is the first one. Returns whether it was.
   bool keep_first_exception(flow& f) noexcept {
     const std::exception_ptr e = std::exchange(f.thrown, nullptr);
     const bool first = e && !failed_;
@@ -10967,6 +11046,7 @@ private:
     return first;
   }
 
+  // Stops watching the flows. Calls `end` for each.
   template <class F>
   void release_members(F end) noexcept {
     for (auto* members : {&active_, &cancelling_})
@@ -10997,15 +11077,15 @@ private:
 
   Scheduler& scheduler_;
   typename engine_type::home_type& home_;
-  std::atomic<std::size_t> members_left_{0}; // members
+  std::atomic<std::size_t> members_left_{0};
   end_request* end_request_ = nullptr;
   // Guarded by the engine's lock.
   detail::wait_queue<detail::group_state> queue_{{0}, {}};
-  detail::list<node> active_; // not told to end
-  detail::list<node> cancelling_;
+  detail::list<node> active_; // not cancelled
+  detail::list<node> cancelling_; // cancelled, not ended
   bool cancelled_ = false;
-  bool failed_ = false; // one of them, since the last join
-  std::exception_ptr thrown_; // by the first one that failed
+  bool failed_ = false; // a flow threw, since the last join
+  std::exception_ptr thrown_; // the first exception
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -13668,23 +13748,28 @@ socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/flows/select.hpp
-// select: waiting for the first of several things.
+// select: wait for the first of several things.
 
 #include <tuple>
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// A case stands in a line, as its own call would; the first one that is served takes all the others
-// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
-// the one that was served `why`, what went wrong, and `take`, which may throw.
+// Base class of cases. A case has a waiter, which waits in a queue as the case's own call would.
+// The first waiter to be admitted completes the select, which takes the other waiters out of their
+// queues. The functions of a case:
+//
+//     start               once, before the case is tried
+//     as_waiter           try_enter, enqueue, admit: see waiter
+//     stop                once, when the select has completed or is given up
+//     error, take_result  of the chosen case only; take_result may throw
 template <class Waiter>
 class select_case {
 public:
   Waiter& as_waiter() noexcept { return waiter_; }
   void start() noexcept {}
   void stop() noexcept {}
-  [[nodiscard]] failure error() const noexcept { return {}; } // its operation has it
+  [[nodiscard]] failure error() const noexcept { return {}; } // the operation has the error
   void take_result() noexcept {}
 
 protected:
@@ -13732,12 +13817,12 @@ public:
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
       : waiter_base<ready_case>(other), engine_(other.engine_), call_(other.call_) {
-  } // before it has begun
+  } // only before `start`
 
   ready_case& as_waiter() noexcept { return *this; }
   void start() noexcept { watch_.emplace(*this); }
   void stop() noexcept {
-    // One that is being told by another thread: that is soon over.
+    // With `threads`, another thread may be completing the watch: wait until it has finished.
     if (!watch_->stop())
       while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
   }
@@ -13756,7 +13841,7 @@ private:
       if (this->start()) deliver();
     }
     void deliver() noexcept { case_.complete(this->error); }
-    // False: `deliver` was called, or will be.
+    // False: it is no longer pending; `deliver` was called, or will be.
     bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
 
   private:
@@ -13768,7 +13853,7 @@ private:
       error_ = why;
       ready_ = true;
       if (this->linked()) (this->admit(*completed), ...);
-      completed_.store(true, std::memory_order_release); // partner of end()
+      completed_.store(true, std::memory_order_release); // pairs with the load in stop()
     };
     if (engine_ && !engine_->inert())
       engine_->with_completions([&](completions& completed) { note(&completed); });
@@ -13779,8 +13864,8 @@ private:
   engine_type* engine_;
   wait_call call_;
   std::optional<watch> watch_;
-  list<waiter> queue_; // of one
-  bool ready_ = false; // guarded, as the next, by the engine's lock
+  list<waiter> queue_; // at most one waiter
+  bool ready_ = false; // this and error_: under the engine's lock
   failure error_;
   std::atomic<bool> completed_{false};
 };
@@ -13821,10 +13906,10 @@ struct select_call final : waitable {
   }
   template <class Engine>
   void discard(operation&, Engine&) noexcept {
-    if (started) stop(); // it was never told
+    if (started) stop(); // it has not completed
   }
 
-  // ---- what it waits for
+  // ---- waitable: all queues at once
 
   bool enter(operation& op, completions& completed) noexcept override {
     std::array<list<waiter>*, none> queues{};
@@ -13864,30 +13949,36 @@ decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, H
 
 } // namespace detail
 
-/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
-/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
+/// A case of `select`: receives a value from a channel.
+/// @param into  gets the value, or becomes empty if the channel is closed. Borrowed until the
+/// select has completed.
 template <class T, class Scheduler>
 [[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
   return detail::receive_case<T>(ch, into);
 }
+/// A case of `select`: sends a value through a channel.
 template <class T, class Scheduler>
 [[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
   return detail::send_case<T>(ch, std::move(value));
 }
+/// A case of `select`: acquires a permit of a `flow_semaphore`, locks a `flow_mutex`, or waits for
+/// a `flow_event` or a `wait_group`.
 template <class Scheduler, class State>
 [[nodiscard]] auto acquired(const detail::sync_object<Scheduler, State>& where) noexcept {
   return detail::acquired_case<State>(where);
 }
+/// A case of `select`: waits until a socket is ready. It reads and writes nothing.
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
   return detail::ready_case<Scheduler>(s, what);
 }
+/// The list of cases that `select` takes.
 template <class... Cases>
 [[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
   return {std::move(c)...};
 }
 
-/// Waits for the first of several things, and does that one alone.
+/// Waits until one of several cases can proceed, and performs that case only.
 ///
 ///     std::optional<int> number;
 ///     switch (co_await rouse::select(
@@ -13895,15 +13986,18 @@ template <class... Cases>
 ///                             rouse::ready(conn, rouse::readable)), 5s)) {
 ///     case 0: ...                       // a number, or the end of the channel
 ///
-/// Where several can be had at once, it is the one that stands first. What the others would have
-/// taken stays: no value is received or sent but by the case that is chosen.
+/// If several cases can proceed at once, the first of them in the list is chosen. The other cases
+/// have no effect: they receive, send and acquire nothing.
 ///
-/// @param cases  what they name is borrowed until the call has completed.
-/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
-/// are.
+/// @param cases  the channels, sockets and other objects that they refer to are borrowed until the
+/// call has completed.
+/// @returns the index of the chosen case, from 0. If the call reaches its limit or is cancelled,
+/// it fails, and the index beside the error (for a std::error_code or a handler) is the number of
+/// cases.
 ///
-/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
-/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
+/// Errors: those of the chosen case, timed_out, operation_canceled. Threads: the scheduler's own
+/// (with `threads`, any). Cost: no allocation; for each socket one request, and its cancellation if
+/// another case is chosen.
 template <class Scheduler, class... Cases, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
 decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),

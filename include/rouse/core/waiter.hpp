@@ -1,4 +1,10 @@
-// Who stands in line for something that flows share: a value of a channel, a lock, an event.
+// An entry in a wait queue: a call that waits for a value of a channel, a lock, an event.
+//
+// A call either gets what it wants at once (`try_enter`), or its waiter joins the queue
+// (`enqueue`). The waiter leaves it in one of two ways:
+// - `admit`: the operation completes, because a value, a permit or the like is there;
+// - `leave`: the engine completes the operation by itself, at its limit or by a cancellation.
+// Both run with the engine's lock held, so one of them wins and the other finds nothing to do.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -8,9 +14,10 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// An operation's place in a line. It lives in the call that waits, and is moved only before that.
+/// An operation's entry in a wait queue. It is part of the call object, which moves only before the
+/// operation starts.
 ///
-/// Threads: all of it with the engine's lock held.
+/// Threads: every function is called with the engine's lock held.
 class waiter : public waitable, public list_node {
 public:
   waiter() noexcept = default;
@@ -23,7 +30,8 @@ public:
     op_ = &op;
     queue.push_back(*this);
   }
-  /// It is served: its operation completes, and leaves whatever other lines it stands in.
+  /// Takes the waiter out of its queue and completes the operation. A `select` has a waiter in
+  /// several queues; it leaves the others too.
   ROUSE_ALWAYS_INLINE void admit(completions& completed, failure error = {}) noexcept {
     admitted_ = true;
     if (op_->awaited != this) [[unlikely]]
@@ -42,9 +50,11 @@ private:
   bool admitted_ = false;
 };
 
-/// What a visitor derives from: its own class has `list<visitor>* visit(failure& why, answers&)
-/// noexcept`, which tries at once: null, it is done, unless `why` says what went wrong; else the
-/// line to wait in. And `awaits`, what it waits for, for `dump`.
+/// Base class of waiters. `Derived` provides:
+/// - `list<waiter>* try_enter(failure& why, completions&) noexcept`, the attempt without waiting:
+///   null means that the call is done, with the error in `why` if it failed; otherwise it returns
+///   the queue to wait in;
+/// - `awaits`, a text that tells `dump` what the call waits for.
 template <class Derived, class Base = waiter>
 class waiter_base : public Base {
 public:
@@ -58,7 +68,7 @@ public:
   [[nodiscard]] const char* description() const noexcept final { return Derived::awaits; }
 };
 
-/// A call that is a visit.
+/// Base class of calls that only enter a wait queue.
 template <class Waiter>
 struct queued_call {
   Waiter waiter;
@@ -69,13 +79,14 @@ struct queued_call {
   }
   bool advance(operation&) noexcept { return true; }
 };
+/// A queued_call: a waker may try it before it makes an operation (see wakers/parking.hpp).
 template <class Call>
 concept waits_in_queue = requires(Call& c, failure& why, completions& completed) {
   c.waiter.try_enter(why, completed);
   c.value();
 };
 
-/// Serves all who stand in line.
+/// Empties a queue: every operation in it completes with `error`.
 inline void admit_all(list<waiter>& queue, completions& completed, failure error = {}) noexcept {
   while (!queue.empty()) queue.front().admit(completed, error);
 }

@@ -1,4 +1,4 @@
-// A queue in one piece of memory, which grows by doubling and never shrinks.
+// A queue in one block of memory, which doubles when it is full and never shrinks.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -10,7 +10,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Allocates nothing before the first `push`, and only while it grows.
+/// A first-in, first-out queue of values. The first `push` allocates; later ones only to grow.
 template <class T>
 class ring {
   static_assert(std::is_nothrow_move_constructible_v<T>);
@@ -27,7 +27,7 @@ public:
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// False, and nothing is moved from, when memory is short.
+  /// Appends a value. Returns false if memory is short; `value` is then unchanged.
   [[nodiscard]] bool push(T&& value) noexcept {
     if (size_ == capacity_ && !grow()) return false;
     std::construct_at(&at(size_++), std::move(value));

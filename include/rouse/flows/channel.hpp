@@ -1,4 +1,4 @@
-// Channels: values handed from one flow to another.
+// Channels pass values from one flow to another.
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -21,7 +21,7 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// What the ends of a channel share; the last one destroys it.
+// The state that the handles of a channel share. The last handle destroys it.
 template <class T, class Engine>
 class shared_channel final : public channel_core<T>, Engine::posted {
 public:
@@ -34,7 +34,7 @@ public:
   // Any thread.
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void drop() noexcept {
-    // Release and acquire pair up among the threads that drop an end.
+    // acq_rel: the thread that destroys it sees what the other threads did before their drop.
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy();
   }
 
@@ -43,8 +43,8 @@ public:
 private:
   ~shared_channel() { home_.drop(); }
 
-  // A thread that does not use the engine hands the channel over to the one that does, which ends
-  // the calls that still wait, and destroys the values.
+  // A foreign thread posts the channel to the thread that uses the engine, which cancels the calls
+  // that still wait and destroys the values.
   void destroy() noexcept {
     bool here = true;
     home_.meet([&](whereabouts at, auto* engine) {
@@ -74,28 +74,29 @@ private:
 
 } // namespace detail
 
-/// A channel: flows hand each other values through it, in order, and wait for one another the way
-/// their scheduler wakes.
+/// A queue through which flows pass values to each other, in order.
 ///
 ///     rouse::channel<int, rouse::fibers> numbers{sched};
 ///     sched.spawn([=]() mutable { for (int n : {1, 2, 3}) numbers.send(n); numbers.close(); });
 ///     while (auto n = numbers.receive()) ...      // or: for (int n : numbers)
 ///
-/// Without a capacity a send waits until its value is received; with one, until there is room.
-/// Whoever came first is served first. The channel never loses a value: where one meets a limit or
-/// a cancel, either the receiver gets it, or it stays and the next one does.
+/// Without a capacity, a send completes when a receiver has its value; with one, when there is room
+/// in the buffer. Waiting senders and waiting receivers are served in the order of their calls. The
+/// channel never loses a value: if a receive and its limit or cancellation race, the receiver
+/// either gets the value, or the value stays for the next receiver.
 ///
-/// A channel is a handle: copies are ends of the same channel. When the last one is dropped, the
-/// calls that still wait end with operation_canceled, and buffered values are destroyed: at once
-/// in the scheduler's thread, by its loop if another thread drops the last one. Calls take a limit
-/// and a `how`, as a socket's do.
+/// A channel object is a handle; copies refer to the same channel. When the last handle is dropped,
+/// the calls that still wait complete with operation_canceled and the buffered values are
+/// destroyed: at once on the scheduler's thread; by its loop if the handle is dropped on another
+/// thread. Calls take a limit and a `how`, like those of a socket.
 ///
-/// Threads: a handle may be copied, moved, assigned and dropped in any thread, also while the
-/// scheduler is destroyed and afterwards; `post` may be called in any thread, the rest in the
-/// scheduler's (with `threads`, in any). Cost: one allocation a channel, and what its buffer grows
-/// by; none for a value that is handed over, nor for a drop.
+/// Threads: a handle may be copied, moved, assigned and dropped on any thread, also while the
+/// scheduler is destroyed and afterwards. `post` may be called on any thread, all other functions
+/// on the scheduler's (with `threads`, on any). Cost: one allocation for the channel and one each
+/// time its buffer grows; none for a value that goes straight to a receiver, and none for dropping
+/// a handle.
 ///
-/// @tparam T  what is sent; movable without throwing.
+/// @tparam T  type of the values; its move constructor is noexcept.
 template <class T, class Scheduler>
 class channel {
   using engine_type = typename Scheduler::engine_type;
@@ -104,7 +105,8 @@ class channel {
 public:
   using value_type = T;
 
-  /// @param capacity  how many values may be sent before the first is received.
+  /// A new, open channel.
+  /// @param capacity  how many values the buffer holds; 0: every send waits for a receiver.
   explicit channel(Scheduler& s, std::size_t capacity = 0)
       : scheduler_(&s), core_(new core(s.engine(), capacity)) {}
   channel(const channel& other) noexcept : channel(other.scheduler_, other.core_) {}
@@ -119,7 +121,9 @@ public:
     if (core_) core_->drop();
   }
 
-  /// An end of the same channel for flows of another scheduler on the same engine.
+  /// A handle to the same channel for flows of another scheduler on the same engine.
+  ///
+  /// Errors: invalid_argument, thrown if `other` is on another engine (use `post` there).
   template <class Other>
     requires std::same_as<typename Other::engine_type, engine_type>
   [[nodiscard]] channel<T, Other> on(Other& other) const {
@@ -132,10 +136,12 @@ public:
 
   // ---- waiting
 
-  /// Sends a value: waits until a receiver has it, or there is room. One that could not be sent
-  /// goes with the call (`try_send` leaves it).
+  /// Sends a value. Completes when a receiver has the value, or when it is in the buffer.
   ///
-  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory.
+  /// @param value  owned by the call, which destroys it if it fails (`try_send` does not).
+  ///
+  /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory
+  /// (the buffer cannot grow).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
@@ -147,9 +153,12 @@ public:
     return begin_send(item(std::move(value)), std::move(l), std::forward<How>(how)...);
   }
 
-  /// Sends an error in the place of a value: the call that receives it fails with it. An
-  /// exception is thrown there whatever the form of that call (by a handler's call, out of
-  /// `run()`). An error that is none is invalid_argument.
+  /// Sends an error in place of a value: the call that receives it fails with this error. An
+  /// exception is thrown by the receiving call even if that call takes a std::error_code; if it
+  /// takes a handler, the exception leaves `run()`. An error code of a foreign category (neither
+  /// std::generic_category nor the system's) is sent as the exception std::system_error.
+  ///
+  /// Errors: those of `send`; invalid_argument (an empty error code or a null exception_ptr).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) send_error(std::error_code error, How&& how = How(),
@@ -171,13 +180,13 @@ public:
     return begin_send(item(std::move(error)), std::move(l), std::forward<How>(how)...);
   }
 
-  /// Receives the next value, waiting for one if there is none.
+  /// Receives the next value. Completes when there is one, or when the channel is closed.
   ///
-  /// @returns a `std::optional<T>`, empty only when the channel is closed and all that was buffered
+  /// @returns a `std::optional<T>`; empty only if the channel is closed and every buffered value
   /// has been received.
   ///
-  /// Errors: one that was sent, timed_out, operation_canceled. A limit already past still takes a
-  /// value that is there.
+  /// Errors: the error that was sent in place of a value, timed_out, operation_canceled. A call
+  /// takes a value that is there even if its limit has already passed.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   ROUSE_ALWAYS_INLINE decltype(auto)
@@ -189,10 +198,12 @@ public:
     return begin_receive(std::move(l), std::forward<How>(how)...);
   }
 
-  // ---- at once
+  // ---- without waiting
 
-  /// Sends without waiting. False: nobody waits and there is no room, or the channel is closed;
-  /// `value` is then as it was.
+  /// Sends a value without waiting.
+  ///
+  /// @returns false if no receiver waits and the buffer is full, if the channel is closed, or if
+  /// memory is short. `value` is then unchanged.
   [[nodiscard]] bool try_send(T& value) {
     item p(std::move(value));
     bool sent = false;
@@ -208,7 +219,10 @@ public:
   }
   [[nodiscard]] bool try_send(T&& value) { return try_send(value); }
 
-  /// Receives without waiting; empty: nothing is there. Throws an error that was sent.
+  /// Receives a value without waiting.
+  ///
+  /// @returns an empty optional if there is no value. Throws an error that was sent in place of
+  /// one.
   [[nodiscard]] std::optional<T> try_receive() {
     item p;
     failure why;
@@ -217,13 +231,15 @@ public:
     return p.unwrap();
   }
 
-  /// Sends from any thread, without waiting: the scheduler's loop takes the value into the channel,
-  /// beyond the capacity if need be. One that comes after `close` is dropped; of one for which the
-  /// loop finds no memory, not_enough_memory comes out of `run()`. The scheduler must live when
-  /// this is called; it may go before this has returned.
+  /// Sends a value from any thread, without waiting. The scheduler's loop puts it into the channel,
+  /// and exceeds the capacity if the buffer is full. A value posted after `close` is dropped.
+  ///
+  /// Preconditions: the scheduler exists when this is called; it may be destroyed before this
+  /// returns. Errors: if the loop finds no memory for the value, `run()` throws not_enough_memory.
+  /// Cost: one allocation.
   void post(T value) {
     auto& home = core_->home();
-    const auto kept = home.keep(); // what is posted may end the scheduler before this returns
+    const auto kept = home.keep(); // the posted function may destroy the scheduler
     if (!home.open()) return;
     scheduler_->post(
         [p = item(std::move(value)), end = *this, &e = scheduler_->engine()]() mutable {
@@ -235,21 +251,21 @@ public:
         });
   }
 
-  /// Nothing more is sent: receivers get what is buffered, then nothing; senders that wait get
-  /// broken_pipe.
+  /// Closes the channel: no more values can be sent. Receivers get the buffered values, then empty
+  /// optionals; senders that wait fail with broken_pipe.
   void close() noexcept {
     with_completions([&](auto& completed) { core_->close(completed); });
   }
 
-  // ---- how it stands
+  // ---- state
 
-  /// How many wait: to send (above 0), to receive (below 0).
+  /// Number of senders that wait; if receivers wait, minus their number.
   [[nodiscard]] std::ptrdiff_t balance() const noexcept {
     std::ptrdiff_t n = 0;
     with_completions([&](auto&) { n = core_->balance(); });
     return n;
   }
-  /// How many values are buffered.
+  /// Number of buffered values.
   [[nodiscard]] std::size_t size() const noexcept {
     std::size_t n = 0;
     with_completions([&](auto&) { n = core_->buffered(); });
@@ -261,7 +277,7 @@ public:
     return is;
   }
 
-  // ---- all values, until it is closed: `for (T& value : ch)` where calls return directly
+  // ---- a range: `for (T& value : ch)` receives until the channel is closed (fibers, threads)
 
   class iterator {
   public:

@@ -1,4 +1,13 @@
-// What a channel is inside: who waits to send, who waits to receive, what is buffered.
+// The inside of a channel: a buffer between two wait queues, at most one of which has waiters.
+//
+//     state                     send                           receive
+//     receivers wait            item to the oldest receiver    waits behind them
+//     nothing buffered          item into the buffer           waits
+//     some buffered             item into the buffer           the oldest item
+//     buffer full               waits                          the oldest item; then the item of
+//                                                              the oldest sender is buffered
+//     no buffer (capacity 0)    waits for a receiver           the item of the oldest sender
+//     closed                    broken_pipe                    what is buffered, then nothing
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -18,10 +27,12 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// What goes through a channel: a value, or an error in its place; neither once it is closed.
+// What goes through a channel: a value or, in its place, an error. It is empty before it has
+// arrived, and where the channel was closed instead.
 //
-// (A std::optional is copied as a block right after a part of it was written, which the processor
-// must wait for; and of what holds a std::exception_ptr, each copy on the way is built in memory.)
+// Two reasons for a class of its own: a std::optional is copied as one block right after a part
+// of it was written, and the processor stalls until that write is done; and a class with a
+// std::exception_ptr member is built in memory again for each copy on the way.
 template <class T>
 class item {
 public:
@@ -30,7 +41,7 @@ public:
   explicit item(std::exception_ptr e) {
     if (e) set(std::move(e));
   }
-  // A code of a category that an operation cannot carry is thrown.
+  // An operation carries only errors of the known categories. Any other becomes an exception.
   explicit item(std::error_code ec) {
     if (!ec) return;
     if (ec.category() == std::generic_category() || ec.category() == errc_category())
@@ -52,9 +63,9 @@ public:
 
   [[nodiscard]] bool empty() const noexcept { return kind_ == kind::nothing; }
   [[nodiscard]] failure error() const noexcept { return kind_ == kind::error ? error_ : failure(); }
-  /// Of one that was made of a value.
+  /// Precondition: it holds a value.
   [[nodiscard]] T& value() noexcept { return value_; }
-  // Throws what has no number.
+  // Moves the value out, or throws the exception. Empty if there is neither.
   ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
     if (kind_ != kind::value) [[unlikely]]
       return unwrap_error();
@@ -64,7 +75,7 @@ public:
     return unwrapped;
   }
 
-  /// Into one that is empty.
+  /// Moves from `other`. Precondition: this one is empty.
   ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
     kind_ = std::exchange(other.kind_, kind::nothing);
     if (kind_ == kind::value) [[likely]] {
@@ -97,7 +108,7 @@ private:
     return std::nullopt;
   }
 
-  // Not inlined where there is something to drop: g++ 12 takes the bytes for uninitialized there.
+  // The destruction is not inlined: otherwise g++ 12 warns that the bytes are uninitialized.
   ROUSE_ALWAYS_INLINE void clear() noexcept {
     if (kind_ == kind::value || kind_ == kind::thrown) [[unlikely]]
       destroy_content();
@@ -121,11 +132,11 @@ private:
 template <class T>
 class channel_core {
   static_assert(std::is_nothrow_move_constructible_v<T>,
-                "rouse: what goes through a channel must be movable without throwing (move "
-                "constructor noexcept): else it could be lost on its way");
+                "rouse: the values of a channel need a noexcept move constructor: one that "
+                "throws could lose a value on its way");
 
 public:
-  // Who comes to send or to receive: where the parcel is, or goes.
+  // A sender or a receiver in its queue. `slot` holds the item to send, or receives one.
   class waiter : public detail::waiter {
   public:
     item<T> slot;
@@ -161,8 +172,8 @@ public:
 
   // ---- with the engine's lock held
 
-  // Null: sent, or refused with the reason in `why`. Else the line to wait in; the parcel is as it
-  // was.
+  // Returns null if the item was sent, or refused with the reason in `why`. Otherwise returns the
+  // queue to wait in, and the item is unchanged.
   ROUSE_ALWAYS_INLINE list<detail::waiter>* send(item<T>& from, failure& why,
                                                  completions& completed) noexcept {
     if (from.empty() || closed_) [[unlikely]] {
@@ -179,14 +190,15 @@ public:
     return nullptr;
   }
 
-  // The same for whoever cannot wait: beyond the capacity, if need be.
+  // For `post`, which cannot wait: exceeds the capacity if the buffer is full.
   [[nodiscard]] failure send_beyond_capacity(item<T>& from, completions& completed) noexcept {
     failure why;
     if (send(from, why, completed)) buffer(from, why);
     return why;
   }
 
-  // Null: received, or closed, and then `into` stays empty. Else the line to wait in.
+  // Returns null if an item was received, or if the channel is closed, which leaves `into` empty.
+  // Otherwise returns the queue to wait in.
   ROUSE_ALWAYS_INLINE list<detail::waiter>* receive(item<T>& into, failure& why,
                                                     completions& completed) noexcept {
     if (!buffer_.empty()) {
@@ -208,7 +220,7 @@ public:
     admit_all(receivers_, completed);
     admit_all(senders_, completed, std::errc::broken_pipe);
   }
-  // No end is left from which the waiting calls could be answered.
+  // The last handle is gone: no call can complete the waiting ones any more.
   void abandon(completions& completed) noexcept {
     closed_ = true;
     admit_all(receivers_, completed, std::errc::operation_canceled);
@@ -231,7 +243,7 @@ private:
   void buffer(item<T>& from, failure& why) noexcept {
     if (!buffer_.push(std::move(from))) why = std::errc::not_enough_memory;
   }
-  // There is room again, in memory as well: the oldest sender's parcel takes it.
+  // Buffers the oldest sender's item. `push` cannot fail: an item was just removed.
   void refill(completions& completed) noexcept {
     if (senders_.empty()) return;
     (void)buffer_.push(std::move(front(senders_).slot));
@@ -240,7 +252,7 @@ private:
 
   const std::size_t capacity_;
   ring<item<T>> buffer_;
-  list<detail::waiter> senders_, receivers_; // oldest first; one of them is empty
+  list<detail::waiter> senders_, receivers_; // oldest first; one is always empty
   bool closed_ = false;
 };
 

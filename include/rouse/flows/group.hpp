@@ -1,4 +1,15 @@
-// Flows that end together.
+// Groups: flows that end together.
+//
+// A group has a member for each flow that has not ended. It is an operation that waits for the end
+// of the flow, in one of two lists:
+//
+//     spawn --> active_ --cancel--> cancelling_ --+
+//                  |                              +--> the flow has ended: the member is freed
+//                  +------------------------------+
+//
+// `join` waits in queue_ until no member is left. The destructor joins as well if the calling
+// thread is the scheduler's. A foreign thread instead posts an end_request and blocks until the
+// loop has ended the flows.
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -26,7 +37,9 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// Waiting until none of a group is left. A wait that is ended before cancels them, and goes on.
+// Waits until no flow of the group is left. If its limit passes or it is cancelled, it cancels the
+// flows, waits on without a limit, and then fails with the first error. A shielded call is the
+// destructor's: it is not cancellable, and leaves the exception where it is.
 template <class Group, bool Shielded>
 struct group_call : acquire_call<group_state> {
   static constexpr const char* name = "rouse: join";
@@ -62,28 +75,28 @@ struct group_call : acquire_call<group_state> {
 
 } // namespace detail
 
-/// Flows that end together: whoever leaves the scope of the group, however he does, leaves no flow
-/// of it behind.
+/// A group of flows that end together: when the group is destroyed, its flows have ended.
 ///
 ///     rouse::flow_group group{sched};
 ///     group.spawn([&]() -> rouse::task<> { ... });
 ///     group.spawn([&]() -> rouse::task<> { ... });
 ///     co_await group.join();          // of fibers and threads without co_await
 ///
-/// Where one fails, that is, throws, the others are cancelled: their waiting calls end with
-/// operation_canceled. Its exception comes out of `join` (of `run()`, where nobody joins any more);
-/// what others throw after it, as a rule of its making, is dropped.
+/// When a flow throws, the other flows are cancelled: their waiting calls fail with
+/// operation_canceled. `join` rethrows the exception; if the group is destroyed without another
+/// `join`, `run()` does. Exceptions that follow, which are usually consequences of the first, are
+/// dropped.
 ///
-/// The destructor cancels the flows and waits until they have ended, also in a flow that is
-/// cancelled or killed; outside of any it runs the loop. (Coroutines, which cannot wait in a
-/// destructor, are destroyed where they wait.) So flows may use what was declared before the group.
-/// None of them may destroy it. A flow that ignores every refused call, without end, ends the
-/// program, as after `flow_handle::kill`.
+/// The destructor cancels the flows and waits until they have ended, even if the flow that calls it
+/// is cancelled or killed. Outside of flows it runs the loop. With coroutines, which cannot wait in
+/// a destructor, the flows are destroyed while they wait. Therefore flows may use variables that
+/// were declared before the group. A flow of the group must not destroy the group. A flow that
+/// ignores its refused calls endlessly aborts the program, as after `flow_handle::kill`.
 ///
-/// It goes before its scheduler does. Threads: the scheduler's own; with `threads`, any may spawn,
-/// join and cancel. Any thread may destroy it: one that is not the scheduler's waits until the
-/// loop, which must run, or the end of the scheduler has ended the flows. Cost: that of the flows,
-/// and an allocation for each.
+/// Preconditions: the group is destroyed before its scheduler. Threads: the scheduler's own; with
+/// `threads`, any may spawn, join and cancel. Any thread may destroy the group; a foreign thread
+/// blocks until the flows have ended, which takes a running loop, or the scheduler's destructor.
+/// Cost: that of the flows, and one allocation for each.
 template <class Scheduler>
 class flow_group {
   static_assert(Scheduler::template accepts<done>,
@@ -101,8 +114,8 @@ public:
     home_.drop();
   }
 
-  /// As the scheduler's `spawn`. In a group that was cancelled and not joined since, the flow is
-  /// cancelled as it begins.
+  /// Starts a flow of the group; otherwise like the scheduler's `spawn`. If the group has been
+  /// cancelled and not been joined since, the flow starts cancelled.
   template <class F>
   void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     auto m = std::make_unique<member>(*this);
@@ -118,12 +131,12 @@ public:
     m.release()->watch();
   }
 
-  /// Waits until none is left; throws what the first one that failed has thrown. A wait that is
-  /// ended before, by its limit or a cancel, cancels them all, waits until they have ended, and
-  /// then says so.
+  /// Waits until all flows have ended. If one has thrown, rethrows the first exception. A call that
+  /// reaches its limit or is cancelled cancels all flows, waits until they have ended, and then
+  /// fails.
   ///
-  /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur at once, if the flow that
-  /// calls is of the group and would wait for its own end.
+  /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur, at once, if the calling
+  /// flow belongs to the group and would wait for its own end.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -134,7 +147,7 @@ public:
     return begin<false>(std::move(l), std::forward<How>(how)...);
   }
 
-  /// Their waiting calls, and all later ones, end with operation_canceled.
+  /// Cancels all flows: their waiting calls and all later ones fail with operation_canceled.
   void cancel() noexcept {
     while (flow* f = next_to_cancel()) {
       scheduler_.cancel(*f);
@@ -142,7 +155,7 @@ public:
     }
   }
 
-  /// How many have not ended.
+  /// Number of flows that have not ended.
   [[nodiscard]] std::size_t running() const noexcept {
     std::size_t n = 0;
     engine().with_completions([&](completions&) { n = queue_.state.running; });
@@ -154,7 +167,7 @@ private:
   friend struct detail::group_call;
 
   struct node : detail::list_node {};
-  // Waits for the end of a flow, to which it has a reference.
+  // Waits for the end of a flow. Holds a reference to it.
   struct member final : node, engine_type::operation {
     explicit member(flow_group& g) noexcept
         : engine_type::operation(&member::on_completed), group(g) {}
@@ -171,7 +184,7 @@ private:
     flow* watched = nullptr;
   };
 
-  // A thread other than the scheduler's waits until the loop has ended the flows.
+  // Posted by a foreign thread that destroys the group. The thread waits for `ended`.
   struct end_request final : engine_type::posted {
     explicit end_request(flow_group& g) noexcept
         : engine_type::posted(&end_request::on_loop), group(g) {}
@@ -198,12 +211,13 @@ private:
       request_end();
       std::error_code ec;
       (void)begin<true>(no_limit{}, ec);
-      // Nothing can wait here (in a posted function, or in a flow of the group): they go on alone.
+      // The call was refused, in a posted function or in a flow of the group: detach the flows.
       if (ec) release_members([](flow&) {});
     }
     raise_thrown();
   }
-  // False: the calling thread is the scheduler's, and is to leave as usual.
+  // Returns once the flows have ended, or if there are none or no engine. False: the calling thread
+  // is the scheduler's, and calls end_flows() itself.
   bool end_from_foreign_thread() noexcept {
     if constexpr (shared) {
       return false;
@@ -220,7 +234,7 @@ private:
       return !here;
     }
   }
-  // In the loop.
+  // Runs in the loop, for the foreign thread.
   void end_on_loop(end_request& f) noexcept {
     if constexpr (destroys_flows)
       destroy_flows();
@@ -231,7 +245,7 @@ private:
   }
   void finish_end_request() noexcept {
     raise_thrown();
-    end_request_->ended.raise(1); // the group may be gone now
+    end_request_->ended.raise(1); // the group may be destroyed from here on
   }
 
   void destroy_flows() noexcept {
@@ -246,13 +260,14 @@ private:
   void raise_thrown() noexcept {
     if (thrown_) engine().raise(std::move(thrown_));
   }
-  // One flow less. With a shared engine the group may be gone already.
+  // Counts the end of a flow, for end_from_foreign_thread(). Not with a shared engine, where the
+  // group may have been destroyed by now.
   void count_down() noexcept {
     if constexpr (!shared) {
       const bool last = members_left_.load(std::memory_order_relaxed) == 1;
       if (last && end_request_) return finish_end_request();
-      members_left_.fetch_sub(1,
-                              std::memory_order_release); // acquired by end_from_foreign_thread()
+      // The release pairs with the load in end_from_foreign_thread().
+      members_left_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -263,7 +278,7 @@ private:
                                std::move(l), std::forward<How>(how)...);
   }
 
-  // Whether `f` is of the group, and has not ended.
+  // True if `f` belongs to the group and has not ended.
   [[nodiscard]] bool contains(const flow& f) noexcept {
     bool found = false;
     engine().with_completions(
@@ -276,7 +291,7 @@ private:
       members->for_each([&](node& n) { visit(*static_cast<member&>(n).watched); });
   }
 
-  // One that was not told yet, with a reference; null: all were.
+  // Returns a flow that is not cancelled yet, with a reference to it; null if there is none.
   flow* next_to_cancel() noexcept {
     flow* f = nullptr;
     engine().with_completions([&](completions&) {
@@ -297,13 +312,13 @@ private:
     engine().with_completions([&](completions& completed) {
       static_cast<node&>(m).unlink();
       --queue_.state.running;
-      queue_.admit_waiting(completed); // last: whoever waits may destroy the group
+      queue_.admit_waiting(completed); // last: a joining flow may destroy the group
     });
     count_down();
     free(m);
   }
 
-  // Whether it is the first one that has failed.
+  // Keeps the exception of a flow if it is the first one. Returns whether it was.
   bool keep_first_exception(flow& f) noexcept {
     const std::exception_ptr e = std::exchange(f.thrown, nullptr);
     const bool first = e && !failed_;
@@ -312,6 +327,7 @@ private:
     return first;
   }
 
+  // Stops watching the flows. Calls `end` for each.
   template <class F>
   void release_members(F end) noexcept {
     for (auto* members : {&active_, &cancelling_})
@@ -342,15 +358,15 @@ private:
 
   Scheduler& scheduler_;
   typename engine_type::home_type& home_;
-  std::atomic<std::size_t> members_left_{0}; // members
+  std::atomic<std::size_t> members_left_{0};
   end_request* end_request_ = nullptr;
   // Guarded by the engine's lock.
   detail::wait_queue<detail::group_state> queue_{{0}, {}};
-  detail::list<node> active_; // not told to end
-  detail::list<node> cancelling_;
+  detail::list<node> active_; // not cancelled
+  detail::list<node> cancelling_; // cancelled, not ended
   bool cancelled_ = false;
-  bool failed_ = false; // one of them, since the last join
-  std::exception_ptr thrown_; // by the first one that failed
+  bool failed_ = false; // a flow threw, since the last join
+  std::exception_ptr thrown_; // the first exception
 };
 
 }} // namespace rouse::ROUSE_ABI

@@ -1,4 +1,4 @@
-// select: waiting for the first of several things.
+// select: wait for the first of several things.
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -28,16 +28,21 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// A case stands in a line, as its own call would; the first one that is served takes all the others
-// out of theirs. What it has besides: `begin` and `end`, called before and after all that; and of
-// the one that was served `why`, what went wrong, and `take`, which may throw.
+// Base class of cases. A case has a waiter, which waits in a queue as the case's own call would.
+// The first waiter to be admitted completes the select, which takes the other waiters out of their
+// queues. The functions of a case:
+//
+//     start               once, before the case is tried
+//     as_waiter           try_enter, enqueue, admit: see waiter
+//     stop                once, when the select has completed or is given up
+//     error, take_result  of the chosen case only; take_result may throw
 template <class Waiter>
 class select_case {
 public:
   Waiter& as_waiter() noexcept { return waiter_; }
   void start() noexcept {}
   void stop() noexcept {}
-  [[nodiscard]] failure error() const noexcept { return {}; } // its operation has it
+  [[nodiscard]] failure error() const noexcept { return {}; } // the operation has the error
   void take_result() noexcept {}
 
 protected:
@@ -85,12 +90,12 @@ public:
       : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
   ready_case(ready_case&& other) noexcept
       : waiter_base<ready_case>(other), engine_(other.engine_), call_(other.call_) {
-  } // before it has begun
+  } // only before `start`
 
   ready_case& as_waiter() noexcept { return *this; }
   void start() noexcept { watch_.emplace(*this); }
   void stop() noexcept {
-    // One that is being told by another thread: that is soon over.
+    // With `threads`, another thread may be completing the watch: wait until it has finished.
     if (!watch_->stop())
       while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
   }
@@ -109,7 +114,7 @@ private:
       if (this->start()) deliver();
     }
     void deliver() noexcept { case_.complete(this->error); }
-    // False: `deliver` was called, or will be.
+    // False: it is no longer pending; `deliver` was called, or will be.
     bool stop() noexcept { return this->engine() && this->engine()->abandon(*this); }
 
   private:
@@ -121,7 +126,7 @@ private:
       error_ = why;
       ready_ = true;
       if (this->linked()) (this->admit(*completed), ...);
-      completed_.store(true, std::memory_order_release); // partner of end()
+      completed_.store(true, std::memory_order_release); // pairs with the load in stop()
     };
     if (engine_ && !engine_->inert())
       engine_->with_completions([&](completions& completed) { note(&completed); });
@@ -132,8 +137,8 @@ private:
   engine_type* engine_;
   wait_call call_;
   std::optional<watch> watch_;
-  list<waiter> queue_; // of one
-  bool ready_ = false; // guarded, as the next, by the engine's lock
+  list<waiter> queue_; // at most one waiter
+  bool ready_ = false; // this and error_: under the engine's lock
   failure error_;
   std::atomic<bool> completed_{false};
 };
@@ -174,10 +179,10 @@ struct select_call final : waitable {
   }
   template <class Engine>
   void discard(operation&, Engine&) noexcept {
-    if (started) stop(); // it was never told
+    if (started) stop(); // it has not completed
   }
 
-  // ---- what it waits for
+  // ---- waitable: all queues at once
 
   bool enter(operation& op, completions& completed) noexcept override {
     std::array<list<waiter>*, none> queues{};
@@ -217,30 +222,36 @@ decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, H
 
 } // namespace detail
 
-/// Cases of `select`: to receive from a channel into `into` (empty, where it is closed); to send a
-/// value through one; to acquire, lock or wait for what flows share; to have a socket ready.
+/// A case of `select`: receives a value from a channel.
+/// @param into  gets the value, or becomes empty if the channel is closed. Borrowed until the
+/// select has completed.
 template <class T, class Scheduler>
 [[nodiscard]] auto receiving(const channel<T, Scheduler>& ch, std::optional<T>& into) noexcept {
   return detail::receive_case<T>(ch, into);
 }
+/// A case of `select`: sends a value through a channel.
 template <class T, class Scheduler>
 [[nodiscard]] auto sending(const channel<T, Scheduler>& ch, std::type_identity_t<T> value) {
   return detail::send_case<T>(ch, std::move(value));
 }
+/// A case of `select`: acquires a permit of a `flow_semaphore`, locks a `flow_mutex`, or waits for
+/// a `flow_event` or a `wait_group`.
 template <class Scheduler, class State>
 [[nodiscard]] auto acquired(const detail::sync_object<Scheduler, State>& where) noexcept {
   return detail::acquired_case<State>(where);
 }
+/// A case of `select`: waits until a socket is ready. It reads and writes nothing.
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
   return detail::ready_case<Scheduler>(s, what);
 }
+/// The list of cases that `select` takes.
 template <class... Cases>
 [[nodiscard]] std::tuple<Cases...> cases(Cases... c) noexcept {
   return {std::move(c)...};
 }
 
-/// Waits for the first of several things, and does that one alone.
+/// Waits until one of several cases can proceed, and performs that case only.
 ///
 ///     std::optional<int> number;
 ///     switch (co_await rouse::select(
@@ -248,15 +259,18 @@ template <class... Cases>
 ///                             rouse::ready(conn, rouse::readable)), 5s)) {
 ///     case 0: ...                       // a number, or the end of the channel
 ///
-/// Where several can be had at once, it is the one that stands first. What the others would have
-/// taken stays: no value is received or sent but by the case that is chosen.
+/// If several cases can proceed at once, the first of them in the list is chosen. The other cases
+/// have no effect: they receive, send and acquire nothing.
 ///
-/// @param cases  what they name is borrowed until the call has completed.
-/// @returns which one, from 0; with an error of no case (at the limit, a cancel) how many there
-/// are.
+/// @param cases  the channels, sockets and other objects that they refer to are borrowed until the
+/// call has completed.
+/// @returns the index of the chosen case, from 0. If the call reaches its limit or is cancelled,
+/// it fails, and the index beside the error (for a std::error_code or a handler) is the number of
+/// cases.
 ///
-/// Errors: those of the case, timed_out, operation_canceled. Threads: the scheduler's own (with
-/// `threads`, any). Cost: no allocation; for each socket a request, and its end.
+/// Errors: those of the chosen case, timed_out, operation_canceled. Threads: the scheduler's own
+/// (with `threads`, any). Cost: no allocation; for each socket one request, and its cancellation if
+/// another case is chosen.
 template <class Scheduler, class... Cases, class How = detail::nothing>
   requires(scheduler<Scheduler> && !detail::limit_first<How>)
 decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),

@@ -1,4 +1,13 @@
-// What flows share: locks, permits, events and counts that park a flow, never its thread.
+// Semaphore, mutex, event and wait group for flows: they suspend a flow, never its thread.
+//
+// All four are one wait queue with a different state. A state has `bool try_acquire() noexcept`,
+// which takes what it grants:
+//
+//     class             state             try_acquire succeeds
+//     flow_semaphore    permits left      if there is one; takes it
+//     flow_mutex        1 or 0 permits    if there is one; takes it
+//     flow_event        set or not        while it is set
+//     wait_group        number running    while it is 0
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -16,14 +25,13 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// Something that lets flows pass, or has them wait in line. `Rule` says which: `bool pass()
-// noexcept`, called with the engine's lock held; what it takes is taken.
+// A state and the calls that wait for it. Used with the engine's lock held.
 template <class State>
 struct wait_queue {
   State state;
   list<waiter> waiters; // oldest first
 
-  // As many as may pass now, do.
+  // Completes waiting calls, oldest first, as long as the state lets them acquire.
   void admit_waiting(completions& completed) noexcept {
     while (!waiters.empty() && state.try_acquire()) waiters.front().admit(completed);
   }
@@ -33,9 +41,9 @@ template <class State>
 struct queued_waiter final : waiter_base<queued_waiter<State>> {
   static constexpr const char* awaits = State::awaits;
   explicit queued_waiter(wait_queue<State>& t) noexcept : at(&t) {}
+  // A call does not overtake those that wait already.
   list<waiter>* try_enter(failure&, completions&) noexcept {
-    return at->waiters.empty() && at->state.try_acquire() ? nullptr
-                                                          : &at->waiters; // nobody overtakes
+    return at->waiters.empty() && at->state.try_acquire() ? nullptr : &at->waiters;
   }
   wait_queue<State>* at;
 };
@@ -50,7 +58,8 @@ struct acquire_call : queued_call<queued_waiter<State>> {
 template <class State>
 class acquired_case;
 
-// What the four have in common. When it goes, those who wait end with operation_canceled.
+// Base class of the four. Its destructor completes the calls that still wait with
+// operation_canceled.
 template <class Scheduler, class State>
 class sync_object {
 public:
@@ -71,7 +80,7 @@ protected:
                                std::move(l), std::forward<How>(how)...);
   }
 
-  // Asks, or changes, the rule; then lets pass who may.
+  // Returns what `f` returns for the state, which it may change; then completes waiting calls.
   template <class F>
   auto with_state(F&& f) const noexcept {
     decltype(f(queue_.state)) result{};
@@ -113,20 +122,22 @@ struct group_state {
 
 } // namespace detail
 
-/// So many permits; whoever finds none waits for one to be given back. First come, first served.
+/// A counting semaphore. Waiting flows get permits in the order of their calls.
 ///
-/// This and the classes below park flows, not threads. Their waiting calls take a limit and a `how`
-/// as a socket's do, and give nothing; errors: timed_out, operation_canceled. They go before their
-/// scheduler does. Threads: the scheduler's own (with `threads`, any; from elsewhere through
-/// `post`). Cost: no allocation, no system call.
+/// This class and the three below suspend flows, not threads. Their waiting calls take a limit and
+/// a `how`, like those of a socket, and return nothing. A destructor completes the calls that still
+/// wait with operation_canceled; the object must be destroyed before its scheduler.
+///
+/// Errors: timed_out, operation_canceled. Threads: the scheduler's own (with `threads`, any);
+/// other threads use `post`. Cost: no allocation, no system call.
 template <class Scheduler>
 class flow_semaphore : public detail::sync_object<Scheduler, detail::semaphore_state> {
 public:
   explicit flow_semaphore(Scheduler& s, std::size_t permits)
       : detail::sync_object<Scheduler, detail::semaphore_state>(s, {permits}) {}
 
-  /// Takes a permit, waiting for one if there is none. One that is given just as the wait ends is
-  /// taken.
+  /// Takes a permit. Completes when there is one. If a release and the call's limit or cancellation
+  /// race, a call that was given the permit succeeds.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) acquire(How&& how = How(),
@@ -137,22 +148,24 @@ public:
   decltype(auto) acquire(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Takes a permit if there is one and returns true; otherwise returns false.
   [[nodiscard]] bool try_acquire() noexcept {
     return this->with_state([](detail::semaphore_state& s) { return s.try_acquire(); });
   }
-  /// Gives permits back, or adds them.
+  /// Adds `n` permits: those taken before, or new ones.
   void release(std::size_t n = 1) noexcept {
     this->with_state([n](detail::semaphore_state& s) { return s.permits += n; });
   }
+  /// Number of permits left.
   [[nodiscard]] std::size_t available() const noexcept {
     return this->with_state([](detail::semaphore_state& s) { return s.permits; });
   }
 };
 
-/// A lock that one flow holds at a time. First come, first served; the holder must not lock it
-/// again.
+/// A mutex. Waiting flows get it in the order of their calls. The flow that holds it must not lock
+/// it again. Errors, threads and cost: see `flow_semaphore`.
 ///
-/// With `fibers` and `threads`, std::lock_guard and std::unique_lock do; with `coroutines`:
+/// With `fibers` and `threads`, std::lock_guard and std::unique_lock work; with `coroutines`:
 ///
 ///     co_await m.lock();
 ///     std::lock_guard held{m, std::adopt_lock};
@@ -162,6 +175,7 @@ public:
   explicit flow_mutex(Scheduler& s)
       : detail::sync_object<Scheduler, detail::lock_state>(s, {{1}}) {}
 
+  /// Locks the mutex. Completes when the calling flow holds it.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -171,21 +185,25 @@ public:
   decltype(auto) lock(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Locks the mutex and returns true, unless it is locked.
   [[nodiscard]] bool try_lock() noexcept {
     return this->with_state([](detail::lock_state& s) { return s.try_acquire(); });
   }
+  /// Unlocks it; the flow that has waited longest gets it.
   void unlock() noexcept {
     this->with_state([](detail::lock_state& s) { return s.permits = 1; });
   }
 };
 
-/// Something that is so or is not yet: flows wait until it is set, all of them at once.
+/// An event that is set or not. Setting it completes all waiting calls at once; it stays set until
+/// `reset`. Errors, threads and cost: see `flow_semaphore`.
 template <class Scheduler>
 class flow_event : public detail::sync_object<Scheduler, detail::event_state> {
 public:
   explicit flow_event(Scheduler& s)
       : detail::sync_object<Scheduler, detail::event_state>(s, {false}) {}
 
+  /// Completes when the event is set; at once if it is.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -195,9 +213,11 @@ public:
   decltype(auto) wait(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Sets the event.
   void set() noexcept {
     this->with_state([](detail::event_state& s) { return s.set = true; });
   }
+  /// Later calls wait again.
   void reset() noexcept {
     this->with_state([](detail::event_state& s) { return s.set = false; });
   }
@@ -206,13 +226,16 @@ public:
   }
 };
 
-/// A count of things that are under way: flows wait until it is 0.
+/// A count of running tasks: flows wait until it is 0. Errors, threads and cost: see
+/// `flow_semaphore`.
 template <class Scheduler>
 class wait_group : public detail::sync_object<Scheduler, detail::group_state> {
 public:
+  /// @param running  the initial count.
   explicit wait_group(Scheduler& s, std::size_t running = 0)
       : detail::sync_object<Scheduler, detail::group_state>(s, {running}) {}
 
+  /// Completes when the count is 0; at once if it is.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -222,13 +245,15 @@ public:
   decltype(auto) wait(limit l, How&&... how) {
     return this->begin(std::move(l), std::forward<How>(how)...);
   }
+  /// Adds `n` to the count.
   void add(std::size_t n = 1) noexcept {
     this->with_state([n](detail::group_state& s) { return s.running += n; });
   }
-  /// One is finished. (One more than were added is passed over.)
+  /// Subtracts one from the count. Ignored when the count is 0.
   void finish() noexcept {
     this->with_state([](detail::group_state& s) { return s.running == 0 ? 0 : --s.running; });
   }
+  /// The count.
   [[nodiscard]] std::size_t running() const noexcept {
     return this->with_state([](detail::group_state& s) { return s.running; });
   }
