@@ -10819,7 +10819,7 @@ struct group_call : acquire_call<group_state> {
 template <class Scheduler>
 class flow_group {
   static_assert(Scheduler::template accepts<done>,
-                "rouse: a group needs flows that wait, which callbacks are not");
+                "rouse: a group needs flows that wait, which callbacks do not have");
   using engine_type = typename Scheduler::engine_type;
 
 public:
@@ -16049,25 +16049,33 @@ using observed = typename detail::observe<Scheduler, Observer>::type;
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/serving/serve.hpp
-// A server: a flow for each connection, no more of them than it bears, and an orderly end.
+// serve: a flow for each connection, a limit on their number, and an orderly stop.
+//
+//     flow                  does                                      until
+//     serving::run          acquires a permit, accepts, spawns        stop, or accept fails
+//                           then waits; cancels at the deadline       no connection is left
+//     serve_one             runs the handler, reports what it throws  the handler returns
+//
+// Each flow holds a shared_ptr to the `serving` object. The `server` handle holds only the
+// server_state, which does not refer to the engine and may outlive it.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What a server bears.
+/// Limits of a server.
 struct serve_limits {
-  /// Connections open at once. At this number it accepts no more; further peers wait in the
-  /// listener's queue.
+  /// Maximum number of open connections. While it is reached, the server accepts none; further
+  /// peers wait in the listener's queue.
   std::size_t connections = static_cast<std::size_t>(-1);
 };
 
 namespace detail {
 
-// What a server's handle and its flows share. Holds nothing of the engine, which it may outlive.
+// State shared by the handle of a server and its flows. It may outlive the engine.
 template <class Threading>
 class server_state {
 public:
   std::atomic<std::size_t> connections{0};
-  std::atomic<bool> cancelled{false}; // those that are left
+  std::atomic<bool> cancelled{false}; // the connections, at the deadline
 
   void stop(deadline when) noexcept {
     typename Threading::lock lock(mutex_);
@@ -16077,7 +16085,7 @@ public:
   }
   [[nodiscard]] std::stop_token stopping() const noexcept { return stopping_.get_token(); }
 
-  /// How long the connections have: until then, or until that has changed.
+  /// The limit for waiting: the deadline of `stop`; its token is stopped when that one changes.
   [[nodiscard]] limit until_due() {
     typename Threading::lock lock(mutex_);
     due_changed_ = {};
@@ -16086,12 +16094,12 @@ public:
 
 private:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
-  deadline due_; // once it is to stop
-  std::stop_source stopping_; // accepts no more
+  deadline due_; // set by stop()
+  std::stop_source stopping_; // of accepting
   std::stop_source due_changed_;
 };
 
-// What leaves a connection's flow comes out of run().
+// Default of on_error: run() throws the exceptions of the handlers.
 struct rethrow_from_run {};
 
 template <class Handler, class Socket>
@@ -16102,8 +16110,8 @@ decltype(auto) call_handler(Handler& handler, Socket conn) {
     return handler(std::move(conn));
 }
 
-// A connection's flow. What leaves the handler is reported while it is the current exception. The
-// permit is given back last.
+// The flow of a connection. `report` is called inside the catch block, so it can use
+// std::current_exception(). The permit is returned last.
 template <class Handler, class Permit, class Socket, class Report>
 task<> serve_one(Handler& handler, Permit, Socket conn, Report report) {
 #if ROUSE_EXCEPTIONS
@@ -16122,7 +16130,7 @@ task<> serve_one(Handler& handler, Permit, Socket conn, Report report) {
 #endif
 }
 
-// Whether what is being handled says no more than that a call was cancelled.
+// True if the current exception is a std::system_error with operation_canceled.
 inline bool is_cancel() noexcept {
 #if ROUSE_EXCEPTIONS
   try {
@@ -16135,7 +16143,7 @@ inline bool is_cancel() noexcept {
   return false;
 }
 
-// The flow that accepts, and those of the connections; each keeps it alive.
+// What the accepting flow and the flows of the connections share; each keeps it alive.
 template <class Scheduler, class Handler, class OnError>
 class serving {
   using socket_type = socket<Scheduler>;
@@ -16160,7 +16168,7 @@ public:
     } catch (const flow_unwind&) {
       throw;
     } catch (...) {
-      thrown = std::current_exception(); // memory is short: it ends as if the accept had failed
+      thrown = std::current_exception(); // memory is short: ends like a failed accept
     }
 #else
     why = co_await self->accept_all(flows, self);
@@ -16174,7 +16182,7 @@ public:
   }
 
 private:
-  // An open connection: whatever becomes of its flow, its place becomes free.
+  // Counts an open connection. Its destructor returns the permit, however the flow ends.
   class permit {
   public:
     explicit permit(std::shared_ptr<serving> s) noexcept : serving_(std::move(s)) {
@@ -16193,7 +16201,7 @@ private:
     std::shared_ptr<serving> serving_;
   };
 
-  // Why accepting has ended, if nobody asked for it.
+  // Returns the error that ended the accepting; none after stop().
   task<std::error_code> accept_all(std::vector<flow_handle<Scheduler>>& flows,
                                    const std::shared_ptr<serving>& self) {
     const std::stop_token stopping = state->stopping();
@@ -16215,7 +16223,7 @@ private:
     co_return stopping.stop_requested() ? std::error_code() : ec;
   }
 
-  // Cancels the connections that are left when it is time.
+  // Waits until no connection is left. At the deadline it cancels those that are.
   task<> drain(std::vector<flow_handle<Scheduler>>& flows) {
     std::error_code ec;
     do {
@@ -16225,12 +16233,12 @@ private:
         state->cancelled = true;
         for (auto& f : flows) f.cancel();
       } else if (ec && !until.token().stop_requested()) {
-        break; // this flow is cancelled, as all others are: the scheduler goes
+        break; // the scheduler is being destroyed, which cancels every flow
       }
     } while (ec);
   }
 
-  // What was thrown just now.
+  // Reports the current exception.
   void report(const endpoint& peer) {
     if (state->cancelled && is_cancel()) return;
     if constexpr (std::same_as<OnError, rethrow_from_run>)
@@ -16244,27 +16252,31 @@ private:
   socket_type listener_;
   Handler handler_;
   ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
-  const std::source_location spawned_at_; // of whose flows the connections are
+  const std::source_location spawned_at_; // for dump: the call of serve
   flow_semaphore<Scheduler> permits_;
   wait_group<Scheduler> open_connections_;
 };
 
 } // namespace detail
 
-/// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
-/// on by itself, until its scheduler goes.
+/// A handle to a server started by `serve`: stops it and waits for its end. If the handle is
+/// dropped, the server runs on until its scheduler is destroyed.
 ///
-/// Threads: `stop` and `join` are the scheduler's thread's; `connections` and `ended` are any
-/// thread's, and the handle may be moved and dropped in any thread, also after its scheduler.
+/// Threads: `stop` and `join` are called on the scheduler's thread; `connections` and `ended` on
+/// any. The handle may be moved and dropped on any thread, also after the scheduler's end.
 template <class Scheduler>
 class server {
 public:
-  /// Accepts no more and closes the listener; the connections have until `when` to end by
-  /// themselves, then their waiting calls, and all later ones, end with operation_canceled. May be
-  /// called again with an earlier time.
+  /// Stops accepting and closes the listener. Returns at once; `join` waits for the end.
+  ///
+  /// @param when  until then connections may end by themselves; afterwards their waiting calls and
+  /// all later ones fail with operation_canceled. A second call can only make it earlier.
   void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
 
-  /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
+  /// Waits until the server has stopped accepting and no connection is left.
+  ///
+  /// Errors: the error of `accept`, if that ended the server, not `stop`; timed_out,
+  /// operation_canceled (of this call only).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -16275,8 +16287,9 @@ public:
     return accepting_.join(std::move(l), std::forward<How>(how)...);
   }
 
-  /// How many are open.
+  /// Number of open connections.
   [[nodiscard]] std::size_t connections() const noexcept { return state_->connections; }
+  /// True once the server has stopped accepting and no connection is left.
   [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
 
 private:
@@ -16291,7 +16304,7 @@ private:
   flow_handle<Scheduler> accepting_;
 };
 
-/// Serves what comes to a listener, with a flow for each connection.
+/// Accepts connections from a listener and starts a flow for each of them.
 ///
 ///     auto service = rouse::serve(sched, std::move(listener), [](rouse::socket<rouse::fibers> c) {
 ///       ...
@@ -16299,16 +16312,20 @@ private:
 ///     ...
 ///     service.stop(5s);
 ///
-/// @param listener  listens already; the server owns it.
-/// @param handler   called with each connection, as a flow of its own: returns when it is served,
-///                  or gives a `task`.
-/// @param limits    what the server bears.
-/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with what left a
-///                  handler; without one it comes out of `run()`. The others go on in either case.
+/// @param listener  a listening socket; the server owns it.
+/// @param handler   called with each connection, in a flow of its own. It returns when the
+///                  connection is served, or returns a `task`. The server owns it.
+/// @param limits    how many connections may be open.
+/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with each exception
+///                  that leaves a handler. Without it, `run()` throws them. The other connections
+///                  go on in either case.
+/// @returns a handle to the server.
 ///
-/// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
-/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
-/// connection a flow, and the frame of a task. Threads: the scheduler's own.
+/// Errors: if accepting fails, the server closes the listener and waits for its connections, and
+/// `join` fails with the error; `run()` throws it if the handle was dropped. When the process has
+/// no free descriptors, accepting pauses until there is one (see `socket::accept`). Not available
+/// with callbacks, which have no flows that wait: call `accept` from its own handler. Threads: the
+/// scheduler's own. Cost: for each connection a flow and the frame of a task.
 template <class Scheduler, class Handler, class OnError = detail::rethrow_from_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
                         serve_limits limits = {}, OnError on_error = {},
@@ -16317,11 +16334,11 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
                 "rouse: the handler of serve takes a socket of its scheduler: "
                 "[](rouse::socket<...> connection) { ... }");
   static_assert(Scheduler::template accepts<done>,
-                "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
-                "own handler");
+                "rouse: serve needs flows that wait, which callbacks do not have: call accept from "
+                "its own handler");
   static_assert(std::same_as<OnError, detail::rethrow_from_run> ||
                     std::invocable<OnError&, std::exception_ptr, const endpoint&>,
-                "rouse: the error hook of serve takes what was thrown and the peer: "
+                "rouse: the error hook of serve takes the exception and the peer: "
                 "[](std::exception_ptr, const rouse::endpoint&) { ... }");
   using serving = detail::serving<Scheduler, Handler, OnError>;
   auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,
@@ -16333,12 +16350,29 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/serving/per_core.hpp
-// One scheduler per core, sharing nothing.
+// per_core: a server with one scheduler per core, which share nothing.
+//
+// Where the system spreads connections over listeners (Linux), each core accepts from its own:
+//
+//     core k:  listener k --> accept --> start
+//
+// Elsewhere (Windows) core 0 accepts for all, and posts each handle to the next core in turn:
+//
+//     core 0:  listener 0 --> accept --> dispatch --+--> start
+//     core k:                                       +--post--> adopt --> start
+//                      permit of core 0 <--post-- end of the connection
+//
+// A permit always returns to the core that accepted the connection: that core waits for a permit
+// before it accepts. mutex_ guards the table of workers, so that no core posts to a scheduler that
+// is being destroyed.
+//
+// It does not use `serve`: permits that cross cores, the accepts of callbacks, and a stop that
+// destroys the schedulers instead of cancelling the flows would each need an extension of it.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// A handle that nobody has adopted yet.
+// Owns a socket handle that no socket object has adopted yet.
 class unique_handle {
 public:
   unique_handle() noexcept = default;
@@ -16367,21 +16401,27 @@ socket<Scheduler> adopt(Scheduler& s, unique_handle h) {
 
 } // namespace detail
 
-/// A server on several cores: each has a thread, a scheduler and, where the system spreads
-/// connections over listeners (SO_REUSEPORT on Linux), a listener of its own; elsewhere the first
-/// accepts and hands over in turn. A connection stays on its core, so its handler needs no locks.
+/// A server on several cores, each with a thread and a scheduler of its own. A connection stays on
+/// its core, so its handler needs no locks. On Linux each core also has its own listener, and the
+/// kernel spreads the connections over them (SO_REUSEPORT); elsewhere the first core accepts and
+/// hands the connections to the cores in turn.
 ///
 ///     rouse::per_core<rouse::coroutines> server{{"0.0.0.0", 3000}};
 ///     server.run([](rouse::socket<rouse::coroutines> conn) -> rouse::task<> { ... });
 ///
-/// Threads: `stop` is for any. Source: SO_REUSEPORT in socket(7), Linux 3.9.
+/// Threads: `stop` and `local_endpoint` may be called on any thread. Cost: one thread per core; for
+/// each connection a flow and the frame of a task, with a limit a posted function, and one more if
+/// the connection is handed over. Source: SO_REUSEPORT in socket(7), Linux 3.9.
 template <class Scheduler>
 class per_core {
 public:
   using socket_type = socket<Scheduler>;
 
-  /// Listens; peers can connect from then on.
-  /// @param cores  how many threads; 0: as many as the machine runs at once.
+  /// Opens the listeners. Peers can connect from now on; `run` accepts them.
+  ///
+  /// @param where    the address to listen on; port 0: the system chooses one.
+  /// @param cores    number of threads; 0: std::thread::hardware_concurrency().
+  /// @param backlog  length of each listener's queue, as of listen(2).
   ///
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
@@ -16395,21 +16435,26 @@ public:
   per_core(const per_core&) = delete;
   per_core& operator=(const per_core&) = delete;
 
+  /// Number of cores, each with its thread.
   [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(workers_.size()); }
 
-  /// Where it listens: with port 0 the system has chosen one. Any thread.
+  /// The address of the listeners, with the port that the system chose for port 0. Any thread.
   [[nodiscard]] const endpoint& local_endpoint() const noexcept { return where_; }
 
-  /// Serves until `stop()`; this thread is one of them. Once only.
+  /// Serves until `stop()`. The calling thread is the first of the cores' threads. May be called
+  /// once.
   ///
-  /// @param handler   copied for each core; called there with each connection, as a flow of its
-  ///                  own (under `callbacks`: called).
-  /// @param limits    how many connections there are at most, at least one for each listener; with
-  ///                  callbacks, whose end nobody knows, none is counted.
-  /// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, copied likewise, and called
-  ///                  on the core of a connection with what left its handler; the others go on.
-  ///                  Without one, and where the accepting fails, all cores end, and it is thrown
-  ///                  here.
+  /// @param handler   copied for each core and called there with each connection, in a flow of its
+  ///                  own (with `callbacks`: called directly).
+  /// @param limits    how many connections may be open on all cores together. Each listener gets
+  ///                  an equal share, but at least one. Ignored with callbacks, where the end of a
+  ///                  connection is not known.
+  /// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, copied for each core and
+  ///                  called there with each exception that leaves a handler. The other connections
+  ///                  go on. After `stop`, operation_canceled is not reported. Without `on_error`,
+  ///                  an exception that leaves a handler stops all cores, and `run` throws it.
+  ///
+  /// Errors: if accepting fails or a thread cannot be started, all cores stop, and `run` throws.
   template <class Handler, class OnError = detail::rethrow_from_run>
   void run(Handler handler, serve_limits limits = {}, OnError on_error = {}) {
     static_assert(std::invocable<Handler&, socket_type>,
@@ -16428,24 +16473,24 @@ public:
     run_core(0, start);
     for (auto& t : others) {
       if (forked_) [[unlikely]]
-        ::new (&t) std::thread; // of the parent alone
+        ::new (&t) std::thread; // its thread exists only in the parent
       else
         t.join();
     }
-    listeners_.clear(); // what no core came to take over
+    listeners_.clear(); // not taken if stopped before
 #if ROUSE_EXCEPTIONS
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
 #endif
   }
 
-  /// Ends `run`. Any thread, before it as well.
+  /// Makes `run` stop accepting and return; if it has not been called yet, it returns at once. Any
+  /// thread.
   ///
-  /// @param when  until then the connections may end by themselves, while no further ones are
-  /// accepted; what is left is ended as by a scheduler's destructor. May be called again with an
-  /// earlier time.
+  /// @param when  until then connections may end by themselves; the remaining ones are ended as by
+  /// a scheduler's destructor. A second call can only make it earlier.
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    const auto latest = never - clock::duration(1); // `never` means: not stopped
+    const auto latest = never - clock::duration(1); // `never`: not stopped
     due_ = (std::min)({due_, when.when(), latest});
     for (const worker& w : workers_) {
       if (w.scheduler) w.scheduler->stop();
@@ -16457,7 +16502,7 @@ private:
 
   static unsigned default_cores() noexcept {
     const unsigned n = std::thread::hardware_concurrency();
-    return n != 0 ? n : 1; // 0: the system does not say
+    return n != 0 ? n : 1; // 0: not known
   }
 
   static detail::unique_handle listen(const endpoint& where, int backlog) {
@@ -16477,21 +16522,23 @@ private:
     if (why) detail::throw_error(why.code(), what);
   }
 
-  // What the flows that accept wait for. They share it: the scheduler's end is theirs.
+  // What the accepting flows of a core wait for. Shared with them, since they end only with the
+  // scheduler.
   struct worker_controls {
-    flow_semaphore<Scheduler> permits; // for connections
+    flow_semaphore<Scheduler> permits;
     flow_event<Scheduler> stopped;
   };
   using shared_controls = std::shared_ptr<worker_controls>;
 
-  // A core at work: its scheduler, its copy of what begins a connection.
+  // A core that runs: its scheduler, and its copy of the function that starts a connection.
   struct worker {
     Scheduler* scheduler = nullptr;
     void* start = nullptr;
     shared_controls controls;
   };
 
-  // A connection's place among those that a core may accept, which it gives back.
+  // A connection's share of the limit of the core that accepted it. The destructor returns it, on
+  // any core.
   class permit {
   public:
     permit(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
@@ -16506,7 +16553,7 @@ private:
     std::size_t core_;
   };
 
-  // By any core.
+  // Returns a permit of `core`. Called on any core.
   void give_back(std::size_t core) noexcept {
     if (!limited_) return;
     const std::lock_guard lock(mutex_);
@@ -16514,7 +16561,7 @@ private:
       w.scheduler->post([controls = w.controls] { controls->permits.release(); });
   }
 
-  // What begins a connection: a flow, or a call of the handler.
+  // Makes the function that starts a connection: it spawns a flow, or calls the handler.
   template <class Handler, class OnError>
   auto connection_starter(Handler handler, OnError on_error) {
     if constexpr (by_callback) {
@@ -16543,14 +16590,14 @@ private:
     (void)on_error, (void)peer;
   }
 
-  // The life of one core's thread.
+  // The function of each thread.
   template <class Start>
   void run_core(std::size_t core, Start start) noexcept {
     ROUSE_TRY {
-      detail::unique_handle own; // closed also where it is too late to begin
+      detail::unique_handle own; // closed even if already stopped
       if (core < listeners_.size()) own = std::move(listeners_[core]);
-      socket_type listener; // outlives the flow that accepts
-      Scheduler sched; // here: it belongs to the thread that runs it
+      socket_type listener; // outlives the accepting flows
+      Scheduler sched; // created on the thread that runs it
       const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
                                                          flow_event<Scheduler>{sched}});
       if (!set_worker(core, {&sched, &start, controls})) return;
@@ -16564,24 +16611,24 @@ private:
       }
       sched.run();
       listener.close();
-      controls->permits.release(os::accepts_at_once); // who waits for room finds no listener
+      controls->permits.release(os::accepts_at_once); // waiting flows find the listener closed
       controls->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
-        if (until == due()) break; // nothing is left, or it is time
+        if (until == due()) break; // no flow is left, or the time has come
       }
     }
     ROUSE_CATCH(...) { fail(); }
   }
 
-  // Before the scheduler goes: nobody hands over to it any more.
+  // Destroyed before the scheduler: from then on no core posts to it.
   struct unregister_at_end {
     per_core& server;
     std::size_t core;
     ~unregister_at_end() { server.set_worker(core, {}); }
   };
 
-  // False: stopped already.
+  // Registers a worker. False: already stopped, and the entry is cleared.
   bool set_worker(std::size_t core, worker w) noexcept {
     const std::lock_guard lock(mutex_);
     const bool in_time = due_ == never;
@@ -16589,7 +16636,7 @@ private:
     return in_time;
   }
 
-  // When `run` ends, whatever is left; never: nobody has stopped it.
+  // The time of the end; `never`: not stopped.
   [[nodiscard]] clock::time_point due() noexcept {
     const std::lock_guard lock(mutex_);
     return due_;
@@ -16608,7 +16655,8 @@ private:
 
   static constexpr bool by_callback = !Scheduler::template accepts<socket_type>;
 
-  // Where the system spreads connections a socket of this scheduler, else a handle for any.
+  // Accepts a socket of this scheduler if the system spreads connections; otherwise a handle that
+  // the scheduler of any core can adopt.
   template <class... How>
   static decltype(auto) accept_one(socket_type& listener, How&&... how) {
     if constexpr (os::spreads_connections)
@@ -16648,7 +16696,7 @@ private:
     if (!stopped()) detail::throw_error(why, "rouse: accept");
   }
 
-  // Something to wait for, while nothing was handed over.
+  // Keeps the loop of a core without a listener running until stop().
   static void wait_for_connections(Scheduler& s, const shared_controls& controls) {
     if constexpr (by_callback)
       controls->stopped.wait([controls](std::error_code) {});
@@ -16657,12 +16705,13 @@ private:
   }
   static task<> wait_until_stopped(shared_controls controls) { co_await controls->stopped.wait(); }
 
+  // The connection stays on this core.
   template <class Start>
   void dispatch(Scheduler& s, socket_type connection, Start& start, permit p) {
     start(s, std::move(connection), std::move(p));
   }
 
-  // Each core gets one in turn.
+  // Hands the connection to the next core, or keeps it if that is this core or does not run.
   template <class Start>
   void dispatch(Scheduler& here, native_handle_type h, Start& start, permit p) {
     detail::unique_handle connection(h);
@@ -16681,7 +16730,8 @@ private:
     dispatch(here, detail::adopt(here, std::move(connection)), start, std::move(p));
   }
 
-  // A forked child has no other core, and no thread that could unlock the mutex.
+  // In a forked child the threads of the other cores do not exist, and one of them may have held
+  // the mutex: it is made anew.
   static void on_fork(void* self) noexcept {
     auto& server = *static_cast<per_core*>(self);
     ::new (&server.mutex_) std::mutex;
@@ -16692,13 +16742,13 @@ private:
   endpoint where_;
   std::vector<detail::unique_handle> listeners_;
   bool limited_ = false;
-  std::size_t share_ = 1; // how many connections each listener may have
-  std::mutex mutex_; // guards what follows
-  std::vector<worker> workers_; // one a core; empty before and after
-  std::size_t last_core_ = 0; // whom the last connection was handed to
+  std::size_t share_ = 1; // maximum of connections for each listener
+  std::mutex mutex_; // guards the members below
+  std::vector<worker> workers_; // one per core; empty when not running
+  std::size_t last_core_ = 0; // the last one that got a connection
   clock::time_point due_ = never;
   std::exception_ptr thrown_;
-  bool forked_ = false; // this is the copy of a forked child
+  bool forked_ = false; // in the child after a fork
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&per_core::on_fork, this};
 };
 
@@ -17281,19 +17331,19 @@ private:
 // signal_table on this platform. One of the two headers is empty.
 
 // ---- rouse/serving/signals.hpp
-// Ctrl-C and other signals, waited for like anything else.
+// signals: wait for Ctrl-C and other signals as for a socket.
 
 #include <initializer_list>
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// One byte of the socket that the handler writes into: the signal's number.
+// Receives one byte, the number of a signal, which the signal handler has written into the socket.
 struct signal_call {
   using value_type = int;
   static constexpr const char* name = "rouse: wait for a signal";
   socket_state* socket;
-  std::shared_ptr<os::signal_inbox> inbox; // it may end before the object
+  std::shared_ptr<os::signal_inbox> inbox; // the call may outlive the `signals` object
   unsigned char number = 0;
 
   bool prepare(operation& op) noexcept {
@@ -17309,7 +17359,7 @@ struct signal_call {
     if (n != 0) inbox->take(n);
     return n;
   }
-  // The flow that waited has ended: the signal is for the next wait.
+  // The flow was ended before it got the result: the signal is kept for the next wait.
   template <class Engine>
   void discard(operation&, Engine&) noexcept {
     if (number != 0) inbox->put_back(number);
@@ -17318,39 +17368,41 @@ struct signal_call {
 
 } // namespace detail
 
-/// Signals of the operating system, for code that waits the scheduler's way.
+/// Waits for signals of the operating system.
 ///
 ///     rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
 ///     interrupted.wait();              // co_await it, or give it a handler, where recv would be
 ///
-/// While one of these exists, its signals do nothing else: they do not end the process, and a
-/// handler that the application had installed before is not called. Afterwards they do again what
-/// they did before, unless the application has installed something else meanwhile: that stays.
+/// While such an object exists, its signals have no other effect: they do not end the process, and
+/// a handler that the application installed before is not called. Its destructor restores the
+/// previous disposition, unless the application has installed another one in the meantime.
 ///
-/// A signal that comes before a wait is kept for the next one. None is lost: as many waits return
-/// as the kernel has delivered signals (which makes one of several pending standard signals of a
-/// kind). Kinds are told of in the order in which they came, and take turns where several of a kind
-/// have come. Any number of objects may want the same signal; each gets it, also where the process
-/// has several copies of this library, such as in its shared libraries.
+/// A signal that arrives before a `wait` is kept for the next one. None is lost: as many calls of
+/// `wait` return as the kernel has delivered signals (it merges pending standard signals of one
+/// number). Signals of different numbers are reported in the order of arrival; if several of one
+/// number have arrived, the numbers take turns. Several objects may wait for the same signal; each
+/// receives it, even if the process contains several copies of this library, for instance in shared
+/// libraries.
 ///
-/// A forked child is on its own: there a signal does what it would do without these objects, and is
-/// not told to the parent, until the child calls `wait`: from then on the object is the child's.
+/// In a forked child, a signal acts as if these objects did not exist, and the parent is not
+/// notified, until the child calls `wait`: from then on the object belongs to the child.
 ///
-/// Windows: Ctrl-C is SIGINT, Ctrl-Break SIGBREAK; a closed console, the end of the session and a
-/// shutdown are SIGTERM. After those three the system ends the process as soon as the control
-/// handler returns; so that flows can clean up, it does not return: the process ends when `main`
-/// does, or when the system's patience does: 5 seconds (HungAppTimeout, WaitToKillAppTimeout), 20
-/// for a service (WaitToKillServiceTimeout). AllocConsole, AttachConsole and FreeConsole make the
-/// system forget all handlers: make these objects afterwards.
+/// Windows: Ctrl-C is SIGINT, Ctrl-Break is SIGBREAK; closing the console, logging off and shutting
+/// down are SIGTERM. After these three events the system ends the process as soon as the control
+/// handler returns. The handler therefore does not return, so that flows can clean up: the process
+/// ends when `main` returns, or when the system's timeout expires: 5 seconds (HungAppTimeout,
+/// WaitToKillAppTimeout), for a service 20 (WaitToKillServiceTimeout). AllocConsole, AttachConsole
+/// and FreeConsole remove all handlers: create these objects after calling them.
 ///
-/// Threads: the scheduler's own; the signal may come in any. Cost: memory for each object, nothing
-/// for each signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
+/// Threads: the scheduler's own; a signal may arrive on any thread. Cost: memory for each object,
+/// no allocation for a signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
 template <class Scheduler>
 class signals {
 public:
-  /// @param which  SIGINT, SIGTERM ...: numbers from 1 to 64.
+  /// Takes over the signals.
+  /// @param which  the signals: SIGINT, SIGTERM, ...; numbers from 1 to 64.
   ///
-  /// Errors: invalid_argument (no signal, or one that cannot be caught); those of socket.
+  /// Errors: invalid_argument (not a signal, or one that cannot be caught); those of socket.
   signals(Scheduler& s, std::initializer_list<int> which) {
     std::uint64_t numbers = 0;
     std::error_code ec;
@@ -17367,7 +17419,11 @@ public:
   signals& operator=(const signals&) = delete;
   ~signals() { inbox_->leave(*inbox_); }
 
-  /// Waits for the next one. @returns its number.
+  /// Waits for the next signal.
+  /// @returns its number.
+  ///
+  /// Errors: timed_out, operation_canceled. Cancellation: if a signal and a cancellation race, the
+  /// signal is returned or kept for the next call.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -17378,13 +17434,13 @@ public:
     return read_end_.begin(call(), std::move(l), std::forward<How>(how)...);
   }
 
-  /// Ends what waits with operation_canceled.
+  /// Completes the waiting calls with operation_canceled.
   void cancel() noexcept { read_end_.cancel(); }
 
 private:
   std::error_code listen(Scheduler& s, std::uint64_t numbers) {
-    // Not by make_shared: in libstdc++ that has a unique symbol, for which the dynamic loader never
-    // unloads a shared library.
+    // Not std::make_shared: in libstdc++ it has a symbol of the binding STB_GNU_UNIQUE, and the
+    // dynamic loader never unloads a shared library that defines one.
     std::shared_ptr<os::signal_inbox> inbox(new os::signal_inbox);
     native_handle_type pair[2];
     std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
@@ -17404,10 +17460,10 @@ private:
     if (!inbox_->of_this_process() && read_end_.is_open()) take_over();
     return {read_end_.record_, inbox_};
   }
-  // In a forked child, whose copy of the object would read what is the parent's.
+  // In a forked child: replaces the socket, which the child shares with its parent.
   void take_over() {
     const std::error_code ec = listen(*read_end_.scheduler(), inbox_->wanted);
-    // An engine that the fork has made useless says so in the wait itself.
+    // With operation_not_permitted the engine is inert in the child; the wait itself reports that.
     if (ec && ec != std::errc::operation_not_permitted) read_end_.close();
   }
 

@@ -1,4 +1,4 @@
-// expect: rouse: a group needs flows that wait, which callbacks are not
+// expect: rouse: a group needs flows that wait, which callbacks do not have
 #include <rouse/rouse.hpp>
 
 #ifdef BROKEN

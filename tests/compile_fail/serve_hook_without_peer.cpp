@@ -1,4 +1,4 @@
-// expect: rouse: the error hook of serve takes what was thrown and the peer
+// expect: rouse: the error hook of serve takes the exception and the peer
 #include <rouse/rouse.hpp>
 
 #include <exception>

@@ -1,4 +1,4 @@
-// expect: rouse: serve needs flows that wait, which callbacks are not
+// expect: rouse: serve needs flows that wait, which callbacks do not have
 #include <rouse/rouse.hpp>
 
 #include <utility>

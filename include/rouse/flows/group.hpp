@@ -100,7 +100,7 @@ struct group_call : acquire_call<group_state> {
 template <class Scheduler>
 class flow_group {
   static_assert(Scheduler::template accepts<done>,
-                "rouse: a group needs flows that wait, which callbacks are not");
+                "rouse: a group needs flows that wait, which callbacks do not have");
   using engine_type = typename Scheduler::engine_type;
 
 public:

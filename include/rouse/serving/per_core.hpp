@@ -1,4 +1,21 @@
-// One scheduler per core, sharing nothing.
+// per_core: a server with one scheduler per core, which share nothing.
+//
+// Where the system spreads connections over listeners (Linux), each core accepts from its own:
+//
+//     core k:  listener k --> accept --> start
+//
+// Elsewhere (Windows) core 0 accepts for all, and posts each handle to the next core in turn:
+//
+//     core 0:  listener 0 --> accept --> dispatch --+--> start
+//     core k:                                       +--post--> adopt --> start
+//                      permit of core 0 <--post-- end of the connection
+//
+// A permit always returns to the core that accepted the connection: that core waits for a permit
+// before it accepts. mutex_ guards the table of workers, so that no core posts to a scheduler that
+// is being destroyed.
+//
+// It does not use `serve`: permits that cross cores, the accepts of callbacks, and a stop that
+// destroys the schedulers instead of cancelling the flows would each need an extension of it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -26,7 +43,7 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// A handle that nobody has adopted yet.
+// Owns a socket handle that no socket object has adopted yet.
 class unique_handle {
 public:
   unique_handle() noexcept = default;
@@ -55,21 +72,27 @@ socket<Scheduler> adopt(Scheduler& s, unique_handle h) {
 
 } // namespace detail
 
-/// A server on several cores: each has a thread, a scheduler and, where the system spreads
-/// connections over listeners (SO_REUSEPORT on Linux), a listener of its own; elsewhere the first
-/// accepts and hands over in turn. A connection stays on its core, so its handler needs no locks.
+/// A server on several cores, each with a thread and a scheduler of its own. A connection stays on
+/// its core, so its handler needs no locks. On Linux each core also has its own listener, and the
+/// kernel spreads the connections over them (SO_REUSEPORT); elsewhere the first core accepts and
+/// hands the connections to the cores in turn.
 ///
 ///     rouse::per_core<rouse::coroutines> server{{"0.0.0.0", 3000}};
 ///     server.run([](rouse::socket<rouse::coroutines> conn) -> rouse::task<> { ... });
 ///
-/// Threads: `stop` is for any. Source: SO_REUSEPORT in socket(7), Linux 3.9.
+/// Threads: `stop` and `local_endpoint` may be called on any thread. Cost: one thread per core; for
+/// each connection a flow and the frame of a task, with a limit a posted function, and one more if
+/// the connection is handed over. Source: SO_REUSEPORT in socket(7), Linux 3.9.
 template <class Scheduler>
 class per_core {
 public:
   using socket_type = socket<Scheduler>;
 
-  /// Listens; peers can connect from then on.
-  /// @param cores  how many threads; 0: as many as the machine runs at once.
+  /// Opens the listeners. Peers can connect from now on; `run` accepts them.
+  ///
+  /// @param where    the address to listen on; port 0: the system chooses one.
+  /// @param cores    number of threads; 0: std::thread::hardware_concurrency().
+  /// @param backlog  length of each listener's queue, as of listen(2).
   ///
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
@@ -83,21 +106,26 @@ public:
   per_core(const per_core&) = delete;
   per_core& operator=(const per_core&) = delete;
 
+  /// Number of cores, each with its thread.
   [[nodiscard]] unsigned cores() const noexcept { return static_cast<unsigned>(workers_.size()); }
 
-  /// Where it listens: with port 0 the system has chosen one. Any thread.
+  /// The address of the listeners, with the port that the system chose for port 0. Any thread.
   [[nodiscard]] const endpoint& local_endpoint() const noexcept { return where_; }
 
-  /// Serves until `stop()`; this thread is one of them. Once only.
+  /// Serves until `stop()`. The calling thread is the first of the cores' threads. May be called
+  /// once.
   ///
-  /// @param handler   copied for each core; called there with each connection, as a flow of its
-  ///                  own (under `callbacks`: called).
-  /// @param limits    how many connections there are at most, at least one for each listener; with
-  ///                  callbacks, whose end nobody knows, none is counted.
-  /// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, copied likewise, and called
-  ///                  on the core of a connection with what left its handler; the others go on.
-  ///                  Without one, and where the accepting fails, all cores end, and it is thrown
-  ///                  here.
+  /// @param handler   copied for each core and called there with each connection, in a flow of its
+  ///                  own (with `callbacks`: called directly).
+  /// @param limits    how many connections may be open on all cores together. Each listener gets
+  ///                  an equal share, but at least one. Ignored with callbacks, where the end of a
+  ///                  connection is not known.
+  /// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, copied for each core and
+  ///                  called there with each exception that leaves a handler. The other connections
+  ///                  go on. After `stop`, operation_canceled is not reported. Without `on_error`,
+  ///                  an exception that leaves a handler stops all cores, and `run` throws it.
+  ///
+  /// Errors: if accepting fails or a thread cannot be started, all cores stop, and `run` throws.
   template <class Handler, class OnError = detail::rethrow_from_run>
   void run(Handler handler, serve_limits limits = {}, OnError on_error = {}) {
     static_assert(std::invocable<Handler&, socket_type>,
@@ -116,24 +144,24 @@ public:
     run_core(0, start);
     for (auto& t : others) {
       if (forked_) [[unlikely]]
-        ::new (&t) std::thread; // of the parent alone
+        ::new (&t) std::thread; // its thread exists only in the parent
       else
         t.join();
     }
-    listeners_.clear(); // what no core came to take over
+    listeners_.clear(); // not taken if stopped before
 #if ROUSE_EXCEPTIONS
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
 #endif
   }
 
-  /// Ends `run`. Any thread, before it as well.
+  /// Makes `run` stop accepting and return; if it has not been called yet, it returns at once. Any
+  /// thread.
   ///
-  /// @param when  until then the connections may end by themselves, while no further ones are
-  /// accepted; what is left is ended as by a scheduler's destructor. May be called again with an
-  /// earlier time.
+  /// @param when  until then connections may end by themselves; the remaining ones are ended as by
+  /// a scheduler's destructor. A second call can only make it earlier.
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
-    const auto latest = never - clock::duration(1); // `never` means: not stopped
+    const auto latest = never - clock::duration(1); // `never`: not stopped
     due_ = (std::min)({due_, when.when(), latest});
     for (const worker& w : workers_) {
       if (w.scheduler) w.scheduler->stop();
@@ -145,7 +173,7 @@ private:
 
   static unsigned default_cores() noexcept {
     const unsigned n = std::thread::hardware_concurrency();
-    return n != 0 ? n : 1; // 0: the system does not say
+    return n != 0 ? n : 1; // 0: not known
   }
 
   static detail::unique_handle listen(const endpoint& where, int backlog) {
@@ -165,21 +193,23 @@ private:
     if (why) detail::throw_error(why.code(), what);
   }
 
-  // What the flows that accept wait for. They share it: the scheduler's end is theirs.
+  // What the accepting flows of a core wait for. Shared with them, since they end only with the
+  // scheduler.
   struct worker_controls {
-    flow_semaphore<Scheduler> permits; // for connections
+    flow_semaphore<Scheduler> permits;
     flow_event<Scheduler> stopped;
   };
   using shared_controls = std::shared_ptr<worker_controls>;
 
-  // A core at work: its scheduler, its copy of what begins a connection.
+  // A core that runs: its scheduler, and its copy of the function that starts a connection.
   struct worker {
     Scheduler* scheduler = nullptr;
     void* start = nullptr;
     shared_controls controls;
   };
 
-  // A connection's place among those that a core may accept, which it gives back.
+  // A connection's share of the limit of the core that accepted it. The destructor returns it, on
+  // any core.
   class permit {
   public:
     permit(per_core& server, std::size_t core) noexcept : server_(&server), core_(core) {}
@@ -194,7 +224,7 @@ private:
     std::size_t core_;
   };
 
-  // By any core.
+  // Returns a permit of `core`. Called on any core.
   void give_back(std::size_t core) noexcept {
     if (!limited_) return;
     const std::lock_guard lock(mutex_);
@@ -202,7 +232,7 @@ private:
       w.scheduler->post([controls = w.controls] { controls->permits.release(); });
   }
 
-  // What begins a connection: a flow, or a call of the handler.
+  // Makes the function that starts a connection: it spawns a flow, or calls the handler.
   template <class Handler, class OnError>
   auto connection_starter(Handler handler, OnError on_error) {
     if constexpr (by_callback) {
@@ -231,14 +261,14 @@ private:
     (void)on_error, (void)peer;
   }
 
-  // The life of one core's thread.
+  // The function of each thread.
   template <class Start>
   void run_core(std::size_t core, Start start) noexcept {
     ROUSE_TRY {
-      detail::unique_handle own; // closed also where it is too late to begin
+      detail::unique_handle own; // closed even if already stopped
       if (core < listeners_.size()) own = std::move(listeners_[core]);
-      socket_type listener; // outlives the flow that accepts
-      Scheduler sched; // here: it belongs to the thread that runs it
+      socket_type listener; // outlives the accepting flows
+      Scheduler sched; // created on the thread that runs it
       const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
                                                          flow_event<Scheduler>{sched}});
       if (!set_worker(core, {&sched, &start, controls})) return;
@@ -252,24 +282,24 @@ private:
       }
       sched.run();
       listener.close();
-      controls->permits.release(os::accepts_at_once); // who waits for room finds no listener
+      controls->permits.release(os::accepts_at_once); // waiting flows find the listener closed
       controls->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
-        if (until == due()) break; // nothing is left, or it is time
+        if (until == due()) break; // no flow is left, or the time has come
       }
     }
     ROUSE_CATCH(...) { fail(); }
   }
 
-  // Before the scheduler goes: nobody hands over to it any more.
+  // Destroyed before the scheduler: from then on no core posts to it.
   struct unregister_at_end {
     per_core& server;
     std::size_t core;
     ~unregister_at_end() { server.set_worker(core, {}); }
   };
 
-  // False: stopped already.
+  // Registers a worker. False: already stopped, and the entry is cleared.
   bool set_worker(std::size_t core, worker w) noexcept {
     const std::lock_guard lock(mutex_);
     const bool in_time = due_ == never;
@@ -277,7 +307,7 @@ private:
     return in_time;
   }
 
-  // When `run` ends, whatever is left; never: nobody has stopped it.
+  // The time of the end; `never`: not stopped.
   [[nodiscard]] clock::time_point due() noexcept {
     const std::lock_guard lock(mutex_);
     return due_;
@@ -296,7 +326,8 @@ private:
 
   static constexpr bool by_callback = !Scheduler::template accepts<socket_type>;
 
-  // Where the system spreads connections a socket of this scheduler, else a handle for any.
+  // Accepts a socket of this scheduler if the system spreads connections; otherwise a handle that
+  // the scheduler of any core can adopt.
   template <class... How>
   static decltype(auto) accept_one(socket_type& listener, How&&... how) {
     if constexpr (os::spreads_connections)
@@ -336,7 +367,7 @@ private:
     if (!stopped()) detail::throw_error(why, "rouse: accept");
   }
 
-  // Something to wait for, while nothing was handed over.
+  // Keeps the loop of a core without a listener running until stop().
   static void wait_for_connections(Scheduler& s, const shared_controls& controls) {
     if constexpr (by_callback)
       controls->stopped.wait([controls](std::error_code) {});
@@ -345,12 +376,13 @@ private:
   }
   static task<> wait_until_stopped(shared_controls controls) { co_await controls->stopped.wait(); }
 
+  // The connection stays on this core.
   template <class Start>
   void dispatch(Scheduler& s, socket_type connection, Start& start, permit p) {
     start(s, std::move(connection), std::move(p));
   }
 
-  // Each core gets one in turn.
+  // Hands the connection to the next core, or keeps it if that is this core or does not run.
   template <class Start>
   void dispatch(Scheduler& here, native_handle_type h, Start& start, permit p) {
     detail::unique_handle connection(h);
@@ -369,7 +401,8 @@ private:
     dispatch(here, detail::adopt(here, std::move(connection)), start, std::move(p));
   }
 
-  // A forked child has no other core, and no thread that could unlock the mutex.
+  // In a forked child the threads of the other cores do not exist, and one of them may have held
+  // the mutex: it is made anew.
   static void on_fork(void* self) noexcept {
     auto& server = *static_cast<per_core*>(self);
     ::new (&server.mutex_) std::mutex;
@@ -380,13 +413,13 @@ private:
   endpoint where_;
   std::vector<detail::unique_handle> listeners_;
   bool limited_ = false;
-  std::size_t share_ = 1; // how many connections each listener may have
-  std::mutex mutex_; // guards what follows
-  std::vector<worker> workers_; // one a core; empty before and after
-  std::size_t last_core_ = 0; // whom the last connection was handed to
+  std::size_t share_ = 1; // maximum of connections for each listener
+  std::mutex mutex_; // guards the members below
+  std::vector<worker> workers_; // one per core; empty when not running
+  std::size_t last_core_ = 0; // the last one that got a connection
   clock::time_point due_ = never;
   std::exception_ptr thrown_;
-  bool forked_ = false; // this is the copy of a forked child
+  bool forked_ = false; // in the child after a fork
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&per_core::on_fork, this};
 };
 

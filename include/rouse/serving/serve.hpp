@@ -1,4 +1,12 @@
-// A server: a flow for each connection, no more of them than it bears, and an orderly end.
+// serve: a flow for each connection, a limit on their number, and an orderly stop.
+//
+//     flow                  does                                      until
+//     serving::run          acquires a permit, accepts, spawns        stop, or accept fails
+//                           then waits; cancels at the deadline       no connection is left
+//     serve_one             runs the handler, reports what it throws  the handler returns
+//
+// Each flow holds a shared_ptr to the `serving` object. The `server` handle holds only the
+// server_state, which does not refer to the engine and may outlive it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -24,21 +32,21 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What a server bears.
+/// Limits of a server.
 struct serve_limits {
-  /// Connections open at once. At this number it accepts no more; further peers wait in the
-  /// listener's queue.
+  /// Maximum number of open connections. While it is reached, the server accepts none; further
+  /// peers wait in the listener's queue.
   std::size_t connections = static_cast<std::size_t>(-1);
 };
 
 namespace detail {
 
-// What a server's handle and its flows share. Holds nothing of the engine, which it may outlive.
+// State shared by the handle of a server and its flows. It may outlive the engine.
 template <class Threading>
 class server_state {
 public:
   std::atomic<std::size_t> connections{0};
-  std::atomic<bool> cancelled{false}; // those that are left
+  std::atomic<bool> cancelled{false}; // the connections, at the deadline
 
   void stop(deadline when) noexcept {
     typename Threading::lock lock(mutex_);
@@ -48,7 +56,7 @@ public:
   }
   [[nodiscard]] std::stop_token stopping() const noexcept { return stopping_.get_token(); }
 
-  /// How long the connections have: until then, or until that has changed.
+  /// The limit for waiting: the deadline of `stop`; its token is stopped when that one changes.
   [[nodiscard]] limit until_due() {
     typename Threading::lock lock(mutex_);
     due_changed_ = {};
@@ -57,12 +65,12 @@ public:
 
 private:
   ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
-  deadline due_; // once it is to stop
-  std::stop_source stopping_; // accepts no more
+  deadline due_; // set by stop()
+  std::stop_source stopping_; // of accepting
   std::stop_source due_changed_;
 };
 
-// What leaves a connection's flow comes out of run().
+// Default of on_error: run() throws the exceptions of the handlers.
 struct rethrow_from_run {};
 
 template <class Handler, class Socket>
@@ -73,8 +81,8 @@ decltype(auto) call_handler(Handler& handler, Socket conn) {
     return handler(std::move(conn));
 }
 
-// A connection's flow. What leaves the handler is reported while it is the current exception. The
-// permit is given back last.
+// The flow of a connection. `report` is called inside the catch block, so it can use
+// std::current_exception(). The permit is returned last.
 template <class Handler, class Permit, class Socket, class Report>
 task<> serve_one(Handler& handler, Permit, Socket conn, Report report) {
 #if ROUSE_EXCEPTIONS
@@ -93,7 +101,7 @@ task<> serve_one(Handler& handler, Permit, Socket conn, Report report) {
 #endif
 }
 
-// Whether what is being handled says no more than that a call was cancelled.
+// True if the current exception is a std::system_error with operation_canceled.
 inline bool is_cancel() noexcept {
 #if ROUSE_EXCEPTIONS
   try {
@@ -106,7 +114,7 @@ inline bool is_cancel() noexcept {
   return false;
 }
 
-// The flow that accepts, and those of the connections; each keeps it alive.
+// What the accepting flow and the flows of the connections share; each keeps it alive.
 template <class Scheduler, class Handler, class OnError>
 class serving {
   using socket_type = socket<Scheduler>;
@@ -131,7 +139,7 @@ public:
     } catch (const flow_unwind&) {
       throw;
     } catch (...) {
-      thrown = std::current_exception(); // memory is short: it ends as if the accept had failed
+      thrown = std::current_exception(); // memory is short: ends like a failed accept
     }
 #else
     why = co_await self->accept_all(flows, self);
@@ -145,7 +153,7 @@ public:
   }
 
 private:
-  // An open connection: whatever becomes of its flow, its place becomes free.
+  // Counts an open connection. Its destructor returns the permit, however the flow ends.
   class permit {
   public:
     explicit permit(std::shared_ptr<serving> s) noexcept : serving_(std::move(s)) {
@@ -164,7 +172,7 @@ private:
     std::shared_ptr<serving> serving_;
   };
 
-  // Why accepting has ended, if nobody asked for it.
+  // Returns the error that ended the accepting; none after stop().
   task<std::error_code> accept_all(std::vector<flow_handle<Scheduler>>& flows,
                                    const std::shared_ptr<serving>& self) {
     const std::stop_token stopping = state->stopping();
@@ -186,7 +194,7 @@ private:
     co_return stopping.stop_requested() ? std::error_code() : ec;
   }
 
-  // Cancels the connections that are left when it is time.
+  // Waits until no connection is left. At the deadline it cancels those that are.
   task<> drain(std::vector<flow_handle<Scheduler>>& flows) {
     std::error_code ec;
     do {
@@ -196,12 +204,12 @@ private:
         state->cancelled = true;
         for (auto& f : flows) f.cancel();
       } else if (ec && !until.token().stop_requested()) {
-        break; // this flow is cancelled, as all others are: the scheduler goes
+        break; // the scheduler is being destroyed, which cancels every flow
       }
     } while (ec);
   }
 
-  // What was thrown just now.
+  // Reports the current exception.
   void report(const endpoint& peer) {
     if (state->cancelled && is_cancel()) return;
     if constexpr (std::same_as<OnError, rethrow_from_run>)
@@ -215,27 +223,31 @@ private:
   socket_type listener_;
   Handler handler_;
   ROUSE_NO_UNIQUE_ADDRESS OnError on_error_;
-  const std::source_location spawned_at_; // of whose flows the connections are
+  const std::source_location spawned_at_; // for dump: the call of serve
   flow_semaphore<Scheduler> permits_;
   wait_group<Scheduler> open_connections_;
 };
 
 } // namespace detail
 
-/// What `serve` gives: to stop the server, and to wait for its end. Dropping it lets the server go
-/// on by itself, until its scheduler goes.
+/// A handle to a server started by `serve`: stops it and waits for its end. If the handle is
+/// dropped, the server runs on until its scheduler is destroyed.
 ///
-/// Threads: `stop` and `join` are the scheduler's thread's; `connections` and `ended` are any
-/// thread's, and the handle may be moved and dropped in any thread, also after its scheduler.
+/// Threads: `stop` and `join` are called on the scheduler's thread; `connections` and `ended` on
+/// any. The handle may be moved and dropped on any thread, also after the scheduler's end.
 template <class Scheduler>
 class server {
 public:
-  /// Accepts no more and closes the listener; the connections have until `when` to end by
-  /// themselves, then their waiting calls, and all later ones, end with operation_canceled. May be
-  /// called again with an earlier time.
+  /// Stops accepting and closes the listener. Returns at once; `join` waits for the end.
+  ///
+  /// @param when  until then connections may end by themselves; afterwards their waiting calls and
+  /// all later ones fail with operation_canceled. A second call can only make it earlier.
   void stop(deadline when = clock::duration::zero()) noexcept { state_->stop(when); }
 
-  /// Waits until no connection is left. Throws why accepting has ended, if that was not `stop`.
+  /// Waits until the server has stopped accepting and no connection is left.
+  ///
+  /// Errors: the error of `accept`, if that ended the server, not `stop`; timed_out,
+  /// operation_canceled (of this call only).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -246,8 +258,9 @@ public:
     return accepting_.join(std::move(l), std::forward<How>(how)...);
   }
 
-  /// How many are open.
+  /// Number of open connections.
   [[nodiscard]] std::size_t connections() const noexcept { return state_->connections; }
+  /// True once the server has stopped accepting and no connection is left.
   [[nodiscard]] bool ended() const noexcept { return accepting_.ended(); }
 
 private:
@@ -262,7 +275,7 @@ private:
   flow_handle<Scheduler> accepting_;
 };
 
-/// Serves what comes to a listener, with a flow for each connection.
+/// Accepts connections from a listener and starts a flow for each of them.
 ///
 ///     auto service = rouse::serve(sched, std::move(listener), [](rouse::socket<rouse::fibers> c) {
 ///       ...
@@ -270,16 +283,20 @@ private:
 ///     ...
 ///     service.stop(5s);
 ///
-/// @param listener  listens already; the server owns it.
-/// @param handler   called with each connection, as a flow of its own: returns when it is served,
-///                  or gives a `task`.
-/// @param limits    what the server bears.
-/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with what left a
-///                  handler; without one it comes out of `run()`. The others go on in either case.
+/// @param listener  a listening socket; the server owns it.
+/// @param handler   called with each connection, in a flow of its own. It returns when the
+///                  connection is served, or returns a `task`. The server owns it.
+/// @param limits    how many connections may be open.
+/// @param on_error  `void(std::exception_ptr, const endpoint& peer)`, called with each exception
+///                  that leaves a handler. Without it, `run()` throws them. The other connections
+///                  go on in either case.
+/// @returns a handle to the server.
 ///
-/// Where descriptors run out, accepting pauses until one is free (see `socket::accept`). With
-/// callbacks, which have no flows that wait, call `accept` from its own handler. Cost: for each
-/// connection a flow, and the frame of a task. Threads: the scheduler's own.
+/// Errors: if accepting fails, the server closes the listener and waits for its connections, and
+/// `join` fails with the error; `run()` throws it if the handle was dropped. When the process has
+/// no free descriptors, accepting pauses until there is one (see `socket::accept`). Not available
+/// with callbacks, which have no flows that wait: call `accept` from its own handler. Threads: the
+/// scheduler's own. Cost: for each connection a flow and the frame of a task.
 template <class Scheduler, class Handler, class OnError = detail::rethrow_from_run>
 server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler handler,
                         serve_limits limits = {}, OnError on_error = {},
@@ -288,11 +305,11 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener, Handler ha
                 "rouse: the handler of serve takes a socket of its scheduler: "
                 "[](rouse::socket<...> connection) { ... }");
   static_assert(Scheduler::template accepts<done>,
-                "rouse: serve needs flows that wait, which callbacks are not: call accept from its "
-                "own handler");
+                "rouse: serve needs flows that wait, which callbacks do not have: call accept from "
+                "its own handler");
   static_assert(std::same_as<OnError, detail::rethrow_from_run> ||
                     std::invocable<OnError&, std::exception_ptr, const endpoint&>,
-                "rouse: the error hook of serve takes what was thrown and the peer: "
+                "rouse: the error hook of serve takes the exception and the peer: "
                 "[](std::exception_ptr, const rouse::endpoint&) { ... }");
   using serving = detail::serving<Scheduler, Handler, OnError>;
   auto all = std::make_shared<serving>(sched, std::move(listener), std::move(handler), limits,

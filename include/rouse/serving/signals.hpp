@@ -1,4 +1,4 @@
-// Ctrl-C and other signals, waited for like anything else.
+// signals: wait for Ctrl-C and other signals as for a socket.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -20,12 +20,12 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// One byte of the socket that the handler writes into: the signal's number.
+// Receives one byte, the number of a signal, which the signal handler has written into the socket.
 struct signal_call {
   using value_type = int;
   static constexpr const char* name = "rouse: wait for a signal";
   socket_state* socket;
-  std::shared_ptr<os::signal_inbox> inbox; // it may end before the object
+  std::shared_ptr<os::signal_inbox> inbox; // the call may outlive the `signals` object
   unsigned char number = 0;
 
   bool prepare(operation& op) noexcept {
@@ -41,7 +41,7 @@ struct signal_call {
     if (n != 0) inbox->take(n);
     return n;
   }
-  // The flow that waited has ended: the signal is for the next wait.
+  // The flow was ended before it got the result: the signal is kept for the next wait.
   template <class Engine>
   void discard(operation&, Engine&) noexcept {
     if (number != 0) inbox->put_back(number);
@@ -50,39 +50,41 @@ struct signal_call {
 
 } // namespace detail
 
-/// Signals of the operating system, for code that waits the scheduler's way.
+/// Waits for signals of the operating system.
 ///
 ///     rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
 ///     interrupted.wait();              // co_await it, or give it a handler, where recv would be
 ///
-/// While one of these exists, its signals do nothing else: they do not end the process, and a
-/// handler that the application had installed before is not called. Afterwards they do again what
-/// they did before, unless the application has installed something else meanwhile: that stays.
+/// While such an object exists, its signals have no other effect: they do not end the process, and
+/// a handler that the application installed before is not called. Its destructor restores the
+/// previous disposition, unless the application has installed another one in the meantime.
 ///
-/// A signal that comes before a wait is kept for the next one. None is lost: as many waits return
-/// as the kernel has delivered signals (which makes one of several pending standard signals of a
-/// kind). Kinds are told of in the order in which they came, and take turns where several of a kind
-/// have come. Any number of objects may want the same signal; each gets it, also where the process
-/// has several copies of this library, such as in its shared libraries.
+/// A signal that arrives before a `wait` is kept for the next one. None is lost: as many calls of
+/// `wait` return as the kernel has delivered signals (it merges pending standard signals of one
+/// number). Signals of different numbers are reported in the order of arrival; if several of one
+/// number have arrived, the numbers take turns. Several objects may wait for the same signal; each
+/// receives it, even if the process contains several copies of this library, for instance in shared
+/// libraries.
 ///
-/// A forked child is on its own: there a signal does what it would do without these objects, and is
-/// not told to the parent, until the child calls `wait`: from then on the object is the child's.
+/// In a forked child, a signal acts as if these objects did not exist, and the parent is not
+/// notified, until the child calls `wait`: from then on the object belongs to the child.
 ///
-/// Windows: Ctrl-C is SIGINT, Ctrl-Break SIGBREAK; a closed console, the end of the session and a
-/// shutdown are SIGTERM. After those three the system ends the process as soon as the control
-/// handler returns; so that flows can clean up, it does not return: the process ends when `main`
-/// does, or when the system's patience does: 5 seconds (HungAppTimeout, WaitToKillAppTimeout), 20
-/// for a service (WaitToKillServiceTimeout). AllocConsole, AttachConsole and FreeConsole make the
-/// system forget all handlers: make these objects afterwards.
+/// Windows: Ctrl-C is SIGINT, Ctrl-Break is SIGBREAK; closing the console, logging off and shutting
+/// down are SIGTERM. After these three events the system ends the process as soon as the control
+/// handler returns. The handler therefore does not return, so that flows can clean up: the process
+/// ends when `main` returns, or when the system's timeout expires: 5 seconds (HungAppTimeout,
+/// WaitToKillAppTimeout), for a service 20 (WaitToKillServiceTimeout). AllocConsole, AttachConsole
+/// and FreeConsole remove all handlers: create these objects after calling them.
 ///
-/// Threads: the scheduler's own; the signal may come in any. Cost: memory for each object, nothing
-/// for each signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
+/// Threads: the scheduler's own; a signal may arrive on any thread. Cost: memory for each object,
+/// no allocation for a signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
 template <class Scheduler>
 class signals {
 public:
-  /// @param which  SIGINT, SIGTERM ...: numbers from 1 to 64.
+  /// Takes over the signals.
+  /// @param which  the signals: SIGINT, SIGTERM, ...; numbers from 1 to 64.
   ///
-  /// Errors: invalid_argument (no signal, or one that cannot be caught); those of socket.
+  /// Errors: invalid_argument (not a signal, or one that cannot be caught); those of socket.
   signals(Scheduler& s, std::initializer_list<int> which) {
     std::uint64_t numbers = 0;
     std::error_code ec;
@@ -99,7 +101,11 @@ public:
   signals& operator=(const signals&) = delete;
   ~signals() { inbox_->leave(*inbox_); }
 
-  /// Waits for the next one. @returns its number.
+  /// Waits for the next signal.
+  /// @returns its number.
+  ///
+  /// Errors: timed_out, operation_canceled. Cancellation: if a signal and a cancellation race, the
+  /// signal is returned or kept for the next call.
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -110,13 +116,13 @@ public:
     return read_end_.begin(call(), std::move(l), std::forward<How>(how)...);
   }
 
-  /// Ends what waits with operation_canceled.
+  /// Completes the waiting calls with operation_canceled.
   void cancel() noexcept { read_end_.cancel(); }
 
 private:
   std::error_code listen(Scheduler& s, std::uint64_t numbers) {
-    // Not by make_shared: in libstdc++ that has a unique symbol, for which the dynamic loader never
-    // unloads a shared library.
+    // Not std::make_shared: in libstdc++ it has a symbol of the binding STB_GNU_UNIQUE, and the
+    // dynamic loader never unloads a shared library that defines one.
     std::shared_ptr<os::signal_inbox> inbox(new os::signal_inbox);
     native_handle_type pair[2];
     std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
@@ -136,10 +142,10 @@ private:
     if (!inbox_->of_this_process() && read_end_.is_open()) take_over();
     return {read_end_.record_, inbox_};
   }
-  // In a forked child, whose copy of the object would read what is the parent's.
+  // In a forked child: replaces the socket, which the child shares with its parent.
   void take_over() {
     const std::error_code ec = listen(*read_end_.scheduler(), inbox_->wanted);
-    // An engine that the fork has made useless says so in the wait itself.
+    // With operation_not_permitted the engine is inert in the child; the wait itself reports that.
     if (ec && ec != std::errc::operation_not_permitted) read_end_.close();
   }
 
