@@ -11,6 +11,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/thread_exit.hpp>
 #include <rouse/install/call_parker.hpp>
 #include <rouse/install/interpose.hpp>
 #include <rouse/os/fork.hpp>
@@ -23,10 +24,6 @@
 #include <system_error>
 #include <utility>
 #include <vector>
-
-#if ROUSE_EMULATED_TLS
-#include <cxxabi.h>
-#endif
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -287,20 +284,7 @@ struct installed_scheduler {
   ~installed_scheduler() { clear(); }
 };
 
-inline installed_scheduler& installed_here() {
-#if ROUSE_EMULATED_TLS
-  static thread_local installed_scheduler* mine = nullptr;
-  if (!mine) {
-    mine = new installed_scheduler;
-    abi::__cxa_thread_atexit([](void* p) noexcept { delete static_cast<installed_scheduler*>(p); },
-                             mine, nullptr);
-  }
-  return *mine;
-#else
-  static thread_local installed_scheduler mine;
-  return mine;
-#endif
-}
+inline installed_scheduler& installed_here() { return *thread_object<installed_scheduler>(); }
 
 } // namespace detail
 

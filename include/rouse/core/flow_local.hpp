@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
+#include <rouse/detail/thread_exit.hpp>
 
 #include <atomic>
 #include <concepts>
@@ -9,28 +10,9 @@
 #include <memory>
 #include <optional>
 #include <utility>
-#if ROUSE_EMULATED_TLS
-#include <cxxabi.h>
-#endif
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
-
-// The values of the calling thread, for what runs in no flow.
-inline local_values& thread_values() {
-#if ROUSE_EMULATED_TLS
-  static thread_local local_values* mine = nullptr;
-  if (!mine) {
-    mine = new local_values;
-    const auto end = [](void* values) noexcept { delete static_cast<local_values*>(values); };
-    abi::__cxa_thread_atexit(end, mine, nullptr);
-  }
-  return *mine;
-#else
-  static thread_local local_values mine;
-  return mine;
-#endif
-}
 
 inline std::uint64_t next_local() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
@@ -78,7 +60,7 @@ public:
   [[nodiscard]] T* operator->() const { return std::addressof(get()); }
   [[nodiscard]] T& get() const {
     flow* const f = detail::this_flow();
-    detail::local_values& mine = f ? f->locals : detail::thread_values();
+    detail::local_values& mine = f ? f->locals : *detail::thread_object<detail::local_values>();
     if (auto* v = mine.find(which_)) return static_cast<value*>(v)->held;
     auto* made = new value(*this);
     mine.add(*made);

@@ -1,14 +1,12 @@
 // Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/thread_exit.hpp>
 
 #include <bit>
 #include <cstddef>
 #include <new>
 #include <utility>
-#if ROUSE_EMULATED_TLS
-#include <cxxabi.h>
-#endif
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -74,23 +72,16 @@ private:
 
   // A thread's first release opens its cache; its end closes it, for good.
   struct opener {
-    cache& what;
-    explicit opener(cache& c) noexcept : what(c) { what.open(); }
+    cache& what = local();
+    opener() noexcept { what.open(); }
+    opener(const opener&) = delete;
     ~opener() { what.close(); }
   };
   // True: only now.
   static bool opened() noexcept {
     static thread_local bool was = false;
-#if ROUSE_EMULATED_TLS
-    if (&local() == &none()) return false;
-#endif
-    if (std::exchange(was, true)) return false;
-#if ROUSE_EMULATED_TLS
-    local().open();
-#else
-    static thread_local const opener here{local()};
-#endif
-    return true;
+    if (&local() == &none() || std::exchange(was, true)) return false;
+    return thread_object<opener>(std::nothrow) != nullptr;
   }
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
@@ -100,30 +91,14 @@ private:
   static constexpr std::size_t size_of(std::size_t c) noexcept {
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
-#if ROUSE_EMULATED_TLS
   // The cache of a thread that could not allocate its own: it keeps nothing and is never written to.
   static cache& none() noexcept {
     static constinit cache empty;
     return empty;
   }
-#endif
   ROUSE_HOT ROUSE_NEVER_INLINE static cache& local() noexcept {
-#if ROUSE_EMULATED_TLS
-    static thread_local cache* c = nullptr;
-    if (!c) {
-      c = new (std::nothrow) cache;
-      if (!c) return none();
-      const auto end = [](void* mine) noexcept {
-        static_cast<cache*>(mine)->close();
-        delete static_cast<cache*>(mine);
-      };
-      abi::__cxa_thread_atexit(end, c, nullptr);
-    }
-    return *c;
-#else
-    static thread_local cache c;
-    return c;
-#endif
+    cache* const mine = thread_object<cache>(std::nothrow);
+    return mine ? *mine : none();
   }
 };
 
