@@ -10,6 +10,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/thread_exit.hpp>
 #include <rouse/install/call_parker.hpp>
@@ -241,10 +242,12 @@ private:
   template <class Call, class Limit>
   int call(Call c, Limit l) noexcept {
     calls_ = 0;
-    std::error_code ec;
-    ROUSE_TRY { fibers::initiate(first_.scheduler(), std::move(c), std::move(l), ec); }
-    ROUSE_CATCH(...) { return os::call_canceled; }
-    return !ec || ec == std::errc::timed_out ? 0 : os::call_canceled;
+    const auto made = [&] {
+      std::error_code ec;
+      fibers::initiate(first_.scheduler(), std::move(c), std::move(l), ec);
+      return !ec || ec == std::errc::timed_out ? 0 : os::call_canceled;
+    };
+    return guarded(made, [] { return os::call_canceled; });
   }
 
   watched_files take_spare() noexcept {
@@ -254,8 +257,7 @@ private:
     return set;
   }
   void keep_spare(watched_files set) noexcept {
-    ROUSE_TRY { spare_.push_back(std::move(set)); }
-    ROUSE_CATCH(...) {}
+    guarded([&] { spare_.push_back(std::move(set)); }, [] {});
   }
 
   watched_files first_;

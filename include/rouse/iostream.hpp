@@ -1,5 +1,6 @@
 // A std::iostream over a socket. Not a part of rouse.hpp: <istream> is dear to compile.
 #pragma once
+#include <rouse/detail/guarded.hpp>
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -109,8 +110,7 @@ public:
 private:
   void send_rest() noexcept {
     if (!connection().is_open()) return;
-    ROUSE_TRY { buffer_.pubsync(); }
-    ROUSE_CATCH(...) {}
+    detail::guarded([&] { buffer_.pubsync(); }, [] {});
   }
 
   detail::socket_streambuf<Scheduler> buffer_;

@@ -1,6 +1,7 @@
 // A queue in one block of memory, which doubles when it is full and never shrinks.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/guarded.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -45,9 +46,9 @@ private:
 
   bool grow() noexcept {
     const std::size_t capacity = capacity_ == 0 ? 8 : capacity_ * 2;
-    T* slots = nullptr;
-    ROUSE_TRY { slots = std::allocator<T>().allocate(capacity); }
-    ROUSE_CATCH(...) { return false; }
+    T* const slots =
+        guarded([&] { return std::allocator<T>().allocate(capacity); }, [] { return nullptr; });
+    if (!slots) return false;
     for (std::size_t n = 0; n != size_; ++n) {
       std::construct_at(slots + n, std::move(at(n)));
       std::destroy_at(&at(n));

@@ -1,6 +1,7 @@
 // Which sockets do not block. Windows does not tell, so it is noted when somebody says so.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/install/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
 
@@ -78,11 +79,8 @@ private:
   enum class mode : unsigned char { of_the_program, lent };
 
   bool remember(native_handle_type h, mode m) noexcept {
-    ROUSE_TRY {
-      modes_[h] = m;
-      return true;
-    }
-    ROUSE_CATCH(...) { return false; }
+    const auto insert = [&] { return modes_.insert_or_assign(h, m), true; };
+    return rouse::detail::guarded(insert, [] { return false; });
   }
   // Never destroyed: calls are made until the process is gone.
   static socket_modes& instance() noexcept {

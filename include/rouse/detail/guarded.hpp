@@ -1,0 +1,25 @@
+// try and catch for builds with and without exceptions.
+#pragma once
+#include <rouse/config.hpp>
+
+#include <type_traits>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Returns `f()`. If it throws, returns `caught()` instead, which is called inside the handler:
+/// there `throw;` and std::current_exception() refer to the exception. Without exceptions
+/// `caught` is never called.
+template <class F, class Caught>
+std::invoke_result_t<F&> guarded(F&& f, [[maybe_unused]] Caught&& caught) {
+#if ROUSE_EXCEPTIONS
+  try {
+    return f();
+  } catch (...) {
+    return caught();
+  }
+#else
+  return f();
+#endif
+}
+
+}}} // namespace rouse::ROUSE_ABI::detail
