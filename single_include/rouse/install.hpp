@@ -78,6 +78,7 @@ inline constexpr int call_canceled = ECANCELED, call_interrupted = EINTR, handle
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { errno = number; }
+inline int call_error() noexcept { return errno; }
 
 /// A set of files that is itself a file: readable when one of them is ready.
 namespace watch_set {
@@ -169,6 +170,7 @@ inline constexpr int call_canceled = WSAECANCELLED, call_interrupted = WSAEINTR,
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { ::WSASetLastError(number); }
+inline int call_error() noexcept { return ::WSAGetLastError(); }
 
 /// A socket that carries requests about other sockets to Winsock's driver. It alone is on the
 /// engine's port; those others, which are a library's own, need not be, and notice nothing. (libuv
@@ -1233,82 +1235,131 @@ private:
 }}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/install/linux/lookup.hpp
-// getaddrinfo, made so that it blocks a flow and not its thread.
-
-#if ROUSE_LINUX
-#include <atomic>
-#include <cerrno>
-#include <memory>
-#include <netdb.h>
-#include <poll.h>
-#include <string>
-#include <thread>
-#include <utility>
+// ---- rouse/install/lookup.hpp
+// getaddrinfo and its kin, made so that they block a flow and not its thread.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
-/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
+/// A request to the resolver, which a helper thread makes. The caller may return earlier: the
+/// helper thread shares ownership.
+template <class Names>
 struct lookup {
-  std::string host, service;
-  bool with_host = false, with_service = false, with_hints = false;
-  addrinfo hints{};
-  addrinfo* found = nullptr;
+  typename Names::string host, service;
+  bool with_service = false, with_hints = false;
+  typename Names::information hints{};
+  typename Names::information* found = nullptr;
   int result = 0, error = 0;
-  unique_fd done{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  typename Names::event done;
   std::atomic<bool> finished{false};
 
   lookup() = default;
   lookup(const lookup&) = delete;
   lookup& operator=(const lookup&) = delete;
   ~lookup() {
-    if (found) ::freeaddrinfo(found);
+    if (found) Names::free(found);
   }
 
-  void ask() noexcept {
-    result = real::getaddrinfo(with_host ? host.c_str() : nullptr,
-                               with_service ? service.c_str() : nullptr,
-                               with_hints ? &hints : nullptr, &found);
-    error = errno;
+  void run() noexcept {
+    result = Names::look_up(host.c_str(), with_service ? service.c_str() : nullptr,
+                            with_hints ? &hints : nullptr, &found);
+    error = call_error();
     finished.store(true, std::memory_order_release); // acquired by the waiting fiber
-    ::eventfd_write(done.get(), 1);
+    done.signal();
   }
 };
 
-inline int getaddrinfo(const char* host, const char* service, const addrinfo* hints,
-                       addrinfo** found) noexcept {
-  const int before = errno;
-  // An address is not asked for anywhere.
-  addrinfo numeric{};
+/// Looks a name up in a helper thread while the calling fiber is parked.
+/// @tparam Names  the function that is made so, with its types and its ways to report an error.
+template <class Names, class Character>
+int look_up(const Character* host, const Character* service,
+            const typename Names::information* hints,
+            typename Names::information** found) noexcept {
+  const int before = call_error();
+  const auto finish = [before](int result) {
+    set_call_error(Names::error_of(result, call_error(), before));
+    return result;
+  };
+  // A numeric address needs no resolver.
+  typename Names::information numeric{};
   if (hints) numeric = *hints;
   numeric.ai_flags |= AI_NUMERICHOST;
-  const int result = real::getaddrinfo(host, service, host ? &numeric : hints, found);
-  if (!host || result != EAI_NONAME || (hints && (hints->ai_flags & AI_NUMERICHOST))) return result;
+  const int result = Names::look_up(host, service, host ? &numeric : hints, found);
+  if (!host || Names::is_final(result) || (hints && (hints->ai_flags & AI_NUMERICHOST)))
+    return finish(result);
 
-  ROUSE_TRY {
-    const auto request = std::make_shared<lookup>();
+  const auto in_helper_thread = [&] {
+    const auto request = std::make_shared<lookup<Names>>();
     request->host = host;
-    request->with_host = true;
     if (service) request->service = service;
     request->with_service = service != nullptr;
     if (hints) request->hints = *hints;
     request->with_hints = hints != nullptr;
-    if (!request->done) return EAI_SYSTEM;
+    if (!request->done.create()) return finish(Names::failed_call());
     {
       const without_signals inherited;
-      std::thread([request] { request->ask(); }).detach();
+      std::thread([request] { request->run(); }).detach();
     }
-    const pollfd file{request->done.get(), POLLIN, 0};
-    const interruption ends(interruption::by::nothing, "getaddrinfo");
+    const watched_file file = request->done.file();
+    const interruption ends = Names::ends();
     while (!request->finished.load(std::memory_order_acquire)) {
-      if (!park(&file, 1, (clock::time_point::max)(), ends)) return EAI_SYSTEM;
+      if (!park(&file, 1, request->done.next_look(), ends)) return finish(Names::failed_call());
     }
     *found = std::exchange(request->found, nullptr);
-    errno = request->result == EAI_SYSTEM ? request->error : before;
-    return request->result;
-  }
-  ROUSE_CATCH(...) { return EAI_AGAIN; } // no memory, or no thread
+    set_call_error(request->error);
+    return finish(request->result);
+  };
+  return rouse::detail::guarded(in_helper_thread, [&] { return finish(EAI_AGAIN); });
 }
+
+}}}} // namespace rouse::ROUSE_ABI::os::parked
+
+// ---- rouse/install/linux/lookup.hpp
+// How getaddrinfo of the C library is looked up by a helper thread.
+
+#if ROUSE_LINUX
+#include <netdb.h>
+#include <poll.h>
+#include <string>
+#include <sys/eventfd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
+
+/// What one thread tells a fiber of another one.
+class file_event {
+public:
+  [[nodiscard]] bool create() noexcept {
+    fd_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return static_cast<bool>(fd_);
+  }
+  void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
+  [[nodiscard]] pollfd file() const noexcept { return {fd_.get(), POLLIN, 0}; }
+  [[nodiscard]] static clock::time_point next_look() noexcept { return (clock::time_point::max)(); }
+
+private:
+  unique_fd fd_;
+};
+
+struct names {
+  using string = std::string;
+  using information = addrinfo;
+  using event = file_event;
+
+  static int look_up(const char* host, const char* service, const addrinfo* hints,
+                     addrinfo** found) noexcept {
+    return real::getaddrinfo(host, service, hints, found);
+  }
+  static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
+
+  /// Whether a resolver has nothing to add to a result for a numeric address.
+  static bool is_final(int result) noexcept { return result != EAI_NONAME; }
+  /// What errno is to be after `result`; `error` is errno as it is, `before` as it was.
+  static int error_of(int result, int error, int before) noexcept {
+    return result == EAI_SYSTEM ? error : before;
+  }
+  /// The result that stands for an error in errno.
+  static int failed_call() noexcept { return EAI_SYSTEM; }
+  static interruption ends() noexcept { return {interruption::by::nothing, "getaddrinfo"}; }
+};
 
 }}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif
@@ -1828,7 +1879,7 @@ extern "C" int rouse_epoll_pwait2(int set, epoll_event* events, int most, const 
 extern "C" int rouse_getaddrinfo(const char* host, const char* service, const addrinfo* hints,
                                  addrinfo** found) {
   using namespace rouse::os;
-  return installed::here() ? parked::getaddrinfo(host, service, hints, found)
+  return installed::here() ? parked::look_up<parked::names>(host, service, hints, found)
                            : real::getaddrinfo(host, service, hints, found);
 }
 
@@ -2088,11 +2139,8 @@ private:
   enum class mode : unsigned char { of_the_program, lent };
 
   bool remember(native_handle_type h, mode m) noexcept {
-    ROUSE_TRY {
-      modes_[h] = m;
-      return true;
-    }
-    ROUSE_CATCH(...) { return false; }
+    const auto insert = [&] { return modes_.insert_or_assign(h, m), true; };
+    return rouse::detail::guarded(insert, [] { return false; });
   }
   // Never destroyed: calls are made until the process is gone.
   static socket_modes& instance() noexcept {
@@ -2112,12 +2160,8 @@ private:
 // interpose.hpp do where there is somebody who parks their caller.
 
 #if ROUSE_WINDOWS
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -2399,125 +2443,14 @@ private:
 };
 
 inline int select(fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until) noexcept {
-  ROUSE_TRY {
+  const auto selected = [&] {
     select_sets sets(in, out, urgent);
     return watch(sets.files(), sets.size(), until, [&] { return sets.look(); });
-  }
-  ROUSE_CATCH(...) {
+  };
+  return rouse::detail::guarded(selected, [] {
     ::WSASetLastError(WSAENOBUFS);
     return SOCKET_ERROR;
-  }
-}
-
-/// What one thread tells another by way of a socket, which can be waited for like others: it sends
-/// itself a datagram.
-class socket_event {
-public:
-  socket_event() noexcept = default;
-  socket_event(const socket_event&) = delete;
-  socket_event& operator=(const socket_event&) = delete;
-  ~socket_event() {
-    if (handle_ != no_handle) real::closesocket(handle_);
-  }
-
-  failure create() noexcept {
-    if (const failure f = open_socket(AF_INET, SOCK_DGRAM, 0, true, handle_)) return f;
-    socket_address a = socket_address::wildcard(AF_INET);
-    a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-    failure f = outcome(::bind(handle_, &a.any, a.length));
-    if (!f) f = outcome(::getsockname(handle_, &a.any, &a.length));
-    if (!f) f = outcome(real::connect(handle_, &a.any, a.length));
-    return f;
-  }
-  void signal() const noexcept { real::send(handle_, "", 1, 0); }
-  [[nodiscard]] WSAPOLLFD file() const noexcept { return {handle_, POLLRDNORM, 0}; }
-
-private:
-  SOCKET handle_ = no_handle;
-};
-
-/// getaddrinfo and GetAddrInfoW.
-struct narrow_names {
-  using string = std::string;
-  using information = addrinfo;
-  static int ask(const char* host, const char* service, const addrinfo* hints,
-                 addrinfo** found) noexcept {
-    return real::getaddrinfo(host, service, hints, found);
-  }
-  static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
-};
-struct wide_names {
-  using string = std::wstring;
-  using information = ADDRINFOW;
-  static int ask(const wchar_t* host, const wchar_t* service, const ADDRINFOW* hints,
-                 ADDRINFOW** found) noexcept {
-    return real::GetAddrInfoW(host, service, hints, found);
-  }
-  static void free(ADDRINFOW* a) noexcept { ::FreeAddrInfoW(a); }
-};
-
-/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
-template <class Names>
-struct lookup {
-  typename Names::string host, service;
-  bool with_service = false, with_hints = false;
-  typename Names::information hints{};
-  typename Names::information* found = nullptr;
-  int result = 0;
-  socket_event done;
-  std::atomic<bool> finished{false};
-
-  lookup() = default;
-  lookup(const lookup&) = delete;
-  lookup& operator=(const lookup&) = delete;
-  ~lookup() {
-    if (found) Names::free(found);
-  }
-
-  void ask() noexcept {
-    result = Names::ask(host.c_str(), with_service ? service.c_str() : nullptr,
-                        with_hints ? &hints : nullptr, &found);
-    finished.store(true, std::memory_order_release); // acquired by who has waited
-    done.signal();
-  }
-};
-
-/// As Winsock does it, the result is the last error as well.
-inline int looked_up(int result) noexcept {
-  if (result != 0) ::WSASetLastError(result);
-  return result;
-}
-
-template <class Names, class Character>
-int look_up_name(const Character* host, const Character* service,
-                 const typename Names::information* hints,
-                 typename Names::information** found) noexcept {
-  // An address is not asked for anywhere.
-  typename Names::information numeric{};
-  if (hints) numeric = *hints;
-  numeric.ai_flags |= AI_NUMERICHOST;
-  const int result = Names::ask(host, service, host ? &numeric : hints, found);
-  if (!host || result == 0 || (hints && (hints->ai_flags & AI_NUMERICHOST)))
-    return looked_up(result);
-
-  ROUSE_TRY {
-    const auto request = std::make_shared<lookup<Names>>();
-    request->host = host;
-    if (service) request->service = service;
-    request->with_service = service != nullptr;
-    if (hints) request->hints = *hints;
-    request->with_hints = hints != nullptr;
-    if (request->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
-    std::thread([request] { request->ask(); }).detach();
-    const WSAPOLLFD file = request->done.file();
-    while (!request->finished.load(std::memory_order_acquire)) {
-      const auto now_and_then = clock::now() + std::chrono::milliseconds(200); // datagrams get lost
-      if (!park(&file, 1, now_and_then)) return ::WSAGetLastError();
-    }
-    *found = std::exchange(request->found, nullptr);
-    return looked_up(request->result);
-  }
-  ROUSE_CATCH(...) { return looked_up(WSATRY_AGAIN); } // no memory, or no thread
+  });
 }
 
 } // namespace parked
@@ -2622,6 +2555,87 @@ inline void replace_everywhere(const replacements& all) noexcept {
 }
 
 }}}} // namespace rouse::ROUSE_ABI::os::installed
+#endif
+
+// ---- rouse/install/windows/lookup.hpp
+// How getaddrinfo and GetAddrInfoW of Winsock are looked up by a helper thread.
+
+#if ROUSE_WINDOWS
+#include <string>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
+
+/// What one thread tells another by way of a socket, which can be waited for like others: it sends
+/// itself a datagram.
+class socket_event {
+public:
+  socket_event() noexcept = default;
+  socket_event(const socket_event&) = delete;
+  socket_event& operator=(const socket_event&) = delete;
+  ~socket_event() {
+    if (handle_ != no_handle) real::closesocket(handle_);
+  }
+
+  [[nodiscard]] bool create() noexcept {
+    if (!open_socket(AF_INET, SOCK_DGRAM, 0, true, handle_) && connect_to_itself()) return true;
+    ::WSASetLastError(WSA_NOT_ENOUGH_MEMORY);
+    return false;
+  }
+  void signal() const noexcept { real::send(handle_, "", 1, 0); }
+  [[nodiscard]] WSAPOLLFD file() const noexcept { return {handle_, POLLRDNORM, 0}; }
+  /// Datagrams get lost.
+  [[nodiscard]] static clock::time_point next_look() noexcept {
+    return clock::now() + std::chrono::milliseconds(200);
+  }
+
+private:
+  bool connect_to_itself() noexcept {
+    socket_address a = socket_address::wildcard(AF_INET);
+    a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+    return ::bind(handle_, &a.any, a.length) == 0 &&
+           ::getsockname(handle_, &a.any, &a.length) == 0 &&
+           real::connect(handle_, &a.any, a.length) == 0;
+  }
+
+  SOCKET handle_ = no_handle;
+};
+
+/// What the two functions have in common.
+struct winsock_names {
+  using event = socket_event;
+
+  /// Whether a resolver has nothing to add to a result for a numeric address.
+  static bool is_final(int result) noexcept { return result == 0; }
+  /// The last error after `result`: as Winsock does it, the same number.
+  static int error_of(int result, int, int before) noexcept {
+    return result != 0 ? result : before;
+  }
+  /// The result that stands for the last error.
+  static int failed_call() noexcept { return ::WSAGetLastError(); }
+  static interruption ends() noexcept { return {}; }
+};
+
+struct narrow_names : winsock_names {
+  using string = std::string;
+  using information = addrinfo;
+  static int look_up(const char* host, const char* service, const addrinfo* hints,
+                     addrinfo** found) noexcept {
+    return real::getaddrinfo(host, service, hints, found);
+  }
+  static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
+};
+
+struct wide_names : winsock_names {
+  using string = std::wstring;
+  using information = ADDRINFOW;
+  static int look_up(const wchar_t* host, const wchar_t* service, const ADDRINFOW* hints,
+                     ADDRINFOW** found) noexcept {
+    return real::GetAddrInfoW(host, service, hints, found);
+  }
+  static void free(ADDRINFOW* a) noexcept { ::FreeAddrInfoW(a); }
+};
+
+}}}} // namespace rouse::ROUSE_ABI::os::parked
 #endif
 
 // ---- rouse/install/windows/interpose.hpp
@@ -2821,12 +2835,12 @@ struct calls {
 
   static INT WSAAPI getaddrinfo(PCSTR host, PCSTR service, const ADDRINFOA* hints,
                                 PADDRINFOA* found) {
-    return here() ? parked::look_up_name<parked::narrow_names>(host, service, hints, found)
+    return here() ? parked::look_up<parked::narrow_names>(host, service, hints, found)
                   : real::getaddrinfo(host, service, hints, found);
   }
   static INT WSAAPI GetAddrInfoW(PCWSTR host, PCWSTR service, const ADDRINFOW* hints,
                                  PADDRINFOW* found) {
-    return here() ? parked::look_up_name<parked::wide_names>(host, service, hints, found)
+    return here() ? parked::look_up<parked::wide_names>(host, service, hints, found)
                   : real::GetAddrInfoW(host, service, hints, found);
   }
 
@@ -3024,10 +3038,6 @@ public:
 // Include this header in one source file of a program; rouse.hpp does not. See
 // os/linux/installed.hpp and os/windows/installed.hpp for what each call does, interpose.hpp beside
 // them for how libraries come to call it.
-
-#if ROUSE_EMULATED_TLS
-#include <cxxabi.h>
-#endif
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -3245,10 +3255,12 @@ private:
   template <class Call, class Limit>
   int call(Call c, Limit l) noexcept {
     calls_ = 0;
-    std::error_code ec;
-    ROUSE_TRY { fibers::initiate(first_.scheduler(), std::move(c), std::move(l), ec); }
-    ROUSE_CATCH(...) { return os::call_canceled; }
-    return !ec || ec == std::errc::timed_out ? 0 : os::call_canceled;
+    const auto made = [&] {
+      std::error_code ec;
+      fibers::initiate(first_.scheduler(), std::move(c), std::move(l), ec);
+      return !ec || ec == std::errc::timed_out ? 0 : os::call_canceled;
+    };
+    return guarded(made, [] { return os::call_canceled; });
   }
 
   watched_files take_spare() noexcept {
@@ -3258,8 +3270,7 @@ private:
     return set;
   }
   void keep_spare(watched_files set) noexcept {
-    ROUSE_TRY { spare_.push_back(std::move(set)); }
-    ROUSE_CATCH(...) {}
+    guarded([&] { spare_.push_back(std::move(set)); }, [] {});
   }
 
   watched_files first_;
@@ -3288,20 +3299,7 @@ struct installed_scheduler {
   ~installed_scheduler() { clear(); }
 };
 
-inline installed_scheduler& installed_here() {
-#if ROUSE_EMULATED_TLS
-  static thread_local installed_scheduler* mine = nullptr;
-  if (!mine) {
-    mine = new installed_scheduler;
-    abi::__cxa_thread_atexit([](void* p) noexcept { delete static_cast<installed_scheduler*>(p); },
-                             mine, nullptr);
-  }
-  return *mine;
-#else
-  static thread_local installed_scheduler mine;
-  return mine;
-#endif
-}
+inline installed_scheduler& installed_here() { return *thread_object<installed_scheduler>(); }
 
 } // namespace detail
 

@@ -107,8 +107,7 @@ public:
 private:
   void send_rest() noexcept {
     if (!connection().is_open()) return;
-    ROUSE_TRY { buffer_.pubsync(); }
-    ROUSE_CATCH(...) {}
+    detail::guarded([&] { buffer_.pubsync(); }, [] {});
   }
 
   detail::socket_streambuf<Scheduler> buffer_;

@@ -3149,31 +3149,46 @@ public:
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/core/flow_local.hpp
-// Values that each flow has for itself: what thread_local is for threads.
+// ---- rouse/detail/thread_exit.hpp
+// Objects of which each thread has its own, destroyed as the thread exits.
 
 #if ROUSE_EMULATED_TLS
 #include <cxxabi.h>
 #endif
 
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// The values of the calling thread, for what runs in no flow.
-inline local_values& thread_values() {
+/// The calling thread's T, made by its first call and destroyed as the thread exits.
+///
+/// GCC for Windows emulates thread_local and frees a thread's variables before it runs their
+/// destructors. There the variable is a pointer, and the object is on the heap. A call made by a
+/// destructor that runs later makes a new object, which is destroyed as well.
+///
+/// @param nothrow  nothing, or `std::nothrow`: null instead of std::bad_alloc when memory is short.
+template <class T, class... Nothrow>
+T* thread_object([[maybe_unused]] Nothrow... nothrow) noexcept(sizeof...(nothrow) != 0) {
+  static_assert(std::is_nothrow_default_constructible_v<T>);
 #if ROUSE_EMULATED_TLS
-  static thread_local local_values* mine = nullptr;
+  static thread_local T* mine = nullptr;
   if (!mine) {
-    mine = new local_values;
-    const auto end = [](void* values) noexcept { delete static_cast<local_values*>(values); };
-    abi::__cxa_thread_atexit(end, mine, nullptr);
+    mine = new (nothrow...) T;
+    const auto destroy = [](void* object) noexcept { delete static_cast<T*>(object); };
+    if (mine) abi::__cxa_thread_atexit(destroy, mine, nullptr);
   }
-  return *mine;
-#else
-  static thread_local local_values mine;
   return mine;
+#else
+  static thread_local T mine;
+  return &mine;
 #endif
 }
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/core/flow_local.hpp
+// Values that each flow has for itself: what thread_local is for threads.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
 
 inline std::uint64_t next_local() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
@@ -3221,7 +3236,7 @@ public:
   [[nodiscard]] T* operator->() const { return std::addressof(get()); }
   [[nodiscard]] T& get() const {
     flow* const f = detail::this_flow();
-    detail::local_values& mine = f ? f->locals : detail::thread_values();
+    detail::local_values& mine = f ? f->locals : *detail::thread_object<detail::local_values>();
     if (auto* v = mine.find(which_)) return static_cast<value*>(v)->held;
     auto* made = new value(*this);
     mine.add(*made);
@@ -8459,6 +8474,29 @@ inline void admit_all(list<waiter>& queue, completions& completed, failure error
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
+// ---- rouse/detail/guarded.hpp
+// try and catch for builds with and without exceptions.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Returns `f()`. If it throws, returns `caught()` instead, which is called inside the handler:
+/// there `throw;` and std::current_exception() refer to the exception. Without exceptions
+/// `caught` is never called.
+template <class F, class Caught>
+std::invoke_result_t<F&> guarded(F&& f, [[maybe_unused]] Caught&& caught) {
+#if ROUSE_EXCEPTIONS
+  try {
+    return f();
+  } catch (...) {
+    return caught();
+  }
+#else
+  return f();
+#endif
+}
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/detail/ring.hpp
 // A queue in one block of memory, which doubles when it is full and never shrinks.
 
@@ -8499,9 +8537,9 @@ private:
 
   bool grow() noexcept {
     const std::size_t capacity = capacity_ == 0 ? 8 : capacity_ * 2;
-    T* slots = nullptr;
-    ROUSE_TRY { slots = std::allocator<T>().allocate(capacity); }
-    ROUSE_CATCH(...) { return false; }
+    T* const slots =
+        guarded([&] { return std::allocator<T>().allocate(capacity); }, [] { return nullptr; });
+    if (!slots) return false;
     for (std::size_t n = 0; n != size_; ++n) {
       std::construct_at(slots + n, std::move(at(n)));
       std::destroy_at(&at(n));
@@ -9505,10 +9543,6 @@ private:
 // ---- rouse/detail/recycler.hpp
 // Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
 
-#if ROUSE_EMULATED_TLS
-#include <cxxabi.h>
-#endif
-
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// A thread's free blocks, by size. After warm-up neither allocates nor frees.
@@ -9573,23 +9607,16 @@ private:
 
   // A thread's first release opens its cache; its end closes it, for good.
   struct opener {
-    cache& what;
-    explicit opener(cache& c) noexcept : what(c) { what.open(); }
+    cache& what = local();
+    opener() noexcept { what.open(); }
+    opener(const opener&) = delete;
     ~opener() { what.close(); }
   };
   // True: only now.
   static bool opened() noexcept {
     static thread_local bool was = false;
-#if ROUSE_EMULATED_TLS
-    if (&local() == &none()) return false;
-#endif
-    if (std::exchange(was, true)) return false;
-#if ROUSE_EMULATED_TLS
-    local().open();
-#else
-    static thread_local const opener here{local()};
-#endif
-    return true;
+    if (&local() == &none() || std::exchange(was, true)) return false;
+    return thread_object<opener>(std::nothrow) != nullptr;
   }
 
   static constexpr std::size_t class_of(std::size_t size) noexcept {
@@ -9599,30 +9626,14 @@ private:
   static constexpr std::size_t size_of(std::size_t c) noexcept {
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
-#if ROUSE_EMULATED_TLS
   // The cache of a thread that could not allocate its own: it keeps nothing and is never written to.
   static cache& none() noexcept {
     static constinit cache empty;
     return empty;
   }
-#endif
   ROUSE_HOT ROUSE_NEVER_INLINE static cache& local() noexcept {
-#if ROUSE_EMULATED_TLS
-    static thread_local cache* c = nullptr;
-    if (!c) {
-      c = new (std::nothrow) cache;
-      if (!c) return none();
-      const auto end = [](void* mine) noexcept {
-        static_cast<cache*>(mine)->close();
-        delete static_cast<cache*>(mine);
-      };
-      abi::__cxa_thread_atexit(end, c, nullptr);
-    }
-    return *c;
-#else
-    static thread_local cache c;
-    return c;
-#endif
+    cache* const mine = thread_object<cache>(std::nothrow);
+    return mine ? *mine : none();
   }
 };
 

@@ -300,7 +300,7 @@ extern "C" int rouse_epoll_pwait2(int set, epoll_event* events, int most, const 
 extern "C" int rouse_getaddrinfo(const char* host, const char* service, const addrinfo* hints,
                                  addrinfo** found) {
   using namespace rouse::os;
-  return installed::here() ? parked::getaddrinfo(host, service, hints, found)
+  return installed::here() ? parked::look_up<parked::names>(host, service, hints, found)
                            : real::getaddrinfo(host, service, hints, found);
 }
 

@@ -17,6 +17,7 @@ inline constexpr int call_canceled = ECANCELED, call_interrupted = EINTR, handle
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { errno = number; }
+inline int call_error() noexcept { return errno; }
 
 /// A set of files that is itself a file: readable when one of them is ready.
 namespace watch_set {

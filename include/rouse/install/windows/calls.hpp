@@ -4,18 +4,15 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/chrono.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/install/call_parker.hpp>
 #include <rouse/install/windows/modes.hpp>
 #include <rouse/install/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
 
 #if ROUSE_WINDOWS
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -297,125 +294,14 @@ private:
 };
 
 inline int select(fd_set* in, fd_set* out, fd_set* urgent, clock::time_point until) noexcept {
-  ROUSE_TRY {
+  const auto selected = [&] {
     select_sets sets(in, out, urgent);
     return watch(sets.files(), sets.size(), until, [&] { return sets.look(); });
-  }
-  ROUSE_CATCH(...) {
+  };
+  return rouse::detail::guarded(selected, [] {
     ::WSASetLastError(WSAENOBUFS);
     return SOCKET_ERROR;
-  }
-}
-
-/// What one thread tells another by way of a socket, which can be waited for like others: it sends
-/// itself a datagram.
-class socket_event {
-public:
-  socket_event() noexcept = default;
-  socket_event(const socket_event&) = delete;
-  socket_event& operator=(const socket_event&) = delete;
-  ~socket_event() {
-    if (handle_ != no_handle) real::closesocket(handle_);
-  }
-
-  failure create() noexcept {
-    if (const failure f = open_socket(AF_INET, SOCK_DGRAM, 0, true, handle_)) return f;
-    socket_address a = socket_address::wildcard(AF_INET);
-    a.v4.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-    failure f = outcome(::bind(handle_, &a.any, a.length));
-    if (!f) f = outcome(::getsockname(handle_, &a.any, &a.length));
-    if (!f) f = outcome(real::connect(handle_, &a.any, a.length));
-    return f;
-  }
-  void signal() const noexcept { real::send(handle_, "", 1, 0); }
-  [[nodiscard]] WSAPOLLFD file() const noexcept { return {handle_, POLLRDNORM, 0}; }
-
-private:
-  SOCKET handle_ = no_handle;
-};
-
-/// getaddrinfo and GetAddrInfoW.
-struct narrow_names {
-  using string = std::string;
-  using information = addrinfo;
-  static int ask(const char* host, const char* service, const addrinfo* hints,
-                 addrinfo** found) noexcept {
-    return real::getaddrinfo(host, service, hints, found);
-  }
-  static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
-};
-struct wide_names {
-  using string = std::wstring;
-  using information = ADDRINFOW;
-  static int ask(const wchar_t* host, const wchar_t* service, const ADDRINFOW* hints,
-                 ADDRINFOW** found) noexcept {
-    return real::GetAddrInfoW(host, service, hints, found);
-  }
-  static void free(ADDRINFOW* a) noexcept { ::FreeAddrInfoW(a); }
-};
-
-/// A question to the resolver, which a thread of its own asks. It outlives a caller that leaves.
-template <class Names>
-struct lookup {
-  typename Names::string host, service;
-  bool with_service = false, with_hints = false;
-  typename Names::information hints{};
-  typename Names::information* found = nullptr;
-  int result = 0;
-  socket_event done;
-  std::atomic<bool> finished{false};
-
-  lookup() = default;
-  lookup(const lookup&) = delete;
-  lookup& operator=(const lookup&) = delete;
-  ~lookup() {
-    if (found) Names::free(found);
-  }
-
-  void ask() noexcept {
-    result = Names::ask(host.c_str(), with_service ? service.c_str() : nullptr,
-                        with_hints ? &hints : nullptr, &found);
-    finished.store(true, std::memory_order_release); // acquired by who has waited
-    done.signal();
-  }
-};
-
-/// As Winsock does it, the result is the last error as well.
-inline int looked_up(int result) noexcept {
-  if (result != 0) ::WSASetLastError(result);
-  return result;
-}
-
-template <class Names, class Character>
-int look_up_name(const Character* host, const Character* service,
-                 const typename Names::information* hints,
-                 typename Names::information** found) noexcept {
-  // An address is not asked for anywhere.
-  typename Names::information numeric{};
-  if (hints) numeric = *hints;
-  numeric.ai_flags |= AI_NUMERICHOST;
-  const int result = Names::ask(host, service, host ? &numeric : hints, found);
-  if (!host || result == 0 || (hints && (hints->ai_flags & AI_NUMERICHOST)))
-    return looked_up(result);
-
-  ROUSE_TRY {
-    const auto request = std::make_shared<lookup<Names>>();
-    request->host = host;
-    if (service) request->service = service;
-    request->with_service = service != nullptr;
-    if (hints) request->hints = *hints;
-    request->with_hints = hints != nullptr;
-    if (request->done.create()) return looked_up(WSA_NOT_ENOUGH_MEMORY);
-    std::thread([request] { request->ask(); }).detach();
-    const WSAPOLLFD file = request->done.file();
-    while (!request->finished.load(std::memory_order_acquire)) {
-      const auto now_and_then = clock::now() + std::chrono::milliseconds(200); // datagrams get lost
-      if (!park(&file, 1, now_and_then)) return ::WSAGetLastError();
-    }
-    *found = std::exchange(request->found, nullptr);
-    return looked_up(request->result);
-  }
-  ROUSE_CATCH(...) { return looked_up(WSATRY_AGAIN); } // no memory, or no thread
+  });
 }
 
 } // namespace parked

@@ -5,6 +5,7 @@
 #include <rouse/install/call_parker.hpp>
 #include <rouse/install/windows/calls.hpp>
 #include <rouse/install/windows/import_tables.hpp>
+#include <rouse/install/windows/lookup.hpp>
 #include <rouse/install/windows/modes.hpp>
 #include <rouse/install/windows/real_calls.hpp>
 #include <rouse/os/windows/socket.hpp>
@@ -203,12 +204,12 @@ struct calls {
 
   static INT WSAAPI getaddrinfo(PCSTR host, PCSTR service, const ADDRINFOA* hints,
                                 PADDRINFOA* found) {
-    return here() ? parked::look_up_name<parked::narrow_names>(host, service, hints, found)
+    return here() ? parked::look_up<parked::narrow_names>(host, service, hints, found)
                   : real::getaddrinfo(host, service, hints, found);
   }
   static INT WSAAPI GetAddrInfoW(PCWSTR host, PCWSTR service, const ADDRINFOW* hints,
                                  PADDRINFOW* found) {
-    return here() ? parked::look_up_name<parked::wide_names>(host, service, hints, found)
+    return here() ? parked::look_up<parked::wide_names>(host, service, hints, found)
                   : real::GetAddrInfoW(host, service, hints, found);
   }
 

@@ -21,6 +21,7 @@ inline constexpr int call_canceled = WSAECANCELLED, call_interrupted = WSAEINTR,
 
 /// How a call that fails says why.
 inline void set_call_error(int number) noexcept { ::WSASetLastError(number); }
+inline int call_error() noexcept { return ::WSAGetLastError(); }
 
 /// A socket that carries requests about other sockets to Winsock's driver. It alone is on the
 /// engine's port; those others, which are a library's own, need not be, and notice nothing. (libuv
