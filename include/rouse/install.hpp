@@ -65,7 +65,7 @@ private:
 };
 
 // A fiber that is parked, for files or until a time.
-struct file_waiter : list_node {
+struct parked_fiber : list_node {
   const os::watched_file* files;
   os::file_count count;
   const os::interruption* ends; // which handlers of signals end the wait
@@ -76,26 +76,26 @@ struct file_waiter : list_node {
 
 struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
-  file_waiter* waiter;
+  parked_fiber* fiber;
 
-  wait_for_files_call(socket_state* set, file_waiter& w, os::watch_set::request& r) noexcept
-      : wait_call(set, readable), waiter(&w) {
+  wait_for_files_call(socket_state* set, parked_fiber& f, os::watch_set::request& r) noexcept
+      : wait_call(set, readable), fiber(&f) {
     retry_when_ready::files = r.files();
-    retry_when_ready::call = w.ends->call();
-    retry_when_ready::handle = static_cast<std::intptr_t>(w.files[0].fd);
+    retry_when_ready::call = f.ends->call();
+    retry_when_ready::handle = static_cast<std::intptr_t>(f.files[0].fd);
   }
   bool prepare(operation& op) noexcept {
-    waiter->op = &op;
+    fiber->op = &op;
     return wait_call::prepare(op);
   }
 };
 
 struct sleep_here_call : sleep_call {
-  file_waiter* waiter;
+  parked_fiber* fiber;
 
-  sleep_here_call(clock::time_point end, file_waiter& w) noexcept : sleep_call{end}, waiter(&w) {}
+  sleep_here_call(clock::time_point end, parked_fiber& f) noexcept : sleep_call{end}, fiber(&f) {}
   bool prepare(operation& op) noexcept {
-    waiter->op = &op;
+    fiber->op = &op;
     return sleep_call::prepare(op);
   }
 };
@@ -108,13 +108,14 @@ struct blocking_mark : list_node {
 class installation final : public os::call_parker {
 public:
   /// @param first  kept, so that it is known when the scheduler goes.
-  explicit installation(watched_files first) : first_(std::move(first)), note_(new note(*this)) {}
+  explicit installation(watched_files first)
+      : first_(std::move(first)), handler_note_(new handler_note(*this)) {}
   installation(const installation&) = delete;
   ~installation() {
-    if (note_->posted) // by the engine, which deletes it then
-      note_->of = nullptr;
+    if (handler_note_->posted) // by the engine, which deletes it then
+      handler_note_->of = nullptr;
     else
-      delete note_;
+      delete handler_note_;
   }
 
   /// False: the scheduler is gone, or this is a forked child's copy.
@@ -138,7 +139,7 @@ public:
       return 0;
     }
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
-    file_waiter me{};
+    parked_fiber me{};
     me.files = files;
     me.count = count;
     me.ends = &ends;
@@ -150,36 +151,36 @@ public:
       if (!own.record()) why = own.create(*first_.scheduler());
     }
     const watched_files& set = os::watch_set::is_shared ? first_ : own;
-    os::watch_set::request asked;
-    if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
+    os::watch_set::request r;
+    if (!why) why = os::watch_set::add(set.handle(), files, count, r);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
       return sleep(me, soon < until ? soon : until);
     }
-    const int result = park(me, wait_for_files_call(set.record(), me, asked), limit(until));
+    const int result = park(me, wait_for_files_call(set.record(), me, r), limit(until));
     if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
       keep_spare(std::move(own));
     return result;
   }
 
-  bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
+  bool share_is_used_up() noexcept override { return ++calls_ % calls_in_a_row == 0; }
   void give_way() noexcept override {
     if (process_.is_here()) (void)call(yield_call{}, no_limit{});
   }
 
   void closing(native_handle_type h) noexcept override {
     if (!alive()) return;
-    waiters_.for_each([&](file_waiter& w) {
-      if (w.closed || !os::names(w.files, w.count, h) || !process_.is_here()) return;
-      w.closed = true;
-      first_.scheduler()->engine().cancel(*w.op);
+    parked_.for_each([&](parked_fiber& f) {
+      if (f.closed || !os::contains(f.files, f.count, h) || !process_.is_here()) return;
+      f.closed = true;
+      first_.scheduler()->engine().cancel(*f.op);
     });
   }
 
   void handler_runs() noexcept override {
-    if (!alive() || note_->posted || !process_.is_here()) return;
-    note_->posted = true;
-    first_.scheduler()->engine().post(*note_);
+    if (!alive() || handler_note_->posted || !process_.is_here()) return;
+    handler_note_->posted = true;
+    first_.scheduler()->engine().post(*handler_note_);
   }
 
   /// The fiber that runs now, or null.
@@ -192,43 +193,44 @@ public:
 
 private:
   static constexpr auto pause = std::chrono::milliseconds(20);
-  static constexpr unsigned share = 64; // calls that a fiber may make without ever having to wait
+  static constexpr unsigned calls_in_a_row = 64; // that a fiber may make without having to wait
 
   // Has the loop look for what handlers of signals end. They can only post it: they may have
   // interrupted anything.
-  struct note : fibers::engine_type::posted {
-    explicit note(installation& i) noexcept : fibers::engine_type::posted(&note::run), of(&i) {}
+  struct handler_note : fibers::engine_type::posted {
+    explicit handler_note(installation& i) noexcept
+        : fibers::engine_type::posted(&handler_note::run), of(&i) {}
 
     static void run(fibers::engine_type::posted& p, bool call) noexcept {
-      auto& self = static_cast<note&>(p);
+      auto& self = static_cast<handler_note&>(p);
       self.posted = false; // a handler that runs from now on posts it again
       if (!self.of)
         delete &self;
       else if (call)
-        self.of->end_interrupted();
+        self.of->cancel_interrupted();
     }
 
     installation* of;
     std::atomic<bool> posted{false};
   };
 
-  void end_interrupted() noexcept {
+  void cancel_interrupted() noexcept {
     os::leave_handlers();
     if (!alive()) return;
-    waiters_.for_each([&](file_waiter& w) {
-      if (w.interrupted || !w.ends->is_due()) return;
-      w.interrupted = true;
-      first_.scheduler()->engine().cancel(*w.op);
+    parked_.for_each([&](parked_fiber& f) {
+      if (f.interrupted || !f.ends->is_due()) return;
+      f.interrupted = true;
+      first_.scheduler()->engine().cancel(*f.op);
     });
   }
 
-  int sleep(file_waiter& me, clock::time_point until) noexcept {
+  int sleep(parked_fiber& me, clock::time_point until) noexcept {
     return park(me, sleep_here_call(until, me), no_limit{});
   }
 
   template <class Call, class Limit>
-  int park(file_waiter& me, Call c, Limit l) noexcept {
-    waiters_.push_back(me);
+  int park(parked_fiber& me, Call c, Limit l) noexcept {
+    parked_.push_back(me);
     // A handler that ran before has counted itself; one that runs from now on finds the waiter.
     const int result = me.ends->is_due() ? os::call_interrupted : call(std::move(c), std::move(l));
     me.unlink();
@@ -261,9 +263,9 @@ private:
   }
 
   watched_files first_;
-  note* const note_;
+  handler_note* const handler_note_;
   std::vector<watched_files> spare_;
-  list<file_waiter> waiters_;
+  list<parked_fiber> parked_;
   unsigned calls_ = 0;
   os::process_mark process_;
   // A child of fork(2), where an engine that nothing has used works on.

@@ -41,7 +41,7 @@ public:
         before_without_restart_(handlers_here::mine.runs_without_restart) {}
 
   /// From when it began, any handler is one to end the call.
-  void heed_all() noexcept { which_ = by::handlers; }
+  void widen_to_all_handlers() noexcept { which_ = by::handlers; }
 
   [[nodiscard]] bool is_due() const noexcept {
     const handlers_here& now = handlers_here::mine;
@@ -254,7 +254,7 @@ inline bool remove(native_handle_type, const WSAPOLLFD*, ULONG) noexcept { retur
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Whether a handle is among the files.
-inline bool names(const watched_file* files, file_count count, native_handle_type h) noexcept {
+inline bool contains(const watched_file* files, file_count count, native_handle_type h) noexcept {
   for (file_count i = 0; i != count; ++i) {
     if (files[i].fd == h) return true;
   }
@@ -509,9 +509,9 @@ public:
 private:
   bool begin() noexcept {
     changes_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
-    watch_set::request asked;
+    watch_set::request r;
     constexpr auto edges = static_cast<std::uint32_t>(EPOLLET);
-    if (!changes_ || watch_set::add(changes_.get(), files_, count_, asked, edges)) {
+    if (!changes_ || watch_set::add(changes_.get(), files_, count_, r, edges)) {
       changes_.reset();
       return false;
     }
@@ -731,7 +731,7 @@ public:
   /// For what no readiness announces.
   bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1), ends_); }
   /// What has moved a part is not restarted after a handler.
-  void has_moved_part() noexcept { ends_.heed_all(); }
+  void has_moved_part() noexcept { ends_.widen_to_all_handlers(); }
 
 private:
   bool wait_once() noexcept {
@@ -758,7 +758,7 @@ private:
     socklen_t size = sizeof limit;
     const bool known = ::getsockopt(file_.fd, SOL_SOCKET, option_, &limit, &size) == 0;
     if (known && (limit.tv_sec != 0 || limit.tv_usec != 0)) {
-      ends_.heed_all();
+      ends_.widen_to_all_handlers();
       until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
@@ -881,10 +881,10 @@ inline bool valid(const timespec* t) noexcept {
 }
 
 /// The signals that a call like ppoll(2) lets in while it waits.
-class let_in {
+class admitted_signals {
 public:
   /// @param mask  null: none but those that come in anyway.
-  explicit let_in(const sigset_t* mask) noexcept : mask_(mask) {
+  explicit admitted_signals(const sigset_t* mask) noexcept : mask_(mask) {
     sigset_t blocked;
     if (!mask || ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) != 0) return;
     for (int n = 1; n != NSIG; ++n)
@@ -910,7 +910,7 @@ template <class Look>
 int watch(const char* call, pollfd* files, nfds_t count, clock::time_point until,
           const sigset_t* mask, Look look) noexcept {
   const interruption ends(interruption::by::handlers, call);
-  const let_in signals(mask);
+  const admitted_signals signals(mask);
   file_wait waits(files, count, ends);
   return leaving_errno([&] {
     for (bool interrupted = false;;) {
@@ -1618,7 +1618,7 @@ inline const bool all_found = real::find_all(); // before main
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
 // none, what `of_file` gives.
 template <class OfSocket, class OfFile>
-ssize_t of_any_file(OfSocket of_socket, OfFile of_file) {
+ssize_t socket_or_file(OfSocket of_socket, OfFile of_file) {
   const int before = errno;
   ssize_t n = of_socket();
   if (n >= 0 || errno != ENOTSOCK) return n;
@@ -1773,32 +1773,32 @@ extern "C" ssize_t rouse_read(int fd, void* data, size_t size) {
   const auto call = [&] { return real::read(fd, data, size); };
   if (size == 0 || !installed::here()) return call();
   const iovec piece{data, size};
-  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); },
-                                [&] { return parked::read_file(fd, &piece, 1, call); });
+  return installed::socket_or_file([&] { return rouse_recv(fd, data, size, 0); },
+                                   [&] { return parked::read_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_write(int fd, const void* data, size_t size) {
   using namespace rouse::os;
   const auto call = [&] { return real::write(fd, data, size); };
   if (size == 0 || !installed::here()) return call();
   const iovec piece{const_cast<void*>(data), size}; // read only
-  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); },
-                                [&] { return parked::write_file(fd, &piece, 1, call); });
+  return installed::socket_or_file([&] { return rouse_send(fd, data, size, 0); },
+                                   [&] { return parked::write_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_readv(int fd, const iovec* data, int count) {
   using namespace rouse::os;
   const auto call = [&] { return real::readv(fd, data, count); };
   if (!installed::here() || !installed::moves_bytes(data, count)) return call();
   msghdr m = parked::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); },
-                                [&] { return parked::read_file(fd, data, count, call); });
+  return installed::socket_or_file([&] { return rouse_recvmsg(fd, &m, 0); },
+                                   [&] { return parked::read_file(fd, data, count, call); });
 }
 extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
   using namespace rouse::os;
   const auto call = [&] { return real::writev(fd, data, count); };
   if (!installed::here() || !installed::moves_bytes(data, count)) return call();
   const msghdr m = parked::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); },
-                                [&] { return parked::write_file(fd, data, count, call); });
+  return installed::socket_or_file([&] { return rouse_sendmsg(fd, &m, 0); },
+                                   [&] { return parked::write_file(fd, data, count, call); });
 }
 
 extern "C" int rouse_close(int fd) {
@@ -2085,30 +2085,30 @@ public:
     if (blocks)
       all.modes_.erase(h);
     else
-      (void)all.remember(h, mode::of_the_program);
+      (void)all.remember(h, mode::nonblocking_for_program);
   }
   [[nodiscard]] static bool blocks(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     const auto found = all.modes_.find(h);
-    return found == all.modes_.end() || found->second == mode::lent;
+    return found == all.modes_.end() || found->second == mode::nonblocking_for_fibers;
   }
 
-  /// From now on its calls do not wait, until `take_back`. False: they still may.
-  static bool lend(native_handle_type h) noexcept {
+  /// From now on its calls do not wait, until `restore`. False: they still may.
+  static bool make_nonblocking(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     if (all.modes_.contains(h)) return true;
-    if (!all.remember(h, mode::lent)) return false;
+    if (!all.remember(h, mode::nonblocking_for_fibers)) return false;
     if (set(h, 1)) return true;
     all.modes_.erase(h);
     return false;
   }
-  static void take_back(native_handle_type h) noexcept {
+  static void restore(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     const auto found = all.modes_.find(h);
-    if (found == all.modes_.end() || found->second != mode::lent) return;
+    if (found == all.modes_.end() || found->second != mode::nonblocking_for_fibers) return;
     (void)set(h, 0);
     all.modes_.erase(found);
   }
@@ -2118,15 +2118,15 @@ public:
     const std::lock_guard lock(all.mutex_);
     const auto found = all.modes_.find(h);
     if (found == all.modes_.end()) return false;
-    const bool lent = found->second == mode::lent;
+    const bool for_fibers = found->second == mode::nonblocking_for_fibers;
     all.modes_.erase(found);
-    return lent;
+    return for_fibers;
   }
-  static void take_all_back() noexcept {
+  static void restore_all() noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     for (const auto& [h, m] : all.modes_) {
-      if (m == mode::lent) (void)set(h, 0);
+      if (m == mode::nonblocking_for_fibers) (void)set(h, 0);
     }
     all.modes_.clear();
   }
@@ -2136,7 +2136,7 @@ public:
   }
 
 private:
-  enum class mode : unsigned char { of_the_program, lent };
+  enum class mode : unsigned char { nonblocking_for_program, nonblocking_for_fibers };
 
   bool remember(native_handle_type h, mode m) noexcept {
     const auto insert = [&] { return modes_.insert_or_assign(h, m), true; };
@@ -2181,24 +2181,24 @@ inline void take_turns() noexcept {
 
 /// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
 /// after several waits that were over at once it takes breaks.
-class attention {
+class readiness_wait {
 public:
   bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
     using namespace std::chrono_literals;
     const auto begun = clock::now();
-    const bool rests = in_vain_ >= 16;
+    const bool rests = futile_waits_ >= 16;
     if (rests) {
       files = nullptr;
       count = 0;
       if (begun + 5ms < until) until = begun + 5ms;
     }
     if (!park(files, count, until)) return false;
-    in_vain_ = rests || clock::now() - begun < 1ms ? in_vain_ + 1 : 0;
+    futile_waits_ = rests || clock::now() - begun < 1ms ? futile_waits_ + 1 : 0;
     return true;
   }
 
 private:
-  unsigned in_vain_ = 0;
+  unsigned futile_waits_ = 0;
 };
 
 /// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
@@ -2209,7 +2209,7 @@ public:
         option_(option) {}
 
   /// False: the last error says how the call ends.
-  bool wait(attention& a) noexcept {
+  bool wait(readiness_wait& a) noexcept {
     if (!std::exchange(asked_, true)) ask();
     if (clock::now() < until_) return a.wait(&file_, 1, until_);
     ::WSASetLastError(WSAETIMEDOUT);
@@ -2234,12 +2234,12 @@ private:
 template <class Call>
 auto at_once(SOCKET s, Call call) noexcept {
   const int before = ::WSAGetLastError();
-  const bool lent = call_parker::here && socket_modes::lend(s);
+  const bool for_fibers = call_parker::here && socket_modes::make_nonblocking(s);
   // False: of one that sends events, which never waits.
-  const bool changed = !lent && socket_modes::set(s, 1);
+  const bool changed = !for_fibers && socket_modes::set(s, 1);
   ::WSASetLastError(before);
   const auto result = call();
-  if (lent) return result;
+  if (for_fibers) return result;
   const int error = ::WSAGetLastError();
   if (changed) socket_modes::set(s, 0);
   ::WSASetLastError(error);
@@ -2251,7 +2251,7 @@ auto at_once(SOCKET s, Call call) noexcept {
 template <class Attempt>
 std::int64_t retry(SOCKET s, call_timeout& p, Attempt attempt) noexcept {
   const int before = ::WSAGetLastError();
-  attention a;
+  readiness_wait a;
   for (;;) {
     ::WSASetLastError(before);
     const std::int64_t result = at_once(s, attempt);
@@ -2350,9 +2350,9 @@ template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
   const int before = ::WSAGetLastError();
   take_turns();
-  socket_modes::take_back(s); // or the connection would have the mode as well
+  socket_modes::restore(s); // or the connection would have the mode as well
   const WSAPOLLFD file{s, POLLRDNORM, 0};
-  attention a;
+  readiness_wait a;
   while (!check_listening(s)) {
     const state now = state::of(s);
     if (now.readable || now.unknown) break;
@@ -2370,7 +2370,7 @@ int connect(SOCKET s, Begin begin) noexcept {
   const int result = at_once(s, begin);
   if (result == 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
   const WSAPOLLFD file{s, POLLWRNORM, 0};
-  attention a;
+  readiness_wait a;
   for (;;) {
     const state now = state::of(s);
     if (now.unknown) return SOCKET_ERROR;
@@ -2394,7 +2394,7 @@ template <class Look>
 int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
   const int before = ::WSAGetLastError();
   take_turns();
-  attention a;
+  readiness_wait a;
   for (;;) {
     ::WSASetLastError(before);
     const int found = look();
@@ -2517,11 +2517,11 @@ private:
 
 /// Whether a module is the program's: the program itself, the one that this code is in, and
 /// whatever is not below Windows' own folder.
-inline bool is_the_programs(HMODULE m, const wchar_t* path) noexcept {
+inline bool belongs_to_program(HMODULE m, const wchar_t* path) noexcept {
   HMODULE mine = nullptr;
   ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
                            GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-                       reinterpret_cast<const wchar_t*>(&is_the_programs), &mine);
+                       reinterpret_cast<const wchar_t*>(&belongs_to_program), &mine);
   if (m == mine || m == ::GetModuleHandleW(nullptr)) return true;
   wchar_t windows[MAX_PATH];
   const UINT length = ::GetSystemWindowsDirectoryW(windows, MAX_PATH);
@@ -2543,7 +2543,7 @@ inline void replace_everywhere(const replacements& all) noexcept {
   MODULEENTRY32W m{};
   m.dwSize = sizeof m;
   for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
-    if (!is_the_programs(m.hModule, m.szExePath)) continue;
+    if (!belongs_to_program(m.hModule, m.szExePath)) continue;
     HMODULE held = nullptr; // or else it may go
     if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
                               reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))
@@ -2654,24 +2654,24 @@ namespace installed {
 /// this call, with the socket in the mode that the program knows.
 inline bool parks(SOCKET s) noexcept {
   if (here() && socket_modes::blocks(s)) return true;
-  socket_modes::take_back(s);
+  socket_modes::restore(s);
   return false;
 }
 inline bool parks(SOCKET s, int flags) noexcept {
   if ((flags & MSG_OOB) == 0) return parks(s);
-  socket_modes::take_back(s);
+  socket_modes::restore(s);
   return false;
 }
 
 /// What a socket that was just made is, whatever an earlier one of the same number was.
-inline SOCKET made(SOCKET s, bool blocks = true) noexcept {
+inline SOCKET record_new_socket(SOCKET s, bool blocks = true) noexcept {
   if (s != INVALID_SOCKET) socket_modes::note(s, blocks);
   return s;
 }
 
 void module_loaded() noexcept;
 
-inline HMODULE loaded(HMODULE m) noexcept {
+inline HMODULE after_load(HMODULE m) noexcept {
   const DWORD error = ::GetLastError();
   if (m) module_loaded();
   ::SetLastError(error);
@@ -2686,15 +2686,15 @@ inline parked::pieces pieces(const void* data, int size, WSABUF& room) noexcept 
 /// Stands in the tables under the names of Winsock's own.
 struct calls {
   static SOCKET WSAAPI socket(int family, int type, int protocol) {
-    return made(real::socket(family, type, protocol));
+    return record_new_socket(real::socket(family, type, protocol));
   }
   static SOCKET WSAAPI WSASocketA(int family, int type, int protocol, LPWSAPROTOCOL_INFOA info,
                                   GROUP group, DWORD flags) {
-    return made(real::WSASocketA(family, type, protocol, info, group, flags));
+    return record_new_socket(real::WSASocketA(family, type, protocol, info, group, flags));
   }
   static SOCKET WSAAPI WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
                                   GROUP group, DWORD flags) {
-    return made(real::WSASocketW(family, type, protocol, info, group, flags));
+    return record_new_socket(real::WSASocketW(family, type, protocol, info, group, flags));
   }
 
   static int WSAAPI connect(SOCKET s, const sockaddr* peer, int length) {
@@ -2706,18 +2706,18 @@ struct calls {
     const auto call = [&] {
       return real::WSAConnect(s, peer, length, to, from, quality, of_group);
     };
-    if (to || from) socket_modes::take_back(s); // what it receives comes with the end of the call
+    if (to || from) socket_modes::restore(s); // what it receives comes with the end of the call
     return !to && !from && parks(s) ? parked::connect(s, call) : call();
   }
   // A connection has the mode of its listener.
   static SOCKET WSAAPI accept(SOCKET s, sockaddr* peer, int* length) {
     const auto call = [&] { return real::accept(s, peer, length); };
-    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
+    return record_new_socket(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
   }
   static SOCKET WSAAPI WSAAccept(SOCKET s, sockaddr* peer, LPINT length, LPCONDITIONPROC condition,
                                  DWORD_PTR data) {
     const auto call = [&] { return real::WSAAccept(s, peer, length, condition, data); };
-    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
+    return record_new_socket(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
   }
 
   static int WSAAPI recv(SOCKET s, char* data, int size, int flags) {
@@ -2739,14 +2739,14 @@ struct calls {
   }
   static int WSAAPI WSARecv(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, LPDWORD flags,
                             LPWSAOVERLAPPED record, LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return received(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
+    return wsa_receive(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
       return real::WSARecv(s, data, count, n, f, record, completion);
     });
   }
   static int WSAAPI WSARecvFrom(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, LPDWORD flags,
                                 sockaddr* from, LPINT length, LPWSAOVERLAPPED record,
                                 LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return received(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
+    return wsa_receive(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
       return real::WSARecvFrom(s, data, count, n, f, from, length, record, completion);
     });
   }
@@ -2766,14 +2766,14 @@ struct calls {
   }
   static int WSAAPI WSASend(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, DWORD flags,
                             LPWSAOVERLAPPED record, LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return sent(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
+    return wsa_send(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
       return real::WSASend(s, data, count, n, flags, record, completion);
     });
   }
   static int WSAAPI WSASendTo(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, DWORD flags,
                               const sockaddr* to, int length, LPWSAOVERLAPPED record,
                               LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return sent(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
+    return wsa_send(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
       return real::WSASendTo(s, data, count, n, flags, to, length, record, completion);
     });
   }
@@ -2800,10 +2800,10 @@ struct calls {
 
   static int WSAAPI closesocket(SOCKET s) {
     if (call_parker::here) call_parker::here->closing(s);
-    const bool lent = socket_modes::forget(s);
+    const bool for_fibers = socket_modes::forget(s);
     const int result = real::closesocket(s);
     // With SO_LINGER it may have to wait, and then is open yet.
-    if (result == 0 || !lent || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    if (result == 0 || !for_fibers || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
     socket_modes::set(s, 0);
     return real::closesocket(s);
   }
@@ -2847,24 +2847,24 @@ struct calls {
   // Sleep(0) gives up the rest of a time slice, which libraries do while they wait for a lock.
   static void WINAPI Sleep(DWORD milliseconds) {
     if (milliseconds == 0 || !here()) return real::Sleep(milliseconds);
-    (void)slept(milliseconds);
+    (void)park_for(milliseconds);
   }
   static DWORD WINAPI SleepEx(DWORD milliseconds, BOOL alertable) {
     if (alertable || milliseconds == 0 || !here()) return real::SleepEx(milliseconds, alertable);
-    return slept(milliseconds);
+    return park_for(milliseconds);
   }
 
-  static HMODULE WINAPI LoadLibraryA(LPCSTR name) { return loaded(real::LoadLibraryA(name)); }
-  static HMODULE WINAPI LoadLibraryW(LPCWSTR name) { return loaded(real::LoadLibraryW(name)); }
+  static HMODULE WINAPI LoadLibraryA(LPCSTR name) { return after_load(real::LoadLibraryA(name)); }
+  static HMODULE WINAPI LoadLibraryW(LPCWSTR name) { return after_load(real::LoadLibraryW(name)); }
   static HMODULE WINAPI LoadLibraryExA(LPCSTR name, HANDLE reserved, DWORD flags) {
-    return loaded(real::LoadLibraryExA(name, reserved, flags));
+    return after_load(real::LoadLibraryExA(name, reserved, flags));
   }
   static HMODULE WINAPI LoadLibraryExW(LPCWSTR name, HANDLE reserved, DWORD flags) {
-    return loaded(real::LoadLibraryExW(name, reserved, flags));
+    return after_load(real::LoadLibraryExW(name, reserved, flags));
   }
 
 private:
-  static DWORD slept(DWORD milliseconds) noexcept {
+  static DWORD park_for(DWORD milliseconds) noexcept {
     const DWORD before = ::GetLastError();
     const auto until = milliseconds == INFINITE
                            ? (clock::time_point::max)()
@@ -2876,8 +2876,8 @@ private:
 
   // Overlapped calls do not block.
   template <class Call>
-  static int received(SOCKET s, parked::pieces data, LPDWORD bytes, LPDWORD flags,
-                      const void* record, Call call) {
+  static int wsa_receive(SOCKET s, parked::pieces data, LPDWORD bytes, LPDWORD flags,
+                         const void* record, Call call) {
     if (record || !bytes || !flags || !parks(s, static_cast<int>(*flags)))
       return call(bytes, flags);
     DWORD said = *flags; // in and out
@@ -2892,8 +2892,8 @@ private:
     return 0;
   }
   template <class Call>
-  static int sent(SOCKET s, parked::pieces data, LPDWORD bytes, DWORD flags, const void* record,
-                  Call call) {
+  static int wsa_send(SOCKET s, parked::pieces data, LPDWORD bytes, DWORD flags, const void* record,
+                      Call call) {
     if (record || !bytes || !parks(s, static_cast<int>(flags))) return call(bytes);
     const std::int64_t n = parked::send(s, data, [&] {
       DWORD moved = 0;
@@ -2906,7 +2906,7 @@ private:
 };
 
 /// From Winsock's functions to `calls`, or back.
-inline void lead_here(bool here) noexcept {
+inline void redirect(bool here) noexcept {
   replacements all;
   const auto lead = [&](const void* theirs, const void* ours) {
     here ? all.add(theirs, ours) : all.add(ours, theirs);
@@ -2964,66 +2964,66 @@ inline void lead_here(bool here) noexcept {
 ///
 /// Who does needs the loader's lock. So nobody waits for him who may hold that one (in LoadLibrary,
 /// or at the end of a thread): he looks again.
-class tables {
+class redirection {
 public:
-  static void one_more() noexcept {
-    tables& t = instance();
+  static void add_user() noexcept {
+    redirection& t = instance();
     {
       const std::lock_guard lock(t.mutex_);
       ++t.users_;
       t.apply();
     }
-    t.look_again();
+    t.apply_requested();
   }
-  static void one_less() noexcept {
+  static void remove_user() noexcept {
     --instance().users_;
-    look();
+    request_apply();
   }
   /// There may be new ones.
-  static void look() noexcept {
-    instance().again_ = true;
-    instance().look_again();
+  static void request_apply() noexcept {
+    instance().requested_ = true;
+    instance().apply_requested();
   }
 
 private:
-  void look_again() noexcept {
-    while (again_) {
+  void apply_requested() noexcept {
+    while (requested_) {
       const std::unique_lock lock(mutex_, std::try_to_lock);
       if (!lock) return;
-      again_ = false;
+      requested_ = false;
       apply();
     }
   }
   void apply() noexcept {
     const bool wanted = users_ != 0;
     if (!wanted && !applied_) return;
-    lead_here(wanted);
-    if (!wanted) socket_modes::take_all_back();
+    redirect(wanted);
+    if (!wanted) socket_modes::restore_all();
     applied_ = wanted;
   }
   // Never destroyed: libraries may load others until the process is gone.
-  static tables& instance() noexcept {
-    static tables& all = *new tables;
+  static redirection& instance() noexcept {
+    static redirection& all = *new redirection;
     return all;
   }
 
   std::mutex mutex_;
   bool applied_ = false; // guarded by it
   std::atomic<int> users_{0};
-  std::atomic<bool> again_{false};
+  std::atomic<bool> requested_{false};
 };
 
-inline void module_loaded() noexcept { tables::look(); }
+inline void module_loaded() noexcept { redirection::request_apply(); }
 
 } // namespace installed
 
 /// As long as one exists, the import tables of the program and its DLLs lead here. Threads: any.
 class interposed_calls {
 public:
-  interposed_calls() noexcept { installed::tables::one_more(); }
+  interposed_calls() noexcept { installed::redirection::add_user(); }
   interposed_calls(const interposed_calls&) = delete;
   interposed_calls& operator=(const interposed_calls&) = delete;
-  ~interposed_calls() { installed::tables::one_less(); }
+  ~interposed_calls() { installed::redirection::remove_user(); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::os
@@ -3078,7 +3078,7 @@ private:
 };
 
 // A fiber that is parked, for files or until a time.
-struct file_waiter : list_node {
+struct parked_fiber : list_node {
   const os::watched_file* files;
   os::file_count count;
   const os::interruption* ends; // which handlers of signals end the wait
@@ -3089,26 +3089,26 @@ struct file_waiter : list_node {
 
 struct wait_for_files_call : wait_call {
   static constexpr const char* name = "rouse: a blocking call";
-  file_waiter* waiter;
+  parked_fiber* fiber;
 
-  wait_for_files_call(socket_state* set, file_waiter& w, os::watch_set::request& r) noexcept
-      : wait_call(set, readable), waiter(&w) {
+  wait_for_files_call(socket_state* set, parked_fiber& f, os::watch_set::request& r) noexcept
+      : wait_call(set, readable), fiber(&f) {
     retry_when_ready::files = r.files();
-    retry_when_ready::call = w.ends->call();
-    retry_when_ready::handle = static_cast<std::intptr_t>(w.files[0].fd);
+    retry_when_ready::call = f.ends->call();
+    retry_when_ready::handle = static_cast<std::intptr_t>(f.files[0].fd);
   }
   bool prepare(operation& op) noexcept {
-    waiter->op = &op;
+    fiber->op = &op;
     return wait_call::prepare(op);
   }
 };
 
 struct sleep_here_call : sleep_call {
-  file_waiter* waiter;
+  parked_fiber* fiber;
 
-  sleep_here_call(clock::time_point end, file_waiter& w) noexcept : sleep_call{end}, waiter(&w) {}
+  sleep_here_call(clock::time_point end, parked_fiber& f) noexcept : sleep_call{end}, fiber(&f) {}
   bool prepare(operation& op) noexcept {
-    waiter->op = &op;
+    fiber->op = &op;
     return sleep_call::prepare(op);
   }
 };
@@ -3121,13 +3121,14 @@ struct blocking_mark : list_node {
 class installation final : public os::call_parker {
 public:
   /// @param first  kept, so that it is known when the scheduler goes.
-  explicit installation(watched_files first) : first_(std::move(first)), note_(new note(*this)) {}
+  explicit installation(watched_files first)
+      : first_(std::move(first)), handler_note_(new handler_note(*this)) {}
   installation(const installation&) = delete;
   ~installation() {
-    if (note_->posted) // by the engine, which deletes it then
-      note_->of = nullptr;
+    if (handler_note_->posted) // by the engine, which deletes it then
+      handler_note_->of = nullptr;
     else
-      delete note_;
+      delete handler_note_;
   }
 
   /// False: the scheduler is gone, or this is a forked child's copy.
@@ -3151,7 +3152,7 @@ public:
       return 0;
     }
     const std::shared_ptr<installation> kept = self.lock(); // uninstalled meanwhile, it ends later
-    file_waiter me{};
+    parked_fiber me{};
     me.files = files;
     me.count = count;
     me.ends = &ends;
@@ -3163,36 +3164,36 @@ public:
       if (!own.record()) why = own.create(*first_.scheduler());
     }
     const watched_files& set = os::watch_set::is_shared ? first_ : own;
-    os::watch_set::request asked;
-    if (!why) why = os::watch_set::add(set.handle(), files, count, asked);
+    os::watch_set::request r;
+    if (!why) why = os::watch_set::add(set.handle(), files, count, r);
     if (why) { // handles or memory are short: it looks again and again
       const auto soon = clock::now() + pause;
       return sleep(me, soon < until ? soon : until);
     }
-    const int result = park(me, wait_for_files_call(set.record(), me, asked), limit(until));
+    const int result = park(me, wait_for_files_call(set.record(), me, r), limit(until));
     if (own.scheduler() && os::watch_set::remove(own.handle(), files, count))
       keep_spare(std::move(own));
     return result;
   }
 
-  bool share_is_used_up() noexcept override { return ++calls_ % share == 0; }
+  bool share_is_used_up() noexcept override { return ++calls_ % calls_in_a_row == 0; }
   void give_way() noexcept override {
     if (process_.is_here()) (void)call(yield_call{}, no_limit{});
   }
 
   void closing(native_handle_type h) noexcept override {
     if (!alive()) return;
-    waiters_.for_each([&](file_waiter& w) {
-      if (w.closed || !os::names(w.files, w.count, h) || !process_.is_here()) return;
-      w.closed = true;
-      first_.scheduler()->engine().cancel(*w.op);
+    parked_.for_each([&](parked_fiber& f) {
+      if (f.closed || !os::contains(f.files, f.count, h) || !process_.is_here()) return;
+      f.closed = true;
+      first_.scheduler()->engine().cancel(*f.op);
     });
   }
 
   void handler_runs() noexcept override {
-    if (!alive() || note_->posted || !process_.is_here()) return;
-    note_->posted = true;
-    first_.scheduler()->engine().post(*note_);
+    if (!alive() || handler_note_->posted || !process_.is_here()) return;
+    handler_note_->posted = true;
+    first_.scheduler()->engine().post(*handler_note_);
   }
 
   /// The fiber that runs now, or null.
@@ -3205,43 +3206,44 @@ public:
 
 private:
   static constexpr auto pause = std::chrono::milliseconds(20);
-  static constexpr unsigned share = 64; // calls that a fiber may make without ever having to wait
+  static constexpr unsigned calls_in_a_row = 64; // that a fiber may make without having to wait
 
   // Has the loop look for what handlers of signals end. They can only post it: they may have
   // interrupted anything.
-  struct note : fibers::engine_type::posted {
-    explicit note(installation& i) noexcept : fibers::engine_type::posted(&note::run), of(&i) {}
+  struct handler_note : fibers::engine_type::posted {
+    explicit handler_note(installation& i) noexcept
+        : fibers::engine_type::posted(&handler_note::run), of(&i) {}
 
     static void run(fibers::engine_type::posted& p, bool call) noexcept {
-      auto& self = static_cast<note&>(p);
+      auto& self = static_cast<handler_note&>(p);
       self.posted = false; // a handler that runs from now on posts it again
       if (!self.of)
         delete &self;
       else if (call)
-        self.of->end_interrupted();
+        self.of->cancel_interrupted();
     }
 
     installation* of;
     std::atomic<bool> posted{false};
   };
 
-  void end_interrupted() noexcept {
+  void cancel_interrupted() noexcept {
     os::leave_handlers();
     if (!alive()) return;
-    waiters_.for_each([&](file_waiter& w) {
-      if (w.interrupted || !w.ends->is_due()) return;
-      w.interrupted = true;
-      first_.scheduler()->engine().cancel(*w.op);
+    parked_.for_each([&](parked_fiber& f) {
+      if (f.interrupted || !f.ends->is_due()) return;
+      f.interrupted = true;
+      first_.scheduler()->engine().cancel(*f.op);
     });
   }
 
-  int sleep(file_waiter& me, clock::time_point until) noexcept {
+  int sleep(parked_fiber& me, clock::time_point until) noexcept {
     return park(me, sleep_here_call(until, me), no_limit{});
   }
 
   template <class Call, class Limit>
-  int park(file_waiter& me, Call c, Limit l) noexcept {
-    waiters_.push_back(me);
+  int park(parked_fiber& me, Call c, Limit l) noexcept {
+    parked_.push_back(me);
     // A handler that ran before has counted itself; one that runs from now on finds the waiter.
     const int result = me.ends->is_due() ? os::call_interrupted : call(std::move(c), std::move(l));
     me.unlink();
@@ -3274,9 +3276,9 @@ private:
   }
 
   watched_files first_;
-  note* const note_;
+  handler_note* const handler_note_;
   std::vector<watched_files> spare_;
-  list<file_waiter> waiters_;
+  list<parked_fiber> parked_;
   unsigned calls_ = 0;
   os::process_mark process_;
   // A child of fork(2), where an engine that nothing has used works on.

@@ -14,7 +14,7 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Whether a handle is among the files.
-inline bool names(const watched_file* files, file_count count, native_handle_type h) noexcept {
+inline bool contains(const watched_file* files, file_count count, native_handle_type h) noexcept {
   for (file_count i = 0; i != count; ++i) {
     if (files[i].fd == h) return true;
   }

@@ -70,7 +70,7 @@ public:
   /// For what no readiness announces.
   bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1), ends_); }
   /// What has moved a part is not restarted after a handler.
-  void has_moved_part() noexcept { ends_.heed_all(); }
+  void has_moved_part() noexcept { ends_.widen_to_all_handlers(); }
 
 private:
   bool wait_once() noexcept {
@@ -97,7 +97,7 @@ private:
     socklen_t size = sizeof limit;
     const bool known = ::getsockopt(file_.fd, SOL_SOCKET, option_, &limit, &size) == 0;
     if (known && (limit.tv_sec != 0 || limit.tv_usec != 0)) {
-      ends_.heed_all();
+      ends_.widen_to_all_handlers();
       until_ = deadline(std::chrono::duration<double>(static_cast<double>(limit.tv_sec)) +
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
@@ -220,10 +220,10 @@ inline bool valid(const timespec* t) noexcept {
 }
 
 /// The signals that a call like ppoll(2) lets in while it waits.
-class let_in {
+class admitted_signals {
 public:
   /// @param mask  null: none but those that come in anyway.
-  explicit let_in(const sigset_t* mask) noexcept : mask_(mask) {
+  explicit admitted_signals(const sigset_t* mask) noexcept : mask_(mask) {
     sigset_t blocked;
     if (!mask || ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) != 0) return;
     for (int n = 1; n != NSIG; ++n)
@@ -249,7 +249,7 @@ template <class Look>
 int watch(const char* call, pollfd* files, nfds_t count, clock::time_point until,
           const sigset_t* mask, Look look) noexcept {
   const interruption ends(interruption::by::handlers, call);
-  const let_in signals(mask);
+  const admitted_signals signals(mask);
   file_wait waits(files, count, ends);
   return leaving_errno([&] {
     for (bool interrupted = false;;) {

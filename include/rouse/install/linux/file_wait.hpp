@@ -47,9 +47,9 @@ public:
 private:
   bool begin() noexcept {
     changes_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
-    watch_set::request asked;
+    watch_set::request r;
     constexpr auto edges = static_cast<std::uint32_t>(EPOLLET);
-    if (!changes_ || watch_set::add(changes_.get(), files_, count_, asked, edges)) {
+    if (!changes_ || watch_set::add(changes_.get(), files_, count_, r, edges)) {
       changes_.reset();
       return false;
     }

@@ -39,7 +39,7 @@ inline const bool all_found = real::find_all(); // before main
 // For read and write, which are for any file: what a socket's call gives, or, where the file is
 // none, what `of_file` gives.
 template <class OfSocket, class OfFile>
-ssize_t of_any_file(OfSocket of_socket, OfFile of_file) {
+ssize_t socket_or_file(OfSocket of_socket, OfFile of_file) {
   const int before = errno;
   ssize_t n = of_socket();
   if (n >= 0 || errno != ENOTSOCK) return n;
@@ -194,32 +194,32 @@ extern "C" ssize_t rouse_read(int fd, void* data, size_t size) {
   const auto call = [&] { return real::read(fd, data, size); };
   if (size == 0 || !installed::here()) return call();
   const iovec piece{data, size};
-  return installed::of_any_file([&] { return rouse_recv(fd, data, size, 0); },
-                                [&] { return parked::read_file(fd, &piece, 1, call); });
+  return installed::socket_or_file([&] { return rouse_recv(fd, data, size, 0); },
+                                   [&] { return parked::read_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_write(int fd, const void* data, size_t size) {
   using namespace rouse::os;
   const auto call = [&] { return real::write(fd, data, size); };
   if (size == 0 || !installed::here()) return call();
   const iovec piece{const_cast<void*>(data), size}; // read only
-  return installed::of_any_file([&] { return rouse_send(fd, data, size, 0); },
-                                [&] { return parked::write_file(fd, &piece, 1, call); });
+  return installed::socket_or_file([&] { return rouse_send(fd, data, size, 0); },
+                                   [&] { return parked::write_file(fd, &piece, 1, call); });
 }
 extern "C" ssize_t rouse_readv(int fd, const iovec* data, int count) {
   using namespace rouse::os;
   const auto call = [&] { return real::readv(fd, data, count); };
   if (!installed::here() || !installed::moves_bytes(data, count)) return call();
   msghdr m = parked::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_recvmsg(fd, &m, 0); },
-                                [&] { return parked::read_file(fd, data, count, call); });
+  return installed::socket_or_file([&] { return rouse_recvmsg(fd, &m, 0); },
+                                   [&] { return parked::read_file(fd, data, count, call); });
 }
 extern "C" ssize_t rouse_writev(int fd, const iovec* data, int count) {
   using namespace rouse::os;
   const auto call = [&] { return real::writev(fd, data, count); };
   if (!installed::here() || !installed::moves_bytes(data, count)) return call();
   const msghdr m = parked::pieces(data, count);
-  return installed::of_any_file([&] { return rouse_sendmsg(fd, &m, 0); },
-                                [&] { return parked::write_file(fd, data, count, call); });
+  return installed::socket_or_file([&] { return rouse_sendmsg(fd, &m, 0); },
+                                   [&] { return parked::write_file(fd, data, count, call); });
 }
 
 extern "C" int rouse_close(int fd) {

@@ -38,7 +38,7 @@ public:
         before_without_restart_(handlers_here::mine.runs_without_restart) {}
 
   /// From when it began, any handler is one to end the call.
-  void heed_all() noexcept { which_ = by::handlers; }
+  void widen_to_all_handlers() noexcept { which_ = by::handlers; }
 
   [[nodiscard]] bool is_due() const noexcept {
     const handlers_here& now = handlers_here::mine;

@@ -32,24 +32,24 @@ inline void take_turns() noexcept {
 
 /// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
 /// after several waits that were over at once it takes breaks.
-class attention {
+class readiness_wait {
 public:
   bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
     using namespace std::chrono_literals;
     const auto begun = clock::now();
-    const bool rests = in_vain_ >= 16;
+    const bool rests = futile_waits_ >= 16;
     if (rests) {
       files = nullptr;
       count = 0;
       if (begun + 5ms < until) until = begun + 5ms;
     }
     if (!park(files, count, until)) return false;
-    in_vain_ = rests || clock::now() - begun < 1ms ? in_vain_ + 1 : 0;
+    futile_waits_ = rests || clock::now() - begun < 1ms ? futile_waits_ + 1 : 0;
     return true;
   }
 
 private:
-  unsigned in_vain_ = 0;
+  unsigned futile_waits_ = 0;
 };
 
 /// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
@@ -60,7 +60,7 @@ public:
         option_(option) {}
 
   /// False: the last error says how the call ends.
-  bool wait(attention& a) noexcept {
+  bool wait(readiness_wait& a) noexcept {
     if (!std::exchange(asked_, true)) ask();
     if (clock::now() < until_) return a.wait(&file_, 1, until_);
     ::WSASetLastError(WSAETIMEDOUT);
@@ -85,12 +85,12 @@ private:
 template <class Call>
 auto at_once(SOCKET s, Call call) noexcept {
   const int before = ::WSAGetLastError();
-  const bool lent = call_parker::here && socket_modes::lend(s);
+  const bool for_fibers = call_parker::here && socket_modes::make_nonblocking(s);
   // False: of one that sends events, which never waits.
-  const bool changed = !lent && socket_modes::set(s, 1);
+  const bool changed = !for_fibers && socket_modes::set(s, 1);
   ::WSASetLastError(before);
   const auto result = call();
-  if (lent) return result;
+  if (for_fibers) return result;
   const int error = ::WSAGetLastError();
   if (changed) socket_modes::set(s, 0);
   ::WSASetLastError(error);
@@ -102,7 +102,7 @@ auto at_once(SOCKET s, Call call) noexcept {
 template <class Attempt>
 std::int64_t retry(SOCKET s, call_timeout& p, Attempt attempt) noexcept {
   const int before = ::WSAGetLastError();
-  attention a;
+  readiness_wait a;
   for (;;) {
     ::WSASetLastError(before);
     const std::int64_t result = at_once(s, attempt);
@@ -201,9 +201,9 @@ template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
   const int before = ::WSAGetLastError();
   take_turns();
-  socket_modes::take_back(s); // or the connection would have the mode as well
+  socket_modes::restore(s); // or the connection would have the mode as well
   const WSAPOLLFD file{s, POLLRDNORM, 0};
-  attention a;
+  readiness_wait a;
   while (!check_listening(s)) {
     const state now = state::of(s);
     if (now.readable || now.unknown) break;
@@ -221,7 +221,7 @@ int connect(SOCKET s, Begin begin) noexcept {
   const int result = at_once(s, begin);
   if (result == 0 || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
   const WSAPOLLFD file{s, POLLWRNORM, 0};
-  attention a;
+  readiness_wait a;
   for (;;) {
     const state now = state::of(s);
     if (now.unknown) return SOCKET_ERROR;
@@ -245,7 +245,7 @@ template <class Look>
 int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
   const int before = ::WSAGetLastError();
   take_turns();
-  attention a;
+  readiness_wait a;
   for (;;) {
     ::WSASetLastError(before);
     const int found = look();

@@ -60,11 +60,11 @@ private:
 
 /// Whether a module is the program's: the program itself, the one that this code is in, and
 /// whatever is not below Windows' own folder.
-inline bool is_the_programs(HMODULE m, const wchar_t* path) noexcept {
+inline bool belongs_to_program(HMODULE m, const wchar_t* path) noexcept {
   HMODULE mine = nullptr;
   ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
                            GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT,
-                       reinterpret_cast<const wchar_t*>(&is_the_programs), &mine);
+                       reinterpret_cast<const wchar_t*>(&belongs_to_program), &mine);
   if (m == mine || m == ::GetModuleHandleW(nullptr)) return true;
   wchar_t windows[MAX_PATH];
   const UINT length = ::GetSystemWindowsDirectoryW(windows, MAX_PATH);
@@ -86,7 +86,7 @@ inline void replace_everywhere(const replacements& all) noexcept {
   MODULEENTRY32W m{};
   m.dwSize = sizeof m;
   for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
-    if (!is_the_programs(m.hModule, m.szExePath)) continue;
+    if (!belongs_to_program(m.hModule, m.szExePath)) continue;
     HMODULE held = nullptr; // or else it may go
     if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
                               reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))

@@ -23,24 +23,24 @@ namespace installed {
 /// this call, with the socket in the mode that the program knows.
 inline bool parks(SOCKET s) noexcept {
   if (here() && socket_modes::blocks(s)) return true;
-  socket_modes::take_back(s);
+  socket_modes::restore(s);
   return false;
 }
 inline bool parks(SOCKET s, int flags) noexcept {
   if ((flags & MSG_OOB) == 0) return parks(s);
-  socket_modes::take_back(s);
+  socket_modes::restore(s);
   return false;
 }
 
 /// What a socket that was just made is, whatever an earlier one of the same number was.
-inline SOCKET made(SOCKET s, bool blocks = true) noexcept {
+inline SOCKET record_new_socket(SOCKET s, bool blocks = true) noexcept {
   if (s != INVALID_SOCKET) socket_modes::note(s, blocks);
   return s;
 }
 
 void module_loaded() noexcept;
 
-inline HMODULE loaded(HMODULE m) noexcept {
+inline HMODULE after_load(HMODULE m) noexcept {
   const DWORD error = ::GetLastError();
   if (m) module_loaded();
   ::SetLastError(error);
@@ -55,15 +55,15 @@ inline parked::pieces pieces(const void* data, int size, WSABUF& room) noexcept 
 /// Stands in the tables under the names of Winsock's own.
 struct calls {
   static SOCKET WSAAPI socket(int family, int type, int protocol) {
-    return made(real::socket(family, type, protocol));
+    return record_new_socket(real::socket(family, type, protocol));
   }
   static SOCKET WSAAPI WSASocketA(int family, int type, int protocol, LPWSAPROTOCOL_INFOA info,
                                   GROUP group, DWORD flags) {
-    return made(real::WSASocketA(family, type, protocol, info, group, flags));
+    return record_new_socket(real::WSASocketA(family, type, protocol, info, group, flags));
   }
   static SOCKET WSAAPI WSASocketW(int family, int type, int protocol, LPWSAPROTOCOL_INFOW info,
                                   GROUP group, DWORD flags) {
-    return made(real::WSASocketW(family, type, protocol, info, group, flags));
+    return record_new_socket(real::WSASocketW(family, type, protocol, info, group, flags));
   }
 
   static int WSAAPI connect(SOCKET s, const sockaddr* peer, int length) {
@@ -75,18 +75,18 @@ struct calls {
     const auto call = [&] {
       return real::WSAConnect(s, peer, length, to, from, quality, of_group);
     };
-    if (to || from) socket_modes::take_back(s); // what it receives comes with the end of the call
+    if (to || from) socket_modes::restore(s); // what it receives comes with the end of the call
     return !to && !from && parks(s) ? parked::connect(s, call) : call();
   }
   // A connection has the mode of its listener.
   static SOCKET WSAAPI accept(SOCKET s, sockaddr* peer, int* length) {
     const auto call = [&] { return real::accept(s, peer, length); };
-    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
+    return record_new_socket(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
   }
   static SOCKET WSAAPI WSAAccept(SOCKET s, sockaddr* peer, LPINT length, LPCONDITIONPROC condition,
                                  DWORD_PTR data) {
     const auto call = [&] { return real::WSAAccept(s, peer, length, condition, data); };
-    return made(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
+    return record_new_socket(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
   }
 
   static int WSAAPI recv(SOCKET s, char* data, int size, int flags) {
@@ -108,14 +108,14 @@ struct calls {
   }
   static int WSAAPI WSARecv(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, LPDWORD flags,
                             LPWSAOVERLAPPED record, LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return received(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
+    return wsa_receive(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
       return real::WSARecv(s, data, count, n, f, record, completion);
     });
   }
   static int WSAAPI WSARecvFrom(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, LPDWORD flags,
                                 sockaddr* from, LPINT length, LPWSAOVERLAPPED record,
                                 LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return received(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
+    return wsa_receive(s, {data, count}, bytes, flags, record, [=](LPDWORD n, LPDWORD f) {
       return real::WSARecvFrom(s, data, count, n, f, from, length, record, completion);
     });
   }
@@ -135,14 +135,14 @@ struct calls {
   }
   static int WSAAPI WSASend(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, DWORD flags,
                             LPWSAOVERLAPPED record, LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return sent(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
+    return wsa_send(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
       return real::WSASend(s, data, count, n, flags, record, completion);
     });
   }
   static int WSAAPI WSASendTo(SOCKET s, LPWSABUF data, DWORD count, LPDWORD bytes, DWORD flags,
                               const sockaddr* to, int length, LPWSAOVERLAPPED record,
                               LPWSAOVERLAPPED_COMPLETION_ROUTINE completion) {
-    return sent(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
+    return wsa_send(s, {data, count}, bytes, flags, record, [=](LPDWORD n) {
       return real::WSASendTo(s, data, count, n, flags, to, length, record, completion);
     });
   }
@@ -169,10 +169,10 @@ struct calls {
 
   static int WSAAPI closesocket(SOCKET s) {
     if (call_parker::here) call_parker::here->closing(s);
-    const bool lent = socket_modes::forget(s);
+    const bool for_fibers = socket_modes::forget(s);
     const int result = real::closesocket(s);
     // With SO_LINGER it may have to wait, and then is open yet.
-    if (result == 0 || !lent || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
+    if (result == 0 || !for_fibers || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
     socket_modes::set(s, 0);
     return real::closesocket(s);
   }
@@ -216,24 +216,24 @@ struct calls {
   // Sleep(0) gives up the rest of a time slice, which libraries do while they wait for a lock.
   static void WINAPI Sleep(DWORD milliseconds) {
     if (milliseconds == 0 || !here()) return real::Sleep(milliseconds);
-    (void)slept(milliseconds);
+    (void)park_for(milliseconds);
   }
   static DWORD WINAPI SleepEx(DWORD milliseconds, BOOL alertable) {
     if (alertable || milliseconds == 0 || !here()) return real::SleepEx(milliseconds, alertable);
-    return slept(milliseconds);
+    return park_for(milliseconds);
   }
 
-  static HMODULE WINAPI LoadLibraryA(LPCSTR name) { return loaded(real::LoadLibraryA(name)); }
-  static HMODULE WINAPI LoadLibraryW(LPCWSTR name) { return loaded(real::LoadLibraryW(name)); }
+  static HMODULE WINAPI LoadLibraryA(LPCSTR name) { return after_load(real::LoadLibraryA(name)); }
+  static HMODULE WINAPI LoadLibraryW(LPCWSTR name) { return after_load(real::LoadLibraryW(name)); }
   static HMODULE WINAPI LoadLibraryExA(LPCSTR name, HANDLE reserved, DWORD flags) {
-    return loaded(real::LoadLibraryExA(name, reserved, flags));
+    return after_load(real::LoadLibraryExA(name, reserved, flags));
   }
   static HMODULE WINAPI LoadLibraryExW(LPCWSTR name, HANDLE reserved, DWORD flags) {
-    return loaded(real::LoadLibraryExW(name, reserved, flags));
+    return after_load(real::LoadLibraryExW(name, reserved, flags));
   }
 
 private:
-  static DWORD slept(DWORD milliseconds) noexcept {
+  static DWORD park_for(DWORD milliseconds) noexcept {
     const DWORD before = ::GetLastError();
     const auto until = milliseconds == INFINITE
                            ? (clock::time_point::max)()
@@ -245,8 +245,8 @@ private:
 
   // Overlapped calls do not block.
   template <class Call>
-  static int received(SOCKET s, parked::pieces data, LPDWORD bytes, LPDWORD flags,
-                      const void* record, Call call) {
+  static int wsa_receive(SOCKET s, parked::pieces data, LPDWORD bytes, LPDWORD flags,
+                         const void* record, Call call) {
     if (record || !bytes || !flags || !parks(s, static_cast<int>(*flags)))
       return call(bytes, flags);
     DWORD said = *flags; // in and out
@@ -261,8 +261,8 @@ private:
     return 0;
   }
   template <class Call>
-  static int sent(SOCKET s, parked::pieces data, LPDWORD bytes, DWORD flags, const void* record,
-                  Call call) {
+  static int wsa_send(SOCKET s, parked::pieces data, LPDWORD bytes, DWORD flags, const void* record,
+                      Call call) {
     if (record || !bytes || !parks(s, static_cast<int>(flags))) return call(bytes);
     const std::int64_t n = parked::send(s, data, [&] {
       DWORD moved = 0;
@@ -275,7 +275,7 @@ private:
 };
 
 /// From Winsock's functions to `calls`, or back.
-inline void lead_here(bool here) noexcept {
+inline void redirect(bool here) noexcept {
   replacements all;
   const auto lead = [&](const void* theirs, const void* ours) {
     here ? all.add(theirs, ours) : all.add(ours, theirs);
@@ -333,66 +333,66 @@ inline void lead_here(bool here) noexcept {
 ///
 /// Who does needs the loader's lock. So nobody waits for him who may hold that one (in LoadLibrary,
 /// or at the end of a thread): he looks again.
-class tables {
+class redirection {
 public:
-  static void one_more() noexcept {
-    tables& t = instance();
+  static void add_user() noexcept {
+    redirection& t = instance();
     {
       const std::lock_guard lock(t.mutex_);
       ++t.users_;
       t.apply();
     }
-    t.look_again();
+    t.apply_requested();
   }
-  static void one_less() noexcept {
+  static void remove_user() noexcept {
     --instance().users_;
-    look();
+    request_apply();
   }
   /// There may be new ones.
-  static void look() noexcept {
-    instance().again_ = true;
-    instance().look_again();
+  static void request_apply() noexcept {
+    instance().requested_ = true;
+    instance().apply_requested();
   }
 
 private:
-  void look_again() noexcept {
-    while (again_) {
+  void apply_requested() noexcept {
+    while (requested_) {
       const std::unique_lock lock(mutex_, std::try_to_lock);
       if (!lock) return;
-      again_ = false;
+      requested_ = false;
       apply();
     }
   }
   void apply() noexcept {
     const bool wanted = users_ != 0;
     if (!wanted && !applied_) return;
-    lead_here(wanted);
-    if (!wanted) socket_modes::take_all_back();
+    redirect(wanted);
+    if (!wanted) socket_modes::restore_all();
     applied_ = wanted;
   }
   // Never destroyed: libraries may load others until the process is gone.
-  static tables& instance() noexcept {
-    static tables& all = *new tables;
+  static redirection& instance() noexcept {
+    static redirection& all = *new redirection;
     return all;
   }
 
   std::mutex mutex_;
   bool applied_ = false; // guarded by it
   std::atomic<int> users_{0};
-  std::atomic<bool> again_{false};
+  std::atomic<bool> requested_{false};
 };
 
-inline void module_loaded() noexcept { tables::look(); }
+inline void module_loaded() noexcept { redirection::request_apply(); }
 
 } // namespace installed
 
 /// As long as one exists, the import tables of the program and its DLLs lead here. Threads: any.
 class interposed_calls {
 public:
-  interposed_calls() noexcept { installed::tables::one_more(); }
+  interposed_calls() noexcept { installed::redirection::add_user(); }
   interposed_calls(const interposed_calls&) = delete;
   interposed_calls& operator=(const interposed_calls&) = delete;
-  ~interposed_calls() { installed::tables::one_less(); }
+  ~interposed_calls() { installed::redirection::remove_user(); }
 };
 
 }}} // namespace rouse::ROUSE_ABI::os

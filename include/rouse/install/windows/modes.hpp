@@ -25,30 +25,30 @@ public:
     if (blocks)
       all.modes_.erase(h);
     else
-      (void)all.remember(h, mode::of_the_program);
+      (void)all.remember(h, mode::nonblocking_for_program);
   }
   [[nodiscard]] static bool blocks(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     const auto found = all.modes_.find(h);
-    return found == all.modes_.end() || found->second == mode::lent;
+    return found == all.modes_.end() || found->second == mode::nonblocking_for_fibers;
   }
 
-  /// From now on its calls do not wait, until `take_back`. False: they still may.
-  static bool lend(native_handle_type h) noexcept {
+  /// From now on its calls do not wait, until `restore`. False: they still may.
+  static bool make_nonblocking(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     if (all.modes_.contains(h)) return true;
-    if (!all.remember(h, mode::lent)) return false;
+    if (!all.remember(h, mode::nonblocking_for_fibers)) return false;
     if (set(h, 1)) return true;
     all.modes_.erase(h);
     return false;
   }
-  static void take_back(native_handle_type h) noexcept {
+  static void restore(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     const auto found = all.modes_.find(h);
-    if (found == all.modes_.end() || found->second != mode::lent) return;
+    if (found == all.modes_.end() || found->second != mode::nonblocking_for_fibers) return;
     (void)set(h, 0);
     all.modes_.erase(found);
   }
@@ -58,15 +58,15 @@ public:
     const std::lock_guard lock(all.mutex_);
     const auto found = all.modes_.find(h);
     if (found == all.modes_.end()) return false;
-    const bool lent = found->second == mode::lent;
+    const bool for_fibers = found->second == mode::nonblocking_for_fibers;
     all.modes_.erase(found);
-    return lent;
+    return for_fibers;
   }
-  static void take_all_back() noexcept {
+  static void restore_all() noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
     for (const auto& [h, m] : all.modes_) {
-      if (m == mode::lent) (void)set(h, 0);
+      if (m == mode::nonblocking_for_fibers) (void)set(h, 0);
     }
     all.modes_.clear();
   }
@@ -76,7 +76,7 @@ public:
   }
 
 private:
-  enum class mode : unsigned char { of_the_program, lent };
+  enum class mode : unsigned char { nonblocking_for_program, nonblocking_for_fibers };
 
   bool remember(native_handle_type h, mode m) noexcept {
     const auto insert = [&] { return modes_.insert_or_assign(h, m), true; };
