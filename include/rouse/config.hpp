@@ -1,4 +1,4 @@
-// rouse: every macro of the library, each always 0 or 1 (names and versions apart).
+// All macros of the library. Those that are conditions are always defined, as 0 or 1.
 #pragma once
 
 #define ROUSE_VERSION_MAJOR 0
@@ -51,8 +51,8 @@
 #define ROUSE_TSAN 0
 #endif
 
-// Fibers switch stacks by a few instructions of their own where those are written, else by
-// ucontext(3). Windows has fibers, on every processor.
+// Fibers switch stacks by hand-written assembly on x86-64 and AArch64, elsewhere by ucontext(3).
+// Windows has fibers of its own, on every processor.
 #if !defined(ROUSE_CONTEXT_UCONTEXT)
 #if ROUSE_WINDOWS || defined(__x86_64__) || defined(__aarch64__)
 #define ROUSE_CONTEXT_UCONTEXT 0
@@ -61,17 +61,18 @@
 #endif
 #endif
 
-// GCC for Windows emulates thread_local, and frees a thread's variables before it runs their
-// destructors.
+// GCC for Windows emulates thread_local: it frees a thread's variables before it runs their
+// destructors. See detail/thread_exit.hpp.
 #if defined(__MINGW32__) && !defined(__clang__)
 #define ROUSE_EMULATED_TLS 1
 #else
 #define ROUSE_EMULATED_TLS 0
 #endif
 
-// The inline namespace: it carries the version and all that changes a layout or a function's
-// meaning, so that two vendored copies, or objects built with and without exceptions, link into one
-// program. None of the pieces is empty, since Microsoft's preprocessor stumbles over such pastes.
+// The name of the inline namespace. It contains the version and every setting that changes a layout
+// or the meaning of a function, so that two vendored copies, or objects built with and without
+// exceptions, can be linked into one program. No piece is empty, because Microsoft's preprocessor
+// does not paste empty tokens reliably.
 #if ROUSE_EXCEPTIONS
 #define ROUSE_ABI_ERRORS e
 #else
@@ -91,8 +92,8 @@
 #define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
 #define ROUSE_ABI ROUSE_ABI_NAME(ROUSE_ABI_ERRORS, ROUSE_ABI_CONTEXT, ROUSE_ABI_SANITIZER)
 
-// try/catch that an -fno-exceptions build can read: there the try block always runs, the handler
-// never.
+// try and catch that also compile with -fno-exceptions: there the try block always runs and the
+// handler never does. detail::guarded is the same as a function.
 #if ROUSE_EXCEPTIONS
 #define ROUSE_TRY try
 #define ROUSE_CATCH(declaration) catch (declaration)
@@ -101,7 +102,7 @@
 #define ROUSE_CATCH(declaration) else
 #endif
 
-// What the compiler may rely on.
+// Tells the optimizer that a condition holds.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_ASSUME(what) __assume(what)
 #else
@@ -123,8 +124,9 @@
 #define ROUSE_NEVER_INLINE __attribute__((noipa))
 #endif
 
-// HOT: what each call runs, which so stands together in the program: after a system call the
-// processor has to find it anew. COLD: what is rare, which stands elsewhere, and small.
+// ROUSE_HOT: functions that every call runs. They are placed together, because the instruction
+// cache is cold after a system call. ROUSE_COLD: rare functions, placed elsewhere and optimized for
+// size.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_HOT
 #define ROUSE_COLD __declspec(noinline)
@@ -146,7 +148,7 @@
 #define ROUSE_NOINLINE __attribute__((noinline))
 #if defined(__OPTIMIZE__)
 #define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
-#else // a debugger's build: a quarter less to compile, and one can step
+#else // unoptimized: compiles a quarter faster, and a debugger can step
 #define ROUSE_ALWAYS_INLINE inline
 #endif
 #endif

@@ -1,4 +1,5 @@
-// A std::iostream over a socket. Not a part of rouse.hpp: <istream> is dear to compile.
+// A std::iostream over a socket. rouse.hpp does not include it, because <istream> takes long to
+// compile.
 #pragma once
 #include <rouse/detail/guarded.hpp>
 #include <rouse/rouse.hpp>
@@ -26,7 +27,7 @@ public:
 
 protected:
   int_type underflow() override {
-    flush(); // the peer may be waiting for it
+    flush(); // the peer may wait for the output
     const std::size_t n = socket_.recv(in_, error_);
     report();
     setg(in_.data(), in_.data(), in_.data() + n);
@@ -44,7 +45,7 @@ protected:
   }
 
 private:
-  // What could not be sent stays, to be sent by the next flush.
+  // Bytes that could not be sent stay in the buffer for the next flush.
   void flush() {
     const auto size = static_cast<std::size_t>(pptr() - pbase());
     if (size == 0) return;
@@ -53,7 +54,7 @@ private:
     pbump(-static_cast<int>(n));
     report();
   }
-  // The stream catches it, and has its badbit set; an end would be eofbit.
+  // The stream catches the exception and sets badbit. Returning eof would set eofbit instead.
   void report() const {
 #if ROUSE_EXCEPTIONS
     if (error_) throw_error(error_, "rouse: socket_stream");
@@ -67,22 +68,25 @@ private:
 
 } // namespace detail
 
-/// A std::iostream over a connected socket of `fibers`, `threads`, or a parker of one's own: lines,
-/// numbers, whatever operator<< and >> know.
+/// A std::iostream over a connected socket, for lines, numbers, and everything else that operator<<
+/// and operator>> know. The socket's scheduler is `fibers`, `threads`, or one with a parker of the
+/// application.
 ///
 ///     rouse::socket_stream io{std::move(conn)};
 ///     for (std::string line; std::getline(io, line);) io << "you said " << line << std::endl;
 ///
-/// It owns the socket, which closes with it, once what was written is sent. (Python's makefile
-/// shares it.) Output is sent by `flush`, `std::endl`, a full buffer (4 KiB), and before a read
-/// that has to receive.
+/// The stream owns the socket. Its destructor sends the buffered output, then closes the socket.
+/// (Python's makefile shares the socket.) Output is sent by `flush`, by `std::endl`, when the
+/// buffer (4 KiB) is full, and before a read that has to receive.
 ///
-/// The end of the peer's stream sets eofbit. An error (a `timeout()` of `connection()`, too) sets
-/// badbit, and `error()` says which; with `exceptions(std::ios::badbit)` the stream throws it, a
-/// std::system_error. No byte is lost: after `clear()` the stream goes on where it was.
+/// The end of the peer's stream sets eofbit. An error sets badbit (a `timeout()` of `connection()`
+/// that passes is an error as well), and `error()` returns it. With `exceptions(std::ios::badbit)`
+/// the stream throws the error as std::system_error. No byte is lost: after `clear()` the stream
+/// continues where it stopped.
 ///
-/// Threads: as the socket's; one at a time. Cost: two buffers of 4 KiB, inside; an allocation for
-/// the locale, which every std::ios has. Can be neither copied nor moved.
+/// Threads: those of the socket, one at a time. Cost: two buffers of 4 KiB inside the object, and
+/// the allocation for the locale that every std::ios makes. A stream can be neither copied nor
+/// moved.
 template <class Scheduler>
 class socket_stream : public std::iostream {
   static_assert(detail::blocking_waker<typename Scheduler::waker_type>,
@@ -93,18 +97,19 @@ public:
   explicit socket_stream(socket<Scheduler>&& s) : std::iostream(nullptr), buffer_(std::move(s)) {
     rdbuf(&buffer_);
   }
-  /// Sends what was written; an error is not heard of: `flush()` or `close()` first to know.
+  /// Sends the buffered output. An error is ignored: call `flush()` or `close()` first to see it.
   ~socket_stream() override { send_rest(); }
 
-  /// Sends what was written, then closes; badbit where it could not be sent.
+  /// Sends the buffered output, then closes the socket. Sets badbit if the output was not sent.
   void close() {
     flush();
     connection().close();
   }
 
-  /// The last error; none if there was none since the last call that worked.
+  /// The error of the stream's last call on the socket, empty if that call succeeded.
   [[nodiscard]] std::error_code error() const noexcept { return buffer_.error(); }
-  /// For its options, endpoints, its timeout(). Its recv does not see what the stream has read.
+  /// The socket, for its options, endpoints and `timeout()`. Its `recv` does not return bytes that
+  /// the stream has already read into its buffer.
   [[nodiscard]] socket<Scheduler>& connection() noexcept { return buffer_.connection(); }
 
 private:

@@ -1,14 +1,17 @@
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls, reader, connect    start here: sockets/socket.hpp
+//   sockets/     socket, its options and calls, reader, connect     start with sockets/socket.hpp
 //   core/        operation, endpoint, buffer, batch, limit, error   then core/operation.hpp
-//   concepts/    what an engine, a waker, a scheduler is
+//   concepts/    the requirements on engines, wakers, schedulers
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, channel, sync, group
-//   serving/     serve, per_core, signals, select
-//   os/          the only place with OS headers
-//   detail/      mechanisms
+//   schedulers/  basic_scheduler, its aliases, task, observed
+//   flows/       channel, sync, group, select
+//   serving/     serve, per_core, signals
+//   os/          system calls; the only folder beside install/ with OS headers
+//   detail/      data structures and other mechanisms
+//
+// Not included here: install.hpp (blocking calls of libraries park fibers) and iostream.hpp.
 #pragma once
 #include <rouse/concepts/engine.hpp>
 #include <rouse/concepts/scheduler.hpp>

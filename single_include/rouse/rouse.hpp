@@ -4,18 +4,21 @@
 // ---- rouse/rouse.hpp
 // rouse: one socket class; you choose how it wakes you.
 //
-//   sockets/     socket, its options, its calls, reader, connect    start here: sockets/socket.hpp
+//   sockets/     socket, its options and calls, reader, connect     start with sockets/socket.hpp
 //   core/        operation, endpoint, buffer, batch, limit, error   then core/operation.hpp
-//   concepts/    what an engine, a waker, a scheduler is
+//   concepts/    the requirements on engines, wakers, schedulers
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, iocp, native                      one file each
-//   schedulers/  basic_scheduler, task, channel, sync, group
-//   serving/     serve, per_core, signals, select
-//   os/          the only place with OS headers
-//   detail/      mechanisms
+//   schedulers/  basic_scheduler, its aliases, task, observed
+//   flows/       channel, sync, group, select
+//   serving/     serve, per_core, signals
+//   os/          system calls; the only folder beside install/ with OS headers
+//   detail/      data structures and other mechanisms
+//
+// Not included here: install.hpp (blocking calls of libraries park fibers) and iostream.hpp.
 
 // ---- rouse/config.hpp
-// rouse: every macro of the library, each always 0 or 1 (names and versions apart).
+// All macros of the library. Those that are conditions are always defined, as 0 or 1.
 
 #define ROUSE_VERSION_MAJOR 0
 #define ROUSE_VERSION_MINOR 1
@@ -67,8 +70,8 @@
 #define ROUSE_TSAN 0
 #endif
 
-// Fibers switch stacks by a few instructions of their own where those are written, else by
-// ucontext(3). Windows has fibers, on every processor.
+// Fibers switch stacks by hand-written assembly on x86-64 and AArch64, elsewhere by ucontext(3).
+// Windows has fibers of its own, on every processor.
 #if !defined(ROUSE_CONTEXT_UCONTEXT)
 #if ROUSE_WINDOWS || defined(__x86_64__) || defined(__aarch64__)
 #define ROUSE_CONTEXT_UCONTEXT 0
@@ -77,17 +80,18 @@
 #endif
 #endif
 
-// GCC for Windows emulates thread_local, and frees a thread's variables before it runs their
-// destructors.
+// GCC for Windows emulates thread_local: it frees a thread's variables before it runs their
+// destructors. See detail/thread_exit.hpp.
 #if defined(__MINGW32__) && !defined(__clang__)
 #define ROUSE_EMULATED_TLS 1
 #else
 #define ROUSE_EMULATED_TLS 0
 #endif
 
-// The inline namespace: it carries the version and all that changes a layout or a function's
-// meaning, so that two vendored copies, or objects built with and without exceptions, link into one
-// program. None of the pieces is empty, since Microsoft's preprocessor stumbles over such pastes.
+// The name of the inline namespace. It contains the version and every setting that changes a layout
+// or the meaning of a function, so that two vendored copies, or objects built with and without
+// exceptions, can be linked into one program. No piece is empty, because Microsoft's preprocessor
+// does not paste empty tokens reliably.
 #if ROUSE_EXCEPTIONS
 #define ROUSE_ABI_ERRORS e
 #else
@@ -107,8 +111,8 @@
 #define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
 #define ROUSE_ABI ROUSE_ABI_NAME(ROUSE_ABI_ERRORS, ROUSE_ABI_CONTEXT, ROUSE_ABI_SANITIZER)
 
-// try/catch that an -fno-exceptions build can read: there the try block always runs, the handler
-// never.
+// try and catch that also compile with -fno-exceptions: there the try block always runs and the
+// handler never does. detail::guarded is the same as a function.
 #if ROUSE_EXCEPTIONS
 #define ROUSE_TRY try
 #define ROUSE_CATCH(declaration) catch (declaration)
@@ -117,7 +121,7 @@
 #define ROUSE_CATCH(declaration) else
 #endif
 
-// What the compiler may rely on.
+// Tells the optimizer that a condition holds.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_ASSUME(what) __assume(what)
 #else
@@ -139,8 +143,9 @@
 #define ROUSE_NEVER_INLINE __attribute__((noipa))
 #endif
 
-// HOT: what each call runs, which so stands together in the program: after a system call the
-// processor has to find it anew. COLD: what is rare, which stands elsewhere, and small.
+// ROUSE_HOT: functions that every call runs. They are placed together, because the instruction
+// cache is cold after a system call. ROUSE_COLD: rare functions, placed elsewhere and optimized for
+// size.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_HOT
 #define ROUSE_COLD __declspec(noinline)
@@ -162,21 +167,21 @@
 #define ROUSE_NOINLINE __attribute__((noinline))
 #if defined(__OPTIMIZE__)
 #define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
-#else // a debugger's build: a quarter less to compile, and one can step
+#else // unoptimized: compiles a quarter faster, and a debugger can step
 #define ROUSE_ALWAYS_INLINE inline
 #endif
 #endif
 
 // ---- rouse/detail/immortal.hpp
-// An object of static storage that is never destroyed.
+// An object of static storage duration that is never destroyed.
 
 #include <new>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The only T of its kind, made by the first call. It may be used by destructors of other static
-/// objects; and a thread that makes it while exit() runs in another one takes no lock of the C
-/// library, which exit() would hold.
+/// The only object of type T, made by the first call. Destructors of other static objects may use
+/// it. Since no destructor is registered, a thread that makes it while another thread is in exit()
+/// does not need the C library's lock, which exit() holds.
 template <class T>
 T& immortal() noexcept(noexcept(T())) {
   alignas(T) static unsigned char room[sizeof(T)];
@@ -548,10 +553,10 @@ template <>
 struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 
 // ---- rouse/detail/chrono.hpp
-// std::chrono's durations and clocks: <chrono> without its calendar and time zones, which are
-// thousands of lines. Whoever needs those includes it.
-#include <condition_variable> // whose waits take durations, and need the clocks
-#if !defined(__GLIBCXX__) // other libraries read all of it with the above, or little
+// The durations and clocks of std::chrono, without the calendar and time zones of <chrono>, which
+// are thousands of lines. Code that needs those includes <chrono> itself.
+#include <condition_variable> // brings durations and clocks
+#if !defined(__GLIBCXX__) // elsewhere it is included above, or small
 #include <chrono>
 #endif
 
@@ -669,30 +674,30 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/intrusive_list.hpp
-// A doubly linked list whose links are part of its elements: linking and unlinking cost no
-// allocation and cannot fail.
+// A doubly linked list whose links are part of its elements. Linking and unlinking allocate nothing
+// and cannot fail.
 
 #include <cstddef>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The links. An element may leave its list without knowing which one it is in.
+/// The links of an element, its base class. An element can be unlinked without naming its list.
 class list_node {
 public:
-  list_node() noexcept {} // not defaulted: a const element may be default-initialized
+  list_node() noexcept {} // allows const elements without initializer
   list_node(const list_node&) = delete;
   list_node& operator=(const list_node&) = delete;
 
   [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
 
-  /// Whether it is linked to others than the list itself.
+  /// Whether the list has another element. Only for a linked node.
   [[nodiscard]] bool accompanied() const noexcept { return prev_ != next_; }
 
-  /// Harmless when not linked.
+  /// Removes the element from its list. Does nothing if it is not linked.
   void unlink() noexcept {
     if (linked()) leave();
   }
-  /// The same of one that is linked.
+  /// Like `unlink`, for an element that is known to be linked.
   void leave() noexcept {
     prev_->next_ = next_;
     next_->prev_ = prev_;
@@ -702,11 +707,11 @@ public:
 private:
   template <class>
   friend class list;
-  list_node* prev_; // of one that is linked
+  list_node* prev_; // valid while linked
   list_node* next_ = nullptr;
 };
 
-/// Owns nothing: elements are borrowed, and leave before they die.
+/// Elements are borrowed: each has to be unlinked before it is destroyed.
 template <class T>
 class list {
 public:
@@ -732,7 +737,7 @@ public:
     return first;
   }
 
-  /// Calls `try_enter` for each element; it may unlink (or destroy) the one that it is given.
+  /// Calls `visit(element)` for each element. It may unlink or destroy that element, no other.
   template <class F>
   void for_each(F&& visit) {
     for (list_node *n = end_.next_, *after; n != &end_; n = after) {
@@ -798,8 +803,8 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/timer_wheel.hpp
-// Limits in time: a hierarchical hashed timer wheel over intrusive nodes.
-// After G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
+// A hierarchical timer wheel over intrusive nodes.
+// Source: G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
 
 #include <array>
 #include <bit>
@@ -807,13 +812,14 @@ public:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A place in a circular list: a slot's head, or what is in the slot.
+/// A node of a circular list: the head of a slot, or a timer in the slot.
 struct timer_links {
-  timer_links* prev; // of one that has a place
+  timer_links* prev; // valid while in a list
   timer_links* next = nullptr;
 };
 
-/// Part of whatever has a limit. Borrowed by the wheel while armed: disarm it before it dies.
+/// The base class of an object with a limit in time. The wheel borrows it while it is armed: disarm
+/// it before it is destroyed.
 class timer_node : timer_links {
 public:
   timer_node() noexcept {}
@@ -824,22 +830,27 @@ public:
 
 private:
   friend class timer_wheel;
-  std::uint64_t tick_; // of one that is armed: when it is due
+  std::uint64_t tick_; // when an armed node is due
 };
 
-/// Which limits have run out, and how long one may sleep until the next one does.
+/// Finds the timers that are due, and how long a thread may sleep until the next one is.
 ///
-/// Time is counted in ticks of 2^16 ns (65.5 us), written as eight digits of base 64: all that the
-/// clock can say. Each digit has a level of 64 slots. A node is in the level of the highest digit
-/// in which its tick differs from now, in the slot of that digit; when now comes to the slot, its
-/// nodes move to lower levels. Thus
-///  - a slot of level 0 is one tick; what is due already is in the slot of now itself;
-///  - the lowest occupied slot of a level comes first in time, for none is behind now;
-///  - all that is in a level is due before anything in the levels above it.
+/// Time is counted in ticks of 2^16 ns (65.5 us). A tick is written as eight digits of base 64,
+/// which covers the whole range of the clock. Each digit has a level of 64 slots:
+///
+///     level 7 .. 1   slots of 64^level ticks; a slot's nodes move down when now reaches the slot
+///     level 0        slots of one tick
+///     due            nodes that `expire` has collected and not yet fired
+///
+/// A node is in the level of the highest digit in which its tick differs from now, in the slot of
+/// that digit. Therefore
+///  - a node that is due already is in the slot of now, in level 0;
+///  - the lowest occupied slot of a level is the first in time, since no slot lies before now;
+///  - all nodes of a level are due before any node of the levels above it.
 ///
 /// Threads: one at a time. Cost: no allocation, no system call, no reading of the clock. `arm` and
-/// `disarm` are the same with one timer and with a million; a node moves at most seven times;
-/// `expire` jumps over time in which nothing is due.
+/// `disarm` take constant time for any number of timers. A node moves at most seven times. `expire`
+/// skips time in which nothing is due.
 class timer_wheel {
 public:
   using clock = std::chrono::steady_clock;
@@ -851,10 +862,10 @@ public:
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
 
-  /// A node that is armed already is disarmed first.
+  /// Arms a node, after disarming it if it is armed.
   ///
-  /// @param due  rounded up to a tick, so never early. What is past, as far as the wheel was told,
-  ///             is due at once.
+  /// @param due  rounded up to a tick, so that the node does not fire early. A time before the last
+  ///             `expire` is due at once.
   void arm(timer_node& n, time_point due) noexcept {
     disarm(n);
     const std::uint64_t tick = tick_not_before(due);
@@ -863,25 +874,25 @@ public:
     ++armed_;
   }
 
-  /// Harmless when not armed.
+  /// Does nothing if the node is not armed.
   void disarm(timer_node& n) noexcept {
     if (!n.armed()) return;
     n.prev->next = n.next;
     n.next->prev = n.prev;
-    if (n.prev == n.next) vacate(*n.next); // it was alone: both are the slot's head
+    if (n.prev == n.next) vacate(*n.next); // both are the head: the slot is empty
     n.prev = n.next = nullptr;
     --armed_;
   }
 
   [[nodiscard]] bool empty() const noexcept { return armed_ == 0; }
 
-  /// Until when one may sleep before calling `expire`: never later than the first timer is due,
-  /// rounded up to a tick.
+  /// Returns until when a thread may sleep before it calls `expire`: at most until the first timer
+  /// is due, rounded up to a tick.
   ///
-  /// May be earlier, where nodes move to lower levels (at most seven times on the way to a timer),
-  /// and may be past, where something is due; either way `expire(next(), ...)` makes progress.
+  /// The result is earlier if nodes have to move to lower levels (at most seven times until a timer
+  /// fires), and in the past if a timer is due. Either way `expire(next(), ...)` makes progress.
   ///
-  /// @returns `time_point::max()` when empty.
+  /// @returns `time_point::max()` when no timer is armed.
   [[nodiscard]] time_point next() const noexcept {
     if (empty()) return (time_point::max)();
     if (occupied_[levels] != 0) return begin_of(now_);
@@ -889,22 +900,21 @@ public:
     return first.tick == never ? (time_point::max)() : begin_of(first.tick);
   }
 
-  /// Disarms each node that is due at or before `now`, then calls `fire(node)`; earlier ticks
-  /// first.
+  /// Disarms each node that is due at or before `now` and calls `fire(node)`, earlier ticks first.
   ///
-  /// This is one round: what `fire` arms has its turn in a later `expire`, even if it is due
-  /// already, so that a timer that is always late cannot keep this call from returning. If `fire`
-  /// throws, the others stay armed, and due.
+  /// This is one round: a node that `fire` arms fires in a later `expire` at the earliest, even if
+  /// it is due already. So a timer that is always late cannot keep this call from returning. If
+  /// `fire` throws, the remaining nodes stay armed and due.
   ///
-  /// @param now   one that is earlier than the last counts as the last.
-  /// @param fire  may arm and disarm any node, also those that are due now, and may destroy the one
-  ///              that it is given.
-  /// @returns how many nodes fired.
+  /// @param now   a time before the last `now` counts as the last `now`.
+  /// @param fire  may arm and disarm any node, including those that are due, and may destroy the
+  ///              node that it is called with.
+  /// @returns the number of nodes that fired.
   template <class F>
   std::size_t expire(time_point now, F&& fire) {
     collect(tick_at(now));
     std::size_t fired = 0;
-    // From the head each time, for `fire` may disarm what would have been next.
+    // Starts at the head each time, since `fire` may disarm the next node.
     while (occupied_[levels] != 0) {
       auto& n = static_cast<timer_node&>(*heads_[due_slot].next);
       disarm(n);
@@ -923,24 +933,24 @@ private:
   static constexpr std::uint64_t never = ~std::uint64_t{0};
   static constexpr std::uint64_t sign = std::uint64_t{1} << 63;
 
-  // Slots are numbered through, level by level. One more holds what was taken out of the wheel and
-  // has not fired yet, so that it can be disarmed like anything else.
+  // Slots are numbered level by level. One more slot holds the nodes that are collected and have
+  // not fired yet, so that they can be disarmed like the others.
   static constexpr std::size_t due_slot = levels * level_size;
   struct place {
     std::size_t slot;
-    std::uint64_t tick; // the slot's first
+    std::uint64_t tick; // first tick of the slot
   };
 
-  // Time points in unsigned order, from time_point::min(): nothing that is done with them
-  // overflows.
+  // Counts from time_point::min() in unsigned numbers, so that no calculation overflows.
   static constexpr std::uint64_t unsigned_of(time_point t) noexcept {
     return static_cast<std::uint64_t>(t.time_since_epoch().count()) ^ sign;
   }
   static constexpr std::uint64_t tick_at(time_point t) noexcept {
     return unsigned_of(t) >> tick_bits;
   }
-  // No tick begins after the last one, in which time_point::max() is: only there, 65 us before the
-  // end of time, can a node be early. So max() is due in the end, and expire(max()) leaves nothing.
+  // time_point::max() lies in the last tick, after which no tick begins: only there, in the last
+  // 65 us of the clock's range, can a node fire early. So a node at max() does become due, and
+  // expire(max()) leaves no node.
   static constexpr std::uint64_t tick_not_before(time_point t) noexcept {
     const std::uint64_t begun = tick_at(t);
     const bool inside = (unsigned_of(t) & ((std::uint64_t{1} << tick_bits) - 1)) != 0;
@@ -951,7 +961,7 @@ private:
   }
 
   void insert(timer_node& n) noexcept {
-    const std::uint64_t differs = (n.tick_ ^ now_) | 1; // if nothing does: level 0
+    const std::uint64_t differs = (n.tick_ ^ now_) | 1; // level 0 if equal
     const unsigned level = (static_cast<unsigned>(std::bit_width(differs)) - 1) / digit_bits;
     const std::size_t digit = (n.tick_ >> (level * digit_bits)) % level_size;
     occupied_[level] |= std::uint64_t{1} << digit;
@@ -968,22 +978,22 @@ private:
     head.prev = head.next = &head;
   }
 
-  // The first slot that something is in, other than `due_slot`; if there is none, at tick `never`.
+  // The first occupied slot other than `due_slot`. If there is none, its tick is `never`.
   place first_occupied() const noexcept {
     for (unsigned level = 0; level != levels; ++level) {
       if (occupied_[level] == 0) continue;
       const auto digit = static_cast<unsigned>(std::countr_zero(occupied_[level]));
       const unsigned shift = level * digit_bits;
-      const std::uint64_t above = now_ >> shift >> digit_bits << digit_bits; // as now has them
+      const std::uint64_t above = now_ >> shift >> digit_bits << digit_bits; // as in now
       return {level * level_size + digit, (above | digit) << shift};
     }
     return {due_slot, never};
   }
 
-  // Moves now to `until`, and what is due by then to `due_slot`, in the order of its ticks.
+  // Advances now to `until` and moves the nodes due by then to `due_slot`, in the order of ticks.
   void collect(std::uint64_t until) noexcept {
     if (until < now_) until = now_;
-    // From one occupied slot to the next: the time between them costs nothing.
+    // Steps from one occupied slot to the next: the time between them costs nothing.
     for (place first = first_occupied(); first.tick <= until; first = first_occupied()) {
       now_ = first.tick;
       timer_links& head = heads_[first.slot];
@@ -992,7 +1002,7 @@ private:
       else
         move_down(head);
     }
-    // Short of the first occupied slot, so every node still differs from now where it did.
+    // `until` is before the first occupied slot, so the level of every node stays right.
     now_ = until;
   }
 
@@ -1006,7 +1016,7 @@ private:
     vacate(head);
   }
 
-  // Now has come to the slot: its nodes differ from now in a lower digit, or in none.
+  // Now has reached the slot, so its nodes differ from now in a lower digit, or not at all.
   void move_down(timer_links& head) noexcept {
     timer_links* n = head.next;
     vacate(head);
@@ -1017,8 +1027,8 @@ private:
     }
   }
 
-  std::uint64_t now_; // a tick
-  std::size_t armed_ = 0; // nodes
+  std::uint64_t now_; // in ticks
+  std::size_t armed_ = 0; // number of nodes
   std::array<std::uint64_t, levels + 1> occupied_{};
   std::unique_ptr<timer_links[]> heads_ = std::make_unique<timer_links[]>(due_slot + 1);
 };
@@ -1460,11 +1470,12 @@ struct no_watch {};
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/running.hpp
-// Which loops the calling thread is in.
+// The loops that the calling thread currently runs.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// While it exists, the calling thread runs the loop of `what`, an engine or a scheduler.
+/// Marks a scope in which the calling thread runs the loop of `what`, an engine or a scheduler.
+/// Scopes of one thread nest.
 template <class T>
 class running {
 public:
@@ -1473,12 +1484,12 @@ public:
   running& operator=(const running&) = delete;
   ~running() { innermost() = outer_; }
 
-  /// The innermost one of its type; null: none runs.
+  /// The T whose loop is innermost on the calling thread, or null if none runs.
   [[nodiscard]] static T* here() noexcept {
     const running* const r = innermost();
     return r ? &r->what_ : nullptr;
   }
-  /// Whether the calling thread is in the loop of `what`.
+  /// Whether the calling thread runs the loop of `what`, innermost or not.
   [[nodiscard]] static bool is(const T& what) noexcept {
     const running* r = innermost();
     while (r && &r->what_ != &what) r = r->outer_;
@@ -1498,73 +1509,73 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/fwd.hpp
-// The glossary: every public name, declared, with what it is.
+// The glossary: declares every public class, with a phrase that says what it is.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
 template <class Scheduler>
-class socket; ///< a socket whose calls wait the scheduler's way
+class socket; ///< a socket; its scheduler decides how calls wait
 template <class Engine, class Waker>
-class basic_scheduler; ///< an engine and a waker
+class basic_scheduler; ///< an engine combined with a waker
 template <class Scheduler>
-class flow_handle; ///< what spawn gives: join, cancel, kill
+class flow_handle; ///< the result of spawn: join, cancel, kill
 template <class T, class Scheduler>
-class channel; ///< values handed from flow to flow
+class channel; ///< passes values between flows
 template <class Scheduler>
-class flow_mutex; ///< a lock that parks flows, not threads
+class flow_mutex; ///< a mutex that suspends flows, not threads
 template <class Scheduler>
-class flow_semaphore; ///< permits, likewise
+class flow_semaphore; ///< a counting semaphore for flows
 template <class Scheduler>
-class flow_event; ///< something to wait for until it is so, likewise
+class flow_event; ///< a flag that flows wait for
 template <class Scheduler>
-class wait_group; ///< a count to wait for until it is 0, likewise
+class wait_group; ///< a count; flows wait until it is 0
 template <class Scheduler>
-class flow_group; ///< flows that end together
+class flow_group; ///< flows that are joined and cancelled together
 template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
-class server; ///< accepts connections and has each served by a flow
+class server; ///< accepts connections, spawns a flow for each
 template <class Scheduler>
-class reader; ///< a socket's stream in lines and other pieces
+class reader; ///< reads lines and other pieces from a socket
 template <class Scheduler>
-class signals; ///< Ctrl-C and other signals, waited for
+class signals; ///< waits for Ctrl-C and other signals
 template <class T>
-class flow_local; ///< a variable of which each flow has its own
+class flow_local; ///< a variable with one value per flow
 template <class T>
-class task; ///< a coroutine that gives a T
+class task; ///< a coroutine that returns a T
 
-class endpoint; ///< an address and a port, or the name of a local socket
+class endpoint; ///< an address and port, or a Unix-domain path
 class mutable_buffer; ///< bytes to receive into
 class const_buffer; ///< bytes to send
 template <class Buffer>
-class buffer_list; ///< several buffers, taken one after the other
-struct datagram; ///< what recv_from gives
-struct incoming; ///< a place for one datagram of a recv_batch
-struct outgoing; ///< one datagram of a send_batch
+class buffer_list; ///< several buffers, used in order
+struct datagram; ///< the result of recv_from
+struct incoming; ///< a slot of recv_batch for one datagram
+struct outgoing; ///< one datagram for send_batch
 template <class Item>
-class batch; ///< several of them
-struct delivery; ///< what recv_descriptors gives
-class received_descriptors; ///< descriptors of another process, owned
-class loan; ///< bytes received into a buffer that the engine lends
+class batch; ///< several slots or datagrams
+struct delivery; ///< the result of recv_descriptors
+class received_descriptors; ///< descriptors received from a process, owned
+class loan; ///< received bytes in a buffer of the engine
 class deadline; ///< a point in time
-class limit; ///< when a call gives up: a deadline, a stop_token, or both
-class sleep_handle; ///< what a sleep with a handler gives: cancel
-class failure; ///< what went wrong, in four bytes
-enum class resolve_error : int; ///< why a name could not be resolved
+class limit; ///< a deadline, a stop_token, or both
+class sleep_handle; ///< cancels a sleep that has a handler
+class failure; ///< an error code in four bytes
+enum class resolve_error : int; ///< why a name was not resolved
 
-enum class readiness : unsigned char; ///< what wait waits for: readable, writable, urgent
+enum class readiness : unsigned char; ///< readable, writable, urgent
 
-class operation; ///< one request and its answer: the record that all layers share
-class socket_state; ///< an engine's record of an open socket
-class flow; ///< one spawned line of execution
+class operation; ///< a request and its result, shared by all layers
+class socket_state; ///< the engine's record of an open socket
+class flow; ///< one spawned fiber, thread or coroutine
 
 template <class Threading>
-class basic_engine; ///< the completion engine, whichever kernel interface is below
+class basic_engine; ///< the engine, over any kernel interface
 template <class Parker>
-class parking_waker; ///< wakes with a parker: two functions
+class parking_waker; ///< wakes by a parker, which has two functions
 class coroutine_waker; ///< wakes by resuming a coroutine
 class fiber_waker; ///< wakes by switching to a fiber
-class thread_waker; ///< wakes a thread that sleeps
+class thread_waker; ///< wakes by notifying a blocked thread
 class callback_waker; ///< wakes by calling a handler
 
 }} // namespace rouse::ROUSE_ABI
@@ -1898,13 +1909,13 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/engine_home.hpp
-// How a handle finds its engine from any thread, also when the engine is gone.
+// How a handle reaches its engine from any thread, even after the engine is destroyed.
 
 #include <mutex>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A number that no other thread of the process has, or had.
+/// A number of the calling thread, which no other thread of the process has or had.
 ROUSE_NEVER_INLINE inline std::uint64_t thread_number() noexcept {
   static constinit std::atomic<std::uint64_t> threads{0};
   static constinit thread_local std::uint64_t mine = 0;
@@ -1912,23 +1923,24 @@ ROUSE_NEVER_INLINE inline std::uint64_t thread_number() noexcept {
   return mine;
 }
 
-/// Where a thread that drops a handle stands towards the engine.
+/// What a thread that drops a handle may do with the engine.
 enum class whereabouts : unsigned char {
-  inside, ///< it may touch the engine
-  outside, ///< another thread uses the engine: it may only post
-  gone, ///< there is no engine any more
+  inside, ///< it may use the engine
+  outside, ///< another thread uses the engine: only post
+  gone, ///< the engine is destroyed
 };
 
-/// An engine owns one, and shares it with what its handles refer to: channels and flows. The last
-/// of them frees it.
+/// The engine holds one and shares it with the objects that handles refer to: channels and flows.
+/// The last reference deletes it.
 ///
 ///     thread that drops the last handle      thread that uses the engine
-///     meet: lock                             enter: lock, "I use it now"
-///           inside: end it here              ...
-///           outside: post it       ------>   the loop ends it
-///           gone: end it here                close: lock, "gone"; then what was posted is ended
+///     meet: lock                             enter: lock, record itself as the user
+///           inside: destroy the object       ...
+///           outside: post the object ---->   the loop destroys the object
+///           gone: destroy the object         close: lock, clear the engine; posted objects are
+///                                            destroyed after that
 ///
-/// Threads: any. Cost: a mutex, for the last handle of a channel or of an ended flow only.
+/// Threads: any. Cost: a mutex, only for the last handle of a channel or of an ended flow.
 template <class Engine>
 class engine_home {
 public:
@@ -1941,7 +1953,7 @@ public:
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  /// The calling thread uses the engine from now on.
+  /// Records the calling thread as the one that uses the engine.
   void enter() noexcept {
     if constexpr (!Engine::threading::shared) {
       const std::uint64_t me = thread_number();
@@ -1951,25 +1963,25 @@ public:
     }
   }
 
-  /// The engine goes: nothing is posted to it any more.
+  /// For the engine's destructor: after this, nothing is posted to the engine.
   void close() noexcept {
     const std::lock_guard lock(mutex_);
     engine_ = nullptr;
   }
 
-  /// Calls `f(whereabouts, Engine*)`. Until it returns the engine stays, and no other thread comes
-  /// to use it: `f` must run none of the user's code.
+  /// Calls `f(whereabouts, Engine*)` with the lock held. Until `f` returns, the engine is not
+  /// destroyed and no other thread starts to use it. `f` must not run code of the application.
   template <class F>
   void meet(F f) noexcept {
     const std::lock_guard lock(mutex_);
     f(engine_ ? here() : whereabouts::gone, engine_);
   }
 
-  /// While the lock is held the engine stays, if `open`.
+  /// Locks the home. While the lock is held, an engine that is `open` is not destroyed.
   [[nodiscard]] std::unique_lock<std::mutex> keep() noexcept { return std::unique_lock(mutex_); }
   [[nodiscard]] bool open() const noexcept { return engine_ != nullptr; }
 
-  /// In a forked child: a thread that does not exist there may have locked it.
+  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
 private:
@@ -1982,8 +1994,8 @@ private:
   }
 
   std::mutex mutex_;
-  Engine* engine_; // guarded by the mutex
-  std::atomic<std::uint64_t> user_{thread_number()}; // the thread; written with the mutex held
+  Engine* engine_; // guarded by mutex_
+  std::atomic<std::uint64_t> user_{thread_number()}; // the engine's thread
   std::atomic<std::size_t> references_{1};
 };
 
@@ -3158,13 +3170,15 @@ public:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The calling thread's T, made by its first call and destroyed as the thread exits.
+/// Returns the calling thread's T, which its first call makes and which is destroyed as the thread
+/// exits.
 ///
-/// GCC for Windows emulates thread_local and frees a thread's variables before it runs their
-/// destructors. There the variable is a pointer, and the object is on the heap. A call made by a
-/// destructor that runs later makes a new object, which is destroyed as well.
+/// GCC for Windows emulates thread_local: it frees a thread's variables before it runs their
+/// destructors. There the variable is a pointer and the T is on the heap. If a destructor that runs
+/// after that of the T calls this again, it gets a new T.
 ///
-/// @param nothrow  nothing, or `std::nothrow`: null instead of std::bad_alloc when memory is short.
+/// @param nothrow  nothing, or `std::nothrow`. With it, the result is null when memory is short;
+/// without it, std::bad_alloc is thrown. Both happen with the emulation only.
 template <class T, class... Nothrow>
 T* thread_object([[maybe_unused]] Nothrow... nothrow) noexcept(sizeof...(nothrow) != 0) {
   static_assert(std::is_nothrow_default_constructible_v<T>);
@@ -3264,15 +3278,16 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/buffer_pool.hpp
-// Buffers of one size, lent out one at a time.
+// A pool of buffers of one size, which are lent out one at a time.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Its owner lends, whoever has a buffer gives it back; the one that came back last goes out first,
-/// since it is in the cache. Closed by its owner, the pool is gone once all buffers are back.
+/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
+/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
+/// pool is deleted when the last buffer comes back.
 ///
-/// Threads: any. Cost: no allocation while fewer than `kept` buffers are out beyond those that were
-/// before.
+/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
+/// buffers stay allocated.
 class buffer_pool {
   struct block {
     buffer_pool* owner;
@@ -3281,14 +3296,14 @@ class buffer_pool {
 
 public:
   static constexpr std::size_t block_size = std::size_t{16} << 10;
-  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of a buffer
-  static constexpr std::size_t kept = 64; ///< free buffers that are not given back to the system
+  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
+  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
 
   buffer_pool() noexcept = default;
   buffer_pool(const buffer_pool&) = delete;
   buffer_pool& operator=(const buffer_pool&) = delete;
 
-  /// `room` bytes; null when memory is short.
+  /// Returns `room` bytes, or null when memory is short.
   [[nodiscard]] std::byte* lend() noexcept {
     const std::lock_guard lock(mutex_);
     block* b = free_;
@@ -3304,14 +3319,14 @@ public:
     return reinterpret_cast<std::byte*>(b + 1);
   }
 
-  /// To whichever pool it is from.
+  /// Returns a buffer to the pool that lent it, which may already be closed.
   static void give_back(std::byte* bytes) noexcept {
     block* b = reinterpret_cast<block*>(bytes) - 1;
     buffer_pool& from = *b->owner;
     if (from.take(b)) delete &from;
   }
 
-  /// In a forked child: a thread that does not exist there may have locked it.
+  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
   struct closer {
@@ -3323,7 +3338,7 @@ public:
 private:
   ~buffer_pool() = default;
 
-  // True: it was the last one of a closed pool.
+  // Returns true for the last buffer of a closed pool: the caller deletes the pool.
   bool take(block* b) noexcept {
     const std::lock_guard lock(mutex_);
     --lent_;
@@ -3349,7 +3364,7 @@ private:
 
   std::mutex mutex_;
   block* free_ = nullptr;
-  std::size_t spare_ = 0; // in free_
+  std::size_t spare_ = 0; // length of free_
   std::size_t lent_ = 0;
   bool closed_ = false;
 };
@@ -3412,13 +3427,14 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/threading.hpp
-// The policies of an engine: which threads use it, and who watches it.
+// Policies of an engine: which threads may use it, and what observes its operations.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-/// Which thread calls: an address that no other one has while this one lives. (std::thread::id
-/// costs a call of a shared library.) For code that stays in its thread.
+/// Identifies the calling thread by an address that no other living thread has. (std::thread::id
+/// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
+/// on another thread.
 ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
   static constinit thread_local char mark = 0;
   return &mark;
@@ -3437,22 +3453,23 @@ struct no_condition {
 
 } // namespace detail
 
-/// What an engine tells of its operations, with its lock held. This one, of every normal build,
-/// keeps nothing and costs nothing; others derive from it, and define anew what they want to know.
+/// What an engine reports about its operations, with the engine's lock held. This observer is the
+/// default: it records nothing and costs nothing. Other observers derive from it and redefine the
+/// functions that they need.
 struct no_observer {
-  struct mark {}; ///< what each operation holds for the observer, as `op.mark`
+  struct mark {}; ///< the observer's data in each operation, `op.mark`
 
   template <class Operation>
-  void at_once(Operation&) noexcept {} ///< done within its call, which does not wait
+  void at_once(Operation&) noexcept {} ///< completed at once; its call does not wait
   template <class Operation>
-  void begun(Operation&) noexcept {} ///< the engine has it
+  void begun(Operation&) noexcept {} ///< the operation is now pending
   template <class Operation>
-  void ended(Operation&) noexcept {} ///< it is told now, or was abandoned; its socket may be gone
-  void turned(std::size_t) noexcept {} ///< a turn of the loop has told so many
+  void ended(Operation&) noexcept {} ///< completed or abandoned; its socket may be gone
+  void turned(std::size_t) noexcept {} ///< completions of one turn of the loop
 };
 
-/// One thread at a time runs the engine and makes all calls on it: no locks, no atomics on the path
-/// of a call.
+/// One thread at a time runs the engine and makes all calls on it. A call takes no lock and uses no
+/// atomic operation.
 struct one_thread {
   static constexpr bool shared = false;
   using observer = no_observer;
@@ -3461,7 +3478,7 @@ struct one_thread {
   using condition = detail::no_condition;
 };
 
-/// Any thread may call at any time.
+/// Any thread may call the engine at any time; a mutex guards it.
 struct any_thread {
   static constexpr bool shared = true;
   using observer = no_observer;
@@ -3470,7 +3487,7 @@ struct any_thread {
   using condition = std::condition_variable;
 };
 
-/// The same threads, with an observer.
+/// The policy `Threading`, with an observer.
 template <class Threading, class Observer>
 struct observed_by : Threading {
   using observer = Observer;
@@ -3622,12 +3639,13 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/remote_queue.hpp
-// How other threads hand something to the thread that runs the engine: a queue of many producers
-// and one consumer.
+// A queue of many producers and one consumer, by which other threads hand something to the thread
+// that runs the engine.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Part of what is handed over. Borrowed by the queue from `push` until the consumer has taken it.
+/// The link of an element, its base class. The queue borrows the element from `push` until the
+/// consumer takes it.
 struct remote_node {
   remote_node() noexcept = default;
   remote_node(const remote_node&) = delete;
@@ -3636,17 +3654,17 @@ struct remote_node {
   remote_node* next = nullptr;
 };
 
-/// Lock-free to push; the consumer takes everything at once.
+/// `push` is lock-free. The consumer takes all elements at once.
 template <class T>
 class remote_queue {
 public:
-  /// Any thread.
+  /// Adds an element. Threads: any.
   void push(T& element) noexcept {
     remote_node& n = element;
     remote_node* head = head_.load(std::memory_order_relaxed);
     do n.next = head;
-    // Partner of the exchange in take(): what the producer wrote before happens-before the
-    // consumer's use.
+    // Release, paired with the acquire exchange in take(): what the producer wrote before the push
+    // happens before the consumer's use.
     while (!head_.compare_exchange_weak(head, &n, std::memory_order_release,
                                         std::memory_order_relaxed));
   }
@@ -3655,8 +3673,8 @@ public:
     return head_.load(std::memory_order_acquire) == nullptr;
   }
 
-  /// The consumer: calls `use` for all that was pushed so far, oldest first; it may destroy what it
-  /// is given.
+  /// Calls `use(element)` for all elements pushed so far, oldest first. It may destroy the element.
+  /// Threads: the consumer.
   template <class F>
   void take(F&& use) noexcept {
     if (empty()) return;
@@ -3675,7 +3693,7 @@ public:
     }
   }
 
-  /// Lets go of everything that was pushed, which stays as it is.
+  /// Drops all elements without touching them.
   void forget() noexcept { head_.store(nullptr, std::memory_order_relaxed); }
 
 private:
@@ -8475,12 +8493,12 @@ inline void admit_all(list<waiter>& queue, completions& completed, failure error
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/guarded.hpp
-// try and catch for builds with and without exceptions.
+// try and catch, for builds with and without exceptions.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Returns `f()`. If it throws, returns `caught()` instead, which is called inside the handler:
-/// there `throw;` and std::current_exception() refer to the exception. Without exceptions
+/// Returns `f()`. If that throws, returns `caught()`, which is called inside the handler: there
+/// `throw;` and std::current_exception() refer to the exception. In a build without exceptions,
 /// `caught` is never called.
 template <class F, class Caught>
 std::invoke_result_t<F&> guarded(F&& f, [[maybe_unused]] Caught&& caught) {
@@ -9511,12 +9529,12 @@ private:
 // thread_event on this platform. One of the two headers is empty.
 
 // ---- rouse/detail/leakable.hpp
-// A member that may be left alive when its object is destroyed.
+// A member that can be left alive when the object that holds it is destroyed.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Holds a T, and destroys it unless `leak` was called: the T then stays usable for as long as the
-/// memory does, which for a static object is until the process ends.
+/// Holds a T and destroys it, unless `leak` was called: then the T stays usable as long as the
+/// memory exists, which for a static object is until the process ends.
 template <class T>
 class leakable {
 public:
@@ -9541,16 +9559,21 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/detail/recycler.hpp
-// Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
+// Memory for blocks that are allocated and freed at a high rate: coroutine frames and pending
+// handlers.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A thread's free blocks, by size. After warm-up neither allocates nor frees.
+/// Allocates blocks from the calling thread's cache of free blocks, which has one list per size
+/// class. After warm-up neither function calls the global allocator.
 ///
-/// A block may be freed by another thread than the one that allocated it: it then serves that one.
+/// A block may be released on another thread than the one that allocated it. It then goes into the
+/// cache of the releasing thread.
+///
+/// Threads: any.
 class recycler {
 public:
-  // Inlined: where the size is known, its class is.
+  // Inlined, so that a constant size gives a constant class.
   ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return fresh(size);
@@ -9572,23 +9595,24 @@ public:
   }
 
 private:
-  // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
+  // Out of line: otherwise GCC warns of mismatched new and delete in classes whose operators are
+  // implemented by this one.
   ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
   ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
     if (c >= classes || !opened()) return ::operator delete(p);
     local().keep(p, c);
   }
 
-  // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
-  // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
+  // Size classes: steps of 16 bytes up to 2 KiB, then powers of two up to 64 KiB. The steps match
+  // common allocators, whose blocks are multiples of 16 bytes with 8 bytes of bookkeeping.
   static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
-  static constexpr std::size_t most = std::size_t{8} << 20; // bytes of one size that a thread keeps
+  static constexpr std::size_t most = std::size_t{8} << 20; // bytes kept per class and thread
   struct block {
     block* next;
   };
   struct cache {
     block* free[classes] = {};
-    std::size_t room[classes] = {}; // how many more it keeps
+    std::size_t room[classes] = {}; // how many more blocks are kept
     void open() noexcept {
       for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
     }
@@ -9596,7 +9620,7 @@ private:
       free[c] = ::new (p) block{free[c]};
       --room[c];
     }
-    // Blocks may still be released while the thread's other objects die: none is kept then.
+    // Other objects of the thread may release blocks after this. None is kept then.
     void close() noexcept {
       for (block*& b : free) {
         while (b) ::operator delete(std::exchange(b, b->next));
@@ -9605,14 +9629,15 @@ private:
     }
   };
 
-  // A thread's first release opens its cache; its end closes it, for good.
+  // A thread's first release makes one, which opens the thread's cache. The cache itself has no
+  // destructor, so that access to it needs no check; this object closes it as the thread exits.
   struct opener {
     cache& what = local();
     opener() noexcept { what.open(); }
     opener(const opener&) = delete;
     ~opener() { what.close(); }
   };
-  // True: only now.
+  // Returns true if this call opened the cache.
   static bool opened() noexcept {
     static thread_local bool was = false;
     if (&local() == &none() || std::exchange(was, true)) return false;
@@ -9626,7 +9651,8 @@ private:
   static constexpr std::size_t size_of(std::size_t c) noexcept {
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
-  // The cache of a thread that could not allocate its own: it keeps nothing and is never written to.
+  // Stands for the cache of a thread that could not allocate one (emulated thread_local only). It
+  // has no room, so it is never written to.
   static cache& none() noexcept {
     static constinit cache empty;
     return empty;

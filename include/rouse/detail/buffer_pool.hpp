@@ -1,4 +1,4 @@
-// Buffers of one size, lent out one at a time.
+// A pool of buffers of one size, which are lent out one at a time.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -8,11 +8,12 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Its owner lends, whoever has a buffer gives it back; the one that came back last goes out first,
-/// since it is in the cache. Closed by its owner, the pool is gone once all buffers are back.
+/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
+/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
+/// pool is deleted when the last buffer comes back.
 ///
-/// Threads: any. Cost: no allocation while fewer than `kept` buffers are out beyond those that were
-/// before.
+/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
+/// buffers stay allocated.
 class buffer_pool {
   struct block {
     buffer_pool* owner;
@@ -21,14 +22,14 @@ class buffer_pool {
 
 public:
   static constexpr std::size_t block_size = std::size_t{16} << 10;
-  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of a buffer
-  static constexpr std::size_t kept = 64; ///< free buffers that are not given back to the system
+  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
+  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
 
   buffer_pool() noexcept = default;
   buffer_pool(const buffer_pool&) = delete;
   buffer_pool& operator=(const buffer_pool&) = delete;
 
-  /// `room` bytes; null when memory is short.
+  /// Returns `room` bytes, or null when memory is short.
   [[nodiscard]] std::byte* lend() noexcept {
     const std::lock_guard lock(mutex_);
     block* b = free_;
@@ -44,14 +45,14 @@ public:
     return reinterpret_cast<std::byte*>(b + 1);
   }
 
-  /// To whichever pool it is from.
+  /// Returns a buffer to the pool that lent it, which may already be closed.
   static void give_back(std::byte* bytes) noexcept {
     block* b = reinterpret_cast<block*>(bytes) - 1;
     buffer_pool& from = *b->owner;
     if (from.take(b)) delete &from;
   }
 
-  /// In a forked child: a thread that does not exist there may have locked it.
+  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
   struct closer {
@@ -63,7 +64,7 @@ public:
 private:
   ~buffer_pool() = default;
 
-  // True: it was the last one of a closed pool.
+  // Returns true for the last buffer of a closed pool: the caller deletes the pool.
   bool take(block* b) noexcept {
     const std::lock_guard lock(mutex_);
     --lent_;
@@ -89,7 +90,7 @@ private:
 
   std::mutex mutex_;
   block* free_ = nullptr;
-  std::size_t spare_ = 0; // in free_
+  std::size_t spare_ = 0; // length of free_
   std::size_t lent_ = 0;
   bool closed_ = false;
 };

@@ -1,7 +1,7 @@
-// std::chrono's durations and clocks: <chrono> without its calendar and time zones, which are
-// thousands of lines. Whoever needs those includes it.
+// The durations and clocks of std::chrono, without the calendar and time zones of <chrono>, which
+// are thousands of lines. Code that needs those includes <chrono> itself.
 #pragma once
-#include <condition_variable> // whose waits take durations, and need the clocks
-#if !defined(__GLIBCXX__) // other libraries read all of it with the above, or little
+#include <condition_variable> // brings durations and clocks
+#if !defined(__GLIBCXX__) // elsewhere it is included above, or small
 #include <chrono>
 #endif

@@ -1,4 +1,4 @@
-// How a handle finds its engine from any thread, also when the engine is gone.
+// How a handle reaches its engine from any thread, even after the engine is destroyed.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -10,7 +10,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A number that no other thread of the process has, or had.
+/// A number of the calling thread, which no other thread of the process has or had.
 ROUSE_NEVER_INLINE inline std::uint64_t thread_number() noexcept {
   static constinit std::atomic<std::uint64_t> threads{0};
   static constinit thread_local std::uint64_t mine = 0;
@@ -18,23 +18,24 @@ ROUSE_NEVER_INLINE inline std::uint64_t thread_number() noexcept {
   return mine;
 }
 
-/// Where a thread that drops a handle stands towards the engine.
+/// What a thread that drops a handle may do with the engine.
 enum class whereabouts : unsigned char {
-  inside, ///< it may touch the engine
-  outside, ///< another thread uses the engine: it may only post
-  gone, ///< there is no engine any more
+  inside, ///< it may use the engine
+  outside, ///< another thread uses the engine: only post
+  gone, ///< the engine is destroyed
 };
 
-/// An engine owns one, and shares it with what its handles refer to: channels and flows. The last
-/// of them frees it.
+/// The engine holds one and shares it with the objects that handles refer to: channels and flows.
+/// The last reference deletes it.
 ///
 ///     thread that drops the last handle      thread that uses the engine
-///     meet: lock                             enter: lock, "I use it now"
-///           inside: end it here              ...
-///           outside: post it       ------>   the loop ends it
-///           gone: end it here                close: lock, "gone"; then what was posted is ended
+///     meet: lock                             enter: lock, record itself as the user
+///           inside: destroy the object       ...
+///           outside: post the object ---->   the loop destroys the object
+///           gone: destroy the object         close: lock, clear the engine; posted objects are
+///                                            destroyed after that
 ///
-/// Threads: any. Cost: a mutex, for the last handle of a channel or of an ended flow only.
+/// Threads: any. Cost: a mutex, only for the last handle of a channel or of an ended flow.
 template <class Engine>
 class engine_home {
 public:
@@ -47,7 +48,7 @@ public:
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  /// The calling thread uses the engine from now on.
+  /// Records the calling thread as the one that uses the engine.
   void enter() noexcept {
     if constexpr (!Engine::threading::shared) {
       const std::uint64_t me = thread_number();
@@ -57,25 +58,25 @@ public:
     }
   }
 
-  /// The engine goes: nothing is posted to it any more.
+  /// For the engine's destructor: after this, nothing is posted to the engine.
   void close() noexcept {
     const std::lock_guard lock(mutex_);
     engine_ = nullptr;
   }
 
-  /// Calls `f(whereabouts, Engine*)`. Until it returns the engine stays, and no other thread comes
-  /// to use it: `f` must run none of the user's code.
+  /// Calls `f(whereabouts, Engine*)` with the lock held. Until `f` returns, the engine is not
+  /// destroyed and no other thread starts to use it. `f` must not run code of the application.
   template <class F>
   void meet(F f) noexcept {
     const std::lock_guard lock(mutex_);
     f(engine_ ? here() : whereabouts::gone, engine_);
   }
 
-  /// While the lock is held the engine stays, if `open`.
+  /// Locks the home. While the lock is held, an engine that is `open` is not destroyed.
   [[nodiscard]] std::unique_lock<std::mutex> keep() noexcept { return std::unique_lock(mutex_); }
   [[nodiscard]] bool open() const noexcept { return engine_ != nullptr; }
 
-  /// In a forked child: a thread that does not exist there may have locked it.
+  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
 private:
@@ -88,8 +89,8 @@ private:
   }
 
   std::mutex mutex_;
-  Engine* engine_; // guarded by the mutex
-  std::atomic<std::uint64_t> user_{thread_number()}; // the thread; written with the mutex held
+  Engine* engine_; // guarded by mutex_
+  std::atomic<std::uint64_t> user_{thread_number()}; // the engine's thread
   std::atomic<std::size_t> references_{1};
 };
 

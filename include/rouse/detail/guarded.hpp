@@ -1,4 +1,4 @@
-// try and catch for builds with and without exceptions.
+// try and catch, for builds with and without exceptions.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -6,8 +6,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Returns `f()`. If it throws, returns `caught()` instead, which is called inside the handler:
-/// there `throw;` and std::current_exception() refer to the exception. Without exceptions
+/// Returns `f()`. If that throws, returns `caught()`, which is called inside the handler: there
+/// `throw;` and std::current_exception() refer to the exception. In a build without exceptions,
 /// `caught` is never called.
 template <class F, class Caught>
 std::invoke_result_t<F&> guarded(F&& f, [[maybe_unused]] Caught&& caught) {

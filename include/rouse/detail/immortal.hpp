@@ -1,4 +1,4 @@
-// An object of static storage that is never destroyed.
+// An object of static storage duration that is never destroyed.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -6,9 +6,9 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The only T of its kind, made by the first call. It may be used by destructors of other static
-/// objects; and a thread that makes it while exit() runs in another one takes no lock of the C
-/// library, which exit() would hold.
+/// The only object of type T, made by the first call. Destructors of other static objects may use
+/// it. Since no destructor is registered, a thread that makes it while another thread is in exit()
+/// does not need the C library's lock, which exit() holds.
 template <class T>
 T& immortal() noexcept(noexcept(T())) {
   alignas(T) static unsigned char room[sizeof(T)];

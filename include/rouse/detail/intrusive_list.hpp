@@ -1,5 +1,5 @@
-// A doubly linked list whose links are part of its elements: linking and unlinking cost no
-// allocation and cannot fail.
+// A doubly linked list whose links are part of its elements. Linking and unlinking allocate nothing
+// and cannot fail.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -7,23 +7,23 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The links. An element may leave its list without knowing which one it is in.
+/// The links of an element, its base class. An element can be unlinked without naming its list.
 class list_node {
 public:
-  list_node() noexcept {} // not defaulted: a const element may be default-initialized
+  list_node() noexcept {} // allows const elements without initializer
   list_node(const list_node&) = delete;
   list_node& operator=(const list_node&) = delete;
 
   [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
 
-  /// Whether it is linked to others than the list itself.
+  /// Whether the list has another element. Only for a linked node.
   [[nodiscard]] bool accompanied() const noexcept { return prev_ != next_; }
 
-  /// Harmless when not linked.
+  /// Removes the element from its list. Does nothing if it is not linked.
   void unlink() noexcept {
     if (linked()) leave();
   }
-  /// The same of one that is linked.
+  /// Like `unlink`, for an element that is known to be linked.
   void leave() noexcept {
     prev_->next_ = next_;
     next_->prev_ = prev_;
@@ -33,11 +33,11 @@ public:
 private:
   template <class>
   friend class list;
-  list_node* prev_; // of one that is linked
+  list_node* prev_; // valid while linked
   list_node* next_ = nullptr;
 };
 
-/// Owns nothing: elements are borrowed, and leave before they die.
+/// Elements are borrowed: each has to be unlinked before it is destroyed.
 template <class T>
 class list {
 public:
@@ -63,7 +63,7 @@ public:
     return first;
   }
 
-  /// Calls `try_enter` for each element; it may unlink (or destroy) the one that it is given.
+  /// Calls `visit(element)` for each element. It may unlink or destroy that element, no other.
   template <class F>
   void for_each(F&& visit) {
     for (list_node *n = end_.next_, *after; n != &end_; n = after) {

@@ -1,4 +1,4 @@
-// A member that may be left alive when its object is destroyed.
+// A member that can be left alive when the object that holds it is destroyed.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -6,8 +6,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Holds a T, and destroys it unless `leak` was called: the T then stays usable for as long as the
-/// memory does, which for a static object is until the process ends.
+/// Holds a T and destroys it, unless `leak` was called: then the T stays usable as long as the
+/// memory exists, which for a static object is until the process ends.
 template <class T>
 class leakable {
 public:

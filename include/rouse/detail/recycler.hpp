@@ -1,4 +1,5 @@
-// Memory for blocks that come and go at a high rate: coroutine frames, pending handlers.
+// Memory for blocks that are allocated and freed at a high rate: coroutine frames and pending
+// handlers.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/thread_exit.hpp>
@@ -10,12 +11,16 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A thread's free blocks, by size. After warm-up neither allocates nor frees.
+/// Allocates blocks from the calling thread's cache of free blocks, which has one list per size
+/// class. After warm-up neither function calls the global allocator.
 ///
-/// A block may be freed by another thread than the one that allocated it: it then serves that one.
+/// A block may be released on another thread than the one that allocated it. It then goes into the
+/// cache of the releasing thread.
+///
+/// Threads: any.
 class recycler {
 public:
-  // Inlined: where the size is known, its class is.
+  // Inlined, so that a constant size gives a constant class.
   ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return fresh(size);
@@ -37,23 +42,24 @@ public:
   }
 
 private:
-  // Out of line: g++ takes an operator of a class that calls these for another pair than they are.
+  // Out of line: otherwise GCC warns of mismatched new and delete in classes whose operators are
+  // implemented by this one.
   ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
   ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
     if (c >= classes || !opened()) return ::operator delete(p);
     local().keep(p, c);
   }
 
-  // Up to 2 KiB in steps of 16, then in powers of two up to 64 KiB. The steps are those of common
-  // allocators, whose blocks are a multiple of 16 bytes with 8 of their own.
+  // Size classes: steps of 16 bytes up to 2 KiB, then powers of two up to 64 KiB. The steps match
+  // common allocators, whose blocks are multiples of 16 bytes with 8 bytes of bookkeeping.
   static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
-  static constexpr std::size_t most = std::size_t{8} << 20; // bytes of one size that a thread keeps
+  static constexpr std::size_t most = std::size_t{8} << 20; // bytes kept per class and thread
   struct block {
     block* next;
   };
   struct cache {
     block* free[classes] = {};
-    std::size_t room[classes] = {}; // how many more it keeps
+    std::size_t room[classes] = {}; // how many more blocks are kept
     void open() noexcept {
       for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
     }
@@ -61,7 +67,7 @@ private:
       free[c] = ::new (p) block{free[c]};
       --room[c];
     }
-    // Blocks may still be released while the thread's other objects die: none is kept then.
+    // Other objects of the thread may release blocks after this. None is kept then.
     void close() noexcept {
       for (block*& b : free) {
         while (b) ::operator delete(std::exchange(b, b->next));
@@ -70,14 +76,15 @@ private:
     }
   };
 
-  // A thread's first release opens its cache; its end closes it, for good.
+  // A thread's first release makes one, which opens the thread's cache. The cache itself has no
+  // destructor, so that access to it needs no check; this object closes it as the thread exits.
   struct opener {
     cache& what = local();
     opener() noexcept { what.open(); }
     opener(const opener&) = delete;
     ~opener() { what.close(); }
   };
-  // True: only now.
+  // Returns true if this call opened the cache.
   static bool opened() noexcept {
     static thread_local bool was = false;
     if (&local() == &none() || std::exchange(was, true)) return false;
@@ -91,7 +98,8 @@ private:
   static constexpr std::size_t size_of(std::size_t c) noexcept {
     return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
   }
-  // The cache of a thread that could not allocate its own: it keeps nothing and is never written to.
+  // Stands for the cache of a thread that could not allocate one (emulated thread_local only). It
+  // has no room, so it is never written to.
   static cache& none() noexcept {
     static constinit cache empty;
     return empty;

@@ -1,5 +1,5 @@
-// How other threads hand something to the thread that runs the engine: a queue of many producers
-// and one consumer.
+// A queue of many producers and one consumer, by which other threads hand something to the thread
+// that runs the engine.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -7,7 +7,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Part of what is handed over. Borrowed by the queue from `push` until the consumer has taken it.
+/// The link of an element, its base class. The queue borrows the element from `push` until the
+/// consumer takes it.
 struct remote_node {
   remote_node() noexcept = default;
   remote_node(const remote_node&) = delete;
@@ -16,17 +17,17 @@ struct remote_node {
   remote_node* next = nullptr;
 };
 
-/// Lock-free to push; the consumer takes everything at once.
+/// `push` is lock-free. The consumer takes all elements at once.
 template <class T>
 class remote_queue {
 public:
-  /// Any thread.
+  /// Adds an element. Threads: any.
   void push(T& element) noexcept {
     remote_node& n = element;
     remote_node* head = head_.load(std::memory_order_relaxed);
     do n.next = head;
-    // Partner of the exchange in take(): what the producer wrote before happens-before the
-    // consumer's use.
+    // Release, paired with the acquire exchange in take(): what the producer wrote before the push
+    // happens before the consumer's use.
     while (!head_.compare_exchange_weak(head, &n, std::memory_order_release,
                                         std::memory_order_relaxed));
   }
@@ -35,8 +36,8 @@ public:
     return head_.load(std::memory_order_acquire) == nullptr;
   }
 
-  /// The consumer: calls `use` for all that was pushed so far, oldest first; it may destroy what it
-  /// is given.
+  /// Calls `use(element)` for all elements pushed so far, oldest first. It may destroy the element.
+  /// Threads: the consumer.
   template <class F>
   void take(F&& use) noexcept {
     if (empty()) return;
@@ -55,7 +56,7 @@ public:
     }
   }
 
-  /// Lets go of everything that was pushed, which stays as it is.
+  /// Drops all elements without touching them.
   void forget() noexcept { head_.store(nullptr, std::memory_order_relaxed); }
 
 private:

@@ -1,10 +1,11 @@
-// Which loops the calling thread is in.
+// The loops that the calling thread currently runs.
 #pragma once
 #include <rouse/config.hpp>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// While it exists, the calling thread runs the loop of `what`, an engine or a scheduler.
+/// Marks a scope in which the calling thread runs the loop of `what`, an engine or a scheduler.
+/// Scopes of one thread nest.
 template <class T>
 class running {
 public:
@@ -13,12 +14,12 @@ public:
   running& operator=(const running&) = delete;
   ~running() { innermost() = outer_; }
 
-  /// The innermost one of its type; null: none runs.
+  /// The T whose loop is innermost on the calling thread, or null if none runs.
   [[nodiscard]] static T* here() noexcept {
     const running* const r = innermost();
     return r ? &r->what_ : nullptr;
   }
-  /// Whether the calling thread is in the loop of `what`.
+  /// Whether the calling thread runs the loop of `what`, innermost or not.
   [[nodiscard]] static bool is(const T& what) noexcept {
     const running* r = innermost();
     while (r && &r->what_ != &what) r = r->outer_;

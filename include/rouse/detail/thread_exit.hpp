@@ -10,13 +10,15 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The calling thread's T, made by its first call and destroyed as the thread exits.
+/// Returns the calling thread's T, which its first call makes and which is destroyed as the thread
+/// exits.
 ///
-/// GCC for Windows emulates thread_local and frees a thread's variables before it runs their
-/// destructors. There the variable is a pointer, and the object is on the heap. A call made by a
-/// destructor that runs later makes a new object, which is destroyed as well.
+/// GCC for Windows emulates thread_local: it frees a thread's variables before it runs their
+/// destructors. There the variable is a pointer and the T is on the heap. If a destructor that runs
+/// after that of the T calls this again, it gets a new T.
 ///
-/// @param nothrow  nothing, or `std::nothrow`: null instead of std::bad_alloc when memory is short.
+/// @param nothrow  nothing, or `std::nothrow`. With it, the result is null when memory is short;
+/// without it, std::bad_alloc is thrown. Both happen with the emulation only.
 template <class T, class... Nothrow>
 T* thread_object([[maybe_unused]] Nothrow... nothrow) noexcept(sizeof...(nothrow) != 0) {
   static_assert(std::is_nothrow_default_constructible_v<T>);

@@ -1,4 +1,4 @@
-// The policies of an engine: which threads use it, and who watches it.
+// Policies of an engine: which threads may use it, and what observes its operations.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -9,8 +9,9 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-/// Which thread calls: an address that no other one has while this one lives. (std::thread::id
-/// costs a call of a shared library.) For code that stays in its thread.
+/// Identifies the calling thread by an address that no other living thread has. (std::thread::id
+/// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
+/// on another thread.
 ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
   static constinit thread_local char mark = 0;
   return &mark;
@@ -29,22 +30,23 @@ struct no_condition {
 
 } // namespace detail
 
-/// What an engine tells of its operations, with its lock held. This one, of every normal build,
-/// keeps nothing and costs nothing; others derive from it, and define anew what they want to know.
+/// What an engine reports about its operations, with the engine's lock held. This observer is the
+/// default: it records nothing and costs nothing. Other observers derive from it and redefine the
+/// functions that they need.
 struct no_observer {
-  struct mark {}; ///< what each operation holds for the observer, as `op.mark`
+  struct mark {}; ///< the observer's data in each operation, `op.mark`
 
   template <class Operation>
-  void at_once(Operation&) noexcept {} ///< done within its call, which does not wait
+  void at_once(Operation&) noexcept {} ///< completed at once; its call does not wait
   template <class Operation>
-  void begun(Operation&) noexcept {} ///< the engine has it
+  void begun(Operation&) noexcept {} ///< the operation is now pending
   template <class Operation>
-  void ended(Operation&) noexcept {} ///< it is told now, or was abandoned; its socket may be gone
-  void turned(std::size_t) noexcept {} ///< a turn of the loop has told so many
+  void ended(Operation&) noexcept {} ///< completed or abandoned; its socket may be gone
+  void turned(std::size_t) noexcept {} ///< completions of one turn of the loop
 };
 
-/// One thread at a time runs the engine and makes all calls on it: no locks, no atomics on the path
-/// of a call.
+/// One thread at a time runs the engine and makes all calls on it. A call takes no lock and uses no
+/// atomic operation.
 struct one_thread {
   static constexpr bool shared = false;
   using observer = no_observer;
@@ -53,7 +55,7 @@ struct one_thread {
   using condition = detail::no_condition;
 };
 
-/// Any thread may call at any time.
+/// Any thread may call the engine at any time; a mutex guards it.
 struct any_thread {
   static constexpr bool shared = true;
   using observer = no_observer;
@@ -62,7 +64,7 @@ struct any_thread {
   using condition = std::condition_variable;
 };
 
-/// The same threads, with an observer.
+/// The policy `Threading`, with an observer.
 template <class Threading, class Observer>
 struct observed_by : Threading {
   using observer = Observer;

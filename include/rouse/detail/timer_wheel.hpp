@@ -1,5 +1,5 @@
-// Limits in time: a hierarchical hashed timer wheel over intrusive nodes.
-// After G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
+// A hierarchical timer wheel over intrusive nodes.
+// Source: G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/chrono.hpp>
@@ -14,13 +14,14 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A place in a circular list: a slot's head, or what is in the slot.
+/// A node of a circular list: the head of a slot, or a timer in the slot.
 struct timer_links {
-  timer_links* prev; // of one that has a place
+  timer_links* prev; // valid while in a list
   timer_links* next = nullptr;
 };
 
-/// Part of whatever has a limit. Borrowed by the wheel while armed: disarm it before it dies.
+/// The base class of an object with a limit in time. The wheel borrows it while it is armed: disarm
+/// it before it is destroyed.
 class timer_node : timer_links {
 public:
   timer_node() noexcept {}
@@ -31,22 +32,27 @@ public:
 
 private:
   friend class timer_wheel;
-  std::uint64_t tick_; // of one that is armed: when it is due
+  std::uint64_t tick_; // when an armed node is due
 };
 
-/// Which limits have run out, and how long one may sleep until the next one does.
+/// Finds the timers that are due, and how long a thread may sleep until the next one is.
 ///
-/// Time is counted in ticks of 2^16 ns (65.5 us), written as eight digits of base 64: all that the
-/// clock can say. Each digit has a level of 64 slots. A node is in the level of the highest digit
-/// in which its tick differs from now, in the slot of that digit; when now comes to the slot, its
-/// nodes move to lower levels. Thus
-///  - a slot of level 0 is one tick; what is due already is in the slot of now itself;
-///  - the lowest occupied slot of a level comes first in time, for none is behind now;
-///  - all that is in a level is due before anything in the levels above it.
+/// Time is counted in ticks of 2^16 ns (65.5 us). A tick is written as eight digits of base 64,
+/// which covers the whole range of the clock. Each digit has a level of 64 slots:
+///
+///     level 7 .. 1   slots of 64^level ticks; a slot's nodes move down when now reaches the slot
+///     level 0        slots of one tick
+///     due            nodes that `expire` has collected and not yet fired
+///
+/// A node is in the level of the highest digit in which its tick differs from now, in the slot of
+/// that digit. Therefore
+///  - a node that is due already is in the slot of now, in level 0;
+///  - the lowest occupied slot of a level is the first in time, since no slot lies before now;
+///  - all nodes of a level are due before any node of the levels above it.
 ///
 /// Threads: one at a time. Cost: no allocation, no system call, no reading of the clock. `arm` and
-/// `disarm` are the same with one timer and with a million; a node moves at most seven times;
-/// `expire` jumps over time in which nothing is due.
+/// `disarm` take constant time for any number of timers. A node moves at most seven times. `expire`
+/// skips time in which nothing is due.
 class timer_wheel {
 public:
   using clock = std::chrono::steady_clock;
@@ -58,10 +64,10 @@ public:
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
 
-  /// A node that is armed already is disarmed first.
+  /// Arms a node, after disarming it if it is armed.
   ///
-  /// @param due  rounded up to a tick, so never early. What is past, as far as the wheel was told,
-  ///             is due at once.
+  /// @param due  rounded up to a tick, so that the node does not fire early. A time before the last
+  ///             `expire` is due at once.
   void arm(timer_node& n, time_point due) noexcept {
     disarm(n);
     const std::uint64_t tick = tick_not_before(due);
@@ -70,25 +76,25 @@ public:
     ++armed_;
   }
 
-  /// Harmless when not armed.
+  /// Does nothing if the node is not armed.
   void disarm(timer_node& n) noexcept {
     if (!n.armed()) return;
     n.prev->next = n.next;
     n.next->prev = n.prev;
-    if (n.prev == n.next) vacate(*n.next); // it was alone: both are the slot's head
+    if (n.prev == n.next) vacate(*n.next); // both are the head: the slot is empty
     n.prev = n.next = nullptr;
     --armed_;
   }
 
   [[nodiscard]] bool empty() const noexcept { return armed_ == 0; }
 
-  /// Until when one may sleep before calling `expire`: never later than the first timer is due,
-  /// rounded up to a tick.
+  /// Returns until when a thread may sleep before it calls `expire`: at most until the first timer
+  /// is due, rounded up to a tick.
   ///
-  /// May be earlier, where nodes move to lower levels (at most seven times on the way to a timer),
-  /// and may be past, where something is due; either way `expire(next(), ...)` makes progress.
+  /// The result is earlier if nodes have to move to lower levels (at most seven times until a timer
+  /// fires), and in the past if a timer is due. Either way `expire(next(), ...)` makes progress.
   ///
-  /// @returns `time_point::max()` when empty.
+  /// @returns `time_point::max()` when no timer is armed.
   [[nodiscard]] time_point next() const noexcept {
     if (empty()) return (time_point::max)();
     if (occupied_[levels] != 0) return begin_of(now_);
@@ -96,22 +102,21 @@ public:
     return first.tick == never ? (time_point::max)() : begin_of(first.tick);
   }
 
-  /// Disarms each node that is due at or before `now`, then calls `fire(node)`; earlier ticks
-  /// first.
+  /// Disarms each node that is due at or before `now` and calls `fire(node)`, earlier ticks first.
   ///
-  /// This is one round: what `fire` arms has its turn in a later `expire`, even if it is due
-  /// already, so that a timer that is always late cannot keep this call from returning. If `fire`
-  /// throws, the others stay armed, and due.
+  /// This is one round: a node that `fire` arms fires in a later `expire` at the earliest, even if
+  /// it is due already. So a timer that is always late cannot keep this call from returning. If
+  /// `fire` throws, the remaining nodes stay armed and due.
   ///
-  /// @param now   one that is earlier than the last counts as the last.
-  /// @param fire  may arm and disarm any node, also those that are due now, and may destroy the one
-  ///              that it is given.
-  /// @returns how many nodes fired.
+  /// @param now   a time before the last `now` counts as the last `now`.
+  /// @param fire  may arm and disarm any node, including those that are due, and may destroy the
+  ///              node that it is called with.
+  /// @returns the number of nodes that fired.
   template <class F>
   std::size_t expire(time_point now, F&& fire) {
     collect(tick_at(now));
     std::size_t fired = 0;
-    // From the head each time, for `fire` may disarm what would have been next.
+    // Starts at the head each time, since `fire` may disarm the next node.
     while (occupied_[levels] != 0) {
       auto& n = static_cast<timer_node&>(*heads_[due_slot].next);
       disarm(n);
@@ -130,24 +135,24 @@ private:
   static constexpr std::uint64_t never = ~std::uint64_t{0};
   static constexpr std::uint64_t sign = std::uint64_t{1} << 63;
 
-  // Slots are numbered through, level by level. One more holds what was taken out of the wheel and
-  // has not fired yet, so that it can be disarmed like anything else.
+  // Slots are numbered level by level. One more slot holds the nodes that are collected and have
+  // not fired yet, so that they can be disarmed like the others.
   static constexpr std::size_t due_slot = levels * level_size;
   struct place {
     std::size_t slot;
-    std::uint64_t tick; // the slot's first
+    std::uint64_t tick; // first tick of the slot
   };
 
-  // Time points in unsigned order, from time_point::min(): nothing that is done with them
-  // overflows.
+  // Counts from time_point::min() in unsigned numbers, so that no calculation overflows.
   static constexpr std::uint64_t unsigned_of(time_point t) noexcept {
     return static_cast<std::uint64_t>(t.time_since_epoch().count()) ^ sign;
   }
   static constexpr std::uint64_t tick_at(time_point t) noexcept {
     return unsigned_of(t) >> tick_bits;
   }
-  // No tick begins after the last one, in which time_point::max() is: only there, 65 us before the
-  // end of time, can a node be early. So max() is due in the end, and expire(max()) leaves nothing.
+  // time_point::max() lies in the last tick, after which no tick begins: only there, in the last
+  // 65 us of the clock's range, can a node fire early. So a node at max() does become due, and
+  // expire(max()) leaves no node.
   static constexpr std::uint64_t tick_not_before(time_point t) noexcept {
     const std::uint64_t begun = tick_at(t);
     const bool inside = (unsigned_of(t) & ((std::uint64_t{1} << tick_bits) - 1)) != 0;
@@ -158,7 +163,7 @@ private:
   }
 
   void insert(timer_node& n) noexcept {
-    const std::uint64_t differs = (n.tick_ ^ now_) | 1; // if nothing does: level 0
+    const std::uint64_t differs = (n.tick_ ^ now_) | 1; // level 0 if equal
     const unsigned level = (static_cast<unsigned>(std::bit_width(differs)) - 1) / digit_bits;
     const std::size_t digit = (n.tick_ >> (level * digit_bits)) % level_size;
     occupied_[level] |= std::uint64_t{1} << digit;
@@ -175,22 +180,22 @@ private:
     head.prev = head.next = &head;
   }
 
-  // The first slot that something is in, other than `due_slot`; if there is none, at tick `never`.
+  // The first occupied slot other than `due_slot`. If there is none, its tick is `never`.
   place first_occupied() const noexcept {
     for (unsigned level = 0; level != levels; ++level) {
       if (occupied_[level] == 0) continue;
       const auto digit = static_cast<unsigned>(std::countr_zero(occupied_[level]));
       const unsigned shift = level * digit_bits;
-      const std::uint64_t above = now_ >> shift >> digit_bits << digit_bits; // as now has them
+      const std::uint64_t above = now_ >> shift >> digit_bits << digit_bits; // as in now
       return {level * level_size + digit, (above | digit) << shift};
     }
     return {due_slot, never};
   }
 
-  // Moves now to `until`, and what is due by then to `due_slot`, in the order of its ticks.
+  // Advances now to `until` and moves the nodes due by then to `due_slot`, in the order of ticks.
   void collect(std::uint64_t until) noexcept {
     if (until < now_) until = now_;
-    // From one occupied slot to the next: the time between them costs nothing.
+    // Steps from one occupied slot to the next: the time between them costs nothing.
     for (place first = first_occupied(); first.tick <= until; first = first_occupied()) {
       now_ = first.tick;
       timer_links& head = heads_[first.slot];
@@ -199,7 +204,7 @@ private:
       else
         move_down(head);
     }
-    // Short of the first occupied slot, so every node still differs from now where it did.
+    // `until` is before the first occupied slot, so the level of every node stays right.
     now_ = until;
   }
 
@@ -213,7 +218,7 @@ private:
     vacate(head);
   }
 
-  // Now has come to the slot: its nodes differ from now in a lower digit, or in none.
+  // Now has reached the slot, so its nodes differ from now in a lower digit, or not at all.
   void move_down(timer_links& head) noexcept {
     timer_links* n = head.next;
     vacate(head);
@@ -224,8 +229,8 @@ private:
     }
   }
 
-  std::uint64_t now_; // a tick
-  std::size_t armed_ = 0; // nodes
+  std::uint64_t now_; // in ticks
+  std::size_t armed_ = 0; // number of nodes
   std::array<std::uint64_t, levels + 1> occupied_{};
   std::unique_ptr<timer_links[]> heads_ = std::make_unique<timer_links[]>(due_slot + 1);
 };
