@@ -659,6 +659,8 @@ public:
       : limit(deadline(), std::move(token), at) {}
   limit(deadline when, std::stop_token token, location at = location::current()) noexcept
       : when_(when), token_(std::move(token)), at_(at) {}
+  /// The same limit, of a call that stands elsewhere.
+  limit(limit l, location at) noexcept : limit(l.when_, std::move(l.token_), at) {}
 
   [[nodiscard]] deadline when() const noexcept { return when_; }
   [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
@@ -1356,7 +1358,21 @@ private:
   std::source_location at_;
 };
 
+/// The limit of a call that was given a deadline, and no stop_token.
+class time_limit {
+public:
+  time_limit(deadline when, const std::source_location& at) noexcept : when_(when), at_(at) {}
+  [[nodiscard]] deadline when() const noexcept { return when_; }
+  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
+
+private:
+  deadline when_;
+  std::source_location at_;
+};
+
 namespace detail {
+
+using location = std::source_location;
 
 // Whether the arguments that follow the others of a call begin with its limit.
 template <class...>
@@ -1381,23 +1397,28 @@ consteval void explain_misplaced() {
                 "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
 }
 
+template <class Further>
+consteval void explain_further() {
+  explain_misplaced<Further>();
+  static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
+                                    "limit: a std::error_code variable, or a handler");
+}
+
 // What follows the arguments of a call where nothing does.
 struct nothing {};
 
 // Where a call stands: the last parameter of each, given by the compiler.
 class call_site {
 public:
-  call_site(const std::source_location& at) noexcept : at_(at) {}
+  call_site(const location& at) noexcept : at_(at) {}
   template <class Further>
   call_site(const Further&) noexcept {
-    explain_misplaced<Further>();
-    static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
-                                      "limit: a std::error_code variable, or a handler");
+    explain_further<Further>();
   }
-  operator const std::source_location&() const noexcept { return at_; }
+  operator const location&() const noexcept { return at_; }
 
 private:
-  std::source_location at_;
+  location at_;
 };
 
 // How a call may be completed that gives its value back: with nothing more, or with an error_code.
@@ -1414,6 +1435,44 @@ std::error_code* error_of(How&&... how) noexcept {
   std::error_code* place = nullptr;
   if constexpr (gives_back<How...>) ((place = &how), ...);
   return place;
+}
+
+// The limit of a call, as what makes it wants it: only a stop_token needs a watch.
+template <class L>
+auto limit_of(L&& given, const location& at) {
+  if constexpr (std::convertible_to<L, deadline>)
+    return time_limit(std::forward<L>(given), at);
+  else
+    return limit(limit(std::forward<L>(given)), at);
+}
+
+// Begins a call. Each is written twice, without a limit or a how, and with:
+//
+//     decltype(auto) recv(buffer b, location at = location::current());
+//     template <class First = limit, class How = nothing>
+//     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
+//                         call_site at = location::current());
+//
+// `first` is the limit, or else the how, and nothing follows. Braces, as in {5s, token}, have no
+// type of their own: they take that of the default, and are a limit.
+template <class Scheduler, class Call>
+ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
+  return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});
+}
+template <class Scheduler, class Call, class First, class How>
+decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first, How&& how) {
+  constexpr bool only_one = std::same_as<How, nothing>;
+  if constexpr (!limit_first<First>) {
+    if constexpr (!only_one) explain_further<How>();
+    return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at},
+                               std::forward<First>(first));
+  } else if constexpr (only_one) {
+    return Scheduler::initiate(s, std::forward<Call>(call),
+                               limit_of(std::forward<First>(first), at));
+  } else {
+    return Scheduler::initiate(s, std::forward<Call>(call),
+                               limit_of(std::forward<First>(first), at), std::forward<How>(how));
+  }
 }
 
 } // namespace detail
@@ -1693,7 +1752,8 @@ class pending_call : public Engine::operation {
 
 public:
   using value_type = typename Call::value_type;
-  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
+  static constexpr bool may_end = requires(const Limit& l) { l.when(); };
+  static constexpr bool may_be_stopped = requires(const Limit& l) { l.token(); };
 
   pending_call(const pending_call&) = delete;
   pending_call& operator=(const pending_call&) = delete;
@@ -1704,11 +1764,12 @@ protected:
   pending_call(Engine* engine, Call&& call, Limit l)
       : Engine::operation(&pending_call::on_completed), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
-    if constexpr (may_end) limit_ = std::move(l);
+    if constexpr (may_end) this->due = l.when().when();
+    if constexpr (may_be_stopped) token_ = l.token();
   }
 
   ~pending_call() {
-    if constexpr (may_end) {
+    if constexpr (may_be_stopped) {
       if (engine_) watch_.forget(*engine_);
     }
     if (in_progress()) [[unlikely]]
@@ -1722,8 +1783,8 @@ protected:
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
   /// is shared.
   bool start() noexcept {
-    if (engine_ && call_.prepare(*this)) [[likely]]
-      return start_limited();
+    if (engine_ && prepare()) [[likely]]
+      return start_prepared();
     return end_unasked();
   }
 
@@ -1774,13 +1835,24 @@ private:
     return engine_->count(*this);
   }
 
-  bool start_limited() noexcept {
-    if constexpr (may_end) {
-      if (!limit_.when().never()) this->limit_to(limit_.when().when());
-      if (limit_.token().stop_requested())
+  // The limit comes last: of a sleep, `prepare` sets `due` as well.
+  ROUSE_ALWAYS_INLINE bool prepare() noexcept {
+    if constexpr (!may_end) {
+      return call_.prepare(*this);
+    } else {
+      const clock::time_point when = this->due;
+      const bool prepared = call_.prepare(*this);
+      if (when != (clock::time_point::max)()) this->limit_to(when);
+      return prepared;
+    }
+  }
+
+  bool start_prepared() noexcept {
+    if constexpr (may_be_stopped) {
+      if (token_.stop_requested())
         this->cancel_reason = std::errc::operation_canceled;
       else
-        watch_.watch(*engine_, *this, limit_.token());
+        watch_.watch(*engine_, *this, token_);
     }
     if (!submit_first()) return false;
     if (!call_.advance(*this) && !proceed()) [[unlikely]]
@@ -1808,7 +1880,7 @@ private:
   }
 
   void disarm() noexcept {
-    if constexpr (may_end) watch_.forget(*engine_);
+    if constexpr (may_be_stopped) watch_.forget(*engine_);
   }
 
   ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
@@ -1825,8 +1897,8 @@ private:
 
   Engine* engine_;
   ROUSE_NO_UNIQUE_ADDRESS kept<Call> call_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, Limit, nothing> limit_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, stop_watch<Engine>, no_watch> watch_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_be_stopped, std::stop_token, nothing> token_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_be_stopped, stop_watch<Engine>, no_watch> watch_;
 };
 
 } // namespace detail
@@ -2598,6 +2670,62 @@ public:
   template <range_of<Buffer> R>
   constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
   constexpr passed_list(const list& l) noexcept : list(l) {}
+};
+
+/// Several buffers: a list that the caller keeps, or up to eight that were written in braces, which
+/// are copied.
+template <class Buffer>
+class some_buffers {
+public:
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return list_ ? list_[i] : few_[i];
+  }
+
+protected:
+  constexpr explicit some_buffers(buffer_list<Buffer> list) noexcept
+      : list_(list.data()), size_(list.size()) {}
+  template <std::same_as<Buffer>... Few>
+  constexpr explicit some_buffers(const Few&... few) noexcept
+      : size_(sizeof...(Few)), few_{few...} {}
+
+private:
+  const Buffer* list_ = nullptr;
+  std::size_t size_;
+  Buffer few_[8];
+};
+
+// One of several: what is a buffer without doubt, so that {data, size} is no list of two.
+//
+// `One` is the parameter of a call on one buffer.
+template <class One>
+class piece : public One {
+public:
+  constexpr piece() noexcept : One(nullptr, 0) {}
+  template <class R>
+    requires(byte_range<R> || std::derived_from<std::remove_cvref_t<R>, const_buffer> ||
+             std::derived_from<std::remove_cvref_t<R>, mutable_buffer>)
+  constexpr piece(R&& range) noexcept : One(std::forward<R>(range)) {}
+  template <class Data>
+    requires std::constructible_from<One, Data*, std::size_t>
+  constexpr piece(Data* data, std::size_t size) noexcept : One(data, size) {}
+};
+
+/// The parameter of a call on several buffers: `send_all(list)`, `send_all({head, body})`.
+///
+/// @tparam One  the parameter of a call on one buffer.  @tparam List  that of a list.
+template <class Buffer, class One, class List>
+class buffers_parameter : public some_buffers<Buffer> {
+  using base = some_buffers<Buffer>;
+  using one = piece<One>;
+
+public:
+  template <std::convertible_to<List> L>
+  constexpr buffers_parameter(L&& list) noexcept : base(List(std::forward<L>(list))) {}
+  constexpr buffers_parameter(one a, one b, one c = {}, one d = {}, one e = {}, one f = {},
+                              one g = {}, one h = {}) noexcept
+      : base(Buffer(a), Buffer(b), Buffer(c), Buffer(d), Buffer(e), Buffer(f), Buffer(g),
+             Buffer(h)) {}
 };
 
 } // namespace detail
@@ -11389,9 +11517,12 @@ using bytes_to_fill = parameter<Socket, passed_buffer<mutable_buffer>, mutable_b
 template <class Socket>
 using bytes_to_send = parameter<Socket, passed_buffer<const_buffer>, const_buffer>;
 template <class Socket>
-using list_to_fill = parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>;
+using list_to_fill =
+    buffers_parameter<mutable_buffer, bytes_to_fill<Socket>,
+                      parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>>;
 template <class Socket>
-using list_to_send = parameter<Socket, passed_list<const_buffer>, const_buffers>;
+using list_to_send = buffers_parameter<const_buffer, bytes_to_send<Socket>,
+                                       parameter<Socket, passed_list<const_buffer>, const_buffers>>;
 template <class Socket>
 using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
 
@@ -11413,9 +11544,10 @@ protected:
     return self().on_handle(std::forward<F>(f));
   }
   static void check(failure why, const char* what) { Socket::check(why, what); }
-  template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call call, Limit l, How&&... how) {
-    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
+  // Begins a call, with its limit and how: see begin_call.
+  template <class Call, class... Rest>
+  decltype(auto) start(Call&& call, const location& at, Rest&&... rest) {
+    return self().start(std::move(call), at, std::forward<Rest>(rest)...);
   }
 
 private:
@@ -11544,15 +11676,14 @@ public:
   /// reports a hangup; on Windows it waits.
   /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) wait(readiness what, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) wait(readiness what, location at = location::current()) {
+    return this->start(wait_call{this->record(), what}, at);
   }
-  template <class... How>
-  decltype(auto) wait(readiness what, limit l, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) wait(readiness what, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return this->start(wait_call{this->record(), what}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
@@ -11562,17 +11693,14 @@ public:
   ///
   /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
@@ -11615,17 +11743,14 @@ public:
   ///
   /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
   /// Source: send(2), MSG_OOB; tcp(7).
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
+    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
-    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, First&& first, How&& how = How(),
+                                  call_site at = location::current()) {
+    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
@@ -11636,17 +11761,14 @@ public:
   ///
   /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                                  call_site at = location::current()) {
+    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
 private:
@@ -12121,17 +12243,14 @@ public:
   /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
   /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_batch(incoming_batch slots, How&& how = How(),
-                            call_site at = std::source_location::current()) {
-    return this->begin(recv_batch_call{this->record(), slots}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
+    return this->start(recv_batch_call{this->record(), slots}, at);
   }
-  template <class... How>
-  decltype(auto) recv_batch(incoming_batch slots, limit l, How&&... how) {
-    return this->begin(recv_batch_call{this->record(), slots}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_batch(incoming_batch slots, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return this->start(recv_batch_call{this->record(), slots}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// Sends all of several datagrams, in order, waiting where the socket has no room for more.
@@ -12146,17 +12265,14 @@ public:
   /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
   /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = How(),
-                            call_site at = std::source_location::current()) {
-    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
+    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
   }
-  template <class... How>
-  decltype(auto) send_batch(batch_to_send<Socket> items, limit l, How&&... how) {
-    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_batch(batch_to_send<Socket> items, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 };
 
@@ -12285,30 +12401,26 @@ public:
   /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) accept(How&& how = How(), call_site at = std::source_location::current()) {
-    return this->begin(accept_call<Socket>{this->record()}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) accept(location at = location::current()) {
+    return this->start(accept_call<Socket>{this->record()}, at);
   }
-  template <class... How>
-  decltype(auto) accept(limit l, How&&... how) {
-    return this->begin(accept_call<Socket>{this->record()}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) accept(First&& first, How&& how = How(), call_site at = location::current()) {
+    return this->start(accept_call<Socket>{this->record()}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
   /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
   /// to.)
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) accept_native(How&& how = How(), call_site at = std::source_location::current()) {
-    return this->begin(accept_call<native_handle_type>{this->record()}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) accept_native(location at = location::current()) {
+    return this->start(accept_call<native_handle_type>{this->record()}, at);
   }
-  template <class... How>
-  decltype(auto) accept_native(limit l, How&&... how) {
-    return this->begin(accept_call<native_handle_type>{this->record()}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) accept_native(First&& first, How&& how = How(),
+                               call_site at = location::current()) {
+    return this->start(accept_call<native_handle_type>{this->record()}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Connects to `peer`.
@@ -12321,17 +12433,14 @@ public:
   /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) connect(const endpoint& peer, How&& how = How(),
-                         call_site at = std::source_location::current()) {
-    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) connect(const endpoint& peer, location at = location::current()) {
+    return this->start(when_there_is_room<connect_call>{{this->record(), peer}}, at);
   }
-  template <class... How>
-  decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
-    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) connect(const endpoint& peer, First&& first, How&& how = How(),
+                         call_site at = location::current()) {
+    return this->start(when_there_is_room<connect_call>{{this->record(), peer}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
   template <endpoint_piece Piece, class... Rest>
   void connect(const Piece&, const Rest&...) {
@@ -12351,6 +12460,102 @@ private:
         [&](native_handle_type h) { return os::listen(h, backlog, this->record()->family); });
   }
 };
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/sockets/list_calls.hpp
+// Scatter and gather: a call on several buffers, described.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// A call on a list: how far it has come, and the request for what comes next.
+///
+/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
+/// done.
+template <class Buffer, action Asks, bool All>
+struct list_call {
+  using value_type = std::size_t;
+  static constexpr bool sends = Asks == action::send_to;
+  static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
+  static constexpr const char* misuse = empty_buffer;
+
+  socket_state* socket;
+  some_buffers<Buffer> list;
+  std::size_t moved = 0;
+  std::size_t at = 0; // the first buffer that is not done
+  std::size_t done_of_it = 0; // bytes
+  os::message_in_pieces message{};
+
+  bool prepare(operation& op) noexcept {
+    op.target = socket;
+    op.action = Asks;
+    op.data = &message;
+    fill(op);
+    if (socket->type != SOCK_STREAM) return whole(op);
+    if (op.size != 0) return true;
+    if constexpr (sends) {
+      if (!socket->open()) op.error = std::errc::bad_file_descriptor;
+    } else {
+      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    }
+    return false;
+  }
+
+  bool advance(operation& op) noexcept {
+    moved += op.bytes;
+    if (!All || op.error || (!sends && op.bytes == 0)) return true;
+    skip(op.bytes);
+    fill(op);
+    return op.size == 0;
+  }
+
+  std::size_t value(operation&) noexcept { return moved; }
+
+private:
+  // As many pieces as go into one request.
+  void fill(operation& op) noexcept {
+    message.clear();
+    op.size = 0;
+    std::size_t begin = done_of_it;
+    for (std::size_t i = at; i != list.size() && !message.full() && op.size != os::largest_request;
+         ++i) {
+      const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
+      const std::size_t size = left < room ? left : room;
+      auto* const data = static_cast<const char*>(list[i].data()) + begin;
+      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
+      op.size += size;
+      begin = 0;
+    }
+    message.end();
+  }
+
+  void skip(std::size_t bytes) noexcept {
+    while (bytes != 0) {
+      const std::size_t left = list[at].size() - done_of_it;
+      if (bytes < left) {
+        done_of_it += bytes;
+        return;
+      }
+      bytes -= left;
+      done_of_it = 0;
+      ++at;
+    }
+  }
+
+  // A datagram goes out, or comes in, in one request, or not at all.
+  bool whole(operation& op) const noexcept {
+    std::size_t all = 0;
+    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
+    if (all != op.size) op.error = std::errc::message_size;
+    if (!sends && all == 0) op.error = std::errc::invalid_argument;
+    return !op.error;
+  }
+};
+
+using recv_list_call = list_call<mutable_buffer, action::recv_from, false>;
+using recv_exactly_list_call = list_call<mutable_buffer, action::recv_from, true>;
+using send_list_call = list_call<const_buffer, action::send_to, false>;
+using send_all_list_call = list_call<const_buffer, action::send_to, true>;
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
@@ -12413,6 +12618,34 @@ struct send_to_call {
   std::size_t value(operation& op) noexcept { return op.bytes; }
 };
 
+struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false> {
+  using value_type = datagram;
+  static constexpr const char* name = "rouse: recv_from into a list";
+
+  bool prepare(operation& op) noexcept {
+    const bool sound = list_call::prepare(op);
+    message.with_sender();
+    return sound;
+  }
+  datagram value(operation& op) noexcept {
+    const bool came = !op.error || op.error.code() == std::errc::message_size;
+    return came ? datagram{moved, message.peer()} : datagram{};
+  }
+};
+
+struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
+  static constexpr const char* name = "rouse: send_to of a list";
+  endpoint to;
+
+  bool prepare(operation& op) noexcept {
+    const bool sound = list_call::prepare(op);
+    message.with_destination(to);
+    if (socket->open() && to.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return sound && !op.error;
+  }
+};
+
 /// A part of `socket`: the calls on datagrams.
 template <class Socket>
 class datagram_calls : public socket_part<datagram_calls<Socket>, Socket> {
@@ -12427,17 +12660,21 @@ public:
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = How(),
-                           call_site at = std::source_location::current()) {
-    return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(recv_from_call{this->record(), buffer}, at);
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                           call_site at = location::current()) {
+    return this->start(recv_from_call{this->record(), buffer}, at, std::forward<First>(first),
                        std::forward<How>(how));
   }
-  template <class... How>
-  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(recv_from_call{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  /// Like `recv_from` into one buffer, but into several, one after the other.
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_from(list_to_fill<Socket> list, First&& first = First(), How&& how = How(),
+                           call_site at = location::current()) {
+    return this->start(recv_from_list_call{{this->record(), list}}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
@@ -12451,17 +12688,23 @@ public:
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
   /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = How(),
-                         call_site at = std::source_location::current()) {
-    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to,
+                         location at = location::current()) {
+    return this->start(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, at);
   }
-  template <class... How>
-  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, limit l, How&&... how) {
-    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, First&& first,
+                         How&& how = How(), call_site at = location::current()) {
+    return this->start(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Like `send_to` of one buffer, but the datagram is made of several.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, First&& first = First(),
+                         How&& how = How(), call_site at = location::current()) {
+    return this->start(when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   template <class Buffer, endpoint_piece Piece, class... Rest>
@@ -12805,20 +13048,17 @@ public:
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
   /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
-  template <class How = nothing>
-    requires(!limit_first<How>)
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
-                                  std::span<const native_handle_type> handles, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
-                       std::forward<How>(how));
+                                  std::span<const native_handle_type> handles,
+                                  location at = location::current()) {
+    return this->start(send_descriptors_call{this->record(), buffer, handles}, at);
   }
-  template <class... How>
+  template <class First = limit, class How = nothing>
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
-                                  std::span<const native_handle_type> handles, limit l,
-                                  How&&... how) {
-    return this->begin(send_descriptors_call{this->record(), buffer, handles}, std::move(l),
-                       std::forward<How>(how)...);
+                                  std::span<const native_handle_type> handles, First&& first,
+                                  How&& how = How(), call_site at = location::current()) {
+    return this->start(send_descriptors_call{this->record(), buffer, handles}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = ...`.
@@ -12833,17 +13073,14 @@ public:
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
   /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(recv_descriptors_call{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(recv_descriptors_call{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                                  call_site at = location::current()) {
+    return this->start(recv_descriptors_call{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 };
 
@@ -12917,237 +13154,20 @@ public:
   /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
   /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
   /// Source: sendfile(2); ReadFile, send of Winsock.
-  template <class How = nothing>
-    requires(!limit_first<How>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           How&& how = How(), call_site at = std::source_location::current()) {
-    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{at},
-                       std::forward<How>(how));
+                           location at = location::current()) {
+    return this->start(send_file_call{this->record(), file, offset, length}, at);
   }
-  template <class... How>
+  template <class First = limit, class How = nothing>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           limit l, How&&... how) {
-    return this->begin(send_file_call{this->record(), file, offset, length}, std::move(l),
-                       std::forward<How>(how)...);
+                           First&& first, How&& how = How(), call_site at = location::current()) {
+    return this->start(send_file_call{this->record(), file, offset, length}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 };
 
 } // namespace detail
 }} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/sockets/list_calls.hpp
-// Scatter and gather: calls on lists of buffers.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-/// A call on a list: how far it has come, and the request for what comes next.
-///
-/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
-/// done.
-template <class Buffer, action Asks, bool All>
-struct list_call {
-  using value_type = std::size_t;
-  static constexpr bool sends = Asks == action::send_to;
-  static constexpr const char* name = sends ? "rouse: send of a list" : "rouse: recv into a list";
-  static constexpr const char* misuse = empty_buffer;
-
-  socket_state* socket;
-  buffer_list<Buffer> list;
-  std::size_t moved = 0;
-  std::size_t at = 0; // the first buffer that is not done
-  std::size_t done_of_it = 0; // bytes
-  os::message_in_pieces message{};
-
-  bool prepare(operation& op) noexcept {
-    op.target = socket;
-    op.action = Asks;
-    op.data = &message;
-    fill(op);
-    if (socket->type != SOCK_STREAM) return whole(op);
-    if (op.size != 0) return true;
-    if constexpr (sends) {
-      if (!socket->open()) op.error = std::errc::bad_file_descriptor;
-    } else {
-      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
-    }
-    return false;
-  }
-
-  bool advance(operation& op) noexcept {
-    moved += op.bytes;
-    if (!All || op.error || (!sends && op.bytes == 0)) return true;
-    skip(op.bytes);
-    fill(op);
-    return op.size == 0;
-  }
-
-  std::size_t value(operation&) noexcept { return moved; }
-
-private:
-  // As many pieces as go into one request.
-  void fill(operation& op) noexcept {
-    message.clear();
-    op.size = 0;
-    std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != os::largest_request;
-         ++i) {
-      const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
-      const std::size_t size = left < room ? left : room;
-      auto* const data = static_cast<const char*>(list[i].data()) + begin;
-      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
-      op.size += size;
-      begin = 0;
-    }
-    message.end();
-  }
-
-  void skip(std::size_t bytes) noexcept {
-    while (bytes != 0) {
-      const std::size_t left = list[at].size() - done_of_it;
-      if (bytes < left) {
-        done_of_it += bytes;
-        return;
-      }
-      bytes -= left;
-      done_of_it = 0;
-      ++at;
-    }
-  }
-
-  // A datagram goes out, or comes in, in one request, or not at all.
-  bool whole(operation& op) const noexcept {
-    std::size_t all = 0;
-    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
-    if (all != op.size) op.error = std::errc::message_size;
-    if (!sends && all == 0) op.error = std::errc::invalid_argument;
-    return !op.error;
-  }
-};
-
-struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false> {
-  using value_type = datagram;
-  static constexpr const char* name = "rouse: recv_from into a list";
-
-  bool prepare(operation& op) noexcept {
-    const bool sound = list_call::prepare(op);
-    message.with_sender();
-    return sound;
-  }
-  datagram value(operation& op) noexcept {
-    const bool came = !op.error || op.error.code() == std::errc::message_size;
-    return came ? datagram{moved, message.peer()} : datagram{};
-  }
-};
-
-struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
-  static constexpr const char* name = "rouse: send_to of a list";
-  endpoint to;
-
-  bool prepare(operation& op) noexcept {
-    const bool sound = list_call::prepare(op);
-    message.with_destination(to);
-    if (socket->open() && to.family() != socket->family)
-      op.error = std::errc::address_family_not_supported;
-    return sound && !op.error;
-  }
-};
-
-/// A part of `socket`: its calls on lists of buffers.
-template <class Socket>
-class list_calls : public socket_part<list_calls<Socket>, Socket> {
-  template <class Buffer, action Asks, bool All, class Limit, class... How>
-  decltype(auto) begin(buffer_list<Buffer> list, Limit l, How&&... how) {
-    return list_calls::socket_part::begin(list_call<Buffer, Asks, All>{this->record(), list},
-                                          std::move(l), std::forward<How>(how)...);
-  }
-
-public:
-  /// The call of the same name, with several buffers instead of one: filled, or sent, one after the
-  /// other. An array, a vector or a span of `mutable_buffer` (`const_buffer` to send), borrowed
-  /// with all that it names until the call has completed:
-  ///
-  ///     std::array parts{rouse::const_buffer(head), rouse::const_buffer(body)};
-  ///     co_await conn.send_all(parts);
-  ///
-  /// One request takes 16 that are not empty; of a longer list `recv` and `send` do what fits,
-  /// `send_all` and `recv_exactly` the rest in further requests. A datagram cannot be split: on
-  /// such a socket a longer list is message_size, and nothing is sent, or taken.
-  /// Source: recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv(list_to_fill<Socket> list, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return begin<mutable_buffer, action::recv_from, false>(list, no_limit{at},
-                                                           std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) recv(list_to_fill<Socket> list, limit l, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, false>(list, std::move(l),
-                                                           std::forward<How>(how)...);
-  }
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_exactly(list_to_fill<Socket> list, How&& how = How(),
-                              call_site at = std::source_location::current()) {
-    return begin<mutable_buffer, action::recv_from, true>(list, no_limit{at},
-                                                          std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) recv_exactly(list_to_fill<Socket> list, limit l, How&&... how) {
-    return begin<mutable_buffer, action::recv_from, true>(list, std::move(l),
-                                                          std::forward<How>(how)...);
-  }
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send(list_to_send<Socket> list, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return begin<const_buffer, action::send_to, false>(list, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send(list_to_send<Socket> list, limit l, How&&... how) {
-    return begin<const_buffer, action::send_to, false>(list, std::move(l),
-                                                       std::forward<How>(how)...);
-  }
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_all(list_to_send<Socket> list, How&& how = How(),
-                          call_site at = std::source_location::current()) {
-    return begin<const_buffer, action::send_to, true>(list, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send_all(list_to_send<Socket> list, limit l, How&&... how) {
-    return begin<const_buffer, action::send_to, true>(list, std::move(l),
-                                                      std::forward<How>(how)...);
-  }
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_from(list_to_fill<Socket> list, How&& how = How(),
-                           call_site at = std::source_location::current()) {
-    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, no_limit{at},
-                                          std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) recv_from(list_to_fill<Socket> list, limit l, How&&... how) {
-    return list_calls::socket_part::begin(recv_from_list_call{{this->record(), list}}, std::move(l),
-                                          std::forward<How>(how)...);
-  }
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, How&& how = How(),
-                         call_site at = std::source_location::current()) {
-    return list_calls::socket_part::begin(
-        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, no_limit{at},
-        std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, limit l, How&&... how) {
-    return list_calls::socket_part::begin(
-        when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, std::move(l),
-        std::forward<How>(how)...);
-  }
-};
-
-}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/options.hpp
 // Socket options by name.
@@ -13496,19 +13516,13 @@ class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
                              public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
                              public detail::file_calls<socket<Scheduler>>,
-                             public detail::list_calls<socket<Scheduler>>,
                              public detail::option_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
-public:
-  using detail::datagram_calls<socket>::recv_from;
-  using detail::datagram_calls<socket>::send_to;
-  using detail::list_calls<socket>::recv;
-  using detail::list_calls<socket>::recv_exactly;
-  using detail::list_calls<socket>::recv_from;
-  using detail::list_calls<socket>::send;
-  using detail::list_calls<socket>::send_all;
-  using detail::list_calls<socket>::send_to;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
 
+public:
   using scheduler_type = Scheduler;
 
   socket() noexcept = default;
@@ -13620,15 +13634,21 @@ public:
   /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, location at = location::current()) {
+    return start(detail::recv_call{{record_, buffer}}, at);
   }
-  template <class... How>
-  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
-    return begin(detail::recv_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::recv_call{{record_, buffer}}, at, std::forward<First>(first),
+                 std::forward<How>(how));
+  }
+  /// Into several buffers, one after the other.
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv(detail::list_to_fill<socket> list, First&& first = First(), How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::recv_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
@@ -13642,15 +13662,13 @@ public:
   /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
   /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
   /// bytes.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) receive(How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return begin(detail::receive_call{record_}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) receive(location at = location::current()) {
+    return start(detail::receive_call{record_}, at);
   }
-  template <class... How>
-  decltype(auto) receive(limit l, How&&... how) {
-    return begin(detail::receive_call{record_}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) receive(First&& first, How&& how = How(), call_site at = location::current()) {
+    return start(detail::receive_call{record_}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Receives until the buffer is full or the peer has finished.
@@ -13658,17 +13676,22 @@ public:
   /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = How(),
-                              detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer,
+                              location at = location::current()) {
+    return start(detail::recv_exactly_call{{record_, buffer}}, at);
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, First&& first,
+                              How&& how = How(), call_site at = location::current()) {
+    return start(detail::recv_exactly_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  template <class... How>
-  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
-    return begin(detail::recv_exactly_call{{record_, buffer}}, std::move(l),
-                 std::forward<How>(how)...);
+  /// Until all of several buffers are full.
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_exactly(detail::list_to_fill<socket> list, First&& first = First(),
+                              How&& how = How(), call_site at = location::current()) {
+    return start(detail::recv_exactly_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Hands bytes to the kernel, waiting while its send buffer is full; it may take fewer than there
@@ -13682,30 +13705,42 @@ public:
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, location at = location::current()) {
+    return start(detail::send_call{{record_, buffer}}, at);
   }
-  template <class... How>
-  decltype(auto) send(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
-    return begin(detail::send_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::send_call{{record_, buffer}}, at, std::forward<First>(first),
+                 std::forward<How>(how));
+  }
+  /// Several buffers, as if they were one.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(detail::list_to_send<socket> list, First&& first = First(), How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::send_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Sends all of the buffer.
   ///
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = How(),
-                          detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, location at = location::current()) {
+    return start(detail::send_all_call{{record_, buffer}}, at);
   }
-  template <class... How>
-  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
-    return begin(detail::send_all_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, First&& first, How&& how = How(),
+                          call_site at = location::current()) {
+    return start(detail::send_all_call{{record_, buffer}}, at, std::forward<First>(first),
+                 std::forward<How>(how));
+  }
+  /// All of several buffers.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_all(detail::list_to_send<socket> list, First&& first = First(),
+                          How&& how = How(), call_site at = location::current()) {
+    return start(detail::send_all_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
 private:
@@ -13751,6 +13786,10 @@ private:
     record_ = nullptr;
   }
 
+  template <class Call, class... Rest>
+  decltype(auto) start(Call&& call, const detail::location& at, Rest&&... rest) {
+    return detail::begin_call(scheduler(), std::move(call), at, std::forward<Rest>(rest)...);
+  }
   template <class Call, class Limit, class... How>
   decltype(auto) begin(Call&& call, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler(), std::move(call), std::move(l),
@@ -17842,12 +17881,10 @@ struct resolve_call {
   }
 };
 
-template <class Scheduler, class Service, class Limit, class... How>
-decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service& service, Limit l,
-                             How&&... how) {
+template <class Scheduler, class Service>
+resolve_call resolve_of(Scheduler& s, std::string_view host, const Service& service) {
   explain_service<Service>();
-  return Scheduler::initiate(&s, resolve_call{{s.engine(), host, service}}, std::move(l),
-                             std::forward<How>(how)...);
+  return {{s.engine(), host, service}};
 }
 
 } // namespace detail
@@ -17872,17 +17909,16 @@ decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service&
 /// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
 /// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
 /// that could be relied on.
-template <class Scheduler, class Service, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+template <scheduler Scheduler, class Service>
 decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service,
-                       How&& how = How(), detail::call_site at = std::source_location::current()) {
-  return detail::begin_resolve(s, host, service, no_limit{at}, std::forward<How>(how));
+                       detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::resolve_of(s, host, service), at);
 }
-template <class Scheduler, class Service, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, limit l,
-                       How&&... how) {
-  return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class Service, class First = limit, class How = detail::nothing>
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, First&& first,
+                       How&& how = How(), detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::resolve_of(s, host, service), at,
+                            std::forward<First>(first), std::forward<How>(how));
 }
 
 }} // namespace rouse::ROUSE_ABI
@@ -18091,20 +18127,15 @@ struct connect_to_call {
   }
 };
 
-template <class Scheduler, class Service, class Limit, class... How>
-decltype(auto) begin_connect(Scheduler& s, std::string_view host, const Service& service, Limit l,
-                             How&&... how) {
+template <class Scheduler, class Service>
+auto connect_to(Scheduler& s, std::string_view host, const Service& service) {
   explain_service<Service>();
-  return Scheduler::initiate(&s,
-                             connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(
-                                 s, name_query(s.engine(), host, service))},
-                             std::move(l), std::forward<How>(how)...);
+  return connect_to_call<Scheduler>{
+      std::make_shared<connector<Scheduler>>(s, name_query(s.engine(), host, service))};
 }
-template <class Scheduler, class Limit, class... How>
-decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit l, How&&... how) {
-  return Scheduler::initiate(
-      &s, connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(s, list)}, std::move(l),
-      std::forward<How>(how)...);
+template <class Scheduler>
+auto connect_to(Scheduler& s, std::span<const endpoint> list) {
+  return connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(s, list)};
 }
 
 } // namespace detail
@@ -18128,31 +18159,30 @@ decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit
 /// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
 /// a socket for each address that is tried. Source: RFC 8305, with the one difference that the
 /// system's resolver gives the addresses of both families at once.
-template <class Scheduler, class Service, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,
-                       How&& how = How(), detail::call_site at = std::source_location::current()) {
-  return detail::begin_connect(s, host, service, no_limit{at}, std::forward<How>(how));
+                       detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, host, service), at);
 }
-template <class Scheduler, class Service, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, limit l,
-                       How&&... how) {
-  return detail::begin_connect(s, host, service, std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class Service, class First = limit, class How = detail::nothing>
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, First&& first,
+                       How&& how = How(), detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, host, service), at,
+                            std::forward<First>(first), std::forward<How>(how));
 }
 
 /// The same with addresses that are known, in the order given.
 /// @param list  copied. None at all: invalid_argument.
-template <class Scheduler, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = How(),
-                       detail::call_site at = std::source_location::current()) {
-  return detail::begin_connect(s, list, no_limit{at}, std::forward<How>(how));
+template <scheduler Scheduler>
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list,
+                       detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, list), at);
 }
-template <class Scheduler, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, limit l, How&&... how) {
-  return detail::begin_connect(s, list, std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class First = limit, class How = detail::nothing>
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, First&& first,
+                       How&& how = How(), detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, list), at, std::forward<First>(first),
+                            std::forward<How>(how));
 }
 
 }} // namespace rouse::ROUSE_ABI
@@ -18294,6 +18324,10 @@ private:
 /// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
 template <class Scheduler>
 class reader {
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
+
 public:
   /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
   explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
@@ -18305,50 +18339,42 @@ public:
   /// the end of the stream: what was left, and empty from then on.
   ///
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) read_until(std::string_view delimiter, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin(delimiter, 0, no_limit{at}, std::forward<How>(how));
+  decltype(auto) read_until(std::string_view delimiter, location at = location::current()) {
+    return start(delimiter, 0, at);
   }
-  template <class... How>
-  decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
-    return begin(delimiter, 0, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) read_until(std::string_view delimiter, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return start(delimiter, 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// A line with its "\n". Otherwise as `read_until`.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) read_line(How&& how = How(),
-                           detail::call_site at = std::source_location::current()) {
-    return begin("\n", 0, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) read_line(limit l, How&&... how) {
-    return begin("\n", 0, std::move(l), std::forward<How>(how)...);
+  decltype(auto) read_line(location at = location::current()) { return start("\n", 0, at); }
+  template <class First = limit, class How = nothing>
+  decltype(auto) read_line(First&& first, How&& how = How(), call_site at = location::current()) {
+    return start("\n", 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
   /// where n is 0.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) read_exactly(std::size_t n, How&& how = How(),
-                              detail::call_site at = std::source_location::current()) {
-    return begin({}, n, no_limit{at}, std::forward<How>(how));
+  decltype(auto) read_exactly(std::size_t n, location at = location::current()) {
+    return start({}, n, at);
   }
-  template <class... How>
-  decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {
-    return begin({}, n, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) read_exactly(std::size_t n, First&& first, How&& how = How(),
+                              call_site at = location::current()) {
+    return start({}, n, at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// What has come and was not asked for yet, with what the last call gave in front of it.
   [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
 
 private:
-  template <class Limit, class... How>
-  decltype(auto) begin(std::string_view delimiter, std::size_t n, Limit l, How&&... how) {
-    return socket_->begin(detail::read_call{socket_->record_, &buffer_, delimiter, n}, std::move(l),
-                          std::forward<How>(how)...);
+  template <class... Rest>
+  decltype(auto) start(std::string_view delimiter, std::size_t n, const location& at,
+                       Rest&&... rest) {
+    return socket_->start(detail::read_call{socket_->record_, &buffer_, delimiter, n}, at,
+                          std::forward<Rest>(rest)...);
   }
 
   socket<Scheduler>* socket_;

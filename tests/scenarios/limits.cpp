@@ -337,3 +337,42 @@ TEMPLATE_LIST_TEST_CASE("a limit and a cancel that race give one outcome", "[lim
     CHECK(pending.times() == 1);
   }
 }
+
+TEMPLATE_LIST_TEST_CASE("each way to write a limit: a duration, a point in time, a token, both",
+                        "[limit][X01][X04]", every_scheduler) {
+  connected_pair<TestType> pair;
+  std::array<char, 8> buf;
+  std::stop_source stopped, never;
+  stopped.request_stop();
+  const std::stop_token token = stopped.get_token(), other = never.get_token();
+  const auto ends_with = [&](std::errc why, auto call) {
+    CHECK(await(pair.sched, call).ec == why);
+  };
+  const auto timed_out = std::errc::timed_out, canceled = std::errc::operation_canceled;
+  const rouse::deadline due(1ms);
+  rouse::limit both{1ms, other};
+  const rouse::limit constant{due};
+  ends_with(timed_out, CALL(pair.client.recv(buf, 1ms, how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, due, how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, due.when(), how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, both, how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, constant, how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, rouse::limit{1ms}, how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, {1ms, other}, how...)));
+  ends_with(canceled, CALL(pair.client.recv(buf, token, how...)));
+  ends_with(canceled, CALL(pair.client.recv(buf, stopped.get_token(), how...)));
+  ends_with(canceled, CALL(pair.client.recv(buf, {30s, token}, how...)));
+  ends_with(canceled, CALL(pair.client.recv(buf, rouse::limit{token}, how...)));
+  ends_with(canceled, CALL(pair.client.recv(buf, {rouse::deadline(), token}, how...)));
+
+  // Braces without a limit in them, and a deadline that never comes, are none.
+  send(pair.sched, pair.server, "abc");
+  CHECK(await(pair.sched, CALL(pair.client.recv({buf.data(), 1}, {}, how...))).value == 1);
+  CHECK(
+      await(pair.sched, CALL(pair.client.recv({buf.data(), 1}, rouse::deadline(), how...))).value ==
+      1);
+  pair.client.timeout(1ms);
+  CHECK(await(pair.sched, CALL(pair.client.recv({buf.data(), 1}, other, how...))).value == 1);
+  ends_with(timed_out, CALL(pair.client.recv(buf, rouse::deadline(), how...)));
+  ends_with(timed_out, CALL(pair.client.recv(buf, {}, how...)));
+}

@@ -198,3 +198,45 @@ TEMPLATE_LIST_TEST_CASE("lists: recv_from: a limit, and a cancel, end it", "[dat
   s.cancel();
   CHECK(waiting.wait().ec == std::errc::operation_canceled);
 }
+
+TEMPLATE_LIST_TEST_CASE("lists: written in braces, for each call that takes one buffer",
+                        "[stream][datagram][lists][T06]", every_scheduler) {
+  connected_pair<TestType> pair;
+  const std::string head = "head";
+  const std::vector<std::byte> body(3, std::byte{'b'});
+  CHECK(await(pair.sched, CALL(pair.client.send_all({head, body}, how...))).value == 7);
+  CHECK(await(pair.sched, CALL(pair.client.send({head, "", body, "end"}, 5s, how...))).value == 10);
+  std::array<char, 2> two;
+  std::array<unsigned char, 5> five;
+  std::stop_source source;
+  CHECK(await(pair.sched, CALL(pair.server.recv({two, five}, {5s, source.get_token()}, how...)))
+            .value == 7);
+  CHECK(std::string(two.data(), 2) == "he");
+  CHECK(five[4] == 'b');
+  char ten[10];
+  CHECK(await(pair.sched,
+              CALL(pair.server.recv_exactly({rouse::mutable_buffer{ten, 4}, {ten + 4, 6}}, how...)))
+            .value == 10);
+  CHECK(std::string(ten, 10) == "headbbbend");
+
+  // The list in braces is gone while the call waits.
+  auto waiting = start(pair.sched, CALL(pair.server.recv_exactly({two, five}, how...)));
+  until_pending(pair.sched, 1);
+  send(pair.sched, pair.client, "abcdefg");
+  CHECK(waiting.wait().value == 7);
+  CHECK(two[1] == 'b');
+  CHECK(five[4] == 'g');
+
+  // What is no list stays one buffer: a pointer and a size, a view.
+  CHECK(await(pair.sched, CALL(pair.client.send_all({head.data(), 2}, how...))).value == 2);
+  CHECK(await(pair.sched, CALL(pair.client.send_all({head}, how...))).value == 4);
+  CHECK(receive(pair.sched, pair.server, 6) == "hehead");
+
+  rouse::socket a{pair.sched, AF_INET, SOCK_DGRAM}, b{pair.sched, AF_INET, SOCK_DGRAM};
+  b.bind({"127.0.0.1", 0});
+  const auto to = b.local_endpoint();
+  CHECK(await(pair.sched, CALL(a.send_to({head, body}, to, how...))).value == 7);
+  const auto got = await<rouse::datagram>(pair.sched, CALL(b.recv_from({two, five}, 5s, how...)));
+  CHECK(got.value.bytes == 7);
+  CHECK(five[4] == 'b');
+}

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <span> // with it the concepts of ranges, and without the views that <ranges> adds
 #include <type_traits>
+#include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -193,6 +194,62 @@ public:
   template <range_of<Buffer> R>
   constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
   constexpr passed_list(const list& l) noexcept : list(l) {}
+};
+
+/// Several buffers: a list that the caller keeps, or up to eight that were written in braces, which
+/// are copied.
+template <class Buffer>
+class some_buffers {
+public:
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return list_ ? list_[i] : few_[i];
+  }
+
+protected:
+  constexpr explicit some_buffers(buffer_list<Buffer> list) noexcept
+      : list_(list.data()), size_(list.size()) {}
+  template <std::same_as<Buffer>... Few>
+  constexpr explicit some_buffers(const Few&... few) noexcept
+      : size_(sizeof...(Few)), few_{few...} {}
+
+private:
+  const Buffer* list_ = nullptr;
+  std::size_t size_;
+  Buffer few_[8];
+};
+
+// One of several: what is a buffer without doubt, so that {data, size} is no list of two.
+//
+// `One` is the parameter of a call on one buffer.
+template <class One>
+class piece : public One {
+public:
+  constexpr piece() noexcept : One(nullptr, 0) {}
+  template <class R>
+    requires(byte_range<R> || std::derived_from<std::remove_cvref_t<R>, const_buffer> ||
+             std::derived_from<std::remove_cvref_t<R>, mutable_buffer>)
+  constexpr piece(R&& range) noexcept : One(std::forward<R>(range)) {}
+  template <class Data>
+    requires std::constructible_from<One, Data*, std::size_t>
+  constexpr piece(Data* data, std::size_t size) noexcept : One(data, size) {}
+};
+
+/// The parameter of a call on several buffers: `send_all(list)`, `send_all({head, body})`.
+///
+/// @tparam One  the parameter of a call on one buffer.  @tparam List  that of a list.
+template <class Buffer, class One, class List>
+class buffers_parameter : public some_buffers<Buffer> {
+  using base = some_buffers<Buffer>;
+  using one = piece<One>;
+
+public:
+  template <std::convertible_to<List> L>
+  constexpr buffers_parameter(L&& list) noexcept : base(List(std::forward<L>(list))) {}
+  constexpr buffers_parameter(one a, one b, one c = {}, one d = {}, one e = {}, one f = {},
+                              one g = {}, one h = {}) noexcept
+      : base(Buffer(a), Buffer(b), Buffer(c), Buffer(d), Buffer(e), Buffer(f), Buffer(g),
+             Buffer(h)) {}
 };
 
 } // namespace detail

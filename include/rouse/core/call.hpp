@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/call_arguments.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/core/stop_watch.hpp>
 #include <rouse/detail/running.hpp>
@@ -12,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -126,7 +128,8 @@ class pending_call : public Engine::operation {
 
 public:
   using value_type = typename Call::value_type;
-  static constexpr bool may_end = !std::is_same_v<Limit, no_limit>;
+  static constexpr bool may_end = requires(const Limit& l) { l.when(); };
+  static constexpr bool may_be_stopped = requires(const Limit& l) { l.token(); };
 
   pending_call(const pending_call&) = delete;
   pending_call& operator=(const pending_call&) = delete;
@@ -137,11 +140,12 @@ protected:
   pending_call(Engine* engine, Call&& call, Limit l)
       : Engine::operation(&pending_call::on_completed), engine_(engine), call_(keep(call)) {
     if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
-    if constexpr (may_end) limit_ = std::move(l);
+    if constexpr (may_end) this->due = l.when().when();
+    if constexpr (may_be_stopped) token_ = l.token();
   }
 
   ~pending_call() {
-    if constexpr (may_end) {
+    if constexpr (may_be_stopped) {
       if (engine_) watch_.forget(*engine_);
     }
     if (in_progress()) [[unlikely]]
@@ -155,8 +159,8 @@ protected:
   /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
   /// is shared.
   bool start() noexcept {
-    if (engine_ && call_.prepare(*this)) [[likely]]
-      return start_limited();
+    if (engine_ && prepare()) [[likely]]
+      return start_prepared();
     return end_unasked();
   }
 
@@ -207,13 +211,24 @@ private:
     return engine_->count(*this);
   }
 
-  bool start_limited() noexcept {
-    if constexpr (may_end) {
-      if (!limit_.when().never()) this->limit_to(limit_.when().when());
-      if (limit_.token().stop_requested())
+  // The limit comes last: of a sleep, `prepare` sets `due` as well.
+  ROUSE_ALWAYS_INLINE bool prepare() noexcept {
+    if constexpr (!may_end) {
+      return call_.prepare(*this);
+    } else {
+      const clock::time_point when = this->due;
+      const bool prepared = call_.prepare(*this);
+      if (when != (clock::time_point::max)()) this->limit_to(when);
+      return prepared;
+    }
+  }
+
+  bool start_prepared() noexcept {
+    if constexpr (may_be_stopped) {
+      if (token_.stop_requested())
         this->cancel_reason = std::errc::operation_canceled;
       else
-        watch_.watch(*engine_, *this, limit_.token());
+        watch_.watch(*engine_, *this, token_);
     }
     if (!submit_first()) return false;
     if (!call_.advance(*this) && !proceed()) [[unlikely]]
@@ -241,7 +256,7 @@ private:
   }
 
   void disarm() noexcept {
-    if constexpr (may_end) watch_.forget(*engine_);
+    if constexpr (may_be_stopped) watch_.forget(*engine_);
   }
 
   ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
@@ -258,8 +273,8 @@ private:
 
   Engine* engine_;
   ROUSE_NO_UNIQUE_ADDRESS kept<Call> call_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, Limit, nothing> limit_;
-  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_end, stop_watch<Engine>, no_watch> watch_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_be_stopped, std::stop_token, nothing> token_;
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<may_be_stopped, stop_watch<Engine>, no_watch> watch_;
 };
 
 } // namespace detail

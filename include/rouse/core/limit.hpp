@@ -100,6 +100,8 @@ public:
       : limit(deadline(), std::move(token), at) {}
   limit(deadline when, std::stop_token token, location at = location::current()) noexcept
       : when_(when), token_(std::move(token)), at_(at) {}
+  /// The same limit, of a call that stands elsewhere.
+  limit(limit l, location at) noexcept : limit(l.when_, std::move(l.token_), at) {}
 
   [[nodiscard]] deadline when() const noexcept { return when_; }
   [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }

@@ -12,7 +12,6 @@
 #include <rouse/sockets/when_there_is_room.hpp>
 
 #include <cstddef>
-#include <source_location>
 #include <span>
 #include <utility>
 
@@ -138,17 +137,14 @@ public:
   /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
   /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_batch(incoming_batch slots, How&& how = How(),
-                            call_site at = std::source_location::current()) {
-    return this->begin(recv_batch_call{this->record(), slots}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
+    return this->start(recv_batch_call{this->record(), slots}, at);
   }
-  template <class... How>
-  decltype(auto) recv_batch(incoming_batch slots, limit l, How&&... how) {
-    return this->begin(recv_batch_call{this->record(), slots}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_batch(incoming_batch slots, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return this->start(recv_batch_call{this->record(), slots}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// Sends all of several datagrams, in order, waiting where the socket has no room for more.
@@ -163,17 +159,14 @@ public:
   /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
   /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_batch(batch_to_send<Socket> items, How&& how = How(),
-                            call_site at = std::source_location::current()) {
-    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
+    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
   }
-  template <class... How>
-  decltype(auto) send_batch(batch_to_send<Socket> items, limit l, How&&... how) {
-    return this->begin(when_there_is_room<send_batch_call>{{this->record(), items}}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_batch(batch_to_send<Socket> items, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 };
 

@@ -21,7 +21,6 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <source_location>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -228,20 +227,15 @@ struct connect_to_call {
   }
 };
 
-template <class Scheduler, class Service, class Limit, class... How>
-decltype(auto) begin_connect(Scheduler& s, std::string_view host, const Service& service, Limit l,
-                             How&&... how) {
+template <class Scheduler, class Service>
+auto connect_to(Scheduler& s, std::string_view host, const Service& service) {
   explain_service<Service>();
-  return Scheduler::initiate(&s,
-                             connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(
-                                 s, name_query(s.engine(), host, service))},
-                             std::move(l), std::forward<How>(how)...);
+  return connect_to_call<Scheduler>{
+      std::make_shared<connector<Scheduler>>(s, name_query(s.engine(), host, service))};
 }
-template <class Scheduler, class Limit, class... How>
-decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit l, How&&... how) {
-  return Scheduler::initiate(
-      &s, connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(s, list)}, std::move(l),
-      std::forward<How>(how)...);
+template <class Scheduler>
+auto connect_to(Scheduler& s, std::span<const endpoint> list) {
+  return connect_to_call<Scheduler>{std::make_shared<connector<Scheduler>>(s, list)};
 }
 
 } // namespace detail
@@ -265,31 +259,30 @@ decltype(auto) begin_connect(Scheduler& s, std::span<const endpoint> list, Limit
 /// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
 /// a socket for each address that is tried. Source: RFC 8305, with the one difference that the
 /// system's resolver gives the addresses of both families at once.
-template <class Scheduler, class Service, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,
-                       How&& how = How(), detail::call_site at = std::source_location::current()) {
-  return detail::begin_connect(s, host, service, no_limit{at}, std::forward<How>(how));
+                       detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, host, service), at);
 }
-template <class Scheduler, class Service, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, limit l,
-                       How&&... how) {
-  return detail::begin_connect(s, host, service, std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class Service, class First = limit, class How = detail::nothing>
+decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service, First&& first,
+                       How&& how = How(), detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, host, service), at,
+                            std::forward<First>(first), std::forward<How>(how));
 }
 
 /// The same with addresses that are known, in the order given.
 /// @param list  copied. None at all: invalid_argument.
-template <class Scheduler, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, How&& how = How(),
-                       detail::call_site at = std::source_location::current()) {
-  return detail::begin_connect(s, list, no_limit{at}, std::forward<How>(how));
+template <scheduler Scheduler>
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list,
+                       detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, list), at);
 }
-template <class Scheduler, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, limit l, How&&... how) {
-  return detail::begin_connect(s, list, std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class First = limit, class How = detail::nothing>
+decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, First&& first,
+                       How&& how = How(), detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::connect_to(s, list), at, std::forward<First>(first),
+                            std::forward<How>(how));
 }
 
 }} // namespace rouse::ROUSE_ABI

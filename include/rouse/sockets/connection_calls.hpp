@@ -14,7 +14,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -138,30 +137,26 @@ public:
   /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) accept(How&& how = How(), call_site at = std::source_location::current()) {
-    return this->begin(accept_call<Socket>{this->record()}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) accept(location at = location::current()) {
+    return this->start(accept_call<Socket>{this->record()}, at);
   }
-  template <class... How>
-  decltype(auto) accept(limit l, How&&... how) {
-    return this->begin(accept_call<Socket>{this->record()}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) accept(First&& first, How&& how = How(), call_site at = location::current()) {
+    return this->start(accept_call<Socket>{this->record()}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
   /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
   /// to.)
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) accept_native(How&& how = How(), call_site at = std::source_location::current()) {
-    return this->begin(accept_call<native_handle_type>{this->record()}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) accept_native(location at = location::current()) {
+    return this->start(accept_call<native_handle_type>{this->record()}, at);
   }
-  template <class... How>
-  decltype(auto) accept_native(limit l, How&&... how) {
-    return this->begin(accept_call<native_handle_type>{this->record()}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) accept_native(First&& first, How&& how = How(),
+                               call_site at = location::current()) {
+    return this->start(accept_call<native_handle_type>{this->record()}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Connects to `peer`.
@@ -174,17 +169,14 @@ public:
   /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) connect(const endpoint& peer, How&& how = How(),
-                         call_site at = std::source_location::current()) {
-    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) connect(const endpoint& peer, location at = location::current()) {
+    return this->start(when_there_is_room<connect_call>{{this->record(), peer}}, at);
   }
-  template <class... How>
-  decltype(auto) connect(const endpoint& peer, limit l, How&&... how) {
-    return this->begin(when_there_is_room<connect_call>{{this->record(), peer}}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) connect(const endpoint& peer, First&& first, How&& how = How(),
+                         call_site at = location::current()) {
+    return this->start(when_there_is_room<connect_call>{{this->record(), peer}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
   template <endpoint_piece Piece, class... Rest>
   void connect(const Piece&, const Rest&...) {

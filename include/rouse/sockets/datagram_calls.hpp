@@ -8,11 +8,11 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/sockets/list_calls.hpp>
 #include <rouse/sockets/socket_part.hpp>
 #include <rouse/sockets/when_there_is_room.hpp>
 
 #include <cstddef>
-#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -72,6 +72,34 @@ struct send_to_call {
   std::size_t value(operation& op) noexcept { return op.bytes; }
 };
 
+struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false> {
+  using value_type = datagram;
+  static constexpr const char* name = "rouse: recv_from into a list";
+
+  bool prepare(operation& op) noexcept {
+    const bool sound = list_call::prepare(op);
+    message.with_sender();
+    return sound;
+  }
+  datagram value(operation& op) noexcept {
+    const bool came = !op.error || op.error.code() == std::errc::message_size;
+    return came ? datagram{moved, message.peer()} : datagram{};
+  }
+};
+
+struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
+  static constexpr const char* name = "rouse: send_to of a list";
+  endpoint to;
+
+  bool prepare(operation& op) noexcept {
+    const bool sound = list_call::prepare(op);
+    message.with_destination(to);
+    if (socket->open() && to.family() != socket->family)
+      op.error = std::errc::address_family_not_supported;
+    return sound && !op.error;
+  }
+};
+
 /// A part of `socket`: the calls on datagrams.
 template <class Socket>
 class datagram_calls : public socket_part<datagram_calls<Socket>, Socket> {
@@ -86,17 +114,21 @@ public:
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, How&& how = How(),
-                           call_site at = std::source_location::current()) {
-    return this->begin(recv_from_call{this->record(), buffer}, no_limit{at},
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(recv_from_call{this->record(), buffer}, at);
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                           call_site at = location::current()) {
+    return this->start(recv_from_call{this->record(), buffer}, at, std::forward<First>(first),
                        std::forward<How>(how));
   }
-  template <class... How>
-  decltype(auto) recv_from(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(recv_from_call{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  /// Like `recv_from` into one buffer, but into several, one after the other.
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_from(list_to_fill<Socket> list, First&& first = First(), How&& how = How(),
+                           call_site at = location::current()) {
+    return this->start(recv_from_list_call{{this->record(), list}}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
@@ -110,17 +142,23 @@ public:
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
   /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, How&& how = How(),
-                         call_site at = std::source_location::current()) {
-    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to,
+                         location at = location::current()) {
+    return this->start(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, at);
   }
-  template <class... How>
-  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, limit l, How&&... how) {
-    return this->begin(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to, First&& first,
+                         How&& how = How(), call_site at = location::current()) {
+    return this->start(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Like `send_to` of one buffer, but the datagram is made of several.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, First&& first = First(),
+                         How&& how = How(), call_site at = location::current()) {
+    return this->start(when_there_is_room<send_to_list_call>{{{this->record(), list}, to}}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   template <class Buffer, endpoint_piece Piece, class... Rest>

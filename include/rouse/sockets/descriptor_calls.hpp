@@ -12,7 +12,6 @@
 #include <rouse/sockets/stream_calls.hpp>
 
 #include <cstddef>
-#include <source_location>
 #include <span>
 #include <utility>
 
@@ -158,20 +157,17 @@ public:
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
   /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
-  template <class How = nothing>
-    requires(!limit_first<How>)
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
-                                  std::span<const native_handle_type> handles, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(send_descriptors_call{this->record(), buffer, handles}, no_limit{at},
-                       std::forward<How>(how));
+                                  std::span<const native_handle_type> handles,
+                                  location at = location::current()) {
+    return this->start(send_descriptors_call{this->record(), buffer, handles}, at);
   }
-  template <class... How>
+  template <class First = limit, class How = nothing>
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
-                                  std::span<const native_handle_type> handles, limit l,
-                                  How&&... how) {
-    return this->begin(send_descriptors_call{this->record(), buffer, handles}, std::move(l),
-                       std::forward<How>(how)...);
+                                  std::span<const native_handle_type> handles, First&& first,
+                                  How&& how = How(), call_site at = location::current()) {
+    return this->start(send_descriptors_call{this->record(), buffer, handles}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = ...`.
@@ -186,17 +182,14 @@ public:
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
   /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(recv_descriptors_call{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(recv_descriptors_call{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(recv_descriptors_call{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                                  call_site at = location::current()) {
+    return this->start(recv_descriptors_call{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 };
 

@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <source_location>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
@@ -78,18 +77,15 @@ public:
   /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
   /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
   /// Source: sendfile(2); ReadFile, send of Winsock.
-  template <class How = nothing>
-    requires(!limit_first<How>)
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           How&& how = How(), call_site at = std::source_location::current()) {
-    return this->begin(send_file_call{this->record(), file, offset, length}, no_limit{at},
-                       std::forward<How>(how));
+                           location at = location::current()) {
+    return this->start(send_file_call{this->record(), file, offset, length}, at);
   }
-  template <class... How>
+  template <class First = limit, class How = nothing>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
-                           limit l, How&&... how) {
-    return this->begin(send_file_call{this->record(), file, offset, length}, std::move(l),
-                       std::forward<How>(how)...);
+                           First&& first, How&& how = How(), call_site at = location::current()) {
+    return this->start(send_file_call{this->record(), file, offset, length}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 };
 

@@ -13,7 +13,6 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <source_location>
 #include <string_view>
 #include <utility>
 
@@ -151,6 +150,10 @@ private:
 /// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
 template <class Scheduler>
 class reader {
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
+
 public:
   /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
   explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
@@ -162,50 +165,42 @@ public:
   /// the end of the stream: what was left, and empty from then on.
   ///
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) read_until(std::string_view delimiter, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin(delimiter, 0, no_limit{at}, std::forward<How>(how));
+  decltype(auto) read_until(std::string_view delimiter, location at = location::current()) {
+    return start(delimiter, 0, at);
   }
-  template <class... How>
-  decltype(auto) read_until(std::string_view delimiter, limit l, How&&... how) {
-    return begin(delimiter, 0, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) read_until(std::string_view delimiter, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return start(delimiter, 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// A line with its "\n". Otherwise as `read_until`.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) read_line(How&& how = How(),
-                           detail::call_site at = std::source_location::current()) {
-    return begin("\n", 0, no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) read_line(limit l, How&&... how) {
-    return begin("\n", 0, std::move(l), std::forward<How>(how)...);
+  decltype(auto) read_line(location at = location::current()) { return start("\n", 0, at); }
+  template <class First = limit, class How = nothing>
+  decltype(auto) read_line(First&& first, How&& how = How(), call_site at = location::current()) {
+    return start("\n", 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
   /// where n is 0.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) read_exactly(std::size_t n, How&& how = How(),
-                              detail::call_site at = std::source_location::current()) {
-    return begin({}, n, no_limit{at}, std::forward<How>(how));
+  decltype(auto) read_exactly(std::size_t n, location at = location::current()) {
+    return start({}, n, at);
   }
-  template <class... How>
-  decltype(auto) read_exactly(std::size_t n, limit l, How&&... how) {
-    return begin({}, n, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) read_exactly(std::size_t n, First&& first, How&& how = How(),
+                              call_site at = location::current()) {
+    return start({}, n, at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// What has come and was not asked for yet, with what the last call gave in front of it.
   [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
 
 private:
-  template <class Limit, class... How>
-  decltype(auto) begin(std::string_view delimiter, std::size_t n, Limit l, How&&... how) {
-    return socket_->begin(detail::read_call{socket_->record_, &buffer_, delimiter, n}, std::move(l),
-                          std::forward<How>(how)...);
+  template <class... Rest>
+  decltype(auto) start(std::string_view delimiter, std::size_t n, const location& at,
+                       Rest&&... rest) {
+    return socket_->start(detail::read_call{socket_->record_, &buffer_, delimiter, n}, at,
+                          std::forward<Rest>(rest)...);
   }
 
   socket<Scheduler>* socket_;

@@ -12,7 +12,6 @@
 #include <rouse/sockets/socket_part.hpp>
 
 #include <cstddef>
-#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -131,15 +130,14 @@ public:
   /// reports a hangup; on Windows it waits.
   /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) wait(readiness what, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return this->begin(wait_call{this->record(), what}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) wait(readiness what, location at = location::current()) {
+    return this->start(wait_call{this->record(), what}, at);
   }
-  template <class... How>
-  decltype(auto) wait(readiness what, limit l, How&&... how) {
-    return this->begin(wait_call{this->record(), what}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) wait(readiness what, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return this->start(wait_call{this->record(), what}, at, std::forward<First>(first),
+                       std::forward<How>(how));
   }
 
   /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
@@ -149,17 +147,14 @@ public:
   ///
   /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, How&& how = How(),
-                      call_site at = std::source_location::current()) {
-    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) peek(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(retry_call<peek_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) peek(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
@@ -202,17 +197,14 @@ public:
   ///
   /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
   /// Source: send(2), MSG_OOB; tcp(7).
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
+    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, limit l, How&&... how) {
-    return this->begin(retry_call<send_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, First&& first, How&& how = How(),
+                                  call_site at = location::current()) {
+    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
@@ -223,17 +215,14 @@ public:
   ///
   /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
-  template <class How = nothing>
-    requires(!limit_first<How>)
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, How&& how = How(),
-                                  call_site at = std::source_location::current()) {
-    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, no_limit{at},
-                       std::forward<How>(how));
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
+    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at);
   }
-  template <class... How>
-  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, limit l, How&&... how) {
-    return this->begin(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, std::move(l),
-                       std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
+                                  call_site at = location::current()) {
+    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
 private:

@@ -12,7 +12,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -105,12 +104,10 @@ struct resolve_call {
   }
 };
 
-template <class Scheduler, class Service, class Limit, class... How>
-decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service& service, Limit l,
-                             How&&... how) {
+template <class Scheduler, class Service>
+resolve_call resolve_of(Scheduler& s, std::string_view host, const Service& service) {
   explain_service<Service>();
-  return Scheduler::initiate(&s, resolve_call{{s.engine(), host, service}}, std::move(l),
-                             std::forward<How>(how)...);
+  return {{s.engine(), host, service}};
 }
 
 } // namespace detail
@@ -135,17 +132,16 @@ decltype(auto) begin_resolve(Scheduler& s, std::string_view host, const Service&
 /// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
 /// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
 /// that could be relied on.
-template <class Scheduler, class Service, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
+template <scheduler Scheduler, class Service>
 decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service,
-                       How&& how = How(), detail::call_site at = std::source_location::current()) {
-  return detail::begin_resolve(s, host, service, no_limit{at}, std::forward<How>(how));
+                       detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::resolve_of(s, host, service), at);
 }
-template <class Scheduler, class Service, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, limit l,
-                       How&&... how) {
-  return detail::begin_resolve(s, host, service, std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class Service, class First = limit, class How = detail::nothing>
+decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service, First&& first,
+                       How&& how = How(), detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::resolve_of(s, host, service), at,
+                            std::forward<First>(first), std::forward<How>(how));
 }
 
 }} // namespace rouse::ROUSE_ABI

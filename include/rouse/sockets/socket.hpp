@@ -24,7 +24,6 @@
 #include <rouse/sockets/stream_calls.hpp>
 
 #include <cstddef>
-#include <source_location>
 #include <system_error>
 #include <utility>
 
@@ -65,19 +64,13 @@ class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
                              public detail::datagram_calls<socket<Scheduler>>,
                              public detail::descriptor_calls<socket<Scheduler>>,
                              public detail::file_calls<socket<Scheduler>>,
-                             public detail::list_calls<socket<Scheduler>>,
                              public detail::option_calls<socket<Scheduler>>,
                              public detail::readiness_calls<socket<Scheduler>> {
-public:
-  using detail::datagram_calls<socket>::recv_from;
-  using detail::datagram_calls<socket>::send_to;
-  using detail::list_calls<socket>::recv;
-  using detail::list_calls<socket>::recv_exactly;
-  using detail::list_calls<socket>::recv_from;
-  using detail::list_calls<socket>::send;
-  using detail::list_calls<socket>::send_all;
-  using detail::list_calls<socket>::send_to;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
 
+public:
   using scheduler_type = Scheduler;
 
   socket() noexcept = default;
@@ -189,15 +182,21 @@ public:
   /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, location at = location::current()) {
+    return start(detail::recv_call{{record_, buffer}}, at);
   }
-  template <class... How>
-  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
-    return begin(detail::recv_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv(detail::bytes_to_fill<socket> buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::recv_call{{record_, buffer}}, at, std::forward<First>(first),
+                 std::forward<How>(how));
+  }
+  /// Into several buffers, one after the other.
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv(detail::list_to_fill<socket> list, First&& first = First(), How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::recv_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
@@ -211,15 +210,13 @@ public:
   /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
   /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
   /// bytes.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) receive(How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return begin(detail::receive_call{record_}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) receive(location at = location::current()) {
+    return start(detail::receive_call{record_}, at);
   }
-  template <class... How>
-  decltype(auto) receive(limit l, How&&... how) {
-    return begin(detail::receive_call{record_}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) receive(First&& first, How&& how = How(), call_site at = location::current()) {
+    return start(detail::receive_call{record_}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Receives until the buffer is full or the peer has finished.
@@ -227,17 +224,22 @@ public:
   /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, How&& how = How(),
-                              detail::call_site at = std::source_location::current()) {
-    return begin(detail::recv_exactly_call{{record_, buffer}}, no_limit{at},
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer,
+                              location at = location::current()) {
+    return start(detail::recv_exactly_call{{record_, buffer}}, at);
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, First&& first,
+                              How&& how = How(), call_site at = location::current()) {
+    return start(detail::recv_exactly_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  template <class... How>
-  decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer, limit l, How&&... how) {
-    return begin(detail::recv_exactly_call{{record_, buffer}}, std::move(l),
-                 std::forward<How>(how)...);
+  /// Until all of several buffers are full.
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_exactly(detail::list_to_fill<socket> list, First&& first = First(),
+                              How&& how = How(), call_site at = location::current()) {
+    return start(detail::recv_exactly_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Hands bytes to the kernel, waiting while its send buffer is full; it may take fewer than there
@@ -251,30 +253,42 @@ public:
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send(detail::bytes_to_send<socket> buffer, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, location at = location::current()) {
+    return start(detail::send_call{{record_, buffer}}, at);
   }
-  template <class... How>
-  decltype(auto) send(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
-    return begin(detail::send_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(detail::bytes_to_send<socket> buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::send_call{{record_, buffer}}, at, std::forward<First>(first),
+                 std::forward<How>(how));
+  }
+  /// Several buffers, as if they were one.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(detail::list_to_send<socket> list, First&& first = First(), How&& how = How(),
+                      call_site at = location::current()) {
+    return start(detail::send_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
   /// Sends all of the buffer.
   ///
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, How&& how = How(),
-                          detail::call_site at = std::source_location::current()) {
-    return begin(detail::send_all_call{{record_, buffer}}, no_limit{at}, std::forward<How>(how));
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, location at = location::current()) {
+    return start(detail::send_all_call{{record_, buffer}}, at);
   }
-  template <class... How>
-  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, limit l, How&&... how) {
-    return begin(detail::send_all_call{{record_, buffer}}, std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_all(detail::bytes_to_send<socket> buffer, First&& first, How&& how = How(),
+                          call_site at = location::current()) {
+    return start(detail::send_all_call{{record_, buffer}}, at, std::forward<First>(first),
+                 std::forward<How>(how));
+  }
+  /// All of several buffers.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_all(detail::list_to_send<socket> list, First&& first = First(),
+                          How&& how = How(), call_site at = location::current()) {
+    return start(detail::send_all_list_call{record_, list}, at, std::forward<First>(first),
+                 std::forward<How>(how));
   }
 
 private:
@@ -320,6 +334,10 @@ private:
     record_ = nullptr;
   }
 
+  template <class Call, class... Rest>
+  decltype(auto) start(Call&& call, const detail::location& at, Rest&&... rest) {
+    return detail::begin_call(scheduler(), std::move(call), at, std::forward<Rest>(rest)...);
+  }
   template <class Call, class Limit, class... How>
   decltype(auto) begin(Call&& call, Limit l, How&&... how) {
     return Scheduler::initiate(scheduler(), std::move(call), std::move(l),

@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/batch.hpp>
 #include <rouse/core/buffer.hpp>
+#include <rouse/core/call_arguments.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/fwd.hpp>
@@ -28,9 +29,12 @@ using bytes_to_fill = parameter<Socket, passed_buffer<mutable_buffer>, mutable_b
 template <class Socket>
 using bytes_to_send = parameter<Socket, passed_buffer<const_buffer>, const_buffer>;
 template <class Socket>
-using list_to_fill = parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>;
+using list_to_fill =
+    buffers_parameter<mutable_buffer, bytes_to_fill<Socket>,
+                      parameter<Socket, passed_list<mutable_buffer>, mutable_buffers>>;
 template <class Socket>
-using list_to_send = parameter<Socket, passed_list<const_buffer>, const_buffers>;
+using list_to_send = buffers_parameter<const_buffer, bytes_to_send<Socket>,
+                                       parameter<Socket, passed_list<const_buffer>, const_buffers>>;
 template <class Socket>
 using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
 
@@ -52,9 +56,10 @@ protected:
     return self().on_handle(std::forward<F>(f));
   }
   static void check(failure why, const char* what) { Socket::check(why, what); }
-  template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call call, Limit l, How&&... how) {
-    return self().begin(std::move(call), std::move(l), std::forward<How>(how)...);
+  // Begins a call, with its limit and how: see begin_call.
+  template <class Call, class... Rest>
+  decltype(auto) start(Call&& call, const location& at, Rest&&... rest) {
+    return self().start(std::move(call), at, std::forward<Rest>(rest)...);
   }
 
 private:

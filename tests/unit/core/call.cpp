@@ -287,6 +287,34 @@ TEST_CASE("call: one that goes while it waits has its stop request withdrawn", "
   CHECK(engine.withdrawn == 1);
 }
 
+TEST_CASE("call: a time alone takes no room, and listens to no token", "[unit][call]") {
+  using timed = waiter<rouse::time_limit>;
+  STATIC_REQUIRE(sizeof(timed) == sizeof(unlimited));
+  STATIC_REQUIRE(sizeof(timed) < sizeof(limited));
+  fake_engine engine;
+  record socket;
+  socket.default_timeout = 1h;
+  const auto when = rouse::clock::now() + 2h;
+  timed call(&engine, {.target = &socket}, {when, {}});
+  (void)call.start();
+  CHECK(call.due == when);
+  CHECK(call.limited);
+  timed never(&engine, {.target = &socket}, {{}, {}});
+  (void)never.start();
+  CHECK(never.due < when);
+}
+
+TEST_CASE("call: a socket's call with a time alone is as small as one without a limit",
+          "[unit][call]") {
+  using conn = rouse::socket<rouse::coroutines>;
+  using buffer = std::vector<char>;
+  using none = decltype(std::declval<conn&>().recv(std::declval<buffer&>()));
+  using timed = decltype(std::declval<conn&>().recv(std::declval<buffer&>(), 5s));
+  using both = decltype(std::declval<conn&>().recv(std::declval<buffer&>(), {5s, {}}));
+  STATIC_REQUIRE(sizeof(timed) == sizeof(none));
+  STATIC_REQUIRE(sizeof(timed) < sizeof(both));
+}
+
 TEST_CASE("call: gives its value back with nothing more, or with an error_code variable",
           "[unit][call]") {
   STATIC_REQUIRE(gives_back<>);

@@ -1,0 +1,13 @@
+// expect: rouse: this buffer is a temporary: it would be gone before the kernel is done with its bytes
+#include <rouse/rouse.hpp>
+
+#include <string>
+
+rouse::task<> write(rouse::socket<rouse::coroutines>& conn, const std::string& head,
+                    const std::string& body) {
+#ifdef BROKEN
+  co_await conn.send_all({head, body + "\r\n"});
+#else
+  co_await conn.send_all({head, body, "\r\n"});
+#endif
+}
