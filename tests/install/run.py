@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """install() under libraries that know nothing of rouse, each with its real server on loopback.
 
-    tests/install/run.py [NAME...]      of calls differential files fork signals hiredis hiredis_tests libcurl libpq; on Debian, as root if packages are missing
+    tests/install/run.py [NAME...]      of hiredis hiredis_tests libcurl libpq; on Debian, as root if packages are missing
 
 Builds, starts the servers on free ports, runs each program on io_uring and epoll, ends the servers. Builds and logs go to
 build/tests/install. Exits with the number of runs that failed.
@@ -28,7 +28,7 @@ PACKAGES = {
     "/usr/include/hiredis/hiredis.h": "libhiredis-dev", "/usr/bin/redis-server": "redis-server",
     "/usr/include/postgresql/libpq-fe.h": "libpq-dev", "/usr/lib/postgresql": "postgresql",
     "/usr/include/x86_64-linux-gnu/curl/curl.h": "libcurl4-openssl-dev", "/usr/sbin/nginx": "nginx-light",
-    "/usr/bin/openssl": "openssl", "/usr/include/catch2/catch.hpp": "catch2",
+    "/usr/bin/openssl": "openssl",
 }
 
 
@@ -80,11 +80,6 @@ def serving(name, port, *command, **options):
 
 
 # ---- the servers; each gives the arguments of its program's runs
-
-
-@contextlib.contextmanager
-def nothing(_):
-    yield [[]]
 
 
 @contextlib.contextmanager
@@ -212,11 +207,6 @@ def hiredis_test_object():
 
 # name: (server, what follows the source when it is compiled)
 PROGRAMS = {
-    "calls": (nothing, ["tests/main.cpp"]),
-    "differential": (nothing, ["tests/main.cpp"]),
-    "files": (nothing, ["tests/main.cpp"]),
-    "fork": (nothing, ["tests/main.cpp"]),
-    "signals": (nothing, ["tests/main.cpp"]),
     "hiredis": (redis_port, ["-lhiredis"]),
     "hiredis_tests": (redis_both, ["-lhiredis"]),
     "libcurl": (nginx, ["-lcurl"]),

@@ -9,8 +9,6 @@ using namespace testing;
 
 namespace {
 
-using every_stacked = std::tuple<rouse::fibers, rouse::threads>;
-
 // How Catch names the instances.
 template <class S>
 std::string stacked_child(const std::string& name) {

@@ -286,8 +286,7 @@ TEMPLATE_LIST_TEST_CASE("group: the scheduler may go while flows of it wait", "[
   CHECK(gone == 6);
 }
 
-using every_returning = std::tuple<rouse::fibers, rouse::threads>;
-TEMPLATE_LIST_TEST_CASE("group: outside of any flow it runs the loop", "[group]", every_returning) {
+TEMPLATE_LIST_TEST_CASE("group: outside of any flow it runs the loop", "[group]", every_stacked) {
   TestType sched;
   counter begun{0}, gone{0};
   {

@@ -6,8 +6,6 @@ using namespace testing;
 
 namespace {
 
-using every_blocking = std::tuple<rouse::fibers, rouse::threads>;
-
 template <class S>
 struct streams : connected_pair<S> {
   rouse::socket_stream<S> io{std::move(this->server)};
@@ -19,7 +17,7 @@ struct streams : connected_pair<S> {
 } // namespace
 
 TEMPLATE_LIST_TEST_CASE("iostream: lines and numbers, to the end", "[iostream][P07]",
-                        every_blocking) {
+                        every_stacked) {
   streams<TestType> s;
   s.client.send_all("first\n12 0.5 word\nlast");
   s.client.shutdown(rouse::shutdown_send);
@@ -43,7 +41,7 @@ TEMPLATE_LIST_TEST_CASE("iostream: lines and numbers, to the end", "[iostream][P
 
 TEMPLATE_LIST_TEST_CASE(
     "iostream: what is written goes by flush, before a read, and with the stream",
-    "[iostream][P07]", every_blocking) {
+    "[iostream][P07]", every_stacked) {
   connected_pair<TestType> pair;
   {
     rouse::socket_stream io{std::move(pair.server)};
@@ -65,7 +63,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(receive(pair.sched, pair.client, 100) == "farewell"); // and the end
 }
 
-TEMPLATE_LIST_TEST_CASE("iostream: more than its buffers hold", "[iostream]", every_blocking) {
+TEMPLATE_LIST_TEST_CASE("iostream: more than its buffers hold", "[iostream]", every_stacked) {
   streams<TestType> s;
   std::string text(100'000, 'x'), got(text.size(), '\0');
   for (std::size_t i = 0; i != text.size(); ++i) text[i] = static_cast<char>(i % 251);
@@ -82,7 +80,7 @@ TEMPLATE_LIST_TEST_CASE("iostream: more than its buffers hold", "[iostream]", ev
 
 TEMPLATE_LIST_TEST_CASE(
     "iostream: an error is badbit, error() says which; after clear() it goes on",
-    "[iostream][P07][X01]", every_blocking) {
+    "[iostream][P07][X01]", every_stacked) {
   streams<TestType> s;
   s.client.send_all("half ");
   s.io.connection().timeout(5ms);
@@ -107,7 +105,7 @@ TEMPLATE_LIST_TEST_CASE(
 }
 
 TEMPLATE_LIST_TEST_CASE("iostream: closed, it sends what was written and does no more",
-                        "[iostream][P07]", every_blocking) {
+                        "[iostream][P07]", every_stacked) {
   streams<TestType> s;
   s.io << "the end";
   s.io.close();

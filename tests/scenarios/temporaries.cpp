@@ -5,14 +5,12 @@ using namespace testing;
 
 namespace {
 
-using returning = std::tuple<rouse::fibers, rouse::threads>;
-
 std::string text_of(std::size_t size) { return std::string(size, 'x'); }
 
 } // namespace
 
 TEMPLATE_LIST_TEST_CASE("temporaries: send_all of a temporary string that has to wait for room",
-                        "[stream]", returning) {
+                        "[stream]", every_stacked) {
   connected_pair<TestType> p;
   const auto size = large_block().size();
   auto sent = start(p.sched, CALL(p.client.send_all(text_of(size), how...)));
@@ -21,7 +19,7 @@ TEMPLATE_LIST_TEST_CASE("temporaries: send_all of a temporary string that has to
 }
 
 TEMPLATE_LIST_TEST_CASE("temporaries: every call that sends takes them, with and without a limit",
-                        "[stream]", returning) {
+                        "[stream]", every_stacked) {
   connected_pair<TestType> p;
   const std::string body = "body";
   const auto parts = [&] {
@@ -36,7 +34,7 @@ TEMPLATE_LIST_TEST_CASE("temporaries: every call that sends takes them, with and
 }
 
 TEMPLATE_LIST_TEST_CASE("temporaries: a call fills a temporary, which is gone afterwards",
-                        "[stream]", returning) {
+                        "[stream]", every_stacked) {
   connected_pair<TestType> p;
   REQUIRE(!send(p.sched, p.server, "123456").ec);
   CHECK(await(p.sched, CALL(p.client.recv_exactly(std::vector<char>(2), how...))).value == 2);
@@ -44,7 +42,8 @@ TEMPLATE_LIST_TEST_CASE("temporaries: a call fills a temporary, which is gone af
   CHECK(receive(p.sched, p.client, 2) == "56");
 }
 
-TEMPLATE_LIST_TEST_CASE("temporaries: datagrams, alone and in a batch", "[datagram]", returning) {
+TEMPLATE_LIST_TEST_CASE("temporaries: datagrams, alone and in a batch", "[datagram]",
+                        every_stacked) {
   TestType sched;
   rouse::socket receiver{sched, AF_INET, SOCK_DGRAM}, sender{sched, AF_INET, SOCK_DGRAM};
   receiver.bind({"127.0.0.1", 0});

@@ -30,6 +30,8 @@ using every_scheduler =
     std::tuple<rouse::coroutines, rouse::fibers, rouse::threads, rouse::callbacks>;
 /// Those with flows that can wait in the middle of a function.
 using every_flowing = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads>;
+/// Those whose flows have a stack of their own, so that a call returns its result.
+using every_stacked = std::tuple<rouse::fibers, rouse::threads>;
 /// Those that one thread runs.
 using every_single = std::tuple<rouse::coroutines, rouse::fibers, rouse::callbacks>;
 
