@@ -1,24 +1,19 @@
 // The scheduler: an engine and a waker.
 #pragma once
-#include <rouse/concepts/engine.hpp>
-#include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/chrono.hpp>
-#include <rouse/detail/leakable.hpp>
-#include <rouse/detail/recycler.hpp>
-#include <rouse/detail/running.hpp>
 #include <rouse/schedulers/dump.hpp>
+#include <rouse/schedulers/flow_handle.hpp>
+#include <rouse/schedulers/posted_function.hpp>
+#include <rouse/schedulers/scheduler_loop.hpp>
 #include <rouse/schedulers/task.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdio>
-#include <exception>
-#include <memory>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -32,91 +27,7 @@ namespace detail {
 template <class W>
 concept blocking_waker = requires { requires W::blocking; };
 
-template <class F>
-concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
-
 } // namespace detail
-
-/// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on
-/// by itself; what such a flow throws comes out of `run()`.
-///
-/// Threads: a handle may be moved, dropped and asked whether its flow has ended in any thread, also
-/// while the scheduler is destroyed and afterwards. The rest is the scheduler's thread's (with
-/// `threads`, any thread's). Cost: no allocation.
-template <class Scheduler>
-class flow_handle {
-public:
-  flow_handle() noexcept = default;
-  /// Takes over one reference to `f`.
-  explicit flow_handle(flow& f) noexcept : flow_(&f) {}
-  flow_handle(flow_handle&& other) noexcept : flow_(std::exchange(other.flow_, nullptr)) {}
-  flow_handle& operator=(flow_handle&& other) noexcept {
-    if (this != &other) detach(), flow_ = std::exchange(other.flow_, nullptr);
-    return *this;
-  }
-  ~flow_handle() { detach(); }
-
-  /// Lets the flow go on by itself.
-  void detach() noexcept {
-    if (flow_) std::exchange(flow_, nullptr)->drop();
-  }
-
-  /// Gives up the handle: its reference is the caller's to drop.
-  [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
-
-  /// Waits until the flow has ended; throws what left it. One waiter at a time (else
-  /// operation_not_permitted). A flow that would wait for its own end gets
-  /// resource_deadlock_would_occur.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return begin(std::move(l), std::forward<How>(how)...);
-  }
-
-  /// The flow's waiting call, and each later one, ends with operation_canceled.
-  void cancel() noexcept {
-    if (!flow_ || !flow_->owner) return;
-    static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
-  }
-
-  /// Ends the flow at its current or next waiting call, quietly: its destructors run, `join` just
-  /// returns. One that has not begun never does; a value or bytes that came first are the flow's,
-  /// and it ends at the call after that. A call that destructors make meanwhile gives
-  /// operation_canceled.
-  ///
-  /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
-  /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
-  /// calls.
-  ///
-  /// A fiber or a thread may catch that exception, but must not call on for ever: after 10,000
-  /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
-  /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
-  /// destroyed.
-  void kill() noexcept {
-    if (!flow_ || !flow_->owner) return;
-    flow_->killed = true;
-    cancel();
-  }
-  [[nodiscard]] bool alive() const noexcept { return !ended(); }
-
-  [[nodiscard]] bool ended() const noexcept {
-    return !flow_ || flow_->ended.is_set.load(std::memory_order_acquire);
-  }
-
-private:
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
-    auto* owner = flow_ ? static_cast<Scheduler*>(flow_->owner) : nullptr;
-    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l),
-                               std::forward<How>(how)...);
-  }
-
-  flow* flow_ = nullptr;
-};
 
 /// Runs flows, and the engine that does their I/O.
 ///
@@ -141,11 +52,12 @@ private:
 /// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
 /// shared engine (`threads`), all calls are for any.
 template <class Engine, class Waker>
-class basic_scheduler {
-  static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
+class basic_scheduler : detail::scheduler_loop<basic_scheduler<Engine, Waker>, Engine, Waker> {
+  using loop = detail::scheduler_loop<basic_scheduler, Engine, Waker>;
+  friend loop;
 
 public:
-  using engine_type = typename Engine::core;
+  using typename loop::engine_type;
   using waker_type = Waker;
 
   template <class Value, class... How>
@@ -156,38 +68,16 @@ public:
   /// Errors: what the kernel refused the engine with (too_many_files_open, ...).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
-  explicit basic_scheduler(Args&&... args) : kept_waker_(std::forward<Args>(args)...) {
-    failure why;
-    owned_ = Engine::make(why);
-    if (!owned_) detail::throw_error(why.code(), "rouse: no engine could be started");
-    engine_ = owned_.get();
-  }
+  explicit basic_scheduler(Args&&... args)
+      : loop(loop::make_engine(), std::forward<Args>(args)...) {}
   /// On the engine of another scheduler, which must outlive this one: both kinds of flow run in one
   /// loop.
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(engine_type& engine, Args&&... args)
-      : engine_(&engine), kept_waker_(std::forward<Args>(args)...) {}
+      : loop(engine, std::forward<Args>(args)...) {}
 
-  basic_scheduler(const basic_scheduler&) = delete;
-  basic_scheduler& operator=(const basic_scheduler&) = delete;
-
-  ~basic_scheduler() {
-    if (engine_->inert()) {
-      leave_behind();
-      return;
-    }
-    if (runs()) {
-      kept_waker_.leak();
-      (void)owned_.release();
-      return;
-    }
-    engine_->home().enter();
-    if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
-    starter_.close(*engine_);
-    engine_->orphan(this);
-    if (owned_) owned_->shut_down();
-  }
+  ~basic_scheduler() { loop::shut_down(); }
 
   // ---- flows
 
@@ -205,7 +95,7 @@ public:
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
     if (engine_->inert()) [[unlikely]]
-      refuse_in_child("rouse: spawn");
+      loop::refuse_in_child("rouse: spawn");
     flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
     started.spawned_at(where);
     return flow_handle<basic_scheduler>(started);
@@ -306,21 +196,21 @@ public:
   ///
   /// Errors: operation_not_permitted inside the loop itself, of this and the functions below: in a
   /// flow of this scheduler, a handler, a posted function.
-  std::size_t run() { return run_until({}, false); }
+  std::size_t run() { return loop::run_until({}, false); }
   /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
   template <class Rep, class Period>
   std::size_t run_for(std::chrono::duration<Rep, Period> d) {
-    return run_until(deadline(d), false);
+    return loop::run_until(deadline(d), false);
   }
   /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once
   /// when nothing is left to do.
-  std::size_t run_once() { return run_until({}, true); }
+  std::size_t run_once() { return loop::run_until({}, true); }
   template <class Rep, class Period>
   std::size_t run_once(std::chrono::duration<Rep, Period> d) {
-    return run_until(deadline(d), true);
+    return loop::run_until(deadline(d), true);
   }
   /// What is ready, without waiting.
-  std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
+  std::size_t poll() { return loop::run_until(deadline((clock::time_point::min)()), true); }
 
   /// Inside another event loop, which waits in place of `run`: before it waits, it calls `poll()`
   /// and then this; it waits until the handle is readable, or the deadline has come, and begins
@@ -356,10 +246,7 @@ public:
 
   /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
   /// once. Any thread.
-  void stop() noexcept {
-    stop_.store(true, std::memory_order_release); // acquired in run_until()
-    wake();
-  }
+  void stop() noexcept { loop::stop(); }
 
   /// Calls `f` from the loop. Any thread. What it throws comes out of `run()`.
   template <class F>
@@ -368,9 +255,9 @@ public:
                   "rouse: post takes a callable without parameters");
     static_assert(!detail::gives_task<std::decay_t<F>>,
                   "rouse: post would drop the task that this callable returns: spawn it");
-    using function = posted_function<std::decay_t<F>>;
+    using function = detail::posted_function<engine_type, std::decay_t<F>>;
     engine_->post(*new function(*engine_, std::forward<F>(f)));
-    if constexpr (requires { waker_.notify(); }) waker_.notify();
+    loop::notify();
   }
 
   [[nodiscard]] engine_type& engine() const noexcept { return *engine_; }
@@ -436,31 +323,15 @@ public:
     }
   }
 
-  /// While it exists, the scheduler is run. For wakers that run the loop inside a waiting call.
-  class running : detail::running<engine_type>, detail::running<basic_scheduler> {
-  public:
-    explicit running(basic_scheduler& s) noexcept
-        : detail::running<engine_type>(*s.engine_), detail::running<basic_scheduler>(s), of_(s) {
-      of_.engine_->home().enter();
-      of_.runners_.fetch_add(1, std::memory_order_relaxed);
-    }
-    running(const running&) = delete;
-    running& operator=(const running&) = delete;
-    ~running() { of_.runners_.fetch_sub(1, std::memory_order_relaxed); }
-
-  private:
-    basic_scheduler& of_;
-  };
-
-  /// One turn of the loop, for wakers whose waiting code has to run it.
-  std::size_t turn(clock::time_point until) {
-    if constexpr (requires { waker_.turn(*engine_, until); })
-      return waker_.turn(*engine_, until);
-    else
-      return engine_->turn(until);
-  }
+  // For wakers whose waiting code runs the loop.
+  using loop::turn;
+  using typename loop::running;
 
 private:
+  using loop::engine_;
+  using loop::starter_;
+  using loop::waker_;
+
   // What the waker starts: where calls return directly, a task runs from its first line to its last
   // without suspending.
   template <class W, class F>
@@ -475,137 +346,6 @@ private:
     else
       return callable(std::forward<F>(f));
   }
-
-  template <class F>
-  struct posted_function final : engine_type::posted {
-    template <class G>
-    posted_function(engine_type& e, G&& g)
-        : engine_type::posted(&posted_function::run), engine(e), f(std::forward<G>(g)) {}
-    static void* operator new(std::size_t size) { return detail::recycler::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept {
-      detail::recycler::release(p, size);
-    }
-
-    static void run(typename engine_type::posted& p, bool call) noexcept {
-      auto* const self = static_cast<posted_function*>(&p);
-      ROUSE_TRY {
-        if (call) self->f();
-      }
-      ROUSE_CATCH(...) { self->engine.raise(std::current_exception()); }
-      delete self;
-    }
-    engine_type& engine;
-    F f;
-  };
-
-  [[nodiscard]] bool idle() noexcept {
-    if constexpr (requires { waker_.idle(); })
-      return engine_->inert() || (waker_.idle() && engine_->idle());
-    else
-      return engine_->idle();
-  }
-
-  // A turn inside a turn would leave the flows and functions of the outer one waiting.
-  void refuse_nested() {
-    const flow* const caller = detail::this_flow();
-    const bool ours = caller && caller->owner == this;
-    if (ours || detail::running<engine_type>::is(*engine_)) {
-      detail::throw_error(failure(std::errc::operation_not_permitted).code(),
-                          "rouse: run: called inside the loop that it would run (by a flow, a "
-                          "handler or a posted function)");
-    }
-  }
-
-  std::size_t run_until(deadline limit, bool once) {
-    if (!engine_->usable_here()) {
-      detail::throw_error(
-          failure(std::errc::operation_not_permitted).code(),
-          "rouse: run: operations are in flight in the thread that ran this scheduler before");
-    }
-    if (engine_->inert()) [[unlikely]]
-      run_in_child();
-    refuse_nested();
-    const running here(*this);
-    const loop_left at_end{waker_};
-    std::size_t done = 0;
-    for (bool turned = false;; turned = true) {
-      const bool nothing_left =
-          idle(); // asked first: the last flow, a thread, may throw as it ends
-      rethrow_raised();
-      if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
-      if (was_stopped() || nothing_left) break;
-      done += turn(limit.when());
-    }
-    if (engine_->inert()) [[unlikely]] // one that ran in this loop has forked
-      run_in_child();
-    return done;
-  }
-
-  // In a forked child, where the flows that wait are copies of the parent's: they neither go on nor
-  // end, and what they refer to stays in memory. The handles of sockets are closed.
-  void leave_behind() noexcept {
-    starter_.close(*engine_);
-    if constexpr (requires { Waker::flow_name; }) {
-      waker_.for_each_flow([](flow& f) {
-        f.unlink();
-        f.owner = nullptr;
-      });
-    }
-    if constexpr (requires { waker_.leave_behind(); }) waker_.leave_behind();
-    engine_->orphan(this);
-    if (owned_) owned_.release()->leave_behind();
-  }
-  ROUSE_COLD void run_in_child() {
-    engine_->complete_refused();
-    refuse_in_child("rouse: run");
-  }
-  ROUSE_COLD static void refuse_in_child(const char* what) {
-    detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
-                        std::string(what) +
-                            ": a forked child cannot use a scheduler that its parent has used");
-  }
-
-  [[nodiscard]] bool was_stopped() noexcept {
-    if (!stop_.load(std::memory_order_acquire)) return false; // set in stop()
-    stop_.store(false, std::memory_order_relaxed);
-    return true;
-  }
-
-  // Tells the waker that the loop is left, by an exception as well.
-  struct loop_left {
-    Waker& waker;
-    ~loop_left() {
-      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
-    }
-  };
-
-  // Whether a thread runs it, or a flow of it calls here: where the scheduler is destroyed then,
-  // the program ends. (Only a thread that ends just now, or enters, could be missed.)
-  [[nodiscard]] bool runs() noexcept {
-    if constexpr (requires { waker_.in_use(); }) {
-      if (waker_.in_use()) return true;
-    }
-    return runners_.load(std::memory_order_relaxed) != 0;
-  }
-
-  void rethrow_raised() {
-#if ROUSE_EXCEPTIONS
-    if (std::exception_ptr e = engine_->take_raised()) std::rethrow_exception(e);
-#endif
-  }
-
-  void wake() noexcept {
-    engine_->wake();
-    if constexpr (requires { waker_.notify(); }) waker_.notify();
-  }
-
-  std::unique_ptr<engine_type> owned_;
-  engine_type* engine_ = nullptr;
-  std::atomic<bool> stop_{false};
-  std::atomic<int> runners_{0};
-  detail::flow_starter<engine_type> starter_;
-  detail::leakable<Waker> kept_waker_;
-  Waker& waker_ = kept_waker_.value;
 };
 
 }} // namespace rouse::ROUSE_ABI

@@ -49,6 +49,9 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
+template <class F>
+concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
+
 // Awaits in a chain. What may resume it from anywhere is awaited outside of the chain's loop; a
 // call, which `resumes_chain`, is not.
 template <class A>
