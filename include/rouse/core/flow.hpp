@@ -181,6 +181,13 @@ private:
   flow* before_;
 };
 
+// The calls of a cancelled flow that wait end with operation_canceled.
+template <class Engine>
+void cancel_flow(Engine& engine, flow& f) noexcept {
+  f.cancelled = true;
+  if (f.waiting) engine.cancel(*f.waiting);
+}
+
 // Its place among those that have not begun.
 //
 // Afterwards, of what it threw.
@@ -207,19 +214,24 @@ public:
   /// Whether the loop has called `begin`, or never will.
   [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
 
-  /// The scheduler goes. Nothing of the flow is told any more.
+  /// The scheduler is destroyed, and with it what still runs of the flow.
   void orphan() noexcept {
+    const bool over = ended.is_set;
+    destroy_coroutines();
     flow::unlink();
     owner = nullptr;
     never_begin();
     drop_locals();
     ended.is_set.store(true, std::memory_order_release);
     engine_ = nullptr;
+    if (!over) drop();
   }
 
 protected:
   /// Runs the flow until it first waits, or ends.
   virtual void begin() noexcept = 0;
+  /// Destroys the coroutines that the flow consists of, if it does.
+  virtual void destroy_coroutines() noexcept {}
   virtual void leave_list() noexcept { flow::unlink(); }
   virtual void free_memory() noexcept = 0;
 

@@ -317,10 +317,8 @@ public:
   void cancel(flow& f) noexcept {
     if constexpr (requires { waker_.cancel(*engine_, f); })
       waker_.cancel(*engine_, f);
-    else {
-      f.cancelled = true;
-      if (f.waiting) engine_->cancel(*f.waiting);
-    }
+    else
+      detail::cancel_flow(*engine_, f);
   }
 
   // For wakers whose waiting code runs the loop.

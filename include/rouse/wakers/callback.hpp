@@ -4,6 +4,7 @@
 #include <rouse/core/call.hpp>
 #include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
+#include <rouse/core/flow_list.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
 
@@ -201,7 +202,7 @@ inline void sleep_handle::detach() noexcept {
 /// throws comes out of `run()`.
 ///
 /// Cost of a call: one block, recycled, that holds the operation and the handler.
-class callback_waker {
+class callback_waker : public detail::flow_list {
 public:
   template <class Value, class... How>
   static constexpr bool accepts =
@@ -225,29 +226,17 @@ public:
                   "rouse: callbacks run a function to its end and cannot wait in a task: spawn it "
                   "on coroutines, fibers or threads");
     auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
-    started->owner = &s;
-    started->hold();
-    flows_.push_back(*started);
-    s.starter().start(*started, s.engine());
-    return *started;
+    return this->start(s, *started);
   }
 
   /// Handlers that still wait are destroyed, not called.
   template <class Engine>
   void shut_down(Engine&) noexcept {
     while (!pending_.empty()) pending_.pop_front().discard();
-    flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_set;
-      static_cast<detail::engine_flow<Engine>&>(f).orphan();
-      if (!over) f.drop();
-    });
+    this->template orphan_all<Engine>();
   }
 
   static constexpr const char* flow_name = "function";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
 
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
@@ -267,7 +256,6 @@ private:
     }
   }
 
-  detail::list<flow> flows_;
   detail::list<detail::waiting_handler> pending_;
 };
 

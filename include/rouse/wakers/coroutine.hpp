@@ -5,6 +5,7 @@
 #include <rouse/core/call.hpp>
 #include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
+#include <rouse/core/flow_list.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
 
@@ -169,7 +170,7 @@ struct spawned {
 
     // The flow was killed and waits no more: its coroutines are destroyed.
     void end_here() noexcept override {
-      destroy_tasks();
+      destroy_coroutines();
       this->end();
     }
     // The same, wherever it is: what they wait for is cancelled.
@@ -177,16 +178,9 @@ struct spawned {
       this->never_begin();
       end_here();
     }
-    // The scheduler goes: likewise.
-    void orphan_all() noexcept {
-      const bool over = this->ended.is_set;
-      destroy_tasks();
-      this->orphan();
-      if (!over) this->drop();
-    }
 
   private:
-    void destroy_tasks() noexcept {
+    void destroy_coroutines() noexcept override {
       const flow_turn me(this);
       while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
     }
@@ -218,7 +212,7 @@ spawned<Engine> run_spawned(F f) {
 /// Wakes a coroutine by resuming it, on the thread that runs the engine.
 ///
 /// Cost of a wake-up: one indirect call and a resumption; no allocation, no queue.
-class coroutine_waker {
+class coroutine_waker : public detail::flow_list {
 public:
   /// How a call may be completed: with nothing, or with a std::error_code.
   template <class Value, class... How>
@@ -238,37 +232,22 @@ public:
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
-    promise.flow::owner = &s;
-    promise.hold();
-    flows_.push_back(promise);
-    s.starter().start(promise, s.engine());
-    return promise;
+    return this->start(s, promise);
   }
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    while (!flows_.empty()) promise_of<Engine>(flows_.front()).orphan_all(); // one may end others
+    this->template orphan_all<Engine>();
   }
 
   /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
   template <class Engine>
   void end_now(Engine&, flow& f) noexcept {
-    promise_of<Engine>(f).end_now();
+    using promise = typename detail::spawned<Engine>::promise_type;
+    static_cast<promise&>(f).end_now();
   }
 
   static constexpr const char* flow_name = "coroutine";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
-
-private:
-  template <class Engine>
-  static auto& promise_of(flow& f) noexcept {
-    return static_cast<typename detail::spawned<Engine>::promise_type&>(f);
-  }
-
-  detail::list<flow> flows_;
 };
 
 }} // namespace rouse::ROUSE_ABI

@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/flow.hpp>
+#include <rouse/core/flow_list.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
@@ -327,7 +328,7 @@ private:
 /// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the
 /// scheduler goes, fibers that wait are unwound: their destructors run. Cost: a switch each way,
 /// some nanoseconds; a stack, pooled; the pages that it touches.
-class fiber_waker : public parking_waker<fiber_parker> {
+class fiber_waker : public parking_waker<fiber_parker>, public detail::flow_list {
 public:
   explicit fiber_waker(stack_size s = {}) noexcept : runtime_(s.bytes) {}
 
@@ -337,11 +338,7 @@ public:
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
     auto* started = new detail::fiber_flow<Scheduler, F>(std::move(f));
-    started->owner = &s;
-    started->hold();
-    flows_.push_back(*started);
-    s.starter().start(*started, s.engine());
-    return *started;
+    return this->start(s, *started);
   }
 
   /// See `basic_scheduler::on_switch`.
@@ -358,17 +355,10 @@ public:
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
     runtime_.close();
-    flows_.for_each([&](flow& f) {
-      f.cancelled = true;
-      if (f.waiting) engine.cancel(*f.waiting);
-    });
+    this->cancel_all(engine);
     while (runtime_.live() != 0 && !engine.idle())
       runtime_.turn(engine, (clock::time_point::max)());
-    flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_set;
-      static_cast<detail::engine_flow<Engine>&>(f).orphan();
-      if (!over) f.drop();
-    });
+    this->template orphan_all<Engine>();
   }
 
   template <class Engine>
@@ -378,14 +368,9 @@ public:
   [[nodiscard]] detail::fiber_runtime& runtime() noexcept { return runtime_; }
 
   static constexpr const char* flow_name = "fiber";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
 
 private:
   detail::fiber_runtime runtime_;
-  detail::list<flow> flows_;
 };
 
 }} // namespace rouse::ROUSE_ABI

@@ -3,6 +3,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
+#include <rouse/core/flow_list.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/running.hpp>
@@ -173,7 +174,7 @@ public:
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
     std::lock_guard lock(mutex_);
-    cancel_locked(engine, f);
+    cancel_flow(engine, f);
   }
 
   // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
@@ -183,7 +184,7 @@ public:
     f.cancelled = closing_; // a flow that is being ended may still have started it
     make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
     thread = std::thread([body, &f] { body(f); });
-    flows_.push_back(f);
+    flows_.add(f);
     ++live_;
   }
 
@@ -218,7 +219,7 @@ public:
   template <class F>
   void for_each_flow(F& visit) {
     std::lock_guard lock(mutex_);
-    flows_.for_each(visit);
+    flows_.for_each_flow(visit);
   }
 
   // Whether the calling thread is a flow of this crew.
@@ -226,25 +227,25 @@ public:
     const flow* const me = this_thread_flow();
     bool found = false;
     std::lock_guard lock(mutex_);
-    flows_.for_each([&](const flow& f) { found |= &f == me; });
+    flows_.for_each_flow([&](const flow& f) { found |= &f == me; });
     return found;
   }
 
   // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
   // are gone.
-  template <class Engine, class Orphan>
-  void shut_down(Engine& engine, Orphan orphan) noexcept {
+  template <class Engine>
+  void shut_down(Engine& engine) noexcept {
     {
       std::lock_guard lock(mutex_);
       closing_ = true;
-      flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
+      flows_.cancel_all(engine);
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
     // A thread that destroys a flow meanwhile holds the same lock.
     engine.home().meet([&](whereabouts, auto*) {
       std::lock_guard lock(mutex_);
       join_finished();
-      flows_.for_each(orphan);
+      flows_.template orphan_all<Engine>();
     });
   }
 
@@ -254,12 +255,6 @@ private:
 #if ROUSE_EXCEPTIONS
     if (std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
-  }
-
-  template <class Engine>
-  void cancel_locked(Engine& engine, flow& f) noexcept {
-    f.cancelled = true;
-    if (f.waiting) engine.cancel(*f.waiting);
   }
 
   void notify_locked() noexcept {
@@ -303,7 +298,7 @@ private:
   std::mutex mutex_;
   std::condition_variable runner_;
   list<thread_parker> waiting_;
-  list<flow> flows_;
+  flow_list flows_;
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
   std::size_t runners_ = 0; // how many wait in run() for the engine
@@ -395,8 +390,7 @@ public:
         requires { requires Engine::threading::shared; },
         "rouse: thread_waker needs an engine that any thread may use, such as "
         "shared_native_engine");
-    leaders_.shut_down(engine,
-                       [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
+    leaders_.shut_down(engine);
   }
 
   void leave_behind() noexcept { leaders_.leave_behind(); }
