@@ -37,7 +37,7 @@ struct chain_link {
   chain_link* parent = nullptr; // who awaits this one, if it is of the chain
   std::coroutine_handle<> self;
   std::coroutine_handle<> continuation; // who awaits this one
-  std::coroutine_handle<>* keeper =
+  std::coroutine_handle<>* owning_handle =
       nullptr; // where the awaiting side keeps the handle that it will destroy
 };
 
@@ -47,10 +47,10 @@ struct chain_link {
 /// where the optimizer makes it one.)
 class coroutine_chain {
 public:
-  flow* of = nullptr; // the flow that the chain is, if it was spawned
-  bool guest = false; // whether a coroutine of another kind awaits the first of the chain
-  std::atomic<bool> met{
-      false}; // guest: set by the chain's end and by the await's; whoever comes second goes on
+  flow* spawned_flow = nullptr; // the flow that the chain is, if it was spawned
+  bool from_outside = false; // whether a coroutine of another kind awaits the first of the chain
+  std::atomic<bool> one_side_done{
+      false}; // from_outside: set by the chain's end and by the await's; whoever comes second goes on
   chain_link* leaf = nullptr; // who runs or waits now
 
   /// Runs the chain until it waits for something or has ended; then `this` may be gone.
@@ -73,9 +73,11 @@ public:
   }
 
   /// A coroutine is about to wait for something that may resume it from outside of `resume`.
-  [[nodiscard]] std::coroutine_handle<>* leave() noexcept { return std::exchange(next_, nullptr); }
+  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
+    return std::exchange(next_, nullptr);
+  }
   /// It did not wait after all.
-  void stay(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
+  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
 
   void push(chain_link& child) noexcept {
     child.chain = this;
@@ -86,7 +88,8 @@ public:
   void pop() noexcept {
     chain_link& ended = *leaf;
     leaf = ended.parent;
-    if (ended.continuation && (leaf || !guest || met.exchange(true, std::memory_order_acq_rel)))
+    if (ended.continuation &&
+        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
       transfer(ended.continuation);
   }
 
@@ -97,7 +100,7 @@ public:
       chain_link& doomed = *leaf;
       more = &doomed != &last;
       leaf = doomed.parent;
-      if (doomed.keeper) *doomed.keeper = nullptr;
+      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
       doomed.self.destroy();
     }
   }

@@ -28,7 +28,7 @@ namespace detail {
 // A value of a flow_local; what derives from it holds it.
 struct local_value {
   virtual ~local_value() = default;
-  std::uint64_t of = 0; // which flow_local's
+  std::uint64_t key = 0; // of its flow_local
   local_value* older = nullptr;
 };
 
@@ -36,9 +36,9 @@ struct local_value {
 class local_values {
 public:
   ~local_values() { clear(); }
-  [[nodiscard]] local_value* find(std::uint64_t which) const noexcept {
+  [[nodiscard]] local_value* find(std::uint64_t key) const noexcept {
     local_value* v = newest_;
-    while (v && v->of != which) v = v->older;
+    while (v && v->key != key) v = v->older;
     return v;
   }
   void add(local_value& v) noexcept { v.older = std::exchange(newest_, &v); }
@@ -128,17 +128,17 @@ public:
   }
 
   /// Ends a killed flow that waits for nothing, where there is no stack to be unwound.
-  virtual void end_here() noexcept {}
+  virtual void end_suspended() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   /// The last one destroys the flow: here, or in the thread that runs its engine.
   void drop() noexcept {
-    if (released()) destroy();
+    if (drop_reference()) destroy();
   }
 
 protected:
   /// Gives up a reference. True: it was the last one.
-  bool released() noexcept {
+  bool drop_reference() noexcept {
     // Release and acquire pair up among the threads that drop: the destroyer sees all that the
     // others did.
     return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
@@ -155,12 +155,12 @@ private:
 namespace detail {
 
 // The flow that runs in the calling thread; null: none. For code that stays in its thread.
-ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
+ROUSE_ALWAYS_INLINE flow*& this_flow_inlined() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
 // The same, for code of a flow: a fiber may continue on another thread.
-ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return flow_running(); }
+ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return this_flow_inlined(); }
 
 // The flow that runs, if it is about to wait for `op`; else null.
 inline flow* flow_waiting_by(const operation& op) noexcept {
@@ -169,13 +169,13 @@ inline flow* flow_waiting_by(const operation& op) noexcept {
 }
 
 // While it exists, `f` is the flow that runs. By whoever resumes it.
-class flow_turn {
+class current_flow {
 public:
-  ROUSE_ALWAYS_INLINE explicit flow_turn(flow* f) noexcept
-      : before_(std::exchange(flow_running(), f)) {}
-  flow_turn(const flow_turn&) = delete;
-  flow_turn& operator=(const flow_turn&) = delete;
-  ROUSE_ALWAYS_INLINE ~flow_turn() { flow_running() = before_; }
+  ROUSE_ALWAYS_INLINE explicit current_flow(flow* f) noexcept
+      : before_(std::exchange(this_flow_inlined(), f)) {}
+  current_flow(const current_flow&) = delete;
+  current_flow& operator=(const current_flow&) = delete;
+  ROUSE_ALWAYS_INLINE ~current_flow() { this_flow_inlined() = before_; }
 
 private:
   flow* before_;
@@ -191,14 +191,14 @@ void cancel_flow(Engine& engine, flow& f) noexcept {
 // Its place among those that have not begun.
 //
 // Afterwards, of what it threw.
-struct fresh_flow : raised {};
+struct unbegun_flow : raised {};
 
 template <class Engine>
 class flow_starter;
 
 // A flow of a scheduler on that engine.
 template <class Engine>
-class engine_flow : public flow, public fresh_flow, Engine::posted {
+class engine_flow : public flow, public unbegun_flow, Engine::posted {
 public:
   engine_flow() noexcept : Engine::posted(&engine_flow::destroy_posted) {}
   ~engine_flow() override {
@@ -212,7 +212,7 @@ public:
   }
 
   /// Whether the loop has called `begin`, or never will.
-  [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
+  [[nodiscard]] bool begun() const noexcept { return !unbegun_flow::linked(); }
 
   /// The scheduler is destroyed, and with it what still runs of the flow.
   void orphan() noexcept {
@@ -220,7 +220,7 @@ public:
     destroy_coroutines();
     flow::unlink();
     owner = nullptr;
-    never_begin();
+    cancel_begin();
     drop_locals();
     ended.is_set.store(true, std::memory_order_release);
     engine_ = nullptr;
@@ -236,7 +236,7 @@ protected:
   virtual void free_memory() noexcept = 0;
 
   /// The loop calls `begin` no more.
-  void never_begin() noexcept { fresh_flow::unlink(); }
+  void cancel_begin() noexcept { unbegun_flow::unlink(); }
   // Their destructors still run in the flow; what comes afterwards does not.
   void drop_locals() noexcept {
     flow* const before = std::exchange(this_flow(), this);
@@ -247,7 +247,7 @@ protected:
   void end() noexcept {
     drop_locals();
     if (engine_) engine_->set(ended);
-    if (this->released()) destroy_here();
+    if (this->drop_reference()) destroy_now();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
@@ -264,19 +264,19 @@ private:
       if (!here)
         engine->post(*this);
       else if (at == whereabouts::inside)
-        here = !part();
+        here = !retire();
     });
     if (here) free_memory();
   }
   static void destroy_posted(typename Engine::posted& p, bool) noexcept {
-    static_cast<engine_flow&>(p).destroy_here();
+    static_cast<engine_flow&>(p).destroy_now();
   }
-  void destroy_here() noexcept {
-    if (!part()) free_memory();
+  void destroy_now() noexcept {
+    if (!retire()) free_memory();
   }
   // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
   // True: until then the flow stays.
-  bool part() noexcept {
+  bool retire() noexcept {
     leave_list();
     if (!thrown || !engine_) return false;
     engine_->raise(*this);
@@ -300,7 +300,7 @@ public:
 
   void start(engine_flow<Engine>& f, Engine& e) noexcept {
     f.belong_to(e);
-    fresh_.push_back(f);
+    unbegun_.push_back(f);
     if (this->state != operation_state::idle) return;
     this->action = action::yield;
     (void)e.submit(*this); // a yield is never done at once
@@ -313,37 +313,37 @@ public:
 private:
   static void on_completed(operation& op) noexcept {
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
-    list<fresh_flow> those; // whom they spawn has to wait
-    while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
-    while (!those.empty()) {
-      auto& f = static_cast<engine_flow<Engine>&>(those.pop_front());
+    list<unbegun_flow> batch; // whom they spawn has to wait
+    while (!self.unbegun_.empty()) batch.push_back(self.unbegun_.pop_front());
+    while (!batch.empty()) {
+      auto& f = static_cast<engine_flow<Engine>&>(batch.pop_front());
       const Engine& engine = *f.engine();
       f.begin();
       if (engine.inert()) [[unlikely]] // it has forked: the others are the parent's
         break;
     }
-    while (!those.empty()) self.fresh_.push_back(those.pop_front());
+    while (!batch.empty()) self.unbegun_.push_back(batch.pop_front());
   }
 
-  list<fresh_flow> fresh_;
+  list<unbegun_flow> unbegun_;
 };
 
 /// Waiting for the end of a flow. What the flow threw is thrown again.
 struct join_call {
   using value_type = done;
   static constexpr const char* name = "rouse: join";
-  flow* which;
+  flow* joined;
 
   bool prepare(operation& op) noexcept {
-    request_wait(op, &which->ended);
-    if (flow_waiting_by(op) != which) return true;
+    request_wait(op, &joined->ended);
+    if (flow_waiting_by(op) != joined) return true;
     op.error = std::errc::resource_deadlock_would_occur;
     return false;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation& op) {
 #if ROUSE_EXCEPTIONS
-    if (!op.error && which->thrown) std::rethrow_exception(std::exchange(which->thrown, nullptr));
+    if (!op.error && joined->thrown) std::rethrow_exception(std::exchange(joined->thrown, nullptr));
 #endif
     (void)op;
     return {};

@@ -14,7 +14,7 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-inline std::uint64_t next_local() noexcept {
+inline std::uint64_t next_local_key() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
@@ -61,7 +61,7 @@ public:
   [[nodiscard]] T& get() const {
     flow* const f = detail::this_flow();
     detail::local_values& mine = f ? f->locals : *detail::thread_object<detail::local_values>();
-    if (auto* v = mine.find(which_)) return static_cast<value*>(v)->held;
+    if (auto* v = mine.find(key_)) return static_cast<value*>(v)->held;
     auto* made = new value(*this);
     mine.add(*made);
     return made->held;
@@ -69,7 +69,7 @@ public:
 
 private:
   struct value final : detail::local_value {
-    explicit value(const flow_local& l) : held(l.initial()) { of = l.which_; }
+    explicit value(const flow_local& l) : held(l.initial()) { key = l.key_; }
     T held;
   };
 
@@ -80,7 +80,7 @@ private:
     return make_();
   }
 
-  const std::uint64_t which_ = detail::next_local();
+  const std::uint64_t key_ = detail::next_local_key();
   std::optional<T> first_;
   T (*make_)() = nullptr;
 };

@@ -71,10 +71,10 @@ private:
   template <class P>
   auto suspend_outside(std::coroutine_handle<P> h) {
     coroutine_chain& chain = *h.promise().chain;
-    auto* const loop = chain.leave();
+    auto* const loop = chain.exit_loop();
     if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
       const bool waits = awaiter.await_suspend(h);
-      if (!waits) chain.stay(loop);
+      if (!waits) chain.reenter_loop(loop);
       return waits;
     } else {
       return awaiter.await_suspend(h);
@@ -199,7 +199,7 @@ protected:
   void link(coroutine_chain& chain, std::coroutine_handle<> awaiting) noexcept {
     chain.push(promise());
     promise().self = child_;
-    promise().keeper = &child_;
+    promise().owning_handle = &child_;
     promise().continuation = awaiting;
   }
 
@@ -218,9 +218,9 @@ public:
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) {
     this->link(own_, h);
-    own_.guest = true;
+    own_.from_outside = true;
     own_.resume(this->child_);
-    return !own_.met.exchange(true, std::memory_order_acq_rel);
+    return !own_.one_side_done.exchange(true, std::memory_order_acq_rel);
   }
 
 private:

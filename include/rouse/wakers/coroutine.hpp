@@ -44,7 +44,7 @@ public:
 
   ~coroutine_call() {
     if (this->in_progress()) [[unlikely]]
-      wait_no_more();
+      clear_waiting();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -57,7 +57,7 @@ public:
     flow* f = nullptr;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
-      f = chain_->of;
+      f = chain_->spawned_flow;
       if (f) [[likely]] {
         f->waiting = this;
         if (f->cancelled) [[unlikely]]
@@ -104,21 +104,21 @@ public:
   }
 
 private:
-  void wait_no_more() noexcept {
-    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
+  void clear_waiting() noexcept {
+    if (chain_ && chain_->spawned_flow) chain_->spawned_flow->waiting = nullptr;
   }
 
   ROUSE_HOT void deliver() noexcept {
     coroutine_chain* const chain = chain_;
-    flow* const f = chain ? chain->of : nullptr;
+    flow* const f = chain ? chain->spawned_flow : nullptr;
     if (f) [[likely]] {
       f->waiting = nullptr;
       if (f->ends_with(this->error)) [[unlikely]]
-        return f->end_here();
+        return f->end_suspended();
     }
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
-    const flow_turn of(f);
+    const current_flow resumed(f);
     ROUSE_TRY {
       if (chain) [[likely]]
         chain->resume(h);
@@ -140,15 +140,15 @@ private:
 template <class Engine>
 struct spawned {
   struct promise_type final : chain_link, engine_flow<Engine> {
-    coroutine_chain spine;
+    coroutine_chain own_chain;
 
     static void* operator new(std::size_t size) { return recycler::allocate(size); }
     static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
 
     promise_type() noexcept {
       self = std::coroutine_handle<promise_type>::from_promise(*this);
-      spine.of = this;
-      spine.push(*this);
+      own_chain.spawned_flow = this;
+      own_chain.push(*this);
     }
     spawned get_return_object() noexcept { return {this}; }
     template <class A>
@@ -159,7 +159,7 @@ struct spawned {
     struct final_awaiter {
       bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-        h.promise().spine.pop();
+        h.promise().own_chain.pop();
         h.promise().end();
       }
       void await_resume() const noexcept {}
@@ -169,25 +169,25 @@ struct spawned {
     void unhandled_exception() noexcept { this->keep_exception(); }
 
     // The flow was killed and waits no more: its coroutines are destroyed.
-    void end_here() noexcept override {
+    void end_suspended() noexcept override {
       destroy_coroutines();
       this->end();
     }
     // The same, wherever it is: what they wait for is cancelled.
     void end_now() noexcept {
-      this->never_begin();
-      end_here();
+      this->cancel_begin();
+      end_suspended();
     }
 
   private:
     void destroy_coroutines() noexcept override {
-      const flow_turn me(this);
-      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+      const current_flow me(this);
+      while (own_chain.leaf && own_chain.leaf != this) own_chain.destroy_through(*own_chain.leaf);
     }
     void begin() noexcept override {
       if (this->killed) return this->end();
-      const flow_turn me(this);
-      spine.resume(self);
+      const current_flow me(this);
+      own_chain.resume(self);
     }
     void free_memory() noexcept override {
       std::coroutine_handle<promise_type>::from_promise(*this).destroy();

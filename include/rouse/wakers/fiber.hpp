@@ -69,7 +69,7 @@ public:
   void close() noexcept { closing_ = true; }
   void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
   // By a fiber whose last switch this is.
-  void goes_out_for_good(flow& f) noexcept {
+  void switched_out_finally(flow& f) noexcept {
     if (listener_) listener_->switched(&f, nullptr);
   }
 
@@ -94,15 +94,15 @@ public:
   // From the loop: runs the fiber until it waits or ends.
   ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
     if (!loop_runs_) [[unlikely]]
-      return switch_from_elsewhere(f);
+      return switch_from_foreign_loop(f);
     running_ = &f;
-    flow_running() = f.self;
+    this_flow_inlined() = f.self;
     if (listener_) [[unlikely]]
       listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
     if (listener_ && !ended_) [[unlikely]]
       listener_->switched(f.self, nullptr);
-    flow_running() = nullptr;
+    this_flow_inlined() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
     free_.push_back(*std::exchange(ended_, nullptr));
@@ -116,32 +116,32 @@ public:
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    const looping here(*this);
+    const loop_scope here(*this);
     return engine.turn(until);
   }
 
 private:
   // While it exists, fibers can be switched to from where it is.
-  class looping {
+  class loop_scope {
   public:
-    explicit looping(fiber_runtime& runtime) noexcept : runtime_(runtime) {
+    explicit loop_scope(fiber_runtime& runtime) noexcept : runtime_(runtime) {
       runtime_.loop_runs_ = true;
       runtime_.loop_.enter_thread();
     }
-    looping(const looping&) = delete;
-    looping& operator=(const looping&) = delete;
-    ~looping() {
+    loop_scope(const loop_scope&) = delete;
+    loop_scope& operator=(const loop_scope&) = delete;
+    ~loop_scope() {
       runtime_.loop_.leave_thread();
       runtime_.loop_runs_ = false;
     }
 
   private:
     fiber_runtime& runtime_;
-    const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
+    const current_flow no_flow_{nullptr}; // a flow of another scheduler may be the one that loops
   };
   // From the loop of another scheduler on the same engine.
-  ROUSE_NOINLINE void switch_from_elsewhere(fiber_stack& f) noexcept {
-    const looping here(*this);
+  ROUSE_NOINLINE void switch_from_foreign_loop(fiber_stack& f) noexcept {
+    const loop_scope here(*this);
     switch_to(f);
   }
 
@@ -175,25 +175,25 @@ public:
 
   // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
   // to go where the loop came from.
-  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->runtime->switch_back(); }
-  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->runtime->switch_to(*me_); }
+  ROUSE_ALWAYS_INLINE void suspend() const noexcept { me_->runtime->switch_back(); }
+  ROUSE_ALWAYS_INLINE void resume() const noexcept { me_->runtime->switch_to(*me_); }
 
   // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
   ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
     self().waiting = &op;
-    begin();
+    suspend();
     self().waiting = nullptr;
-    end_with(op.error);
+    throw_if_ended(op.error);
   }
   // After a call that ended with `error`: throws where that ends the flow. (A value that won the
   // race is the flow's still: it ends at its next call.)
-  ROUSE_ALWAYS_INLINE void end_with(failure error) const {
+  ROUSE_ALWAYS_INLINE void throw_if_ended(failure error) const {
     if (error == failure(std::errc::operation_canceled)) [[unlikely]]
-      end_if_over();
+      unwind_if_ended();
   }
   // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
   // calls during the unwinding gets an error instead.)
-  ROUSE_NOINLINE void end_if_over() const {
+  ROUSE_NOINLINE void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
 #if ROUSE_EXCEPTIONS
@@ -234,7 +234,7 @@ private:
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
     self.drop_locals();
-    static_cast<Scheduler*>(self.owner)->waker().runtime().goes_out_for_good(self);
+    static_cast<Scheduler*>(self.owner)->waker().runtime().switched_out_finally(self);
     self.end();
   }
 
@@ -274,7 +274,7 @@ public:
 
   /// The fiber that calls, if nothing keeps it from going on where it need not wait.
   template <class Scheduler>
-  [[nodiscard]] static detail::fiber_suspension undisturbed(Scheduler& s) noexcept {
+  [[nodiscard]] static detail::fiber_suspension uncancelled(Scheduler& s) noexcept {
     const detail::fiber_suspension me(s.waker().runtime().running());
     return me && !me.cancelled() ? me : detail::fiber_suspension(nullptr);
   }
@@ -295,8 +295,8 @@ public:
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) [[likely]] {
-      while (!completed_) fiber_.begin();
-      if (op_) fiber_.end_with(op_->error);
+      while (!completed_) fiber_.suspend();
+      if (op_) fiber_.throw_if_ended(op_->error);
     } else {
       run_(scheduler_, completed_, op);
     }
@@ -304,12 +304,12 @@ public:
 
   void unpark() noexcept {
     completed_ = true;
-    if (fiber_) fiber_.end();
+    if (fiber_) fiber_.resume();
   }
 
 private:
   void refuse(operation& op) {
-    fiber_.end_if_over();
+    fiber_.unwind_if_ended();
     op.cancel_reason = std::errc::operation_canceled;
   }
 

@@ -30,11 +30,11 @@ concept parker = requires(P p) {
 namespace detail {
 
 // A visit that waits, without a limit, where a caller rests that nothing kept from going on.
-template <class Engine, class Rest>
-class parked_visit final : Engine::operation {
+template <class Engine, class Suspension>
+class parked_wait final : Engine::operation {
 public:
-  ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
-      : Engine::operation(&parked_visit::on_completed), caller_(caller) {}
+  ROUSE_ALWAYS_INLINE explicit parked_wait(Suspension caller) noexcept
+      : Engine::operation(&parked_wait::on_completed), caller_(caller) {}
 
   // Gives what it ended with.
   ROUSE_ALWAYS_INLINE failure enqueue(Engine& engine, list<waiter>& line, waiter& waiter) {
@@ -45,10 +45,10 @@ public:
 
 private:
   ROUSE_HOT static void on_completed(rouse::operation& op) noexcept {
-    static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
+    static_cast<parked_wait&>(static_cast<typename Engine::operation&>(op)).caller_.resume();
   }
 
-  const Rest caller_;
+  const Suspension caller_;
 };
 
 template <class Engine, class Call, class Limit, class Parker>
@@ -64,14 +64,14 @@ public:
     // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
     // A visit is then tried before there is an operation.
     if constexpr (
-        waits_in_queue<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        waits_in_queue<Call> && !base::may_end && requires { Parker::uncancelled(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
       if (s && s->engine().may_enter()) [[likely]] {
-        if (const auto caller = Parker::undisturbed(*s)) {
+        if (const auto caller = Parker::uncancelled(*s)) {
           Engine& engine = s->engine();
           failure why;
           if (list<waiter>* line = engine.try_enter(call.waiter, why))
-            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
+            why = parked_wait<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
                 engine, *line, call.waiter);
           if (why || (ec && *ec)) [[unlikely]]
             base::report(why, ec);

@@ -72,7 +72,7 @@ private:
   operation* op_ = nullptr; // what may end the flow
   operation* waits_for_ = nullptr;
   static constexpr std::uint32_t completed = 1; // the call is done
-  static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
+  static constexpr std::uint32_t become_leader = 2; // the engine is this thread's to run
   os::thread_event event_;
 };
 
@@ -92,7 +92,7 @@ public:
       me.event_.wait();
       lock.lock();
       me.unlink();
-      if (!(me.event_.raised() & thread_parker::lead)) return;
+      if (!(me.event_.raised() & thread_parker::become_leader)) return;
     }
     engine_runs_ = true;
     lock.unlock();
@@ -103,7 +103,7 @@ public:
 
   // What runs in the loop meanwhile does not run in the flow that waits.
   static void run_engine(thread_parker& me) {
-    const flow_turn none(nullptr);
+    const current_flow none(nullptr);
     while (!(me.event_.raised() & thread_parker::completed)) me.turn_(me.engine_, me.waits_for_);
   }
 
@@ -182,7 +182,7 @@ public:
     std::lock_guard lock(mutex_);
     join_finished();
     f.cancelled = closing_; // a flow that is being ended may still have started it
-    make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
+    reserve_finished(live_ + 1); // for each to be kept when it ends, where nothing may fail
     thread = std::thread([body, &f] { body(f); });
     flows_.add(f);
     ++live_;
@@ -269,7 +269,7 @@ private:
     while (!engine_runs_ && !waiting_.empty()) {
       thread_parker& next = waiting_.pop_front();
       engine_runs_ = !(next.event_.raised() & thread_parker::completed);
-      if (engine_runs_) next.event_.raise(thread_parker::lead);
+      if (engine_runs_) next.event_.raise(thread_parker::become_leader);
     }
   }
 
@@ -285,7 +285,7 @@ private:
   }
 
   // In `finished_`, for so many more.
-  void make_room(std::size_t threads) {
+  void reserve_finished(std::size_t threads) {
     const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
     if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
   }
@@ -322,7 +322,7 @@ public:
 
 private:
   void run() noexcept {
-    const flow_turn me(this);
+    const current_flow me(this);
     this_thread_flow() = this;
     ROUSE_TRY {
       F f = std::move(f_); // gone with the thread, though a handle may keep the flow
