@@ -192,8 +192,8 @@ T& immortal() noexcept(noexcept(T())) {
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/error.hpp
-// Errors: a number of the operating system, or a std::errc, in four bytes; and the one conversion
-// to std::error_code.
+// Errors: an error number of the operating system or a std::errc in four bytes, and the only
+// conversion to std::error_code.
 
 #include <cstdio>
 #include <cstdlib>
@@ -203,29 +203,33 @@ T& immortal() noexcept(noexcept(T())) {
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The category of the numbers that the operating system gives: errno on Linux, Winsock and Win32
-/// codes on Windows.
+/// The category of the operating system's error numbers: errno on Linux, Winsock and Win32 codes on
+/// Windows.
 ///
-/// An error of it equals the same std::errc on every platform: a refused connection is ECONNREFUSED
-/// (111) here and WSAECONNREFUSED (10061) there, and both equal std::errc::connection_refused.
+/// An error in this category compares equal to the same std::errc on every platform: a refused
+/// connection is ECONNREFUSED (111) on Linux and WSAECONNREFUSED (10061) on Windows, and both equal
+/// std::errc::connection_refused.
+///
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
 /// The category of a `std::errc` that the library itself reports (timed_out, operation_canceled,
-/// ...): std::generic_category(), but on Windows one whose messages are words, since a C library
-/// there may call most of them "Unknown error". `ec == std::errc::timed_out` holds with either; two
-/// error codes of the two categories differ.
+/// ...): std::generic_category() on Linux.
+///
+/// On Windows it is a category with messages of its own, because a C library there may call most
+/// errors "Unknown error". `ec == std::errc::timed_out` holds in either category, but error codes
+/// of the two categories differ.
 ///
 /// Threads: any. Cost: none.
 [[nodiscard]] inline const std::error_category& errc_category() noexcept;
 
-/// Why a name could not be resolved: `ec == rouse::resolve_error::host_not_found`. The same on
-/// every platform. Source: getaddrinfo(3); "GetAddrInfoW".
+/// Why a name was not resolved: `ec == rouse::resolve_error::host_not_found`. The same on every
+/// platform. Source: getaddrinfo(3); "GetAddrInfoW".
 enum class resolve_error : int {
-  host_not_found = 1, ///< no such host, or none with an address (EAI_NONAME; WSAHOST_NOT_FOUND)
+  host_not_found = 1, ///< no such host, or no address of it (EAI_NONAME; WSAHOST_NOT_FOUND)
   service_not_found, ///< no service of that name (EAI_SERVICE; WSATYPE_NOT_FOUND)
-  try_again, ///< no name server answered (EAI_AGAIN; WSATRY_AGAIN)
-  server_failure, ///< a name server refused, or failed (EAI_FAIL; WSANO_RECOVERY)
+  try_again, ///< no name server replied (EAI_AGAIN; WSATRY_AGAIN)
+  server_failure, ///< a name server refused or failed (EAI_FAIL; WSANO_RECOVERY)
 };
 
 /// The category of `resolve_error`.
@@ -235,7 +239,7 @@ enum class resolve_error : int {
   return {static_cast<int>(what), resolve_category()};
 }
 
-/// What went wrong, as operations carry it: nothing (0), a number of the operating system (> 0), a
+/// The error of an operation in four bytes: none (0), a number of the operating system (> 0), a
 /// std::errc or a resolve_error (< 0).
 class [[nodiscard]] failure {
 public:
@@ -250,13 +254,13 @@ public:
   }
 
   constexpr explicit operator bool() const noexcept { return value_ != 0; }
-  /// The operating system's number, 0 where the failure did not come from there.
+  /// The operating system's number; 0 if the failure did not come from the system.
   constexpr int os_number() const noexcept { return value_ > 0 ? value_ : 0; }
-  /// Equal as numbers; to compare meanings across platforms, compare the error_code with a
+  /// Compares the numbers. To compare meanings across platforms, compare the error_code with a
   /// std::errc.
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
-  /// The one place where a number becomes an error code.
+  /// The error code. This is the only place that makes one of a number.
   [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
     if (value_ == 0) [[likely]]
       return {};
@@ -264,7 +268,7 @@ public:
   }
 
 private:
-  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
+  static constexpr int beyond_errc = -0x10000; // smaller values are resolve_errors
 
   [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
@@ -289,8 +293,8 @@ namespace detail {
 }
 #endif
 
-// What a Windows number means in the standard's words. The C++ libraries' own tables differ and
-// leave most of Winsock out.
+// The std::errc of a Windows error number. The tables of the C++ libraries differ from each other
+// and lack most of Winsock.
 constexpr std::errc meaning_of(int number) noexcept {
   switch (number) {
   case 5 /*ERROR_ACCESS_DENIED*/:
@@ -387,7 +391,7 @@ struct errc_words {
   const char* words;
 };
 
-// The POSIX meanings in words. (Those of STREAMS, which C++23 deprecates, are left out.)
+// The messages. (The errors of STREAMS, which C++23 deprecates, are left out.)
 inline constexpr errc_words all_errc_words[] = {
     {std::errc::address_family_not_supported, "address family not supported"},
     {std::errc::address_in_use, "address in use"},
@@ -465,7 +469,7 @@ inline constexpr errc_words all_errc_words[] = {
     {std::errc::wrong_protocol_type, "wrong protocol type"},
 };
 
-// Null: none are known.
+// Null: no message is known.
 constexpr const char* words_of(std::errc what) noexcept {
   for (const errc_words& row : all_errc_words) {
     if (row.what == what) return row.words;
@@ -473,7 +477,7 @@ constexpr const char* words_of(std::errc what) noexcept {
   return nullptr;
 }
 
-// std::errc, with words for each, whatever the C library knows.
+// A category for std::errc that has a message for each, whatever the C library knows.
 class worded_errc_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.errc"; }
@@ -489,7 +493,7 @@ public:
 class windows_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.windows"; }
-  // Not every library's system_category has words for Winsock's numbers.
+  // The system_category of some C++ libraries has no messages for Winsock's numbers.
   std::string message(int number) const override {
     const std::errc meaning = meaning_of(number);
     return meaning == std::errc{} ? std::system_category().message(number) : words_of(meaning);
@@ -571,13 +575,12 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call.
+/// The clock of all limits and sleeps. It is monotonic, so setting the wall clock has no effect.
 using clock = std::chrono::steady_clock;
 
 namespace detail {
 
-// `d` in the unit of `To`, rounded up. What `To` cannot represent becomes its longest or its
-// shortest; what is no number becomes zero.
+// `d` in the unit of `To`, rounded up and clamped to the range of `To`. NaN becomes zero.
 template <class To, class Rep, class Period>
 constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
   using real = std::chrono::duration<double, typename To::period>;
@@ -595,7 +598,7 @@ constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
   }
 }
 
-// `d` after `t`; where that is no point in time, the last one, which is "never".
+// `t + d`, clamped to the last point in time, which means "never".
 constexpr clock::time_point after(clock::time_point t, clock::duration d) noexcept {
   if (d > clock::duration::zero() && t > (clock::time_point::max)() - d)
     return (clock::time_point::max)();
@@ -604,20 +607,20 @@ constexpr clock::time_point after(clock::time_point t, clock::duration d) noexce
 
 } // namespace detail
 
-/// A point in time after which a call gives up.
+/// A point in time at which a call gives up.
 ///
-/// One deadline may serve several calls: each then gets what time the others left.
+/// Several calls may share one deadline: each gets the time that the calls before it left.
 class deadline {
 public:
   /// Never.
   constexpr deadline() noexcept = default;
   constexpr deadline(clock::time_point when) noexcept : when_(when) {}
-  /// In any unit. One that the clock cannot represent is "never", or has passed already.
+  /// In any unit. A time beyond the clock's range is "never", one before it has passed already.
   template <class Duration>
   constexpr deadline(std::chrono::time_point<clock, Duration> when) noexcept
       : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
-  /// From now on, in any unit, rounded up. A duration too long to be represented is "never"; a
-  /// negative one, or one that is not a number, has passed already.
+  /// From now on, in any unit, rounded up. A duration that is too long for the clock is "never"; a
+  /// negative one, or NaN, has passed already.
   template <class Rep, class Period>
   deadline(std::chrono::duration<Rep, Period> from_now) noexcept
       : when_(of(detail::saturated<clock::duration>(from_now))) {}
@@ -637,12 +640,12 @@ private:
   clock::time_point when_ = (clock::time_point::max)();
 };
 
-/// When to give up: at a deadline (`timed_out`), when a stop_token says so (`operation_canceled`),
-/// or both.
+/// When a call gives up: at a deadline (`timed_out`), when a stop is requested
+/// (`operation_canceled`), or both.
 ///
 /// Written in place: `conn.recv(buf, 5s)`, `conn.recv(buf, token)`, `conn.recv(buf, {5s, token})`.
 /// A call without a limit waits as long as the socket's `timeout()` allows, which is for ever until
-/// it is set. Threads: a stop may be requested from any. Cost: no allocation, no system call.
+/// it is set. Threads: any may request the stop. Cost: no allocation, no system call.
 class limit {
 public:
   using location = std::source_location;
@@ -664,7 +667,7 @@ public:
 
   [[nodiscard]] deadline when() const noexcept { return when_; }
   [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
-  /// Where it was written: for calls, with an observer, where the call stands.
+  /// The source location where the limit was written; observers report it for the call.
   [[nodiscard]] const location& at() const noexcept { return at_; }
 
 private:
@@ -1915,16 +1918,16 @@ using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/raised.hpp
-// Exceptions on their way to run(): where they lie until it takes them.
+// The exceptions that run() is to rethrow.
 
 #include <exception>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The place of one exception. A flow is its own, so that what it threw needs no further memory.
+/// Holds one exception. A flow is derived from it, so that its exception needs no allocation.
 class raised : public list_node {
 public:
-  /// Gives the exception, and frees the place.
+  /// Returns the exception, and frees this object.
   virtual std::exception_ptr take() noexcept = 0;
 
 protected:
@@ -1933,9 +1936,9 @@ protected:
 
 /// The exceptions that an engine keeps, the oldest first.
 ///
-/// An exception of a handler or a posted function gets a place of its own. One place is made
-/// beforehand, for the case that no memory is left. Where that is in use as well, std::bad_alloc
-/// comes in place of the exception.
+/// The exception of a handler or a posted function is held by a `place`. One place is allocated in
+/// advance, for use when memory is short. If that one is in use as well, std::bad_alloc takes the
+/// place of the exception.
 class raised_list {
 public:
   raised_list() : spare_(new place) {}
@@ -1956,7 +1959,7 @@ public:
     list_.push_back(*spare_.release());
     spare_.reset(new (std::nothrow) place);
   }
-  /// The oldest, no longer in the list; null: there is none.
+  /// Removes the oldest and returns it; null if there is none.
   [[nodiscard]] raised* pop() noexcept { return list_.empty() ? nullptr : &list_.pop_front(); }
 
 private:
@@ -2074,8 +2077,16 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/flow.hpp
-// A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
-// fiber, a thread).
+// A flow: one line of execution that a scheduler has spawned, be it a coroutine, a fiber or a
+// thread.
+//
+//     spawn -> not begun -> begin() -> runs and waits -> end() --> `ended` is set
+//                  |                        |                         ^
+//                  +------------------------+-- orphan(): the scheduler is destroyed
+//
+// A flow has two references at first: its own, dropped by end() or orphan(), and its handle's. The
+// last drop destroys it, on the thread that runs the engine. If it threw and no handle can join it
+// any more, the engine keeps it (`raised`) until run() has rethrown the exception.
 
 #include <chrono>
 
@@ -2083,24 +2094,24 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 namespace detail {
 
-// A value of a flow_local; what derives from it holds it.
+// The base of a value of a flow_local.
 struct local_value {
   virtual ~local_value() = default;
-  std::uint64_t of = 0; // which flow_local's
+  std::uint64_t key = 0; // of its flow_local
   local_value* older = nullptr;
 };
 
-// Those that a flow has, or a thread.
+// The flow_local values of a flow, or of a thread.
 class local_values {
 public:
   ~local_values() { clear(); }
-  [[nodiscard]] local_value* find(std::uint64_t which) const noexcept {
+  [[nodiscard]] local_value* find(std::uint64_t key) const noexcept {
     local_value* v = newest_;
-    while (v && v->of != which) v = v->older;
+    while (v && v->key != key) v = v->older;
     return v;
   }
   void add(local_value& v) noexcept { v.older = std::exchange(newest_, &v); }
-  // The newest first; also those that the destructors of others make.
+  // Destroys the newest first, and also the values that these destructors create.
   void clear() noexcept {
     while (local_value* v = newest_) {
       newest_ = v->older;
@@ -2114,48 +2125,49 @@ private:
 
 } // namespace detail
 
-/// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
-/// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
-/// not. A `catch (...)` around a waiting call must rethrow it, or end the flow soon: each further
-/// call throws it again, and a flow that calls on without end ends the program (see
-/// `flow_handle::kill`).
+/// Thrown by the waiting call of a killed fiber or thread, to unwind its stack. It is not reported.
+///
+/// `catch (...)` catches it, `catch (std::exception&)` does not. A `catch (...)` around a waiting
+/// call must rethrow it or end the flow soon: each further call throws it again, and a flow that
+/// keeps calling ends the program (see `flow_handle::kill`).
 struct flow_unwind {};
 
-/// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
+/// The state of a flow. The coroutine frame, fiber or thread object that runs the flow contains it.
+/// It lives as long as the flow runs or a handle refers to it.
 ///
-/// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is
-/// guarded by the waker.
+/// Threads: any may call `hold` and `drop`. The rest belongs to the thread that runs the engine, or
+/// is guarded by the waker's lock.
 class flow : public detail::list_node {
 public:
   virtual ~flow() = default;
 
-  void* owner = nullptr; ///< the scheduler, null once it is gone
-  one_shot_event ended{"join"}; ///< opens when the flow has ended
-  operation* waiting = nullptr; ///< what the flow waits for now
-  std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
-  std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
-  std::atomic<bool> must_end{false}; ///< a thread waits for its end
-  unsigned line = 0; ///< of where it was spawned
-  std::exception_ptr thrown; ///< what left the flow, until somebody takes it
-  std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
-  detail::local_values locals; ///< its own, while it runs
+  void* owner = nullptr; ///< the scheduler, null once it is destroyed
+  one_shot_event ended{"join"}; ///< set when the flow has ended
+  operation* waiting = nullptr; ///< the pending operation of its call
+  std::atomic<bool> cancelled{false}; ///< its waiting calls fail with operation_canceled
+  std::atomic<bool> killed{false}; ///< it ends at its next cancelled call
+  std::atomic<bool> must_end{false}; ///< a group that is being destroyed waits for its end
+  unsigned line = 0; ///< of the spawn call
+  std::exception_ptr thrown; ///< the exception that left the flow
+  std::atomic<const char*> file{nullptr}; ///< of the spawn call; null: unknown
+  detail::local_values locals; ///< its flow_local values
 
   void spawned_at(const std::source_location& where) noexcept {
     line = where.line();
-    file.store(where.file_name(), std::memory_order_release); // whoever sees it sees the line
+    file.store(where.file_name(), std::memory_order_release); // publishes `line`, too
   }
 
-  /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
-  /// the flow's still: it ends at its next call.
+  /// Whether the flow ends at a call that completed with `error`. If the call succeeded although
+  /// the flow was killed, the flow keeps the value and ends at its next call.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
   }
 
-  /// Notes that a call was refused because the flow has to end. Where the flow ignores that without
-  /// end, this ends the program, with a message.
+  /// Counts a call that was refused because the flow has to end. If the flow ignores too many
+  /// refusals, prints a message and aborts the program.
   ROUSE_COLD void note_refusal() noexcept {
-    // So many are no clean-up of a flow that is about to end.
+    // More refusals than the clean-up of an ending flow causes.
     constexpr unsigned some = 100, too_many = 10000;
     constexpr auto too_long = std::chrono::seconds(10);
     if (++refusals_ == 1) first_refusal_ = clock::now();
@@ -2170,7 +2182,8 @@ public:
     std::abort();
   }
 
-  /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
+  /// Called in a catch block: keeps the exception that left the flow, for `join` or `run`. Ignores
+  /// flow_unwind, and operation_canceled if the flow was cancelled.
   void keep_exception() noexcept {
 #if ROUSE_EXCEPTIONS
     try {
@@ -2185,23 +2198,25 @@ public:
 #endif
   }
 
-  /// Ends a killed flow that waits for nothing, where there is no stack to be unwound.
-  virtual void end_here() noexcept {}
+  /// Ends a killed flow after its call has completed. For flows of coroutines, which have no stack
+  /// to unwind.
+  virtual void end_suspended() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  /// The last one destroys the flow: here, or in the thread that runs its engine.
+  /// Gives up a reference. The last one destroys the flow: here, or on the thread that runs its
+  /// engine.
   void drop() noexcept {
-    if (released()) destroy();
+    if (drop_reference()) destroy();
   }
 
 protected:
-  /// Gives up a reference. True: it was the last one.
-  bool released() noexcept {
-    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
-    // others did.
+  /// Gives up a reference; returns whether it was the last one.
+  bool drop_reference() noexcept {
+    // Release and acquire pair up among the dropping threads: the one that destroys the flow sees
+    // the writes of the others.
     return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
-  /// Any thread.
+  /// Called once, on the thread that dropped the last reference.
   virtual void destroy() noexcept = 0;
 
 private:
@@ -2212,44 +2227,50 @@ private:
 
 namespace detail {
 
-// The flow that runs in the calling thread; null: none. For code that stays in its thread.
-ROUSE_ALWAYS_INLINE flow*& flow_running() noexcept {
+// The flow that runs on the calling thread, or null. For code that stays on its thread.
+ROUSE_ALWAYS_INLINE flow*& this_flow_inlined() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
-// The same, for code of a flow: a fiber may continue on another thread.
-ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return flow_running(); }
+// Likewise, for code of a flow: a fiber may continue on another thread.
+ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return this_flow_inlined(); }
 
-// The flow that runs, if it is about to wait for `op`; else null.
+// The flow that runs, if its pending operation is `op`; else null.
 inline flow* flow_waiting_by(const operation& op) noexcept {
   flow* const f = this_flow();
   return f && f->waiting == &op ? f : nullptr;
 }
 
-// While it exists, `f` is the flow that runs. By whoever resumes it.
-class flow_turn {
+// While it exists, `f` is the flow that runs on this thread. For code that resumes a flow.
+class current_flow {
 public:
-  ROUSE_ALWAYS_INLINE explicit flow_turn(flow* f) noexcept
-      : before_(std::exchange(flow_running(), f)) {}
-  flow_turn(const flow_turn&) = delete;
-  flow_turn& operator=(const flow_turn&) = delete;
-  ROUSE_ALWAYS_INLINE ~flow_turn() { flow_running() = before_; }
+  ROUSE_ALWAYS_INLINE explicit current_flow(flow* f) noexcept
+      : before_(std::exchange(this_flow_inlined(), f)) {}
+  current_flow(const current_flow&) = delete;
+  current_flow& operator=(const current_flow&) = delete;
+  ROUSE_ALWAYS_INLINE ~current_flow() { this_flow_inlined() = before_; }
 
 private:
   flow* before_;
 };
 
-// Its place among those that have not begun.
-//
-// Afterwards, of what it threw.
-struct fresh_flow : raised {};
+// Cancels the flow's pending call, and each later call that would wait.
+template <class Engine>
+void cancel_flow(Engine& engine, flow& f) noexcept {
+  f.cancelled = true;
+  if (f.waiting) engine.cancel(*f.waiting);
+}
+
+// The link of a flow in the list of its flow_starter, until the flow begins. Later its place in the
+// engine's list of raised exceptions.
+struct unbegun_flow : raised {};
 
 template <class Engine>
 class flow_starter;
 
-// A flow of a scheduler on that engine.
+// A flow of a scheduler on an `Engine`.
 template <class Engine>
-class engine_flow : public flow, public fresh_flow, Engine::posted {
+class engine_flow : public flow, public unbegun_flow, Engine::posted {
 public:
   engine_flow() noexcept : Engine::posted(&engine_flow::destroy_posted) {}
   ~engine_flow() override {
@@ -2262,28 +2283,33 @@ public:
     home_->hold();
   }
 
-  /// Whether the loop has called `begin`, or never will.
-  [[nodiscard]] bool begun() const noexcept { return !fresh_flow::linked(); }
+  /// Whether the loop has called `begin` already, or never will.
+  [[nodiscard]] bool begun() const noexcept { return !unbegun_flow::linked(); }
 
-  /// The scheduler goes. Nothing of the flow is told any more.
+  /// Called when the scheduler is destroyed. A flow that has not ended ends here.
   void orphan() noexcept {
+    const bool over = ended.is_set;
+    destroy_coroutines();
     flow::unlink();
     owner = nullptr;
-    never_begin();
+    cancel_begin();
     drop_locals();
     ended.is_set.store(true, std::memory_order_release);
     engine_ = nullptr;
+    if (!over) drop();
   }
 
 protected:
   /// Runs the flow until it first waits, or ends.
   virtual void begin() noexcept = 0;
+  /// Destroys the coroutines of the flow, if it has any.
+  virtual void destroy_coroutines() noexcept {}
   virtual void leave_list() noexcept { flow::unlink(); }
   virtual void free_memory() noexcept = 0;
 
-  /// The loop calls `begin` no more.
-  void never_begin() noexcept { fresh_flow::unlink(); }
-  // Their destructors still run in the flow; what comes afterwards does not.
+  /// Keeps the loop from calling `begin`.
+  void cancel_begin() noexcept { unbegun_flow::unlink(); }
+  // The destructors of the values still run in the flow; the code after them does not.
   void drop_locals() noexcept {
     flow* const before = std::exchange(this_flow(), this);
     locals.clear();
@@ -2293,36 +2319,36 @@ protected:
   void end() noexcept {
     drop_locals();
     if (engine_) engine_->set(ended);
-    if (this->released()) destroy_here();
+    if (this->drop_reference()) destroy_now();
   }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
 private:
   friend class flow_starter<Engine>;
 
-  // A thread that does not use the engine hands the flow over to the one that does: the flow is in
-  // the scheduler's list, and may hold what belongs to that thread.
+  // A thread that does not run the engine hands the flow over to the one that does, because the
+  // flow is in the scheduler's list and may own objects of that thread.
   void destroy() noexcept final {
-    if (!home_) return free_memory(); // it was not started
+    if (!home_) return free_memory(); // never started
     bool here = true;
     home_->meet([&](whereabouts at, auto* engine) {
       here = at != whereabouts::outside;
       if (!here)
         engine->post(*this);
       else if (at == whereabouts::inside)
-        here = !part();
+        here = !retire();
     });
     if (here) free_memory();
   }
   static void destroy_posted(typename Engine::posted& p, bool) noexcept {
-    static_cast<engine_flow&>(p).destroy_here();
+    static_cast<engine_flow&>(p).destroy_now();
   }
-  void destroy_here() noexcept {
-    if (!part()) free_memory();
+  void destroy_now() noexcept {
+    if (!retire()) free_memory();
   }
-  // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
-  // True: until then the flow stays.
-  bool part() noexcept {
+  // The flow has ended, and no handle can join it any more. If it threw, returns true: the engine
+  // keeps the flow until run() has rethrown the exception.
+  bool retire() noexcept {
     leave_list();
     if (!thrown || !engine_) return false;
     engine_->raise(*this);
@@ -2338,7 +2364,7 @@ private:
   typename Engine::home_type* home_ = nullptr;
 };
 
-// Has flows begun by the loop: all that were spawned since its last turn, by one operation.
+// Makes the loop begin new flows. One operation begins all that were spawned since the last turn.
 template <class Engine>
 class flow_starter final : Engine::operation {
 public:
@@ -2346,12 +2372,12 @@ public:
 
   void start(engine_flow<Engine>& f, Engine& e) noexcept {
     f.belong_to(e);
-    fresh_.push_back(f);
+    unbegun_.push_back(f);
     if (this->state != operation_state::idle) return;
     this->action = action::yield;
-    (void)e.submit(*this); // a yield is never done at once
+    (void)e.submit(*this); // a yield never completes at once
   }
-  /// The scheduler goes; none is left.
+  /// Called when the scheduler is destroyed: no flow begins any more.
   void close(Engine& e) noexcept {
     if (this->state != operation_state::idle) e.abandon(*this);
   }
@@ -2359,44 +2385,44 @@ public:
 private:
   static void on_completed(operation& op) noexcept {
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
-    list<fresh_flow> those; // whom they spawn has to wait
-    while (!self.fresh_.empty()) those.push_back(self.fresh_.pop_front());
-    while (!those.empty()) {
-      auto& f = static_cast<engine_flow<Engine>&>(those.pop_front());
+    list<unbegun_flow> batch; // flows that these spawn wait for the next turn
+    while (!self.unbegun_.empty()) batch.push_back(self.unbegun_.pop_front());
+    while (!batch.empty()) {
+      auto& f = static_cast<engine_flow<Engine>&>(batch.pop_front());
       const Engine& engine = *f.engine();
       f.begin();
-      if (engine.inert()) [[unlikely]] // it has forked: the others are the parent's
+      if (engine.inert()) [[unlikely]] // forked: the rest are the parent's
         break;
     }
-    while (!those.empty()) self.fresh_.push_back(those.pop_front());
+    while (!batch.empty()) self.unbegun_.push_back(batch.pop_front());
   }
 
-  list<fresh_flow> fresh_;
+  list<unbegun_flow> unbegun_;
 };
 
-/// Waiting for the end of a flow. What the flow threw is thrown again.
+/// Waits for the end of a flow, and rethrows the exception that left it.
 struct join_call {
   using value_type = done;
   static constexpr const char* name = "rouse: join";
-  flow* which;
+  flow* joined;
 
   bool prepare(operation& op) noexcept {
-    request_wait(op, &which->ended);
-    if (flow_waiting_by(op) != which) return true;
+    request_wait(op, &joined->ended);
+    if (flow_waiting_by(op) != joined) return true;
     op.error = std::errc::resource_deadlock_would_occur;
     return false;
   }
   bool advance(operation&) noexcept { return true; }
   done value(operation& op) {
 #if ROUSE_EXCEPTIONS
-    if (!op.error && which->thrown) std::rethrow_exception(std::exchange(which->thrown, nullptr));
+    if (!op.error && joined->thrown) std::rethrow_exception(std::exchange(joined->thrown, nullptr));
 #endif
     (void)op;
     return {};
   }
 };
 
-// With callbacks it gives a handle. A limit of its own, which is not after `until`, may end it with
+// With callbacks it returns a sleep_handle. A limit that expires before `until` ends it with
 // timed_out.
 struct sleep_call {
   using value_type = done;
@@ -2432,27 +2458,29 @@ struct yield_call {
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/concepts/waker.hpp
-// What a waker is.
+// The concept of a waker.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// A waker knows nothing of kernels: it starts a call, suspends whoever made it, is told, and
-/// delivers value or error.
+/// A waker starts a call, suspends its caller, and delivers the value or the error when the call
+/// completes. It knows nothing of kernels.
 ///
-/// - `W::accepts<Value, How...>` says how a call may be completed: which arguments may follow the
-/// others.
-/// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives; see
-/// `pending_call`.
-/// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
+/// - `W::accepts<Value, How...>` says which arguments may follow the others of a call: nothing, a
+///   std::error_code, a handler.
+/// - `W::initiate(scheduler*, call, limit, how...)` starts a call and returns what the call
+///   returns; see `pending_call`.
+///
+/// If the calls are to wait and then return, use a `parking_waker`: it needs only a parker, which
+/// has two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `for_each_flow(visit)` and `flow_name`.
+/// flow&)`, `idle()`, `notify()`, `for_each_flow(f)` and `flow_name`.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
 };
 
-/// Says in words what a type lacks to be a waker.
+/// Explains by a static_assert what a type lacks to be a waker.
 template <class W>
 consteval void explain_waker() {
   static_assert(
@@ -2464,11 +2492,11 @@ consteval void explain_waker() {
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/concepts/scheduler.hpp
-// What a scheduler is to a socket.
+// The concept of a scheduler, as sockets use it.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// An engine and a waker, and `initiate`, which starts a described call the waker's way.
+/// An engine, a waker, and `initiate`, which starts a call the way the waker does.
 template <class S>
 concept scheduler =
     engine_core<typename S::engine_type> && waker<typename S::waker_type> && requires(S& s) {
@@ -2480,9 +2508,9 @@ concept scheduler =
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/buffer.hpp
-// Buffers: where bytes go and come from. Views; they own nothing.
+// Buffers: views of the bytes to receive into or to send. They own nothing.
 
-#include <span> // with it the concepts of ranges, and without the views that <ranges> adds
+#include <span> // the range concepts without the views of <ranges>
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -2499,7 +2527,7 @@ template <class R>
 concept byte_range =
     std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
 
-// A container that would be gone before the kernel is done with its bytes.
+// A temporary container, which would be destroyed before the kernel has finished with its bytes.
 template <class R>
 concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
 
@@ -2517,17 +2545,16 @@ class const_buffer;
 
 namespace detail {
 
-// A list of buffers, which is no buffer.
+// A list of buffers, which is not a buffer itself.
 template <class R>
 concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
 
 } // namespace detail
 
-/// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`,
-/// or from a pointer and a size.
+/// Bytes to receive into: any contiguous range of `char`, `unsigned char` or `std::byte`, or a
+/// pointer and a size.
 ///
-/// Borrowed: the range must live, and stay where it is, until the call that it was given to has
-/// completed.
+/// Borrowed: the range must live, and stay where it is, until the call that uses it has completed.
 class mutable_buffer {
 public:
   constexpr mutable_buffer() noexcept = default;
@@ -2546,8 +2573,8 @@ public:
     if constexpr (detail::byte_range<R>) {
       static_assert(
           !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
-          "its bytes; give it a name first");
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
       constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
       static_assert(writable,
                     "rouse: recv writes into its buffer, which is const: give it one that is not");
@@ -2566,12 +2593,11 @@ private:
   std::size_t size_ = 0;
 };
 
-/// Bytes to read from. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or
-/// from a pointer and a size.
+/// Bytes to send: any contiguous range of `char`, `unsigned char` or `std::byte`, or a pointer and
+/// a size.
 ///
 /// An array of `const char` is taken for a string literal: its terminating zero is left out.
-/// Borrowed: the range must live, and stay unchanged, until the call that it was given to has
-/// completed.
+/// Borrowed: the range must live, and stay unchanged, until the call that uses it has completed.
 class const_buffer {
 public:
   constexpr const_buffer() noexcept = default;
@@ -2598,8 +2624,8 @@ public:
     if constexpr (detail::byte_range<R>) {
       static_assert(
           !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
-          "its bytes; give it a name first");
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
       data_ = std::ranges::data(range);
       size_ = std::ranges::size(range);
     }
@@ -2616,10 +2642,11 @@ private:
   std::size_t size_ = 0;
 };
 
-/// Several buffers, taken one after the other as if they were one: an array, a vector or a span of
-/// `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty ones are passed over.
+/// Several buffers that are used in order, as if they were one (scatter/gather): an array, a vector
+/// or a span of `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty buffers are
+/// skipped.
 ///
-/// Borrowed: the list as well as what it names, until the call has completed.
+/// Borrowed: the list and the bytes that it refers to must live until the call has completed.
 template <class Buffer>
 class buffer_list {
 public:
@@ -2628,8 +2655,8 @@ public:
   constexpr buffer_list(R&& range) noexcept
       : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
     static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
-                  "rouse: this list of buffers is a temporary: it would be gone before the kernel "
-                  "is done with it; give it a name first");
+                  "rouse: this list of buffers is a temporary: it would be destroyed before the "
+                  "kernel has finished with it; give it a name first");
   }
 
   [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
@@ -2648,8 +2675,8 @@ using const_buffers = buffer_list<const_buffer>;
 
 namespace detail {
 
-// The parameters of a call that returns only when it is done: the bytes, or the list, may belong
-// to a temporary, which lives until the end of the expression that the call stands in.
+// The parameters of a call that returns only when it is complete: the bytes or the list may be a
+// temporary, which lives until the end of the full expression that contains the call.
 
 template <class Buffer>
 class passed_buffer : public Buffer {
@@ -2733,15 +2760,15 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/endpoint_piece.hpp
-// What may be taken for an endpoint, and the sentence that tells how one is written.
+// Arguments that are mistaken for an endpoint, and the messages that explain how to write one.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Text or a port, alone or one after the other.
+// Text, or a port.
 template <class T>
 concept endpoint_piece = std::convertible_to<const T&, std::string_view> || std::is_arithmetic_v<T>;
 
-// Says in words how an endpoint is written.
+// Explains by a static_assert how to write an endpoint.
 template <class First, class... Rest>
 consteval void explain_endpoint() {
   constexpr bool port_alone = std::is_arithmetic_v<First>;
@@ -3213,33 +3240,34 @@ struct std::formatter<rouse::endpoint> : std::formatter<std::string_view> {
 #endif
 
 // ---- rouse/core/batch.hpp
-// Batches: several datagrams that one call receives, or sends.
+// Batches: several datagrams that one call receives or sends.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// A place for one datagram, and what came into it: `rouse::incoming slot{buffer};`
+/// A slot for one received datagram: `rouse::incoming slot{buffer};`
 ///
-/// The buffer is the caller's to set, and stays as it is; `recv_batch` writes the rest, of those
-/// slots that it counts. A slot may be used again and again.
+/// The caller sets the buffer; `recv_batch` writes the other members of the slots that it returns
+/// the number of. A slot may be reused.
 struct incoming {
-  mutable_buffer buffer; ///< where the bytes go
-  std::size_t bytes = 0; ///< how many came, 0 of an empty datagram
-  endpoint from = {}; ///< who sent them
-  std::size_t segment = 0; ///< as `bytes`; with `udp_gro` the size of each of the datagrams that
-      ///< came as one (the last may be shorter)
-  bool truncated = false; ///< it was larger than the buffer, and the rest is gone
+  mutable_buffer buffer; ///< receives the bytes
+  std::size_t bytes = 0; ///< bytes received; 0: an empty datagram
+  endpoint from = {}; ///< the sender
+  /// As `bytes`. With `udp_gro`, the size of each of the datagrams that the kernel merged into this
+  /// one; the last may be shorter.
+  std::size_t segment = 0;
+  bool truncated = false; ///< larger than the buffer; the rest is lost
 };
 
 /// One datagram to be sent: `rouse::outgoing item{"text", to};`
 struct outgoing {
   const_buffer buffer; ///< its bytes; none: an empty datagram
-  endpoint to = {}; ///< unspecified: the peer that the socket is connected to
+  endpoint to = {}; ///< unspecified: the connected peer
 };
 
-/// Several of them: an array, a vector or a span of `incoming` (to receive) or of `outgoing` (to
-/// send).
+/// A view of several datagrams: of an array, a vector or a span of `incoming` (to receive) or of
+/// `outgoing` (to send).
 ///
-/// Borrowed: what it views as well as the buffers in there, until the call has completed.
+/// Borrowed: the viewed slots and the buffers in them must live until the call has completed.
 template <class Item>
 class batch {
   using value = std::remove_const_t<Item>;
@@ -3253,8 +3281,8 @@ public:
                   "of rouse::outgoing to send");
     if constexpr (detail::range_of<R, value>) {
       static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
-                    "rouse: this batch is a temporary: it would be gone before the kernel is done "
-                    "with it; give it a name first");
+                    "rouse: this batch is a temporary: it would be destroyed before the kernel has "
+                    "finished with it; give it a name first");
       constexpr bool may_write = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
       static_assert(
           may_write,
@@ -3275,7 +3303,7 @@ using outgoing_batch = batch<const outgoing>;
 
 namespace detail {
 
-// The parameter of a call that returns only when it is done: the items may be a temporary.
+// The parameter of a call that returns only when it is complete: the items may be a temporary.
 class passed_batch : public outgoing_batch {
 public:
   using outgoing_batch::batch;
@@ -3327,42 +3355,42 @@ T* thread_object([[maybe_unused]] Nothrow... nothrow) noexcept(sizeof...(nothrow
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/flow_local.hpp
-// Values that each flow has for itself: what thread_local is for threads.
+// flow_local: for flows what thread_local is for threads.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-inline std::uint64_t next_local() noexcept {
+inline std::uint64_t next_local_key() noexcept {
   static constinit std::atomic<std::uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
 } // namespace detail
 
-/// A variable of which each flow has its own: what `thread_local` is for threads.
+/// A variable of which each flow has its own value: for flows what `thread_local` is for threads.
 ///
 ///     rouse::flow_local<int> depth{0};
 ///     rouse::flow_local<std::mt19937> dice{[] { return std::mt19937(std::random_device()()); }};
 ///     ...
-///     ++*depth;                       // in any function that a flow calls, whatever carries it
+///     ++*depth;                       // in any function that a flow calls
 ///
-/// A flow's value is made when it first asks for it. It is destroyed as the flow ends, however it
-/// does, by the flow itself, before whoever joins it goes on: the newest value first, after the
-/// flow's variables. A flow takes over nothing from the one that spawned it.
+/// A flow's value is created at its first access. The flow destroys it as it ends, for whatever
+/// reason, after the flow's variables and before `join` returns; the newest value first. A flow
+/// inherits no values from the flow that spawned it.
 ///
-/// What runs in no flow (main, handlers, posted functions) has the values of its thread, destroyed
-/// as that ends. So has a coroutine type of one's own, after its first wait. A coroutine that
-/// something else than a call of rouse resumes has, until it next waits, the values of whoever
-/// resumed it.
+/// Code outside of any flow (main, handlers, posted functions) uses values of its thread, which are
+/// destroyed when the thread ends. So does a coroutine type of your own after its first wait. A
+/// coroutine that is resumed by anything but a call of rouse uses, until it next waits, the values
+/// of the code that resumed it.
 ///
-/// Usually a namespace-scope or static variable; it may be destroyed while flows have values of it.
+/// Usually a namespace-scope or static variable. It may be destroyed while flows have values of it.
 ///
-/// Threads: any. Cost: an allocation when a flow first asks; afterwards a walk over the values that
-/// the flow has.
+/// Threads: any. Cost: an allocation at the flow's first access; later a walk over the flow's
+/// values.
 template <class T>
 class flow_local {
 public:
-  /// Each flow's value is `T()`, a copy of `first`, or what `make` gives.
+  /// Each flow's value starts as `T()`, a copy of `first`, or the result of `make()`.
   flow_local()
     requires std::default_initializable<T>
       : make_([] { return T(); }) {}
@@ -3373,13 +3401,13 @@ public:
   flow_local(const flow_local&) = delete;
   flow_local& operator=(const flow_local&) = delete;
 
-  /// The calling flow's value. Throws what making it throws; the next call then tries again.
+  /// The calling flow's value. If its creation throws, so does this; the next access tries again.
   [[nodiscard]] T& operator*() const { return get(); }
   [[nodiscard]] T* operator->() const { return std::addressof(get()); }
   [[nodiscard]] T& get() const {
     flow* const f = detail::this_flow();
     detail::local_values& mine = f ? f->locals : *detail::thread_object<detail::local_values>();
-    if (auto* v = mine.find(which_)) return static_cast<value*>(v)->held;
+    if (auto* v = mine.find(key_)) return static_cast<value*>(v)->held;
     auto* made = new value(*this);
     mine.add(*made);
     return made->held;
@@ -3387,7 +3415,7 @@ public:
 
 private:
   struct value final : detail::local_value {
-    explicit value(const flow_local& l) : held(l.initial()) { of = l.which_; }
+    explicit value(const flow_local& l) : held(l.initial()) { key = l.key_; }
     T held;
   };
 
@@ -3398,7 +3426,7 @@ private:
     return make_();
   }
 
-  const std::uint64_t which_ = detail::next_local();
+  const std::uint64_t key_ = detail::next_local_key();
   std::optional<T> first_;
   T (*make_)() = nullptr;
 };
@@ -3500,19 +3528,19 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/loan.hpp
-// A loan: what was received, in a buffer that the engine lends.
+// A loan: received bytes in a buffer that the engine lends.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Bytes that `receive` gave: a contiguous range, yours to read and to change until the loan is
-/// destroyed, when the buffer goes back to the engine. Empty at the end of the stream.
+/// The bytes that `receive` returned: a contiguous range, which you may read and change until the
+/// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
 ///
-/// Move-only. May outlive its socket and its scheduler. Threads: any. A loan kept is a buffer of
-/// 16 KiB kept.
+/// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
+/// of 16 KiB.
 class [[nodiscard]] loan {
 public:
   loan() noexcept = default;
-  /// Takes over a buffer of a pool with `size` bytes in it, or null.
+  /// Takes over a buffer of the pool that contains `size` bytes; or null.
   loan(std::byte* buffer, std::size_t size) noexcept : data_(buffer), size_(size) {
     if (size_ == 0) reset();
   }
@@ -3528,7 +3556,7 @@ public:
   }
   ~loan() { reset(); }
 
-  /// Gives the buffer back.
+  /// Returns the buffer to the engine.
   void reset() noexcept {
     if (data_) detail::buffer_pool::give_back(std::exchange(data_, nullptr));
     size_ = 0;
@@ -3539,9 +3567,9 @@ public:
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::byte* begin() const noexcept { return data_; }
   [[nodiscard]] std::byte* end() const noexcept { return data_ + size_; }
-  /// Whether there are bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
+  /// Whether it has bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
   explicit operator bool() const noexcept { return size_ != 0; }
-  /// The bytes as text, of the loan's lifetime.
+  /// The bytes as text, valid as long as the loan.
   [[nodiscard]] std::string_view text() const& noexcept {
     return {reinterpret_cast<const char*>(data_), size_};
   }
@@ -3624,7 +3652,7 @@ struct observed_by : Threading {
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/observer.hpp
-// Observers: what an engine is asked to remember, or to write down, of its operations.
+// Observers: they record or trace the operations of an engine.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -3659,7 +3687,7 @@ inline const char* name_of(action a) noexcept {
   return "unknown";
 }
 
-/// The words for what a pending operation waits for: the call, or what it awaits.
+/// Describes what a pending operation waits for: its call, or what it awaits.
 inline const char* name_of(const operation& op) noexcept {
   if (op.is_retry()) return op.retry->call;
   if (op.action != action::wait) return name_of(op.action);
@@ -3668,11 +3696,11 @@ inline const char* name_of(const operation& op) noexcept {
 
 } // namespace detail
 
-/// Remembers since when each operation has been with the engine, and where the call stands that
-/// made it (the call's limit, if it has one), which `dump()` then says.
+/// Records for each pending operation when it was submitted, and the source location of its call
+/// (or of the call's limit, if it has one). `dump()` then prints both.
 ///
-/// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
-/// it is the last one's time.)
+/// If a call needs several requests, the time is that of the last one. Cost: one read of the clock
+/// for each operation that waits.
 struct age_observer : no_observer {
   struct mark {
     clock::time_point since;
@@ -3684,13 +3712,12 @@ struct age_observer : no_observer {
   }
 };
 
-/// Writes down each operation, and each turn of the loop, as a trace that chrome://tracing and
-/// Perfetto show: an asynchronous event from where the engine is given an operation to where its
-/// waiter is told, an instant for one that is done at once, an instant for each turn that told
-/// anybody.
+/// Writes a trace of all operations and turns of the loop, for chrome://tracing and Perfetto.
 ///
-///     sched.engine().observer().write_to(file);      // borrowed until finish(), or the engine's
-///     end
+///     sched.engine().observer().write_to(file);
+///
+/// An operation is an asynchronous event, from its submission until its waiter runs; one that
+/// completes at once is an instant. Each turn that completed any operation is an instant.
 ///
 /// Cost: a line of text for each event. Source: "Trace Event Format", JSON array.
 class trace_observer : public no_observer {
@@ -3698,7 +3725,7 @@ public:
   struct mark {
     clock::time_point since;
     std::uint64_t id = 0; // 0: not traced
-    const char* name = nullptr; // as it began: afterwards what it awaited may be gone
+    const char* name = nullptr; // kept: the awaited object may be destroyed
   };
 
   trace_observer() noexcept = default;
@@ -3706,15 +3733,17 @@ public:
   trace_observer& operator=(const trace_observer&) = delete;
   ~trace_observer() { finish(); }
 
-  /// From now on; operations that have begun are left out. With a shared engine: before others use
-  /// it.
+  /// Starts the trace. Operations that are pending now are left out.
+  /// @param file  borrowed until `finish()` or the end of the engine.
+  ///
+  /// With a shared engine: call it before other threads use the engine.
   void write_to(std::FILE* file) noexcept {
     finish();
     file_ = file;
     first_ = true;
     std::fputs("[", file_);
   }
-  /// Ends the trace; what is in progress stays without an end.
+  /// Ends the trace. Operations that are still pending have no end event.
   void finish() noexcept {
     if (!file_) return;
     std::fputs("\n]\n", file_);
@@ -3742,7 +3771,7 @@ public:
   }
   void turned(std::size_t completed) noexcept {
     if (file_ && completed != 0)
-      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(completed));
+      write("turn", "i", 0, ", \"s\": \"t\"", "completed", static_cast<long long>(completed));
   }
 
 private:
@@ -9656,35 +9685,202 @@ private:
 // ---- rouse/os/thread_event.hpp
 // thread_event on this platform. One of the two headers is empty.
 
-// ---- rouse/detail/leakable.hpp
-// A member that can be left alive when the object that holds it is destroyed.
+// ---- rouse/schedulers/dump.hpp
+// The text of `basic_scheduler::dump`.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Holds a T and destroys it, unless `leak` was called: then the T stays usable as long as the
-/// memory exists, which for a static object is until the process ends.
-template <class T>
-class leakable {
+// Describes the operations of an engine, then flows: one line for each.
+class dump_text {
 public:
-  template <class... Args>
-  explicit leakable(Args&&... args) : value(std::forward<Args>(args)...) {}
-  leakable(const leakable&) = delete;
-  leakable& operator=(const leakable&) = delete;
-  ~leakable() {
-    if (!leaked_) value.~T();
+  // Only pending operations are described in full: they do not change while the engine is locked.
+  template <class Engine>
+  void add_operations(Engine& engine) {
+    engine.for_each_operation([&](const typename Engine::operation& op) {
+      pending_.emplace_back(&op, brief(op));
+      std::string line = pending_.back().second;
+      if (op.state == operation_state::pending) line += ends_of(op) + limit_of(op);
+      if constexpr (requires { op.mark.since; })
+        line += ", since " + milliseconds(clock::now() - op.mark.since);
+      if constexpr (requires { op.mark.where; })
+        line += place(", at ", op.mark.where.file_name(), op.mark.where.line());
+      add(line);
+    });
   }
 
-  void leak() noexcept { leaked_ = true; }
+  // Reads only the address of the flow's operation, because the operation itself may be changing.
+  void add_flow(const char* kind, const flow& f, bool begun) {
+    std::string line = kind;
+    if (f.ended.is_set.load(std::memory_order_relaxed))
+      line += ", ended";
+    else if (!begun)
+      line += ", not begun";
+    else
+      line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
+    if (f.cancelled) line += ", cancelled";
+    if (const char* file = f.file.load(std::memory_order_acquire))
+      line += place(", spawned at ", file, f.line);
+    add(line);
+  }
 
-  union {
-    T value;
-  };
+  [[nodiscard]] std::vector<std::string>& lines() noexcept { return lines_; }
 
 private:
-  bool leaked_ = false;
+  void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
+
+  // The socket of an operation that is no longer pending may have been destroyed already.
+  static std::string brief(const operation& op) {
+    if (op.state != operation_state::pending)
+      return std::string(name_of(op.action)) + ", about to complete";
+    if (op.target && op.target->purpose) return op.target->purpose;
+    std::string text = name_of(op);
+    if (handle_of_program(op) != -1)
+      return text + " on descriptor " + std::to_string(handle_of_program(op));
+    if (op.target) text += " on socket " + std::to_string(op.target->native);
+    return text;
+  }
+
+  // If a pending operation waits on an internal file that stands for files of the program: the
+  // first of these files; else -1.
+  static std::intptr_t handle_of_program(const operation& op) noexcept {
+    return op.is_retry() ? op.retry->handle : -1;
+  }
+
+  static std::string ends_of(const operation& op) {
+    if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
+    const auto handle = static_cast<native_handle_type>(op.target->native);
+    endpoint local, remote;
+    std::string text = " (";
+    text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
+    if (op.action == action::connect)
+      text += ", to " + to_string(*op.peer);
+    else if (op.action != action::accept && !os::remote_endpoint(handle, remote))
+      text += ", with " + to_string(remote);
+    return text += ")";
+  }
+
+  static std::string limit_of(const operation& op) {
+    if (!op.limited) return {};
+    const auto now = clock::now();
+    return ", " + milliseconds(op.due > now ? op.due - now : clock::duration::zero()) + " left";
+  }
+
+  // Line 0: unknown.
+  static std::string place(const char* what, const char* file, unsigned line) {
+    return line == 0 ? "" : std::string(what) + file + ":" + std::to_string(line);
+  }
+
+  static std::string milliseconds(clock::duration d) {
+    using std::chrono::milliseconds;
+    return std::to_string(std::chrono::duration_cast<milliseconds>(d).count()) + " ms";
+  }
+
+  std::string waits_for(const operation* op) const {
+    for (const auto& [pending, text] : pending_) {
+      if (pending == op) return ", waits for " + text;
+    }
+    return ", runs";
+  }
+
+  std::vector<std::pair<const operation*, std::string>> pending_;
+  std::vector<std::string> lines_;
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/schedulers/flow_handle.hpp
+// The handle of a flow: to wait for its end, to cancel or kill it.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// The handle of a flow, which `spawn` returns: waits for the end of the flow, cancels or kills it.
+///
+/// Destroying the handle detaches the flow: it continues, and `run()` rethrows what it throws.
+///
+/// Threads: any thread may move and destroy a handle, and ask whether its flow has ended, also
+/// while the scheduler is being destroyed and afterwards. The other calls belong to the scheduler's
+/// thread (with `threads`, to any). Cost: no allocation.
+template <class Scheduler>
+class flow_handle {
+public:
+  flow_handle() noexcept = default;
+  /// Takes over one reference to `f`.
+  explicit flow_handle(flow& f) noexcept : flow_(&f) {}
+  flow_handle(flow_handle&& other) noexcept : flow_(std::exchange(other.flow_, nullptr)) {}
+  flow_handle& operator=(flow_handle&& other) noexcept {
+    if (this != &other) detach(), flow_ = std::exchange(other.flow_, nullptr);
+    return *this;
+  }
+  ~flow_handle() { detach(); }
+
+  /// Gives up the handle; the flow continues.
+  void detach() noexcept {
+    if (flow_) std::exchange(flow_, nullptr)->drop();
+  }
+
+  /// Gives up the handle and returns the flow; the caller must `drop()` its reference.
+  [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
+
+  /// Waits until the flow has ended, and rethrows the exception that left it.
+  ///
+  /// @param l  as of any call; `join` then ends with timed_out or operation_canceled, and the flow
+  /// continues.
+  ///
+  /// Errors: operation_not_permitted (another flow waits for this one already);
+  /// resource_deadlock_would_occur (the flow would wait for its own end).
+  template <class How = detail::nothing>
+    requires(!detail::limit_first<How>)
+  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
+    return begin(no_limit{at}, std::forward<How>(how));
+  }
+  template <class... How>
+  decltype(auto) join(limit l, How&&... how) {
+    return begin(std::move(l), std::forward<How>(how)...);
+  }
+
+  /// Cancels the flow: its waiting call and each later one fail with operation_canceled.
+  void cancel() noexcept {
+    if (!flow_ || !flow_->owner) return;
+    static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
+  }
+
+  /// Ends the flow at its current or next waiting call: its destructors run, and `join` returns
+  /// without an error.
+  ///
+  /// A flow that has not begun never does. If the current call succeeds nevertheless, the flow
+  /// keeps the value or the bytes, and ends at its next call. Calls that the destructors make fail
+  /// with operation_canceled.
+  ///
+  /// Coroutines are destroyed. Fibers and threads are unwound by an exception that is not a
+  /// std::exception (without exceptions, `kill` is like `cancel`). A thread is not stopped outside
+  /// of its calls.
+  ///
+  /// A fiber or a thread may catch that exception, but must not keep calling: after 10,000 refused
+  /// calls, or 100 in more than ten seconds, a message on stderr says where the flow was spawned,
+  /// and the program is aborted. The same holds for a flow of a scheduler that is being destroyed.
+  void kill() noexcept {
+    if (!flow_ || !flow_->owner) return;
+    flow_->killed = true;
+    cancel();
+  }
+  [[nodiscard]] bool alive() const noexcept { return !ended(); }
+
+  [[nodiscard]] bool ended() const noexcept {
+    return !flow_ || flow_->ended.is_set.load(std::memory_order_acquire);
+  }
+
+private:
+  template <class Limit, class... How>
+  decltype(auto) begin(Limit l, How&&... how) {
+    auto* owner = flow_ ? static_cast<Scheduler*>(flow_->owner) : nullptr;
+    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l),
+                               std::forward<How>(how)...);
+  }
+
+  flow* flow_ = nullptr;
+};
+
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/recycler.hpp
 // Memory for blocks that are allocated and freed at a high rate: coroutine frames and pending
@@ -9793,112 +9989,281 @@ private:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
-// ---- rouse/schedulers/dump.hpp
-// What waits, in words: for `basic_scheduler::dump`.
+// ---- rouse/schedulers/posted_function.hpp
+// A function that `post` passes to the loop.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Looks at an engine once, then at flows; each gives a line.
-class dump_text {
+template <class Engine, class F>
+class posted_function final : public Engine::posted {
 public:
-  // In progress are those alone that the engine has: only they stay as they are under its lock.
-  template <class Engine>
-  void add_operations(Engine& engine) {
-    engine.for_each_operation([&](const typename Engine::operation& op) {
-      pending_.emplace_back(&op, brief(op));
-      std::string line = pending_.back().second;
-      if (op.state == operation_state::pending) line += ends_of(op) + limit_of(op);
-      if constexpr (requires { op.mark.since; })
-        line += ", since " + milliseconds(clock::now() - op.mark.since);
-      if constexpr (requires { op.mark.where; })
-        line += place(", at ", op.mark.where.file_name(), op.mark.where.line());
-      add(line);
-    });
-  }
-
-  // Of what a flow waits for only the address is looked at: the rest may be changing.
-  void add_flow(const char* kind, const flow& f, bool begun) {
-    std::string line = kind;
-    if (f.ended.is_set.load(std::memory_order_relaxed))
-      line += ", ended";
-    else if (!begun)
-      line += ", not begun";
-    else
-      line += f.waiting ? waits_for(f.waiting) : ", runs, or waits for something else";
-    if (f.cancelled) line += ", cancelled";
-    if (const char* file = f.file.load(std::memory_order_acquire))
-      line += place(", spawned at ", file, f.line);
-    add(line);
-  }
-
-  [[nodiscard]] std::vector<std::string>& lines() noexcept { return lines_; }
+  template <class G>
+  posted_function(Engine& e, G&& f)
+      : Engine::posted(&posted_function::run), engine_(e), f_(std::forward<G>(f)) {}
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
 
 private:
-  void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
-
-  // The socket of one that was answered may be gone already.
-  static std::string brief(const operation& op) {
-    if (op.state != operation_state::pending)
-      return std::string(name_of(op.action)) + ", about to be told";
-    if (op.target && op.target->purpose) return op.target->purpose;
-    std::string text = name_of(op);
-    if (handle_of_program(op) != -1)
-      return text + " on descriptor " + std::to_string(handle_of_program(op));
-    if (op.target) text += " on socket " + std::to_string(op.target->native);
-    return text;
-  }
-
-  // Of a pending operation on a file of the library's own that stands for files of the program: the
-  // first of these; else -1.
-  static std::intptr_t handle_of_program(const operation& op) noexcept {
-    return op.is_retry() ? op.retry->handle : -1;
-  }
-
-  static std::string ends_of(const operation& op) {
-    if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
-    const auto handle = static_cast<native_handle_type>(op.target->native);
-    endpoint local, remote;
-    std::string text = " (";
-    text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
-    if (op.action == action::connect)
-      text += ", to " + to_string(*op.peer);
-    else if (op.action != action::accept && !os::remote_endpoint(handle, remote))
-      text += ", with " + to_string(remote);
-    return text += ")";
-  }
-
-  static std::string limit_of(const operation& op) {
-    if (!op.limited) return {};
-    const auto now = clock::now();
-    return ", " + milliseconds(op.due > now ? op.due - now : clock::duration::zero()) + " left";
-  }
-
-  // Line 0: not known.
-  static std::string place(const char* what, const char* file, unsigned line) {
-    return line == 0 ? "" : std::string(what) + file + ":" + std::to_string(line);
-  }
-
-  static std::string milliseconds(clock::duration d) {
-    using std::chrono::milliseconds;
-    return std::to_string(std::chrono::duration_cast<milliseconds>(d).count()) + " ms";
-  }
-
-  std::string waits_for(const operation* op) const {
-    for (const auto& [pending, text] : pending_) {
-      if (pending == op) return ", waits for " + text;
+  static void run(typename Engine::posted& p, bool call) noexcept {
+    auto* const self = static_cast<posted_function*>(&p);
+    ROUSE_TRY {
+      if (call) self->f_();
     }
-    return ", runs";
+    ROUSE_CATCH(...) { self->engine_.raise(std::current_exception()); }
+    delete self;
   }
 
-  std::vector<std::pair<const operation*, std::string>> pending_;
-  std::vector<std::string> lines_;
+  Engine& engine_;
+  F f_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/detail/leakable.hpp
+// A member that can be left alive when the object that holds it is destroyed.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Holds a T and destroys it, unless `leak` was called: then the T stays usable as long as the
+/// memory exists, which for a static object is until the process ends.
+template <class T>
+class leakable {
+public:
+  template <class... Args>
+  explicit leakable(Args&&... args) : value(std::forward<Args>(args)...) {}
+  leakable(const leakable&) = delete;
+  leakable& operator=(const leakable&) = delete;
+  ~leakable() {
+    if (!leaked_) value.~T();
+  }
+
+  void leak() noexcept { leaked_ = true; }
+
+  union {
+    T value;
+  };
+
+private:
+  bool leaked_ = false;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/schedulers/scheduler_loop.hpp
+// The loop of a scheduler, and what its destruction does.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// The base of `Scheduler`: its engine, its waker, and the loop that runs both.
+template <class Scheduler, class Engine, class Waker>
+class scheduler_loop {
+  static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
+
+public:
+  using engine_type = typename Engine::core;
+
+  scheduler_loop(const scheduler_loop&) = delete;
+  scheduler_loop& operator=(const scheduler_loop&) = delete;
+
+  /// While it exists, the calling thread runs the scheduler. For wakers that run the loop inside a
+  /// waiting call.
+  class running : detail::running<engine_type>, detail::running<Scheduler> {
+  public:
+    explicit running(Scheduler& s) noexcept
+        : detail::running<engine_type>(s.engine()), detail::running<Scheduler>(s), of_(s) {
+      of_.engine_->home().enter();
+      of_.runners_.fetch_add(1, std::memory_order_relaxed);
+    }
+    running(const running&) = delete;
+    running& operator=(const running&) = delete;
+    ~running() { of_.runners_.fetch_sub(1, std::memory_order_relaxed); }
+
+  private:
+    scheduler_loop& of_;
+  };
+
+  /// One turn of the loop. For the same wakers.
+  std::size_t turn(clock::time_point until) {
+    if constexpr (requires { waker_.turn(*engine_, until); })
+      return waker_.turn(*engine_, until);
+    else
+      return engine_->turn(until);
+  }
+
+protected:
+  // With an engine of its own.
+  template <class... Args>
+  explicit scheduler_loop(std::unique_ptr<engine_type> own, Args&&... args)
+      : owned_(std::move(own)), engine_(owned_.get()), kept_waker_(std::forward<Args>(args)...) {}
+  // On the engine of another scheduler.
+  template <class... Args>
+  explicit scheduler_loop(engine_type& engine, Args&&... args)
+      : engine_(&engine), kept_waker_(std::forward<Args>(args)...) {}
+  ~scheduler_loop() = default;
+
+  static std::unique_ptr<engine_type> make_engine() {
+    failure why;
+    std::unique_ptr<engine_type> made = Engine::make(why);
+    if (!made) throw_error(why.code(), "rouse: no engine could be started");
+    return made;
+  }
+
+  // Called by the destructor. See basic_scheduler for the three cases.
+  void shut_down() noexcept {
+    if (engine_->inert()) return leave_behind();
+    if (in_use()) {
+      kept_waker_.leak();
+      (void)owned_.release();
+      return;
+    }
+    engine_->home().enter();
+    if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
+    starter_.close(*engine_);
+    engine_->orphan(self());
+    if (owned_) owned_->shut_down();
+  }
+
+  std::size_t run_until(deadline limit, bool once) {
+    if (!engine_->usable_here()) {
+      throw_error(
+          failure(std::errc::operation_not_permitted).code(),
+          "rouse: run: operations are in flight in the thread that ran this scheduler before");
+    }
+    if (engine_->inert()) [[unlikely]]
+      run_in_child();
+    refuse_nested();
+    const running here(*self());
+    const loop_exit at_end{waker_};
+    std::size_t done = 0;
+    for (bool turned = false;; turned = true) {
+      // Before rethrow_raised(): the last flow may be a thread, which may throw as it ends.
+      const bool nothing_left = idle();
+      rethrow_raised();
+      if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
+      if (was_stopped() || nothing_left) break;
+      done += turn(limit.when());
+    }
+    if (engine_->inert()) [[unlikely]] // a flow or function in this loop has forked
+      run_in_child();
+    return done;
+  }
+
+  void stop() noexcept {
+    stop_.store(true, std::memory_order_release); // acquired in was_stopped()
+    engine_->wake();
+    notify();
+  }
+  // Makes a waker that waits outside of the engine check again.
+  void notify() noexcept {
+    if constexpr (requires { waker_.notify(); }) waker_.notify();
+  }
+
+  ROUSE_COLD static void refuse_in_child(const char* what) {
+    throw_error(std::make_error_code(std::errc::operation_not_permitted),
+                std::string(what) +
+                    ": a forked child cannot use a scheduler that its parent has used");
+  }
+
+private:
+  [[nodiscard]] Scheduler* self() noexcept { return static_cast<Scheduler*>(this); }
+
+  [[nodiscard]] bool idle() noexcept {
+    if constexpr (requires { waker_.idle(); })
+      return engine_->inert() || (waker_.idle() && engine_->idle());
+    else
+      return engine_->idle();
+  }
+
+  // A turn inside a turn would keep the flows and functions of the outer one waiting.
+  void refuse_nested() {
+    const flow* const caller = this_flow();
+    const bool ours = caller && caller->owner == self();
+    if (ours || detail::running<engine_type>::is(*engine_)) {
+      throw_error(failure(std::errc::operation_not_permitted).code(),
+                  "rouse: run: called inside the loop that it would run (by a flow, a "
+                  "handler or a posted function)");
+    }
+  }
+
+  // In a forked child the waiting flows are copies of the parent's: they neither continue nor end,
+  // and the objects that they refer to stay in memory. The handles of sockets are closed.
+  void leave_behind() noexcept {
+    starter_.close(*engine_);
+    if constexpr (requires { Waker::flow_name; }) {
+      waker_.for_each_flow([](flow& f) {
+        f.unlink();
+        f.owner = nullptr;
+      });
+    }
+    if constexpr (requires { waker_.leave_behind(); }) waker_.leave_behind();
+    engine_->orphan(self());
+    if (owned_) owned_.release()->leave_behind();
+  }
+  ROUSE_COLD void run_in_child() {
+    engine_->complete_refused();
+    refuse_in_child("rouse: run");
+  }
+
+  [[nodiscard]] bool was_stopped() noexcept {
+    if (!stop_.load(std::memory_order_acquire)) return false; // set in stop()
+    stop_.store(false, std::memory_order_relaxed);
+    return true;
+  }
+
+  // Notifies the waker when run_until returns or throws.
+  struct loop_exit {
+    Waker& waker;
+    ~loop_exit() {
+      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
+    }
+  };
+
+  // Whether a thread runs the scheduler, or a flow of it calls this. A scheduler that is destroyed
+  // then is a static object, and the program is ending. (A thread that is just leaving or entering
+  // run() may be missed.)
+  [[nodiscard]] bool in_use() noexcept {
+    if constexpr (requires { waker_.in_use(); }) {
+      if (waker_.in_use()) return true;
+    }
+    return runners_.load(std::memory_order_relaxed) != 0;
+  }
+
+  void rethrow_raised() {
+#if ROUSE_EXCEPTIONS
+    if (std::exception_ptr e = engine_->take_raised()) std::rethrow_exception(e);
+#endif
+  }
+
+  std::unique_ptr<engine_type> owned_;
+
+protected:
+  engine_type* engine_ = nullptr;
+  flow_starter<engine_type> starter_;
+
+private:
+  std::atomic<bool> stop_{false};
+  std::atomic<int> runners_{0};
+  leakable<Waker> kept_waker_;
+
+protected:
+  Waker& waker_ = kept_waker_.value;
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/core/coroutine.hpp
-// A chain of coroutines that await one another, and the loop that runs it: what `task` and the
-// coroutine waker share.
+// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
+// coroutine waker.
+//
+//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
+//
+//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
+//                 ^------------------------------- until next is null
+//
+// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
+// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
+// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
+// tail call only in optimized builds.)
 
 #include <coroutine>
 
@@ -9914,7 +10279,8 @@ concept gives_awaitable = requires(F& f) {
   { f() } -> awaitable;
 };
 
-// How a coroutine of a chain awaits `a`: what joins the chain needs none of its own.
+// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
+// joins the chain and needs none of its own.
 template <class A>
 decltype(auto) in_chain(A&& a) {
   if constexpr (requires { std::forward<A>(a).in_chain(); })
@@ -9925,29 +10291,27 @@ decltype(auto) in_chain(A&& a) {
 
 class coroutine_chain;
 
-/// What every coroutine of a chain has in its promise.
+/// The part of the promise that links a coroutine into its chain.
 struct chain_link {
   coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr; // who awaits this one, if it is of the chain
+  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
   std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation; // who awaits this one
-  std::coroutine_handle<>* keeper =
-      nullptr; // where the awaiting side keeps the handle that it will destroy
+  std::coroutine_handle<> continuation; // the awaiting coroutine
+  // The handle that the awaiting side would destroy; null: none.
+  std::coroutine_handle<>* owning_handle = nullptr;
 };
 
-/// At any time one coroutine of a chain runs or waits. When it awaits another, or ends, it says who
-/// goes on and returns to the loop in `resume`, so that neither depth nor number of awaits grows
-/// the stack, however the compiler was told to compile. (Symmetric transfer is a tail call only
-/// where the optimizer makes it one.)
+/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
 class coroutine_chain {
 public:
-  flow* of = nullptr; // the flow that the chain is, if it was spawned
-  bool guest = false; // whether a coroutine of another kind awaits the first of the chain
-  std::atomic<bool> met{
-      false}; // guest: set by the chain's end and by the await's; whoever comes second goes on
-  chain_link* leaf = nullptr; // who runs or waits now
+  flow* spawned_flow = nullptr; // null: the chain was not spawned
+  bool from_outside = false; // a coroutine of another kind awaits the chain
+  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
+  // it, perhaps on two threads. The second of them has the coroutine continue.
+  std::atomic<bool> one_side_done{false};
+  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
 
-  /// Runs the chain until it waits for something or has ended; then `this` may be gone.
+  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
   void resume(std::coroutine_handle<> h) {
     do {
       std::coroutine_handle<> next;
@@ -9957,8 +10321,8 @@ public:
     } while (h);
   }
 
-  /// By a coroutine that suspends: who goes on. Its loop is `resume`'s, or one begun here where
-  /// something else resumed it.
+  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
+  /// was resumed outside of that loop, a new loop begins here.
   void transfer(std::coroutine_handle<> h) {
     if (next_)
       *next_ = h;
@@ -9966,32 +10330,35 @@ public:
       resume(h);
   }
 
-  /// A coroutine is about to wait for something that may resume it from outside of `resume`.
-  [[nodiscard]] std::coroutine_handle<>* leave() noexcept { return std::exchange(next_, nullptr); }
-  /// It did not wait after all.
-  void stay(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
+  /// A coroutine is about to wait for something that may resume it outside of `resume`.
+  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
+    return std::exchange(next_, nullptr);
+  }
+  /// It did not suspend after all.
+  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
 
   void push(chain_link& child) noexcept {
     child.chain = this;
     child.parent = leaf;
     leaf = &child;
   }
-  /// The innermost coroutine has ended: its parent goes on.
+  /// The innermost coroutine has ended; the coroutine that awaits it continues.
   void pop() noexcept {
     chain_link& ended = *leaf;
     leaf = ended.parent;
-    if (ended.continuation && (leaf || !guest || met.exchange(true, std::memory_order_acq_rel)))
+    if (ended.continuation &&
+        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
       transfer(ended.continuation);
   }
 
-  /// Destroys the waiting coroutines from the innermost up to `last`: a pending operation goes
-  /// before the buffers that its callers hold, and depth costs no stack.
+  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
+  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
   void destroy_through(chain_link& last) noexcept {
     for (bool more = true; more && leaf;) {
       chain_link& doomed = *leaf;
       more = &doomed != &last;
       leaf = doomed.parent;
-      if (doomed.keeper) *doomed.keeper = nullptr;
+      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
       doomed.self.destroy();
     }
   }
@@ -10003,7 +10370,7 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/schedulers/task.hpp
-// task<T>: a coroutine that runs when it is awaited, or spawned.
+// task<T>: a coroutine that starts when it is awaited or spawned.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -10012,7 +10379,7 @@ class task;
 
 namespace detail {
 
-// Says in words what can be awaited instead of an `A`.
+// Explains by a static_assert what can be awaited instead of an `A`.
 template <class A>
 consteval void explain_await() {
   using value = std::remove_cvref_t<A>;
@@ -10022,12 +10389,12 @@ consteval void explain_await() {
                        "co_await sched.sleep_for(300ms)");
   static_assert(!function, "rouse: co_await of a function would not call it: write co_await f()");
   static_assert(time || function,
-                "rouse: co_await takes an awaitable, such as a task or a call of coroutines, or in "
-                "place what a call of fibers or threads returns; this is neither: use the value "
-                "without co_await, and spawn or post what has to wait for something else");
+                "rouse: co_await takes an awaitable (a task, a call of coroutines), or directly "
+                "the result of a call of fibers or threads; this is neither: use the value "
+                "without co_await, or spawn or post the code that waits for something else");
 }
 
-// What a call returned directly (on fibers and threads): awaiting it costs nothing.
+// Makes a value that a fiber's or thread's call returned directly awaitable, at no cost.
 template <class T>
 struct ready_value {
   T&& value;
@@ -10041,8 +10408,12 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-// Awaits in a chain. What may resume it from anywhere is awaited outside of the chain's loop; a
-// call, which `resumes_chain`, is not.
+template <class F>
+concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
+
+// Awaits `awaiter` from a coroutine of a chain. A foreign awaiter may resume the coroutine
+// anywhere, so the coroutine leaves the chain's loop first. A call of rouse `resumes_chain`: there
+// that is not needed.
 template <class A>
 struct chain_awaiter {
   A awaiter;
@@ -10050,7 +10421,7 @@ struct chain_awaiter {
   template <class P>
   auto await_suspend(std::coroutine_handle<P> h) {
     if constexpr (requires { awaiter.resumes_chain; })
-      return awaiter.await_suspend(h); // from inside the loop
+      return awaiter.await_suspend(h);
     else
       return suspend_outside(h);
   }
@@ -10060,10 +10431,10 @@ private:
   template <class P>
   auto suspend_outside(std::coroutine_handle<P> h) {
     coroutine_chain& chain = *h.promise().chain;
-    auto* const loop = chain.leave();
+    auto* const loop = chain.exit_loop();
     if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
       const bool waits = awaiter.await_suspend(h);
-      if (!waits) chain.stay(loop);
+      if (!waits) chain.reenter_loop(loop);
       return waits;
     } else {
       return awaiter.await_suspend(h);
@@ -10106,7 +10477,7 @@ struct task_promise_base : chain_link {
   template <class A>
   decltype(auto) await_transform(A&& a) {
     if constexpr (requires { a.await_ready(); })
-      return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
+      return chain_awaiter<std::remove_reference_t<A>&>{a}; // by reference: a call cannot move
     else if constexpr (is_task<std::remove_cvref_t<A>>)
       return in_chain(std::forward<A>(a));
     else if constexpr (awaitable<A>)
@@ -10155,7 +10526,7 @@ struct task_promise<void> : task_promise_base {
 template <class P>
 concept chained_promise = std::derived_from<P, chain_link>;
 
-// Awaits a task from a coroutine of a chain, which it joins.
+// Awaits a task from a coroutine of a chain. The task joins the chain.
 template <class T>
 class chained_task {
 public:
@@ -10188,28 +10559,28 @@ protected:
   void link(coroutine_chain& chain, std::coroutine_handle<> awaiting) noexcept {
     chain.push(promise());
     promise().self = child_;
-    promise().keeper = &child_;
+    promise().owning_handle = &child_;
     promise().continuation = awaiting;
   }
 
-  std::coroutine_handle<> child_; // null once somebody else has destroyed the task
+  std::coroutine_handle<> child_; // null once the chain has destroyed the task
 };
 
-// The same from any coroutine: one that is of no chain starts one.
+// Awaits a task from any coroutine. One that belongs to no chain starts one.
 template <class T>
 class task_awaiter : public chained_task<T> {
 public:
   using chained_task<T>::chained_task;
   using chained_task<T>::await_suspend;
 
-  // The chain's first stretch runs here. If it ends in it, the awaiting coroutine just goes on: no
-  // stack grows.
+  // The chain runs here until it first waits. If it ends before that, this returns false and the
+  // awaiting coroutine continues, so that a loop of such awaits does not grow the stack.
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) {
     this->link(own_, h);
-    own_.guest = true;
+    own_.from_outside = true;
     own_.resume(this->child_);
-    return !own_.met.exchange(true, std::memory_order_acq_rel);
+    return !own_.one_side_done.exchange(true, std::memory_order_acq_rel);
   }
 
 private:
@@ -10221,16 +10592,16 @@ T run_here(task<T> t);
 
 } // namespace detail
 
-/// A coroutine that gives a T. It starts when it is awaited or spawned, and is destroyed with the
-/// task.
+/// A coroutine that returns a T. It starts when it is awaited or spawned.
 ///
-/// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or
-/// `threads`) is awaited for free, so that a protocol written once with `co_await` serves every
-/// scheduler. Anything else is refused at compile time (see `returned_by_call`).
+/// Any coroutine may await it. Inside a task, `co_await` on a value that a fiber's or thread's call
+/// returned directly costs nothing, so a protocol written once with `co_await` serves every
+/// scheduler. Other values that are not awaitable are refused at compile time (see
+/// `returned_by_call`).
 ///
-/// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it
-/// waits for (O5). Cost: a frame, recycled; an await is a return to the chain's loop and a
-/// resumption. Depth costs no stack.
+/// An exception that leaves the task is rethrown at the `co_await`. Destroying the task destroys
+/// the coroutine; if it waits, its pending call is cancelled (O5). Cost: a recycled frame; an await
+/// returns to the chain's loop and resumes once. Depth costs no stack.
 template <class T>
 class [[nodiscard("rouse: a task does nothing until it is awaited or spawned")]] task {
 public:
@@ -10246,15 +10617,15 @@ public:
     return *this;
   }
   ~task() {
-    if (handle_) handle_.destroy(); // never started: a started one belongs to its awaiter
+    if (handle_) handle_.destroy(); // never started: the awaiter owns a started one
   }
 
-  /// Once only: of one that was awaited or moved from it throws invalid_argument.
+  /// Awaits the task. Throws invalid_argument if it was awaited before or moved from.
   [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
     check();
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
   }
-  /// The same, by a coroutine of a chain.
+  /// Likewise, from a coroutine of a chain.
   [[nodiscard]] detail::chained_task<T> in_chain() && {
     check();
     return detail::chained_task<T>(std::exchange(handle_, nullptr));
@@ -10295,7 +10666,7 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
   return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
 }
 
-// Runs a task on the caller's stack, where every call returns directly.
+// Runs a task on the stack of a fiber or thread, where every call returns directly.
 template <class T>
 T run_here(task<T> t) {
   t.check();
@@ -10305,7 +10676,7 @@ T run_here(task<T> t) {
   promise.self = t.handle_;
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
-    t = {}; // before the chain, which what it awaits refers to
+    t = {}; // before `chain`: the awaiter refers to it
     throw_error(failure(std::errc::operation_not_permitted).code(),
                 "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
                 "but nothing that suspends it");
@@ -10322,173 +10693,75 @@ T run_here(task<T> t) {
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// A waker whose calls return their value directly.
+// A waker with calls that return their value directly.
 template <class W>
 concept blocking_waker = requires { requires W::blocking; };
 
-template <class F>
-concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
-
 } // namespace detail
-
-/// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on
-/// by itself; what such a flow throws comes out of `run()`.
-///
-/// Threads: a handle may be moved, dropped and asked whether its flow has ended in any thread, also
-/// while the scheduler is destroyed and afterwards. The rest is the scheduler's thread's (with
-/// `threads`, any thread's). Cost: no allocation.
-template <class Scheduler>
-class flow_handle {
-public:
-  flow_handle() noexcept = default;
-  /// Takes over one reference to `f`.
-  explicit flow_handle(flow& f) noexcept : flow_(&f) {}
-  flow_handle(flow_handle&& other) noexcept : flow_(std::exchange(other.flow_, nullptr)) {}
-  flow_handle& operator=(flow_handle&& other) noexcept {
-    if (this != &other) detach(), flow_ = std::exchange(other.flow_, nullptr);
-    return *this;
-  }
-  ~flow_handle() { detach(); }
-
-  /// Lets the flow go on by itself.
-  void detach() noexcept {
-    if (flow_) std::exchange(flow_, nullptr)->drop();
-  }
-
-  /// Gives up the handle: its reference is the caller's to drop.
-  [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
-
-  /// Waits until the flow has ended; throws what left it. One waiter at a time (else
-  /// operation_not_permitted). A flow that would wait for its own end gets
-  /// resource_deadlock_would_occur.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin(no_limit{at}, std::forward<How>(how));
-  }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return begin(std::move(l), std::forward<How>(how)...);
-  }
-
-  /// The flow's waiting call, and each later one, ends with operation_canceled.
-  void cancel() noexcept {
-    if (!flow_ || !flow_->owner) return;
-    static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
-  }
-
-  /// Ends the flow at its current or next waiting call, quietly: its destructors run, `join` just
-  /// returns. One that has not begun never does; a value or bytes that came first are the flow's,
-  /// and it ends at the call after that. A call that destructors make meanwhile gives
-  /// operation_canceled.
-  ///
-  /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
-  /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
-  /// calls.
-  ///
-  /// A fiber or a thread may catch that exception, but must not call on for ever: after 10,000
-  /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
-  /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
-  /// destroyed.
-  void kill() noexcept {
-    if (!flow_ || !flow_->owner) return;
-    flow_->killed = true;
-    cancel();
-  }
-  [[nodiscard]] bool alive() const noexcept { return !ended(); }
-
-  [[nodiscard]] bool ended() const noexcept {
-    return !flow_ || flow_->ended.is_set.load(std::memory_order_acquire);
-  }
-
-private:
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
-    auto* owner = flow_ ? static_cast<Scheduler*>(flow_->owner) : nullptr;
-    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l),
-                               std::forward<How>(how)...);
-  }
-
-  flow* flow_ = nullptr;
-};
 
 /// Runs flows, and the engine that does their I/O.
 ///
-/// @tparam Engine  which kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,
-/// `iocp_engine`, or the user's.
+/// @tparam Engine  the kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,
+///                 `iocp_engine`, or the user's.
 /// @tparam Waker   how waiting code is woken: `coroutine_waker`, `fiber_waker`, `thread_waker`,
-/// `callback_waker`, or the user's.
+///                 `callback_waker`, or the user's.
 ///
-/// On destruction everything pending is cancelled and reaped; flows that wait are ended: fibers
-/// unwound, coroutines destroyed, threads joined after their call has ended with
-/// operation_canceled, handlers destroyed. Sockets may outlive the scheduler; their calls then end
-/// with bad_file_descriptor.
+/// The destructor cancels all pending operations, waits for their completions, and ends the flows
+/// that wait: it unwinds fibers, destroys coroutines, joins threads after their call has failed
+/// with operation_canceled, and destroys handlers without calling them. Sockets may outlive the
+/// scheduler; their calls then fail with bad_file_descriptor.
 ///
-/// One that is destroyed while it is run (as `exit()` destroys static objects, in a flow or in
-/// another thread) is left as it is: nothing is cancelled, no flow ends, no memory is freed, since
-/// the program is about to end.
+/// A scheduler that is destroyed while it runs is left as it is: nothing is cancelled, no flow
+/// ends, no memory is freed. This happens when a flow or another thread calls `exit()`, which
+/// destroys static objects; the program is about to end then.
 ///
-/// In a child of fork(2) a scheduler that the parent has used is inert: `run` and its kin, `spawn`
-/// and each call give operation_not_permitted, and the destructor closes the sockets, but leaves the
-/// flows, which are copies of the parent's, in memory as they are. One that was never used works.
+/// In a child of fork(2), a scheduler that the parent has used is inert. `run` and its variants,
+/// `spawn` and each call fail with operation_not_permitted. The destructor closes the sockets and
+/// leaves the flows, which are copies of the parent's, in memory. A scheduler that the parent has
+/// never used works.
 ///
-/// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
-/// shared engine (`threads`), all calls are for any.
+/// Threads: one thread at a time runs a scheduler and uses its sockets; any thread may call `post`
+/// and `stop`. With a shared engine (`threads`), any thread may make any call.
 template <class Engine, class Waker>
-class basic_scheduler {
-  static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
+class basic_scheduler : detail::scheduler_loop<basic_scheduler<Engine, Waker>, Engine, Waker> {
+  using loop = detail::scheduler_loop<basic_scheduler, Engine, Waker>;
+  friend loop;
 
 public:
-  using engine_type = typename Engine::core;
+  using typename loop::engine_type;
   using waker_type = Waker;
 
   template <class Value, class... How>
   static constexpr bool accepts = Waker::template accepts<Value, How...>;
 
-  /// With an engine of its own. What the waker takes (a fiber's `stack_size`) may be given.
+  /// Creates a scheduler with an engine of its own.
+  /// @param args  the arguments of the waker, such as the `stack_size` of fibers.
   ///
-  /// Errors: what the kernel refused the engine with (too_many_files_open, ...).
+  /// Errors: those of the kernel as it creates the engine (too_many_files_open, ...).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
-  explicit basic_scheduler(Args&&... args) : kept_waker_(std::forward<Args>(args)...) {
-    failure why;
-    owned_ = Engine::make(why);
-    if (!owned_) detail::throw_error(why.code(), "rouse: no engine could be started");
-    engine_ = owned_.get();
-  }
-  /// On the engine of another scheduler, which must outlive this one: both kinds of flow run in one
-  /// loop.
+  explicit basic_scheduler(Args&&... args)
+      : loop(loop::make_engine(), std::forward<Args>(args)...) {}
+  /// Creates a scheduler on the engine of another one, which must outlive this one. The flows of
+  /// both run in one loop.
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(engine_type& engine, Args&&... args)
-      : engine_(&engine), kept_waker_(std::forward<Args>(args)...) {}
+      : loop(engine, std::forward<Args>(args)...) {}
 
-  basic_scheduler(const basic_scheduler&) = delete;
-  basic_scheduler& operator=(const basic_scheduler&) = delete;
-
-  ~basic_scheduler() {
-    if (engine_->inert()) {
-      leave_behind();
-      return;
-    }
-    if (runs()) {
-      kept_waker_.leak();
-      (void)owned_.release();
-      return;
-    }
-    engine_->home().enter();
-    if constexpr (requires { waker_.shut_down(*engine_); }) waker_.shut_down(*engine_);
-    starter_.close(*engine_);
-    engine_->orphan(this);
-    if (owned_) owned_->shut_down();
-  }
+  ~basic_scheduler() { loop::shut_down(); }
 
   // ---- flows
 
-  /// Starts a flow. `f` lives as long as the flow does.
-  /// @param f  for coroutines a `task` or a callable that returns one; else a callable, or a
-  /// `task`.
-  /// @param where  what `dump` says of it.
+  /// Starts a flow. It begins in the loop (a thread at once), not inside this call.
+  /// @param f      on coroutines a `task` or a callable that returns one; otherwise a callable
+  ///               without parameters, or (not on callbacks) a `task` or a callable that returns
+  ///               one. It is moved into the flow and lives at least until the flow has ended.
+  /// @param where  the source location that `dump` prints.
+  /// @returns a handle; destroying it detaches the flow.
+  ///
+  /// Errors: std::bad_alloc; on threads those of std::thread; operation_not_permitted in a forked
+  /// child. A fiber for which no stack is left ends at once with that error, which `join` throws.
   template <class F>
   flow_handle<basic_scheduler>
   spawn(F&& f, const std::source_location& where = std::source_location::current()) {
@@ -10499,31 +10772,35 @@ public:
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
     if (engine_->inert()) [[unlikely]]
-      refuse_in_child("rouse: spawn");
+      loop::refuse_in_child("rouse: spawn");
     flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
     started.spawned_at(where);
     return flow_handle<basic_scheduler>(started);
   }
 
-  /// Fibers only: from now on calls `f(out, in)`, a callable of two `flow*`, at each switch. Of the
-  /// two, the fiber that goes out and the one that comes in, one is null: the loop. So two fibers
-  /// follow each other in two calls. For what a thread has and each fiber needs for itself, the
-  /// current thread state of an embedded interpreter, say:
+  /// Fibers only: calls `f(out, in)` at each switch from now on. `out` is the fiber that is
+  /// switched out and `in` the one that is switched in; one of them is null, which means the loop.
+  /// So a switch from one fiber to another takes two calls.
+  ///
+  /// Use it for state that belongs to a thread but that each fiber needs for itself, such as the
+  /// thread state of an embedded interpreter:
   ///
   ///     rouse::flow_local<interpreter_state> own;   // its destructor ends the state
   ///     sched.on_switch([&](rouse::flow*, rouse::flow* in) noexcept {
   ///       PyThreadState_Swap(in ? own->get() : of_the_loop);
   ///     });
   ///
-  /// A fiber comes in for the first time when it begins. A `flow_local` gives `f` the value of the
-  /// fiber that comes in or goes out; as a fiber ends, its values are destroyed while it is still
-  /// in, and it goes out for good with those of the thread. Its `flow*` is not valid afterwards.
+  /// A fiber is switched in for the first time when it begins. Inside `f`, a `flow_local` has the
+  /// value of the fiber that is switched in or out. A fiber that ends destroys its values before it
+  /// is switched out for the last time; in that last call a `flow_local` has the thread's value.
+  /// The `flow*` is not valid afterwards.
   ///
-  /// @param f  lives until the next `on_switch`, or as long as the scheduler. `nullptr` ends it. It
-  /// has to be noexcept, and must not wait, spawn, or call `on_switch`.
+  /// @param f  a noexcept callable of two `flow*`; `nullptr` removes the last one. It lives until
+  ///           the next `on_switch`, or as long as the scheduler. It must not wait, spawn, or call
+  ///           `on_switch`.
   ///
-  /// Threads: called on the one that runs the scheduler, which has to be the one that calls this.
-  /// Cost: two branches a switch where none is set.
+  /// Threads: `f` is called on the thread that runs the scheduler, which must be the one that calls
+  /// this. Cost: two branches per switch if none is set.
   template <class F>
   void on_switch(F f)
     requires requires { &Waker::template on_switch<F>; }
@@ -10531,7 +10808,8 @@ public:
     waker_.on_switch(std::move(f));
   }
 
-  /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
+  /// A handle of the calling flow, for other flows to cancel or kill it. Empty outside of the flows
+  /// of this scheduler.
   [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
     requires(accepts<done>)
   {
@@ -10541,16 +10819,17 @@ public:
     return flow_handle<basic_scheduler>(*f);
   }
 
-  /// Waits until then; awaited, or with a handler, where recv would be.
+  /// Waits until a point in time. Like `recv`, it is awaited on coroutines and takes a handler on
+  /// callbacks.
   ///
-  /// @param when  a point in time, or a duration from now on, of any type. One too long for the
-  /// clock never comes; one that is past lets the others have their turn.
-  /// @param l  as of any call: `sleep_for(1s, token)`, `sleep_for(1s, {5s, token})`. A sleep whose
-  /// time comes no later than its limit is a success. Alone, `sleep_for({1s, token})`, its deadline
-  /// is the time of the sleep.
+  /// @param when  a point in time of `rouse::clock`, or a duration from now on, in any unit. A time
+  ///              beyond the clock's range never comes; a time in the past lets other flows run.
+  /// @param l     as of any call: `sleep_for(1s, token)`, `sleep_for(1s, {5s, token})`. The sleep
+  ///              succeeds if its time is not later than the limit. Without `when`, as in
+  ///              `sleep_for({1s, token})`, the limit's deadline is the time of the sleep.
   /// @returns nothing; with callbacks a `sleep_handle`, which can cancel the sleep.
   ///
-  /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (its
+  /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (the
   /// limit).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -10570,7 +10849,7 @@ public:
     const deadline when = l.when();
     return sleep_until(when, std::move(l), std::forward<How>(how)...);
   }
-  /// The same, from now on.
+  /// Waits for a duration; otherwise like `sleep_until`.
   template <class Rep, class Period, class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = How(),
@@ -10586,7 +10865,7 @@ public:
   decltype(auto) sleep_for(Limit l, How&&... how) {
     return sleep_until(std::move(l), std::forward<How>(how)...);
   }
-  /// Lets others run first.
+  /// Lets the other ready flows, handlers and posted functions run first.
   template <class How = detail::nothing>
   decltype(auto) yield(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
@@ -10594,31 +10873,36 @@ public:
 
   // ---- the loop
 
-  /// Runs until nothing is left to do, or `stop()`.
-  /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
-  /// handler threw; it may then be called again (O7).
+  /// Runs the loop until nothing is left to do, or until `stop()`.
+  /// @returns how many waiters were woken and functions called.
   ///
-  /// Errors: operation_not_permitted inside the loop itself, of this and the functions below: in a
-  /// flow of this scheduler, a handler, a posted function.
-  std::size_t run() { return run_until({}, false); }
-  /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
+  /// Rethrows what a detached flow, a handler or a posted function threw; it may then be called
+  /// again (O7).
+  ///
+  /// Errors, also of the functions below: operation_not_permitted inside the loop itself (in a flow
+  /// of this scheduler, a handler, a posted function), in a forked child, and on another thread
+  /// than before while operations are in flight that the kernel has bound to that thread.
+  std::size_t run() { return loop::run_until({}, false); }
+  /// Likewise, for at most `d`, in any unit. A duration too long for the clock is no limit.
   template <class Rep, class Period>
   std::size_t run_for(std::chrono::duration<Rep, Period> d) {
-    return run_until(deadline(d), false);
+    return loop::run_until(deadline(d), false);
   }
-  /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once
-  /// when nothing is left to do.
-  std::size_t run_once() { return run_until({}, true); }
+  /// Runs one turn of the loop. If nothing is ready, it waits, for at most `d`. Returns 0 at once
+  /// if nothing is left to do.
+  std::size_t run_once() { return loop::run_until({}, true); }
   template <class Rep, class Period>
   std::size_t run_once(std::chrono::duration<Rep, Period> d) {
-    return run_until(deadline(d), true);
+    return loop::run_until(deadline(d), true);
   }
-  /// What is ready, without waiting.
-  std::size_t poll() { return run_until(deadline((clock::time_point::min)()), true); }
+  /// Runs what is ready, without waiting.
+  std::size_t poll() { return loop::run_until(deadline((clock::time_point::min)()), true); }
 
-  /// Inside another event loop, which waits in place of `run`: before it waits, it calls `poll()`
-  /// and then this; it waits until the handle is readable, or the deadline has come, and begins
-  /// anew. What other threads post, a `stop` and a stop_token make the handle ready.
+  /// The handle and the deadline that another event loop waits for in place of `run`.
+  ///
+  /// Before each wait, that loop calls `poll()` and then `next_deadline()`. It waits until the
+  /// handle is readable or the deadline has passed, and begins anew. A `post`, a `stop` and a stop
+  /// request of another thread make the handle readable.
   ///
   ///     for (;;) {
   ///       sched.poll();
@@ -10627,16 +10911,17 @@ public:
   ///       ...
   ///     }
   ///
-  /// The handle is the scheduler's and stays the same: it is only waited for, level-triggered, and
-  /// neither read nor closed. It may be readable although nothing is ready. A forked child has to
-  /// ask for its own.
+  /// The scheduler owns the handle, which stays the same: wait for it level-triggered, but neither
+  /// read nor close it. It may be readable although nothing is ready. A forked child must get a
+  /// handle of its own.
   ///
-  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Else -1, also where
-  /// file descriptors or memory are short, and in a child of a parent that has used the scheduler;
-  /// on Windows INVALID_SOCKET, since a completion port is no object to wait for. Such a scheduler
-  /// needs a thread of its own.
+  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Otherwise -1, also
+  ///          if file descriptors or memory are short, and in a child of a parent that has used the
+  ///          scheduler. On Windows INVALID_SOCKET, because a completion port cannot be waited for.
+  ///          Such a scheduler needs a thread of its own.
+  ///
   /// Threads: the scheduler's own. Cost of `next_deadline`: with epoll one system call; with
-  /// io_uring three, and two more file descriptors from the first call of either function on.
+  /// io_uring three, and two more file descriptors after the first call of either function.
   [[nodiscard]] native_handle_type native_wait_handle() const noexcept
     requires(!engine_type::threading::shared)
   {
@@ -10648,44 +10933,44 @@ public:
     return engine_->rest_outside();
   }
 
-  /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
-  /// once. Any thread.
-  void stop() noexcept {
-    stop_.store(true, std::memory_order_release); // acquired in run_until()
-    wake();
-  }
+  /// Makes `run` return after its current turn of the loop. If no thread is in `run`, the next call
+  /// returns at once. Threads: any.
+  void stop() noexcept { loop::stop(); }
 
-  /// Calls `f` from the loop. Any thread. What it throws comes out of `run()`.
+  /// Makes the loop call `f`, once; `run()` rethrows what it throws. Threads: any.
+  /// @param f  a callable without parameters; it must not return a `task`. It is destroyed without
+  ///           being called if the scheduler's engine is destroyed first.
   template <class F>
   void post(F&& f) {
     static_assert(std::invocable<std::decay_t<F>&>,
                   "rouse: post takes a callable without parameters");
     static_assert(!detail::gives_task<std::decay_t<F>>,
                   "rouse: post would drop the task that this callable returns: spawn it");
-    using function = posted_function<std::decay_t<F>>;
+    using function = detail::posted_function<engine_type, std::decay_t<F>>;
     engine_->post(*new function(*engine_, std::forward<F>(f)));
-    if constexpr (requires { waker_.notify(); }) waker_.notify();
+    loop::notify();
   }
 
   [[nodiscard]] engine_type& engine() const noexcept { return *engine_; }
   [[nodiscard]] Waker& waker() noexcept { return waker_; }
-  /// Has a flow begun that the waker has made.
+  /// Begins the flows that the waker has spawned.
   [[nodiscard]] detail::flow_starter<engine_type>& starter() noexcept { return starter_; }
   /// Which engine runs, and why a better one was refused.
   [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
 
-  // ---- to see what waits
+  // ---- diagnosis
 
-  /// Says in words what waits, a line for each operation of the engine (which call, or what it
-  /// waits for: "sleep", "channel receive", "lock", "join"; its socket and endpoints, what is left
-  /// of its limit) and for each flow of this scheduler (where it was spawned, what it waits for).
-  /// For people: the wording may change.
+  /// Prints what waits, for people to read; the wording may change.
   ///
-  /// @param out  a callable that is given one line after another, as `std::string_view`, or a
-  /// stdio stream.
+  /// One line for each operation of the engine: the call, or what it waits for ("sleep", "channel
+  /// receive", "lock", "join"), its socket and endpoints, and the time left of its limit. One line
+  /// for each flow of this scheduler: where it was spawned and what it waits for.
   ///
-  /// Threads: the scheduler's own; from another one `post([&] { sched.dump(); })`. With a shared
-  /// engine any. Cost: allocates; two system calls for each operation on a socket.
+  /// @param out  a callable that takes one line after another as `std::string_view`, or a stdio
+  ///             stream.
+  ///
+  /// Threads: the scheduler's own; another thread may `post([&] { sched.dump(); })`. With a shared
+  /// engine, any. Cost: allocates; two system calls for each operation on a socket.
   template <class Out>
     requires std::invocable<Out&, std::string_view>
   void dump(Out&& out) {
@@ -10704,11 +10989,10 @@ public:
     dump([&](std::string_view line) { std::fwrite(line.data(), 1, line.size(), out); });
   }
 
-  // ---- for sockets and the like
+  // ---- for sockets, channels and wakers
 
-  /// Starts a call the waker's way.
-  /// @param s  null where there is no scheduler any more: the call then ends with
-  /// bad_file_descriptor.
+  /// Starts a call the way the waker does.
+  /// @param s  null if the scheduler was destroyed: the call then fails with bad_file_descriptor.
   template <class Call, class Limit, class... How>
   ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
                                                      How&&... how) {
@@ -10724,39 +11008,21 @@ public:
   void cancel(flow& f) noexcept {
     if constexpr (requires { waker_.cancel(*engine_, f); })
       waker_.cancel(*engine_, f);
-    else {
-      f.cancelled = true;
-      if (f.waiting) engine_->cancel(*f.waiting);
-    }
-  }
-
-  /// While it exists, the scheduler is run. For wakers that run the loop inside a waiting call.
-  class running : detail::running<engine_type>, detail::running<basic_scheduler> {
-  public:
-    explicit running(basic_scheduler& s) noexcept
-        : detail::running<engine_type>(*s.engine_), detail::running<basic_scheduler>(s), of_(s) {
-      of_.engine_->home().enter();
-      of_.runners_.fetch_add(1, std::memory_order_relaxed);
-    }
-    running(const running&) = delete;
-    running& operator=(const running&) = delete;
-    ~running() { of_.runners_.fetch_sub(1, std::memory_order_relaxed); }
-
-  private:
-    basic_scheduler& of_;
-  };
-
-  /// One turn of the loop, for wakers whose waiting code has to run it.
-  std::size_t turn(clock::time_point until) {
-    if constexpr (requires { waker_.turn(*engine_, until); })
-      return waker_.turn(*engine_, until);
     else
-      return engine_->turn(until);
+      detail::cancel_flow(*engine_, f);
   }
+
+  // For wakers that run the loop inside a waiting call.
+  using loop::turn;
+  using typename loop::running;
 
 private:
-  // What the waker starts: where calls return directly, a task runs from its first line to its last
-  // without suspending.
+  using loop::engine_;
+  using loop::starter_;
+  using loop::waker_;
+
+  // What the waker starts. On fibers and threads every call returns directly, so a task runs from
+  // its first line to its last without suspending.
   template <class W, class F>
   static auto as_flow(F&& f) {
     using callable = std::decay_t<F>;
@@ -10769,137 +11035,6 @@ private:
     else
       return callable(std::forward<F>(f));
   }
-
-  template <class F>
-  struct posted_function final : engine_type::posted {
-    template <class G>
-    posted_function(engine_type& e, G&& g)
-        : engine_type::posted(&posted_function::run), engine(e), f(std::forward<G>(g)) {}
-    static void* operator new(std::size_t size) { return detail::recycler::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept {
-      detail::recycler::release(p, size);
-    }
-
-    static void run(typename engine_type::posted& p, bool call) noexcept {
-      auto* const self = static_cast<posted_function*>(&p);
-      ROUSE_TRY {
-        if (call) self->f();
-      }
-      ROUSE_CATCH(...) { self->engine.raise(std::current_exception()); }
-      delete self;
-    }
-    engine_type& engine;
-    F f;
-  };
-
-  [[nodiscard]] bool idle() noexcept {
-    if constexpr (requires { waker_.idle(); })
-      return engine_->inert() || (waker_.idle() && engine_->idle());
-    else
-      return engine_->idle();
-  }
-
-  // A turn inside a turn would leave the flows and functions of the outer one waiting.
-  void refuse_nested() {
-    const flow* const caller = detail::this_flow();
-    const bool ours = caller && caller->owner == this;
-    if (ours || detail::running<engine_type>::is(*engine_)) {
-      detail::throw_error(failure(std::errc::operation_not_permitted).code(),
-                          "rouse: run: called inside the loop that it would run (by a flow, a "
-                          "handler or a posted function)");
-    }
-  }
-
-  std::size_t run_until(deadline limit, bool once) {
-    if (!engine_->usable_here()) {
-      detail::throw_error(
-          failure(std::errc::operation_not_permitted).code(),
-          "rouse: run: operations are in flight in the thread that ran this scheduler before");
-    }
-    if (engine_->inert()) [[unlikely]]
-      run_in_child();
-    refuse_nested();
-    const running here(*this);
-    const loop_left at_end{waker_};
-    std::size_t done = 0;
-    for (bool turned = false;; turned = true) {
-      const bool nothing_left =
-          idle(); // asked first: the last flow, a thread, may throw as it ends
-      rethrow_raised();
-      if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
-      if (was_stopped() || nothing_left) break;
-      done += turn(limit.when());
-    }
-    if (engine_->inert()) [[unlikely]] // one that ran in this loop has forked
-      run_in_child();
-    return done;
-  }
-
-  // In a forked child, where the flows that wait are copies of the parent's: they neither go on nor
-  // end, and what they refer to stays in memory. The handles of sockets are closed.
-  void leave_behind() noexcept {
-    starter_.close(*engine_);
-    if constexpr (requires { Waker::flow_name; }) {
-      waker_.for_each_flow([](flow& f) {
-        f.unlink();
-        f.owner = nullptr;
-      });
-    }
-    if constexpr (requires { waker_.leave_behind(); }) waker_.leave_behind();
-    engine_->orphan(this);
-    if (owned_) owned_.release()->leave_behind();
-  }
-  ROUSE_COLD void run_in_child() {
-    engine_->complete_refused();
-    refuse_in_child("rouse: run");
-  }
-  ROUSE_COLD static void refuse_in_child(const char* what) {
-    detail::throw_error(std::make_error_code(std::errc::operation_not_permitted),
-                        std::string(what) +
-                            ": a forked child cannot use a scheduler that its parent has used");
-  }
-
-  [[nodiscard]] bool was_stopped() noexcept {
-    if (!stop_.load(std::memory_order_acquire)) return false; // set in stop()
-    stop_.store(false, std::memory_order_relaxed);
-    return true;
-  }
-
-  // Tells the waker that the loop is left, by an exception as well.
-  struct loop_left {
-    Waker& waker;
-    ~loop_left() {
-      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
-    }
-  };
-
-  // Whether a thread runs it, or a flow of it calls here: where the scheduler is destroyed then,
-  // the program ends. (Only a thread that ends just now, or enters, could be missed.)
-  [[nodiscard]] bool runs() noexcept {
-    if constexpr (requires { waker_.in_use(); }) {
-      if (waker_.in_use()) return true;
-    }
-    return runners_.load(std::memory_order_relaxed) != 0;
-  }
-
-  void rethrow_raised() {
-#if ROUSE_EXCEPTIONS
-    if (std::exception_ptr e = engine_->take_raised()) std::rethrow_exception(e);
-#endif
-  }
-
-  void wake() noexcept {
-    engine_->wake();
-    if constexpr (requires { waker_.notify(); }) waker_.notify();
-  }
-
-  std::unique_ptr<engine_type> owned_;
-  engine_type* engine_ = nullptr;
-  std::atomic<bool> stop_{false};
-  std::atomic<int> runners_{0};
-  detail::flow_starter<engine_type> starter_;
-  detail::leakable<Waker> kept_waker_;
-  Waker& waker_ = kept_waker_.value;
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -14088,8 +14223,50 @@ decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&..
 
 }} // namespace rouse::ROUSE_ABI
 
+// ---- rouse/core/flow_list.hpp
+// The list of a waker's flows.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// The flows that a waker has spawned. A flow is in the list until it is destroyed or orphaned.
+class flow_list {
+public:
+  template <class F>
+  void for_each_flow(F&& f) {
+    flows_.for_each(f);
+  }
+
+  void add(flow& f) noexcept { flows_.push_back(f); }
+
+  /// Takes over a new flow of `s` and makes the loop begin it. Adds the handle's reference.
+  template <class Scheduler, class Flow>
+  flow& start(Scheduler& s, Flow& f) noexcept {
+    f.flow::owner = &s;
+    f.hold();
+    add(f);
+    s.starter().start(f, s.engine());
+    return f;
+  }
+
+  template <class Engine>
+  void cancel_all(Engine& engine) noexcept {
+    flows_.for_each([&](flow& f) { cancel_flow(engine, f); });
+  }
+
+  /// Called when the scheduler is destroyed. The destructors of a flow's coroutines may end others.
+  template <class Engine>
+  void orphan_all() noexcept {
+    while (!flows_.empty()) static_cast<engine_flow<Engine>&>(flows_.front()).orphan();
+  }
+
+private:
+  list<flow> flows_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/wakers/callback.hpp
-// The callback waker: a call takes a handler, and the completion calls it from the loop.
+// The callback waker: a call takes a handler, which the loop calls when the call completes.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -14097,14 +14274,13 @@ namespace detail {
 class handled_call;
 }
 
-/// What a sleep gives that has a handler: to cancel it. Dropping it lets the sleep go on.
+/// The handle of a sleep with a handler: it can cancel the sleep. Destroying the handle does not.
 ///
 ///     auto sleep = sched.sleep_for(1s, handler);
 ///     sleep.cancel();
 ///
-/// Once the sleep has ended, or its scheduler has gone, it refers to nothing. It may be destroyed,
-/// moved and used inside the handler. Threads: the scheduler's own. Cost: two pointers, no
-/// allocation.
+/// It is empty once the sleep has ended or its scheduler has been destroyed. The handler may
+/// destroy, move and use it. Threads: the scheduler's own. Cost: two pointers, no allocation.
 class sleep_handle {
 public:
   sleep_handle() noexcept = default;
@@ -14119,12 +14295,12 @@ public:
   }
   ~sleep_handle() { detach(); }
 
-  /// The handler is called, from the loop, with operation_canceled; or without an error, where the
-  /// time of the sleep came first. Of one that has ended: does nothing.
+  /// Cancels the sleep: the loop calls the handler with operation_canceled, or without an error if
+  /// the sleep was over first. Does nothing if the sleep has ended.
   inline void cancel() noexcept;
-  /// Lets the sleep go on by itself.
+  /// Gives up the handle; the sleep continues.
   inline void detach() noexcept;
-  /// Whether the handler was called, is being called, or never will be.
+  /// Whether the handler has been called, is being called, or never will be.
   [[nodiscard]] bool ended() const noexcept { return !call_; }
 
 private:
@@ -14148,7 +14324,7 @@ inline constexpr bool handles = std::invocable<Handler&&, std::error_code, Value
 template <class Handler>
 inline constexpr bool handles<done, Handler> = std::invocable<Handler&&, std::error_code>;
 
-// A handler that waits: what the waker knows of it, whatever its type.
+// A pending handler of any type, as the waker sees it.
 struct waiting_handler : list_node {
   virtual void discard() noexcept = 0;
 
@@ -14156,7 +14332,7 @@ protected:
   ~waiting_handler() = default;
 };
 
-// One that gives a handle, which it tells of its end.
+// A pending handler that has a handle; its destructor empties the handle.
 class handled_call : public waiting_handler {
 protected:
   handled_call() noexcept = default;
@@ -14174,8 +14350,8 @@ private:
 template <class Call>
 concept gives_handle = requires { requires Call::gives_handle; };
 
-// The block: operation and handler together, recycled before the handler is called, so that the
-// handler's next call finds it.
+// One block holds the operation and the handler. It is freed before the handler is called, so that
+// the handler's next call reuses it from the recycler.
 template <class Engine, class Call, class Limit, class Handler>
 class callback_call final
     : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
@@ -14196,11 +14372,10 @@ public:
     if (this->engine())
       this->deliver_later();
     else
-      deliver(); // a socket without a scheduler has no loop that could
+      deliver(); // without a scheduler, no loop could deliver
   }
 
   void discard() noexcept override { delete this; }
-  // Of a handled_call.
   static void cancel(handled_call& call) noexcept {
     auto& self = static_cast<callback_call&>(call);
     self.engine()->cancel(self);
@@ -14228,7 +14403,7 @@ private:
       std::move(handler)(ec, std::move(value));
   }
 
-  // (Not a std::unique_ptr, which is a dozen classes more for each type of call.)
+  // std::unique_ptr would instantiate a dozen more classes for each type of call.
   struct owner {
     callback_call* call;
     ~owner() { free(); }
@@ -14238,7 +14413,7 @@ private:
   Handler handler_;
 };
 
-// A spawned function: it runs once, in the loop.
+// A spawned function. It runs once, in the loop.
 template <class Engine, class F>
 class callback_flow final : public engine_flow<Engine> {
 public:
@@ -14273,12 +14448,12 @@ inline void sleep_handle::detach() noexcept {
   if (call_) std::exchange(call_, nullptr)->handle_ = nullptr;
 }
 
-/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
-/// is no value), from the loop and never from inside the call that it was given to. What a handler
-/// throws comes out of `run()`.
+/// Completes a call by calling its handler: `void(std::error_code, T)`, or `void(std::error_code)`
+/// for a call without a value. The loop calls the handler, never the call that it was passed to.
+/// `run()` rethrows what a handler throws.
 ///
-/// Cost of a call: one block, recycled, that holds the operation and the handler.
-class callback_waker {
+/// Cost of a call: one recycled block that holds the operation and the handler.
+class callback_waker : public detail::flow_list {
 public:
   template <class Value, class... How>
   static constexpr bool accepts =
@@ -14294,7 +14469,7 @@ public:
       return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
-  /// @param f  called inside `run()`; lives until then.
+  /// @param f  a callable without parameters. The loop calls it once, and destroys it afterwards.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
@@ -14302,29 +14477,17 @@ public:
                   "rouse: callbacks run a function to its end and cannot wait in a task: spawn it "
                   "on coroutines, fibers or threads");
     auto* started = new detail::callback_flow<typename Scheduler::engine_type, F>(std::move(f));
-    started->owner = &s;
-    started->hold();
-    flows_.push_back(*started);
-    s.starter().start(*started, s.engine());
-    return *started;
+    return this->start(s, *started);
   }
 
-  /// Handlers that still wait are destroyed, not called.
+  /// Destroys the pending handlers without calling them.
   template <class Engine>
   void shut_down(Engine&) noexcept {
     while (!pending_.empty()) pending_.pop_front().discard();
-    flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_set;
-      static_cast<detail::engine_flow<Engine>&>(f).orphan();
-      if (!over) f.drop();
-    });
+    this->template orphan_all<Engine>();
   }
 
   static constexpr const char* flow_name = "function";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
 
 private:
   template <class Scheduler, class Call, class Limit, class Handler>
@@ -14344,14 +14507,14 @@ private:
     }
   }
 
-  detail::list<flow> flows_;
   detail::list<detail::waiting_handler> pending_;
 };
 
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/wakers/coroutine.hpp
-// The coroutine waker: a call gives an awaitable; the completion resumes who awaits it.
+// The coroutine waker: a call returns an awaitable, and its completion resumes the awaiting
+// coroutine.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -14363,7 +14526,8 @@ consteval void explain_not_awaited() {
                 "write auto n = co_await conn.recv(buf)");
 }
 
-// The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
+// The awaitable. It is the operation itself, which therefore lives in the awaiting coroutine's
+// frame.
 template <class Engine, class Call, class Limit>
 class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
                   "co_await")]] coroutine_call
@@ -14379,7 +14543,7 @@ public:
 
   ~coroutine_call() {
     if (this->in_progress()) [[unlikely]]
-      wait_no_more();
+      clear_waiting();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -14392,7 +14556,7 @@ public:
     flow* f = nullptr;
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
-      f = chain_->of;
+      f = chain_->spawned_flow;
       if (f) [[likely]] {
         f->waiting = this;
         if (f->cancelled) [[unlikely]]
@@ -14403,7 +14567,7 @@ public:
     if (!f) [[unlikely]]
       return false;
     if (f->ends_with(this->error)) [[unlikely]] {
-      this->deliver_later(); // the loop ends the flow, where none of it runs
+      this->deliver_later(); // the loop destroys the coroutines: this one still runs
       return true;
     }
     f->waiting = nullptr;
@@ -14412,7 +14576,7 @@ public:
 
   typename Call::value_type await_resume() { return this->take(ec_); }
 
-  // What takes it for its value meets a sentence.
+  // Code that uses the awaitable as its value gets a static_assert with an explanation.
   template <class T>
     requires std::constructible_from<T, typename Call::value_type>
   operator T() const noexcept {
@@ -14439,21 +14603,21 @@ public:
   }
 
 private:
-  void wait_no_more() noexcept {
-    if (chain_ && chain_->of) chain_->of->waiting = nullptr;
+  void clear_waiting() noexcept {
+    if (chain_ && chain_->spawned_flow) chain_->spawned_flow->waiting = nullptr;
   }
 
   ROUSE_HOT void deliver() noexcept {
     coroutine_chain* const chain = chain_;
-    flow* const f = chain ? chain->of : nullptr;
+    flow* const f = chain ? chain->spawned_flow : nullptr;
     if (f) [[likely]] {
       f->waiting = nullptr;
       if (f->ends_with(this->error)) [[unlikely]]
-        return f->end_here();
+        return f->end_suspended();
     }
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
-    const flow_turn of(f);
+    const current_flow resumed(f);
     ROUSE_TRY {
       if (chain) [[likely]]
         chain->resume(h);
@@ -14464,26 +14628,26 @@ private:
   }
 
   std::error_code* ec_;
-  // While it is awaited: by whom, and of which chain he is, if of any.
+  // Both set while the call is awaited: the awaiting coroutine, and its chain if it has one.
   union {
     std::coroutine_handle<> handle_;
   };
   coroutine_chain* chain_;
 };
 
-// The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
+// The outermost coroutine of a spawned flow. Its frame holds the flow and the callable.
 template <class Engine>
 struct spawned {
   struct promise_type final : chain_link, engine_flow<Engine> {
-    coroutine_chain spine;
+    coroutine_chain own_chain;
 
     static void* operator new(std::size_t size) { return recycler::allocate(size); }
     static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
 
     promise_type() noexcept {
       self = std::coroutine_handle<promise_type>::from_promise(*this);
-      spine.of = this;
-      spine.push(*this);
+      own_chain.spawned_flow = this;
+      own_chain.push(*this);
     }
     spawned get_return_object() noexcept { return {this}; }
     template <class A>
@@ -14494,7 +14658,7 @@ struct spawned {
     struct final_awaiter {
       bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-        h.promise().spine.pop();
+        h.promise().own_chain.pop();
         h.promise().end();
       }
       void await_resume() const noexcept {}
@@ -14503,33 +14667,26 @@ struct spawned {
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { this->keep_exception(); }
 
-    // The flow was killed and waits no more: its coroutines are destroyed.
-    void end_here() noexcept override {
-      destroy_tasks();
+    // For a killed flow after its call has completed: destroys the coroutines, ends the flow.
+    void end_suspended() noexcept override {
+      destroy_coroutines();
       this->end();
     }
-    // The same, wherever it is: what they wait for is cancelled.
+    // For a flow that still waits or has not begun; its pending call is cancelled.
     void end_now() noexcept {
-      this->never_begin();
-      end_here();
-    }
-    // The scheduler goes: likewise.
-    void orphan_all() noexcept {
-      const bool over = this->ended.is_set;
-      destroy_tasks();
-      this->orphan();
-      if (!over) this->drop();
+      this->cancel_begin();
+      end_suspended();
     }
 
   private:
-    void destroy_tasks() noexcept {
-      const flow_turn me(this);
-      while (spine.leaf && spine.leaf != this) spine.destroy_through(*spine.leaf);
+    void destroy_coroutines() noexcept override {
+      const current_flow me(this);
+      while (own_chain.leaf && own_chain.leaf != this) own_chain.destroy_through(*own_chain.leaf);
     }
     void begin() noexcept override {
       if (this->killed) return this->end();
-      const flow_turn me(this);
-      spine.resume(self);
+      const current_flow me(this);
+      own_chain.resume(self);
     }
     void free_memory() noexcept override {
       std::coroutine_handle<promise_type>::from_promise(*this).destroy();
@@ -14551,17 +14708,17 @@ spawned<Engine> run_spawned(F f) {
 
 } // namespace detail
 
-/// Wakes a coroutine by resuming it, on the thread that runs the engine.
+/// Resumes the awaiting coroutine on the thread that runs the engine.
 ///
-/// Cost of a wake-up: one indirect call and a resumption; no allocation, no queue.
-class coroutine_waker {
+/// Cost of a wake-up: one indirect call and one resumption; no allocation, no queue.
+class coroutine_waker : public detail::flow_list {
 public:
-  /// How a call may be completed: with nothing, or with a std::error_code.
+  /// A call may be followed by nothing (errors are thrown) or by a std::error_code.
   template <class Value, class... How>
   static constexpr bool accepts = detail::gives_back<How...>;
 
-  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
-  /// over, as one awaited in place does.
+  /// Returns an awaitable of the call's value. It is the operation, so it must stay where it is
+  /// until the await is over, as it does in `co_await conn.recv(buf)`.
   template <class Scheduler, class Call, class Limit, class... How>
   static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
@@ -14570,41 +14727,26 @@ public:
                                                        detail::error_of(std::forward<How>(how)...));
   }
 
-  /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
+  /// @param f  a `task`, or a callable that returns one. It lives as long as the flow.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
-    promise.flow::owner = &s;
-    promise.hold();
-    flows_.push_back(promise);
-    s.starter().start(promise, s.engine());
-    return promise;
+    return this->start(s, promise);
   }
 
   template <class Engine>
   void shut_down(Engine&) noexcept {
-    while (!flows_.empty()) promise_of<Engine>(flows_.front()).orphan_all(); // one may end others
+    this->template orphan_all<Engine>();
   }
 
-  /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
+  /// Ends a flow that waits or has not begun by destroying its coroutines.
   template <class Engine>
   void end_now(Engine&, flow& f) noexcept {
-    promise_of<Engine>(f).end_now();
+    using promise = typename detail::spawned<Engine>::promise_type;
+    static_cast<promise&>(f).end_now();
   }
 
   static constexpr const char* flow_name = "coroutine";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
-
-private:
-  template <class Engine>
-  static auto& promise_of(flow& f) noexcept {
-    return static_cast<typename detail::spawned<Engine>::promise_type&>(f);
-  }
-
-  detail::list<flow> flows_;
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -15139,18 +15281,18 @@ private:
 // empty.
 
 // ---- rouse/wakers/parking.hpp
-// The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
-// own, write a parker.
+// The parking waker: a call suspends its caller until it completes, then returns its value. To wake
+// in a way of your own, write a parker.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Any "sleep until told" there is: a fiber library, a thread, a GUI's event loop.
+/// A way to suspend a caller and to resume it: of a fiber library, a thread, a GUI's event loop.
 ///
-/// One is made for each call, on the caller's stack: default-constructed, or from the scheduler
-/// (`P(Scheduler&)`) if it can be.
-/// - `park()` gives up the caller until `unpark()`, which may come first.
-/// - `unpark() noexcept` is called once, from the thread that runs the engine. The parker may be
-/// gone when it has taken effect.
+/// Each call constructs one on the caller's stack: from the scheduler (`P(Scheduler&)`) if the type
+/// allows it, else by default.
+/// - `park()` suspends the caller until `unpark()`, which may be called first.
+/// - `unpark() noexcept` is called once, on the thread that runs the engine. As soon as it takes
+///   effect, the caller may return and destroy the parker.
 template <class P>
 concept parker = requires(P p) {
   p.park();
@@ -15159,14 +15301,15 @@ concept parker = requires(P p) {
 
 namespace detail {
 
-// A visit that waits, without a limit, where a caller rests that nothing kept from going on.
-template <class Engine, class Rest>
-class parked_visit final : Engine::operation {
+// An operation for a waiter that could not enter at once. It has no limit. `Suspension` suspends
+// and resumes its caller.
+template <class Engine, class Suspension>
+class parked_wait final : Engine::operation {
 public:
-  ROUSE_ALWAYS_INLINE explicit parked_visit(Rest caller) noexcept
-      : Engine::operation(&parked_visit::on_completed), caller_(caller) {}
+  ROUSE_ALWAYS_INLINE explicit parked_wait(Suspension caller) noexcept
+      : Engine::operation(&parked_wait::on_completed), caller_(caller) {}
 
-  // Gives what it ended with.
+  // Suspends the caller until the waiter is admitted or cancelled; returns the error, if any.
   ROUSE_ALWAYS_INLINE failure enqueue(Engine& engine, list<waiter>& line, waiter& waiter) {
     engine.enqueue(line, waiter, *this);
     caller_.wait_for(*this);
@@ -15175,10 +15318,10 @@ public:
 
 private:
   ROUSE_HOT static void on_completed(rouse::operation& op) noexcept {
-    static_cast<parked_visit&>(static_cast<typename Engine::operation&>(op)).caller_.end();
+    static_cast<parked_wait&>(static_cast<typename Engine::operation&>(op)).caller_.resume();
   }
 
-  const Rest caller_;
+  const Suspension caller_;
 };
 
 template <class Engine, class Call, class Limit, class Parker>
@@ -15191,17 +15334,17 @@ public:
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
                                                                 std::error_code* ec) {
-    // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
-    // A visit is then tried before there is an operation.
+    // Optional in a parker: `uncancelled` says whether the caller is a flow that was not cancelled.
+    // The waiter then tries to enter before an operation is constructed.
     if constexpr (
-        waits_in_queue<Call> && !base::may_end && requires { Parker::undisturbed(*s); } &&
+        waits_in_queue<Call> && !base::may_end && requires { Parker::uncancelled(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
       if (s && s->engine().may_enter()) [[likely]] {
-        if (const auto caller = Parker::undisturbed(*s)) {
+        if (const auto caller = Parker::uncancelled(*s)) {
           Engine& engine = s->engine();
           failure why;
           if (list<waiter>* line = engine.try_enter(call.waiter, why))
-            why = parked_visit<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
+            why = parked_wait<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
                 engine, *line, call.waiter);
           if (why || (ec && *ec)) [[unlikely]]
             base::report(why, ec);
@@ -15218,7 +15361,7 @@ private:
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
     if (!s && this_flow()) [[unlikely]]
-      s = running<Scheduler>::here(); // it waits there, where it has had its share
+      s = running<Scheduler>::here(); // waits there if its fairness budget is used up
     if (!s)
       (void)this->start();
     else if (const char* why = wait(*s)) [[unlikely]]
@@ -15231,7 +15374,7 @@ private:
     if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
   }
 
-  // Null, or why the caller cannot wait.
+  // Returns null, or why the caller cannot wait.
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE const char* wait(Scheduler& s) {
     static_assert(
@@ -15246,7 +15389,8 @@ private:
 
   ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
     parker_ = &parker;
-    // Likewise: that its caller cannot be parked, and which flow that is.
+    // Optional in a parker: `refusal` says why the caller cannot be suspended; `enter` registers
+    // the operation with the caller's flow, so that a cancel of the flow finds it.
     if constexpr (requires { parker.refusal(); }) {
       if (const char* why = parker.refusal()) return why;
     }
@@ -15261,22 +15405,22 @@ private:
 
   void deliver() noexcept { parker_->unpark(); }
 
-  Parker* parker_; // of one that waits
+  Parker* parker_; // set while the call waits
 };
 
 } // namespace detail
 
-/// Wakes with `Parker`: `basic_scheduler<native_engine, parking_waker<my_parker>>` is a scheduler
-/// whose calls wait with it.
+/// Suspends and resumes callers with `Parker`. The calls of a scheduler
+/// `basic_scheduler<native_engine, parking_waker<my_parker>>` wait that way.
 template <class Parker>
 class parking_waker {
   static_assert(
-      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it gives up the "
-                                        "caller until unpark(), which may come first");
+      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it suspends the "
+                                        "caller until unpark(), which may be called first");
   static_assert(
       requires(Parker p) {
         { p.unpark() } noexcept;
-      }, "rouse: a parker needs \"void unpark() noexcept\": it is called from the thread that runs "
+      }, "rouse: a parker needs \"void unpark() noexcept\": it is called on the thread that runs "
          "the engine");
 
 public:
@@ -15284,7 +15428,7 @@ public:
   template <class Value, class... How>
   static constexpr bool accepts = detail::gives_back<How...>;
 
-  /// Waits, then returns the call's value.
+  /// Waits for the call to complete, then returns its value.
   template <class Scheduler, class Call, class Limit, class... How>
   ROUSE_ALWAYS_INLINE static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l,
                                                                 How&&... how) {
@@ -15297,12 +15441,27 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/wakers/fiber.hpp
-// The fiber waker: a call switches from its fiber to the loop, the completion switches back.
+// The fiber waker: a call switches from its fiber to the loop, and the completion switches back.
+//
+//     the loop (the thread's own stack)            a fiber (a stack of its own)
+//     run() -> engine.turn()
+//       flow begins -> switch_to(fiber) ---------> fiber_flow::run -> the user's function
+//                                                  -> recv() -> parker.park() -> suspend
+//       switch_to returns  <---------------------- switch_back()
+//     engine.turn() waits for the kernel
+//       completion -> unpark() -> resume
+//                  -> switch_to(fiber) ----------> recv() returns; the function ends
+//       switch_to returns, recycles the stack <--- leave_to(loop)
+//
+// `running_` is the fiber that runs, null in the loop. Outside of any fiber and of any loop (in
+// main), park() runs the loop itself until the call completes.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
-/// that a fiber touches use memory; on top lies its record, below a guard page.
+/// The size of each fiber's stack in bytes: `rouse::fibers sched{rouse::stack_size{1 << 20}}`.
+///
+/// Only the pages that a fiber touches use memory. The fiber's record is at the top of the stack, a
+/// guard page below it.
 struct stack_size {
   std::size_t bytes = std::size_t{256} << 10;
 };
@@ -15311,16 +15470,16 @@ namespace detail {
 
 class fiber_runtime;
 
-// A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
-// anyway.
+// A stack and the fiber that runs on it, recycled. The record lies at the top of that stack, in a
+// page that is in use anyway.
 struct fiber_stack : list_node {
   os::context context;
   flow* self = nullptr;
   fiber_runtime* runtime = nullptr;
-  void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
+  void (*body)(flow&) noexcept = nullptr; // runs the flow, and may destroy it
 };
 
-// What is called at each switch. Of the two flows, null is the loop.
+// The callable of `on_switch`. Of `out` and `in`, the one that is null is the loop.
 struct switch_listener {
   virtual ~switch_listener() = default;
   virtual void switched(flow* out, flow* in) noexcept = 0;
@@ -15332,7 +15491,7 @@ struct switch_listener_of final : switch_listener {
   F call;
 };
 
-// Which fiber runs, the loop's context, the free stacks.
+// The fibers of a scheduler: the one that runs, the context of the loop, the free stacks.
 class fiber_runtime {
 public:
   explicit fiber_runtime(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
@@ -15348,13 +15507,13 @@ public:
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   void close() noexcept { closing_ = true; }
   void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
-  // By a fiber whose last switch this is.
-  void goes_out_for_good(flow& f) noexcept {
+  // Called by a fiber that ends, before its flow is destroyed.
+  void switched_out_finally(flow& f) noexcept {
     if (listener_) listener_->switched(&f, nullptr);
   }
 
-  // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
-  // mappings are short.
+  // Gives `f` a stack on which `body` will run. Returns null, with the reason in `why`, if there is
+  // not enough memory or the process has too many mappings.
   fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
     if (!os::context::prepare_thread()) {
       why = std::make_error_code(std::errc::not_enough_memory);
@@ -15371,57 +15530,57 @@ public:
     return s;
   }
 
-  // From the loop: runs the fiber until it waits or ends.
+  // Called in the loop: runs the fiber until it waits or ends.
   ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
     if (!loop_runs_) [[unlikely]]
-      return switch_from_elsewhere(f);
+      return switch_from_foreign_loop(f);
     running_ = &f;
-    flow_running() = f.self;
+    this_flow_inlined() = f.self;
     if (listener_) [[unlikely]]
       listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
     if (listener_ && !ended_) [[unlikely]]
       listener_->switched(f.self, nullptr);
-    flow_running() = nullptr;
+    this_flow_inlined() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
     free_.push_back(*std::exchange(ended_, nullptr));
     --live_;
   }
 
-  // From a fiber: back to the loop.
+  // Called in a fiber: continues the loop.
   ROUSE_ALWAYS_INLINE void switch_back() noexcept {
     os::context::switch_to(running_->context, loop_);
   }
 
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) noexcept {
-    const looping here(*this);
+    const loop_scope here(*this);
     return engine.turn(until);
   }
 
 private:
-  // While it exists, fibers can be switched to from where it is.
-  class looping {
+  // While it exists, the stack that it is on is the loop's: fibers switch back to it.
+  class loop_scope {
   public:
-    explicit looping(fiber_runtime& runtime) noexcept : runtime_(runtime) {
+    explicit loop_scope(fiber_runtime& runtime) noexcept : runtime_(runtime) {
       runtime_.loop_runs_ = true;
       runtime_.loop_.enter_thread();
     }
-    looping(const looping&) = delete;
-    looping& operator=(const looping&) = delete;
-    ~looping() {
+    loop_scope(const loop_scope&) = delete;
+    loop_scope& operator=(const loop_scope&) = delete;
+    ~loop_scope() {
       runtime_.loop_.leave_thread();
       runtime_.loop_runs_ = false;
     }
 
   private:
     fiber_runtime& runtime_;
-    const flow_turn nobodys_{nullptr}; // a flow of another scheduler may be the one that loops
+    const current_flow no_flow_{nullptr}; // a flow of another scheduler may run the loop
   };
-  // From the loop of another scheduler on the same engine.
-  ROUSE_NOINLINE void switch_from_elsewhere(fiber_stack& f) noexcept {
-    const looping here(*this);
+  // Called in the loop of another scheduler on the same engine.
+  ROUSE_NOINLINE void switch_from_foreign_loop(fiber_stack& f) noexcept {
+    const loop_scope here(*this);
     switch_to(f);
   }
 
@@ -15443,7 +15602,7 @@ private:
   bool closing_ = false;
 };
 
-// How a fiber waits; false: none is there.
+// Suspends and resumes a fiber. False: there is none.
 class fiber_suspension {
 public:
   explicit fiber_suspension(fiber_stack* me) noexcept : me_(me) {}
@@ -15453,27 +15612,27 @@ public:
     return self().cancelled.load(std::memory_order_relaxed);
   }
 
-  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
-  // to go where the loop came from.
-  ROUSE_ALWAYS_INLINE void begin() const noexcept { me_->runtime->switch_back(); }
-  ROUSE_ALWAYS_INLINE void end() const noexcept { me_->runtime->switch_to(*me_); }
+  // Inlined together with its callers, so that no `ret` follows the switch: the processor would
+  // predict its target from the loop's call stack, and be wrong.
+  ROUSE_ALWAYS_INLINE void suspend() const noexcept { me_->runtime->switch_back(); }
+  ROUSE_ALWAYS_INLINE void resume() const noexcept { me_->runtime->switch_to(*me_); }
 
-  // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
+  // Waits until the pending `op` completes and calls `resume`. Throws if that ends the flow.
   ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
     self().waiting = &op;
-    begin();
+    suspend();
     self().waiting = nullptr;
-    end_with(op.error);
+    throw_if_ended(op.error);
   }
-  // After a call that ended with `error`: throws where that ends the flow. (A value that won the
-  // race is the flow's still: it ends at its next call.)
-  ROUSE_ALWAYS_INLINE void end_with(failure error) const {
+  // After a call that completed with `error`: throws if that ends the flow. (If the call succeeded
+  // although the flow was killed, the flow keeps the value and ends at its next call.)
+  ROUSE_ALWAYS_INLINE void throw_if_ended(failure error) const {
     if (error == failure(std::errc::operation_canceled)) [[unlikely]]
-      end_if_over();
+      unwind_if_ended();
   }
-  // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
-  // calls during the unwinding gets an error instead.)
-  ROUSE_NOINLINE void end_if_over() const {
+  // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
+  // wait then. A call made by a destructor during the unwinding returns an error instead.
+  ROUSE_NOINLINE void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
 #if ROUSE_EXCEPTIONS
@@ -15509,12 +15668,12 @@ private:
   static void run(flow& me) noexcept {
     auto& self = static_cast<fiber_flow&>(me);
     ROUSE_TRY {
-      F f = std::move(self.f_); // gone with the fiber, though a handle may keep the flow
+      F f = std::move(self.f_); // a handle may keep the flow for longer
       f();
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
     self.drop_locals();
-    static_cast<Scheduler*>(self.owner)->waker().runtime().goes_out_for_good(self);
+    static_cast<Scheduler*>(self.owner)->waker().runtime().switched_out_finally(self);
     self.end();
   }
 
@@ -15525,7 +15684,7 @@ private:
 
 } // namespace detail
 
-/// Gives up its fiber; outside of any fiber, runs the loop until told.
+/// Suspends the calling fiber; outside of any fiber, runs the loop until the call completes.
 class fiber_parker {
 public:
   template <class Scheduler>
@@ -15543,7 +15702,7 @@ public:
       const typename Scheduler::running here(mine);
       while (!completed) {
         mine.turn((clock::time_point::max)());
-        if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+        if (op && mine.engine().inert()) mine.engine().refuse(*op); // the loop has forked
       }
     };
   }
@@ -15552,9 +15711,9 @@ public:
     if (fiber_) fiber_.self().waiting = nullptr;
   }
 
-  /// The fiber that calls, if nothing keeps it from going on where it need not wait.
+  /// The calling fiber, unless there is none or it was cancelled.
   template <class Scheduler>
-  [[nodiscard]] static detail::fiber_suspension undisturbed(Scheduler& s) noexcept {
+  [[nodiscard]] static detail::fiber_suspension uncancelled(Scheduler& s) noexcept {
     const detail::fiber_suspension me(s.waker().runtime().running());
     return me && !me.cancelled() ? me : detail::fiber_suspension(nullptr);
   }
@@ -15562,8 +15721,8 @@ public:
   [[nodiscard]] const char* refusal() const noexcept {
     if (!in_loop_) [[likely]]
       return nullptr;
-    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
-           "who could wait; spawn one";
+    return "called inside the loop but outside any fiber (by a posted function, for example), so "
+           "there is no fiber to suspend; spawn one";
   }
 
   void enter(operation& op) {
@@ -15575,8 +15734,8 @@ public:
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) [[likely]] {
-      while (!completed_) fiber_.begin();
-      if (op_) fiber_.end_with(op_->error);
+      while (!completed_) fiber_.suspend();
+      if (op_) fiber_.throw_if_ended(op_->error);
     } else {
       run_(scheduler_, completed_, op);
     }
@@ -15584,45 +15743,42 @@ public:
 
   void unpark() noexcept {
     completed_ = true;
-    if (fiber_) fiber_.end();
+    if (fiber_) fiber_.resume();
   }
 
 private:
   void refuse(operation& op) {
-    fiber_.end_if_over();
+    fiber_.unwind_if_ended();
     op.cancel_reason = std::errc::operation_canceled;
   }
 
   detail::fiber_runtime& runtime_;
   const detail::fiber_suspension fiber_;
-  void* scheduler_; // where no fiber calls
-  void (*run_)(void*, const bool& completed, operation*); // there
-  operation* op_ = nullptr; // what may end the flow
+  // Without a fiber: the scheduler, and how to run its loop.
+  void* scheduler_;
+  void (*run_)(void*, const bool& completed, operation*);
+  operation* op_ = nullptr; // its error may end the flow
   bool completed_ = false;
-  bool in_loop_ = false; // and no fiber
+  bool in_loop_ = false; // in the loop, but in no fiber
 };
 
 /// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
-/// of them share one thread.
+/// fibers of a scheduler share the thread that runs it.
 ///
-/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the
-/// scheduler goes, fibers that wait are unwound: their destructors run. Cost: a switch each way,
-/// some nanoseconds; a stack, pooled; the pages that it touches.
-class fiber_waker : public parking_waker<fiber_parker> {
+/// A call outside of any fiber (in main, before `run()`) runs the loop until it completes.
+/// Destroying the scheduler unwinds the fibers that wait: their destructors run. Cost: a switch
+/// each way, some nanoseconds; a pooled stack, and the pages of it that the fiber touches.
+class fiber_waker : public parking_waker<fiber_parker>, public detail::flow_list {
 public:
   explicit fiber_waker(stack_size s = {}) noexcept : runtime_(s.bytes) {}
 
-  /// @param f  a callable without parameters; it lives as long as the flow.
+  /// @param f  a callable without parameters. It lives until the fiber ends.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>,
                   "rouse: spawn takes a callable without parameters, or a task");
     auto* started = new detail::fiber_flow<Scheduler, F>(std::move(f));
-    started->owner = &s;
-    started->hold();
-    flows_.push_back(*started);
-    s.starter().start(*started, s.engine());
-    return *started;
+    return this->start(s, *started);
   }
 
   /// See `basic_scheduler::on_switch`.
@@ -15630,8 +15786,8 @@ public:
   void on_switch(F f) {
     static_assert(
         std::is_nothrow_invocable_v<F&, flow*, flow*>,
-        "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
-        "that comes in, which is noexcept");
+        "rouse: on_switch takes a noexcept callable of two flow*, the fiber that is switched out "
+        "and the fiber that is switched in");
     runtime_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
   }
   void on_switch(std::nullptr_t) noexcept { runtime_.listen(nullptr); }
@@ -15639,17 +15795,10 @@ public:
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
     runtime_.close();
-    flows_.for_each([&](flow& f) {
-      f.cancelled = true;
-      if (f.waiting) engine.cancel(*f.waiting);
-    });
+    this->cancel_all(engine);
     while (runtime_.live() != 0 && !engine.idle())
       runtime_.turn(engine, (clock::time_point::max)());
-    flows_.for_each([](flow& f) {
-      const bool over = f.ended.is_set;
-      static_cast<detail::engine_flow<Engine>&>(f).orphan();
-      if (!over) f.drop();
-    });
+    this->template orphan_all<Engine>();
   }
 
   template <class Engine>
@@ -15659,21 +15808,33 @@ public:
   [[nodiscard]] detail::fiber_runtime& runtime() noexcept { return runtime_; }
 
   static constexpr const char* flow_name = "fiber";
-  template <class F>
-  void for_each_flow(F&& visit) {
-    flows_.for_each(visit);
-  }
 
 private:
   detail::fiber_runtime runtime_;
-  detail::list<flow> flows_;
 };
 
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/wakers/thread.hpp
-// The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
-// engine runs it.
+// The thread waker: a call blocks its thread until it completes. There is no background thread: one
+// of the waiting threads, the leader, runs the engine; the others, the followers, sleep.
+//
+//     A: recv(), no leader: A leads      B: recv(), A leads: B sleeps     C: inside run()
+//        engine.turn()                      event.wait()                     waits for the engine
+//        B's call completes: raise -------> wakes and returns
+//        A's call completes:
+//        hand_over: to run() if a thread is there -------------------------> leads, and stays
+//                   else `become_leader` to a waiting thread
+//
+//     engine_runs_   a thread leads: it is in engine.turn(), or about to be
+//     waiting_       the followers, each asleep on its event
+//     runners_       threads in run() that wait for the engine
+//     live_          spawned threads that have not ended
+//     notified_      set by post, stop and each end; makes a thread in run() look again
+//
+// The events of a thread that waits are two bits: `completed`, and `become_leader`. hand_over skips
+// a follower that has completed already: it leaves without running the engine.
+// The mutex is locked before the engine's, never after it.
 
 #include <algorithm>
 
@@ -15682,7 +15843,7 @@ namespace detail {
 
 class leader_followers;
 
-// The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
+// The flow of the calling thread; null if no scheduler spawned the thread.
 ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
   static thread_local flow* current = nullptr;
   return current;
@@ -15690,7 +15851,7 @@ ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
 
 } // namespace detail
 
-/// Sleeps, or runs the engine meanwhile if nobody else does.
+/// Blocks the calling thread, which runs the engine meanwhile if no other thread does.
 class thread_parker : public detail::list_node {
 public:
   template <class Scheduler>
@@ -15701,13 +15862,13 @@ public:
           auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
           const detail::running here(e);
           e.turn((clock::time_point::max)());
-          if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
+          if (op && e.inert()) e.refuse(*op); // the loop has forked
         }),
         in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
 
   [[nodiscard]] const char* refusal() const noexcept {
-    return in_loop_ ? "called inside the loop (by a posted function, say), which it would wait "
-                      "for; spawn a thread"
+    return in_loop_ ? "called inside the loop (by a posted function, for example), which it would "
+                      "block; spawn a thread"
                     : nullptr;
   }
 
@@ -15721,22 +15882,21 @@ private:
   detail::leader_followers& leaders_;
   void* engine_;
   void (*turn_)(void*, operation*);
-  const bool in_loop_; // that no other thread runs meanwhile
-  operation* op_ = nullptr; // what may end the flow
+  const bool in_loop_; // this thread runs the loop already
+  operation* op_ = nullptr; // its error may end the flow
   operation* waits_for_ = nullptr;
-  static constexpr std::uint32_t completed = 1; // the call is done
-  static constexpr std::uint32_t lead = 2; // the engine is this thread's to run
+  static constexpr std::uint32_t completed = 1; // the call has completed
+  static constexpr std::uint32_t become_leader = 2; // this thread is to run the engine
   os::thread_event event_;
 };
 
 namespace detail {
 
-// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
-// engine's, never after.
+// The waiting threads, the leader, and the spawned threads of a scheduler.
 class leader_followers {
 public:
-  // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
-  // it over to another one.
+  // Blocks until the parker's call has completed. If there is no leader, the calling thread leads
+  // meanwhile, and then hands the engine over.
   void wait(thread_parker& me) {
     std::unique_lock lock(mutex_);
     if (engine_runs_) {
@@ -15745,7 +15905,7 @@ public:
       me.event_.wait();
       lock.lock();
       me.unlink();
-      if (!(me.event_.raised() & thread_parker::lead)) return;
+      if (!(me.event_.raised() & thread_parker::become_leader)) return;
     }
     engine_runs_ = true;
     lock.unlock();
@@ -15754,27 +15914,28 @@ public:
     hand_over();
   }
 
-  // What runs in the loop meanwhile does not run in the flow that waits.
+  // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
   static void run_engine(thread_parker& me) {
-    const flow_turn none(nullptr);
+    const current_flow none(nullptr);
     while (!(me.event_.raised() & thread_parker::completed)) me.turn_(me.engine_, me.waits_for_);
   }
 
   void unpark(thread_parker& waiter) noexcept { waiter.event_.raise(thread_parker::completed); }
 
-  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
-  // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
+  // For run(): one turn of the engine. While another thread leads, or while threads live but the
+  // engine is idle, waits. Does not hand the engine over: the next turn follows at once, and
+  // `leave_loop` comes after the last.
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
     join_finished();
     while (engine_runs_ || (engine.idle() && live_ != 0)) {
-      // What came between the caller's last look and this lock has left its mark.
+      // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
       ++runners_;
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else // not long at once: libraries that wait by the wall clock overflow when they convert
+      else // at most an hour: libraries that convert to the wall clock overflow
         runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
       --runners_;
     }
@@ -15791,7 +15952,7 @@ public:
     if (!engine_runs_) hand_over();
   }
 
-  // Whoever is in run() looks again at what he waits for.
+  // Makes a thread that waits in run() check again.
   void notify() noexcept {
     std::lock_guard lock(mutex_);
     notify_locked();
@@ -15818,7 +15979,7 @@ public:
     f->waiting = nullptr;
   }
 
-  // The call that has ended with `error` is where a killed flow ends.
+  // After a call that completed with `error`: throws if that ends a killed flow.
   static void unwind_if_killed(failure error) {
     flow* f = this_thread_flow();
     if (f && f->ends_with(error)) unwind();
@@ -15827,33 +15988,34 @@ public:
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
     std::lock_guard lock(mutex_);
-    cancel_locked(engine, f);
+    cancel_flow(engine, f);
   }
 
   // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
   void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
     std::lock_guard lock(mutex_);
     join_finished();
-    f.cancelled = closing_; // a flow that is being ended may still have started it
-    make_room(live_ + 1); // for each to be kept when it ends, where nothing may fail
+    f.cancelled = closing_; // a flow may spawn while it is being ended
+    reserve_finished(live_ + 1); // so that end() need not allocate
     thread = std::thread([body, &f] { body(f); });
-    flows_.push_back(f);
+    flows_.add(f);
     ++live_;
   }
 
-  // The calling thread's own: it may have got this far before `start` had stored it.
+  // The handle of the calling thread. The lock waits for `start`, which may not have stored it yet.
   std::thread take(std::thread& stored) noexcept {
     std::lock_guard lock(mutex_);
     return std::move(stored);
   }
 
-  // The last thing but one that a spawned thread does. Whoever waits for the last one may be in the
-  // engine, and the engine goes when he has seen that it is gone: woken before that.
+  // Called by a spawned thread as it ends. A thread that waits for the last spawned thread may be
+  // inside the engine, and may destroy the engine once it sees live_ == 0: so the engine is woken
+  // while the lock is held.
   template <class Engine>
   void end(std::thread& mine, Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
-    if (live_ != 0) --live_; // 0: in a forked child, which this thread has made
+    if (live_ != 0) --live_; // 0: this thread has forked, in the child
     notify_locked();
     engine.wake();
   }
@@ -15863,57 +16025,51 @@ public:
     f.unlink();
   }
 
-  // In a forked child: what was to be joined never will be.
+  // In a forked child: the ended threads do not exist, so their handles must not be joined.
   void leave_behind() noexcept {
     for (std::thread& t : finished_) ::new (&t) std::thread;
     finished_.clear();
   }
 
   template <class F>
-  void for_each_flow(F& visit) {
+  void for_each_flow(F& f) {
     std::lock_guard lock(mutex_);
-    flows_.for_each(visit);
+    flows_.for_each_flow(f);
   }
 
-  // Whether the calling thread is a flow of this crew.
+  // Whether the calling thread is one of these flows.
   [[nodiscard]] bool in_use() noexcept {
     const flow* const me = this_thread_flow();
     bool found = false;
     std::lock_guard lock(mutex_);
-    flows_.for_each([&](const flow& f) { found |= &f == me; });
+    flows_.for_each_flow([&](const flow& f) { found |= &f == me; });
     return found;
   }
 
-  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
-  // are gone.
-  template <class Engine, class Orphan>
-  void shut_down(Engine& engine, Orphan orphan) noexcept {
+  // Cancels all flows: their calls, now and later, fail with operation_canceled. Returns when the
+  // threads have ended.
+  template <class Engine>
+  void shut_down(Engine& engine) noexcept {
     {
       std::lock_guard lock(mutex_);
       closing_ = true;
-      flows_.for_each([&](flow& f) { cancel_locked(engine, f); });
+      flows_.cancel_all(engine);
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
-    // A thread that destroys a flow meanwhile holds the same lock.
+    // A thread that destroys a flow at the same time holds the same lock.
     engine.home().meet([&](whereabouts, auto*) {
       std::lock_guard lock(mutex_);
       join_finished();
-      flows_.for_each(orphan);
+      flows_.template orphan_all<Engine>();
     });
   }
 
 private:
-  // A destructor that calls during the unwinding gets an error instead.
+  // A call made by a destructor during the unwinding returns an error instead.
   static void unwind() {
 #if ROUSE_EXCEPTIONS
     if (std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
-  }
-
-  template <class Engine>
-  void cancel_locked(Engine& engine, flow& f) noexcept {
-    f.cancelled = true;
-    if (f.waiting) engine.cancel(*f.waiting);
   }
 
   void notify_locked() noexcept {
@@ -15921,18 +16077,19 @@ private:
     runner_.notify_all();
   }
 
-  // The engine goes to whoever is in run(), for he keeps it; else to one who waits.
+  // A thread inside run() becomes the leader if there is one, since it stays; otherwise a waiting
+  // thread does.
   void hand_over() noexcept {
     engine_runs_ = false;
     if (runners_ != 0) return runner_.notify_all();
     while (!engine_runs_ && !waiting_.empty()) {
       thread_parker& next = waiting_.pop_front();
       engine_runs_ = !(next.event_.raised() & thread_parker::completed);
-      if (engine_runs_) next.event_.raise(thread_parker::lead);
+      if (engine_runs_) next.event_.raise(thread_parker::become_leader);
     }
   }
 
-  // In a forked child no other thread is left that could have the lock, wait, or be joined.
+  // In a forked child no other thread exists: none holds the lock, waits, or can be joined.
   static void on_fork(void* self) noexcept { static_cast<leader_followers*>(self)->forked(); }
   void forked() noexcept {
     ::new (&mutex_) std::mutex;
@@ -15943,8 +16100,8 @@ private:
     engine_runs_ = false;
   }
 
-  // In `finished_`, for so many more.
-  void make_room(std::size_t threads) {
+  // Makes room for so many more threads in `finished_`.
+  void reserve_finished(std::size_t threads) {
     const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
     if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
   }
@@ -15957,10 +16114,10 @@ private:
   std::mutex mutex_;
   std::condition_variable runner_;
   list<thread_parker> waiting_;
-  list<flow> flows_;
+  flow_list flows_;
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
-  std::size_t runners_ = 0; // how many wait in run() for the engine
+  std::size_t runners_ = 0; // threads in run() that wait for the engine
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
@@ -15981,10 +16138,10 @@ public:
 
 private:
   void run() noexcept {
-    const flow_turn me(this);
+    const current_flow me(this);
     this_thread_flow() = this;
     ROUSE_TRY {
-      F f = std::move(f_); // gone with the thread, though a handle may keep the flow
+      F f = std::move(f_); // a handle may keep the flow for longer
       if (!this->killed) f();
     }
     ROUSE_CATCH(...) { this->keep_exception(); }
@@ -15998,7 +16155,7 @@ private:
 
   void begin() noexcept override {}
   void leave_list() noexcept override {
-    if (this->owner) leaders_.forget(*this); // else the scheduler, and the crew with it, is gone
+    if (this->owner) leaders_.forget(*this); // else leaders_ is gone
   }
   void free_memory() noexcept override { delete this; }
 
@@ -16020,12 +16177,12 @@ inline void thread_parker::park(operation* op) {
 }
 inline void thread_parker::unpark() noexcept { leaders_.unpark(*this); }
 
-/// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
-/// the engine is run by one of those who wait, until his own call is done, and then by another one.
-/// Needs a shared engine.
+/// Flows are threads of the operating system. Any thread may call. Nothing runs in the background:
+/// one of the waiting threads runs the engine until its own call has completed, then another one
+/// does. Needs a shared engine.
 ///
-/// Whoever is in `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
-/// for the thread that runs the engine itself; another one is woken by a system call, if it sleeps.
+/// A thread inside `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
+/// for the thread that runs the engine; a system call for another thread that sleeps.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
@@ -16038,19 +16195,18 @@ public:
     started->owner = &s;
     started->hold();
     s.engine().belong_to_process(); // no forked child will have this thread
-    leaders_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    leaders_.start(*started, started->thread, &thread_flow::start); // throws if out of threads
     return *owned.release();
   }
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
-    // Said here because every scheduler comes by, whatever is asked of it.
+    // Checked here because every scheduler instantiates this function.
     static_assert(
         requires { requires Engine::threading::shared; },
         "rouse: thread_waker needs an engine that any thread may use, such as "
         "shared_native_engine");
-    leaders_.shut_down(engine,
-                       [](flow& f) { static_cast<detail::engine_flow<Engine>&>(f).orphan(); });
+    leaders_.shut_down(engine);
   }
 
   void leave_behind() noexcept { leaders_.leave_behind(); }
@@ -16071,8 +16227,8 @@ public:
 
   static constexpr const char* flow_name = "thread";
   template <class F>
-  void for_each_flow(F&& visit) {
-    leaders_.for_each_flow(visit);
+  void for_each_flow(F&& f) {
+    leaders_.for_each_flow(f);
   }
 
 private:
@@ -16082,26 +16238,26 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/schedulers/aliases.hpp
-// The schedulers by name.
+// The names of the schedulers.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// A call gives an awaitable; the awaiting coroutine waits.
+/// A call returns an awaitable; the awaiting coroutine is suspended.
 using coroutines = basic_scheduler<native_engine, coroutine_waker>;
-/// A call returns its value; the calling fiber waits.
+/// A call returns its value; the calling fiber is suspended.
 using fibers = basic_scheduler<native_engine, fiber_waker>;
-/// A call returns its value; the calling thread waits. Any thread may call.
+/// A call returns its value; the calling thread blocks. Any thread may call.
 using threads = basic_scheduler<shared_native_engine, thread_waker>;
-/// A call takes a handler; nobody waits.
+/// A call takes a handler and returns at once.
 using callbacks = basic_scheduler<native_engine, callback_waker>;
 
-/// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
+/// The handle of a fiber, which `spawn` returns: joins, cancels or kills it.
 using tasklet = flow_handle<fibers>;
 
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/schedulers/observed.hpp
-// A scheduler whose engine is watched.
+// A scheduler with an observer in its engine.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -16115,8 +16271,8 @@ struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
 
 } // namespace detail
 
-/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
-/// `trace_observer`, or one derived from `no_observer`.
+/// The type of `Scheduler` with an observer in its engine: `age_observer`, `trace_observer`, or one
+/// derived from `no_observer`.
 ///
 ///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
 template <class Scheduler, class Observer>

@@ -1,4 +1,4 @@
-// What a scheduler is to a socket.
+// The concept of a scheduler, as sockets use it.
 #pragma once
 #include <rouse/concepts/engine.hpp>
 #include <rouse/concepts/waker.hpp>
@@ -9,7 +9,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// An engine and a waker, and `initiate`, which starts a described call the waker's way.
+/// An engine, a waker, and `initiate`, which starts a call the way the waker does.
 template <class S>
 concept scheduler =
     engine_core<typename S::engine_type> && waker<typename S::waker_type> && requires(S& s) {

@@ -1,4 +1,4 @@
-// What a waker is.
+// The concept of a waker.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -9,23 +9,25 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// A waker knows nothing of kernels: it starts a call, suspends whoever made it, is told, and
-/// delivers value or error.
+/// A waker starts a call, suspends its caller, and delivers the value or the error when the call
+/// completes. It knows nothing of kernels.
 ///
-/// - `W::accepts<Value, How...>` says how a call may be completed: which arguments may follow the
-/// others.
-/// - `W::initiate(scheduler*, call, limit, how...)` starts one, and gives what the call gives; see
-/// `pending_call`.
-/// A waker that means "wait, then return" is a `parking_waker`: it needs a parker, two functions.
+/// - `W::accepts<Value, How...>` says which arguments may follow the others of a call: nothing, a
+///   std::error_code, a handler.
+/// - `W::initiate(scheduler*, call, limit, how...)` starts a call and returns what the call
+///   returns; see `pending_call`.
+///
+/// If the calls are to wait and then return, use a `parking_waker`: it needs only a parker, which
+/// has two functions.
 ///
 /// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `for_each_flow(visit)` and `flow_name`.
+/// flow&)`, `idle()`, `notify()`, `for_each_flow(f)` and `flow_name`.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
 };
 
-/// Says in words what a type lacks to be a waker.
+/// Explains by a static_assert what a type lacks to be a waker.
 template <class W>
 consteval void explain_waker() {
   static_assert(

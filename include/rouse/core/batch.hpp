@@ -1,4 +1,4 @@
-// Batches: several datagrams that one call receives, or sends.
+// Batches: several datagrams that one call receives or sends.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -11,29 +11,30 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// A place for one datagram, and what came into it: `rouse::incoming slot{buffer};`
+/// A slot for one received datagram: `rouse::incoming slot{buffer};`
 ///
-/// The buffer is the caller's to set, and stays as it is; `recv_batch` writes the rest, of those
-/// slots that it counts. A slot may be used again and again.
+/// The caller sets the buffer; `recv_batch` writes the other members of the slots that it returns
+/// the number of. A slot may be reused.
 struct incoming {
-  mutable_buffer buffer; ///< where the bytes go
-  std::size_t bytes = 0; ///< how many came, 0 of an empty datagram
-  endpoint from = {}; ///< who sent them
-  std::size_t segment = 0; ///< as `bytes`; with `udp_gro` the size of each of the datagrams that
-      ///< came as one (the last may be shorter)
-  bool truncated = false; ///< it was larger than the buffer, and the rest is gone
+  mutable_buffer buffer; ///< receives the bytes
+  std::size_t bytes = 0; ///< bytes received; 0: an empty datagram
+  endpoint from = {}; ///< the sender
+  /// As `bytes`. With `udp_gro`, the size of each of the datagrams that the kernel merged into this
+  /// one; the last may be shorter.
+  std::size_t segment = 0;
+  bool truncated = false; ///< larger than the buffer; the rest is lost
 };
 
 /// One datagram to be sent: `rouse::outgoing item{"text", to};`
 struct outgoing {
   const_buffer buffer; ///< its bytes; none: an empty datagram
-  endpoint to = {}; ///< unspecified: the peer that the socket is connected to
+  endpoint to = {}; ///< unspecified: the connected peer
 };
 
-/// Several of them: an array, a vector or a span of `incoming` (to receive) or of `outgoing` (to
-/// send).
+/// A view of several datagrams: of an array, a vector or a span of `incoming` (to receive) or of
+/// `outgoing` (to send).
 ///
-/// Borrowed: what it views as well as the buffers in there, until the call has completed.
+/// Borrowed: the viewed slots and the buffers in them must live until the call has completed.
 template <class Item>
 class batch {
   using value = std::remove_const_t<Item>;
@@ -47,8 +48,8 @@ public:
                   "of rouse::outgoing to send");
     if constexpr (detail::range_of<R, value>) {
       static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
-                    "rouse: this batch is a temporary: it would be gone before the kernel is done "
-                    "with it; give it a name first");
+                    "rouse: this batch is a temporary: it would be destroyed before the kernel has "
+                    "finished with it; give it a name first");
       constexpr bool may_write = std::is_const_v<Item> || !std::is_const_v<detail::element_of<R>>;
       static_assert(
           may_write,
@@ -69,7 +70,7 @@ using outgoing_batch = batch<const outgoing>;
 
 namespace detail {
 
-// The parameter of a call that returns only when it is done: the items may be a temporary.
+// The parameter of a call that returns only when it is complete: the items may be a temporary.
 class passed_batch : public outgoing_batch {
 public:
   using outgoing_batch::batch;

@@ -1,10 +1,10 @@
-// Buffers: where bytes go and come from. Views; they own nothing.
+// Buffers: views of the bytes to receive into or to send. They own nothing.
 #pragma once
 #include <rouse/config.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <span> // with it the concepts of ranges, and without the views that <ranges> adds
+#include <span> // the range concepts without the views of <ranges>
 #include <type_traits>
 #include <utility>
 
@@ -23,7 +23,7 @@ template <class R>
 concept byte_range =
     std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
 
-// A container that would be gone before the kernel is done with its bytes.
+// A temporary container, which would be destroyed before the kernel has finished with its bytes.
 template <class R>
 concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
 
@@ -41,17 +41,16 @@ class const_buffer;
 
 namespace detail {
 
-// A list of buffers, which is no buffer.
+// A list of buffers, which is not a buffer itself.
 template <class R>
 concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
 
 } // namespace detail
 
-/// Bytes to write into. Made from any contiguous range of `char`, `unsigned char` or `std::byte`,
-/// or from a pointer and a size.
+/// Bytes to receive into: any contiguous range of `char`, `unsigned char` or `std::byte`, or a
+/// pointer and a size.
 ///
-/// Borrowed: the range must live, and stay where it is, until the call that it was given to has
-/// completed.
+/// Borrowed: the range must live, and stay where it is, until the call that uses it has completed.
 class mutable_buffer {
 public:
   constexpr mutable_buffer() noexcept = default;
@@ -70,8 +69,8 @@ public:
     if constexpr (detail::byte_range<R>) {
       static_assert(
           !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
-          "its bytes; give it a name first");
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
       constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
       static_assert(writable,
                     "rouse: recv writes into its buffer, which is const: give it one that is not");
@@ -90,12 +89,11 @@ private:
   std::size_t size_ = 0;
 };
 
-/// Bytes to read from. Made from any contiguous range of `char`, `unsigned char` or `std::byte`, or
-/// from a pointer and a size.
+/// Bytes to send: any contiguous range of `char`, `unsigned char` or `std::byte`, or a pointer and
+/// a size.
 ///
 /// An array of `const char` is taken for a string literal: its terminating zero is left out.
-/// Borrowed: the range must live, and stay unchanged, until the call that it was given to has
-/// completed.
+/// Borrowed: the range must live, and stay unchanged, until the call that uses it has completed.
 class const_buffer {
 public:
   constexpr const_buffer() noexcept = default;
@@ -122,8 +120,8 @@ public:
     if constexpr (detail::byte_range<R>) {
       static_assert(
           !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be gone before the kernel is done with "
-          "its bytes; give it a name first");
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
       data_ = std::ranges::data(range);
       size_ = std::ranges::size(range);
     }
@@ -140,10 +138,11 @@ private:
   std::size_t size_ = 0;
 };
 
-/// Several buffers, taken one after the other as if they were one: an array, a vector or a span of
-/// `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty ones are passed over.
+/// Several buffers that are used in order, as if they were one (scatter/gather): an array, a vector
+/// or a span of `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty buffers are
+/// skipped.
 ///
-/// Borrowed: the list as well as what it names, until the call has completed.
+/// Borrowed: the list and the bytes that it refers to must live until the call has completed.
 template <class Buffer>
 class buffer_list {
 public:
@@ -152,8 +151,8 @@ public:
   constexpr buffer_list(R&& range) noexcept
       : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
     static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
-                  "rouse: this list of buffers is a temporary: it would be gone before the kernel "
-                  "is done with it; give it a name first");
+                  "rouse: this list of buffers is a temporary: it would be destroyed before the "
+                  "kernel has finished with it; give it a name first");
   }
 
   [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
@@ -172,8 +171,8 @@ using const_buffers = buffer_list<const_buffer>;
 
 namespace detail {
 
-// The parameters of a call that returns only when it is done: the bytes, or the list, may belong
-// to a temporary, which lives until the end of the expression that the call stands in.
+// The parameters of a call that returns only when it is complete: the bytes or the list may be a
+// temporary, which lives until the end of the full expression that contains the call.
 
 template <class Buffer>
 class passed_buffer : public Buffer {

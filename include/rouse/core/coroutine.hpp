@@ -1,5 +1,15 @@
-// A chain of coroutines that await one another, and the loop that runs it: what `task` and the
-// coroutine waker share.
+// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
+// coroutine waker.
+//
+//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
+//
+//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
+//                 ^------------------------------- until next is null
+//
+// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
+// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
+// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
+// tail call only in optimized builds.)
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
@@ -20,7 +30,8 @@ concept gives_awaitable = requires(F& f) {
   { f() } -> awaitable;
 };
 
-// How a coroutine of a chain awaits `a`: what joins the chain needs none of its own.
+// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
+// joins the chain and needs none of its own.
 template <class A>
 decltype(auto) in_chain(A&& a) {
   if constexpr (requires { std::forward<A>(a).in_chain(); })
@@ -31,29 +42,27 @@ decltype(auto) in_chain(A&& a) {
 
 class coroutine_chain;
 
-/// What every coroutine of a chain has in its promise.
+/// The part of the promise that links a coroutine into its chain.
 struct chain_link {
   coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr; // who awaits this one, if it is of the chain
+  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
   std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation; // who awaits this one
-  std::coroutine_handle<>* owning_handle =
-      nullptr; // where the awaiting side keeps the handle that it will destroy
+  std::coroutine_handle<> continuation; // the awaiting coroutine
+  // The handle that the awaiting side would destroy; null: none.
+  std::coroutine_handle<>* owning_handle = nullptr;
 };
 
-/// At any time one coroutine of a chain runs or waits. When it awaits another, or ends, it says who
-/// goes on and returns to the loop in `resume`, so that neither depth nor number of awaits grows
-/// the stack, however the compiler was told to compile. (Symmetric transfer is a tail call only
-/// where the optimizer makes it one.)
+/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
 class coroutine_chain {
 public:
-  flow* spawned_flow = nullptr; // the flow that the chain is, if it was spawned
-  bool from_outside = false; // whether a coroutine of another kind awaits the first of the chain
-  std::atomic<bool> one_side_done{
-      false}; // from_outside: set by the chain's end and by the await's; whoever comes second goes on
-  chain_link* leaf = nullptr; // who runs or waits now
+  flow* spawned_flow = nullptr; // null: the chain was not spawned
+  bool from_outside = false; // a coroutine of another kind awaits the chain
+  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
+  // it, perhaps on two threads. The second of them has the coroutine continue.
+  std::atomic<bool> one_side_done{false};
+  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
 
-  /// Runs the chain until it waits for something or has ended; then `this` may be gone.
+  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
   void resume(std::coroutine_handle<> h) {
     do {
       std::coroutine_handle<> next;
@@ -63,8 +72,8 @@ public:
     } while (h);
   }
 
-  /// By a coroutine that suspends: who goes on. Its loop is `resume`'s, or one begun here where
-  /// something else resumed it.
+  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
+  /// was resumed outside of that loop, a new loop begins here.
   void transfer(std::coroutine_handle<> h) {
     if (next_)
       *next_ = h;
@@ -72,11 +81,11 @@ public:
       resume(h);
   }
 
-  /// A coroutine is about to wait for something that may resume it from outside of `resume`.
+  /// A coroutine is about to wait for something that may resume it outside of `resume`.
   [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
     return std::exchange(next_, nullptr);
   }
-  /// It did not wait after all.
+  /// It did not suspend after all.
   void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
 
   void push(chain_link& child) noexcept {
@@ -84,7 +93,7 @@ public:
     child.parent = leaf;
     leaf = &child;
   }
-  /// The innermost coroutine has ended: its parent goes on.
+  /// The innermost coroutine has ended; the coroutine that awaits it continues.
   void pop() noexcept {
     chain_link& ended = *leaf;
     leaf = ended.parent;
@@ -93,8 +102,8 @@ public:
       transfer(ended.continuation);
   }
 
-  /// Destroys the waiting coroutines from the innermost up to `last`: a pending operation goes
-  /// before the buffers that its callers hold, and depth costs no stack.
+  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
+  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
   void destroy_through(chain_link& last) noexcept {
     for (bool more = true; more && leaf;) {
       chain_link& doomed = *leaf;

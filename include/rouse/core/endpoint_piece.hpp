@@ -1,4 +1,4 @@
-// What may be taken for an endpoint, and the sentence that tells how one is written.
+// Arguments that are mistaken for an endpoint, and the messages that explain how to write one.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -8,11 +8,11 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Text or a port, alone or one after the other.
+// Text, or a port.
 template <class T>
 concept endpoint_piece = std::convertible_to<const T&, std::string_view> || std::is_arithmetic_v<T>;
 
-// Says in words how an endpoint is written.
+// Explains by a static_assert how to write an endpoint.
 template <class First, class... Rest>
 consteval void explain_endpoint() {
   constexpr bool port_alone = std::is_arithmetic_v<First>;

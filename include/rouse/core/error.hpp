@@ -1,5 +1,5 @@
-// Errors: a number of the operating system, or a std::errc, in four bytes; and the one conversion
-// to std::error_code.
+// Errors: an error number of the operating system or a std::errc in four bytes, and the only
+// conversion to std::error_code.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/immortal.hpp>
@@ -12,29 +12,33 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The category of the numbers that the operating system gives: errno on Linux, Winsock and Win32
-/// codes on Windows.
+/// The category of the operating system's error numbers: errno on Linux, Winsock and Win32 codes on
+/// Windows.
 ///
-/// An error of it equals the same std::errc on every platform: a refused connection is ECONNREFUSED
-/// (111) here and WSAECONNREFUSED (10061) there, and both equal std::errc::connection_refused.
+/// An error in this category compares equal to the same std::errc on every platform: a refused
+/// connection is ECONNREFUSED (111) on Linux and WSAECONNREFUSED (10061) on Windows, and both equal
+/// std::errc::connection_refused.
+///
 /// Threads: any. Cost: none. Source: errno(3); "Windows Sockets Error Codes".
 [[nodiscard]] inline const std::error_category& os_category() noexcept;
 
 /// The category of a `std::errc` that the library itself reports (timed_out, operation_canceled,
-/// ...): std::generic_category(), but on Windows one whose messages are words, since a C library
-/// there may call most of them "Unknown error". `ec == std::errc::timed_out` holds with either; two
-/// error codes of the two categories differ.
+/// ...): std::generic_category() on Linux.
+///
+/// On Windows it is a category with messages of its own, because a C library there may call most
+/// errors "Unknown error". `ec == std::errc::timed_out` holds in either category, but error codes
+/// of the two categories differ.
 ///
 /// Threads: any. Cost: none.
 [[nodiscard]] inline const std::error_category& errc_category() noexcept;
 
-/// Why a name could not be resolved: `ec == rouse::resolve_error::host_not_found`. The same on
-/// every platform. Source: getaddrinfo(3); "GetAddrInfoW".
+/// Why a name was not resolved: `ec == rouse::resolve_error::host_not_found`. The same on every
+/// platform. Source: getaddrinfo(3); "GetAddrInfoW".
 enum class resolve_error : int {
-  host_not_found = 1, ///< no such host, or none with an address (EAI_NONAME; WSAHOST_NOT_FOUND)
+  host_not_found = 1, ///< no such host, or no address of it (EAI_NONAME; WSAHOST_NOT_FOUND)
   service_not_found, ///< no service of that name (EAI_SERVICE; WSATYPE_NOT_FOUND)
-  try_again, ///< no name server answered (EAI_AGAIN; WSATRY_AGAIN)
-  server_failure, ///< a name server refused, or failed (EAI_FAIL; WSANO_RECOVERY)
+  try_again, ///< no name server replied (EAI_AGAIN; WSATRY_AGAIN)
+  server_failure, ///< a name server refused or failed (EAI_FAIL; WSANO_RECOVERY)
 };
 
 /// The category of `resolve_error`.
@@ -44,7 +48,7 @@ enum class resolve_error : int {
   return {static_cast<int>(what), resolve_category()};
 }
 
-/// What went wrong, as operations carry it: nothing (0), a number of the operating system (> 0), a
+/// The error of an operation in four bytes: none (0), a number of the operating system (> 0), a
 /// std::errc or a resolve_error (< 0).
 class [[nodiscard]] failure {
 public:
@@ -59,13 +63,13 @@ public:
   }
 
   constexpr explicit operator bool() const noexcept { return value_ != 0; }
-  /// The operating system's number, 0 where the failure did not come from there.
+  /// The operating system's number; 0 if the failure did not come from the system.
   constexpr int os_number() const noexcept { return value_ > 0 ? value_ : 0; }
-  /// Equal as numbers; to compare meanings across platforms, compare the error_code with a
+  /// Compares the numbers. To compare meanings across platforms, compare the error_code with a
   /// std::errc.
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
-  /// The one place where a number becomes an error code.
+  /// The error code. This is the only place that makes one of a number.
   [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
     if (value_ == 0) [[likely]]
       return {};
@@ -73,7 +77,7 @@ public:
   }
 
 private:
-  static constexpr int beyond_errc = -0x10000; // below it are the resolve_errors
+  static constexpr int beyond_errc = -0x10000; // smaller values are resolve_errors
 
   [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
     if (value_ < beyond_errc)
@@ -98,8 +102,8 @@ namespace detail {
 }
 #endif
 
-// What a Windows number means in the standard's words. The C++ libraries' own tables differ and
-// leave most of Winsock out.
+// The std::errc of a Windows error number. The tables of the C++ libraries differ from each other
+// and lack most of Winsock.
 constexpr std::errc meaning_of(int number) noexcept {
   switch (number) {
   case 5 /*ERROR_ACCESS_DENIED*/:
@@ -196,7 +200,7 @@ struct errc_words {
   const char* words;
 };
 
-// The POSIX meanings in words. (Those of STREAMS, which C++23 deprecates, are left out.)
+// The messages. (The errors of STREAMS, which C++23 deprecates, are left out.)
 inline constexpr errc_words all_errc_words[] = {
     {std::errc::address_family_not_supported, "address family not supported"},
     {std::errc::address_in_use, "address in use"},
@@ -274,7 +278,7 @@ inline constexpr errc_words all_errc_words[] = {
     {std::errc::wrong_protocol_type, "wrong protocol type"},
 };
 
-// Null: none are known.
+// Null: no message is known.
 constexpr const char* words_of(std::errc what) noexcept {
   for (const errc_words& row : all_errc_words) {
     if (row.what == what) return row.words;
@@ -282,7 +286,7 @@ constexpr const char* words_of(std::errc what) noexcept {
   return nullptr;
 }
 
-// std::errc, with words for each, whatever the C library knows.
+// A category for std::errc that has a message for each, whatever the C library knows.
 class worded_errc_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.errc"; }
@@ -298,7 +302,7 @@ public:
 class windows_category final : public std::error_category {
 public:
   const char* name() const noexcept override { return "rouse.windows"; }
-  // Not every library's system_category has words for Winsock's numbers.
+  // The system_category of some C++ libraries has no messages for Winsock's numbers.
   std::string message(int number) const override {
     const std::errc meaning = meaning_of(number);
     return meaning == std::errc{} ? std::system_category().message(number) : words_of(meaning);

@@ -1,5 +1,13 @@
-// A flow: one line of execution that a scheduler started, whatever carries it (a coroutine, a
-// fiber, a thread).
+// A flow: one line of execution that a scheduler has spawned, be it a coroutine, a fiber or a
+// thread.
+//
+//     spawn -> not begun -> begin() -> runs and waits -> end() --> `ended` is set
+//                  |                        |                         ^
+//                  +------------------------+-- orphan(): the scheduler is destroyed
+//
+// A flow has two references at first: its own, dropped by end() or orphan(), and its handle's. The
+// last drop destroys it, on the thread that runs the engine. If it threw and no handle can join it
+// any more, the engine keeps it (`raised`) until run() has rethrown the exception.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -25,14 +33,14 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 namespace detail {
 
-// A value of a flow_local; what derives from it holds it.
+// The base of a value of a flow_local.
 struct local_value {
   virtual ~local_value() = default;
   std::uint64_t key = 0; // of its flow_local
   local_value* older = nullptr;
 };
 
-// Those that a flow has, or a thread.
+// The flow_local values of a flow, or of a thread.
 class local_values {
 public:
   ~local_values() { clear(); }
@@ -42,7 +50,7 @@ public:
     return v;
   }
   void add(local_value& v) noexcept { v.older = std::exchange(newest_, &v); }
-  // The newest first; also those that the destructors of others make.
+  // Destroys the newest first, and also the values that these destructors create.
   void clear() noexcept {
     while (local_value* v = newest_) {
       newest_ = v->older;
@@ -56,48 +64,49 @@ private:
 
 } // namespace detail
 
-/// Thrown through a flow that is killed while it waits, where a stack has to be unwound: its
-/// destructors run, and nobody hears of it. `catch (...)` sees it, `catch (std::exception&)` does
-/// not. A `catch (...)` around a waiting call must rethrow it, or end the flow soon: each further
-/// call throws it again, and a flow that calls on without end ends the program (see
-/// `flow_handle::kill`).
+/// Thrown by the waiting call of a killed fiber or thread, to unwind its stack. It is not reported.
+///
+/// `catch (...)` catches it, `catch (std::exception&)` does not. A `catch (...)` around a waiting
+/// call must rethrow it or end the flow soon: each further call throws it again, and a flow that
+/// keeps calling ends the program (see `flow_handle::kill`).
 struct flow_unwind {};
 
-/// Its state, kept by whoever carries it: alive as long as the flow runs or a handle to it exists.
+/// The state of a flow. The coroutine frame, fiber or thread object that runs the flow contains it.
+/// It lives as long as the flow runs or a handle refers to it.
 ///
-/// Threads: `hold` and `drop` any; the rest belongs to the thread that runs the engine, or is
-/// guarded by the waker.
+/// Threads: any may call `hold` and `drop`. The rest belongs to the thread that runs the engine, or
+/// is guarded by the waker's lock.
 class flow : public detail::list_node {
 public:
   virtual ~flow() = default;
 
-  void* owner = nullptr; ///< the scheduler, null once it is gone
-  one_shot_event ended{"join"}; ///< opens when the flow has ended
-  operation* waiting = nullptr; ///< what the flow waits for now
-  std::atomic<bool> cancelled{false}; ///< its calls that wait end with operation_canceled
-  std::atomic<bool> killed{false}; ///< where a call of it is cancelled, it ends there and then
-  std::atomic<bool> must_end{false}; ///< a thread waits for its end
-  unsigned line = 0; ///< of where it was spawned
-  std::exception_ptr thrown; ///< what left the flow, until somebody takes it
-  std::atomic<const char*> file{nullptr}; ///< likewise; null: not known
-  detail::local_values locals; ///< its own, while it runs
+  void* owner = nullptr; ///< the scheduler, null once it is destroyed
+  one_shot_event ended{"join"}; ///< set when the flow has ended
+  operation* waiting = nullptr; ///< the pending operation of its call
+  std::atomic<bool> cancelled{false}; ///< its waiting calls fail with operation_canceled
+  std::atomic<bool> killed{false}; ///< it ends at its next cancelled call
+  std::atomic<bool> must_end{false}; ///< a group that is being destroyed waits for its end
+  unsigned line = 0; ///< of the spawn call
+  std::exception_ptr thrown; ///< the exception that left the flow
+  std::atomic<const char*> file{nullptr}; ///< of the spawn call; null: unknown
+  detail::local_values locals; ///< its flow_local values
 
   void spawned_at(const std::source_location& where) noexcept {
     line = where.line();
-    file.store(where.file_name(), std::memory_order_release); // whoever sees it sees the line
+    file.store(where.file_name(), std::memory_order_release); // publishes `line`, too
   }
 
-  /// Whether a call that ended with `error` is where the flow ends. A value that won the race is
-  /// the flow's still: it ends at its next call.
+  /// Whether the flow ends at a call that completed with `error`. If the call succeeded although
+  /// the flow was killed, the flow keeps the value and ends at its next call.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
   }
 
-  /// Notes that a call was refused because the flow has to end. Where the flow ignores that without
-  /// end, this ends the program, with a message.
+  /// Counts a call that was refused because the flow has to end. If the flow ignores too many
+  /// refusals, prints a message and aborts the program.
   ROUSE_COLD void note_refusal() noexcept {
-    // So many are no clean-up of a flow that is about to end.
+    // More refusals than the clean-up of an ending flow causes.
     constexpr unsigned some = 100, too_many = 10000;
     constexpr auto too_long = std::chrono::seconds(10);
     if (++refusals_ == 1) first_refusal_ = clock::now();
@@ -112,7 +121,8 @@ public:
     std::abort();
   }
 
-  /// Keeps what left the flow. That a cancelled flow ended with operation_canceled is no news.
+  /// Called in a catch block: keeps the exception that left the flow, for `join` or `run`. Ignores
+  /// flow_unwind, and operation_canceled if the flow was cancelled.
   void keep_exception() noexcept {
 #if ROUSE_EXCEPTIONS
     try {
@@ -127,23 +137,25 @@ public:
 #endif
   }
 
-  /// Ends a killed flow that waits for nothing, where there is no stack to be unwound.
+  /// Ends a killed flow after its call has completed. For flows of coroutines, which have no stack
+  /// to unwind.
   virtual void end_suspended() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  /// The last one destroys the flow: here, or in the thread that runs its engine.
+  /// Gives up a reference. The last one destroys the flow: here, or on the thread that runs its
+  /// engine.
   void drop() noexcept {
     if (drop_reference()) destroy();
   }
 
 protected:
-  /// Gives up a reference. True: it was the last one.
+  /// Gives up a reference; returns whether it was the last one.
   bool drop_reference() noexcept {
-    // Release and acquire pair up among the threads that drop: the destroyer sees all that the
-    // others did.
+    // Release and acquire pair up among the dropping threads: the one that destroys the flow sees
+    // the writes of the others.
     return references_.fetch_sub(1, std::memory_order_acq_rel) == 1;
   }
-  /// Any thread.
+  /// Called once, on the thread that dropped the last reference.
   virtual void destroy() noexcept = 0;
 
 private:
@@ -154,21 +166,21 @@ private:
 
 namespace detail {
 
-// The flow that runs in the calling thread; null: none. For code that stays in its thread.
+// The flow that runs on the calling thread, or null. For code that stays on its thread.
 ROUSE_ALWAYS_INLINE flow*& this_flow_inlined() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
-// The same, for code of a flow: a fiber may continue on another thread.
+// Likewise, for code of a flow: a fiber may continue on another thread.
 ROUSE_NEVER_INLINE inline flow*& this_flow() noexcept { return this_flow_inlined(); }
 
-// The flow that runs, if it is about to wait for `op`; else null.
+// The flow that runs, if its pending operation is `op`; else null.
 inline flow* flow_waiting_by(const operation& op) noexcept {
   flow* const f = this_flow();
   return f && f->waiting == &op ? f : nullptr;
 }
 
-// While it exists, `f` is the flow that runs. By whoever resumes it.
+// While it exists, `f` is the flow that runs on this thread. For code that resumes a flow.
 class current_flow {
 public:
   ROUSE_ALWAYS_INLINE explicit current_flow(flow* f) noexcept
@@ -181,22 +193,21 @@ private:
   flow* before_;
 };
 
-// The calls of a cancelled flow that wait end with operation_canceled.
+// Cancels the flow's pending call, and each later call that would wait.
 template <class Engine>
 void cancel_flow(Engine& engine, flow& f) noexcept {
   f.cancelled = true;
   if (f.waiting) engine.cancel(*f.waiting);
 }
 
-// Its place among those that have not begun.
-//
-// Afterwards, of what it threw.
+// The link of a flow in the list of its flow_starter, until the flow begins. Later its place in the
+// engine's list of raised exceptions.
 struct unbegun_flow : raised {};
 
 template <class Engine>
 class flow_starter;
 
-// A flow of a scheduler on that engine.
+// A flow of a scheduler on an `Engine`.
 template <class Engine>
 class engine_flow : public flow, public unbegun_flow, Engine::posted {
 public:
@@ -211,10 +222,10 @@ public:
     home_->hold();
   }
 
-  /// Whether the loop has called `begin`, or never will.
+  /// Whether the loop has called `begin` already, or never will.
   [[nodiscard]] bool begun() const noexcept { return !unbegun_flow::linked(); }
 
-  /// The scheduler is destroyed, and with it what still runs of the flow.
+  /// Called when the scheduler is destroyed. A flow that has not ended ends here.
   void orphan() noexcept {
     const bool over = ended.is_set;
     destroy_coroutines();
@@ -230,14 +241,14 @@ public:
 protected:
   /// Runs the flow until it first waits, or ends.
   virtual void begin() noexcept = 0;
-  /// Destroys the coroutines that the flow consists of, if it does.
+  /// Destroys the coroutines of the flow, if it has any.
   virtual void destroy_coroutines() noexcept {}
   virtual void leave_list() noexcept { flow::unlink(); }
   virtual void free_memory() noexcept = 0;
 
-  /// The loop calls `begin` no more.
+  /// Keeps the loop from calling `begin`.
   void cancel_begin() noexcept { unbegun_flow::unlink(); }
-  // Their destructors still run in the flow; what comes afterwards does not.
+  // The destructors of the values still run in the flow; the code after them does not.
   void drop_locals() noexcept {
     flow* const before = std::exchange(this_flow(), this);
     locals.clear();
@@ -254,10 +265,10 @@ protected:
 private:
   friend class flow_starter<Engine>;
 
-  // A thread that does not use the engine hands the flow over to the one that does: the flow is in
-  // the scheduler's list, and may hold what belongs to that thread.
+  // A thread that does not run the engine hands the flow over to the one that does, because the
+  // flow is in the scheduler's list and may own objects of that thread.
   void destroy() noexcept final {
-    if (!home_) return free_memory(); // it was not started
+    if (!home_) return free_memory(); // never started
     bool here = true;
     home_->meet([&](whereabouts at, auto* engine) {
       here = at != whereabouts::outside;
@@ -274,8 +285,8 @@ private:
   void destroy_now() noexcept {
     if (!retire()) free_memory();
   }
-  // The flow has ended and no handle is left that could ask what it threw: it comes out of run().
-  // True: until then the flow stays.
+  // The flow has ended, and no handle can join it any more. If it threw, returns true: the engine
+  // keeps the flow until run() has rethrown the exception.
   bool retire() noexcept {
     leave_list();
     if (!thrown || !engine_) return false;
@@ -292,7 +303,7 @@ private:
   typename Engine::home_type* home_ = nullptr;
 };
 
-// Has flows begun by the loop: all that were spawned since its last turn, by one operation.
+// Makes the loop begin new flows. One operation begins all that were spawned since the last turn.
 template <class Engine>
 class flow_starter final : Engine::operation {
 public:
@@ -303,9 +314,9 @@ public:
     unbegun_.push_back(f);
     if (this->state != operation_state::idle) return;
     this->action = action::yield;
-    (void)e.submit(*this); // a yield is never done at once
+    (void)e.submit(*this); // a yield never completes at once
   }
-  /// The scheduler goes; none is left.
+  /// Called when the scheduler is destroyed: no flow begins any more.
   void close(Engine& e) noexcept {
     if (this->state != operation_state::idle) e.abandon(*this);
   }
@@ -313,13 +324,13 @@ public:
 private:
   static void on_completed(operation& op) noexcept {
     auto& self = static_cast<flow_starter&>(static_cast<typename Engine::operation&>(op));
-    list<unbegun_flow> batch; // whom they spawn has to wait
+    list<unbegun_flow> batch; // flows that these spawn wait for the next turn
     while (!self.unbegun_.empty()) batch.push_back(self.unbegun_.pop_front());
     while (!batch.empty()) {
       auto& f = static_cast<engine_flow<Engine>&>(batch.pop_front());
       const Engine& engine = *f.engine();
       f.begin();
-      if (engine.inert()) [[unlikely]] // it has forked: the others are the parent's
+      if (engine.inert()) [[unlikely]] // forked: the rest are the parent's
         break;
     }
     while (!batch.empty()) self.unbegun_.push_back(batch.pop_front());
@@ -328,7 +339,7 @@ private:
   list<unbegun_flow> unbegun_;
 };
 
-/// Waiting for the end of a flow. What the flow threw is thrown again.
+/// Waits for the end of a flow, and rethrows the exception that left it.
 struct join_call {
   using value_type = done;
   static constexpr const char* name = "rouse: join";
@@ -350,7 +361,7 @@ struct join_call {
   }
 };
 
-// With callbacks it gives a handle. A limit of its own, which is not after `until`, may end it with
+// With callbacks it returns a sleep_handle. A limit that expires before `until` ends it with
 // timed_out.
 struct sleep_call {
   using value_type = done;

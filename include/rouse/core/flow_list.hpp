@@ -1,4 +1,4 @@
-// The flows of one waker: what the wakers share of their beginning and their end.
+// The list of a waker's flows.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
@@ -6,8 +6,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The flows that a waker has spawned. A flow leaves the list when its last reference is dropped,
-/// which is after it has ended.
+/// The flows that a waker has spawned. A flow is in the list until it is destroyed or orphaned.
 class flow_list {
 public:
   template <class F>
@@ -17,7 +16,7 @@ public:
 
   void add(flow& f) noexcept { flows_.push_back(f); }
 
-  /// Takes over a new flow of `s`, which the loop will begin. Its second reference is the handle's.
+  /// Takes over a new flow of `s` and makes the loop begin it. Adds the handle's reference.
   template <class Scheduler, class Flow>
   flow& start(Scheduler& s, Flow& f) noexcept {
     f.flow::owner = &s;
@@ -32,7 +31,7 @@ public:
     flows_.for_each([&](flow& f) { cancel_flow(engine, f); });
   }
 
-  /// The scheduler is destroyed. (The destructors that run as one flow ends may end others.)
+  /// Called when the scheduler is destroyed. The destructors of a flow's coroutines may end others.
   template <class Engine>
   void orphan_all() noexcept {
     while (!flows_.empty()) static_cast<engine_flow<Engine>&>(flows_.front()).orphan();

@@ -1,4 +1,4 @@
-// Values that each flow has for itself: what thread_local is for threads.
+// flow_local: for flows what thread_local is for threads.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
@@ -21,30 +21,30 @@ inline std::uint64_t next_local_key() noexcept {
 
 } // namespace detail
 
-/// A variable of which each flow has its own: what `thread_local` is for threads.
+/// A variable of which each flow has its own value: for flows what `thread_local` is for threads.
 ///
 ///     rouse::flow_local<int> depth{0};
 ///     rouse::flow_local<std::mt19937> dice{[] { return std::mt19937(std::random_device()()); }};
 ///     ...
-///     ++*depth;                       // in any function that a flow calls, whatever carries it
+///     ++*depth;                       // in any function that a flow calls
 ///
-/// A flow's value is made when it first asks for it. It is destroyed as the flow ends, however it
-/// does, by the flow itself, before whoever joins it goes on: the newest value first, after the
-/// flow's variables. A flow takes over nothing from the one that spawned it.
+/// A flow's value is created at its first access. The flow destroys it as it ends, for whatever
+/// reason, after the flow's variables and before `join` returns; the newest value first. A flow
+/// inherits no values from the flow that spawned it.
 ///
-/// What runs in no flow (main, handlers, posted functions) has the values of its thread, destroyed
-/// as that ends. So has a coroutine type of one's own, after its first wait. A coroutine that
-/// something else than a call of rouse resumes has, until it next waits, the values of whoever
-/// resumed it.
+/// Code outside of any flow (main, handlers, posted functions) uses values of its thread, which are
+/// destroyed when the thread ends. So does a coroutine type of your own after its first wait. A
+/// coroutine that is resumed by anything but a call of rouse uses, until it next waits, the values
+/// of the code that resumed it.
 ///
-/// Usually a namespace-scope or static variable; it may be destroyed while flows have values of it.
+/// Usually a namespace-scope or static variable. It may be destroyed while flows have values of it.
 ///
-/// Threads: any. Cost: an allocation when a flow first asks; afterwards a walk over the values that
-/// the flow has.
+/// Threads: any. Cost: an allocation at the flow's first access; later a walk over the flow's
+/// values.
 template <class T>
 class flow_local {
 public:
-  /// Each flow's value is `T()`, a copy of `first`, or what `make` gives.
+  /// Each flow's value starts as `T()`, a copy of `first`, or the result of `make()`.
   flow_local()
     requires std::default_initializable<T>
       : make_([] { return T(); }) {}
@@ -55,7 +55,7 @@ public:
   flow_local(const flow_local&) = delete;
   flow_local& operator=(const flow_local&) = delete;
 
-  /// The calling flow's value. Throws what making it throws; the next call then tries again.
+  /// The calling flow's value. If its creation throws, so does this; the next access tries again.
   [[nodiscard]] T& operator*() const { return get(); }
   [[nodiscard]] T* operator->() const { return std::addressof(get()); }
   [[nodiscard]] T& get() const {

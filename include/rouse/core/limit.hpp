@@ -12,13 +12,12 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call.
+/// The clock of all limits and sleeps. It is monotonic, so setting the wall clock has no effect.
 using clock = std::chrono::steady_clock;
 
 namespace detail {
 
-// `d` in the unit of `To`, rounded up. What `To` cannot represent becomes its longest or its
-// shortest; what is no number becomes zero.
+// `d` in the unit of `To`, rounded up and clamped to the range of `To`. NaN becomes zero.
 template <class To, class Rep, class Period>
 constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
   using real = std::chrono::duration<double, typename To::period>;
@@ -36,7 +35,7 @@ constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
   }
 }
 
-// `d` after `t`; where that is no point in time, the last one, which is "never".
+// `t + d`, clamped to the last point in time, which means "never".
 constexpr clock::time_point after(clock::time_point t, clock::duration d) noexcept {
   if (d > clock::duration::zero() && t > (clock::time_point::max)() - d)
     return (clock::time_point::max)();
@@ -45,20 +44,20 @@ constexpr clock::time_point after(clock::time_point t, clock::duration d) noexce
 
 } // namespace detail
 
-/// A point in time after which a call gives up.
+/// A point in time at which a call gives up.
 ///
-/// One deadline may serve several calls: each then gets what time the others left.
+/// Several calls may share one deadline: each gets the time that the calls before it left.
 class deadline {
 public:
   /// Never.
   constexpr deadline() noexcept = default;
   constexpr deadline(clock::time_point when) noexcept : when_(when) {}
-  /// In any unit. One that the clock cannot represent is "never", or has passed already.
+  /// In any unit. A time beyond the clock's range is "never", one before it has passed already.
   template <class Duration>
   constexpr deadline(std::chrono::time_point<clock, Duration> when) noexcept
       : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
-  /// From now on, in any unit, rounded up. A duration too long to be represented is "never"; a
-  /// negative one, or one that is not a number, has passed already.
+  /// From now on, in any unit, rounded up. A duration that is too long for the clock is "never"; a
+  /// negative one, or NaN, has passed already.
   template <class Rep, class Period>
   deadline(std::chrono::duration<Rep, Period> from_now) noexcept
       : when_(of(detail::saturated<clock::duration>(from_now))) {}
@@ -78,12 +77,12 @@ private:
   clock::time_point when_ = (clock::time_point::max)();
 };
 
-/// When to give up: at a deadline (`timed_out`), when a stop_token says so (`operation_canceled`),
-/// or both.
+/// When a call gives up: at a deadline (`timed_out`), when a stop is requested
+/// (`operation_canceled`), or both.
 ///
 /// Written in place: `conn.recv(buf, 5s)`, `conn.recv(buf, token)`, `conn.recv(buf, {5s, token})`.
 /// A call without a limit waits as long as the socket's `timeout()` allows, which is for ever until
-/// it is set. Threads: a stop may be requested from any. Cost: no allocation, no system call.
+/// it is set. Threads: any may request the stop. Cost: no allocation, no system call.
 class limit {
 public:
   using location = std::source_location;
@@ -105,7 +104,7 @@ public:
 
   [[nodiscard]] deadline when() const noexcept { return when_; }
   [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
-  /// Where it was written: for calls, with an observer, where the call stands.
+  /// The source location where the limit was written; observers report it for the call.
   [[nodiscard]] const location& at() const noexcept { return at_; }
 
 private:

@@ -1,4 +1,4 @@
-// A loan: what was received, in a buffer that the engine lends.
+// A loan: received bytes in a buffer that the engine lends.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/buffer_pool.hpp>
@@ -9,15 +9,15 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Bytes that `receive` gave: a contiguous range, yours to read and to change until the loan is
-/// destroyed, when the buffer goes back to the engine. Empty at the end of the stream.
+/// The bytes that `receive` returned: a contiguous range, which you may read and change until the
+/// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
 ///
-/// Move-only. May outlive its socket and its scheduler. Threads: any. A loan kept is a buffer of
-/// 16 KiB kept.
+/// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
+/// of 16 KiB.
 class [[nodiscard]] loan {
 public:
   loan() noexcept = default;
-  /// Takes over a buffer of a pool with `size` bytes in it, or null.
+  /// Takes over a buffer of the pool that contains `size` bytes; or null.
   loan(std::byte* buffer, std::size_t size) noexcept : data_(buffer), size_(size) {
     if (size_ == 0) reset();
   }
@@ -33,7 +33,7 @@ public:
   }
   ~loan() { reset(); }
 
-  /// Gives the buffer back.
+  /// Returns the buffer to the engine.
   void reset() noexcept {
     if (data_) detail::buffer_pool::give_back(std::exchange(data_, nullptr));
     size_ = 0;
@@ -44,9 +44,9 @@ public:
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::byte* begin() const noexcept { return data_; }
   [[nodiscard]] std::byte* end() const noexcept { return data_ + size_; }
-  /// Whether there are bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
+  /// Whether it has bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
   explicit operator bool() const noexcept { return size_ != 0; }
-  /// The bytes as text, of the loan's lifetime.
+  /// The bytes as text, valid as long as the loan.
   [[nodiscard]] std::string_view text() const& noexcept {
     return {reinterpret_cast<const char*>(data_), size_};
   }

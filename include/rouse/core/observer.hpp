@@ -1,4 +1,4 @@
-// Observers: what an engine is asked to remember, or to write down, of its operations.
+// Observers: they record or trace the operations of an engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
@@ -45,7 +45,7 @@ inline const char* name_of(action a) noexcept {
   return "unknown";
 }
 
-/// The words for what a pending operation waits for: the call, or what it awaits.
+/// Describes what a pending operation waits for: its call, or what it awaits.
 inline const char* name_of(const operation& op) noexcept {
   if (op.is_retry()) return op.retry->call;
   if (op.action != action::wait) return name_of(op.action);
@@ -54,11 +54,11 @@ inline const char* name_of(const operation& op) noexcept {
 
 } // namespace detail
 
-/// Remembers since when each operation has been with the engine, and where the call stands that
-/// made it (the call's limit, if it has one), which `dump()` then says.
+/// Records for each pending operation when it was submitted, and the source location of its call
+/// (or of the call's limit, if it has one). `dump()` then prints both.
 ///
-/// Cost: a look at the clock for each operation that waits. (Of a call that needs several requests
-/// it is the last one's time.)
+/// If a call needs several requests, the time is that of the last one. Cost: one read of the clock
+/// for each operation that waits.
 struct age_observer : no_observer {
   struct mark {
     clock::time_point since;
@@ -70,13 +70,12 @@ struct age_observer : no_observer {
   }
 };
 
-/// Writes down each operation, and each turn of the loop, as a trace that chrome://tracing and
-/// Perfetto show: an asynchronous event from where the engine is given an operation to where its
-/// waiter is told, an instant for one that is done at once, an instant for each turn that told
-/// anybody.
+/// Writes a trace of all operations and turns of the loop, for chrome://tracing and Perfetto.
 ///
-///     sched.engine().observer().write_to(file);      // borrowed until finish(), or the engine's
-///     end
+///     sched.engine().observer().write_to(file);
+///
+/// An operation is an asynchronous event, from its submission until its waiter runs; one that
+/// completes at once is an instant. Each turn that completed any operation is an instant.
 ///
 /// Cost: a line of text for each event. Source: "Trace Event Format", JSON array.
 class trace_observer : public no_observer {
@@ -84,7 +83,7 @@ public:
   struct mark {
     clock::time_point since;
     std::uint64_t id = 0; // 0: not traced
-    const char* name = nullptr; // as it began: afterwards what it awaited may be gone
+    const char* name = nullptr; // kept: the awaited object may be destroyed
   };
 
   trace_observer() noexcept = default;
@@ -92,15 +91,17 @@ public:
   trace_observer& operator=(const trace_observer&) = delete;
   ~trace_observer() { finish(); }
 
-  /// From now on; operations that have begun are left out. With a shared engine: before others use
-  /// it.
+  /// Starts the trace. Operations that are pending now are left out.
+  /// @param file  borrowed until `finish()` or the end of the engine.
+  ///
+  /// With a shared engine: call it before other threads use the engine.
   void write_to(std::FILE* file) noexcept {
     finish();
     file_ = file;
     first_ = true;
     std::fputs("[", file_);
   }
-  /// Ends the trace; what is in progress stays without an end.
+  /// Ends the trace. Operations that are still pending have no end event.
   void finish() noexcept {
     if (!file_) return;
     std::fputs("\n]\n", file_);
@@ -128,7 +129,7 @@ public:
   }
   void turned(std::size_t completed) noexcept {
     if (file_ && completed != 0)
-      write("turn", "i", 0, ", \"s\": \"t\"", "told", static_cast<long long>(completed));
+      write("turn", "i", 0, ", \"s\": \"t\"", "completed", static_cast<long long>(completed));
   }
 
 private:

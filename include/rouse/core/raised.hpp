@@ -1,4 +1,4 @@
-// Exceptions on their way to run(): where they lie until it takes them.
+// The exceptions that run() is to rethrow.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/intrusive_list.hpp>
@@ -10,10 +10,10 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The place of one exception. A flow is its own, so that what it threw needs no further memory.
+/// Holds one exception. A flow is derived from it, so that its exception needs no allocation.
 class raised : public list_node {
 public:
-  /// Gives the exception, and frees the place.
+  /// Returns the exception, and frees this object.
   virtual std::exception_ptr take() noexcept = 0;
 
 protected:
@@ -22,9 +22,9 @@ protected:
 
 /// The exceptions that an engine keeps, the oldest first.
 ///
-/// An exception of a handler or a posted function gets a place of its own. One place is made
-/// beforehand, for the case that no memory is left. Where that is in use as well, std::bad_alloc
-/// comes in place of the exception.
+/// The exception of a handler or a posted function is held by a `place`. One place is allocated in
+/// advance, for use when memory is short. If that one is in use as well, std::bad_alloc takes the
+/// place of the exception.
 class raised_list {
 public:
   raised_list() : spare_(new place) {}
@@ -45,7 +45,7 @@ public:
     list_.push_back(*spare_.release());
     spare_.reset(new (std::nothrow) place);
   }
-  /// The oldest, no longer in the list; null: there is none.
+  /// Removes the oldest and returns it; null if there is none.
   [[nodiscard]] raised* pop() noexcept { return list_.empty() ? nullptr : &list_.pop_front(); }
 
 private:

@@ -1,4 +1,4 @@
-// The schedulers by name.
+// The names of the schedulers.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/engines/native.hpp>
@@ -10,16 +10,16 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// A call gives an awaitable; the awaiting coroutine waits.
+/// A call returns an awaitable; the awaiting coroutine is suspended.
 using coroutines = basic_scheduler<native_engine, coroutine_waker>;
-/// A call returns its value; the calling fiber waits.
+/// A call returns its value; the calling fiber is suspended.
 using fibers = basic_scheduler<native_engine, fiber_waker>;
-/// A call returns its value; the calling thread waits. Any thread may call.
+/// A call returns its value; the calling thread blocks. Any thread may call.
 using threads = basic_scheduler<shared_native_engine, thread_waker>;
-/// A call takes a handler; nobody waits.
+/// A call takes a handler and returns at once.
 using callbacks = basic_scheduler<native_engine, callback_waker>;
 
-/// What `spawn` of fibers gives: a fiber is joined, cancelled or killed by it.
+/// The handle of a fiber, which `spawn` returns: joins, cancels or kills it.
 using tasklet = flow_handle<fibers>;
 
 }} // namespace rouse::ROUSE_ABI

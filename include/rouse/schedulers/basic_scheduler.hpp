@@ -23,7 +23,7 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// A waker whose calls return their value directly.
+// A waker with calls that return their value directly.
 template <class W>
 concept blocking_waker = requires { requires W::blocking; };
 
@@ -31,26 +31,27 @@ concept blocking_waker = requires { requires W::blocking; };
 
 /// Runs flows, and the engine that does their I/O.
 ///
-/// @tparam Engine  which kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,
-/// `iocp_engine`, or the user's.
+/// @tparam Engine  the kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,
+///                 `iocp_engine`, or the user's.
 /// @tparam Waker   how waiting code is woken: `coroutine_waker`, `fiber_waker`, `thread_waker`,
-/// `callback_waker`, or the user's.
+///                 `callback_waker`, or the user's.
 ///
-/// On destruction everything pending is cancelled and reaped; flows that wait are ended: fibers
-/// unwound, coroutines destroyed, threads joined after their call has ended with
-/// operation_canceled, handlers destroyed. Sockets may outlive the scheduler; their calls then end
-/// with bad_file_descriptor.
+/// The destructor cancels all pending operations, waits for their completions, and ends the flows
+/// that wait: it unwinds fibers, destroys coroutines, joins threads after their call has failed
+/// with operation_canceled, and destroys handlers without calling them. Sockets may outlive the
+/// scheduler; their calls then fail with bad_file_descriptor.
 ///
-/// One that is destroyed while it is run (as `exit()` destroys static objects, in a flow or in
-/// another thread) is left as it is: nothing is cancelled, no flow ends, no memory is freed, since
-/// the program is about to end.
+/// A scheduler that is destroyed while it runs is left as it is: nothing is cancelled, no flow
+/// ends, no memory is freed. This happens when a flow or another thread calls `exit()`, which
+/// destroys static objects; the program is about to end then.
 ///
-/// In a child of fork(2) a scheduler that the parent has used is inert: `run` and its kin, `spawn`
-/// and each call give operation_not_permitted, and the destructor closes the sockets, but leaves the
-/// flows, which are copies of the parent's, in memory as they are. One that was never used works.
+/// In a child of fork(2), a scheduler that the parent has used is inert. `run` and its variants,
+/// `spawn` and each call fail with operation_not_permitted. The destructor closes the sockets and
+/// leaves the flows, which are copies of the parent's, in memory. A scheduler that the parent has
+/// never used works.
 ///
-/// Threads: one at a time runs it, and uses its sockets; `post` and `stop` are for any. With a
-/// shared engine (`threads`), all calls are for any.
+/// Threads: one thread at a time runs a scheduler and uses its sockets; any thread may call `post`
+/// and `stop`. With a shared engine (`threads`), any thread may make any call.
 template <class Engine, class Waker>
 class basic_scheduler : detail::scheduler_loop<basic_scheduler<Engine, Waker>, Engine, Waker> {
   using loop = detail::scheduler_loop<basic_scheduler, Engine, Waker>;
@@ -63,15 +64,16 @@ public:
   template <class Value, class... How>
   static constexpr bool accepts = Waker::template accepts<Value, How...>;
 
-  /// With an engine of its own. What the waker takes (a fiber's `stack_size`) may be given.
+  /// Creates a scheduler with an engine of its own.
+  /// @param args  the arguments of the waker, such as the `stack_size` of fibers.
   ///
-  /// Errors: what the kernel refused the engine with (too_many_files_open, ...).
+  /// Errors: those of the kernel as it creates the engine (too_many_files_open, ...).
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(Args&&... args)
       : loop(loop::make_engine(), std::forward<Args>(args)...) {}
-  /// On the engine of another scheduler, which must outlive this one: both kinds of flow run in one
-  /// loop.
+  /// Creates a scheduler on the engine of another one, which must outlive this one. The flows of
+  /// both run in one loop.
   template <class... Args>
     requires std::constructible_from<Waker, Args...>
   explicit basic_scheduler(engine_type& engine, Args&&... args)
@@ -81,10 +83,15 @@ public:
 
   // ---- flows
 
-  /// Starts a flow. `f` lives as long as the flow does.
-  /// @param f  for coroutines a `task` or a callable that returns one; else a callable, or a
-  /// `task`.
-  /// @param where  what `dump` says of it.
+  /// Starts a flow. It begins in the loop (a thread at once), not inside this call.
+  /// @param f      on coroutines a `task` or a callable that returns one; otherwise a callable
+  ///               without parameters, or (not on callbacks) a `task` or a callable that returns
+  ///               one. It is moved into the flow and lives at least until the flow has ended.
+  /// @param where  the source location that `dump` prints.
+  /// @returns a handle; destroying it detaches the flow.
+  ///
+  /// Errors: std::bad_alloc; on threads those of std::thread; operation_not_permitted in a forked
+  /// child. A fiber for which no stack is left ends at once with that error, which `join` throws.
   template <class F>
   flow_handle<basic_scheduler>
   spawn(F&& f, const std::source_location& where = std::source_location::current()) {
@@ -101,25 +108,29 @@ public:
     return flow_handle<basic_scheduler>(started);
   }
 
-  /// Fibers only: from now on calls `f(out, in)`, a callable of two `flow*`, at each switch. Of the
-  /// two, the fiber that goes out and the one that comes in, one is null: the loop. So two fibers
-  /// follow each other in two calls. For what a thread has and each fiber needs for itself, the
-  /// current thread state of an embedded interpreter, say:
+  /// Fibers only: calls `f(out, in)` at each switch from now on. `out` is the fiber that is
+  /// switched out and `in` the one that is switched in; one of them is null, which means the loop.
+  /// So a switch from one fiber to another takes two calls.
+  ///
+  /// Use it for state that belongs to a thread but that each fiber needs for itself, such as the
+  /// thread state of an embedded interpreter:
   ///
   ///     rouse::flow_local<interpreter_state> own;   // its destructor ends the state
   ///     sched.on_switch([&](rouse::flow*, rouse::flow* in) noexcept {
   ///       PyThreadState_Swap(in ? own->get() : of_the_loop);
   ///     });
   ///
-  /// A fiber comes in for the first time when it begins. A `flow_local` gives `f` the value of the
-  /// fiber that comes in or goes out; as a fiber ends, its values are destroyed while it is still
-  /// in, and it goes out for good with those of the thread. Its `flow*` is not valid afterwards.
+  /// A fiber is switched in for the first time when it begins. Inside `f`, a `flow_local` has the
+  /// value of the fiber that is switched in or out. A fiber that ends destroys its values before it
+  /// is switched out for the last time; in that last call a `flow_local` has the thread's value.
+  /// The `flow*` is not valid afterwards.
   ///
-  /// @param f  lives until the next `on_switch`, or as long as the scheduler. `nullptr` ends it. It
-  /// has to be noexcept, and must not wait, spawn, or call `on_switch`.
+  /// @param f  a noexcept callable of two `flow*`; `nullptr` removes the last one. It lives until
+  ///           the next `on_switch`, or as long as the scheduler. It must not wait, spawn, or call
+  ///           `on_switch`.
   ///
-  /// Threads: called on the one that runs the scheduler, which has to be the one that calls this.
-  /// Cost: two branches a switch where none is set.
+  /// Threads: `f` is called on the thread that runs the scheduler, which must be the one that calls
+  /// this. Cost: two branches per switch if none is set.
   template <class F>
   void on_switch(F f)
     requires requires { &Waker::template on_switch<F>; }
@@ -127,7 +138,8 @@ public:
     waker_.on_switch(std::move(f));
   }
 
-  /// The flow that calls (one of none, if none does): to hand to others, who may cancel or kill it.
+  /// A handle of the calling flow, for other flows to cancel or kill it. Empty outside of the flows
+  /// of this scheduler.
   [[nodiscard]] flow_handle<basic_scheduler> current() noexcept
     requires(accepts<done>)
   {
@@ -137,16 +149,17 @@ public:
     return flow_handle<basic_scheduler>(*f);
   }
 
-  /// Waits until then; awaited, or with a handler, where recv would be.
+  /// Waits until a point in time. Like `recv`, it is awaited on coroutines and takes a handler on
+  /// callbacks.
   ///
-  /// @param when  a point in time, or a duration from now on, of any type. One too long for the
-  /// clock never comes; one that is past lets the others have their turn.
-  /// @param l  as of any call: `sleep_for(1s, token)`, `sleep_for(1s, {5s, token})`. A sleep whose
-  /// time comes no later than its limit is a success. Alone, `sleep_for({1s, token})`, its deadline
-  /// is the time of the sleep.
+  /// @param when  a point in time of `rouse::clock`, or a duration from now on, in any unit. A time
+  ///              beyond the clock's range never comes; a time in the past lets other flows run.
+  /// @param l     as of any call: `sleep_for(1s, token)`, `sleep_for(1s, {5s, token})`. The sleep
+  ///              succeeds if its time is not later than the limit. Without `when`, as in
+  ///              `sleep_for({1s, token})`, the limit's deadline is the time of the sleep.
   /// @returns nothing; with callbacks a `sleep_handle`, which can cancel the sleep.
   ///
-  /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (its
+  /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (the
   /// limit).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
@@ -166,7 +179,7 @@ public:
     const deadline when = l.when();
     return sleep_until(when, std::move(l), std::forward<How>(how)...);
   }
-  /// The same, from now on.
+  /// Waits for a duration; otherwise like `sleep_until`.
   template <class Rep, class Period, class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = How(),
@@ -182,7 +195,7 @@ public:
   decltype(auto) sleep_for(Limit l, How&&... how) {
     return sleep_until(std::move(l), std::forward<How>(how)...);
   }
-  /// Lets others run first.
+  /// Lets the other ready flows, handlers and posted functions run first.
   template <class How = detail::nothing>
   decltype(auto) yield(How&& how = How(), detail::call_site at = std::source_location::current()) {
     return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
@@ -190,31 +203,36 @@ public:
 
   // ---- the loop
 
-  /// Runs until nothing is left to do, or `stop()`.
-  /// @returns how many waiters were woken and functions called. Throws what a detached flow or a
-  /// handler threw; it may then be called again (O7).
+  /// Runs the loop until nothing is left to do, or until `stop()`.
+  /// @returns how many waiters were woken and functions called.
   ///
-  /// Errors: operation_not_permitted inside the loop itself, of this and the functions below: in a
-  /// flow of this scheduler, a handler, a posted function.
+  /// Rethrows what a detached flow, a handler or a posted function threw; it may then be called
+  /// again (O7).
+  ///
+  /// Errors, also of the functions below: operation_not_permitted inside the loop itself (in a flow
+  /// of this scheduler, a handler, a posted function), in a forked child, and on another thread
+  /// than before while operations are in flight that the kernel has bound to that thread.
   std::size_t run() { return loop::run_until({}, false); }
-  /// The same, for no longer than `d`, of any type; one too long for the clock is no limit.
+  /// Likewise, for at most `d`, in any unit. A duration too long for the clock is no limit.
   template <class Rep, class Period>
   std::size_t run_for(std::chrono::duration<Rep, Period> d) {
     return loop::run_until(deadline(d), false);
   }
-  /// One turn of the loop, which waits if nothing is ready, if need be until the limit; 0 at once
-  /// when nothing is left to do.
+  /// Runs one turn of the loop. If nothing is ready, it waits, for at most `d`. Returns 0 at once
+  /// if nothing is left to do.
   std::size_t run_once() { return loop::run_until({}, true); }
   template <class Rep, class Period>
   std::size_t run_once(std::chrono::duration<Rep, Period> d) {
     return loop::run_until(deadline(d), true);
   }
-  /// What is ready, without waiting.
+  /// Runs what is ready, without waiting.
   std::size_t poll() { return loop::run_until(deadline((clock::time_point::min)()), true); }
 
-  /// Inside another event loop, which waits in place of `run`: before it waits, it calls `poll()`
-  /// and then this; it waits until the handle is readable, or the deadline has come, and begins
-  /// anew. What other threads post, a `stop` and a stop_token make the handle ready.
+  /// The handle and the deadline that another event loop waits for in place of `run`.
+  ///
+  /// Before each wait, that loop calls `poll()` and then `next_deadline()`. It waits until the
+  /// handle is readable or the deadline has passed, and begins anew. A `post`, a `stop` and a stop
+  /// request of another thread make the handle readable.
   ///
   ///     for (;;) {
   ///       sched.poll();
@@ -223,16 +241,17 @@ public:
   ///       ...
   ///     }
   ///
-  /// The handle is the scheduler's and stays the same: it is only waited for, level-triggered, and
-  /// neither read nor closed. It may be readable although nothing is ready. A forked child has to
-  /// ask for its own.
+  /// The scheduler owns the handle, which stays the same: wait for it level-triggered, but neither
+  /// read nor close it. It may be readable although nothing is ready. A forked child must get a
+  /// handle of its own.
   ///
-  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Else -1, also where
-  /// file descriptors or memory are short, and in a child of a parent that has used the scheduler;
-  /// on Windows INVALID_SOCKET, since a completion port is no object to wait for. Such a scheduler
-  /// needs a thread of its own.
+  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Otherwise -1, also
+  ///          if file descriptors or memory are short, and in a child of a parent that has used the
+  ///          scheduler. On Windows INVALID_SOCKET, because a completion port cannot be waited for.
+  ///          Such a scheduler needs a thread of its own.
+  ///
   /// Threads: the scheduler's own. Cost of `next_deadline`: with epoll one system call; with
-  /// io_uring three, and two more file descriptors from the first call of either function on.
+  /// io_uring three, and two more file descriptors after the first call of either function.
   [[nodiscard]] native_handle_type native_wait_handle() const noexcept
     requires(!engine_type::threading::shared)
   {
@@ -244,11 +263,13 @@ public:
     return engine_->rest_outside();
   }
 
-  /// Makes `run` return as soon as what it is about is done; if none runs, the next one returns at
-  /// once. Any thread.
+  /// Makes `run` return after its current turn of the loop. If no thread is in `run`, the next call
+  /// returns at once. Threads: any.
   void stop() noexcept { loop::stop(); }
 
-  /// Calls `f` from the loop. Any thread. What it throws comes out of `run()`.
+  /// Makes the loop call `f`, once; `run()` rethrows what it throws. Threads: any.
+  /// @param f  a callable without parameters; it must not return a `task`. It is destroyed without
+  ///           being called if the scheduler's engine is destroyed first.
   template <class F>
   void post(F&& f) {
     static_assert(std::invocable<std::decay_t<F>&>,
@@ -262,23 +283,24 @@ public:
 
   [[nodiscard]] engine_type& engine() const noexcept { return *engine_; }
   [[nodiscard]] Waker& waker() noexcept { return waker_; }
-  /// Has a flow begun that the waker has made.
+  /// Begins the flows that the waker has spawned.
   [[nodiscard]] detail::flow_starter<engine_type>& starter() noexcept { return starter_; }
   /// Which engine runs, and why a better one was refused.
   [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
 
-  // ---- to see what waits
+  // ---- diagnosis
 
-  /// Says in words what waits, a line for each operation of the engine (which call, or what it
-  /// waits for: "sleep", "channel receive", "lock", "join"; its socket and endpoints, what is left
-  /// of its limit) and for each flow of this scheduler (where it was spawned, what it waits for).
-  /// For people: the wording may change.
+  /// Prints what waits, for people to read; the wording may change.
   ///
-  /// @param out  a callable that is given one line after another, as `std::string_view`, or a
-  /// stdio stream.
+  /// One line for each operation of the engine: the call, or what it waits for ("sleep", "channel
+  /// receive", "lock", "join"), its socket and endpoints, and the time left of its limit. One line
+  /// for each flow of this scheduler: where it was spawned and what it waits for.
   ///
-  /// Threads: the scheduler's own; from another one `post([&] { sched.dump(); })`. With a shared
-  /// engine any. Cost: allocates; two system calls for each operation on a socket.
+  /// @param out  a callable that takes one line after another as `std::string_view`, or a stdio
+  ///             stream.
+  ///
+  /// Threads: the scheduler's own; another thread may `post([&] { sched.dump(); })`. With a shared
+  /// engine, any. Cost: allocates; two system calls for each operation on a socket.
   template <class Out>
     requires std::invocable<Out&, std::string_view>
   void dump(Out&& out) {
@@ -297,11 +319,10 @@ public:
     dump([&](std::string_view line) { std::fwrite(line.data(), 1, line.size(), out); });
   }
 
-  // ---- for sockets and the like
+  // ---- for sockets, channels and wakers
 
-  /// Starts a call the waker's way.
-  /// @param s  null where there is no scheduler any more: the call then ends with
-  /// bad_file_descriptor.
+  /// Starts a call the way the waker does.
+  /// @param s  null if the scheduler was destroyed: the call then fails with bad_file_descriptor.
   template <class Call, class Limit, class... How>
   ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
                                                      How&&... how) {
@@ -321,7 +342,7 @@ public:
       detail::cancel_flow(*engine_, f);
   }
 
-  // For wakers whose waiting code runs the loop.
+  // For wakers that run the loop inside a waiting call.
   using loop::turn;
   using typename loop::running;
 
@@ -330,8 +351,8 @@ private:
   using loop::starter_;
   using loop::waker_;
 
-  // What the waker starts: where calls return directly, a task runs from its first line to its last
-  // without suspending.
+  // What the waker starts. On fibers and threads every call returns directly, so a task runs from
+  // its first line to its last without suspending.
   template <class W, class F>
   static auto as_flow(F&& f) {
     using callable = std::decay_t<F>;

@@ -1,4 +1,4 @@
-// What waits, in words: for `basic_scheduler::dump`.
+// The text of `basic_scheduler::dump`.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -17,10 +17,10 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Looks at an engine once, then at flows; each gives a line.
+// Describes the operations of an engine, then flows: one line for each.
 class dump_text {
 public:
-  // In progress are those alone that the engine has: only they stay as they are under its lock.
+  // Only pending operations are described in full: they do not change while the engine is locked.
   template <class Engine>
   void add_operations(Engine& engine) {
     engine.for_each_operation([&](const typename Engine::operation& op) {
@@ -35,7 +35,7 @@ public:
     });
   }
 
-  // Of what a flow waits for only the address is looked at: the rest may be changing.
+  // Reads only the address of the flow's operation, because the operation itself may be changing.
   void add_flow(const char* kind, const flow& f, bool begun) {
     std::string line = kind;
     if (f.ended.is_set.load(std::memory_order_relaxed))
@@ -55,10 +55,10 @@ public:
 private:
   void add(const std::string& line) { lines_.push_back("  " + line + "\n"); }
 
-  // The socket of one that was answered may be gone already.
+  // The socket of an operation that is no longer pending may have been destroyed already.
   static std::string brief(const operation& op) {
     if (op.state != operation_state::pending)
-      return std::string(name_of(op.action)) + ", about to be told";
+      return std::string(name_of(op.action)) + ", about to complete";
     if (op.target && op.target->purpose) return op.target->purpose;
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)
@@ -67,8 +67,8 @@ private:
     return text;
   }
 
-  // Of a pending operation on a file of the library's own that stands for files of the program: the
-  // first of these; else -1.
+  // If a pending operation waits on an internal file that stands for files of the program: the
+  // first of these files; else -1.
   static std::intptr_t handle_of_program(const operation& op) noexcept {
     return op.is_retry() ? op.retry->handle : -1;
   }
@@ -92,7 +92,7 @@ private:
     return ", " + milliseconds(op.due > now ? op.due - now : clock::duration::zero()) + " left";
   }
 
-  // Line 0: not known.
+  // Line 0: unknown.
   static std::string place(const char* what, const char* file, unsigned line) {
     return line == 0 ? "" : std::string(what) + file + ":" + std::to_string(line);
   }

@@ -11,12 +11,13 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What `spawn` gives: to wait for a flow's end, or to cancel it. Dropping it lets the flow go on
-/// by itself; what such a flow throws comes out of `run()`.
+/// The handle of a flow, which `spawn` returns: waits for the end of the flow, cancels or kills it.
 ///
-/// Threads: a handle may be moved, dropped and asked whether its flow has ended in any thread, also
-/// while the scheduler is destroyed and afterwards. The rest is the scheduler's thread's (with
-/// `threads`, any thread's). Cost: no allocation.
+/// Destroying the handle detaches the flow: it continues, and `run()` rethrows what it throws.
+///
+/// Threads: any thread may move and destroy a handle, and ask whether its flow has ended, also
+/// while the scheduler is being destroyed and afterwards. The other calls belong to the scheduler's
+/// thread (with `threads`, to any). Cost: no allocation.
 template <class Scheduler>
 class flow_handle {
 public:
@@ -30,17 +31,21 @@ public:
   }
   ~flow_handle() { detach(); }
 
-  /// Lets the flow go on by itself.
+  /// Gives up the handle; the flow continues.
   void detach() noexcept {
     if (flow_) std::exchange(flow_, nullptr)->drop();
   }
 
-  /// Gives up the handle: its reference is the caller's to drop.
+  /// Gives up the handle and returns the flow; the caller must `drop()` its reference.
   [[nodiscard]] flow* release() noexcept { return std::exchange(flow_, nullptr); }
 
-  /// Waits until the flow has ended; throws what left it. One waiter at a time (else
-  /// operation_not_permitted). A flow that would wait for its own end gets
-  /// resource_deadlock_would_occur.
+  /// Waits until the flow has ended, and rethrows the exception that left it.
+  ///
+  /// @param l  as of any call; `join` then ends with timed_out or operation_canceled, and the flow
+  /// continues.
+  ///
+  /// Errors: operation_not_permitted (another flow waits for this one already);
+  /// resource_deadlock_would_occur (the flow would wait for its own end).
   template <class How = detail::nothing>
     requires(!detail::limit_first<How>)
   decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
@@ -51,25 +56,26 @@ public:
     return begin(std::move(l), std::forward<How>(how)...);
   }
 
-  /// The flow's waiting call, and each later one, ends with operation_canceled.
+  /// Cancels the flow: its waiting call and each later one fail with operation_canceled.
   void cancel() noexcept {
     if (!flow_ || !flow_->owner) return;
     static_cast<Scheduler*>(flow_->owner)->cancel(*flow_);
   }
 
-  /// Ends the flow at its current or next waiting call, quietly: its destructors run, `join` just
-  /// returns. One that has not begun never does; a value or bytes that came first are the flow's,
-  /// and it ends at the call after that. A call that destructors make meanwhile gives
-  /// operation_canceled.
+  /// Ends the flow at its current or next waiting call: its destructors run, and `join` returns
+  /// without an error.
   ///
-  /// Coroutines are destroyed; fibers and threads are unwound by an exception that is no
-  /// std::exception (without exceptions: as `cancel`). A thread is not stopped outside of its
-  /// calls.
+  /// A flow that has not begun never does. If the current call succeeds nevertheless, the flow
+  /// keeps the value or the bytes, and ends at its next call. Calls that the destructors make fail
+  /// with operation_canceled.
   ///
-  /// A fiber or a thread may catch that exception, but must not call on for ever: after 10,000
-  /// refused calls (after ten seconds, if there were 100) a message on stderr names where the flow
-  /// was spawned, and the program is aborted. The same holds for a flow whose scheduler is being
-  /// destroyed.
+  /// Coroutines are destroyed. Fibers and threads are unwound by an exception that is not a
+  /// std::exception (without exceptions, `kill` is like `cancel`). A thread is not stopped outside
+  /// of its calls.
+  ///
+  /// A fiber or a thread may catch that exception, but must not keep calling: after 10,000 refused
+  /// calls, or 100 in more than ten seconds, a message on stderr says where the flow was spawned,
+  /// and the program is aborted. The same holds for a flow of a scheduler that is being destroyed.
   void kill() noexcept {
     if (!flow_ || !flow_->owner) return;
     flow_->killed = true;

@@ -1,4 +1,4 @@
-// A scheduler whose engine is watched.
+// A scheduler with an observer in its engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/observer.hpp>
@@ -17,8 +17,8 @@ struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
 
 } // namespace detail
 
-/// The same scheduler, of another type, with an observer in its engine: `age_observer`,
-/// `trace_observer`, or one derived from `no_observer`.
+/// The type of `Scheduler` with an observer in its engine: `age_observer`, `trace_observer`, or one
+/// derived from `no_observer`.
 ///
 ///     rouse::observed<rouse::fibers, rouse::age_observer> sched;
 template <class Scheduler, class Observer>

@@ -1,4 +1,4 @@
-// A function that `post` hands to the loop.
+// A function that `post` passes to the loop.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/recycler.hpp>

@@ -1,4 +1,4 @@
-// How a scheduler runs its loop, and how it ends.
+// The loop of a scheduler, and what its destruction does.
 #pragma once
 #include <rouse/concepts/engine.hpp>
 #include <rouse/concepts/waker.hpp>
@@ -19,7 +19,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// The base of the scheduler `Scheduler`: its engine, its waker, and the loop over both.
+// The base of `Scheduler`: its engine, its waker, and the loop that runs both.
 template <class Scheduler, class Engine, class Waker>
 class scheduler_loop {
   static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
@@ -30,7 +30,8 @@ public:
   scheduler_loop(const scheduler_loop&) = delete;
   scheduler_loop& operator=(const scheduler_loop&) = delete;
 
-  /// While it exists, the scheduler is run. For wakers that run the loop inside a waiting call.
+  /// While it exists, the calling thread runs the scheduler. For wakers that run the loop inside a
+  /// waiting call.
   class running : detail::running<engine_type>, detail::running<Scheduler> {
   public:
     explicit running(Scheduler& s) noexcept
@@ -46,7 +47,7 @@ public:
     scheduler_loop& of_;
   };
 
-  /// One turn of the loop, for wakers whose waiting code has to run it.
+  /// One turn of the loop. For the same wakers.
   std::size_t turn(clock::time_point until) {
     if constexpr (requires { waker_.turn(*engine_, until); })
       return waker_.turn(*engine_, until);
@@ -72,7 +73,7 @@ protected:
     return made;
   }
 
-  // The scheduler is destroyed.
+  // Called by the destructor. See basic_scheduler for the three cases.
   void shut_down() noexcept {
     if (engine_->inert()) return leave_behind();
     if (in_use()) {
@@ -100,14 +101,14 @@ protected:
     const loop_exit at_end{waker_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {
-      const bool nothing_left =
-          idle(); // asked first: the last flow, a thread, may throw as it ends
+      // Before rethrow_raised(): the last flow may be a thread, which may throw as it ends.
+      const bool nothing_left = idle();
       rethrow_raised();
       if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
       if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
     }
-    if (engine_->inert()) [[unlikely]] // one that ran in this loop has forked
+    if (engine_->inert()) [[unlikely]] // a flow or function in this loop has forked
       run_in_child();
     return done;
   }
@@ -117,7 +118,7 @@ protected:
     engine_->wake();
     notify();
   }
-  // Has the waker look again at what it waits for, where it waits outside of the engine.
+  // Makes a waker that waits outside of the engine check again.
   void notify() noexcept {
     if constexpr (requires { waker_.notify(); }) waker_.notify();
   }
@@ -138,7 +139,7 @@ private:
       return engine_->idle();
   }
 
-  // A turn inside a turn would leave the flows and functions of the outer one waiting.
+  // A turn inside a turn would keep the flows and functions of the outer one waiting.
   void refuse_nested() {
     const flow* const caller = this_flow();
     const bool ours = caller && caller->owner == self();
@@ -149,8 +150,8 @@ private:
     }
   }
 
-  // In a forked child, where the flows that wait are copies of the parent's: they neither go on nor
-  // end, and what they refer to stays in memory. The handles of sockets are closed.
+  // In a forked child the waiting flows are copies of the parent's: they neither continue nor end,
+  // and the objects that they refer to stay in memory. The handles of sockets are closed.
   void leave_behind() noexcept {
     starter_.close(*engine_);
     if constexpr (requires { Waker::flow_name; }) {
@@ -174,7 +175,7 @@ private:
     return true;
   }
 
-  // Tells the waker that the loop is left, by an exception as well.
+  // Notifies the waker when run_until returns or throws.
   struct loop_exit {
     Waker& waker;
     ~loop_exit() {
@@ -182,8 +183,9 @@ private:
     }
   };
 
-  // Whether a thread runs it, or a flow of it calls here: where the scheduler is destroyed then,
-  // the program ends. (Only a thread that ends just now, or enters, could be missed.)
+  // Whether a thread runs the scheduler, or a flow of it calls this. A scheduler that is destroyed
+  // then is a static object, and the program is ending. (A thread that is just leaving or entering
+  // run() may be missed.)
   [[nodiscard]] bool in_use() noexcept {
     if constexpr (requires { waker_.in_use(); }) {
       if (waker_.in_use()) return true;

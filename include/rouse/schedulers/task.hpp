@@ -1,4 +1,4 @@
-// task<T>: a coroutine that runs when it is awaited, or spawned.
+// task<T>: a coroutine that starts when it is awaited or spawned.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -20,7 +20,7 @@ class task;
 
 namespace detail {
 
-// Says in words what can be awaited instead of an `A`.
+// Explains by a static_assert what can be awaited instead of an `A`.
 template <class A>
 consteval void explain_await() {
   using value = std::remove_cvref_t<A>;
@@ -30,12 +30,12 @@ consteval void explain_await() {
                        "co_await sched.sleep_for(300ms)");
   static_assert(!function, "rouse: co_await of a function would not call it: write co_await f()");
   static_assert(time || function,
-                "rouse: co_await takes an awaitable, such as a task or a call of coroutines, or in "
-                "place what a call of fibers or threads returns; this is neither: use the value "
-                "without co_await, and spawn or post what has to wait for something else");
+                "rouse: co_await takes an awaitable (a task, a call of coroutines), or directly "
+                "the result of a call of fibers or threads; this is neither: use the value "
+                "without co_await, or spawn or post the code that waits for something else");
 }
 
-// What a call returned directly (on fibers and threads): awaiting it costs nothing.
+// Makes a value that a fiber's or thread's call returned directly awaitable, at no cost.
 template <class T>
 struct ready_value {
   T&& value;
@@ -52,8 +52,9 @@ inline constexpr bool is_task<task<T>> = true;
 template <class F>
 concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
 
-// Awaits in a chain. What may resume it from anywhere is awaited outside of the chain's loop; a
-// call, which `resumes_chain`, is not.
+// Awaits `awaiter` from a coroutine of a chain. A foreign awaiter may resume the coroutine
+// anywhere, so the coroutine leaves the chain's loop first. A call of rouse `resumes_chain`: there
+// that is not needed.
 template <class A>
 struct chain_awaiter {
   A awaiter;
@@ -61,7 +62,7 @@ struct chain_awaiter {
   template <class P>
   auto await_suspend(std::coroutine_handle<P> h) {
     if constexpr (requires { awaiter.resumes_chain; })
-      return awaiter.await_suspend(h); // from inside the loop
+      return awaiter.await_suspend(h);
     else
       return suspend_outside(h);
   }
@@ -117,7 +118,7 @@ struct task_promise_base : chain_link {
   template <class A>
   decltype(auto) await_transform(A&& a) {
     if constexpr (requires { a.await_ready(); })
-      return chain_awaiter<std::remove_reference_t<A>&>{a}; // where it stands: a call cannot move
+      return chain_awaiter<std::remove_reference_t<A>&>{a}; // by reference: a call cannot move
     else if constexpr (is_task<std::remove_cvref_t<A>>)
       return in_chain(std::forward<A>(a));
     else if constexpr (awaitable<A>)
@@ -166,7 +167,7 @@ struct task_promise<void> : task_promise_base {
 template <class P>
 concept chained_promise = std::derived_from<P, chain_link>;
 
-// Awaits a task from a coroutine of a chain, which it joins.
+// Awaits a task from a coroutine of a chain. The task joins the chain.
 template <class T>
 class chained_task {
 public:
@@ -203,18 +204,18 @@ protected:
     promise().continuation = awaiting;
   }
 
-  std::coroutine_handle<> child_; // null once somebody else has destroyed the task
+  std::coroutine_handle<> child_; // null once the chain has destroyed the task
 };
 
-// The same from any coroutine: one that is of no chain starts one.
+// Awaits a task from any coroutine. One that belongs to no chain starts one.
 template <class T>
 class task_awaiter : public chained_task<T> {
 public:
   using chained_task<T>::chained_task;
   using chained_task<T>::await_suspend;
 
-  // The chain's first stretch runs here. If it ends in it, the awaiting coroutine just goes on: no
-  // stack grows.
+  // The chain runs here until it first waits. If it ends before that, this returns false and the
+  // awaiting coroutine continues, so that a loop of such awaits does not grow the stack.
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) {
     this->link(own_, h);
@@ -232,16 +233,16 @@ T run_here(task<T> t);
 
 } // namespace detail
 
-/// A coroutine that gives a T. It starts when it is awaited or spawned, and is destroyed with the
-/// task.
+/// A coroutine that returns a T. It starts when it is awaited or spawned.
 ///
-/// Any coroutine may await it. Inside it, what a call returns directly (a socket of `fibers` or
-/// `threads`) is awaited for free, so that a protocol written once with `co_await` serves every
-/// scheduler. Anything else is refused at compile time (see `returned_by_call`).
+/// Any coroutine may await it. Inside a task, `co_await` on a value that a fiber's or thread's call
+/// returned directly costs nothing, so a protocol written once with `co_await` serves every
+/// scheduler. Other values that are not awaitable are refused at compile time (see
+/// `returned_by_call`).
 ///
-/// Exceptions that leave it are thrown at the `co_await`. Destroying one that waits cancels what it
-/// waits for (O5). Cost: a frame, recycled; an await is a return to the chain's loop and a
-/// resumption. Depth costs no stack.
+/// An exception that leaves the task is rethrown at the `co_await`. Destroying the task destroys
+/// the coroutine; if it waits, its pending call is cancelled (O5). Cost: a recycled frame; an await
+/// returns to the chain's loop and resumes once. Depth costs no stack.
 template <class T>
 class [[nodiscard("rouse: a task does nothing until it is awaited or spawned")]] task {
 public:
@@ -257,15 +258,15 @@ public:
     return *this;
   }
   ~task() {
-    if (handle_) handle_.destroy(); // never started: a started one belongs to its awaiter
+    if (handle_) handle_.destroy(); // never started: the awaiter owns a started one
   }
 
-  /// Once only: of one that was awaited or moved from it throws invalid_argument.
+  /// Awaits the task. Throws invalid_argument if it was awaited before or moved from.
   [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
     check();
     return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
   }
-  /// The same, by a coroutine of a chain.
+  /// Likewise, from a coroutine of a chain.
   [[nodiscard]] detail::chained_task<T> in_chain() && {
     check();
     return detail::chained_task<T>(std::exchange(handle_, nullptr));
@@ -306,7 +307,7 @@ inline task<void> task_promise<void>::get_return_object() noexcept {
   return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
 }
 
-// Runs a task on the caller's stack, where every call returns directly.
+// Runs a task on the stack of a fiber or thread, where every call returns directly.
 template <class T>
 T run_here(task<T> t) {
   t.check();
@@ -316,7 +317,7 @@ T run_here(task<T> t) {
   promise.self = t.handle_;
   chain.resume(t.handle_);
   if (!t.handle_.done()) {
-    t = {}; // before the chain, which what it awaits refers to
+    t = {}; // before `chain`: the awaiter refers to it
     throw_error(failure(std::errc::operation_not_permitted).code(),
                 "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
                 "but nothing that suspends it");

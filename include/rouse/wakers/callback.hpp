@@ -1,4 +1,4 @@
-// The callback waker: a call takes a handler, and the completion calls it from the loop.
+// The callback waker: a call takes a handler, which the loop calls when the call completes.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -21,14 +21,13 @@ namespace detail {
 class handled_call;
 }
 
-/// What a sleep gives that has a handler: to cancel it. Dropping it lets the sleep go on.
+/// The handle of a sleep with a handler: it can cancel the sleep. Destroying the handle does not.
 ///
 ///     auto sleep = sched.sleep_for(1s, handler);
 ///     sleep.cancel();
 ///
-/// Once the sleep has ended, or its scheduler has gone, it refers to nothing. It may be destroyed,
-/// moved and used inside the handler. Threads: the scheduler's own. Cost: two pointers, no
-/// allocation.
+/// It is empty once the sleep has ended or its scheduler has been destroyed. The handler may
+/// destroy, move and use it. Threads: the scheduler's own. Cost: two pointers, no allocation.
 class sleep_handle {
 public:
   sleep_handle() noexcept = default;
@@ -43,12 +42,12 @@ public:
   }
   ~sleep_handle() { detach(); }
 
-  /// The handler is called, from the loop, with operation_canceled; or without an error, where the
-  /// time of the sleep came first. Of one that has ended: does nothing.
+  /// Cancels the sleep: the loop calls the handler with operation_canceled, or without an error if
+  /// the sleep was over first. Does nothing if the sleep has ended.
   inline void cancel() noexcept;
-  /// Lets the sleep go on by itself.
+  /// Gives up the handle; the sleep continues.
   inline void detach() noexcept;
-  /// Whether the handler was called, is being called, or never will be.
+  /// Whether the handler has been called, is being called, or never will be.
   [[nodiscard]] bool ended() const noexcept { return !call_; }
 
 private:
@@ -72,7 +71,7 @@ inline constexpr bool handles = std::invocable<Handler&&, std::error_code, Value
 template <class Handler>
 inline constexpr bool handles<done, Handler> = std::invocable<Handler&&, std::error_code>;
 
-// A handler that waits: what the waker knows of it, whatever its type.
+// A pending handler of any type, as the waker sees it.
 struct waiting_handler : list_node {
   virtual void discard() noexcept = 0;
 
@@ -80,7 +79,7 @@ protected:
   ~waiting_handler() = default;
 };
 
-// One that gives a handle, which it tells of its end.
+// A pending handler that has a handle; its destructor empties the handle.
 class handled_call : public waiting_handler {
 protected:
   handled_call() noexcept = default;
@@ -98,8 +97,8 @@ private:
 template <class Call>
 concept gives_handle = requires { requires Call::gives_handle; };
 
-// The block: operation and handler together, recycled before the handler is called, so that the
-// handler's next call finds it.
+// One block holds the operation and the handler. It is freed before the handler is called, so that
+// the handler's next call reuses it from the recycler.
 template <class Engine, class Call, class Limit, class Handler>
 class callback_call final
     : public pending_call<Engine, Call, Limit, callback_call<Engine, Call, Limit, Handler>>,
@@ -120,11 +119,10 @@ public:
     if (this->engine())
       this->deliver_later();
     else
-      deliver(); // a socket without a scheduler has no loop that could
+      deliver(); // without a scheduler, no loop could deliver
   }
 
   void discard() noexcept override { delete this; }
-  // Of a handled_call.
   static void cancel(handled_call& call) noexcept {
     auto& self = static_cast<callback_call&>(call);
     self.engine()->cancel(self);
@@ -152,7 +150,7 @@ private:
       std::move(handler)(ec, std::move(value));
   }
 
-  // (Not a std::unique_ptr, which is a dozen classes more for each type of call.)
+  // std::unique_ptr would instantiate a dozen more classes for each type of call.
   struct owner {
     callback_call* call;
     ~owner() { free(); }
@@ -162,7 +160,7 @@ private:
   Handler handler_;
 };
 
-// A spawned function: it runs once, in the loop.
+// A spawned function. It runs once, in the loop.
 template <class Engine, class F>
 class callback_flow final : public engine_flow<Engine> {
 public:
@@ -197,11 +195,11 @@ inline void sleep_handle::detach() noexcept {
   if (call_) std::exchange(call_, nullptr)->handle_ = nullptr;
 }
 
-/// Wakes by calling a handler, `void(std::error_code, T)` (or `void(std::error_code)` where there
-/// is no value), from the loop and never from inside the call that it was given to. What a handler
-/// throws comes out of `run()`.
+/// Completes a call by calling its handler: `void(std::error_code, T)`, or `void(std::error_code)`
+/// for a call without a value. The loop calls the handler, never the call that it was passed to.
+/// `run()` rethrows what a handler throws.
 ///
-/// Cost of a call: one block, recycled, that holds the operation and the handler.
+/// Cost of a call: one recycled block that holds the operation and the handler.
 class callback_waker : public detail::flow_list {
 public:
   template <class Value, class... How>
@@ -218,7 +216,7 @@ public:
       return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
 
-  /// @param f  called inside `run()`; lives until then.
+  /// @param f  a callable without parameters. The loop calls it once, and destroys it afterwards.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>, "rouse: spawn takes a callable without parameters");
@@ -229,7 +227,7 @@ public:
     return this->start(s, *started);
   }
 
-  /// Handlers that still wait are destroyed, not called.
+  /// Destroys the pending handlers without calling them.
   template <class Engine>
   void shut_down(Engine&) noexcept {
     while (!pending_.empty()) pending_.pop_front().discard();

@@ -1,4 +1,5 @@
-// The coroutine waker: a call gives an awaitable; the completion resumes who awaits it.
+// The coroutine waker: a call returns an awaitable, and its completion resumes the awaiting
+// coroutine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -28,7 +29,8 @@ consteval void explain_not_awaited() {
                 "write auto n = co_await conn.recv(buf)");
 }
 
-// The awaitable: the operation itself, which so lives in the frame of whoever awaits it.
+// The awaitable. It is the operation itself, which therefore lives in the awaiting coroutine's
+// frame.
 template <class Engine, class Call, class Limit>
 class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
                   "co_await")]] coroutine_call
@@ -68,7 +70,7 @@ public:
     if (!f) [[unlikely]]
       return false;
     if (f->ends_with(this->error)) [[unlikely]] {
-      this->deliver_later(); // the loop ends the flow, where none of it runs
+      this->deliver_later(); // the loop destroys the coroutines: this one still runs
       return true;
     }
     f->waiting = nullptr;
@@ -77,7 +79,7 @@ public:
 
   typename Call::value_type await_resume() { return this->take(ec_); }
 
-  // What takes it for its value meets a sentence.
+  // Code that uses the awaitable as its value gets a static_assert with an explanation.
   template <class T>
     requires std::constructible_from<T, typename Call::value_type>
   operator T() const noexcept {
@@ -129,14 +131,14 @@ private:
   }
 
   std::error_code* ec_;
-  // While it is awaited: by whom, and of which chain he is, if of any.
+  // Both set while the call is awaited: the awaiting coroutine, and its chain if it has one.
   union {
     std::coroutine_handle<> handle_;
   };
   coroutine_chain* chain_;
 };
 
-// The coroutine that a spawned flow begins with. Its frame holds the flow and the callable.
+// The outermost coroutine of a spawned flow. Its frame holds the flow and the callable.
 template <class Engine>
 struct spawned {
   struct promise_type final : chain_link, engine_flow<Engine> {
@@ -168,12 +170,12 @@ struct spawned {
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { this->keep_exception(); }
 
-    // The flow was killed and waits no more: its coroutines are destroyed.
+    // For a killed flow after its call has completed: destroys the coroutines, ends the flow.
     void end_suspended() noexcept override {
       destroy_coroutines();
       this->end();
     }
-    // The same, wherever it is: what they wait for is cancelled.
+    // For a flow that still waits or has not begun; its pending call is cancelled.
     void end_now() noexcept {
       this->cancel_begin();
       end_suspended();
@@ -209,17 +211,17 @@ spawned<Engine> run_spawned(F f) {
 
 } // namespace detail
 
-/// Wakes a coroutine by resuming it, on the thread that runs the engine.
+/// Resumes the awaiting coroutine on the thread that runs the engine.
 ///
-/// Cost of a wake-up: one indirect call and a resumption; no allocation, no queue.
+/// Cost of a wake-up: one indirect call and one resumption; no allocation, no queue.
 class coroutine_waker : public detail::flow_list {
 public:
-  /// How a call may be completed: with nothing, or with a std::error_code.
+  /// A call may be followed by nothing (errors are thrown) or by a std::error_code.
   template <class Value, class... How>
   static constexpr bool accepts = detail::gives_back<How...>;
 
-  /// An awaitable of the call's value. It holds the operation, so it must stay until the await is
-  /// over, as one awaited in place does.
+  /// Returns an awaitable of the call's value. It is the operation, so it must stay where it is
+  /// until the await is over, as it does in `co_await conn.recv(buf)`.
   template <class Scheduler, class Call, class Limit, class... How>
   static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
@@ -228,7 +230,7 @@ public:
                                                        detail::error_of(std::forward<How>(how)...));
   }
 
-  /// @param f  a `task`, or a callable that returns one; the callable lives as long as the flow.
+  /// @param f  a `task`, or a callable that returns one. It lives as long as the flow.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
@@ -240,7 +242,7 @@ public:
     this->template orphan_all<Engine>();
   }
 
-  /// Ends a flow that waits, or has not begun: its coroutines are destroyed where they are.
+  /// Ends a flow that waits or has not begun by destroying its coroutines.
   template <class Engine>
   void end_now(Engine&, flow& f) noexcept {
     using promise = typename detail::spawned<Engine>::promise_type;

@@ -1,4 +1,17 @@
-// The fiber waker: a call switches from its fiber to the loop, the completion switches back.
+// The fiber waker: a call switches from its fiber to the loop, and the completion switches back.
+//
+//     the loop (the thread's own stack)            a fiber (a stack of its own)
+//     run() -> engine.turn()
+//       flow begins -> switch_to(fiber) ---------> fiber_flow::run -> the user's function
+//                                                  -> recv() -> parker.park() -> suspend
+//       switch_to returns  <---------------------- switch_back()
+//     engine.turn() waits for the kernel
+//       completion -> unpark() -> resume
+//                  -> switch_to(fiber) ----------> recv() returns; the function ends
+//       switch_to returns, recycles the stack <--- leave_to(loop)
+//
+// `running_` is the fiber that runs, null in the loop. Outside of any fiber and of any loop (in
+// main), park() runs the loop itself until the call completes.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -21,8 +34,10 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Bytes of stack of each fiber: `rouse::fibers sched{rouse::stack_size{1 << 20}}`. Only the pages
-/// that a fiber touches use memory; on top lies its record, below a guard page.
+/// The size of each fiber's stack in bytes: `rouse::fibers sched{rouse::stack_size{1 << 20}}`.
+///
+/// Only the pages that a fiber touches use memory. The fiber's record is at the top of the stack, a
+/// guard page below it.
 struct stack_size {
   std::size_t bytes = std::size_t{256} << 10;
 };
@@ -31,16 +46,16 @@ namespace detail {
 
 class fiber_runtime;
 
-// A stack and the fiber that runs on it, recycled. It lies on that stack, whose page is in use
-// anyway.
+// A stack and the fiber that runs on it, recycled. The record lies at the top of that stack, in a
+// page that is in use anyway.
 struct fiber_stack : list_node {
   os::context context;
   flow* self = nullptr;
   fiber_runtime* runtime = nullptr;
-  void (*body)(flow&) noexcept = nullptr; // the fiber's life; the flow may be gone afterwards
+  void (*body)(flow&) noexcept = nullptr; // runs the flow, and may destroy it
 };
 
-// What is called at each switch. Of the two flows, null is the loop.
+// The callable of `on_switch`. Of `out` and `in`, the one that is null is the loop.
 struct switch_listener {
   virtual ~switch_listener() = default;
   virtual void switched(flow* out, flow* in) noexcept = 0;
@@ -52,7 +67,7 @@ struct switch_listener_of final : switch_listener {
   F call;
 };
 
-// Which fiber runs, the loop's context, the free stacks.
+// The fibers of a scheduler: the one that runs, the context of the loop, the free stacks.
 class fiber_runtime {
 public:
   explicit fiber_runtime(std::size_t stack_bytes) noexcept : stack_bytes_(stack_bytes) {}
@@ -68,13 +83,13 @@ public:
   [[nodiscard]] std::size_t live() const noexcept { return live_; }
   void close() noexcept { closing_ = true; }
   void listen(std::unique_ptr<switch_listener> l) noexcept { listener_ = std::move(l); }
-  // By a fiber whose last switch this is.
+  // Called by a fiber that ends, before its flow is destroyed.
   void switched_out_finally(flow& f) noexcept {
     if (listener_) listener_->switched(&f, nullptr);
   }
 
-  // Gives `f` a stack, on which `body` runs. Null, with the reason in `why`, where memory or
-  // mappings are short.
+  // Gives `f` a stack on which `body` will run. Returns null, with the reason in `why`, if there is
+  // not enough memory or the process has too many mappings.
   fiber_stack* prepare(flow& f, void (*body)(flow&) noexcept, std::error_code& why) noexcept {
     if (!os::context::prepare_thread()) {
       why = std::make_error_code(std::errc::not_enough_memory);
@@ -91,7 +106,7 @@ public:
     return s;
   }
 
-  // From the loop: runs the fiber until it waits or ends.
+  // Called in the loop: runs the fiber until it waits or ends.
   ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
     if (!loop_runs_) [[unlikely]]
       return switch_from_foreign_loop(f);
@@ -109,7 +124,7 @@ public:
     --live_;
   }
 
-  // From a fiber: back to the loop.
+  // Called in a fiber: continues the loop.
   ROUSE_ALWAYS_INLINE void switch_back() noexcept {
     os::context::switch_to(running_->context, loop_);
   }
@@ -121,7 +136,7 @@ public:
   }
 
 private:
-  // While it exists, fibers can be switched to from where it is.
+  // While it exists, the stack that it is on is the loop's: fibers switch back to it.
   class loop_scope {
   public:
     explicit loop_scope(fiber_runtime& runtime) noexcept : runtime_(runtime) {
@@ -137,9 +152,9 @@ private:
 
   private:
     fiber_runtime& runtime_;
-    const current_flow no_flow_{nullptr}; // a flow of another scheduler may be the one that loops
+    const current_flow no_flow_{nullptr}; // a flow of another scheduler may run the loop
   };
-  // From the loop of another scheduler on the same engine.
+  // Called in the loop of another scheduler on the same engine.
   ROUSE_NOINLINE void switch_from_foreign_loop(fiber_stack& f) noexcept {
     const loop_scope here(*this);
     switch_to(f);
@@ -163,7 +178,7 @@ private:
   bool closing_ = false;
 };
 
-// How a fiber waits; false: none is there.
+// Suspends and resumes a fiber. False: there is none.
 class fiber_suspension {
 public:
   explicit fiber_suspension(fiber_stack* me) noexcept : me_(me) {}
@@ -173,26 +188,26 @@ public:
     return self().cancelled.load(std::memory_order_relaxed);
   }
 
-  // Inlined, as what calls it: no `ret` then follows the switch, which the processor would predict
-  // to go where the loop came from.
+  // Inlined together with its callers, so that no `ret` follows the switch: the processor would
+  // predict its target from the loop's call stack, and be wrong.
   ROUSE_ALWAYS_INLINE void suspend() const noexcept { me_->runtime->switch_back(); }
   ROUSE_ALWAYS_INLINE void resume() const noexcept { me_->runtime->switch_to(*me_); }
 
-  // Until `op`, which is pending, is told and calls `end`. Throws where the flow ends with it.
+  // Waits until the pending `op` completes and calls `resume`. Throws if that ends the flow.
   ROUSE_ALWAYS_INLINE void wait_for(operation& op) const {
     self().waiting = &op;
     suspend();
     self().waiting = nullptr;
     throw_if_ended(op.error);
   }
-  // After a call that ended with `error`: throws where that ends the flow. (A value that won the
-  // race is the flow's still: it ends at its next call.)
+  // After a call that completed with `error`: throws if that ends the flow. (If the call succeeded
+  // although the flow was killed, the flow keeps the value and ends at its next call.)
   ROUSE_ALWAYS_INLINE void throw_if_ended(failure error) const {
     if (error == failure(std::errc::operation_canceled)) [[unlikely]]
       unwind_if_ended();
   }
-  // No call of a killed flow waits any more, nor of one whose scheduler goes. (A destructor that
-  // calls during the unwinding gets an error instead.)
+  // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
+  // wait then. A call made by a destructor during the unwinding returns an error instead.
   ROUSE_NOINLINE void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
@@ -229,7 +244,7 @@ private:
   static void run(flow& me) noexcept {
     auto& self = static_cast<fiber_flow&>(me);
     ROUSE_TRY {
-      F f = std::move(self.f_); // gone with the fiber, though a handle may keep the flow
+      F f = std::move(self.f_); // a handle may keep the flow for longer
       f();
     }
     ROUSE_CATCH(...) { self.keep_exception(); }
@@ -245,7 +260,7 @@ private:
 
 } // namespace detail
 
-/// Gives up its fiber; outside of any fiber, runs the loop until told.
+/// Suspends the calling fiber; outside of any fiber, runs the loop until the call completes.
 class fiber_parker {
 public:
   template <class Scheduler>
@@ -263,7 +278,7 @@ public:
       const typename Scheduler::running here(mine);
       while (!completed) {
         mine.turn((clock::time_point::max)());
-        if (op && mine.engine().inert()) mine.engine().refuse(*op); // what ran meanwhile has forked
+        if (op && mine.engine().inert()) mine.engine().refuse(*op); // the loop has forked
       }
     };
   }
@@ -272,7 +287,7 @@ public:
     if (fiber_) fiber_.self().waiting = nullptr;
   }
 
-  /// The fiber that calls, if nothing keeps it from going on where it need not wait.
+  /// The calling fiber, unless there is none or it was cancelled.
   template <class Scheduler>
   [[nodiscard]] static detail::fiber_suspension uncancelled(Scheduler& s) noexcept {
     const detail::fiber_suspension me(s.waker().runtime().running());
@@ -282,8 +297,8 @@ public:
   [[nodiscard]] const char* refusal() const noexcept {
     if (!in_loop_) [[likely]]
       return nullptr;
-    return "called inside the loop but by no fiber (by a posted function, say), so nobody is here "
-           "who could wait; spawn one";
+    return "called inside the loop but outside any fiber (by a posted function, for example), so "
+           "there is no fiber to suspend; spawn one";
   }
 
   void enter(operation& op) {
@@ -315,24 +330,25 @@ private:
 
   detail::fiber_runtime& runtime_;
   const detail::fiber_suspension fiber_;
-  void* scheduler_; // where no fiber calls
-  void (*run_)(void*, const bool& completed, operation*); // there
-  operation* op_ = nullptr; // what may end the flow
+  // Without a fiber: the scheduler, and how to run its loop.
+  void* scheduler_;
+  void (*run_)(void*, const bool& completed, operation*);
+  operation* op_ = nullptr; // its error may end the flow
   bool completed_ = false;
-  bool in_loop_ = false; // and no fiber
+  bool in_loop_ = false; // in the loop, but in no fiber
 };
 
 /// Flows are fibers: each has a stack of its own, and a call that waits switches to the loop. All
-/// of them share one thread.
+/// fibers of a scheduler share the thread that runs it.
 ///
-/// Outside of any fiber (in main, before `run()`) a call runs the loop until it is done. When the
-/// scheduler goes, fibers that wait are unwound: their destructors run. Cost: a switch each way,
-/// some nanoseconds; a stack, pooled; the pages that it touches.
+/// A call outside of any fiber (in main, before `run()`) runs the loop until it completes.
+/// Destroying the scheduler unwinds the fibers that wait: their destructors run. Cost: a switch
+/// each way, some nanoseconds; a pooled stack, and the pages of it that the fiber touches.
 class fiber_waker : public parking_waker<fiber_parker>, public detail::flow_list {
 public:
   explicit fiber_waker(stack_size s = {}) noexcept : runtime_(s.bytes) {}
 
-  /// @param f  a callable without parameters; it lives as long as the flow.
+  /// @param f  a callable without parameters. It lives until the fiber ends.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
     static_assert(std::invocable<F&>,
@@ -346,8 +362,8 @@ public:
   void on_switch(F f) {
     static_assert(
         std::is_nothrow_invocable_v<F&, flow*, flow*>,
-        "rouse: on_switch takes a callable of two flow*, the one that goes out and the one "
-        "that comes in, which is noexcept");
+        "rouse: on_switch takes a noexcept callable of two flow*, the fiber that is switched out "
+        "and the fiber that is switched in");
     runtime_.listen(std::make_unique<detail::switch_listener_of<F>>(std::move(f)));
   }
   void on_switch(std::nullptr_t) noexcept { runtime_.listen(nullptr); }

@@ -1,5 +1,5 @@
-// The parking waker: a call puts its caller to sleep and then returns. To bring a wake-up of your
-// own, write a parker.
+// The parking waker: a call suspends its caller until it completes, then returns its value. To wake
+// in a way of your own, write a parker.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -14,13 +14,13 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Any "sleep until told" there is: a fiber library, a thread, a GUI's event loop.
+/// A way to suspend a caller and to resume it: of a fiber library, a thread, a GUI's event loop.
 ///
-/// One is made for each call, on the caller's stack: default-constructed, or from the scheduler
-/// (`P(Scheduler&)`) if it can be.
-/// - `park()` gives up the caller until `unpark()`, which may come first.
-/// - `unpark() noexcept` is called once, from the thread that runs the engine. The parker may be
-/// gone when it has taken effect.
+/// Each call constructs one on the caller's stack: from the scheduler (`P(Scheduler&)`) if the type
+/// allows it, else by default.
+/// - `park()` suspends the caller until `unpark()`, which may be called first.
+/// - `unpark() noexcept` is called once, on the thread that runs the engine. As soon as it takes
+///   effect, the caller may return and destroy the parker.
 template <class P>
 concept parker = requires(P p) {
   p.park();
@@ -29,14 +29,15 @@ concept parker = requires(P p) {
 
 namespace detail {
 
-// A visit that waits, without a limit, where a caller rests that nothing kept from going on.
+// An operation for a waiter that could not enter at once. It has no limit. `Suspension` suspends
+// and resumes its caller.
 template <class Engine, class Suspension>
 class parked_wait final : Engine::operation {
 public:
   ROUSE_ALWAYS_INLINE explicit parked_wait(Suspension caller) noexcept
       : Engine::operation(&parked_wait::on_completed), caller_(caller) {}
 
-  // Gives what it ended with.
+  // Suspends the caller until the waiter is admitted or cancelled; returns the error, if any.
   ROUSE_ALWAYS_INLINE failure enqueue(Engine& engine, list<waiter>& line, waiter& waiter) {
     engine.enqueue(line, waiter, *this);
     caller_.wait_for(*this);
@@ -61,8 +62,8 @@ public:
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE static typename Call::value_type wait_for(Scheduler* s, Call&& call, Limit l,
                                                                 std::error_code* ec) {
-    // What a parker may know beyond the two functions: that nothing keeps its caller from going on.
-    // A visit is then tried before there is an operation.
+    // Optional in a parker: `uncancelled` says whether the caller is a flow that was not cancelled.
+    // The waiter then tries to enter before an operation is constructed.
     if constexpr (
         waits_in_queue<Call> && !base::may_end && requires { Parker::uncancelled(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
@@ -88,7 +89,7 @@ private:
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
     if (!s && this_flow()) [[unlikely]]
-      s = running<Scheduler>::here(); // it waits there, where it has had its share
+      s = running<Scheduler>::here(); // waits there if its fairness budget is used up
     if (!s)
       (void)this->start();
     else if (const char* why = wait(*s)) [[unlikely]]
@@ -101,7 +102,7 @@ private:
     if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
   }
 
-  // Null, or why the caller cannot wait.
+  // Returns null, or why the caller cannot wait.
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE const char* wait(Scheduler& s) {
     static_assert(
@@ -116,7 +117,8 @@ private:
 
   ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
     parker_ = &parker;
-    // Likewise: that its caller cannot be parked, and which flow that is.
+    // Optional in a parker: `refusal` says why the caller cannot be suspended; `enter` registers
+    // the operation with the caller's flow, so that a cancel of the flow finds it.
     if constexpr (requires { parker.refusal(); }) {
       if (const char* why = parker.refusal()) return why;
     }
@@ -131,22 +133,22 @@ private:
 
   void deliver() noexcept { parker_->unpark(); }
 
-  Parker* parker_; // of one that waits
+  Parker* parker_; // set while the call waits
 };
 
 } // namespace detail
 
-/// Wakes with `Parker`: `basic_scheduler<native_engine, parking_waker<my_parker>>` is a scheduler
-/// whose calls wait with it.
+/// Suspends and resumes callers with `Parker`. The calls of a scheduler
+/// `basic_scheduler<native_engine, parking_waker<my_parker>>` wait that way.
 template <class Parker>
 class parking_waker {
   static_assert(
-      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it gives up the "
-                                        "caller until unpark(), which may come first");
+      requires(Parker p) { p.park(); }, "rouse: a parker needs \"void park()\": it suspends the "
+                                        "caller until unpark(), which may be called first");
   static_assert(
       requires(Parker p) {
         { p.unpark() } noexcept;
-      }, "rouse: a parker needs \"void unpark() noexcept\": it is called from the thread that runs "
+      }, "rouse: a parker needs \"void unpark() noexcept\": it is called on the thread that runs "
          "the engine");
 
 public:
@@ -154,7 +156,7 @@ public:
   template <class Value, class... How>
   static constexpr bool accepts = detail::gives_back<How...>;
 
-  /// Waits, then returns the call's value.
+  /// Waits for the call to complete, then returns its value.
   template <class Scheduler, class Call, class Limit, class... How>
   ROUSE_ALWAYS_INLINE static typename Call::value_type initiate(Scheduler* s, Call&& call, Limit l,
                                                                 How&&... how) {

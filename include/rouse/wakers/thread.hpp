@@ -1,5 +1,22 @@
-// The thread waker: a call blocks its thread until told; whoever waits and finds nobody running the
-// engine runs it.
+// The thread waker: a call blocks its thread until it completes. There is no background thread: one
+// of the waiting threads, the leader, runs the engine; the others, the followers, sleep.
+//
+//     A: recv(), no leader: A leads      B: recv(), A leads: B sleeps     C: inside run()
+//        engine.turn()                      event.wait()                     waits for the engine
+//        B's call completes: raise -------> wakes and returns
+//        A's call completes:
+//        hand_over: to run() if a thread is there -------------------------> leads, and stays
+//                   else `become_leader` to a waiting thread
+//
+//     engine_runs_   a thread leads: it is in engine.turn(), or about to be
+//     waiting_       the followers, each asleep on its event
+//     runners_       threads in run() that wait for the engine
+//     live_          spawned threads that have not ended
+//     notified_      set by post, stop and each end; makes a thread in run() look again
+//
+// The events of a thread that waits are two bits: `completed`, and `become_leader`. hand_over skips
+// a follower that has completed already: it leaves without running the engine.
+// The mutex is locked before the engine's, never after it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/flow.hpp>
@@ -29,7 +46,7 @@ namespace detail {
 
 class leader_followers;
 
-// The flow that the calling thread is; null in a thread that was not spawned by a scheduler.
+// The flow of the calling thread; null if no scheduler spawned the thread.
 ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
   static thread_local flow* current = nullptr;
   return current;
@@ -37,7 +54,7 @@ ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
 
 } // namespace detail
 
-/// Sleeps, or runs the engine meanwhile if nobody else does.
+/// Blocks the calling thread, which runs the engine meanwhile if no other thread does.
 class thread_parker : public detail::list_node {
 public:
   template <class Scheduler>
@@ -48,13 +65,13 @@ public:
           auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
           const detail::running here(e);
           e.turn((clock::time_point::max)());
-          if (op && e.inert()) e.refuse(*op); // what ran meanwhile has forked
+          if (op && e.inert()) e.refuse(*op); // the loop has forked
         }),
         in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
 
   [[nodiscard]] const char* refusal() const noexcept {
-    return in_loop_ ? "called inside the loop (by a posted function, say), which it would wait "
-                      "for; spawn a thread"
+    return in_loop_ ? "called inside the loop (by a posted function, for example), which it would "
+                      "block; spawn a thread"
                     : nullptr;
   }
 
@@ -68,22 +85,21 @@ private:
   detail::leader_followers& leaders_;
   void* engine_;
   void (*turn_)(void*, operation*);
-  const bool in_loop_; // that no other thread runs meanwhile
-  operation* op_ = nullptr; // what may end the flow
+  const bool in_loop_; // this thread runs the loop already
+  operation* op_ = nullptr; // its error may end the flow
   operation* waits_for_ = nullptr;
-  static constexpr std::uint32_t completed = 1; // the call is done
-  static constexpr std::uint32_t become_leader = 2; // the engine is this thread's to run
+  static constexpr std::uint32_t completed = 1; // the call has completed
+  static constexpr std::uint32_t become_leader = 2; // this thread is to run the engine
   os::thread_event event_;
 };
 
 namespace detail {
 
-// Who waits, who runs the engine, which threads were spawned. Its mutex is taken before the
-// engine's, never after.
+// The waiting threads, the leader, and the spawned threads of a scheduler.
 class leader_followers {
 public:
-  // Until the parker is told. The engine is run by one of those who wait; when he is done he hands
-  // it over to another one.
+  // Blocks until the parker's call has completed. If there is no leader, the calling thread leads
+  // meanwhile, and then hands the engine over.
   void wait(thread_parker& me) {
     std::unique_lock lock(mutex_);
     if (engine_runs_) {
@@ -101,7 +117,7 @@ public:
     hand_over();
   }
 
-  // What runs in the loop meanwhile does not run in the flow that waits.
+  // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
   static void run_engine(thread_parker& me) {
     const current_flow none(nullptr);
     while (!(me.event_.raised() & thread_parker::completed)) me.turn_(me.engine_, me.waits_for_);
@@ -109,19 +125,20 @@ public:
 
   void unpark(thread_parker& waiter) noexcept { waiter.event_.raise(thread_parker::completed); }
 
-  // For run(): a turn of the engine, or a wait while another thread runs it, or while there is
-  // nothing to run. The engine is not handed over before `leave_loop`: the next turn comes at once.
+  // For run(): one turn of the engine. While another thread leads, or while threads live but the
+  // engine is idle, waits. Does not hand the engine over: the next turn follows at once, and
+  // `leave_loop` comes after the last.
   template <class Engine>
   std::size_t turn(Engine& engine, clock::time_point until) {
     std::unique_lock lock(mutex_);
     join_finished();
     while (engine_runs_ || (engine.idle() && live_ != 0)) {
-      // What came between the caller's last look and this lock has left its mark.
+      // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
       ++runners_;
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else // not long at once: libraries that wait by the wall clock overflow when they convert
+      else // at most an hour: libraries that convert to the wall clock overflow
         runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
       --runners_;
     }
@@ -138,7 +155,7 @@ public:
     if (!engine_runs_) hand_over();
   }
 
-  // Whoever is in run() looks again at what he waits for.
+  // Makes a thread that waits in run() check again.
   void notify() noexcept {
     std::lock_guard lock(mutex_);
     notify_locked();
@@ -165,7 +182,7 @@ public:
     f->waiting = nullptr;
   }
 
-  // The call that has ended with `error` is where a killed flow ends.
+  // After a call that completed with `error`: throws if that ends a killed flow.
   static void unwind_if_killed(failure error) {
     flow* f = this_thread_flow();
     if (f && f->ends_with(error)) unwind();
@@ -181,26 +198,27 @@ public:
   void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
     std::lock_guard lock(mutex_);
     join_finished();
-    f.cancelled = closing_; // a flow that is being ended may still have started it
-    reserve_finished(live_ + 1); // for each to be kept when it ends, where nothing may fail
+    f.cancelled = closing_; // a flow may spawn while it is being ended
+    reserve_finished(live_ + 1); // so that end() need not allocate
     thread = std::thread([body, &f] { body(f); });
     flows_.add(f);
     ++live_;
   }
 
-  // The calling thread's own: it may have got this far before `start` had stored it.
+  // The handle of the calling thread. The lock waits for `start`, which may not have stored it yet.
   std::thread take(std::thread& stored) noexcept {
     std::lock_guard lock(mutex_);
     return std::move(stored);
   }
 
-  // The last thing but one that a spawned thread does. Whoever waits for the last one may be in the
-  // engine, and the engine goes when he has seen that it is gone: woken before that.
+  // Called by a spawned thread as it ends. A thread that waits for the last spawned thread may be
+  // inside the engine, and may destroy the engine once it sees live_ == 0: so the engine is woken
+  // while the lock is held.
   template <class Engine>
   void end(std::thread& mine, Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     finished_.push_back(std::move(mine));
-    if (live_ != 0) --live_; // 0: in a forked child, which this thread has made
+    if (live_ != 0) --live_; // 0: this thread has forked, in the child
     notify_locked();
     engine.wake();
   }
@@ -210,19 +228,19 @@ public:
     f.unlink();
   }
 
-  // In a forked child: what was to be joined never will be.
+  // In a forked child: the ended threads do not exist, so their handles must not be joined.
   void leave_behind() noexcept {
     for (std::thread& t : finished_) ::new (&t) std::thread;
     finished_.clear();
   }
 
   template <class F>
-  void for_each_flow(F& visit) {
+  void for_each_flow(F& f) {
     std::lock_guard lock(mutex_);
-    flows_.for_each_flow(visit);
+    flows_.for_each_flow(f);
   }
 
-  // Whether the calling thread is a flow of this crew.
+  // Whether the calling thread is one of these flows.
   [[nodiscard]] bool in_use() noexcept {
     const flow* const me = this_thread_flow();
     bool found = false;
@@ -231,8 +249,8 @@ public:
     return found;
   }
 
-  // Ends all flows: their calls, now and later, give operation_canceled. Returns when the threads
-  // are gone.
+  // Cancels all flows: their calls, now and later, fail with operation_canceled. Returns when the
+  // threads have ended.
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
     {
@@ -241,7 +259,7 @@ public:
       flows_.cancel_all(engine);
     }
     while (!idle()) turn(engine, (clock::time_point::max)());
-    // A thread that destroys a flow meanwhile holds the same lock.
+    // A thread that destroys a flow at the same time holds the same lock.
     engine.home().meet([&](whereabouts, auto*) {
       std::lock_guard lock(mutex_);
       join_finished();
@@ -250,7 +268,7 @@ public:
   }
 
 private:
-  // A destructor that calls during the unwinding gets an error instead.
+  // A call made by a destructor during the unwinding returns an error instead.
   static void unwind() {
 #if ROUSE_EXCEPTIONS
     if (std::uncaught_exceptions() == 0) throw flow_unwind{};
@@ -262,7 +280,8 @@ private:
     runner_.notify_all();
   }
 
-  // The engine goes to whoever is in run(), for he keeps it; else to one who waits.
+  // A thread inside run() becomes the leader if there is one, since it stays; otherwise a waiting
+  // thread does.
   void hand_over() noexcept {
     engine_runs_ = false;
     if (runners_ != 0) return runner_.notify_all();
@@ -273,7 +292,7 @@ private:
     }
   }
 
-  // In a forked child no other thread is left that could have the lock, wait, or be joined.
+  // In a forked child no other thread exists: none holds the lock, waits, or can be joined.
   static void on_fork(void* self) noexcept { static_cast<leader_followers*>(self)->forked(); }
   void forked() noexcept {
     ::new (&mutex_) std::mutex;
@@ -284,7 +303,7 @@ private:
     engine_runs_ = false;
   }
 
-  // In `finished_`, for so many more.
+  // Makes room for so many more threads in `finished_`.
   void reserve_finished(std::size_t threads) {
     const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
     if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
@@ -301,7 +320,7 @@ private:
   flow_list flows_;
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
-  std::size_t runners_ = 0; // how many wait in run() for the engine
+  std::size_t runners_ = 0; // threads in run() that wait for the engine
   bool engine_runs_ = false;
   bool closing_ = false;
   bool notified_ = false; // since run() last waited
@@ -325,7 +344,7 @@ private:
     const current_flow me(this);
     this_thread_flow() = this;
     ROUSE_TRY {
-      F f = std::move(f_); // gone with the thread, though a handle may keep the flow
+      F f = std::move(f_); // a handle may keep the flow for longer
       if (!this->killed) f();
     }
     ROUSE_CATCH(...) { this->keep_exception(); }
@@ -339,7 +358,7 @@ private:
 
   void begin() noexcept override {}
   void leave_list() noexcept override {
-    if (this->owner) leaders_.forget(*this); // else the scheduler, and the crew with it, is gone
+    if (this->owner) leaders_.forget(*this); // else leaders_ is gone
   }
   void free_memory() noexcept override { delete this; }
 
@@ -361,12 +380,12 @@ inline void thread_parker::park(operation* op) {
 }
 inline void thread_parker::unpark() noexcept { leaders_.unpark(*this); }
 
-/// Flows are threads of the operating system. Any thread may call; nothing runs in the background:
-/// the engine is run by one of those who wait, until his own call is done, and then by another one.
-/// Needs a shared engine.
+/// Flows are threads of the operating system. Any thread may call. Nothing runs in the background:
+/// one of the waiting threads runs the engine until its own call has completed, then another one
+/// does. Needs a shared engine.
 ///
-/// Whoever is in `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
-/// for the thread that runs the engine itself; another one is woken by a system call, if it sleeps.
+/// A thread inside `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
+/// for the thread that runs the engine; a system call for another thread that sleeps.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
@@ -379,13 +398,13 @@ public:
     started->owner = &s;
     started->hold();
     s.engine().belong_to_process(); // no forked child will have this thread
-    leaders_.start(*started, started->thread, &thread_flow::start); // may throw: no more threads
+    leaders_.start(*started, started->thread, &thread_flow::start); // throws if out of threads
     return *owned.release();
   }
 
   template <class Engine>
   void shut_down(Engine& engine) noexcept {
-    // Said here because every scheduler comes by, whatever is asked of it.
+    // Checked here because every scheduler instantiates this function.
     static_assert(
         requires { requires Engine::threading::shared; },
         "rouse: thread_waker needs an engine that any thread may use, such as "
@@ -411,8 +430,8 @@ public:
 
   static constexpr const char* flow_name = "thread";
   template <class F>
-  void for_each_flow(F&& visit) {
-    leaders_.for_each_flow(visit);
+  void for_each_flow(F&& f) {
+    leaders_.for_each_flow(f);
   }
 
 private:
