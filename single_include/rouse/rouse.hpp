@@ -2814,8 +2814,8 @@ inline std::uint32_t interface_index(std::string_view name) noexcept {
 }}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/core/endpoint.hpp
-// An endpoint: an IPv4 or IPv6 address and a port, or a local name, as a value; its text, read and
-// written.
+// An endpoint: an IPv4 or IPv6 address and a port, or the name of a Unix-domain socket, as a value.
+// Reads and writes it as text.
 
 #include <charconv>
 #include <compare>
@@ -2827,27 +2827,27 @@ inline std::uint32_t interface_index(std::string_view name) noexcept {
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The platform's AF_UNSPEC, AF_UNIX, AF_INET and AF_INET6, for where its headers are not at hand.
+/// The platform's AF_UNSPEC, AF_UNIX, AF_INET and AF_INET6, for code without its headers.
 inline constexpr int family_unspecified = 0;
 inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
 inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 
-/// An IPv4 or IPv6 address and a port, or the name of a Unix-domain socket: where a socket is, or
-/// its peer.
+/// The address of a socket or of its peer: an IPv4 or IPv6 address and a port, or the name of a
+/// Unix-domain socket.
 ///
-/// A trivially copyable value. Default-constructed it is unspecified: no family, no bytes, port 0.
-/// Ordered by family (unspecified, IPv4, IPv6, local), address, scope, port, and equal when all of
-/// these are: ::ffff:1.2.3.4 is an IPv6 address, and another one than 1.2.3.4.
+/// A trivially copyable value. Default-constructed, it is unspecified: no family, no bytes, port 0.
+/// Endpoints are ordered by family (unspecified, IPv4, IPv6, local), address, scope and port, and
+/// equal if all of these are. ::ffff:1.2.3.4 is an IPv6 address, so it differs from 1.2.3.4.
 ///
-/// Text is read strictly and alike on every platform, where inet_aton(3) guesses. An IPv4 address
-/// has four decimal numbers, none with a leading zero (some would read 010 as 8). A scope is a
-/// number, or on Linux the name of one of this machine's interfaces, which the text that the
-/// endpoint is written as repeats. No sign, no space, nothing after the end. Names of hosts are a
-/// resolver's business.
+/// Text is parsed strictly and the same way on every platform, unlike by inet_aton(3). An IPv4
+/// address has four decimal numbers without leading zeros (some parsers read 010 as 8). A scope is
+/// a number, or on Linux the name of an interface of this machine; the endpoint's text then has the
+/// name again. Signs, spaces and trailing characters are refused. Host names are not endpoints: see
+/// `resolve`.
 ///
-/// Threads: as an int. Cost: 116 bytes, as the longest local name is 108, and to copy them; no
-/// allocation but for the strings it gives or throws.
+/// Threads: as an int. Cost: 116 bytes, because the longest local name has 108; only the strings
+/// that it returns or throws are allocated.
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
@@ -2857,15 +2857,15 @@ public:
     detail::explain_endpoint<Piece>();
   }
 
-  /// An address as text, a port as a number: `listener.bind({"127.0.0.1", 3000})`.
+  /// Makes an endpoint of an address as text and a port: `listener.bind({"127.0.0.1", 3000})`.
   ///
   /// @param address  "127.0.0.1", "::1", "::ffff:1.2.3.4", "fe80::1%2" (scope 2), "fe80::1%eth0".
-  ///                 Read, not kept.
-  /// @param port     0 to 65535; to bind, 0 lets the system choose. Its type is wide so that no
-  ///                 other number is cut down to one of these.
+  ///                 Only read during the call.
+  /// @param port     0 to 65535; in a bind, 0 lets the system choose. The type is wide so that a
+  ///                 number out of range is refused instead of truncated.
   ///
-  /// Errors: invalid_argument, for either (also a name that no interface has). The exception quotes
-  /// both, of the text at most 60 characters; with `ec` the endpoint is then the unspecified one.
+  /// Errors: invalid_argument for either (also if no interface has the name). The exception quotes
+  /// both, and at most 60 characters of the text. With `ec` the endpoint is then unspecified.
   /// Source: RFC 4291, section 2.2 (IPv6 addresses as text); RFC 4007, section 11 (scopes).
   endpoint(std::string_view address, long long port) {
     std::error_code ec;
@@ -2881,15 +2881,15 @@ public:
 
   /// The name of a Unix-domain socket (AF_UNIX): `listener.bind(endpoint::local("/run/x.sock"))`.
   ///
-  /// @param name  a path of 1 to 107 bytes; or '@' and up to 107 bytes of any kind: an abstract
-  /// name, which Linux keeps apart from its files (a NUL in place of the '@' is the same). A file
-  /// whose name begins with '@' is "./@x". Read, not kept.
+  /// @param name  a path of 1 to 107 bytes, or '@' and up to 107 bytes of any kind. The latter is
+  ///              an abstract name, which on Linux is not a file (a NUL may replace the '@'). For a
+  ///              file with a name that begins with '@', write "./@x". Only read during the call.
   ///
-  /// Without a name it is what an unbound socket has. Linux lets it be bound: the system then
-  /// chooses an abstract name, as port 0 lets it choose a port.
+  /// Without `name`, it is the endpoint of an unbound socket. On Linux a bind to it makes the
+  /// system choose an abstract name, as port 0 makes it choose a port.
   ///
   /// Errors: filename_too_long; invalid_argument ("", a NUL in a path). With `ec` the endpoint is
-  /// then the unspecified one. Source: unix(7).
+  /// then unspecified. Source: unix(7).
   [[nodiscard]] static endpoint local(std::string_view name) {
     std::error_code ec;
     const endpoint ep = local(name, ec);
@@ -2910,15 +2910,16 @@ public:
   }
   [[nodiscard]] static constexpr endpoint local() noexcept { return named({}); }
 
-  /// Reads "1.2.3.4:80", "[::1]:80" and "unix:/run/x.sock", as `to_string` writes, or an IP address
-  /// alone, with port 0.
+  /// Parses the format of `to_string`: "1.2.3.4:80", "[::1]:80", "unix:/run/x.sock"; or an IP
+  /// address alone, with port 0.
   ///
-  /// Brackets are for an IPv6 address with a port; without them all of "::1:80" is the address.
-  /// A port has one to five digits. After "unix:" comes what `local` takes, with %XX for a byte of
+  /// An IPv6 address with a port needs brackets: without them, all of "::1:80" is the address. A
+  /// port has one to five digits. A name as in `local` follows "unix:"; in it, %XX is the byte with
   /// these two hexadecimal digits.
   ///
-  /// Errors: as above; "" and "unix:" are invalid_argument, though `to_string` gives them for the
-  /// endpoints without address. Source: RFC 3986, sections 3.2.2 (brackets) and 2.1 (%XX).
+  /// Errors: as above. "" and "unix:" are refused with invalid_argument, although `to_string`
+  /// returns them for endpoints without an address. Source: RFC 3986, sections 3.2.2 (brackets) and
+  /// 2.1 (%XX).
   [[nodiscard]] static endpoint parse(std::string_view text) {
     std::error_code ec;
     const endpoint ep = parse(text, ec);
@@ -2933,25 +2934,25 @@ public:
   [[nodiscard]] static endpoint parse(std::string_view text, std::error_code& ec) noexcept {
     if (text.starts_with(local_prefix)) return parse_local(text.substr(local_prefix.size()), ec);
     std::string_view digits = "0";
-    int port = -1; // refused, unless there is a number to read
+    int port = -1; // refused if it stays
     if (split(text, digits) && digits.size() <= 5) read_number(digits, 10, port);
     return endpoint(text, port, ec);
   }
 
-  /// From an address in network order, and a port in the host's: what a sockaddr_in holds.
+  /// Makes an endpoint of an address in network byte order and a port in host byte order.
   [[nodiscard]] static constexpr endpoint ipv4(std::array<unsigned char, 4> bytes,
                                                std::uint16_t port) noexcept {
     return {kind::ipv4, {bytes[0], bytes[1], bytes[2], bytes[3]}, 0, port};
   }
-  /// The same of a sockaddr_in6. `scope` is an interface's index, for link-local addresses, or 0.
+  /// Likewise for IPv6. `scope` is the index of an interface, for link-local addresses, or 0.
   [[nodiscard]] static constexpr endpoint
   ipv6(std::array<unsigned char, 16> bytes, std::uint16_t port, std::uint32_t scope = 0) noexcept {
     endpoint ep(kind::ipv6, {}, scope, port);
     for (std::size_t i = 0; i != bytes.size(); ++i) ep.bytes_[i] = bytes[i];
     return ep;
   }
-  /// The same of a sockaddr_un: an abstract name begins with a NUL. What follows 108 bytes is left
-  /// out.
+  /// Makes an endpoint of the name in a sockaddr_un, where an abstract name begins with a NUL.
+  /// Bytes after the first 108 are ignored.
   [[nodiscard]] static constexpr endpoint named(std::string_view bytes) noexcept {
     endpoint ep;
     ep.kind_ = kind::local;
@@ -2965,24 +2966,24 @@ public:
     constexpr int families[] = {family_unspecified, family_ipv4, family_ipv6, family_local};
     return families[static_cast<int>(kind_)];
   }
-  /// In the host's order; 0 of a local name.
+  /// The port in host byte order; 0 for a local name.
   [[nodiscard]] constexpr std::uint16_t port() const noexcept { return port_; }
   constexpr void port(std::uint16_t p) noexcept { port_ = p; }
-  /// The index of the interface that a link-local address is meant on; 0 is none.
+  /// The index of the interface of a link-local address; 0: none.
   [[nodiscard]] constexpr std::uint32_t scope_id() const noexcept { return scope_; }
-  /// The address in network order: 4, 16 or no bytes; of a local name its bytes, without a NUL at
-  /// its end, but with the one that begins an abstract one. Borrowed: they live as long as the
+  /// The address in network byte order: 4, 16 or no bytes. For a local name its bytes, with the NUL
+  /// that begins an abstract name, but without a terminating one. Borrowed: valid as long as the
   /// endpoint.
   [[nodiscard]] constexpr std::span<const unsigned char> bytes() const noexcept {
     return std::span(bytes_).first(length_);
   }
 
-  /// The address as text, which the constructor reads back, or `local`; "" when unspecified or
-  /// without a name.
+  /// The address as text, which the constructor or `local` accepts. "" if unspecified or without a
+  /// name.
   ///
-  /// IPv6 in its canonical form: lower case, no leading zeros, "::" for the longest run of two or
-  /// more zero groups (the first of equals), ::ffff:1.2.3.4 with dots; then %scope, unless it is 0:
-  /// the name that the address was read with, else the number.
+  /// IPv6 addresses are in canonical form: lower case, no leading zeros, "::" for the longest run
+  /// of two or more zero groups (the first of equal runs), ::ffff:1.2.3.4 with dots. A scope other
+  /// than 0 follows as %scope: the name that the address was parsed with, else the number.
   /// Source: RFC 5952, sections 4 and 5.
   [[nodiscard]] std::string address() const {
     std::string text;
@@ -3008,7 +3009,7 @@ public:
 private:
   enum class kind : unsigned char { none, ipv4, ipv6, local };
   static constexpr std::size_t longest_name = 108; // of a sockaddr_un
-  static constexpr std::size_t scope_name = 16; // where in the bytes of an IPv6 address it begins
+  static constexpr std::size_t scope_name = 16; // its offset in the bytes of an IPv6 address
   static constexpr std::string_view local_prefix = "unix:";
   friend std::string to_string(const endpoint&);
 
@@ -3016,7 +3017,7 @@ private:
                      std::uint16_t port) noexcept
       : kind_(k), length_(k == kind::ipv4 ? 4 : 16), port_(port), scope_(scope), bytes_(bytes) {}
 
-  // A character that is not printable could forge a line of a log; a NUL would end what() early.
+  // Replaces unprintable characters: they could forge a line of a log, and a NUL would end what().
   [[noreturn]] static void refuse(std::string_view text, std::string_view why, std::error_code ec) {
     std::string what = "rouse: \"";
     for (const char c : text.substr(0, 60)) what += c >= ' ' && c <= '~' ? c : '?';
@@ -3025,7 +3026,7 @@ private:
   }
 
   static endpoint parse_local(std::string_view text, std::error_code& ec) noexcept {
-    char name[longest_name + 1]; // one more, to see that it is too long
+    char name[longest_name + 1]; // one more byte, to detect a name that is too long
     std::size_t size = 0;
     while (!text.empty() && size != sizeof name) {
       unsigned char c = static_cast<unsigned char>(text[0]);
@@ -3040,7 +3041,7 @@ private:
     return local({name, size}, ec);
   }
 
-  // Takes brackets and port off an address; false where the brackets are wrong.
+  // Removes the brackets and the port from an address; false if the brackets are wrong.
   static bool split(std::string_view& address, std::string_view& port) noexcept {
     const bool bracketed = address.starts_with('[');
     const std::size_t colon = address.find(bracketed ? "]:" : ":");
@@ -3062,7 +3063,7 @@ private:
     return true;
   }
 
-  // Leaves the endpoint half-written where it gives false.
+  // If it returns false, the endpoint is half-written.
   bool read_address(std::string_view text) noexcept {
     kind_ = text.find(':') == text.npos ? kind::ipv4 : kind::ipv6;
     if (kind_ == kind::ipv4) return read_dotted(text, bytes_.data());
@@ -3071,8 +3072,8 @@ private:
     return read_colons(text.substr(0, percent)) && read_scope(text.substr(percent + 1));
   }
 
-  // A number, or the name of an interface, which is kept behind the address. (Neither compared nor
-  // among `bytes`.)
+  // A number, or the name of an interface. The name is stored behind the address; it is neither
+  // compared nor part of `bytes`.
   bool read_scope(std::string_view scope) noexcept {
     if (scope.size() <= 10 && read_number(scope, 10, scope_)) return true;
     scope_ = os::interface_index(scope);
@@ -3096,7 +3097,8 @@ private:
     return true;
   }
 
-  // Left of "::" is the address's front, right of it its end; "::" is one group at least.
+  // The groups before "::" are the front of the address, those after it the end. "::" itself stands
+  // for at least one group.
   bool read_colons(std::string_view text) noexcept {
     const std::size_t gap = text.find("::");
     if (gap == text.npos) return read_groups(text, true, bytes_.data()) == 16;
@@ -3110,7 +3112,8 @@ private:
     return true;
   }
 
-  // Gives the number of bytes, 0 for what are no groups. The last two may be an IPv4 address.
+  // Returns the number of bytes, or 0 if the text is not a list of groups. The last two groups may
+  // be an IPv4 address.
   static std::size_t read_groups(std::string_view text, bool last, unsigned char* out) noexcept {
     for (std::size_t n = 0; n != 16; n += 2) {
       const std::size_t colon = text.find(':');
@@ -3139,7 +3142,7 @@ private:
 
   void write_colons(std::string& text) const {
     const auto [gap, length] = longest_gap();
-    const bool mapped = length == 5 && group(5) == 0xffff; // so the five are the first
+    const bool mapped = length == 5 && group(5) == 0xffff; // the five zero groups are the first
     for (std::size_t i = 0; i != (mapped ? 6 : 8); ++i) {
       if (i == gap) text += "::";
       if (i >= gap && i < gap + length) continue;
@@ -3155,7 +3158,7 @@ private:
       write_number(text, scope_);
   }
 
-  // A file whose name begins as an abstract one is another name of itself.
+  // A path that begins with '@' is written as "./@...", so that it does not look abstract.
   void write_name(std::string& text) const {
     if (length_ != 0 && bytes_[0] == '@') text += "./";
     for (const unsigned char b : bytes()) text += static_cast<char>(b);
@@ -3167,7 +3170,7 @@ private:
   struct run {
     std::size_t begin = 8, length = 0;
   };
-  // Where "::" stands, and for how many groups.
+  // The position of "::", and the number of groups that it stands for.
   run longest_gap() const noexcept {
     run longest;
     for (std::size_t i = 0, length = 0; i != 8; ++i) {
@@ -3178,15 +3181,15 @@ private:
   }
 
   kind kind_ = kind::none;
-  unsigned char length_ = 0; // of bytes_, how many are used
+  unsigned char length_ = 0; // bytes of bytes_ that are used
   std::uint16_t port_ = 0;
   std::uint32_t scope_ = 0;
   std::array<unsigned char, longest_name> bytes_{};
 };
 
-/// "1.2.3.4:80", "[::1]:80", "[fe80::1%2]:80", "unix:/run/x.sock", "unix:@abstract", as `parse`
-/// reads them; "" when unspecified, "unix:" without a name. Control characters and '%' of a local
-/// name are written as %XX.
+/// Returns "1.2.3.4:80", "[::1]:80", "[fe80::1%2]:80", "unix:/run/x.sock" or "unix:@abstract", as
+/// `parse` accepts them; "" if unspecified, "unix:" without a name. Control characters and '%' of a
+/// local name are written as %XX.
 [[nodiscard]] inline std::string to_string(const endpoint& ep) {
   if (ep.family() == family_unspecified) return {};
   if (ep.family() == family_local) {
@@ -3205,7 +3208,8 @@ private:
   return text += std::to_string(ep.port());
 }
 
-/// Writes what `to_string` gives; width and fill apply. Cost: <iosfwd>; who prints has <ostream>.
+/// Writes the result of `to_string`; width and fill apply. This header includes <iosfwd> only: to
+/// print, include <ostream>.
 template <class Char, class Traits>
 std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& out,
                                              const endpoint& ep) {
@@ -3214,7 +3218,7 @@ std::basic_ostream<Char, Traits>& operator<<(std::basic_ostream<Char, Traits>& o
 
 }} // namespace rouse::ROUSE_ABI
 
-/// Of all that == compares: FNV-1a, as tables may look at the low bits alone.
+/// Hashes all that == compares. FNV-1a, because hash tables may use the low bits only.
 template <>
 struct std::hash<rouse::endpoint> {
   std::size_t operator()(const rouse::endpoint& ep) const noexcept {
@@ -3230,7 +3234,7 @@ struct std::hash<rouse::endpoint> {
 };
 
 #if defined(__cpp_lib_format)
-/// Writes what `to_string` gives, under the format of a string: std::format("{:>24}", ep).
+/// Writes the result of `to_string` with a string's format: std::format("{:>24}", ep).
 template <>
 struct std::formatter<rouse::endpoint> : std::formatter<std::string_view> {
   auto format(const rouse::endpoint& ep, auto& context) const {
