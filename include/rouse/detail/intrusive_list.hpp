@@ -1,4 +1,4 @@
-// A doubly linked list whose links are part of its elements. Linking and unlinking allocate nothing
+// A doubly linked list with its links inside the elements. Linking and unlinking allocate nothing
 // and cannot fail.
 #pragma once
 #include <rouse/config.hpp>

@@ -42,8 +42,8 @@ public:
   }
 
 private:
-  // Out of line: otherwise GCC warns of mismatched new and delete in classes whose operators are
-  // implemented by this one.
+  // Out of line: otherwise GCC warns of mismatched new and delete in classes that implement their
+  // operators by this one.
   ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
   ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
     if (c >= classes || !opened()) return ::operator delete(p);
@@ -51,7 +51,7 @@ private:
   }
 
   // Size classes: steps of 16 bytes up to 2 KiB, then powers of two up to 64 KiB. The steps match
-  // common allocators, whose blocks are multiples of 16 bytes with 8 bytes of bookkeeping.
+  // common allocators: their blocks are multiples of 16 bytes with 8 bytes of bookkeeping.
   static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
   static constexpr std::size_t most = std::size_t{8} << 20; // bytes kept per class and thread
   struct block {

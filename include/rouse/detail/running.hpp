@@ -14,7 +14,7 @@ public:
   running& operator=(const running&) = delete;
   ~running() { innermost() = outer_; }
 
-  /// The T whose loop is innermost on the calling thread, or null if none runs.
+  /// The T of the innermost scope of the calling thread, or null if there is none.
   [[nodiscard]] static T* here() noexcept {
     const running* const r = innermost();
     return r ? &r->what_ : nullptr;

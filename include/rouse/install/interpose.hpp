@@ -1,4 +1,4 @@
-// The blocking calls of this platform, made to park flows.
+// Includes the replacements of this platform's blocking calls.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/linux/interpose.hpp>

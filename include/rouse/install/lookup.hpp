@@ -1,4 +1,5 @@
-// getaddrinfo and its kin, made so that they block a flow and not its thread.
+// getaddrinfo and GetAddrInfoW for fibers: a helper thread makes the call while the fiber is
+// parked.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/guarded.hpp>
@@ -13,8 +14,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
-/// A request to the resolver, which a helper thread makes. The caller may return earlier: the
-/// helper thread shares ownership.
+/// A request to the resolver and its result. The calling fiber and the helper thread share
+/// ownership, since the fiber may return first, when its call is cancelled.
 template <class Names>
 struct lookup {
   typename Names::string host, service;
@@ -42,7 +43,7 @@ struct lookup {
 };
 
 /// Looks a name up in a helper thread while the calling fiber is parked.
-/// @tparam Names  the function that is made so, with its types and its ways to report an error.
+/// @tparam Names  the platform's function, with its types and its ways to report an error.
 template <class Names, class Character>
 int look_up(const Character* host, const Character* service,
             const typename Names::information* hints,

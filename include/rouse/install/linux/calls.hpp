@@ -1,5 +1,14 @@
-// The blocking calls, made so that they block a flow and not its thread: what the definitions in
-// interpose.hpp do where there is somebody who parks their caller.
+// The tools by which blocking calls park the calling fiber, and the calls on many files (poll,
+// select, epoll_wait). The definitions in interpose.hpp call them if installed::here() says so.
+//
+//     retry(call_timeout, attempt):
+//       attempt   with MSG_DONTWAIT or RWF_NOWAIT; done unless it fails with EAGAIN
+//         |
+//       call_timeout::wait
+//         first time: asks the kernel whether the file blocks (F_GETFL) and for how long
+//         (SO_RCVTIMEO, SO_SNDTIMEO); if the call may not wait, or no longer, it fails with EAGAIN
+//         parks the fiber until the file may be ready, then attempt is made again
+//       EINTR: one more attempt; if it succeeds, the call does
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
@@ -25,35 +34,36 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// The blocking calls of a flow. Each tries without waiting, and where the kernel would have
-/// blocked waits for readiness and tries again. What decides whether and how long a call blocks is
-/// the kernel's to know (O_NONBLOCK, SO_RCVTIMEO, SO_SNDTIMEO) and asked when a call would block.
+/// Blocking calls made by a fiber. Each tries without waiting. If the kernel would block, the call
+/// waits for readiness and tries again. Whether and how long a call blocks is not stored: the
+/// kernel is asked for O_NONBLOCK, SO_RCVTIMEO and SO_SNDTIMEO when a call would block.
 namespace parked {
 
-/// An option of SOL_SOCKET; -1 where the file has none.
+/// The value of a SOL_SOCKET option, or -1 if the file is no socket or does not have it.
 inline int option(int fd, int name) noexcept {
   int value = -1;
   socklen_t size = sizeof value;
   return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
-/// How long one call may block, and whether at all.
+/// Whether and how long one call may block, and its waits.
 class call_timeout {
 public:
-  /// @param fd  set to another number of the same file if another thread closes it meanwhile.
+  /// @param fd      set to another number of the same file if another thread closes `fd` during a
+  ///                wait.
   /// @param option  SO_RCVTIMEO or SO_SNDTIMEO.
-  /// @param call    which one it is, for `dump`.
+  /// @param call    the name of the call, for `dump`.
   call_timeout(int& fd, short events, int option, const char* call) noexcept
       : fd_(fd), file_{fd, events, 0}, ends_(interruption::by::handlers_without_restart, call),
         option_(option) {}
   call_timeout(const call_timeout&) = delete;
 
-  /// The handle's calls block.
+  /// Whether calls on the file block.
   bool blocks() noexcept {
     if (!asked_) ask();
     return blocks_;
   }
-  /// Waits until it is worth trying again. False: errno says how the call ends.
+  /// Waits until another attempt may succeed. If it returns false, errno is the error of the call.
   bool wait() noexcept {
     if (is_over()) return false;
     has_waited_ = true;
@@ -62,14 +72,14 @@ public:
     file_.fd = fd_ = held_.current(fd_);
     return go_on;
   }
-  /// The flag that keeps the next attempt from waiting. None once this side has been shut down for
-  /// receiving: then the call itself does not wait, and only without the flag says so on a datagram
-  /// socket.
+  /// The flag that keeps the next attempt from waiting: MSG_DONTWAIT, or 0 after a shutdown for
+  /// receiving. Then the call does not wait anyway, and a datagram socket returns 0 only without
+  /// the flag.
   [[nodiscard]] int nowait() const noexcept { return nowait_; }
   [[nodiscard]] bool has_waited() const noexcept { return has_waited_; }
-  /// For what no readiness announces.
+  /// Waits 1 ms, for a state that no readiness event announces.
   bool pause() noexcept { return !is_over() && park(nullptr, 0, soon(1), ends_); }
-  /// What has moved a part is not restarted after a handler.
+  /// A call that has moved part of its bytes is not restarted after a signal handler.
   void has_moved_part() noexcept { ends_.widen_to_all_handlers(); }
 
 private:
@@ -102,7 +112,7 @@ private:
                         std::chrono::microseconds(limit.tv_usec))
                    .when();
     }
-    // poll(2) does not tell that a Unix-domain socket was shut down for sending.
+    // poll(2) does not report that a Unix-domain socket was shut down for sending.
     unannounced_ = known && option_ == SO_SNDTIMEO && option(file_.fd, SO_DOMAIN) == AF_UNIX;
   }
 
@@ -115,23 +125,24 @@ private:
   int nowait_ = MSG_DONTWAIT;
   bool asked_ = false;
   bool blocks_ = false;
-  bool unannounced_ = false; // a reason to look again
+  bool unannounced_ = false; // poll(2) may miss an event
   bool has_waited_ = false;
   clock::time_point until_ = (clock::time_point::max)();
 };
 
 /// Whether reads and writes of a file may have to wait for another party. Those of regular files,
-/// directories and disks never do, so that they never switch fibers: the caller may hold a lock.
+/// directories and disks never do. They must not switch fibers, because the caller may hold a lock.
 inline bool may_wait(mode_t mode) noexcept {
   return !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISBLK(mode);
 }
-/// What stat(2) calls st_mode; of a file that is not open, that of a regular one.
+/// The st_mode of stat(2). For a descriptor that is not open, that of a regular file.
 inline mode_t mode_of(int fd) noexcept {
   struct stat file{};
   return ::fstat(fd, &file) == 0 ? file.st_mode : S_IFREG;
 }
 
-/// After a call that did not wait: now and then lets others run, if `may()`. errno stays as it is.
+/// After a call that did not wait: lets other fibers run every so often, if `may()` returns true.
+/// Does not change errno.
 template <class May>
 void take_turns(May may) noexcept {
   const int error = errno;
@@ -143,7 +154,8 @@ inline void take_turns() noexcept {
   take_turns([] { return true; });
 }
 
-/// Tries until it succeeds, fails, or patience ends; once more after a handler of a signal.
+/// Calls `attempt()` until it succeeds or fails, or the wait for the next attempt fails. After a
+/// signal handler there is one last attempt.
 template <class Attempt>
 ssize_t retry(call_timeout& p, Attempt attempt) noexcept {
   for (bool interrupted = false;;) {
@@ -154,7 +166,7 @@ ssize_t retry(call_timeout& p, Attempt attempt) noexcept {
   }
 }
 
-/// Whether a file is ready; if it is not, errno is EAGAIN.
+/// Whether a file is ready. If it is not, errno is EAGAIN.
 inline bool is_ready(int fd, short events) noexcept {
   pollfd file{fd, events, 0};
   if (real::poll(&file, nfds_t{1}, 0) != 0) return true;
@@ -175,7 +187,7 @@ inline std::size_t size_of(const msghdr& m) noexcept {
   return size;
 }
 
-/// Makes a call that may wait. Where it succeeds, errno is what it was before.
+/// Makes a call that may wait. If the call succeeds, errno keeps the value that it had before.
 template <class Call>
 auto leaving_errno(Call call) noexcept {
   const int before = errno;
@@ -184,20 +196,20 @@ auto leaving_errno(Call call) noexcept {
   return result;
 }
 
-/// Goes on after a part of a message's bytes was moved, as the kernel does before a blocking call
-/// returns: piece by piece, `transfer(data, size)` each time, until `wanted` bytes are moved or it
-/// gives none.
+/// Continues after part of a message's bytes were moved, as the kernel does before a blocking call
+/// returns. Calls `transfer(data, size)` piece by piece until `wanted` bytes are moved, or it moves
+/// none.
 template <class Transfer>
 ssize_t move_rest(call_timeout& p, const msghdr& m, ssize_t begun, Transfer transfer,
                   std::size_t wanted = SIZE_MAX) noexcept {
   p.has_moved_part();
   auto moved = static_cast<std::size_t>(begun);
-  std::size_t before = 0; // bytes of the pieces passed
+  std::size_t before = 0; // bytes of the earlier pieces
   for (std::size_t i = 0; i != m.msg_iovlen; before += m.msg_iov[i++].iov_len) {
     const iovec& piece = m.msg_iov[i];
     while (moved < before + piece.iov_len && moved < wanted) {
       const std::size_t done = moved - before;
-      // None where MSG_TRUNC discards the bytes.
+      // Null if MSG_TRUNC discards the bytes.
       char* const data = piece.iov_base ? static_cast<char*>(piece.iov_base) + done : nullptr;
       const ssize_t n = retry(p, [&] { return transfer(data, piece.iov_len - done); });
       if (n <= 0) return static_cast<ssize_t>(moved);
@@ -207,22 +219,22 @@ ssize_t move_rest(call_timeout& p, const msghdr& m, ssize_t begun, Transfer tran
   return static_cast<ssize_t>(moved);
 }
 
-/// Until when one in the style of ppoll(2) lasts.
+/// The end of a timeout as ppoll(2) takes it: null means none.
 inline clock::time_point after(const timespec* t) noexcept {
   if (!t) return (clock::time_point::max)();
   const std::chrono::duration<double> seconds(static_cast<double>(t->tv_sec)); // may be huge
   return deadline(seconds + std::chrono::nanoseconds(t->tv_nsec)).when();
 }
 
-/// One that is not is for the real function to refuse.
+/// Whether a timeout is valid. An invalid one is left to the system's function, which refuses it.
 inline bool valid(const timespec* t) noexcept {
   return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000);
 }
 
-/// The signals that a call like ppoll(2) lets in while it waits.
+/// The signals that are blocked on the thread and that a call like ppoll(2) admits while it waits.
 class admitted_signals {
 public:
-  /// @param mask  null: none but those that come in anyway.
+  /// @param mask  the mask of the call. Null admits no further signal.
   explicit admitted_signals(const sigset_t* mask) noexcept : mask_(mask) {
     sigset_t blocked;
     if (!mask || ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked) != 0) return;
@@ -230,7 +242,7 @@ public:
       any_ |= sigismember(&blocked, n) == 1 && sigismember(mask, n) == 0;
   }
   explicit operator bool() const noexcept { return any_; }
-  /// Those that are pending come now. False: errno is EINTR.
+  /// Lets the pending ones be handled now. If it returns false, errno is EINTR.
   [[nodiscard]] bool take_pending() const noexcept {
     const timespec none{};
     return !any_ || real::ppoll(nullptr, nfds_t{0}, &none, mask_) == 0;
@@ -241,10 +253,10 @@ private:
   bool any_ = false;
 };
 
-/// Looks, `look()`, until it finds something (or fails), `until` has passed, or the handler of a
-/// signal has run.
-/// @param mask  of signals, during the wait: those that it lets in are looked for now and then, for
-/// a mask is the thread's, and its other fibers are not to be interrupted.
+/// Calls `look()` until it finds a ready file or fails, `until` has passed, or a signal handler has
+/// run.
+/// @param mask  the signal mask of the call. The signals that it admits are checked for every 20
+///              ms: a mask belongs to the thread, and other fibers must not be interrupted.
 template <class Look>
 int watch(const char* call, pollfd* files, nfds_t count, clock::time_point until,
           const sigset_t* mask, Look look) noexcept {
@@ -287,8 +299,8 @@ inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point 
                [&] { return real::epoll_wait(set, events, most, 0); });
 }
 
-/// The sets of a select, which it overwrites. Sets beyond FD_SETSIZE, which some programs allocate
-/// themselves, are the real call's.
+/// The sets of a select(2), which it overwrites. Larger sets than FD_SETSIZE, which some programs
+/// allocate themselves, are left to the system's function.
 class select_sets {
 public:
   select_sets(int count, fd_set* in, fd_set* out, fd_set* urgent) noexcept
@@ -319,7 +331,7 @@ public:
 
 private:
   void add(int fd) noexcept {
-    // What select(2) says of each set in terms of poll.
+    // The events of poll(2) that stand for the three sets.
     constexpr short events[] = {POLLIN, POLLOUT, POLLPRI};
     short wanted = 0;
     for (int k = 0; k != 3; ++k) {

@@ -1,5 +1,5 @@
-// Reads and writes of what is no socket, made so that they block a flow and not its thread where
-// another party has to act first: pipes, terminals, eventfds, timerfds and the like.
+// read and write for fibers, on files other than sockets that may have to wait for another party:
+// pipes, terminals, eventfds, timerfds and similar files.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/linux/calls.hpp>
@@ -14,10 +14,10 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
-/// Whether an attempt failed because this file, or this kernel, has no calls that do not wait.
+/// Whether an attempt failed because the file or the kernel does not support RWF_NOWAIT.
 inline bool lacks_nowait() noexcept { return errno == EOPNOTSUPP || errno == ENOSYS; }
 
-/// Whether a read waits for no byte, or for a limited time only, as a terminal may be told to.
+/// Whether the file is a terminal in a mode in which reads wait for no byte or a limited time.
 inline bool reads_by_timer(int fd) noexcept {
   termios t{};
   const int before = errno;
@@ -26,10 +26,10 @@ inline bool reads_by_timer(int fd) noexcept {
   return known && (t.c_lflag & ICANON) == 0 && t.c_cc[VMIN] == 0;
 }
 
-// A file that lacks calls that do not wait (a terminal, say) is asked with poll(2) first. What
-// another thread or process takes between the two steps, the read then waits for.
+// If a file does not support RWF_NOWAIT (a terminal, for example), poll(2) precedes the call. If
+// another thread or process takes the bytes between the two steps, the read blocks the thread.
 
-/// read(2) and readv(2). `whole()` makes the call as it is.
+/// read(2) and readv(2). `whole()` makes the system's call.
 template <class Whole>
 ssize_t read_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
   if (!may_wait(mode_of(fd))) return whole();
@@ -43,7 +43,7 @@ ssize_t read_file(int fd, const iovec* pieces, int count, Whole whole) noexcept 
   return n;
 }
 
-/// Of a pipe the part that it takes at once: PIPE_BUF bytes, once there is room for any.
+/// Writes what a writable pipe takes without waiting: at most PIPE_BUF bytes.
 inline ssize_t write_part(int fd, const iovec* pieces, int count) noexcept {
   std::size_t size = 0;
   for (int i = 0; i != count; ++i) size += pieces[i].iov_len;
@@ -52,8 +52,8 @@ inline ssize_t write_part(int fd, const iovec* pieces, int count) noexcept {
   return real::write(fd, pieces->iov_base, pieces->iov_len < PIPE_BUF ? pieces->iov_len : PIPE_BUF);
 }
 
-/// write(2) and writev(2). A pipe takes what it has room for, until it has all; any other file is
-/// given all at once when it is writable.
+/// write(2) and writev(2). `whole()` makes the system's call. A pipe gets as many bytes as it has
+/// room for, until all are written. Any other file gets all bytes at once when it is writable.
 template <class Whole>
 ssize_t write_file(int fd, const iovec* pieces, int count, Whole whole) noexcept {
   const mode_t mode = mode_of(fd);

@@ -1,5 +1,13 @@
-// The handlers of signals, called by way of rouse: so that blocking calls know that one runs, when
-// they must neither switch nor lock nor allocate, and that one has run, which ends them with EINTR.
+// Wraps the program's signal handlers, so that blocking calls know that a handler runs (they must
+// then not switch, lock or allocate) and that one has run (it makes them fail with EINTR).
+//
+//     program: sigaction(n, own)            kernel delivers signal n
+//       |                                     |
+//     signal_handlers::set                  call_plain or call_informed
+//       plain_[n] or informed_[n] = own       handler_run: counts the run, remembers the frame,
+//       real::sigaction(n, call_plain         |            posts the loop's check of parked calls
+//                       or call_informed)     own(n, ...)
+//     returns the former own handler, never call_plain or call_informed
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/call_parker.hpp>
@@ -14,19 +22,18 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// While it exists, a handler of signal `n` runs in this thread. A handler may throw, and may be
-/// unwound.
+/// Marks the run of a handler of signal `n` on this thread. The handler may throw or be unwound.
 ///
-/// Calls only what is async-signal-safe; errno stays.
+/// Async-signal-safe. Does not change errno.
 class handler_run {
 public:
-  /// @param frame  of the function that calls the handler.
+  /// @param frame  the stack frame of the function that calls the handler.
   handler_run(int n, const void* frame) noexcept : before_(handlers_here::mine.frame) {
     const int error = errno;
     handlers_here& mine = handlers_here::mine;
     mine.frame = frame;
     ++mine.runs;
-    if (call_parker::here) { // else nothing in this thread asks
+    if (call_parker::here) { // else no call on this thread asks
       if (!restarts(n)) ++mine.runs_without_restart;
       call_parker::here->handler_runs();
     }
@@ -45,10 +52,10 @@ private:
   const void* const before_;
 };
 
-/// What stands before sigaction(2) and its older kin: the kernel is given one of two functions,
-/// which call the program's own. The program never sees them.
+/// Replaces sigaction(2), signal(2) and the older functions. The kernel gets one of two functions
+/// that call the program's handler. The program never sees these two.
 ///
-/// Threads: any, and inside of handlers.
+/// Threads: any, also inside signal handlers.
 class signal_handlers {
 public:
   using plain = real::plain_handler;
@@ -73,7 +80,7 @@ public:
     return result;
   }
 
-  /// @param set_really  signal(2), or one that is called like it.
+  /// @param set_really  the C library's signal(2), or a function that is called like it.
   template <class Set>
   static plain set(int n, plain wanted, Set& set_really) noexcept {
     if (n < 1 || n > last) return set_really(n, wanted);
@@ -81,7 +88,7 @@ public:
     const plain before = set_really(n, r.replace(wanted));
     if (before == SIG_ERR) r.undo();
     struct sigaction was = {};
-    was.sa_handler = before; // which shares its place with sa_sigaction
+    was.sa_handler = before; // shares storage with sa_sigaction
     if (was.sa_sigaction != &call_informed) return r.former(before);
     was.sa_sigaction = r.former(was.sa_sigaction);
     return was.sa_handler;
@@ -101,17 +108,17 @@ private:
     own(n, info, context);
   }
 
-  // One change of a signal's handler. A signal that comes meanwhile finds either the old or the new
-  // one: each kind has a place of its own.
+  // One change of a signal's handler. A signal that arrives during the change finds either the old
+  // or the new handler, because plain and informed handlers are stored separately.
   class replacement {
   public:
     explicit replacement(int n) noexcept
         : n_(n), plain_before_(plain_[n].load(std::memory_order_relaxed)),
           informed_before_(informed_[n].load(std::memory_order_relaxed)) {}
 
-    // What the kernel is to be given.
+    // The function to give to the kernel.
     [[nodiscard]] plain replace(plain own) const noexcept {
-      // SIG_DFL, SIG_IGN and the like are small numbers, SIG_ERR is the largest.
+      // SIG_DFL, SIG_IGN and SIG_HOLD are small numbers, SIG_ERR is the largest number.
       if (!is_function(reinterpret_cast<std::uintptr_t>(own)) || own == &call_plain) return own;
       plain_[n_].store(own, std::memory_order_relaxed);
       return &call_plain;
@@ -121,7 +128,7 @@ private:
       informed_[n_].store(own, std::memory_order_relaxed);
       return &call_informed;
     }
-    // What the program had given, where the kernel had `f`.
+    // The program's former handler, if the kernel had `f`.
     [[nodiscard]] plain former(plain f) const noexcept {
       return f == &call_plain ? plain_before_ : f;
     }

@@ -1,4 +1,4 @@
-// Files that stay open as long as a call waits for them.
+// Keeps a file open while a call waits for it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/linux/real_calls.hpp>
@@ -12,11 +12,25 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Keeps a file open while a call waits for it, as a system call does: also where another thread
-/// closes the descriptor meanwhile, and where its number then names another file.
+/// Keeps a file open while a call waits for it, as a system call does, even if another thread
+/// closes the descriptor and its number then names another file.
 ///
-/// The call only counts itself. A close that finds a call leaves the file open under a number of
-/// its own, a twin, which the last call that waited closes.
+/// A waiting call only increments a count. If a close finds a waiting call, it first duplicates the
+/// descriptor; the duplicate is called a twin here. The last waiting call closes the twin.
+///
+///     call that waits (fd)                     thread that closes fd
+///     hold: calls_[fd].waiting += 1
+///           remember calls_[fd].closings
+///                                              closing: waiting != 0
+///                                                twin.file = dup(fd)
+///                                                twin.of   = (fd, closings)
+///                                                twin.waiting = waiting
+///                                                calls_[fd] = (closings + 1, 0)    by exchange
+///                                              close(fd)
+///     current: closings changed: use twin.file
+///     release: twin.waiting -= 1; at 0 close twin.file and free the twin
+///
+/// If no twin is free or dup fails, the waiting calls continue with the number `fd`.
 ///
 /// Threads: any. `closing` is async-signal-safe. Cost: two atomic operations per call that waits.
 class held_file {
@@ -27,26 +41,26 @@ public:
     if (fd_ >= 0) release();
   }
 
-  /// The call waits for the file from now on.
+  /// Begins to hold `fd` for a call that is about to wait.
   void hold(int fd) noexcept {
     if (fd_ >= 0 || fd < 0 || fd >= descriptors) return;
     fd_ = fd;
     closings_ = closings(calls_[fd].fetch_add(1, std::memory_order_acq_rel));
   }
-  /// The number under which the file is open now.
+  /// The descriptor under which the held file is open now.
   [[nodiscard]] int current(int fd) const noexcept {
     if (fd_ < 0 || closings(calls_[fd_].load(std::memory_order_acquire)) == closings_) return fd;
     return my_twin().file;
   }
 
-  /// The descriptor is about to be closed.
+  /// Has to be called before a descriptor is closed.
   static void closing(int fd) noexcept {
     if (fd < 0 || fd >= descriptors) return;
     if (waiting(calls_[fd].load(std::memory_order_relaxed)) != 0) [[unlikely]]
       leave_open(fd);
   }
-  /// A child process has the memory of its parent, but none of its calls; one of vfork(2) shares
-  /// it. To be called before calls wait.
+  /// Resets the counts in a forked child, which has a copy of its parent's memory but none of its
+  /// calls. (A child of vfork(2) shares the memory.) Has to be called before calls wait.
   static void begin_in_this_process() noexcept {
     const pid_t me = ::getpid();
     if (process_.exchange(me, std::memory_order_relaxed) == me) return;
@@ -57,14 +71,15 @@ public:
 
 private:
   struct twin {
-    std::atomic<std::uint64_t> of; // which descriptor, after how many closings; 0: free
+    std::atomic<std::uint64_t> of; // key(fd, closings); 0 if free
     std::atomic<std::uint32_t> waiting;
     int file;
   };
   static constexpr int descriptors = 1 << 16;
   static constexpr int most_twins = 64;
 
-  // Of each descriptor: how often it was closed while calls waited, and how many wait now.
+  // An entry of calls_ has the count of closes that found waiting calls in its high half, and the
+  // count of calls that wait now in its low half.
   static constexpr std::uint32_t closings(std::uint32_t calls) noexcept { return calls >> 16; }
   static constexpr std::uint32_t waiting(std::uint32_t calls) noexcept { return calls & 0xffff; }
   static constexpr std::uint64_t key(int fd, std::uint32_t closings) noexcept {
@@ -72,8 +87,8 @@ private:
   }
 
   static void leave_open(int fd) noexcept {
-    // One after another. What comes upon another one, inside a handler of a signal perhaps, closes
-    // the file.
+    // One thread at a time. A close that finds the flag taken, perhaps inside a signal handler,
+    // makes no twin.
     if (process_.load(std::memory_order_relaxed) != ::getpid() ||
         leaving_.test_and_set(std::memory_order_acquire))
       return;

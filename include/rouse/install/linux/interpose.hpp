@@ -1,9 +1,18 @@
-// The definitions that come before the C library's: strong ones, so that this header belongs into
-// one source file of a program.
+// Definitions of the C library's blocking functions that precede the library's own. They are strong
+// definitions, so only one source file of a program may include this header.
 //
-// The linker exports them, for the C library has them too, and the dynamic linker then binds the
-// references of all shared libraries to them: those loaded later by dlopen(3) as well. What the C
-// library calls inside itself (stdio, its resolver) stays its own.
+//     program: recv is defined here; the linker exports it, since the C library exports it too
+//     libpq.so, libcurl.so, ... and libraries that dlopen(3) loads later:
+//              recv is bound to the first definition in search order, the program's
+//     libc.so: calls inside the C library (stdio, its resolver) do not go through the symbol
+//              and stay the C library's
+//
+// Each definition is of this form:
+//
+//     recv      installed::here() and the call may wait?   parked::receive   else   real::recv
+//
+// installed::here() says whether the caller is a fiber that may be parked; parked:: parks it while
+// the call would block; real:: is the C library's function, found by dlsym(3) with RTLD_NEXT.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/linux/calls.hpp>
@@ -25,7 +34,7 @@
 #include <unistd.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
-/// As long as one exists, libraries call what is defined here. They always do.
+/// While one exists, libraries call the functions defined here. On Linux they always do.
 class interposed_calls {
 public:
   interposed_calls() noexcept { held_file::begin_in_this_process(); }
@@ -36,8 +45,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace installe
 
 inline const bool all_found = real::find_all(); // before main
 
-// For read and write, which are for any file: what a socket's call gives, or, where the file is
-// none, what `of_file` gives.
+// For read and write, which work on any file: returns `of_socket()`, or `of_file()` if the file is
+// not a socket.
 template <class OfSocket, class OfFile>
 ssize_t socket_or_file(OfSocket of_socket, OfFile of_file) {
   const int before = errno;
@@ -49,15 +58,16 @@ ssize_t socket_or_file(OfSocket of_socket, OfFile of_file) {
   return n;
 }
 
-// A read or write of nothing returns at once, and a list that no message may have is an error of
-// the real function's own.
+// Whether a list has bytes to move. A call without bytes returns at once, and a list of invalid
+// length is left to the C library's function, which refuses it.
 inline bool moves_bytes(const iovec* data, int count) noexcept {
   return count > 0 && count <= IOV_MAX && parked::size_of(parked::pieces(data, count)) != 0;
 }
 
 }}}} // namespace rouse::ROUSE_ABI::os::installed
 
-// With names of their own in C++: the system's headers declare, and some define, the C ones.
+// In C++ the functions have other names, because the system's headers declare the C names, and
+// define some of them. The asm label gives the C name.
 #define ROUSE_BEFORE_LIBC(name) asm(name) __attribute__((visibility("default"), used))
 
 extern "C" {
@@ -104,7 +114,7 @@ rouse_signal_handler rouse_sysv_signal(int, rouse_signal_handler) ROUSE_BEFORE_L
 rouse_signal_handler rouse_sysv_signal_alias(int, rouse_signal_handler)
     ROUSE_BEFORE_LIBC("__sysv_signal");
 rouse_signal_handler rouse_sigset(int, rouse_signal_handler) ROUSE_BEFORE_LIBC("sigset");
-// What libraries call that were compiled with _FORTIFY_SOURCE, and another name of poll.
+// The names that libraries call if they were compiled with _FORTIFY_SOURCE, and an alias of poll.
 ssize_t rouse_read_chk(int, void*, size_t, size_t) ROUSE_BEFORE_LIBC("__read_chk");
 ssize_t rouse_recv_chk(int, void*, size_t, size_t, int) ROUSE_BEFORE_LIBC("__recv_chk");
 ssize_t rouse_recvfrom_chk(int, void*, size_t, size_t, int, sockaddr*, socklen_t*)
@@ -113,7 +123,7 @@ int rouse_poll_chk(pollfd*, nfds_t, int, size_t) ROUSE_BEFORE_LIBC("__poll_chk")
 int rouse_ppoll_chk(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t)
     ROUSE_BEFORE_LIBC("__ppoll_chk");
 int rouse_poll_alias(pollfd*, nfds_t, int) ROUSE_BEFORE_LIBC("__poll");
-[[noreturn]] void rouse_chk_fail() noexcept asm("__chk_fail"); // the C library's
+[[noreturn]] void rouse_chk_fail() noexcept asm("__chk_fail"); // defined by the C library
 }
 #undef ROUSE_BEFORE_LIBC
 
@@ -140,7 +150,7 @@ extern "C" ssize_t rouse_recvfrom(int fd, void* data, size_t size, int flags, so
   const iovec piece{data, size};
   msghdr m = parked::pieces(&piece, 1);
   if ((flags & MSG_WAITALL) == 0) return parked::receive(fd, m, flags, call);
-  // Only recvmsg tells whether the bytes brought descriptors, with which a wait for more ends.
+  // Only recvmsg reports whether the bytes brought descriptors, which end the wait for more.
   m.msg_name = from;
   m.msg_namelen = from && length ? *length : 0;
   const ssize_t n = rouse_recvmsg(fd, &m, flags);
@@ -159,7 +169,8 @@ extern "C" ssize_t rouse_recvmsg(int fd, msghdr* m, int flags) {
   using namespace rouse::os;
   const auto call = [&](int f) { return real::recvmsg(fd, m, f); };
   if ((flags & MSG_DONTWAIT) || !m || !installed::here()) return call(flags);
-  // Looked at before the call only where that is needed: a bad pointer is the kernel's to refuse.
+  // Reads `*m` before the call only if needed: a bad pointer is left to the kernel, which refuses
+  // it.
   const std::size_t room = (flags & MSG_WAITALL) ? m->msg_controllen : 0;
   return parked::receive(fd, *m, flags, call, m, room);
 }
@@ -263,13 +274,13 @@ extern "C" int rouse_pselect(int count, fd_set* in, fd_set* out, fd_set* urgent,
 extern "C" int rouse_select(int count, fd_set* in, fd_set* out, fd_set* urgent, timeval* timeout) {
   using namespace rouse::os;
   timespec limit{};
-  if (timeout) // more than a second of microseconds is one
+  if (timeout) // tv_usec may exceed one second
     limit = {timeout->tv_sec + timeout->tv_usec / 1'000'000, timeout->tv_usec % 1'000'000 * 1000};
   if (!installed::here() || count > FD_SETSIZE || !parked::valid(&limit))
     return real::select(count, in, out, urgent, timeout);
   const auto until = parked::after(timeout ? &limit : nullptr);
   const int found = parked::select(count, in, out, urgent, until, nullptr);
-  if (timeout) { // Linux tells how much is left
+  if (timeout) { // as Linux does: the remaining time
     const timespec left = time_left(until);
     *timeout = {left.tv_sec, left.tv_nsec / 1000};
   }
@@ -340,7 +351,7 @@ extern "C" unsigned rouse_sleep(unsigned seconds) {
   const timespec t{static_cast<time_t>(seconds), 0};
   timespec left{};
   if (rouse_nanosleep(&t, &left) == 0) return 0;
-  return static_cast<unsigned>(left.tv_sec); // the C library rounds down, too
+  return static_cast<unsigned>(left.tv_sec); // rounded down, as by the C library
 }
 
 // ---- signals
@@ -370,7 +381,7 @@ extern "C" rouse_signal_handler rouse_sigset(int n, rouse_signal_handler wanted)
   return signal_handlers::set(n, wanted, real::sigset);
 }
 
-// ---- fortified: the buffer's size is known
+// ---- _FORTIFY_SOURCE: the size of the buffer is known
 
 extern "C" ssize_t rouse_read_chk(int fd, void* data, size_t size, size_t room) {
   if (size > room) rouse_chk_fail();

@@ -1,4 +1,4 @@
-// How getaddrinfo of the C library is looked up by a helper thread.
+// What install/lookup.hpp needs to know of the C library's getaddrinfo.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/linux/calls.hpp>
@@ -12,7 +12,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
-/// What one thread tells a fiber of another one.
+/// Wakes a fiber from another thread.
 class file_event {
 public:
   [[nodiscard]] bool create() noexcept {
@@ -38,13 +38,15 @@ struct names {
   }
   static void free(addrinfo* a) noexcept { ::freeaddrinfo(a); }
 
-  /// Whether a resolver has nothing to add to a result for a numeric address.
+  /// Whether the result for a numeric address is final, or a resolver has to be asked.
   static bool is_final(int result) noexcept { return result != EAI_NONAME; }
-  /// What errno is to be after `result`; `error` is errno as it is, `before` as it was.
+  /// The errno after `result`.
+  /// @param error   errno after the call.
+  /// @param before  errno before the call.
   static int error_of(int result, int error, int before) noexcept {
     return result == EAI_SYSTEM ? error : before;
   }
-  /// The result that stands for an error in errno.
+  /// The result that says that errno has the error.
   static int failed_call() noexcept { return EAI_SYSTEM; }
   static interruption ends() noexcept { return {interruption::by::nothing, "getaddrinfo"}; }
 };

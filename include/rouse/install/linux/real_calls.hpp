@@ -1,4 +1,4 @@
-// The C library's functions, for whoever stands before them.
+// The C library's own functions, for the definitions that precede them.
 #pragma once
 #include <rouse/config.hpp>
 
@@ -17,12 +17,12 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// The C library's own function, found behind the definition that comes before it.
+/// The C library's function of a name that this program defines too.
 ///
 /// A call is not noexcept: most of these functions are cancellation points, and pthread_cancel(3)
-/// unwinds the thread by an exception through everything that called them.
+/// unwinds the thread by an exception through all their callers.
 ///
-/// Threads: any, before main as well.
+/// Threads: any, also before main.
 template <class Function>
 class real_function {
 public:
@@ -48,7 +48,7 @@ private:
 };
 
 #if ROUSE_TSAN
-// ThreadSanitizer's own: it holds signals back while it has locks of its own.
+// ThreadSanitizer's versions, which delay signals while ThreadSanitizer holds a lock.
 extern "C" int rouse_tsan_sigaction(int, const struct sigaction*,
                                     struct sigaction*) asm("__interceptor_sigaction");
 using rouse_tsan_handler = void (*)(int);
@@ -57,9 +57,9 @@ extern "C" rouse_tsan_handler rouse_tsan_signal(int,
 #endif
 
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wignored-attributes" // of the declarations
-/// What is called by the definitions that come before the C library's, and so must not be called by
-/// its name.
+#pragma GCC diagnostic ignored "-Wignored-attributes" // attributes of the declarations
+/// The C library's functions. A call by the plain name would reach the definitions of
+/// interpose.hpp.
 struct real {
   using plain_handler = void (*)(int);
   using signal_type = plain_handler(int, plain_handler);
@@ -104,12 +104,12 @@ struct real {
   ROUSE_REAL_SIGNAL(sigset);
 #undef ROUSE_REAL_SIGNAL
 #undef ROUSE_REAL
-  // Of newer C libraries only.
+  // In newer C libraries only (glibc 2.35).
   static constinit inline real_function<int(int, epoll_event*, int, const timespec*,
                                             const sigset_t*)>
       epoll_pwait2{"epoll_pwait2"};
 
-  /// Finds all that a handler of a signal may call: there dlsym(3) must not be.
+  /// Finds the functions that a signal handler may call, since dlsym(3) is not async-signal-safe.
   static bool find_all() noexcept {
     const auto find = [](auto&... functions) { (functions.find(), ...); };
     find(connect, accept4, read, write, readv, writev, recv, recvfrom, recvmsg, send, sendto,

@@ -1,4 +1,11 @@
-// The calls of sockets, made so that they block a flow and not its thread.
+// Socket calls for fibers. The kernel's blocking calls do more than wait once; these functions
+// repeat what the kernel does:
+//
+//     receive   waits for MSG_WAITALL or SO_RCVLOWAT bytes, except before urgent data, an error,
+//               the end of the stream or passed descriptors
+//     send      waits until all bytes are sent; MSG_FASTOPEN waits for the connection first
+//     accept4   waits for a connection, since accept4(2) has no flag against waiting
+//     connect   begins in non-blocking mode, waits for the outcome, returns the socket's error
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/linux/calls.hpp>
@@ -14,22 +21,23 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
-/// Whether a transfer that has moved something ends because the connection has failed: the error is
-/// the next call's to report. A Unix-domain socket reports its error together with what was moved.
-/// (POLLERR alone may be a message in the error queue, which ends nothing.)
+/// Whether a transfer that has moved bytes has to stop because the connection has failed. The next
+/// call then reports the error. On a Unix-domain socket the call that returns the part consumes
+/// the error, so the transfer goes on until it meets it. (POLLERR alone may mean a message in the
+/// error queue, which does not stop a transfer.)
 inline bool has_failed(int fd, short events) noexcept {
   constexpr short failed = POLLERR | POLLHUP;
   return (events & failed) == failed && option(fd, SO_DOMAIN) != AF_UNIX;
 }
 
-/// Whether the socket could not be sent to after a part of the bytes was.
+/// Whether the connection has failed after part of the bytes were sent.
 inline bool send_ends(int fd) noexcept {
   pollfd p{fd, 0, 0};
   return real::poll(&p, nfds_t{1}, 0) > 0 && has_failed(fd, p.revents);
 }
 
-/// Whether a call that has received something ends here: before urgent data, or before an error
-/// once no byte is left.
+/// Whether a call that has received bytes has to return: before urgent data, or before an error if
+/// no byte is left.
 inline bool receive_ends(int fd) noexcept {
   pollfd p{fd, POLLPRI, 0};
   if (real::poll(&p, nfds_t{1}, 0) <= 0) return false;
@@ -38,23 +46,23 @@ inline bool receive_ends(int fd) noexcept {
   return has_failed(fd, p.revents) && !(::ioctl(fd, FIONREAD, &left) == 0 && left > 0);
 }
 
-/// Whether descriptors came with a message, or were lost for want of room: bytes that come later
-/// are the next call's.
+/// Whether a message brought descriptors, or lost them because the buffer was too small. Later
+/// bytes are left to the next call.
 inline bool brought_descriptors(const msghdr& m) noexcept {
   if (m.msg_flags & MSG_CTRUNC) return true;
-  auto& all = const_cast<msghdr&>(m); // read only
+  auto& all = const_cast<msghdr&>(m); // CMSG_NXTHDR wants it mutable
   for (cmsghdr* c = CMSG_FIRSTHDR(&all); c; c = CMSG_NXTHDR(&all, c)) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) return true;
   }
   return false;
 }
 
-/// Set once this program has used SO_RCVLOWAT: recv then has to ask for it.
+/// Whether this program has ever set SO_RCVLOWAT. Only then does recv have to ask for it.
 inline std::atomic<bool> low_marks_are_used{false};
 
-/// Goes on after a recv of a stream has given `n` bytes.
-/// @param m  the caller's message; null where it has none.
-/// @param room  for control data.
+/// Continues after a recv on a stream has returned `n` bytes, fewer than the call has to wait for.
+/// @param m     the caller's message, or null.
+/// @param room  the size of its buffer for control data.
 template <class Attempt>
 ssize_t receive_rest(int& fd, call_timeout& p, const msghdr& data, msghdr* m, std::size_t room,
                      int flags, ssize_t n, Attempt attempt) noexcept {
@@ -66,7 +74,7 @@ ssize_t receive_rest(int& fd, call_timeout& p, const msghdr& data, msghdr* m, st
     return n;
   p.has_moved_part();
   if (flags & MSG_PEEK) {
-    // TCP waits until all is there. A Unix-domain socket does not.
+    // TCP waits until all bytes are there. A Unix-domain socket does not.
     while (n > 0 && static_cast<std::size_t>(n) < wanted && p.nowait() != 0 &&
            option(fd, SO_DOMAIN) != AF_UNIX && !receive_ends(fd) && p.wait())
       n = attempt();
@@ -91,14 +99,14 @@ ssize_t receive_rest(int& fd, call_timeout& p, const msghdr& data, msghdr* m, st
       wanted);
 }
 
-/// Whether a receiving call does not wait because of what it is for: urgent data, or the error
-/// queue.
+/// Whether a receiving call never waits, because it asks for urgent data or for the error queue.
 inline bool never_waits(int fd, int flags) noexcept {
   if ((flags & MSG_ERRQUEUE) && option(fd, SO_DOMAIN) != AF_UNIX) return true;
   return (flags & MSG_OOB) && option(fd, SO_TYPE) == SOCK_STREAM;
 }
 
-// `first(flags)` makes the call itself; `data` says where its bytes are.
+// In `receive` and `send`, `first(flags)` makes the system's call; `data` or `m` describes its
+// bytes. The result ENOTSOCK tells the caller that the file is no socket.
 
 template <class First>
 ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m = nullptr,
@@ -117,7 +125,8 @@ ssize_t receive(int& fd, const msghdr& data, int flags, First first, msghdr* m =
   });
 }
 
-/// Waits until a connection that was begun, with `errno` as it is, is there or has failed.
+/// Waits until a connection attempt has succeeded or failed.
+/// @pre errno is that of the call that began the attempt.
 inline int await_connection(int& fd, call_timeout& p, const sockaddr* peer,
                             socklen_t length) noexcept {
   const int begun = errno;
@@ -127,12 +136,12 @@ inline int await_connection(int& fd, call_timeout& p, const sockaddr* peer,
       ready.fd = fd;
       continue;
     }
-    if (errno == EAGAIN) errno = begun; // what connect(2) calls a passed SO_SNDTIMEO
+    if (errno == EAGAIN) errno = begun; // connect(2)'s error when SO_SNDTIMEO passes
     return -1;
   }
-  // Asked again, the kernel takes the socket for connected. After a failure it would try again if
-  // another thread has shut the socket down meanwhile: then, as connect(2) does itself, it is told
-  // to forget the attempt.
+  // A second connect(2) makes the kernel mark the socket as connected. After a failure it would
+  // start a new attempt if another thread has shut the socket down in between, so the attempt is
+  // dissolved by AF_UNSPEC, as connect(2) itself does.
   const int error = option(fd, SO_ERROR);
   if (error <= 0) return real::connect(fd, peer, length);
   sockaddr none{};
@@ -142,8 +151,8 @@ inline int await_connection(int& fd, call_timeout& p, const sockaddr* peer,
   return -1;
 }
 
-/// One that has waited on a Unix-domain socket meets the socket's error, where a new call meets the
-/// end of the connection first, which raises SIGPIPE.
+/// One attempt to send. A blocking send that has waited on a Unix-domain socket returns the
+/// socket's error. A new call would see the end of the connection first, which raises SIGPIPE.
 template <class First>
 ssize_t attempt_send(int& fd, call_timeout& p, int flags, First first) noexcept {
   flags |= MSG_DONTWAIT;
@@ -177,8 +186,8 @@ ssize_t send(int& fd, const msghdr& m, int flags, First first) noexcept {
   });
 }
 
-/// A listener that another thread or process accepts from as well may have lost its connection
-/// between the two steps: then accept(2) waits, as no flag keeps it from it.
+/// Polls first, since no flag keeps accept(2) from waiting. If another thread or process accepts
+/// the connection between the two steps, accept(2) blocks the thread.
 inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcept {
   return leaving_errno([&] {
     call_timeout p(fd, POLLIN, SO_RCVTIMEO, "accept");
@@ -193,7 +202,7 @@ inline int accept4(int fd, sockaddr* peer, socklen_t* length, int flags) noexcep
   });
 }
 
-/// The attempt is begun without waiting. That of a datagram socket never waits.
+/// Begins the attempt in non-blocking mode. On a datagram socket connect(2) never waits.
 inline int connect(int fd, const sockaddr* peer, socklen_t length) noexcept {
   return leaving_errno([&] {
     call_timeout p(fd, POLLOUT, SO_SNDTIMEO, "connect");

@@ -1,5 +1,12 @@
-// The blocking calls, made so that they block a flow and not its thread: what the functions of
-// interpose.hpp do where there is somebody who parks their caller.
+// Winsock's blocking calls for fibers. The functions in interpose.hpp call them if the caller is a
+// fiber that may be parked and the socket blocks for the program.
+//
+//     retry(socket, call_timeout, attempt):
+//       at_once     the attempt, with the socket in non-blocking mode; done unless WSAEWOULDBLOCK
+//         |
+//       call_timeout::wait
+//         first time: asks for SO_RCVTIMEO or SO_SNDTIMEO; if it has passed: WSAETIMEDOUT
+//         parks the fiber until the socket may be ready, then the attempt is made again
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
@@ -18,20 +25,21 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// The blocking calls of a flow. Each tries without waiting, and where Winsock would have blocked
-/// waits for readiness and tries again. Windows has no flag for a call that does not wait: the
-/// socket is in non-blocking mode meanwhile, and until a call comes that shall block.
+/// Blocking calls made by a fiber. Each tries without waiting. If Winsock would block, the call
+/// waits for readiness and tries again. Windows has no flag for a call that does not wait, so the
+/// socket is put into non-blocking mode and stays in it until a call has to block the thread.
 namespace parked {
 
-/// Now and then lets others run. The last error stays as it is.
+/// Lets other fibers run every so often. Does not change the last error.
 inline void take_turns() noexcept {
   const int error = ::WSAGetLastError();
   give_way();
   ::WSASetLastError(error);
 }
 
-/// Waits until it is worth trying again. Winsock and its driver may see readiness differently:
-/// after several waits that were over at once it takes breaks.
+/// Waits until another attempt may succeed. Winsock and its driver may disagree about readiness:
+/// after 16 waits in a row that took less than 1 ms, it sleeps 5 ms instead of waiting for the
+/// files.
 class readiness_wait {
 public:
   bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
@@ -52,14 +60,15 @@ private:
   unsigned futile_waits_ = 0;
 };
 
-/// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, asked when it would.
+/// How long one call may block: SO_RCVTIMEO or SO_SNDTIMEO of its socket, read at the first wait.
 class call_timeout {
 public:
   call_timeout(SOCKET s, int option) noexcept
       : file_{s, option == SO_RCVTIMEO ? SHORT{POLLRDNORM} : SHORT{POLLWRNORM}, 0},
         option_(option) {}
 
-  /// False: the last error says how the call ends.
+  /// Waits until another attempt may succeed. If it returns false, the last error is that of the
+  /// call.
   bool wait(readiness_wait& a) noexcept {
     if (!std::exchange(asked_, true)) ask();
     if (clock::now() < until_) return a.wait(&file_, 1, until_);
@@ -81,12 +90,12 @@ private:
   clock::time_point until_ = (clock::time_point::max)();
 };
 
-/// What the call gives when it may not wait. The last error is its own to change.
+/// Returns `call()`, made with the socket in non-blocking mode. Only `call` changes the last error.
 template <class Call>
 auto at_once(SOCKET s, Call call) noexcept {
   const int before = ::WSAGetLastError();
   const bool for_fibers = call_parker::here && socket_modes::make_nonblocking(s);
-  // False: of one that sends events, which never waits.
+  // False for a socket that WSAEventSelect uses: its mode cannot change, and it never blocks.
   const bool changed = !for_fibers && socket_modes::set(s, 1);
   ::WSASetLastError(before);
   const auto result = call();
@@ -97,8 +106,8 @@ auto at_once(SOCKET s, Call call) noexcept {
   return result;
 }
 
-/// Tries until it succeeds, fails, or patience ends. The last attempt finds the last error as it
-/// was.
+/// Calls `attempt()` until it succeeds or fails, or the time of `p` has passed. Each attempt begins
+/// with the last error that the caller had.
 template <class Attempt>
 std::int64_t retry(SOCKET s, call_timeout& p, Attempt attempt) noexcept {
   const int before = ::WSAGetLastError();
@@ -111,7 +120,7 @@ std::int64_t retry(SOCKET s, call_timeout& p, Attempt attempt) noexcept {
   }
 }
 
-/// The bytes of a call.
+/// The buffers of a call.
 struct pieces {
   WSABUF* first;
   DWORD count;
@@ -123,13 +132,13 @@ struct pieces {
   }
 };
 
-/// Goes on after a part of the bytes was moved, as Winsock does before a blocking call returns:
-/// `transfer(data, size)` each time. What ends it early is left for the next call to meet.
+/// Continues after part of the bytes were moved, as Winsock does before a blocking call returns, by
+/// `transfer(data, size)` for each piece. An error that ends it early is left to the next call.
 template <class Transfer>
 std::int64_t move_rest(SOCKET s, call_timeout& p, pieces all, std::int64_t moved,
                        Transfer transfer) noexcept {
   const int error = ::WSAGetLastError();
-  std::int64_t before = 0; // bytes of the pieces passed
+  std::int64_t before = 0; // bytes of the earlier pieces
   for (DWORD i = 0; i != all.count; before += all.first[i++].len) {
     const WSABUF& piece = all.first[i];
     while (moved < before + piece.len) {
@@ -137,7 +146,7 @@ std::int64_t move_rest(SOCKET s, call_timeout& p, pieces all, std::int64_t moved
       const int left = static_cast<int>(piece.len - done);
       const std::int64_t n =
           retry(s, p, [&] { return std::int64_t{transfer(piece.buf + done, left)}; });
-      ::WSASetLastError(error); // a part is a success
+      ::WSASetLastError(error); // success, even of a part
       if (n <= 0) return moved;
       moved += n;
     }
@@ -151,7 +160,7 @@ inline bool is_stream(SOCKET s) noexcept {
   return !get_option(s, SOL_SOCKET, SO_TYPE, &type, size) && type == SOCK_STREAM;
 }
 
-/// Of `receive` and `send`, `first(flags)` makes the call itself: it gives the bytes, or -1.
+/// In `receive` and `send`, `first` makes Winsock's call and returns the moved bytes or -1.
 template <class First>
 std::int64_t receive(SOCKET s, pieces all, DWORD flags, First first) noexcept {
   take_turns();
@@ -177,7 +186,7 @@ std::int64_t send(SOCKET s, pieces all, First first) noexcept {
   });
 }
 
-/// What select says of one socket, at once.
+/// The state of one socket according to select, without waiting.
 struct state {
   bool readable = false, writable = false, failed = false;
   bool unknown = false; ///< select failed
@@ -195,13 +204,13 @@ struct state {
   }
 };
 
-/// A listener that another thread accepts from as well may have lost its connection between the two
-/// steps: then the call waits.
+/// Waits for a connection, then makes the call in blocking mode. If another thread accepts the
+/// connection between the two steps, the call blocks the thread.
 template <class Call>
 SOCKET accept(SOCKET s, Call call) noexcept {
   const int before = ::WSAGetLastError();
   take_turns();
-  socket_modes::restore(s); // or the connection would have the mode as well
+  socket_modes::restore(s); // the connection inherits the mode
   const WSAPOLLFD file{s, POLLRDNORM, 0};
   readiness_wait a;
   while (!check_listening(s)) {
@@ -213,8 +222,9 @@ SOCKET accept(SOCKET s, Call call) noexcept {
   return call();
 }
 
-/// The attempt is begun without waiting; select then knows how it has ended. (A datagram socket's
-/// has ended at once. That may be one of rouse's own, whose engine must not be left here.)
+/// Begins the attempt without waiting, then learns its outcome from select. (On a datagram socket
+/// the attempt completes at once. Since rouse makes such a call itself, inside the engine, where
+/// fibers must not be switched, this function does not call take_turns.)
 template <class Begin>
 int connect(SOCKET s, Begin begin) noexcept {
   const int before = ::WSAGetLastError();
@@ -240,7 +250,7 @@ int connect(SOCKET s, Begin begin) noexcept {
   }
 }
 
-/// Looks, `look()`, until it finds something (or fails), or `until` has passed.
+/// Calls `look()` until it finds a ready socket or fails, or `until` has passed.
 template <class Look>
 int watch(const WSAPOLLFD* files, ULONG count, clock::time_point until, Look look) noexcept {
   const int before = ::WSAGetLastError();
@@ -261,7 +271,7 @@ inline int poll(WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept
   });
 }
 
-/// The sets of a select, which it overwrites. They may be larger than FD_SETSIZE is here.
+/// The sets of a select, which it overwrites. They may be larger than FD_SETSIZE of this program.
 class select_sets {
 public:
   select_sets(fd_set* in, fd_set* out, fd_set* urgent) : asked_{in, out, urgent} {

@@ -1,5 +1,11 @@
-// Import tables: each module of a process has one, with the addresses of the functions that it
-// imports, which the loader fills in and every call goes through.
+// Import tables. Each module of a process has one: the addresses of the functions that it imports.
+// The loader fills it in, and each call of an imported function goes through it.
+//
+//     module (EXE or DLL)
+//       IMAGE_IMPORT_DESCRIPTOR  for each imported DLL; ends with an entry of zeros
+//         FirstThunk -> address, address, ..., 0     `replacements::apply` exchanges these
+//
+// Source: "PE Format", the import address table.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/windows/socket.hpp>
@@ -10,22 +16,23 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace installed {
 
-/// What stands in an import table, and what shall stand there instead.
+/// An address in import tables, and the address to write in its place.
 struct replacement {
   const void* now;
   const void* then;
 };
 
-/// Several. An entry is known by the address in it: so it does not matter whether it was imported
-/// by name or by number, or from a DLL that forwards to another.
+/// A list of replacements. Entries are found by the address that they contain, so it does not
+/// matter whether a function was imported by name or by number, or from a DLL that forwards to
+/// another.
 class replacements {
 public:
-  /// Nothing, where one address is null.
+  /// Adds a replacement. Does nothing if one of the addresses is null.
   void add(const void* now, const void* then) noexcept {
     if (now && then && count_ != most) all_[count_++] = {now, then};
   }
 
-  /// In the table of one module, which must not go meanwhile.
+  /// Replaces addresses in the table of a module, which must not be unloaded during the call.
   void apply(HMODULE module) const noexcept {
     auto* const base = reinterpret_cast<unsigned char*>(module);
     const auto& dos = *reinterpret_cast<const IMAGE_DOS_HEADER*>(base);
@@ -58,8 +65,8 @@ private:
   std::size_t count_ = 0;
 };
 
-/// Whether a module is the program's: the program itself, the one that this code is in, and
-/// whatever is not below Windows' own folder.
+/// Whether a module belongs to the program: the executable, the module that contains this code, and
+/// all modules outside of Windows' own folder.
 inline bool belongs_to_program(HMODULE m, const wchar_t* path) noexcept {
   HMODULE mine = nullptr;
   ::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
@@ -76,10 +83,10 @@ inline bool belongs_to_program(HMODULE m, const wchar_t* path) noexcept {
   return !below || path[common] != L'\\';
 }
 
-/// In the tables of all modules that are the program's.
+/// Applies the replacements to all modules that belong to the program.
 inline void replace_everywhere(const replacements& all) noexcept {
   HANDLE modules = INVALID_HANDLE_VALUE;
-  do { // others may load one just then
+  do { // fails if a module is loaded meanwhile
     modules = ::CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0);
   } while (modules == INVALID_HANDLE_VALUE && ::GetLastError() == ERROR_BAD_LENGTH);
   if (modules == INVALID_HANDLE_VALUE) return;
@@ -87,7 +94,7 @@ inline void replace_everywhere(const replacements& all) noexcept {
   m.dwSize = sizeof m;
   for (BOOL more = ::Module32FirstW(modules, &m); more; more = ::Module32NextW(modules, &m)) {
     if (!belongs_to_program(m.hModule, m.szExePath)) continue;
-    HMODULE held = nullptr; // or else it may go
+    HMODULE held = nullptr; // keeps the module loaded
     if (!::GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
                               reinterpret_cast<const wchar_t*>(m.modBaseAddr), &held))
       continue;

@@ -1,4 +1,15 @@
-// The functions that stand in the import tables in place of Winsock's.
+// The functions that import tables contain in place of Winsock's, and the redirection of the
+// tables.
+//
+//     program or DLL calls recv -> import table -> calls::recv
+//       parks(socket): the caller is a fiber that may be parked, and the socket blocks
+//         yes: parked::receive, with the socket in non-blocking mode
+//         no:  real::recv, with the socket in the mode that the program knows
+//
+//     first interposed_calls            the addresses in all tables are replaced
+//     LoadLibraryA, W, ExA, ExW         so are those in the tables of new modules
+//     last interposed_calls destroyed   the former addresses are written back, and the sockets that
+//                                       fibers have used return to blocking mode
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/chrono.hpp>
@@ -19,8 +30,9 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 namespace installed {
 
-/// Whether somebody parks the caller, and the socket's calls block. False: the real function is for
-/// this call, with the socket in the mode that the program knows.
+/// Whether the calling fiber is to be parked instead of its thread, because the socket blocks. If
+/// false, the call is left to the real function, and the socket is in the mode that the program
+/// knows.
 inline bool parks(SOCKET s) noexcept {
   if (here() && socket_modes::blocks(s)) return true;
   socket_modes::restore(s);
@@ -32,7 +44,7 @@ inline bool parks(SOCKET s, int flags) noexcept {
   return false;
 }
 
-/// What a socket that was just made is, whatever an earlier one of the same number was.
+/// Records a new socket. An earlier socket may have had the same number and another mode.
 inline SOCKET record_new_socket(SOCKET s, bool blocks = true) noexcept {
   if (s != INVALID_SOCKET) socket_modes::note(s, blocks);
   return s;
@@ -52,7 +64,7 @@ inline parked::pieces pieces(const void* data, int size, WSABUF& room) noexcept 
   return {&room, 1};
 }
 
-/// Stands in the tables under the names of Winsock's own.
+/// The functions for the import tables, under the names of the functions that they replace.
 struct calls {
   static SOCKET WSAAPI socket(int family, int type, int protocol) {
     return record_new_socket(real::socket(family, type, protocol));
@@ -75,10 +87,10 @@ struct calls {
     const auto call = [&] {
       return real::WSAConnect(s, peer, length, to, from, quality, of_group);
     };
-    if (to || from) socket_modes::restore(s); // what it receives comes with the end of the call
+    if (to || from) socket_modes::restore(s); // received data arrives as the call returns
     return !to && !from && parks(s) ? parked::connect(s, call) : call();
   }
-  // A connection has the mode of its listener.
+  // A connection inherits the mode of its listener.
   static SOCKET WSAAPI accept(SOCKET s, sockaddr* peer, int* length) {
     const auto call = [&] { return real::accept(s, peer, length); };
     return record_new_socket(parks(s) ? parked::accept(s, call) : call(), socket_modes::blocks(s));
@@ -171,7 +183,8 @@ struct calls {
     if (call_parker::here) call_parker::here->closing(s);
     const bool for_fibers = socket_modes::forget(s);
     const int result = real::closesocket(s);
-    // With SO_LINGER it may have to wait, and then is open yet.
+    // With SO_LINGER a close may have to wait. In non-blocking mode it fails instead, and the socket
+    // stays open.
     if (result == 0 || !for_fibers || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
     socket_modes::set(s, 0);
     return real::closesocket(s);
@@ -190,7 +203,7 @@ struct calls {
       socket_modes::note(s, *static_cast<const u_long*>(in) == 0);
     return result;
   }
-  // Both put the socket into non-blocking mode, where it stays.
+  // Both put the socket into non-blocking mode for good.
   static int WSAAPI WSAAsyncSelect(SOCKET s, HWND window, u_int message, long events) {
     const int result = real::WSAAsyncSelect(s, window, message, events);
     if (result == 0) socket_modes::note(s, false);
@@ -213,7 +226,7 @@ struct calls {
                   : real::GetAddrInfoW(host, service, hints, found);
   }
 
-  // Sleep(0) gives up the rest of a time slice, which libraries do while they wait for a lock.
+  // Sleep(0) gives up the rest of a time slice. Libraries call it while they wait for a lock.
   static void WINAPI Sleep(DWORD milliseconds) {
     if (milliseconds == 0 || !here()) return real::Sleep(milliseconds);
     (void)park_for(milliseconds);
@@ -249,7 +262,7 @@ private:
                          const void* record, Call call) {
     if (record || !bytes || !flags || !parks(s, static_cast<int>(*flags)))
       return call(bytes, flags);
-    DWORD said = *flags; // in and out
+    DWORD said = *flags; // input and output
     const std::int64_t n = parked::receive(s, data, *flags, [&](DWORD f) {
       said = f;
       DWORD moved = 0;
@@ -274,7 +287,7 @@ private:
   }
 };
 
-/// From Winsock's functions to `calls`, or back.
+/// Redirects the import tables from Winsock's functions to `calls`, or back.
 inline void redirect(bool here) noexcept {
   replacements all;
   const auto lead = [&](const void* theirs, const void* ours) {
@@ -315,7 +328,7 @@ inline void redirect(bool here) noexcept {
   ROUSE_REPLACE(LoadLibraryExW);
 #undef ROUSE_REPLACE
   if (!here) return replace_everywhere(all);
-  // kernel32's have twins, which some modules import in their place.
+  // Some modules import the functions of kernel32 from kernelbase instead.
 #define ROUSE_REPLACE(name)                                                                        \
   lead(reinterpret_cast<const void*>(real::name.in(L"kernelbase.dll")),                            \
        reinterpret_cast<const void*>(&calls::name))
@@ -329,10 +342,11 @@ inline void redirect(bool here) noexcept {
   replace_everywhere(all);
 }
 
-/// Whether the tables lead here, and who changes them.
+/// Counts the users of the redirection and applies it.
 ///
-/// Who does needs the loader's lock. So nobody waits for him who may hold that one (in LoadLibrary,
-/// or at the end of a thread): he looks again.
+/// A thread that changes tables needs the loader's lock. A thread in LoadLibrary, or one that is
+/// exiting, may hold that lock already. To avoid a deadlock such a thread does not wait for
+/// `mutex_`: it sets `requested_`, and the thread that has the mutex applies once more.
 class redirection {
 public:
   static void add_user() noexcept {
@@ -348,7 +362,7 @@ public:
     --instance().users_;
     request_apply();
   }
-  /// There may be new ones.
+  /// Has the tables changed again: a module was loaded, or the last user is gone.
   static void request_apply() noexcept {
     instance().requested_ = true;
     instance().apply_requested();
@@ -370,14 +384,14 @@ private:
     if (!wanted) socket_modes::restore_all();
     applied_ = wanted;
   }
-  // Never destroyed: libraries may load others until the process is gone.
+  // Never destroyed, since libraries may be loaded until the process ends.
   static redirection& instance() noexcept {
     static redirection& all = *new redirection;
     return all;
   }
 
   std::mutex mutex_;
-  bool applied_ = false; // guarded by it
+  bool applied_ = false; // guarded by mutex_
   std::atomic<int> users_{0};
   std::atomic<bool> requested_{false};
 };
@@ -386,7 +400,8 @@ inline void module_loaded() noexcept { redirection::request_apply(); }
 
 } // namespace installed
 
-/// As long as one exists, the import tables of the program and its DLLs lead here. Threads: any.
+/// While one exists, the import tables of the program and its DLLs contain the functions of
+/// `calls`. Threads: any.
 class interposed_calls {
 public:
   interposed_calls() noexcept { installed::redirection::add_user(); }

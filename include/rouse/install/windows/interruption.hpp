@@ -1,5 +1,4 @@
-// Windows has no signals that end a call: what os/linux/interruption.hpp knows, where there is
-// nothing to know.
+// The counterpart of install/linux/interruption.hpp. Windows has no signals that interrupt a call.
 #pragma once
 #include <rouse/config.hpp>
 

@@ -1,4 +1,4 @@
-// How getaddrinfo and GetAddrInfoW of Winsock are looked up by a helper thread.
+// What install/lookup.hpp needs to know of Winsock's getaddrinfo and GetAddrInfoW.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/install/lookup.hpp>
@@ -11,8 +11,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
-/// What one thread tells another by way of a socket, which can be waited for like others: it sends
-/// itself a datagram.
+/// Wakes a fiber from another thread. It is a socket, so that a fiber can wait for it like for
+/// others: to signal, it sends itself a datagram.
 class socket_event {
 public:
   socket_event() noexcept = default;
@@ -29,7 +29,7 @@ public:
   }
   void signal() const noexcept { real::send(handle_, "", 1, 0); }
   [[nodiscard]] WSAPOLLFD file() const noexcept { return {handle_, POLLRDNORM, 0}; }
-  /// Datagrams get lost.
+  /// When to look at `finished` at the latest, because datagrams may get lost.
   [[nodiscard]] static clock::time_point next_look() noexcept {
     return clock::now() + std::chrono::milliseconds(200);
   }
@@ -46,17 +46,18 @@ private:
   SOCKET handle_ = no_handle;
 };
 
-/// What the two functions have in common.
+/// What both functions have in common.
 struct winsock_names {
   using event = socket_event;
 
-  /// Whether a resolver has nothing to add to a result for a numeric address.
+  /// Whether the result for a numeric address is final, or a resolver has to be asked.
   static bool is_final(int result) noexcept { return result == 0; }
-  /// The last error after `result`: as Winsock does it, the same number.
+  /// The last error after `result`, which is the same number, as with Winsock itself.
+  /// @param before  the last error before the call.
   static int error_of(int result, int, int before) noexcept {
     return result != 0 ? result : before;
   }
-  /// The result that stands for the last error.
+  /// The result of a call that failed with the last error.
   static int failed_call() noexcept { return ::WSAGetLastError(); }
   static interruption ends() noexcept { return {}; }
 };

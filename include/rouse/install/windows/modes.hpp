@@ -1,4 +1,4 @@
-// Which sockets do not block. Windows does not tell, so it is noted when somebody says so.
+// Records which sockets are in non-blocking mode, since Windows cannot report it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/guarded.hpp>
@@ -11,14 +11,19 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// The sockets that are in non-blocking mode: because the program says so, or because flows call
-/// functions on them that must not wait (Windows has no flag for that), though for the program they
-/// block.
+/// The sockets that are in non-blocking mode.
+///
+///     entry                     mode of the socket   mode as the program knows it
+///     none                      blocking             blocking
+///     nonblocking_for_program   non-blocking         non-blocking
+///     nonblocking_for_fibers    non-blocking         blocking; calls of fibers park them
+///
+/// Windows has no flag for a call that does not wait, so calls of fibers need the mode.
 ///
 /// Threads: any.
 class socket_modes {
 public:
-  /// The program has put it into this mode, or made it.
+  /// Records that the program has made the socket, or has set its mode.
   static void note(native_handle_type h, bool blocks) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -27,6 +32,7 @@ public:
     else
       (void)all.remember(h, mode::nonblocking_for_program);
   }
+  /// Whether calls on the socket block, as the program knows it.
   [[nodiscard]] static bool blocks(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -34,7 +40,8 @@ public:
     return found == all.modes_.end() || found->second == mode::nonblocking_for_fibers;
   }
 
-  /// From now on its calls do not wait, until `restore`. False: they still may.
+  /// Puts a blocking socket into non-blocking mode until `restore`. False if its calls may still
+  /// block.
   static bool make_nonblocking(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -44,6 +51,7 @@ public:
     all.modes_.erase(h);
     return false;
   }
+  /// Puts the socket back into blocking mode if `make_nonblocking` has changed it.
   static void restore(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -52,7 +60,9 @@ public:
     (void)set(h, 0);
     all.modes_.erase(found);
   }
-  /// It is about to be closed: its number may be another's at once. @returns whether it was lent.
+  /// Removes the entry of a socket that is about to be closed, since its number may be reused at
+  /// once.
+  /// @returns whether fibers had put it into non-blocking mode.
   static bool forget(native_handle_type h) noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -62,6 +72,7 @@ public:
     all.modes_.erase(found);
     return for_fibers;
   }
+  /// Puts all sockets back that `make_nonblocking` has changed, and removes all entries.
   static void restore_all() noexcept {
     socket_modes& all = instance();
     const std::lock_guard lock(all.mutex_);
@@ -71,6 +82,7 @@ public:
     all.modes_.clear();
   }
 
+  /// Sets the mode without recording it.
   static bool set(native_handle_type h, u_long non_blocking) noexcept {
     return real::ioctlsocket(h, static_cast<long>(FIONBIO), &non_blocking) == 0;
   }
@@ -82,7 +94,7 @@ private:
     const auto insert = [&] { return modes_.insert_or_assign(h, m), true; };
     return rouse::detail::guarded(insert, [] { return false; });
   }
-  // Never destroyed: calls are made until the process is gone.
+  // Never destroyed, since calls are made until the process ends.
   static socket_modes& instance() noexcept {
     static socket_modes& all = *new socket_modes;
     return all;

@@ -1,4 +1,4 @@
-// Winsock's and the system's functions, for whoever stands before them.
+// The functions of Winsock and kernel32, for the functions that replace them in import tables.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/windows/socket.hpp>
@@ -8,7 +8,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// What a system's module exports, found by its name and not by way of an import table.
+/// A function that a DLL of the system exports, found by its name and not through an import table.
 ///
 /// Threads: any.
 template <class Function>
@@ -21,7 +21,7 @@ public:
   auto operator()(Arguments... arguments) noexcept {
     return find()(arguments...);
   }
-  /// Null where the system has none.
+  /// Null if the system does not have the function.
   Function* find() noexcept {
     Function* f = found_.load(std::memory_order_relaxed);
     if (!f) [[unlikely]] {
@@ -30,7 +30,7 @@ public:
     }
     return f;
   }
-  /// What another module exports by the same name.
+  /// The function of the same name that another module exports, or null.
   Function* in(const wchar_t* module) const noexcept {
     const HMODULE m = ::GetModuleHandleW(module);
     return m ? reinterpret_cast<Function*>(reinterpret_cast<void (*)()>(::GetProcAddress(m, name_)))
@@ -43,8 +43,7 @@ private:
   std::atomic<Function*> found_{nullptr};
 };
 
-/// What is called by the functions that stand in the import tables, and so must not be called by
-/// its name.
+/// The system's functions. A call by the plain name could reach the functions of interpose.hpp.
 struct real {
 #define ROUSE_REAL(name)                                                                           \
   static constinit inline real_function<decltype(::name)> name { L"ws2_32.dll", #name }

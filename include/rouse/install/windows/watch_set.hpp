@@ -1,4 +1,4 @@
-// What blocking calls wait for: sockets as WSAPoll takes them, and a set of them.
+// The sockets that blocking calls wait for, as WSAPoll takes them, and a set of them.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -19,19 +19,19 @@ using file_count = ULONG;
 inline constexpr int call_canceled = WSAECANCELLED, call_interrupted = WSAEINTR,
                      handle_closed = WSAENOTSOCK;
 
-/// How a call that fails says why.
+/// Access to the last error by names that both platforms have.
 inline void set_call_error(int number) noexcept { ::WSASetLastError(number); }
 inline int call_error() noexcept { return ::WSAGetLastError(); }
 
-/// A socket that carries requests about other sockets to Winsock's driver. It alone is on the
-/// engine's port; those others, which are a library's own, need not be, and notice nothing. (libuv
-/// polls by such a socket too.)
+/// A socket that carries requests about other sockets to Winsock's driver. Only this socket is
+/// associated with the engine's completion port. The other sockets, which belong to a library, need
+/// not be and are not affected. (libuv polls by such a socket too.)
 namespace watch_set {
 
-/// All who wait may use the same.
+/// All waiting fibers use the same set.
 inline constexpr bool is_shared = true;
 
-/// AFD_POLL_INFO, for any number of handles: what the driver is asked of them, and answers.
+/// An AFD_POLL_INFO for any number of handles: the request to the driver and its result.
 class request {
 public:
   request() noexcept = default;
@@ -67,7 +67,7 @@ private:
   };
   static constexpr std::size_t own_entries = 3;
 
-  // One that is named twice is asked of once, for what either wants.
+  // A handle that is named twice gets one entry, with the events of both.
   static void add(head& h, entry* entries, const WSAPOLLFD& file) noexcept {
     if (file.fd == no_handle) return;
     const HANDLE handle = as_file(base_handle(file.fd));
