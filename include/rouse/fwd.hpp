@@ -56,7 +56,7 @@ enum class resolve_error : int; ///< why a name was not resolved
 
 enum class readiness : unsigned char; ///< readable, writable, urgent
 
-class operation; ///< a request and its result, shared by all layers
+class operation; ///< the record of a request and its result
 class socket_state; ///< the engine's record of an open socket
 class flow; ///< one spawned fiber, thread or coroutine
 

@@ -167,7 +167,7 @@
 #define ROUSE_NOINLINE __attribute__((noinline))
 #if defined(__OPTIMIZE__)
 #define ROUSE_ALWAYS_INLINE __attribute__((always_inline)) inline
-#else // unoptimized: compiles a quarter faster, and a debugger can step
+#else // unoptimized: a quarter faster to compile, steppable
 #define ROUSE_ALWAYS_INLINE inline
 #endif
 #endif
@@ -1627,7 +1627,7 @@ enum class resolve_error : int; ///< why a name was not resolved
 
 enum class readiness : unsigned char; ///< readable, writable, urgent
 
-class operation; ///< a request and its result, shared by all layers
+class operation; ///< the record of a request and its result
 class socket_state; ///< the engine's record of an open socket
 class flow; ///< one spawned fiber, thread or coroutine
 

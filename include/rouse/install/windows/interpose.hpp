@@ -183,7 +183,7 @@ struct calls {
     if (call_parker::here) call_parker::here->closing(s);
     const bool for_fibers = socket_modes::forget(s);
     const int result = real::closesocket(s);
-    // With SO_LINGER a close may have to wait. In non-blocking mode it fails instead, and the socket
+    // With SO_LINGER a close may have to wait. In non-blocking mode it fails instead and the socket
     // stays open.
     if (result == 0 || !for_fibers || ::WSAGetLastError() != WSAEWOULDBLOCK) return result;
     socket_modes::set(s, 0);
