@@ -2315,7 +2315,7 @@ protected:
     locals.clear();
     this_flow() = before == this ? nullptr : before;
   }
-  /// The flow's last act.
+  /// Ends the flow; called last. Then the flow may have been destroyed.
   void end() noexcept {
     drop_locals();
     if (engine_) engine_->set(ended);
@@ -2473,8 +2473,15 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// If the calls are to wait and then return, use a `parking_waker`: it needs only a parker, which
 /// has two functions.
 ///
-/// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `for_each_flow(f)` and `flow_name`.
+/// Optional:
+/// - `spawn(scheduler&, f)` starts a flow. With it, `flow_name` and `for_each_flow(f)`.
+/// - `turn(engine&, until)` runs a turn of the loop in place of the engine's; `leave_loop()` is
+///   called after the last turn of a `run`.
+/// - `idle()` says whether the waker itself has nothing left to wait for; `notify()` makes a thread
+///   that waits in `turn` check again.
+/// - `cancel(engine&, flow&)` cancels a flow; `end_now(engine&, flow&)` ends one that waits.
+/// - `shut_down(engine&)` ends all flows when the scheduler is destroyed. `in_use()` says whether a
+///   flow of the scheduler calls it. `leave_behind()` replaces `shut_down` in a forked child.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
@@ -16124,7 +16131,7 @@ private:
   std::size_t runners_ = 0; // threads in run() that wait for the engine
   bool engine_runs_ = false;
   bool closing_ = false;
-  bool notified_ = false; // since run() last waited
+  bool notified_ = false; // set since run() last waited
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
 
@@ -16198,7 +16205,7 @@ public:
     std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
-    s.engine().belong_to_process(); // no forked child will have this thread
+    s.engine().belong_to_process(); // a forked child lacks this thread
     leaders_.start(*started, started->thread, &thread_flow::start); // throws if out of threads
     return *owned.release();
   }

@@ -20,8 +20,15 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// If the calls are to wait and then return, use a `parking_waker`: it needs only a parker, which
 /// has two functions.
 ///
-/// Optional: `spawn(scheduler&, f)`, `shut_down(engine&)`, `turn(engine&, until)`, `cancel(engine&,
-/// flow&)`, `idle()`, `notify()`, `for_each_flow(f)` and `flow_name`.
+/// Optional:
+/// - `spawn(scheduler&, f)` starts a flow. With it, `flow_name` and `for_each_flow(f)`.
+/// - `turn(engine&, until)` runs a turn of the loop in place of the engine's; `leave_loop()` is
+///   called after the last turn of a `run`.
+/// - `idle()` says whether the waker itself has nothing left to wait for; `notify()` makes a thread
+///   that waits in `turn` check again.
+/// - `cancel(engine&, flow&)` cancels a flow; `end_now(engine&, flow&)` ends one that waits.
+/// - `shut_down(engine&)` ends all flows when the scheduler is destroyed. `in_use()` says whether a
+///   flow of the scheduler calls it. `leave_behind()` replaces `shut_down` in a forked child.
 template <class W>
 concept waker = std::destructible<W> && requires {
   { W::template accepts<std::size_t> } -> std::convertible_to<bool>;

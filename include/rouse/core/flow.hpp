@@ -254,7 +254,7 @@ protected:
     locals.clear();
     this_flow() = before == this ? nullptr : before;
   }
-  /// The flow's last act.
+  /// Ends the flow; called last. Then the flow may have been destroyed.
   void end() noexcept {
     drop_locals();
     if (engine_) engine_->set(ended);

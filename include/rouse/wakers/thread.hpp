@@ -323,7 +323,7 @@ private:
   std::size_t runners_ = 0; // threads in run() that wait for the engine
   bool engine_runs_ = false;
   bool closing_ = false;
-  bool notified_ = false; // since run() last waited
+  bool notified_ = false; // set since run() last waited
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
 
@@ -397,7 +397,7 @@ public:
     std::unique_ptr<flow> owned(started);
     started->owner = &s;
     started->hold();
-    s.engine().belong_to_process(); // no forked child will have this thread
+    s.engine().belong_to_process(); // a forked child lacks this thread
     leaders_.start(*started, started->thread, &thread_flow::start); // throws if out of threads
     return *owned.release();
   }
