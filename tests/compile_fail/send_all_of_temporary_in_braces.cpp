@@ -1,4 +1,4 @@
-// expect: rouse: this buffer is a temporary: it would be gone before the kernel is done with its bytes
+// expect: rouse: this buffer is a temporary: it would be destroyed before the kernel has finished with its bytes
 #include <rouse/rouse.hpp>
 
 #include <string>
