@@ -1291,6 +1291,10 @@ private:
 // getaddrinfo and GetAddrInfoW for fibers: a helper thread makes the call while the fiber is
 // parked.
 
+#if ROUSE_LINUX
+#include <netdb.h>
+#endif
+
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// A request to the resolver and its result. The calling fiber and the helper thread share

@@ -12,6 +12,10 @@
 #include <thread>
 #include <utility>
 
+#if ROUSE_LINUX
+#include <netdb.h>
+#endif
+
 namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace parked {
 
 /// A request to the resolver and its result. The calling fiber and the helper thread share
