@@ -3,6 +3,7 @@
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/detail/threading.hpp>
 
