@@ -1451,6 +1451,7 @@ auto limit_of(L&& given, const location& at) {
 
 // Begins a call. Each is written twice, without a limit or a how, and with:
 //
+//     template <class...> // so that an explicit instantiation of the class leaves it out
 //     decltype(auto) recv(buffer b, location at = location::current());
 //     template <class First = limit, class How = nothing>
 //     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
@@ -1462,8 +1463,9 @@ template <class Scheduler, class Call>
 ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
   return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});
 }
-template <class Scheduler, class Call, class First, class How>
-decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first, How&& how) {
+template <class Scheduler, class Call, class First, class How = nothing>
+decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first,
+                          How&& how = How()) {
   constexpr bool only_one = std::same_as<How, nothing>;
   if constexpr (!limit_first<First>) {
     if constexpr (!only_one) explain_further<How>();
@@ -1838,14 +1840,14 @@ private:
     return engine_->count(*this);
   }
 
-  // The limit comes last: of a sleep, `prepare` sets `due` as well.
+  // A sleep sets `due` itself; the limit then counts only if it is earlier.
   ROUSE_ALWAYS_INLINE bool prepare() noexcept {
     if constexpr (!may_end) {
       return call_.prepare(*this);
     } else {
       const clock::time_point when = this->due;
       const bool prepared = call_.prepare(*this);
-      if (when != (clock::time_point::max)()) this->limit_to(when);
+      if (!this->limited || when < this->due) this->limit_to(when);
       return prepared;
     }
   }
@@ -9097,6 +9099,9 @@ private:
 template <class T, class Scheduler>
 class channel {
   using engine_type = typename Scheduler::engine_type;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
   using core = detail::shared_channel<T, engine_type>;
 
 public:
@@ -9139,15 +9144,15 @@ public:
   ///
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory
   /// (the buffer cannot grow).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
-                                          detail::call_site at = std::source_location::current()) {
-    return begin_send(item(std::move(value)), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, location at = location::current()) {
+    return begin_send(item(std::move(value)), at);
   }
-  template <class... How>
-  decltype(auto) send(T value, limit l, How&&... how) {
-    return begin_send(item(std::move(value)), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(T value, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return begin_send(item(std::move(value)), at, std::forward<First>(first),
+                      std::forward<How>(how));
   }
 
   /// Sends an error in place of a value: the call that receives it fails with this error. An
@@ -9156,25 +9161,24 @@ public:
   /// std::generic_category nor the system's) is sent as the exception std::system_error.
   ///
   /// Errors: those of `send`; invalid_argument (an empty error code or a null exception_ptr).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::error_code error, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin_send(item(error), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) send_error(std::error_code error, location at = location::current()) {
+    return begin_send(item(error), at);
   }
-  template <class... How>
-  decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
-    return begin_send(item(error), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_error(std::error_code error, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return begin_send(item(error), at, std::forward<First>(first), std::forward<How>(how));
   }
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin_send(item(std::move(error)), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) send_error(std::exception_ptr error, location at = location::current()) {
+    return begin_send(item(std::move(error)), at);
   }
-  template <class... How>
-  decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
-    return begin_send(item(std::move(error)), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_error(std::exception_ptr error, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return begin_send(item(std::move(error)), at, std::forward<First>(first),
+                      std::forward<How>(how));
   }
 
   /// Receives the next value. Completes when there is one, or when the channel is closed.
@@ -9184,15 +9188,13 @@ public:
   ///
   /// Errors: the error that was sent in place of a value, timed_out, operation_canceled. A call
   /// takes a value that is there even if its limit has already passed.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto)
-  receive(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin_receive(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  ROUSE_ALWAYS_INLINE decltype(auto) receive(location at = location::current()) {
+    return begin_receive(at);
   }
-  template <class... How>
-  decltype(auto) receive(limit l, How&&... how) {
-    return begin_receive(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) receive(First&& first, How&& how = How(), call_site at = location::current()) {
+    return begin_receive(at, std::forward<First>(first), std::forward<How>(how));
   }
 
   // ---- without waiting
@@ -9321,16 +9323,16 @@ private:
     scheduler_->engine().with_completions(std::forward<F>(f));
   }
 
-  template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(item&& p, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
-                               std::move(l), std::forward<How>(how)...);
+  template <class... Rest>
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(item&& p, const location& at, Rest&&... rest) {
+    return detail::begin_call(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
+                              at, std::forward<Rest>(rest)...);
   }
-  template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_,
-                               detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
-                               std::move(l), std::forward<How>(how)...);
+  template <class... Rest>
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(const location& at, Rest&&... rest) {
+    return detail::begin_call(scheduler_,
+                              detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
+                              at, std::forward<Rest>(rest)...);
   }
 
   Scheduler* scheduler_;
@@ -9403,10 +9405,10 @@ protected:
     });
   }
 
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, acquire_call<State>{{queued_waiter<State>(queue_)}},
-                               std::move(l), std::forward<How>(how)...);
+  template <class... Rest>
+  decltype(auto) begin(const location& at, Rest&&... rest) {
+    return begin_call(scheduler_, acquire_call<State>{{queued_waiter<State>(queue_)}}, at,
+                      std::forward<Rest>(rest)...);
   }
 
   // Returns what `f` returns for the state, which it may change; then completes waiting calls.
@@ -9467,15 +9469,14 @@ public:
 
   /// Takes a permit. Completes when there is one. If a release and the call's limit or cancellation
   /// race, a call that was given the permit succeeds.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) acquire(How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) acquire(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) acquire(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) acquire(First&& first, How&& how = How(),
+                         detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Takes a permit if there is one and returns true; otherwise returns false.
   [[nodiscard]] bool try_acquire() noexcept {
@@ -9505,14 +9506,14 @@ public:
       : detail::sync_object<Scheduler, detail::lock_state>(s, {{1}}) {}
 
   /// Locks the mutex. Completes when the calling flow holds it.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) lock(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) lock(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) lock(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Locks the mutex and returns true, unless it is locked.
   [[nodiscard]] bool try_lock() noexcept {
@@ -9533,14 +9534,14 @@ public:
       : detail::sync_object<Scheduler, detail::event_state>(s, {false}) {}
 
   /// Completes when the event is set; at once if it is.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) wait(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) wait(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Sets the event.
   void set() noexcept {
@@ -9565,14 +9566,14 @@ public:
       : detail::sync_object<Scheduler, detail::group_state>(s, {running}) {}
 
   /// Completes when the count is 0; at once if it is.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) wait(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) wait(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Adds `n` to the count.
   void add(std::size_t n = 1) noexcept {
@@ -9839,14 +9840,14 @@ public:
   ///
   /// Errors: operation_not_permitted (another flow waits for this one already);
   /// resource_deadlock_would_occur (the flow would wait for its own end).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) join(detail::location at = detail::location::current()) {
+    return begin(at);
   }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) join(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return begin(at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Cancels the flow: its waiting call and each later one fail with operation_canceled.
@@ -9881,11 +9882,10 @@ public:
   }
 
 private:
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
+  template <class... Rest>
+  decltype(auto) begin(const detail::location& at, Rest&&... rest) {
     auto* owner = flow_ ? static_cast<Scheduler*>(flow_->owner) : nullptr;
-    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l),
-                               std::forward<How>(how)...);
+    return detail::begin_call(owner, detail::join_call{flow_}, at, std::forward<Rest>(rest)...);
   }
 
   flow* flow_ = nullptr;
@@ -10737,6 +10737,9 @@ template <class Engine, class Waker>
 class basic_scheduler : detail::scheduler_loop<basic_scheduler<Engine, Waker>, Engine, Waker> {
   using loop = detail::scheduler_loop<basic_scheduler, Engine, Waker>;
   friend loop;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
 
 public:
   using typename loop::engine_type;
@@ -10842,43 +10845,45 @@ public:
   ///
   /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (the
   /// limit).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) sleep_until(deadline when, How&& how = How(),
-                             detail::call_site at = std::source_location::current()) {
-    return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) sleep_until(deadline when, location at = location::current()) {
+    return detail::begin_call(this, detail::sleep_call{when}, at);
   }
-  template <class... How>
-  decltype(auto) sleep_until(deadline when, limit l, How&&... how) {
-    const deadline first = when < l.when() ? when : l.when();
-    return initiate(this, detail::sleep_call{when}, limit{first, l.token(), l.at()},
-                    std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) sleep_until(deadline when, First&& first, How&& how = How(),
+                             call_site at = location::current()) {
+    return detail::begin_call(this, detail::sleep_call{when}, at, std::forward<First>(first),
+                              std::forward<How>(how));
   }
-  template <class Limit = limit, class... How>
+  template <class Limit = limit, class How = nothing>
     requires std::same_as<Limit, limit>
-  decltype(auto) sleep_until(Limit l, How&&... how) {
+  decltype(auto) sleep_until(Limit l, How&& how = How(), call_site at = location::current()) {
     const deadline when = l.when();
-    return sleep_until(when, std::move(l), std::forward<How>(how)...);
+    return sleep_until(when, std::move(l), std::forward<How>(how), at);
   }
   /// Waits for a duration; otherwise like `sleep_until`.
-  template <class Rep, class Period, class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = How(),
-                           detail::call_site at = std::source_location::current()) {
-    return sleep_until(deadline(d), std::forward<How>(how), at);
+  template <class Rep, class Period>
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d,
+                           location at = location::current()) {
+    return sleep_until(deadline(d), at);
   }
-  template <class Rep, class Period, class... How>
-  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, limit l, How&&... how) {
-    return sleep_until(deadline(d), std::move(l), std::forward<How>(how)...);
+  template <class Rep, class Period, class First = limit, class How = nothing>
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, First&& first, How&& how = How(),
+                           call_site at = location::current()) {
+    return sleep_until(deadline(d), std::forward<First>(first), std::forward<How>(how), at);
   }
-  template <class Limit = limit, class... How>
+  template <class Limit = limit, class How = nothing>
     requires std::same_as<Limit, limit>
-  decltype(auto) sleep_for(Limit l, How&&... how) {
-    return sleep_until(std::move(l), std::forward<How>(how)...);
+  decltype(auto) sleep_for(Limit l, How&& how = How(), call_site at = location::current()) {
+    return sleep_until(std::move(l), std::forward<How>(how), at);
   }
   /// Lets the other ready flows, handlers and posted functions run first.
-  template <class How = detail::nothing>
-  decltype(auto) yield(How&& how = How(), detail::call_site at = std::source_location::current()) {
+  template <class...>
+  decltype(auto) yield(location at = location::current()) {
+    return detail::begin_call(this, detail::yield_call{}, at);
+  }
+  template <class How>
+  decltype(auto) yield(How&& how, call_site at = location::current()) {
     return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
   }
 
@@ -11010,11 +11015,6 @@ public:
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
   }
-  template <class Call, class Limit>
-  ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
-                                                     detail::nothing) {
-    return initiate(s, std::move(call), std::move(l));
-  }
 
   void cancel(flow& f) noexcept {
     if constexpr (requires { waker_.cancel(*engine_, f); })
@@ -11132,6 +11132,9 @@ class flow_group {
   static_assert(Scheduler::template accepts<done>,
                 "rouse: a group needs flows that wait, which callbacks do not have");
   using engine_type = typename Scheduler::engine_type;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
 
 public:
   explicit flow_group(Scheduler& s) noexcept : scheduler_(s), home_(s.engine().home()) {
@@ -11167,14 +11170,13 @@ public:
   ///
   /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur, at once, if the calling
   /// flow belongs to the group and would wait for its own end.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin<false>(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) join(location at = location::current()) {
+    return begin<false>(at);
   }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return begin<false>(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) join(First&& first, How&& how = How(), call_site at = location::current()) {
+    return begin<false>(at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Cancels all flows: their waiting calls and all later ones fail with operation_canceled.
@@ -11240,7 +11242,7 @@ private:
     } else {
       request_end();
       std::error_code ec;
-      (void)begin<true>(no_limit{}, ec);
+      (void)begin<true>({}, ec);
       // The call was refused, in a posted function or in a flow of the group: detach the flows.
       if (ec) release_members([](flow&) {});
     }
@@ -11301,11 +11303,11 @@ private:
     }
   }
 
-  template <bool Shielded, class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
+  template <bool Shielded, class... Rest>
+  decltype(auto) begin(const location& at, Rest&&... rest) {
     using call = detail::group_call<flow_group, Shielded>;
-    return Scheduler::initiate(&scheduler_, call{{{detail::queued_waiter(queue_)}}, this},
-                               std::move(l), std::forward<How>(how)...);
+    return detail::begin_call(&scheduler_, call{{{detail::queued_waiter(queue_)}}, this}, at,
+                              std::forward<Rest>(rest)...);
   }
 
   // True if `f` belongs to the group and has not ended.
@@ -11822,6 +11824,7 @@ public:
   /// reports a hangup; on Windows it waits.
   /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
+  template <class...>
   decltype(auto) wait(readiness what, location at = location::current()) {
     return this->start(wait_call{this->record(), what}, at);
   }
@@ -11839,6 +11842,7 @@ public:
   ///
   /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  template <class...>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
   }
@@ -11889,6 +11893,7 @@ public:
   ///
   /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
   /// Source: send(2), MSG_OOB; tcp(7).
+  template <class...>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
   }
@@ -11907,6 +11912,7 @@ public:
   ///
   /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
+  template <class...>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at);
   }
@@ -12389,6 +12395,7 @@ public:
   /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
   /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
+  template <class...>
   decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
     return this->start(recv_batch_call{this->record(), slots}, at);
   }
@@ -12411,6 +12418,7 @@ public:
   /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
   /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
+  template <class...>
   decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
     return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
   }
@@ -12547,6 +12555,7 @@ public:
   /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
+  template <class...>
   decltype(auto) accept(location at = location::current()) {
     return this->start(accept_call<Socket>{this->record()}, at);
   }
@@ -12559,6 +12568,7 @@ public:
   /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
   /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
   /// to.)
+  template <class...>
   decltype(auto) accept_native(location at = location::current()) {
     return this->start(accept_call<native_handle_type>{this->record()}, at);
   }
@@ -12579,6 +12589,7 @@ public:
   /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  template <class...>
   decltype(auto) connect(const endpoint& peer, location at = location::current()) {
     return this->start(when_there_is_room<connect_call>{{this->record(), peer}}, at);
   }
@@ -12806,6 +12817,7 @@ public:
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  template <class...>
   decltype(auto) recv_from(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_from_call{this->record(), buffer}, at);
   }
@@ -12834,6 +12846,7 @@ public:
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
   /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  template <class...>
   decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to,
                          location at = location::current()) {
     return this->start(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, at);
@@ -13194,6 +13207,7 @@ public:
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
   /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
+  template <class...>
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
                                   std::span<const native_handle_type> handles,
                                   location at = location::current()) {
@@ -13219,6 +13233,7 @@ public:
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
   /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
+  template <class...>
   decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_descriptors_call{this->record(), buffer}, at);
   }
@@ -13300,6 +13315,7 @@ public:
   /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
   /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
   /// Source: sendfile(2); ReadFile, send of Winsock.
+  template <class...>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {
     return this->start(send_file_call{this->record(), file, offset, length}, at);
@@ -13780,6 +13796,7 @@ public:
   /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
+  template <class...>
   decltype(auto) recv(detail::bytes_to_fill<socket> buffer, location at = location::current()) {
     return start(detail::recv_call{{record_, buffer}}, at);
   }
@@ -13808,6 +13825,7 @@ public:
   /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
   /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
   /// bytes.
+  template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);
   }
@@ -13822,6 +13840,7 @@ public:
   /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
+  template <class...>
   decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer,
                               location at = location::current()) {
     return start(detail::recv_exactly_call{{record_, buffer}}, at);
@@ -13851,6 +13870,7 @@ public:
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
+  template <class...>
   decltype(auto) send(detail::bytes_to_send<socket> buffer, location at = location::current()) {
     return start(detail::send_call{{record_, buffer}}, at);
   }
@@ -13872,6 +13892,7 @@ public:
   ///
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
+  template <class...>
   decltype(auto) send_all(detail::bytes_to_send<socket> buffer, location at = location::current()) {
     return start(detail::send_all_call{{record_, buffer}}, at);
   }
@@ -13935,11 +13956,6 @@ private:
   template <class Call, class... Rest>
   decltype(auto) start(Call&& call, const detail::location& at, Rest&&... rest) {
     return detail::begin_call(scheduler(), std::move(call), at, std::forward<Rest>(rest)...);
-  }
-  template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call&& call, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler(), std::move(call), std::move(l),
-                               std::forward<How>(how)...);
   }
 
   static void check(failure why, const char* what) {
@@ -14163,12 +14179,6 @@ struct select_call final : waitable {
   }
 };
 
-template <class Scheduler, class... Cases, class Limit, class... How>
-decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
-  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
-                             std::forward<How>(how)...);
-}
-
 } // namespace detail
 
 /// A case of `select`: receives a value from a channel.
@@ -14220,16 +14230,16 @@ template <class... Cases>
 /// Errors: those of the chosen case, timed_out, operation_canceled. Threads: the scheduler's own
 /// (with `threads`, any). Cost: no allocation; for each socket one request, and its cancellation if
 /// another case is chosen.
-template <class Scheduler, class... Cases, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-  return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
+template <scheduler Scheduler, class... Cases>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases,
+                      detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::select_call<Cases...>(std::move(cases)), at);
 }
-template <class Scheduler, class... Cases, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
-  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class... Cases, class First = limit, class How = detail::nothing>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::select_call<Cases...>(std::move(cases)), at,
+                            std::forward<First>(first), std::forward<How>(how));
 }
 
 }} // namespace rouse::ROUSE_ABI
@@ -16509,6 +16519,10 @@ private:
 /// any. The handle may be moved and dropped on any thread, also after the scheduler's end.
 template <class Scheduler>
 class server {
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
+
 public:
   /// Stops accepting and closes the listener. Returns at once; `join` waits for the end.
   ///
@@ -16520,14 +16534,13 @@ public:
   ///
   /// Errors: the error of `accept`, if that ended the server, not `stop`; timed_out,
   /// operation_canceled (of this call only).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return accepting_.join(std::forward<How>(how), at);
+  template <class...>
+  decltype(auto) join(location at = location::current()) {
+    return accepting_.join(at);
   }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return accepting_.join(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) join(First&& first, How&& how = How(), call_site at = location::current()) {
+    return accepting_.join(std::forward<First>(first), std::forward<How>(how), at);
   }
 
   /// Number of open connections.
@@ -17641,6 +17654,10 @@ struct signal_call {
 /// no allocation for a signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
 template <class Scheduler>
 class signals {
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
+
 public:
   /// Takes over the signals.
   /// @param which  the signals: SIGINT, SIGTERM, ...; numbers from 1 to 64.
@@ -17667,14 +17684,13 @@ public:
   ///
   /// Errors: timed_out, operation_canceled. Cancellation: if a signal and a cancellation race, the
   /// signal is returned or kept for the next call.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return read_end_.begin(call(), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) wait(location at = location::current()) {
+    return read_end_.start(call(), at);
   }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return read_end_.begin(call(), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) wait(First&& first, How&& how = How(), call_site at = location::current()) {
+    return read_end_.start(call(), at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Completes the waiting calls with operation_canceled.
@@ -18506,6 +18522,7 @@ public:
   /// the end of the stream: what was left, and empty from then on.
   ///
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  template <class...>
   decltype(auto) read_until(std::string_view delimiter, location at = location::current()) {
     return start(delimiter, 0, at);
   }
@@ -18516,7 +18533,10 @@ public:
   }
 
   /// A line with its "\n". Otherwise as `read_until`.
-  decltype(auto) read_line(location at = location::current()) { return start("\n", 0, at); }
+  template <class...>
+  decltype(auto) read_line(location at = location::current()) {
+    return start("\n", 0, at);
+  }
   template <class First = limit, class How = nothing>
   decltype(auto) read_line(First&& first, How&& how = How(), call_site at = location::current()) {
     return start("\n", 0, at, std::forward<First>(first), std::forward<How>(how));
@@ -18524,6 +18544,7 @@ public:
 
   /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
   /// where n is 0.
+  template <class...>
   decltype(auto) read_exactly(std::size_t n, location at = location::current()) {
     return start({}, n, at);
   }

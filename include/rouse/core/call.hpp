@@ -211,14 +211,14 @@ private:
     return engine_->count(*this);
   }
 
-  // The limit comes last: of a sleep, `prepare` sets `due` as well.
+  // A sleep sets `due` itself; the limit then counts only if it is earlier.
   ROUSE_ALWAYS_INLINE bool prepare() noexcept {
     if constexpr (!may_end) {
       return call_.prepare(*this);
     } else {
       const clock::time_point when = this->due;
       const bool prepared = call_.prepare(*this);
-      if (when != (clock::time_point::max)()) this->limit_to(when);
+      if (!this->limited || when < this->due) this->limit_to(when);
       return prepared;
     }
   }

@@ -112,6 +112,7 @@ auto limit_of(L&& given, const location& at) {
 
 // Begins a call. Each is written twice, without a limit or a how, and with:
 //
+//     template <class...> // so that an explicit instantiation of the class leaves it out
 //     decltype(auto) recv(buffer b, location at = location::current());
 //     template <class First = limit, class How = nothing>
 //     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
@@ -123,8 +124,9 @@ template <class Scheduler, class Call>
 ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
   return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});
 }
-template <class Scheduler, class Call, class First, class How>
-decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first, How&& how) {
+template <class Scheduler, class Call, class First, class How = nothing>
+decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first,
+                          How&& how = How()) {
   constexpr bool only_one = std::same_as<How, nothing>;
   if constexpr (!limit_first<First>) {
     if constexpr (!only_one) explain_further<How>();

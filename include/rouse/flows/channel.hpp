@@ -100,6 +100,9 @@ private:
 template <class T, class Scheduler>
 class channel {
   using engine_type = typename Scheduler::engine_type;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
   using core = detail::shared_channel<T, engine_type>;
 
 public:
@@ -142,15 +145,15 @@ public:
   ///
   /// Errors: broken_pipe (the channel is closed), timed_out, operation_canceled, not_enough_memory
   /// (the buffer cannot grow).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, How&& how = How(),
-                                          detail::call_site at = std::source_location::current()) {
-    return begin_send(item(std::move(value)), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  ROUSE_ALWAYS_INLINE decltype(auto) send(T value, location at = location::current()) {
+    return begin_send(item(std::move(value)), at);
   }
-  template <class... How>
-  decltype(auto) send(T value, limit l, How&&... how) {
-    return begin_send(item(std::move(value)), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(T value, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return begin_send(item(std::move(value)), at, std::forward<First>(first),
+                      std::forward<How>(how));
   }
 
   /// Sends an error in place of a value: the call that receives it fails with this error. An
@@ -159,25 +162,24 @@ public:
   /// std::generic_category nor the system's) is sent as the exception std::system_error.
   ///
   /// Errors: those of `send`; invalid_argument (an empty error code or a null exception_ptr).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::error_code error, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin_send(item(error), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) send_error(std::error_code error, location at = location::current()) {
+    return begin_send(item(error), at);
   }
-  template <class... How>
-  decltype(auto) send_error(std::error_code error, limit l, How&&... how) {
-    return begin_send(item(error), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_error(std::error_code error, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return begin_send(item(error), at, std::forward<First>(first), std::forward<How>(how));
   }
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) send_error(std::exception_ptr error, How&& how = How(),
-                            detail::call_site at = std::source_location::current()) {
-    return begin_send(item(std::move(error)), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) send_error(std::exception_ptr error, location at = location::current()) {
+    return begin_send(item(std::move(error)), at);
   }
-  template <class... How>
-  decltype(auto) send_error(std::exception_ptr error, limit l, How&&... how) {
-    return begin_send(item(std::move(error)), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_error(std::exception_ptr error, First&& first, How&& how = How(),
+                            call_site at = location::current()) {
+    return begin_send(item(std::move(error)), at, std::forward<First>(first),
+                      std::forward<How>(how));
   }
 
   /// Receives the next value. Completes when there is one, or when the channel is closed.
@@ -187,15 +189,13 @@ public:
   ///
   /// Errors: the error that was sent in place of a value, timed_out, operation_canceled. A call
   /// takes a value that is there even if its limit has already passed.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  ROUSE_ALWAYS_INLINE decltype(auto)
-  receive(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin_receive(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  ROUSE_ALWAYS_INLINE decltype(auto) receive(location at = location::current()) {
+    return begin_receive(at);
   }
-  template <class... How>
-  decltype(auto) receive(limit l, How&&... how) {
-    return begin_receive(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) receive(First&& first, How&& how = How(), call_site at = location::current()) {
+    return begin_receive(at, std::forward<First>(first), std::forward<How>(how));
   }
 
   // ---- without waiting
@@ -324,16 +324,16 @@ private:
     scheduler_->engine().with_completions(std::forward<F>(f));
   }
 
-  template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(item&& p, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
-                               std::move(l), std::forward<How>(how)...);
+  template <class... Rest>
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_send(item&& p, const location& at, Rest&&... rest) {
+    return detail::begin_call(scheduler_, detail::channel_send_call<T>{{{*core_, std::move(p)}}},
+                              at, std::forward<Rest>(rest)...);
   }
-  template <class Limit, class... How>
-  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_,
-                               detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
-                               std::move(l), std::forward<How>(how)...);
+  template <class... Rest>
+  ROUSE_ALWAYS_INLINE decltype(auto) begin_receive(const location& at, Rest&&... rest) {
+    return detail::begin_call(scheduler_,
+                              detail::channel_receive_call<T>{{typename core::receiver(*core_)}},
+                              at, std::forward<Rest>(rest)...);
   }
 
   Scheduler* scheduler_;

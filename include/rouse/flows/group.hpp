@@ -102,6 +102,9 @@ class flow_group {
   static_assert(Scheduler::template accepts<done>,
                 "rouse: a group needs flows that wait, which callbacks do not have");
   using engine_type = typename Scheduler::engine_type;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
 
 public:
   explicit flow_group(Scheduler& s) noexcept : scheduler_(s), home_(s.engine().home()) {
@@ -137,14 +140,13 @@ public:
   ///
   /// Errors: timed_out, operation_canceled; resource_deadlock_would_occur, at once, if the calling
   /// flow belongs to the group and would wait for its own end.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin<false>(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) join(location at = location::current()) {
+    return begin<false>(at);
   }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return begin<false>(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) join(First&& first, How&& how = How(), call_site at = location::current()) {
+    return begin<false>(at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Cancels all flows: their waiting calls and all later ones fail with operation_canceled.
@@ -210,7 +212,7 @@ private:
     } else {
       request_end();
       std::error_code ec;
-      (void)begin<true>(no_limit{}, ec);
+      (void)begin<true>({}, ec);
       // The call was refused, in a posted function or in a flow of the group: detach the flows.
       if (ec) release_members([](flow&) {});
     }
@@ -271,11 +273,11 @@ private:
     }
   }
 
-  template <bool Shielded, class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
+  template <bool Shielded, class... Rest>
+  decltype(auto) begin(const location& at, Rest&&... rest) {
     using call = detail::group_call<flow_group, Shielded>;
-    return Scheduler::initiate(&scheduler_, call{{{detail::queued_waiter(queue_)}}, this},
-                               std::move(l), std::forward<How>(how)...);
+    return detail::begin_call(&scheduler_, call{{{detail::queued_waiter(queue_)}}, this}, at,
+                              std::forward<Rest>(rest)...);
   }
 
   // True if `f` belongs to the group and has not ended.

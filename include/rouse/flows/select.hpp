@@ -214,12 +214,6 @@ struct select_call final : waitable {
   }
 };
 
-template <class Scheduler, class... Cases, class Limit, class... How>
-decltype(auto) begin_select(Scheduler& s, std::tuple<Cases...> cases, Limit l, How&&... how) {
-  return Scheduler::initiate(&s, select_call<Cases...>(std::move(cases)), std::move(l),
-                             std::forward<How>(how)...);
-}
-
 } // namespace detail
 
 /// A case of `select`: receives a value from a channel.
@@ -271,16 +265,16 @@ template <class... Cases>
 /// Errors: those of the chosen case, timed_out, operation_canceled. Threads: the scheduler's own
 /// (with `threads`, any). Cost: no allocation; for each socket one request, and its cancellation if
 /// another case is chosen.
-template <class Scheduler, class... Cases, class How = detail::nothing>
-  requires(scheduler<Scheduler> && !detail::limit_first<How>)
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, How&& how = How(),
-                      detail::call_site at = std::source_location::current()) {
-  return detail::begin_select(s, std::move(cases), no_limit{at}, std::forward<How>(how));
+template <scheduler Scheduler, class... Cases>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases,
+                      detail::location at = detail::location::current()) {
+  return detail::begin_call(&s, detail::select_call<Cases...>(std::move(cases)), at);
 }
-template <class Scheduler, class... Cases, class... How>
-  requires scheduler<Scheduler>
-decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, limit l, How&&... how) {
-  return detail::begin_select(s, std::move(cases), std::move(l), std::forward<How>(how)...);
+template <scheduler Scheduler, class... Cases, class First = limit, class How = detail::nothing>
+decltype(auto) select(Scheduler& s, std::tuple<Cases...> cases, First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+  return detail::begin_call(&s, detail::select_call<Cases...>(std::move(cases)), at,
+                            std::forward<First>(first), std::forward<How>(how));
 }
 
 }} // namespace rouse::ROUSE_ABI

@@ -74,10 +74,10 @@ protected:
     });
   }
 
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler_, acquire_call<State>{{queued_waiter<State>(queue_)}},
-                               std::move(l), std::forward<How>(how)...);
+  template <class... Rest>
+  decltype(auto) begin(const location& at, Rest&&... rest) {
+    return begin_call(scheduler_, acquire_call<State>{{queued_waiter<State>(queue_)}}, at,
+                      std::forward<Rest>(rest)...);
   }
 
   // Returns what `f` returns for the state, which it may change; then completes waiting calls.
@@ -138,15 +138,14 @@ public:
 
   /// Takes a permit. Completes when there is one. If a release and the call's limit or cancellation
   /// race, a call that was given the permit succeeds.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) acquire(How&& how = How(),
-                         detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) acquire(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) acquire(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) acquire(First&& first, How&& how = How(),
+                         detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Takes a permit if there is one and returns true; otherwise returns false.
   [[nodiscard]] bool try_acquire() noexcept {
@@ -176,14 +175,14 @@ public:
       : detail::sync_object<Scheduler, detail::lock_state>(s, {{1}}) {}
 
   /// Locks the mutex. Completes when the calling flow holds it.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) lock(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) lock(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) lock(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) lock(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Locks the mutex and returns true, unless it is locked.
   [[nodiscard]] bool try_lock() noexcept {
@@ -204,14 +203,14 @@ public:
       : detail::sync_object<Scheduler, detail::event_state>(s, {false}) {}
 
   /// Completes when the event is set; at once if it is.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) wait(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) wait(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Sets the event.
   void set() noexcept {
@@ -236,14 +235,14 @@ public:
       : detail::sync_object<Scheduler, detail::group_state>(s, {running}) {}
 
   /// Completes when the count is 0; at once if it is.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return this->begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) wait(detail::location at = detail::location::current()) {
+    return this->begin(at);
   }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return this->begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) wait(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return this->begin(at, std::forward<First>(first), std::forward<How>(how));
   }
   /// Adds `n` to the count.
   void add(std::size_t n = 1) noexcept {

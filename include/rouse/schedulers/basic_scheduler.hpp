@@ -56,6 +56,9 @@ template <class Engine, class Waker>
 class basic_scheduler : detail::scheduler_loop<basic_scheduler<Engine, Waker>, Engine, Waker> {
   using loop = detail::scheduler_loop<basic_scheduler, Engine, Waker>;
   friend loop;
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
 
 public:
   using typename loop::engine_type;
@@ -161,43 +164,45 @@ public:
   ///
   /// Errors: operation_canceled (a stop_token, a cancel of the flow, the handle), timed_out (the
   /// limit).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) sleep_until(deadline when, How&& how = How(),
-                             detail::call_site at = std::source_location::current()) {
-    return initiate(this, detail::sleep_call{when}, no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) sleep_until(deadline when, location at = location::current()) {
+    return detail::begin_call(this, detail::sleep_call{when}, at);
   }
-  template <class... How>
-  decltype(auto) sleep_until(deadline when, limit l, How&&... how) {
-    const deadline first = when < l.when() ? when : l.when();
-    return initiate(this, detail::sleep_call{when}, limit{first, l.token(), l.at()},
-                    std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) sleep_until(deadline when, First&& first, How&& how = How(),
+                             call_site at = location::current()) {
+    return detail::begin_call(this, detail::sleep_call{when}, at, std::forward<First>(first),
+                              std::forward<How>(how));
   }
-  template <class Limit = limit, class... How>
+  template <class Limit = limit, class How = nothing>
     requires std::same_as<Limit, limit>
-  decltype(auto) sleep_until(Limit l, How&&... how) {
+  decltype(auto) sleep_until(Limit l, How&& how = How(), call_site at = location::current()) {
     const deadline when = l.when();
-    return sleep_until(when, std::move(l), std::forward<How>(how)...);
+    return sleep_until(when, std::move(l), std::forward<How>(how), at);
   }
   /// Waits for a duration; otherwise like `sleep_until`.
-  template <class Rep, class Period, class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, How&& how = How(),
-                           detail::call_site at = std::source_location::current()) {
-    return sleep_until(deadline(d), std::forward<How>(how), at);
+  template <class Rep, class Period>
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d,
+                           location at = location::current()) {
+    return sleep_until(deadline(d), at);
   }
-  template <class Rep, class Period, class... How>
-  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, limit l, How&&... how) {
-    return sleep_until(deadline(d), std::move(l), std::forward<How>(how)...);
+  template <class Rep, class Period, class First = limit, class How = nothing>
+  decltype(auto) sleep_for(std::chrono::duration<Rep, Period> d, First&& first, How&& how = How(),
+                           call_site at = location::current()) {
+    return sleep_until(deadline(d), std::forward<First>(first), std::forward<How>(how), at);
   }
-  template <class Limit = limit, class... How>
+  template <class Limit = limit, class How = nothing>
     requires std::same_as<Limit, limit>
-  decltype(auto) sleep_for(Limit l, How&&... how) {
-    return sleep_until(std::move(l), std::forward<How>(how)...);
+  decltype(auto) sleep_for(Limit l, How&& how = How(), call_site at = location::current()) {
+    return sleep_until(std::move(l), std::forward<How>(how), at);
   }
   /// Lets the other ready flows, handlers and posted functions run first.
-  template <class How = detail::nothing>
-  decltype(auto) yield(How&& how = How(), detail::call_site at = std::source_location::current()) {
+  template <class...>
+  decltype(auto) yield(location at = location::current()) {
+    return detail::begin_call(this, detail::yield_call{}, at);
+  }
+  template <class How>
+  decltype(auto) yield(How&& how, call_site at = location::current()) {
     return initiate(this, detail::yield_call{}, no_limit{at}, std::forward<How>(how));
   }
 
@@ -328,11 +333,6 @@ public:
                                                      How&&... how) {
     if constexpr (!accepts<typename Call::value_type, How...>) detail::explain_misplaced<How...>();
     return Waker::initiate(s, std::move(call), std::move(l), std::forward<How>(how)...);
-  }
-  template <class Call, class Limit>
-  ROUSE_ALWAYS_INLINE static decltype(auto) initiate(basic_scheduler* s, Call&& call, Limit l,
-                                                     detail::nothing) {
-    return initiate(s, std::move(call), std::move(l));
   }
 
   void cancel(flow& f) noexcept {

@@ -46,14 +46,14 @@ public:
   ///
   /// Errors: operation_not_permitted (another flow waits for this one already);
   /// resource_deadlock_would_occur (the flow would wait for its own end).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return begin(no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) join(detail::location at = detail::location::current()) {
+    return begin(at);
   }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return begin(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = detail::nothing>
+  decltype(auto) join(First&& first, How&& how = How(),
+                      detail::call_site at = detail::location::current()) {
+    return begin(at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Cancels the flow: its waiting call and each later one fail with operation_canceled.
@@ -88,11 +88,10 @@ public:
   }
 
 private:
-  template <class Limit, class... How>
-  decltype(auto) begin(Limit l, How&&... how) {
+  template <class... Rest>
+  decltype(auto) begin(const detail::location& at, Rest&&... rest) {
     auto* owner = flow_ ? static_cast<Scheduler*>(flow_->owner) : nullptr;
-    return Scheduler::initiate(owner, detail::join_call{flow_}, std::move(l),
-                               std::forward<How>(how)...);
+    return detail::begin_call(owner, detail::join_call{flow_}, at, std::forward<Rest>(rest)...);
   }
 
   flow* flow_ = nullptr;

@@ -237,6 +237,10 @@ private:
 /// any. The handle may be moved and dropped on any thread, also after the scheduler's end.
 template <class Scheduler>
 class server {
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
+
 public:
   /// Stops accepting and closes the listener. Returns at once; `join` waits for the end.
   ///
@@ -248,14 +252,13 @@ public:
   ///
   /// Errors: the error of `accept`, if that ended the server, not `stop`; timed_out,
   /// operation_canceled (of this call only).
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) join(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return accepting_.join(std::forward<How>(how), at);
+  template <class...>
+  decltype(auto) join(location at = location::current()) {
+    return accepting_.join(at);
   }
-  template <class... How>
-  decltype(auto) join(limit l, How&&... how) {
-    return accepting_.join(std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) join(First&& first, How&& how = How(), call_site at = location::current()) {
+    return accepting_.join(std::forward<First>(first), std::forward<How>(how), at);
   }
 
   /// Number of open connections.

@@ -80,6 +80,10 @@ struct signal_call {
 /// no allocation for a signal. Source: sigaction(2); SetConsoleCtrlHandler, HandlerRoutine.
 template <class Scheduler>
 class signals {
+  using call_site = detail::call_site;
+  using location = detail::location;
+  using nothing = detail::nothing;
+
 public:
   /// Takes over the signals.
   /// @param which  the signals: SIGINT, SIGTERM, ...; numbers from 1 to 64.
@@ -106,14 +110,13 @@ public:
   ///
   /// Errors: timed_out, operation_canceled. Cancellation: if a signal and a cancellation race, the
   /// signal is returned or kept for the next call.
-  template <class How = detail::nothing>
-    requires(!detail::limit_first<How>)
-  decltype(auto) wait(How&& how = How(), detail::call_site at = std::source_location::current()) {
-    return read_end_.begin(call(), no_limit{at}, std::forward<How>(how));
+  template <class...>
+  decltype(auto) wait(location at = location::current()) {
+    return read_end_.start(call(), at);
   }
-  template <class... How>
-  decltype(auto) wait(limit l, How&&... how) {
-    return read_end_.begin(call(), std::move(l), std::forward<How>(how)...);
+  template <class First = limit, class How = nothing>
+  decltype(auto) wait(First&& first, How&& how = How(), call_site at = location::current()) {
+    return read_end_.start(call(), at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Completes the waiting calls with operation_canceled.

@@ -137,6 +137,7 @@ public:
   /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
   /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
   /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
+  template <class...>
   decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
     return this->start(recv_batch_call{this->record(), slots}, at);
   }
@@ -159,6 +160,7 @@ public:
   /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
   /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
   /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
+  template <class...>
   decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
     return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
   }

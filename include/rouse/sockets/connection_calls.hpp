@@ -137,6 +137,7 @@ public:
   /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
   /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
+  template <class...>
   decltype(auto) accept(location at = location::current()) {
     return this->start(accept_call<Socket>{this->record()}, at);
   }
@@ -149,6 +150,7 @@ public:
   /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
   /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
   /// to.)
+  template <class...>
   decltype(auto) accept_native(location at = location::current()) {
     return this->start(accept_call<native_handle_type>{this->record()}, at);
   }
@@ -169,6 +171,7 @@ public:
   /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
+  template <class...>
   decltype(auto) connect(const endpoint& peer, location at = location::current()) {
     return this->start(when_there_is_room<connect_call>{{this->record(), peer}}, at);
   }

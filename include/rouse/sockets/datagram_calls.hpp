@@ -114,6 +114,7 @@ public:
   /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
   /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
   /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  template <class...>
   decltype(auto) recv_from(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_from_call{this->record(), buffer}, at);
   }
@@ -142,6 +143,7 @@ public:
   /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
   /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
   /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  template <class...>
   decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to,
                          location at = location::current()) {
     return this->start(when_there_is_room<send_to_call>{{this->record(), buffer, to}}, at);

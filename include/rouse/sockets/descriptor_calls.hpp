@@ -157,6 +157,7 @@ public:
   /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
   /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
+  template <class...>
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
                                   std::span<const native_handle_type> handles,
                                   location at = location::current()) {
@@ -182,6 +183,7 @@ public:
   /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
   /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
   /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
+  template <class...>
   decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_descriptors_call{this->record(), buffer}, at);
   }

@@ -165,6 +165,7 @@ public:
   /// the end of the stream: what was left, and empty from then on.
   ///
   /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  template <class...>
   decltype(auto) read_until(std::string_view delimiter, location at = location::current()) {
     return start(delimiter, 0, at);
   }
@@ -175,7 +176,10 @@ public:
   }
 
   /// A line with its "\n". Otherwise as `read_until`.
-  decltype(auto) read_line(location at = location::current()) { return start("\n", 0, at); }
+  template <class...>
+  decltype(auto) read_line(location at = location::current()) {
+    return start("\n", 0, at);
+  }
   template <class First = limit, class How = nothing>
   decltype(auto) read_line(First&& first, How&& how = How(), call_site at = location::current()) {
     return start("\n", 0, at, std::forward<First>(first), std::forward<How>(how));
@@ -183,6 +187,7 @@ public:
 
   /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
   /// where n is 0.
+  template <class...>
   decltype(auto) read_exactly(std::size_t n, location at = location::current()) {
     return start({}, n, at);
   }

@@ -130,6 +130,7 @@ public:
   /// reports a hangup; on Windows it waits.
   /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
   /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
+  template <class...>
   decltype(auto) wait(readiness what, location at = location::current()) {
     return this->start(wait_call{this->record(), what}, at);
   }
@@ -147,6 +148,7 @@ public:
   ///
   /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
   /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  template <class...>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
   }
@@ -197,6 +199,7 @@ public:
   ///
   /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
   /// Source: send(2), MSG_OOB; tcp(7).
+  template <class...>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
   }
@@ -215,6 +218,7 @@ public:
   ///
   /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
+  template <class...>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at);
   }

@@ -182,6 +182,7 @@ public:
   /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
   /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
   /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
+  template <class...>
   decltype(auto) recv(detail::bytes_to_fill<socket> buffer, location at = location::current()) {
     return start(detail::recv_call{{record_, buffer}}, at);
   }
@@ -210,6 +211,7 @@ public:
   /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
   /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
   /// bytes.
+  template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);
   }
@@ -224,6 +226,7 @@ public:
   /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
   /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
   /// Otherwise as `recv`.
+  template <class...>
   decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer,
                               location at = location::current()) {
     return start(detail::recv_exactly_call{{record_, buffer}}, at);
@@ -253,6 +256,7 @@ public:
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
   /// it does not count: close the connection. Cost: no allocation; io_uring one SQE, epoll one
   /// send(2), IOCP one WSASend. Source: send(2); IORING_OP_SEND, Linux 5.6; WSASend.
+  template <class...>
   decltype(auto) send(detail::bytes_to_send<socket> buffer, location at = location::current()) {
     return start(detail::send_call{{record_, buffer}}, at);
   }
@@ -274,6 +278,7 @@ public:
   ///
   /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
   /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
+  template <class...>
   decltype(auto) send_all(detail::bytes_to_send<socket> buffer, location at = location::current()) {
     return start(detail::send_all_call{{record_, buffer}}, at);
   }
@@ -337,11 +342,6 @@ private:
   template <class Call, class... Rest>
   decltype(auto) start(Call&& call, const detail::location& at, Rest&&... rest) {
     return detail::begin_call(scheduler(), std::move(call), at, std::forward<Rest>(rest)...);
-  }
-  template <class Call, class Limit, class... How>
-  decltype(auto) begin(Call&& call, Limit l, How&&... how) {
-    return Scheduler::initiate(scheduler(), std::move(call), std::move(l),
-                               std::forward<How>(how)...);
   }
 
   static void check(failure why, const char* what) {

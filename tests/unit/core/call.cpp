@@ -12,6 +12,11 @@
 #include <utility>
 #include <vector>
 
+// Where calls want a handler, the forms without one must not be instantiated with their class.
+template class rouse::socket<rouse::callbacks>;
+template class rouse::reader<rouse::callbacks>;
+template class rouse::flow_semaphore<rouse::callbacks>;
+
 using rouse::action;
 using rouse::failure;
 using namespace std::chrono_literals;
