@@ -18,10 +18,10 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
-inline failure check_batches(const socket_state& socket) noexcept {
-  const bool apart = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
+inline failure check_datagrams(const socket_state& socket) noexcept {
+  const bool has_datagrams = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
   if (!socket.open()) return std::errc::bad_file_descriptor;
-  return apart ? failure{} : failure(std::errc::operation_not_supported);
+  return has_datagrams ? failure{} : failure(std::errc::operation_not_supported);
 }
 
 /// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
@@ -41,10 +41,10 @@ struct recv_batch_call : retry_when_ready {
     op.action = action::when_readable;
     op.target = socket;
     op.retry = this;
-    op.error = check_batches(*socket);
-    bool sound = !slots.empty();
-    for (const incoming& slot : slots) sound = sound && slot.buffer.size() != 0;
-    if (!op.error && !sound) op.error = std::errc::invalid_argument;
+    op.error = check_datagrams(*socket);
+    bool valid = !slots.empty();
+    for (const incoming& slot : slots) valid = valid && slot.buffer.size() != 0;
+    if (!op.error && !valid) op.error = std::errc::invalid_argument;
     return !op.error;
   }
   bool advance(operation&) noexcept { return true; }
@@ -76,7 +76,7 @@ struct send_batch_call : retry_when_ready {
     op.action = action::when_writable;
     op.target = socket;
     op.retry = this;
-    op.error = check_batches(*socket);
+    op.error = check_datagrams(*socket);
     return !op.error && !items.empty();
   }
   bool advance(operation& op) noexcept { return op.error || sent == items.size(); }
@@ -87,7 +87,7 @@ private:
     auto& self = static_cast<send_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
     const int family = op.target->family;
-    const auto part = self.sound_part(family);
+    const auto part = self.valid_part(family);
     if (part.empty()) {
       op.error = std::errc::address_family_not_supported;
       return true;
@@ -100,7 +100,7 @@ private:
   }
 
   // What comes next, up to one whose address is of another family.
-  [[nodiscard]] std::span<const outgoing> sound_part(int family) const noexcept {
+  [[nodiscard]] std::span<const outgoing> valid_part(int family) const noexcept {
     const auto left = items.subspan(sent);
     const std::size_t most = left.size() < os::largest_batch ? left.size() : os::largest_batch;
     std::size_t n = 0;

@@ -31,20 +31,20 @@ namespace detail {
 
 // The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
 inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
-  std::vector<endpoint> mixed, others;
+  std::vector<endpoint> result, others;
   for (const endpoint& ep : found)
-    (ep.family() == found.front().family() ? mixed : others).push_back(ep);
+    (ep.family() == found.front().family() ? result : others).push_back(ep);
   for (std::size_t i = 0; i != others.size(); ++i) {
-    const std::size_t turn = 2 * i + 1, place = turn < mixed.size() ? turn : mixed.size();
-    mixed.insert(mixed.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
+    const std::size_t turn = 2 * i + 1, place = turn < result.size() ? turn : result.size();
+    result.insert(result.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
   }
-  return mixed;
+  return result;
 }
 
 template <class Scheduler>
 class connector;
 
-/// One address, tried with a socket of its own.
+/// One address, connection with a socket of its own.
 template <class Scheduler>
 class connect_attempt final
     : public pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
@@ -55,26 +55,26 @@ class connect_attempt final
 public:
   /// @param record  that of `from`.
   connect_attempt(Scheduler& s, socket<Scheduler>&& from, socket_state* record, const endpoint& to)
-      : call(&s.engine(), {{record, to}}, no_limit{}), tried(std::move(from)) {}
+      : call(&s.engine(), {{record, to}}, no_limit{}), connection(std::move(from)) {}
 
   static socket<Scheduler> own(socket_state* record) { return socket<Scheduler>::from(record); }
 
   /// True: done. False: `c` will hear of it, and lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
-    whose_ = std::move(c);
+    connector_ = std::move(c);
     if (!this->start()) return false;
-    whose_.reset();
+    connector_.reset();
     return true;
   }
   void deliver() noexcept {
-    const auto whose = std::move(whose_); // destroys it, and this, where nobody waits any more
-    whose->hear(*this);
+    const auto owner = std::move(connector_); // destroys it, and this, where nobody waits any more
+    owner->on_attempt_ended(*this);
   }
 
-  socket<Scheduler> tried;
+  socket<Scheduler> connection;
 
 private:
-  std::shared_ptr<connector<Scheduler>> whose_; // while it is in progress
+  std::shared_ptr<connector<Scheduler>> connector_; // while it is in progress
 };
 
 /// The attempts of one call, which it waits for. Shared with those in progress: a call that ends
@@ -100,7 +100,7 @@ public:
 
   /// True: it is over.
   bool advance(operation& op) noexcept {
-    if (begun_ ? rest_.end(op) : begin(op)) return go_on(op);
+    if (looked_up_ ? pause_.end(op) : finish_lookup(op)) return go_on(op);
     leave();
     return true;
   }
@@ -112,11 +112,11 @@ public:
   }
 
   [[nodiscard]] socket<Scheduler> take() noexcept {
-    return winner_ ? std::move(winner_->tried) : socket<Scheduler>();
+    return winner_ ? std::move(winner_->connection) : socket<Scheduler>();
   }
 
   /// An attempt has come to its end.
-  void hear(attempt& a) noexcept {
+  void on_attempt_ended(attempt& a) noexcept {
     engine_.with_completions([&](completions& completed) {
       ended_.push_back(a);
       if (waiter_) complete(*waiter_, {}, completed);
@@ -126,7 +126,7 @@ public:
   // ---- what the call waits for
 
   bool enter(operation& op, completions&) noexcept override {
-    if (!begun_ || !ended_.empty()) return true;
+    if (!looked_up_ || !ended_.empty()) return true;
     waiter_ = &op;
     return false;
   }
@@ -134,12 +134,12 @@ public:
   [[nodiscard]] const char* description() const noexcept override { return "connect"; }
 
 private:
-  bool begin(operation& op) noexcept {
-    begun_ = true;
+  bool finish_lookup(operation& op) noexcept {
+    looked_up_ = true;
     if (op.error || !query_) return !op.error;
     ROUSE_TRY {
       op.error = query_->why();
-      if (!op.error) list_ = interleaved(query_->answer());
+      if (!op.error) list_ = interleaved(query_->result());
     }
     ROUSE_CATCH(...) { op.error = std::errc::not_enough_memory; }
     return !op.error;
@@ -157,14 +157,14 @@ private:
         why_ = a->error;
         next_at_ = (clock::time_point::min)(); // no reason to wait any longer
       }
-      if (tried_ == list_.size()) {
+      if (started_ == list_.size()) {
         op.error = why_;
         if (in_progress_ == 0) return true;
-        rest_.begin(op, (clock::time_point::max)(), this);
+        pause_.begin(op, (clock::time_point::max)(), this);
         return false;
       }
       if (in_progress_ != 0 && clock::now() < next_at_) {
-        rest_.begin(op, next_at_, this);
+        pause_.begin(op, next_at_, this);
         return false;
       }
       try_next();
@@ -182,7 +182,7 @@ private:
   }
 
   void try_next() noexcept {
-    const endpoint& peer = list_[tried_++];
+    const endpoint& peer = list_[started_++];
     socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
     auto from = attempt::own(record); // which closes it where memory is short
@@ -190,7 +190,7 @@ private:
       attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
       next_at_ = clock::now() + stagger;
-      if (attempts_.back()->begin(this->shared_from_this())) hear(*attempts_.back());
+      if (attempts_.back()->begin(this->shared_from_this())) on_attempt_ended(*attempts_.back());
     }
     ROUSE_CATCH(...) { why_ = std::errc::not_enough_memory; }
   }
@@ -198,15 +198,15 @@ private:
   Scheduler& scheduler_;
   typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive it
   std::optional<name_query> query_; // none: the list is known
-  bool begun_ = false;
+  bool looked_up_ = false;
   std::vector<endpoint> list_;
-  std::size_t tried_ = 0; // how many of them
+  std::size_t started_ = 0; // how many of them
   std::vector<std::unique_ptr<attempt>> attempts_;
   std::size_t in_progress_ = 0; // how many of them
   clock::time_point next_at_ = (clock::time_point::min)();
   failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
   attempt* winner_ = nullptr;
-  pause rest_{"connect"};
+  pause pause_{"connect"};
   list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
   operation* waiter_ = nullptr;
 };
@@ -245,7 +245,7 @@ auto connect_to(Scheduler& s, std::span<const endpoint> list) {
 ///
 ///     rouse::socket s = co_await rouse::connect(sched, "example.org", "https", 5s);
 ///
-/// The name is looked up as by `resolve`; then one address after another is tried, IPv6 and IPv4 in
+/// The name is looked up as by `resolve`; then one address after another is connection, IPv6 and IPv4 in
 /// turn: the next one at once where one has failed, else 250 ms after the one before, which goes on
 /// meanwhile. Once one is connected the others are given up.
 ///
@@ -257,7 +257,7 @@ auto connect_to(Scheduler& s, std::span<const endpoint> list) {
 /// Errors: of `resolve`; else that of the address which failed last: connection_refused,
 /// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: nothing of
 /// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
-/// a socket for each address that is tried. Source: RFC 8305, with the one difference that the
+/// a socket for each address that is connection. Source: RFC 8305, with the one difference that the
 /// system's resolver gives the addresses of both families at once.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,

@@ -45,8 +45,8 @@ struct recv_from_call {
   }
   bool advance(operation&) noexcept { return true; }
   datagram value(operation& op) noexcept {
-    const bool came = !op.error || op.error.code() == std::errc::message_size;
-    return came ? datagram{op.bytes, message.peer()} : datagram{};
+    const bool received = !op.error || op.error.code() == std::errc::message_size;
+    return received ? datagram{op.bytes, message.peer()} : datagram{};
   }
 };
 
@@ -77,13 +77,13 @@ struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false>
   static constexpr const char* name = "rouse: recv_from into a list";
 
   bool prepare(operation& op) noexcept {
-    const bool sound = list_call::prepare(op);
+    const bool valid = list_call::prepare(op);
     message.with_sender();
-    return sound;
+    return valid;
   }
   datagram value(operation& op) noexcept {
-    const bool came = !op.error || op.error.code() == std::errc::message_size;
-    return came ? datagram{moved, message.peer()} : datagram{};
+    const bool received = !op.error || op.error.code() == std::errc::message_size;
+    return received ? datagram{moved, message.peer()} : datagram{};
   }
 };
 
@@ -92,11 +92,11 @@ struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
   endpoint to;
 
   bool prepare(operation& op) noexcept {
-    const bool sound = list_call::prepare(op);
+    const bool valid = list_call::prepare(op);
     message.with_destination(to);
     if (socket->open() && to.family() != socket->family)
       op.error = std::errc::address_family_not_supported;
-    return sound && !op.error;
+    return valid && !op.error;
   }
 };
 

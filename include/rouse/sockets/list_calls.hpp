@@ -25,8 +25,8 @@ struct list_call {
   socket_state* socket;
   some_buffers<Buffer> list;
   std::size_t moved = 0;
-  std::size_t at = 0; // the first buffer that is not done
-  std::size_t done_of_it = 0; // bytes
+  std::size_t current = 0; // the first buffer that is not done
+  std::size_t offset = 0; // bytes
   os::message_in_pieces message{};
 
   bool prepare(operation& op) noexcept {
@@ -34,7 +34,7 @@ struct list_call {
     op.action = Asks;
     op.data = &message;
     fill(op);
-    if (socket->type != SOCK_STREAM) return whole(op);
+    if (socket->type != SOCK_STREAM) return fits_one_datagram(op);
     if (op.size != 0) return true;
     if constexpr (sends) {
       if (!socket->open()) op.error = std::errc::bad_file_descriptor;
@@ -59,9 +59,9 @@ private:
   void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
-    std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != os::largest_request;
-         ++i) {
+    std::size_t begin = offset;
+    for (std::size_t i = current;
+         i != list.size() && !message.full() && op.size != os::largest_request; ++i) {
       const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
       const std::size_t size = left < room ? left : room;
       auto* const data = static_cast<const char*>(list[i].data()) + begin;
@@ -74,19 +74,19 @@ private:
 
   void skip(std::size_t bytes) noexcept {
     while (bytes != 0) {
-      const std::size_t left = list[at].size() - done_of_it;
+      const std::size_t left = list[current].size() - offset;
       if (bytes < left) {
-        done_of_it += bytes;
+        offset += bytes;
         return;
       }
       bytes -= left;
-      done_of_it = 0;
-      ++at;
+      offset = 0;
+      ++current;
     }
   }
 
-  // A datagram goes out, or comes in, in one request, or not at all.
-  bool whole(operation& op) const noexcept {
+  // A datagram goes out, or comes in, in one request, or not current all.
+  bool fits_one_datagram(operation& op) const noexcept {
     std::size_t all = 0;
     for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
     if (all != op.size) op.error = std::errc::message_size;

@@ -70,13 +70,13 @@ public:
   static inline std::atomic<function*> look_up{&os::look_up};
 
   /// Opens `l.answered` some time, unless `leave` comes first.
-  static failure ask(lookup& l) noexcept {
+  static failure request(lookup& l) noexcept {
     lookup_helpers& h = all();
     const std::lock_guard lock(h.mutex_);
     if (h.threads_ != most && !h.start_thread() && h.threads_ == 0)
       return std::errc::resource_unavailable_try_again;
     l.shares_.fetch_add(1, std::memory_order_relaxed);
-    h.questions_.push_back(l);
+    h.waiting_.push_back(l);
     return {};
   }
 
@@ -112,19 +112,19 @@ private:
   bool start_thread() noexcept {
     ROUSE_TRY {
       const os::without_signals inherited;
-      std::thread([this] { help(); }).detach();
+      std::thread([this] { run(); }).detach();
       ++threads_;
       return true;
     }
     ROUSE_CATCH(...) { return false; }
   }
 
-  void help() noexcept {
+  void run() noexcept {
     std::unique_lock lock(mutex_);
-    while (!questions_.empty()) {
-      lookup& l = questions_.pop_front();
+    while (!waiting_.empty()) {
+      lookup& l = waiting_.pop_front();
       lock.unlock();
-      answer(l);
+      perform(l);
       lock.lock();
       if (l.wanted_)
         l.report();
@@ -134,7 +134,7 @@ private:
     --threads_;
   }
 
-  static void answer(lookup& l) noexcept {
+  static void perform(lookup& l) noexcept {
     ROUSE_TRY {
       l.why = look_up.load(std::memory_order_relaxed)(l.host_, l.service_, l.found);
       if (!l.service_.empty()) return;
@@ -147,12 +147,12 @@ private:
   static void on_fork(void* self) noexcept {
     auto& helpers = *static_cast<lookup_helpers*>(self);
     ::new (&helpers.mutex_) std::mutex;
-    ::new (&helpers.questions_) list<lookup>;
+    ::new (&helpers.waiting_) list<lookup>;
     helpers.threads_ = 0;
   }
 
   std::mutex mutex_;
-  list<lookup> questions_; // not begun
+  list<lookup> waiting_; // not begun
   int threads_ = 0;
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&lookup_helpers::on_fork, this};
 };
@@ -162,13 +162,13 @@ template <class Engine>
 class engine_lookup final : public lookup, Engine::posted {
 public:
   engine_lookup(Engine& e, std::string host, std::string service, std::uint16_t port)
-      : lookup(std::move(host), std::move(service), port), Engine::posted(&engine_lookup::arrive),
+      : lookup(std::move(host), std::move(service), port), Engine::posted(&engine_lookup::on_loop),
         engine_(e) {}
 
 private:
   void report() noexcept override { engine_.post(*this); }
 
-  static void arrive(typename Engine::posted& p, bool call) noexcept {
+  static void on_loop(typename Engine::posted& p, bool call) noexcept {
     auto& self = static_cast<engine_lookup&>(p);
     if (call) self.engine_.set(self.completed);
     self.drop();
@@ -181,6 +181,6 @@ struct leave_lookup {
   void operator()(lookup* l) const noexcept { lookup_helpers::leave(*l); }
 };
 /// The share of who asks.
-using asked_lookup = std::unique_ptr<lookup, leave_lookup>;
+using lookup_share = std::unique_ptr<lookup, leave_lookup>;
 
 }}} // namespace rouse::ROUSE_ABI::detail

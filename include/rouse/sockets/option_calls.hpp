@@ -19,18 +19,18 @@ class option_calls : public socket_part<option_calls<Socket>, Socket> {
 public:
   /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
   [[nodiscard]] endpoint local_endpoint() const {
-    return ask(&os::local_endpoint, "rouse: local_endpoint");
+    return query(&os::local_endpoint, "rouse: local_endpoint");
   }
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::local_endpoint, ec);
+    return query(&os::local_endpoint, ec);
   }
   /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
   /// getpeername(2).
   [[nodiscard]] endpoint remote_endpoint() const {
-    return ask(&os::remote_endpoint, "rouse: remote_endpoint");
+    return query(&os::remote_endpoint, "rouse: remote_endpoint");
   }
   [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::remote_endpoint, ec);
+    return query(&os::remote_endpoint, ec);
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
@@ -109,18 +109,17 @@ private:
     return this->on_handle(
         [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
   }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               std::error_code& ec) const noexcept {
-    endpoint answer;
-    ec = this->on_handle([&](native_handle_type h) { return question(h, answer); }).code();
-    return answer;
+  endpoint query(failure (*get)(native_handle_type, endpoint&) noexcept,
+                 std::error_code& ec) const noexcept {
+    endpoint result;
+    ec = this->on_handle([&](native_handle_type h) { return get(h, result); }).code();
+    return result;
   }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               const char* what) const {
+  endpoint query(failure (*get)(native_handle_type, endpoint&) noexcept, const char* what) const {
     std::error_code ec;
-    endpoint answer = ask(question, ec);
+    endpoint result = query(get, ec);
     if (ec) throw_error(ec, what);
-    return answer;
+    return result;
   }
 };
 

@@ -45,19 +45,19 @@ public:
   std::size_t find(std::string_view delimiter) noexcept {
     const std::size_t at = bytes().find(delimiter, searched_);
     if (at != std::string_view::npos) return at + delimiter.size();
-    const std::size_t have = bytes().size(), overlap = delimiter.size() - 1;
-    searched_ = have > overlap ? have - overlap : 0;
+    const std::size_t unread = bytes().size(), overlap = delimiter.size() - 1;
+    searched_ = unread > overlap ? unread - overlap : 0;
     return 0;
   }
 
   // Room for what comes next: at least one byte. message_size where `most` are there already.
   failure make_room() noexcept {
     if (end_ != size_) return {};
-    const std::size_t have = end_ - begin_;
-    if (have >= most_) return std::errc::message_size;
+    const std::size_t unread = end_ - begin_;
+    if (unread >= most_) return std::errc::message_size;
     const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
     // In its place, if that is worth it; else into twice the room.
-    if (size_ != 0 && (have <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
+    if (size_ != 0 && (unread <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
     const std::size_t size = twice < most_ ? twice : most_;
     auto* const larger = new (std::nothrow) char[size];
     return larger ? move_to(larger, size) : failure(std::errc::not_enough_memory);
@@ -66,19 +66,19 @@ public:
     const std::size_t left = size_ - end_, allowed = most_ - (end_ - begin_);
     return {data_.get() + end_, left < allowed ? left : allowed};
   }
-  void came(std::size_t n) noexcept { end_ += n; }
+  void add(std::size_t n) noexcept { end_ += n; }
 
 private:
   static constexpr std::size_t smallest = 4096;
 
   failure move_to(char* larger, std::size_t size) noexcept {
-    const std::size_t have = end_ - begin_;
+    const std::size_t unread = end_ - begin_;
     char* const to = larger ? larger : data_.get();
-    if (have != 0) std::memmove(to, data_.get() + begin_, have);
+    if (unread != 0) std::memmove(to, data_.get() + begin_, unread);
     if (larger) data_.reset(larger);
     size_ = size;
     begin_ = 0;
-    end_ = have;
+    end_ = unread;
     return {};
   }
 
@@ -106,12 +106,12 @@ struct read_call {
       op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
       return false;
     }
-    return !there() && fetch(op);
+    return !has_result() && fetch(op);
   }
 
   bool advance(operation& op) noexcept {
-    buffer->came(op.bytes);
-    if (op.error || there()) return true;
+    buffer->add(op.bytes);
+    if (op.error || has_result()) return true;
     if (op.bytes != 0) return !fetch(op);
     found = buffer->bytes().size(); // the end: what is left
     return true;
@@ -120,7 +120,7 @@ struct read_call {
   std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
 
 private:
-  bool there() noexcept {
+  bool has_result() noexcept {
     if (!delimiter.empty())
       found = buffer->find(delimiter);
     else if (buffer->bytes().size() >= wanted)
@@ -155,7 +155,7 @@ class reader {
   using nothing = detail::nothing;
 
 public:
-  /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
+  /// @param most  how many bytes a piece may unread; a longer one is message_size, and stays.
   explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
       : socket_(&s), buffer_(most) {}
   reader(const reader&) = delete;

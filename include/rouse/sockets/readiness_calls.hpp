@@ -36,7 +36,7 @@ struct wait_call : retry_when_ready {
   readiness what;
 
   wait_call(socket_state* d, readiness r) noexcept
-      : retry_when_ready(nullptr, words_of(r)), socket(d), what(r) {}
+      : retry_when_ready(nullptr, name_of(r)), socket(d), what(r) {}
 
   bool prepare(operation& op) noexcept {
     constexpr action actions[] = {action::when_readable, action::when_writable,
@@ -50,7 +50,7 @@ struct wait_call : retry_when_ready {
   done value(operation&) noexcept { return {}; }
 
 private:
-  static constexpr const char* words_of(readiness r) noexcept {
+  static constexpr const char* name_of(readiness r) noexcept {
     constexpr const char* each[] = {"wait(readable)", "wait(writable)", "wait(urgent)"};
     return each[static_cast<unsigned>(r)];
   }
@@ -235,8 +235,8 @@ private:
     std::size_t bytes = 0;
     ec = this->on_handle([&](native_handle_type h) {
                failure error;
-               const bool late = this->engine().busy(*this->record(), inward);
-               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
+               const bool must_wait = this->engine().busy(*this->record(), inward);
+               if (must_wait || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
                if (bytes != 0) return error;
                return os::explain_unconnected(*this->record(), inward, error);
              })

@@ -37,7 +37,7 @@ consteval void explain_service() {
 struct name_query {
   endpoint known;
   failure refused;
-  asked_lookup lookup_;
+  lookup_share lookup_;
 
   template <class Engine, class Service>
   name_query(Engine& engine, std::string_view host, const Service& service) {
@@ -52,12 +52,12 @@ struct name_query {
     op.error = refused;
     if (!lookup_) return false;
     request_wait(op, &lookup_->completed);
-    op.error = lookup_helpers::ask(*lookup_);
+    op.error = lookup_helpers::request(*lookup_);
     return !op.error;
   }
 
   failure why() const noexcept { return lookup_ ? lookup_->why : failure(); }
-  std::vector<endpoint> answer() {
+  std::vector<endpoint> result() {
     if (lookup_) return std::move(lookup_->found);
     return {known};
   }
@@ -100,7 +100,7 @@ struct resolve_call {
   }
   std::vector<endpoint> value(operation& op) {
     if (op.error) return {};
-    return query.answer();
+    return query.result();
   }
 };
 
