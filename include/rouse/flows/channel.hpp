@@ -13,7 +13,6 @@
 #include <exception>
 #include <iterator>
 #include <optional>
-#include <source_location>
 #include <system_error>
 #include <type_traits>
 #include <utility>

@@ -19,7 +19,6 @@
 #include <atomic>
 #include <cstddef>
 #include <optional>
-#include <source_location>
 #include <thread>
 #include <tuple>
 #include <type_traits>

@@ -19,7 +19,6 @@
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <cstddef>
-#include <source_location>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {

@@ -6,7 +6,6 @@
 #include <rouse/core/limit.hpp>
 
 #include <atomic>
-#include <source_location>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
