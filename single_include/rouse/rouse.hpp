@@ -1346,11 +1346,11 @@ consteval void explain_engine() {
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/call_arguments.hpp
-// What may follow the arguments of a call: its limit, and how it is completed.
+// The arguments that may follow a call's own: its limit, and how it is completed.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The limit of a call that was given none: what `timeout()` of its socket says.
+/// The limit of a call without one: the socket's `timeout()` applies.
 class no_limit {
 public:
   no_limit() noexcept = default;
@@ -1361,7 +1361,7 @@ private:
   std::source_location at_;
 };
 
-/// The limit of a call that was given a deadline, and no stop_token.
+/// The limit of a call that was given a point in time or a duration, but no stop_token.
 class time_limit {
 public:
   time_limit(deadline when, const std::source_location& at) noexcept : when_(when), at_(at) {}
@@ -1377,13 +1377,13 @@ namespace detail {
 
 using location = std::source_location;
 
-// Whether the arguments that follow the others of a call begin with its limit.
+// True if the first argument after a call's own is its limit.
 template <class...>
 inline constexpr bool limit_first = false;
 template <class First, class... Rest>
 inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
 
-// What can follow the others in no call, whatever the waker, and the words for it.
+// Arguments that no call takes there, whatever the waker, and the messages about them.
 template <class... How>
 inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
 template <class... How>
@@ -1397,7 +1397,7 @@ consteval void explain_misplaced() {
                 "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
                 "token} for a duration and a stop_token");
   static_assert(!bare_number<How...>,
-                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
+                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a buffer");
 }
 
 template <class Further>
@@ -1407,10 +1407,11 @@ consteval void explain_further() {
                                     "limit: a std::error_code variable, or a handler");
 }
 
-// What follows the arguments of a call where nothing does.
+// Stands for an argument that was not given.
 struct nothing {};
 
-// Where a call stands: the last parameter of each, given by the compiler.
+// The last parameter of every call: its place in the source, for observers. Any further argument
+// would convert to it, which gives the message about it.
 class call_site {
 public:
   call_site(const location& at) noexcept : at_(at) {}
@@ -1424,23 +1425,24 @@ private:
   location at_;
 };
 
-// How a call may be completed that gives its value back: with nothing more, or with an error_code.
+// How a call that returns its value may be completed: with nothing, or with an error_code variable.
 template <class... How>
 inline constexpr bool gives_back =
     sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
 
-// Where such a call leaves its error; null: it throws.
+// The variable for the error of such a call; null if it throws.
 template <class... How>
 std::error_code* error_of(How&&... how) noexcept {
   static_assert(gives_back<How...> || misplaced<How...>,
-                "rouse: a call of this scheduler gives its value back: let a std::error_code "
-                "variable follow, or nothing; only callbacks take a handler");
+                "rouse: a call of this scheduler returns its value: it takes a std::error_code "
+                "variable, or nothing; only callbacks take a handler");
   std::error_code* place = nullptr;
   if constexpr (gives_back<How...>) ((place = &how), ...);
   return place;
 }
 
-// The limit of a call, as what makes it wants it: only a stop_token needs a watch.
+// The limit as a pending call takes it. Only a stop_token needs a stop_watch, which a call with a
+// time_limit does without: `recv(buf, 5s)` is as small as `recv(buf)`.
 template <class L>
 auto limit_of(L&& given, const location& at) {
   if constexpr (std::convertible_to<L, deadline>)
@@ -1449,16 +1451,16 @@ auto limit_of(L&& given, const location& at) {
     return limit(limit(std::forward<L>(given)), at);
 }
 
-// Begins a call. Each is written twice, without a limit or a how, and with:
+// Starts a call. Every call has two overloads:
 //
-//     template <class...> // so that an explicit instantiation of the class leaves it out
+//     template <class...> // not instantiated with its class: callbacks would lack the handler
 //     decltype(auto) recv(buffer b, location at = location::current());
 //     template <class First = limit, class How = nothing>
 //     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
 //                         call_site at = location::current());
 //
-// `first` is the limit, or else the how, and nothing follows. Braces, as in {5s, token}, have no
-// type of their own: they take that of the default, and are a limit.
+// `first` is the limit if it converts to one; otherwise it is the how, and nothing may follow.
+// Braces such as {5s, token} have no type, so that the default `First = limit` applies to them.
 template <class Scheduler, class Call>
 ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
   return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});
@@ -1484,15 +1486,15 @@ decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&&
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/stop_watch.hpp
-// How a call listens to a stop_token.
+// Cancels a call when a stop is requested of its stop_token.
 
 #include <optional>
 #include <thread>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// The part of a call that listens to a stop_token: from any thread, hence by a request to the
-// engine.
+// The stop callback of a call. Any thread may request the stop, so the callback only posts a
+// request to the engine.
 template <class Engine>
 class stop_watch {
 public:
@@ -1501,13 +1503,13 @@ public:
     request_.op = &op;
     callback_.emplace(token, request{&engine, this});
   }
-  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
-  // is running.)
+  // Afterwards no callback runs and no request is queued.
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
 #if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
-    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
-    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
+    // The callback's destructor waits for a callback that runs on another thread, and may wait for
+    // ever: on systems without futexes, the semaphore of libstdc++ misses a wake-up that arrives
+    // just as the destructor goes to sleep. So wait here until the callback has returned.
     while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
 #endif
     callback_.reset();
@@ -1525,7 +1527,7 @@ private:
     }
   };
   typename Engine::stop_request request_;
-  std::atomic<bool> running_{false}; // the callback
+  std::atomic<bool> running_{false}; // the callback runs
   std::optional<std::stop_callback<request>> callback_;
 };
 
@@ -1645,15 +1647,27 @@ class callback_waker; ///< wakes by calling a handler
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/call.hpp
-// A call in progress: its description, its operation, its limits. What wakers derive from.
+// A call in progress, from which the calls of every waker derive. Its life:
+//
+//   start()                                       refused
+//     call.prepare(op) ---------------false----------------> engine.count(op)
+//       |true                                                  |true       |false
+//       v                                                      |           v  in the next turn
+//     engine.submit(op) --false--> pending --> on_completed()  |      on_finished()
+//       ^     |true                                 |          |           |
+//       |     v                                     |          |           |
+//       |   call.advance(op) <----------------------+          |           |
+//       |     |        |true                                   |           |
+//       +-----+        v                                       v           v
+//    another round   start() returns true, or else deliver() is called; then take()
 
 #include <string_view>
 #include <vector>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
-/// may be awaited also where calls return directly.)
+/// The value of a call that has no result, such as `connect` or `sleep_for`. It is an empty type
+/// and not void so that a task can await it where calls return directly.
 struct done {};
 
 namespace detail {
@@ -1663,18 +1677,18 @@ inline constexpr bool one_of = (std::same_as<T, Types> || ...);
 
 } // namespace detail
 
-/// Whether a call that returns directly (of `fibers`, `threads` or another parking waker) may
-/// return a `T`: only such values, and awaitables, can be awaited in a `task`. For functions of
-/// your own that are written for every scheduler:
+/// True if a call that returns its value directly (with `fibers`, `threads` or another parking
+/// waker) may return a `T`. A `task` can await only such values and awaitables. Specialize it for
+/// the return types of your own functions that are written for every scheduler:
 ///
 ///     template <>
 ///     inline constexpr bool rouse::returned_by_call<my_reply> = true;
 template <class T>
 inline constexpr bool returned_by_call =
     detail::one_of<T, done, std::size_t, std::uint64_t, int, std::string_view, loan, datagram,
-                   delivery, std::vector<endpoint>>; // int: the number of a signal
+                   delivery, std::vector<endpoint>>; // int: a signal
 template <class T>
-inline constexpr bool returned_by_call<std::optional<T>> = true; // of a channel
+inline constexpr bool returned_by_call<std::optional<T>> = true; // a channel's
 template <class Scheduler>
 inline constexpr bool returned_by_call<socket<Scheduler>> = true;
 
@@ -1689,12 +1703,13 @@ template <class C>
 struct request_of<C> {
   using type = typename C::request;
 };
-// What a call in progress keeps of its description: all of it, unless `fill(op)` puts what is asked
-// into the operation; then `request`, which has the rest.
+// The part of a description that a pending call keeps. A description with `fill(op)` writes its
+// request into the operation, and only its member type `request` is kept; of another one everything
+// is.
 template <class C>
 using kept = typename request_of<C>::type;
 
-// What the call gives: that of its answer, or what it holds itself.
+// The call's value, which some descriptions read from the operation.
 template <class C>
 decltype(auto) value_of(C& call, operation& op) {
   if constexpr (requires { call.value(op); })
@@ -1705,8 +1720,8 @@ decltype(auto) value_of(C& call, operation& op) {
 
 } // namespace detail
 
-/// A description of a call, which knows neither engine nor waker. A composed call is one that asks
-/// for another round.
+/// The description of a call. It depends on neither the engine nor the waker. A composed call makes
+/// several requests, one in each round.
 template <class C>
 concept call_description = requires(detail::kept<C> c, operation& op) {
   typename C::value_type;
@@ -1723,17 +1738,17 @@ concept call_description = requires(detail::kept<C> c, operation& op) {
 
 namespace detail {
 
-// The words for invalid_argument where the call itself, not the system, refuses what it was given.
+// What the exception adds to invalid_argument if the call itself refuses an argument.
 template <class C>
 inline constexpr const char* misuse_of = nullptr;
 template <class C>
   requires requires { C::misuse; }
 inline constexpr const char* misuse_of<C> = C::misuse;
 
-// Where a result of 0 would have another meaning.
+// Refused where a result of 0 means something else.
 inline constexpr const char* empty_buffer = "empty buffer";
 
-// Throws what a call ended with, and says why where the library itself ended it.
+// Throws the error of a call. The text names the reason if the library, not the system, ended it.
 [[noreturn]] ROUSE_COLD inline void throw_failed(failure error, const char* call,
                                                  const char* misuse) {
   std::string what = call;
@@ -1744,13 +1759,14 @@ inline constexpr const char* empty_buffer = "empty buffer";
   throw_error(error.code(), what);
 }
 
-// A call that neither ends with its flow nor ends it: for destructors that must wait.
+// True for a call that neither ends with its flow nor ends it, for destructors that must wait.
 template <class C>
 inline constexpr bool shielded = requires { requires C::shielded; };
 
-// What is common to a call's life, however it is woken. `Receiver` derives from it and has `void
-// deliver() noexcept`, called when a call that `start` left unfinished is finished; it may destroy
-// the call.
+// The part of a pending call that is the same for every waker.
+//
+// @tparam Receiver  derives from it. Its `void deliver() noexcept` is called when a call that
+// `start` left unfinished has finished, and may destroy the call.
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
@@ -1764,11 +1780,10 @@ public:
   pending_call& operator=(const pending_call&) = delete;
 
 protected:
-  /// @param engine  null where the socket has none (any more): the call ends with
-  /// bad_file_descriptor.
+  /// @param engine  null if the socket has none: the call fails with bad_file_descriptor.
   pending_call(Engine* engine, Call&& call, Limit l)
       : Engine::operation(&pending_call::on_completed), engine_(engine), call_(keep(call)) {
-    if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
+    if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // for an observer
     if constexpr (may_end) this->due = l.when().when();
     if constexpr (may_be_stopped) token_ = l.token();
   }
@@ -1779,35 +1794,35 @@ protected:
     }
     if (in_progress()) [[unlikely]]
       engine_->abandon(*this);
-    // An answer that nobody took.
+    // A result that was not taken.
     if constexpr (requires { call_.discard(*this, *engine_); }) {
       if (engine_) call_.discard(*this, *engine_);
     }
   }
 
-  /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
-  /// is shared.
+  /// True: finished. False: `deliver` will be called; on a shared engine possibly before this
+  /// function returns.
   bool start() noexcept {
     if (engine_ && prepare()) [[likely]]
       return start_prepared();
     return end_unasked();
   }
 
-  /// Ends the call before it begins.
+  /// Before `start`: makes the call fail with `why`.
   void refuse(failure why) noexcept { this->cancel_reason = why; }
-  /// For receivers that must not be delivered to inside `start`.
+  /// For receivers that must not be called inside `start`: `deliver` runs in the next turn.
   void deliver_later() noexcept {
     this->complete = &pending_call::on_finished;
     engine_->defer(*this);
   }
 
-  /// Started, and not told yet.
+  /// True from `start` until the completion.
   [[nodiscard]] bool in_progress() const noexcept { return this->state != operation_state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
   [[nodiscard]] value_type value() { return value_of(call_, *this); }
 
-  /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
+  /// The value. An error is stored in `ec`, or thrown if `ec` is null.
   value_type take(std::error_code* ec) {
     if (this->error || (ec && *ec)) [[unlikely]]
       report(this->error, ec);
@@ -1828,8 +1843,8 @@ private:
     }
   }
 
-  // The call is done without having asked the engine for anything: it counts like any other, and
-  // one without an engine counts in the loop that its caller runs in.
+  // Finishes a call that made no request. It counts against the fairness budget as any other does;
+  // without an engine, that of the loop that the caller runs in.
   ROUSE_NOINLINE bool end_unasked() noexcept {
     if (!engine_) {
       this->error = std::errc::bad_file_descriptor;
@@ -1840,7 +1855,7 @@ private:
     return engine_->count(*this);
   }
 
-  // A sleep sets `due` itself; the limit then counts only if it is earlier.
+  // `prepare` of a sleep sets `due`; the limit then applies only if it is earlier.
   ROUSE_ALWAYS_INLINE bool prepare() noexcept {
     if constexpr (!may_end) {
       return call_.prepare(*this);
@@ -1872,8 +1887,8 @@ private:
       return engine_->submit(*this);
   }
 
-  // Another round, and another, until one has to wait (false) or the call is finished. After false,
-  // `this` may be gone.
+  // Starts further rounds until one has to wait (false) or the call is finished (true). After
+  // false, `this` may be destroyed.
   ROUSE_NOINLINE bool proceed() noexcept {
     do {
       this->continues = true;
@@ -1908,12 +1923,12 @@ private:
 
 } // namespace detail
 
-/// A call in progress, for wakers of one's own that give something other than the value.
+/// A call in progress, for wakers of your own that return something other than the call's value.
 ///
-/// What `initiate` makes derives from it, as `Receiver`: it `start`s, and where that leaves the
-/// call unfinished, `void deliver() noexcept` is called once it is finished, on the thread that
-/// runs the engine, and may destroy the call. `take` then gives the value, or throws. Destroying
-/// one that is unfinished cancels it and waits for the kernel to let go (O5).
+/// The object that `initiate` creates derives from it, as `Receiver`. It calls `start`; if the call
+/// is then unfinished, `void deliver() noexcept` is called once it has finished, on the thread that
+/// runs the engine, and may destroy the call. `take` returns the value or throws the error.
+/// Destroying an unfinished call cancels it and waits until the kernel no longer uses it (O5).
 template <class Engine, class Call, class Limit, class Receiver>
 using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 
@@ -11645,19 +11660,19 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
 // to wait, else true, with the result in `bytes` and `error`. One of the two headers is empty.
 
 // ---- rouse/sockets/socket_part.hpp
-// What the parts of `socket` have in common: each is a base class with some of its calls.
+// The base of the parts of `socket`. Each part is a base class of `socket` with some of its calls.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Whether the calls of a socket return only when they are done, as those of fibers and threads.
+// True if a socket's calls return only when they have completed, as with fibers and threads.
 template <class Socket>
 inline constexpr bool returns_when_done = false;
 template <class Scheduler>
   requires requires { requires Scheduler::waker_type::blocking; }
 inline constexpr bool returns_when_done<socket<Scheduler>> = true;
 
-// The parameter types of a socket's calls. Only calls that return when they are done take
-// temporaries.
+// The parameter types of a socket's calls. A temporary is accepted only where calls return when
+// they have completed.
 template <class Socket, class Passed, class Borrowed>
 using parameter = std::conditional_t<returns_when_done<Socket>, Passed, Borrowed>;
 template <class Socket>
@@ -11674,9 +11689,9 @@ using list_to_send = buffers_parameter<const_buffer, bytes_to_send<Socket>,
 template <class Socket>
 using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
 
-/// What a part needs of the socket.
+/// What a part uses of the socket.
 ///
-/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
+/// @tparam Part  the derived class. It makes the bases different types, so that they take no room.
 template <class Part, class Socket>
 class socket_part {
 protected:
@@ -11692,7 +11707,7 @@ protected:
     return self().on_handle(std::forward<F>(f));
   }
   static void check(failure why, const char* what) { Socket::check(why, what); }
-  // Begins a call, with its limit and how: see begin_call.
+  // Starts a call: see begin_call.
   template <class Call, class... Rest>
   decltype(auto) start(Call&& call, const location& at, Rest&&... rest) {
     return self().start(std::move(call), at, std::forward<Rest>(rest)...);
@@ -11706,8 +11721,8 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/readiness_calls.hpp
-// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
-// are system calls of their own, tried when there is.
+// Waiting for readiness, and the calls that are made of it: a system call, retried when the socket
+// is ready.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -11730,7 +11745,7 @@ struct wait_call : retry_when_ready {
   readiness what;
 
   wait_call(socket_state* d, readiness r) noexcept
-      : retry_when_ready(nullptr, words_of(r)), socket(d), what(r) {}
+      : retry_when_ready(nullptr, name_of(r)), socket(d), what(r) {}
 
   bool prepare(operation& op) noexcept {
     constexpr action actions[] = {action::when_readable, action::when_writable,
@@ -11744,7 +11759,7 @@ struct wait_call : retry_when_ready {
   done value(operation&) noexcept { return {}; }
 
 private:
-  static constexpr const char* words_of(readiness r) noexcept {
+  static constexpr const char* name_of(readiness r) noexcept {
     constexpr const char* each[] = {"wait(readable)", "wait(writable)", "wait(urgent)"};
     return each[static_cast<unsigned>(r)];
   }
@@ -11777,7 +11792,7 @@ struct send_out_of_band_attempt {
   }
 };
 
-/// A call on one buffer that is tried.
+/// A call on one buffer that is one system call, retried when the socket is ready.
 template <class Tried>
 struct retry_call : retry_when_ready {
   using value_type = std::size_t;
@@ -11806,24 +11821,24 @@ private:
   }
 };
 
-/// A part of `socket`: its calls that wait for readiness.
+/// A part of `socket`: the calls that wait for readiness.
 template <class Socket>
 class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
 public:
-  /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
+  /// Waits until a call would not block, and moves no bytes: `wait(rouse::readable)`,
   /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
   /// on the handle.
   ///
-  /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
-  /// ended: the next call says how. It takes its turn among the calls of the same direction that
-  /// wait (recv and accept; send and connect). On Linux a message in the socket's error queue
-  /// (MSG_ERRQUEUE: time stamps of what was sent, refused datagrams) makes it ready, too, for each
-  /// of the three; the other calls do not mind one.
+  /// The result is a hint: another call may take the bytes first. The call also completes when the
+  /// connection fails or ends; the next call reports how. It queues with the waiting calls of its
+  /// direction (recv and accept; send and connect). On Linux, a message in the socket's error queue
+  /// (MSG_ERRQUEUE: time stamps of sent data, refused datagrams) completes each of the three; it
+  /// does not affect the other calls.
   ///
   /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
-  /// reports a hangup; on Windows it waits.
-  /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
-  /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
+  /// reports a hangup; on Windows the call waits. Cost: no allocation; epoll one poll(2), io_uring
+  /// one poll(2) and one SQE, IOCP one request. Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1;
+  /// IOCTL_AFD_POLL, on which WSAPoll is built.
   template <class...>
   decltype(auto) wait(readiness what, location at = location::current()) {
     return this->start(wait_call{this->record(), what}, at);
@@ -11835,13 +11850,14 @@ public:
                        std::forward<How>(how));
   }
 
-  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
+  /// Like `recv`, but the bytes (or the datagram) stay in the socket, and the next call receives
+  /// them again.
   ///
-  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
-  /// It may be fewer than have come. A datagram's beginning, where it is larger.
+  /// @returns the number of bytes in `buffer`, possibly fewer than have arrived; 0 at the end of
+  /// the stream, or for an empty datagram. A datagram larger than the buffer gives its beginning.
   ///
-  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
-  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  /// Errors: those of `recv`. Cost: epoll one recv(2); io_uring and IOCP the same, after a request
+  /// to wait if nothing has arrived. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class...>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
@@ -11853,10 +11869,10 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
-  /// waits for it already. The same under every scheduler: it returns its value.
+  /// Receives without waiting, and returns its value with every scheduler. Fails with
+  /// operation_would_block if nothing has arrived, or if another call waits for it already.
   ///
-  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
+  /// Errors: those of `recv`. Cost: one recv(2); on Windows also a call that sets the mode of the
   /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
   std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
     if (buffer.size() == 0)
@@ -11874,10 +11890,10 @@ public:
     });
   }
 
-  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
-  /// is none, or where another call waits for it already.
+  /// Sends without waiting, as much as there is room for. Fails with operation_would_block if there
+  /// is none, or if another call waits for it already.
   ///
-  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
+  /// Errors: those of `send`. Cost and source: those of `try_recv`; send(2).
   std::size_t try_send(passed_buffer<const_buffer> buffer) {
     return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
   }
@@ -11887,12 +11903,12 @@ public:
     });
   }
 
-  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
-  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
-  /// take the mark away.
+  /// Like `send`, but marks the last byte as urgent: the peer is notified of it ahead of the bytes
+  /// before it. Stream sockets only (TCP). New protocols should not use it (RFC 6093), since middle
+  /// boxes may remove the mark.
   ///
-  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
-  /// Source: send(2), MSG_OOB; tcp(7).
+  /// Errors: those of `send`; operation_not_supported; invalid_argument (an empty buffer). Source:
+  /// send(2), MSG_OOB; tcp(7).
   template <class...>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
@@ -11904,13 +11920,13 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
-  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
-  /// first one's place, which then stays in the stream.
+  /// Waits for the last urgent byte that the peer has sent, and takes it out of the stream. It does
+  /// not queue with `recv`. If the peer sends another urgent byte first, that one replaces it, and
+  /// the first stays in the stream.
   ///
-  /// @returns 1, or 0 once both sides have finished.
+  /// @returns 1; 0 once both sides have shut down.
   ///
-  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
+  /// Errors: those of `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class...>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
@@ -11929,8 +11945,8 @@ private:
     std::size_t bytes = 0;
     ec = this->on_handle([&](native_handle_type h) {
                failure error;
-               const bool late = this->engine().busy(*this->record(), inward);
-               if (late || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
+               const bool must_wait = this->engine().busy(*this->record(), inward);
+               if (must_wait || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
                if (bytes != 0) return error;
                return os::explain_unconnected(*this->record(), inward, error);
              })
@@ -12207,27 +12223,27 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// What a call does where it must try again and nothing would tell it when: it rests for a while,
-// within its limit.
+// A round that only waits: for calls that must try again later where no event says when. The call's
+// limit ends the pause as well.
 class pause final : public waitable {
 public:
-  /// @param why  for `dump`: what waits, and for what.
+  /// @param why  for `dump`: what the call waits for.
   explicit pause(const char* why) noexcept : why_(why) {}
 
   static bool is(const operation& op) noexcept { return op.action == action::wait; }
 
-  /// The next round is the pause.
+  /// The next round waits for `length`.
   void begin(operation& op, clock::duration length) noexcept {
     begin(op, clock::now() + length, nullptr);
   }
-  /// The same, until `again`, or until `sooner` answers.
+  /// The next round waits until `again`, or until `sooner`, if not null, completes it.
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
     if (op.target) op.apply_default_timeout();
     limit_ = op.limited ? op.due : (clock::time_point::max)();
     request_wait(op, sooner ? sooner : this);
     op.limit_to(again < limit_ ? again : limit_);
   }
-  /// True: the call goes on. False: it has ended meanwhile.
+  /// After the round. True: the call continues. False: the call has ended; `op.error` says why.
   bool end(operation& op) noexcept {
     op.limit_to(limit_);
     if (!op.error) return true;
@@ -12253,7 +12269,8 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// A call that tries again while its peer is crowded.
+// Retries `Call` while the queue of its Unix-domain peer is full: no event announces when it
+// drains.
 template <class Call>
 struct when_there_is_room : Call {
   static constexpr auto length = std::chrono::milliseconds(1);
@@ -12271,19 +12288,19 @@ struct when_there_is_room : Call {
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/batch_calls.hpp
-// Batches: several datagrams received, or sent, in one call.
+// Batches: several datagrams received or sent in one call.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
-inline failure check_batches(const socket_state& socket) noexcept {
-  const bool apart = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
+// Only for datagrams. On a stream, each slot would hold an arbitrary piece of it, or its end.
+inline failure check_datagrams(const socket_state& socket) noexcept {
+  const bool has_datagrams = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
   if (!socket.open()) return std::errc::bad_file_descriptor;
-  return apart ? failure{} : failure(std::errc::operation_not_supported);
+  return has_datagrams ? failure{} : failure(std::errc::operation_not_supported);
 }
 
-/// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
-/// either nothing taken, or the call done.
+/// The attempt runs whenever the socket is readable. It holds the engine's lock, so that a cancel
+/// finds either no datagram taken or the call completed.
 struct recv_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
@@ -12299,10 +12316,10 @@ struct recv_batch_call : retry_when_ready {
     op.action = action::when_readable;
     op.target = socket;
     op.retry = this;
-    op.error = check_batches(*socket);
-    bool sound = !slots.empty();
-    for (const incoming& slot : slots) sound = sound && slot.buffer.size() != 0;
-    if (!op.error && !sound) op.error = std::errc::invalid_argument;
+    op.error = check_datagrams(*socket);
+    bool valid = !slots.empty();
+    for (const incoming& slot : slots) valid = valid && slot.buffer.size() != 0;
+    if (!op.error && !valid) op.error = std::errc::invalid_argument;
     return !op.error;
   }
   bool advance(operation&) noexcept { return true; }
@@ -12318,8 +12335,8 @@ private:
   }
 };
 
-/// Tried whenever there is room to send, as many as one system call takes: others have their turn
-/// in between.
+/// Each attempt runs when there is room to send, and sends as many as one system call takes, so
+/// that other calls get their turn.
 struct send_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_batch";
@@ -12334,7 +12351,7 @@ struct send_batch_call : retry_when_ready {
     op.action = action::when_writable;
     op.target = socket;
     op.retry = this;
-    op.error = check_batches(*socket);
+    op.error = check_datagrams(*socket);
     return !op.error && !items.empty();
   }
   bool advance(operation& op) noexcept { return op.error || sent == items.size(); }
@@ -12345,7 +12362,7 @@ private:
     auto& self = static_cast<send_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
     const int family = op.target->family;
-    const auto part = self.sound_part(family);
+    const auto part = self.valid_part(family);
     if (part.empty()) {
       op.error = std::errc::address_family_not_supported;
       return true;
@@ -12357,8 +12374,8 @@ private:
     return done;
   }
 
-  // What comes next, up to one whose address is of another family.
-  [[nodiscard]] std::span<const outgoing> sound_part(int family) const noexcept {
+  // The next items, up to the first one with an address of another family.
+  [[nodiscard]] std::span<const outgoing> valid_part(int family) const noexcept {
     const auto left = items.subspan(sent);
     const std::size_t most = left.size() < os::largest_batch ? left.size() : os::largest_batch;
     std::size_t n = 0;
@@ -12369,12 +12386,12 @@ private:
   }
 };
 
-/// A part of `socket`: its calls on several datagrams.
+/// A part of `socket`: the calls on several datagrams.
 template <class Socket>
 class batch_calls : public socket_part<batch_calls<Socket>, Socket> {
 public:
-  /// Receives at least one datagram, waiting if none has come, and with it all others that are
-  /// there already, as many as there are slots:
+  /// Receives all datagrams that have arrived, as many as there are slots. Completes when there is
+  /// at least one:
   ///
   ///     std::array<char, 1500> room[32];
   ///     rouse::incoming slots[32];
@@ -12383,18 +12400,17 @@ public:
   ///     for (const auto& d : std::span(slots).first(n)) ...   // d.buffer, d.bytes, d.from
   ///
   /// @param slots  an array, a vector or a span of `incoming`, borrowed with its buffers until the
-  /// call has completed; each needs a buffer that is not empty.
-  /// @returns how many came: they are in the first slots, in order, and the other slots are as
-  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its
-  /// buffer is no error of the call: its slot says `truncated`.
+  /// call has completed. No buffer may be empty.
+  /// @returns the number of datagrams: they are in the first slots, in order, and the other slots
+  /// are unchanged. 0 on Linux after the receiving direction was shut down. A datagram larger than
+  /// its buffer does not fail the call: its slot says `truncated`.
   ///
-  /// Errors: as `recv_from`, but message_size, and only where no datagram was taken;
-  /// invalid_argument (no slots, or one without room), operation_not_supported (a stream).
-  /// Cancellation: a request; a datagram that was taken is told. Others that use the engine wait
-  /// while the slots are filled.
-  /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
-  /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
-  /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
+  /// Errors: those of `recv_from` except message_size, and only if no datagram was taken;
+  /// invalid_argument (no slots, or an empty buffer), operation_not_supported (a stream).
+  /// Cancellation: a request; a datagram that was taken is returned. While the slots are filled,
+  /// other users of the engine wait. Cost: no allocation; Linux a recvmmsg(2) for every 64 slots
+  /// (on io_uring and epoll), after a request to wait if nothing has arrived; Windows a WSARecvMsg
+  /// for each datagram. 16 KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
   template <class...>
   decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
     return this->start(recv_batch_call{this->record(), slots}, at);
@@ -12406,18 +12422,19 @@ public:
                        std::forward<How>(how));
   }
 
-  /// Sends all of several datagrams, in order, waiting where the socket has no room for more.
+  /// Sends several datagrams, in order. Waits while the socket has no room. Completes when all are
+  /// sent.
   ///
   /// @param items  an array, a vector or a span of `outgoing`, borrowed with its buffers,
-  /// unchanged, until the call has completed. Each has its own destination, or none, where the
-  /// socket is connected. No items: completes at once with 0.
-  /// @returns how many were sent: all, unless there is an error; then how many went before it (in
-  /// the `ec` form and for handlers), so that the next one is the item that failed. `l` holds for
-  /// the whole.
+  /// unchanged, until the call has completed. Each has a destination, or none if the socket is
+  /// connected. Empty: completes at once with 0.
+  /// @returns the number of datagrams sent: all. Beside an error (with an `ec` or a handler), the
+  /// number sent before it, which is the index of the item that failed. A limit covers the whole
+  /// call.
   ///
-  /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
-  /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
-  /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
+  /// Errors: those of `send_to` and `send`; operation_not_supported (a stream). Cost: no
+  /// allocation; Linux a sendmmsg(2) for every 64 items (on io_uring and epoll); Windows a
+  /// WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class...>
   decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
     return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
@@ -12433,7 +12450,7 @@ public:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/connection_calls.hpp
-// Connections: to be reached, to accept, to connect.
+// Connections: bind, listen, accept, connect.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -12455,10 +12472,10 @@ struct connect_call {
   done value(operation&) noexcept { return {}; }
 };
 
-// Connections that died in the queue are passed over. While descriptors (or memory) are short, the
-// connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
+// Skips connections that were closed while they waited in the queue. While descriptors or memory
+// are short, the connection stays in the queue, and the call retries after a pause.
 //
-// Gives a socket of the listener's scheduler, or the bare handle.
+// @tparam Answer  a socket of the listener's scheduler, or a native handle.
 template <class Answer>
 struct accept_call {
   using value_type = Answer;
@@ -12511,26 +12528,27 @@ private:
   }
 };
 
-/// A part of `socket`: the calls by which connections come about.
+/// A part of `socket`: the calls that create connections.
 template <class Socket>
 class connection_calls : public socket_part<connection_calls<Socket>, Socket> {
 public:
-  /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
+  /// Assigns an address to the socket. Port 0 lets the system choose a port, which `local_endpoint`
+  /// returns.
   ///
-  /// A stream socket's address may be taken again at once after a restart, but never by two
-  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
-  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
-  /// connections live that a former listener of the port has accepted; a server that must restart
-  /// beside them sets `reuse_address{true}` before, and gives that protection up.
+  /// The address of a stream socket can be bound again immediately after a restart, but never by
+  /// two listeners: SO_REUSEADDR on Linux; SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would
+  /// allow other programs to take over the port. Windows then refuses a second bind
+  /// (address_in_use) also while connections exist that a former listener of the port has accepted.
+  /// A server that must restart beside them sets `reuse_address{true}` first, and loses that
+  /// protection.
   ///
-  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
-  /// removed
-  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
-  /// and `endpoint::local()` lets Linux choose one.
+  /// For a Unix-domain socket, bind creates a file. The file stays when the socket is closed, and
+  /// until it is removed (`std::remove(path)`) another bind fails with address_in_use. Abstract
+  /// names leave nothing behind; with `endpoint::local()` Linux chooses one.
   ///
   /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
-  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
-  /// Source: bind(2), unix(7).
+  /// directory), no_such_file_or_directory (the path's directory), invalid_argument (already
+  /// bound). Source: bind(2), unix(7).
   void bind(const endpoint& local) { this->check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
   template <endpoint_piece Piece, class... Rest>
@@ -12538,22 +12556,22 @@ public:
     explain_endpoint<Piece, Rest...>();
   }
 
-  /// Lets peers connect; an unbound socket gets an address of the system's choice.
-  /// @param backlog  how many connections may wait for `accept`; the system may use less.
+  /// Starts to accept connections. The system chooses an address for an unbound socket.
+  /// @param backlog  how many connections may wait for `accept`; the system may allow fewer.
   ///
   /// Errors: address_in_use. Source: listen(2).
   void listen(int backlog = SOMAXCONN) { this->check(do_listen(backlog), "rouse: listen"); }
   void listen(int backlog, std::error_code& ec) noexcept { ec = do_listen(backlog).code(); }
   void listen(std::error_code& ec) noexcept { listen(SOMAXCONN, ec); }
 
-  /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
+  /// Waits for a connection and returns it, as a socket of the same scheduler.
   ///
-  /// Connections that died in the queue are passed over. While the process is short of descriptors
-  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
-  /// the peer stays in the queue.
+  /// Connections that were closed while they waited in the queue are skipped. While the process is
+  /// short of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the
+  /// call keeps waiting, and the connection stays in the queue.
   ///
-  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
-  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
+  /// Errors: invalid_argument (not listening). Cancellation: a request; if a connection arrives
+  /// first, it is returned. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class...>
   decltype(auto) accept(location at = location::current()) {
@@ -12565,9 +12583,9 @@ public:
                        std::forward<How>(how));
   }
 
-  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
-  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
-  /// to.)
+  /// Like `accept`, but returns a native handle that belongs to no scheduler yet. The caller owns
+  /// it; another scheduler can `adopt` it. (On Windows a socket stays with the first scheduler that
+  /// adopts it.)
   template <class...>
   decltype(auto) accept_native(location at = location::current()) {
     return this->start(accept_call<native_handle_type>{this->record()}, at);
@@ -12581,12 +12599,12 @@ public:
 
   /// Connects to `peer`.
   ///
-  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
-  /// kernel may still be trying.
+  /// A socket makes one attempt: after a failure, a limit or a cancel it can only be closed,
+  /// because the kernel may still be connecting.
   ///
-  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
-  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
-  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
+  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (also the
+  /// kernel's own limit of some minutes), already_connected, address_family_not_supported (`peer`
+  /// has another family); for a path also no_such_file_or_directory, permission_denied (not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class...>
@@ -12621,14 +12639,14 @@ private:
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/list_calls.hpp
-// Scatter and gather: a call on several buffers, described.
+// The description of a call on several buffers (scatter and gather).
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A call on a list: how far it has come, and the request for what comes next.
+/// A call on several buffers, how far it has come, and the message for its next request.
 ///
-/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
-/// done.
+/// @tparam Asks  the request's action.
+/// @tparam All   true: requests until all buffers are done.
 template <class Buffer, action Asks, bool All>
 struct list_call {
   using value_type = std::size_t;
@@ -12639,8 +12657,8 @@ struct list_call {
   socket_state* socket;
   some_buffers<Buffer> list;
   std::size_t moved = 0;
-  std::size_t at = 0; // the first buffer that is not done
-  std::size_t done_of_it = 0; // bytes
+  std::size_t current = 0; // the first unfinished buffer
+  std::size_t offset = 0; // bytes of it that are done
   os::message_in_pieces message{};
 
   bool prepare(operation& op) noexcept {
@@ -12648,12 +12666,12 @@ struct list_call {
     op.action = Asks;
     op.data = &message;
     fill(op);
-    if (socket->type != SOCK_STREAM) return whole(op);
+    if (socket->type != SOCK_STREAM) return fits_one_datagram(op);
     if (op.size != 0) return true;
     if constexpr (sends) {
       if (!socket->open()) op.error = std::errc::bad_file_descriptor;
     } else {
-      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+      op.error = std::errc::invalid_argument; // 0 would mean the end of the stream
     }
     return false;
   }
@@ -12669,17 +12687,17 @@ struct list_call {
   std::size_t value(operation&) noexcept { return moved; }
 
 private:
-  // As many pieces as go into one request.
+  // Fills the message with as many pieces as one request takes.
   void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
-    std::size_t begin = done_of_it;
-    for (std::size_t i = at; i != list.size() && !message.full() && op.size != os::largest_request;
-         ++i) {
+    std::size_t begin = offset;
+    for (std::size_t i = current;
+         i != list.size() && !message.full() && op.size != os::largest_request; ++i) {
       const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
       const std::size_t size = left < room ? left : room;
       auto* const data = static_cast<const char*>(list[i].data()) + begin;
-      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
+      if (size != 0) message.add(const_cast<char*>(data), size); // read only if sent
       op.size += size;
       begin = 0;
     }
@@ -12688,19 +12706,19 @@ private:
 
   void skip(std::size_t bytes) noexcept {
     while (bytes != 0) {
-      const std::size_t left = list[at].size() - done_of_it;
+      const std::size_t left = list[current].size() - offset;
       if (bytes < left) {
-        done_of_it += bytes;
+        offset += bytes;
         return;
       }
       bytes -= left;
-      done_of_it = 0;
-      ++at;
+      offset = 0;
+      ++current;
     }
   }
 
-  // A datagram goes out, or comes in, in one request, or not at all.
-  bool whole(operation& op) const noexcept {
+  // A datagram is sent or received in one request, or not at all.
+  bool fits_one_datagram(operation& op) const noexcept {
     std::size_t all = 0;
     for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
     if (all != op.size) op.error = std::errc::message_size;
@@ -12717,11 +12735,11 @@ using send_all_list_call = list_call<const_buffer, action::send_to, true>;
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/datagram_calls.hpp
-// Datagrams: what a socket can do with them beyond what it does with streams.
+// Calls on datagrams, beyond those that streams have as well.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
+/// What `recv_from` returns: `auto [n, from] = s.recv_from(buf);`
 struct datagram {
   std::size_t bytes = 0;
   endpoint from;
@@ -12748,8 +12766,8 @@ struct recv_from_call {
   }
   bool advance(operation&) noexcept { return true; }
   datagram value(operation& op) noexcept {
-    const bool came = !op.error || op.error.code() == std::errc::message_size;
-    return came ? datagram{op.bytes, message.peer()} : datagram{};
+    const bool received = !op.error || op.error.code() == std::errc::message_size;
+    return received ? datagram{op.bytes, message.peer()} : datagram{};
   }
 };
 
@@ -12780,13 +12798,13 @@ struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false>
   static constexpr const char* name = "rouse: recv_from into a list";
 
   bool prepare(operation& op) noexcept {
-    const bool sound = list_call::prepare(op);
+    const bool valid = list_call::prepare(op);
     message.with_sender();
-    return sound;
+    return valid;
   }
   datagram value(operation& op) noexcept {
-    const bool came = !op.error || op.error.code() == std::errc::message_size;
-    return came ? datagram{moved, message.peer()} : datagram{};
+    const bool received = !op.error || op.error.code() == std::errc::message_size;
+    return received ? datagram{moved, message.peer()} : datagram{};
   }
 };
 
@@ -12795,11 +12813,11 @@ struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
   endpoint to;
 
   bool prepare(operation& op) noexcept {
-    const bool sound = list_call::prepare(op);
+    const bool valid = list_call::prepare(op);
     message.with_destination(to);
     if (socket->open() && to.family() != socket->family)
       op.error = std::errc::address_family_not_supported;
-    return sound && !op.error;
+    return valid && !op.error;
   }
 };
 
@@ -12807,16 +12825,17 @@ struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
 template <class Socket>
 class datagram_calls : public socket_part<datagram_calls<Socket>, Socket> {
 public:
-  /// Receives one datagram, waiting if none has come, and says who sent it.
+  /// Receives one datagram and its sender's address. Completes when a datagram has arrived.
   ///
-  /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
-  /// gets its beginning, and the call ends with message_size; the rest is gone.
-  /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
-  /// (Of a stream the sender is unspecified, and one without a name.)
+  /// @param buffer  borrowed until the call has completed. If it is too small, it receives the
+  /// beginning of the datagram, the rest is lost, and the call fails with message_size.
+  /// @returns the number of bytes, 0 for an empty datagram, and the sender: `auto [n, from] =
+  /// s.recv_from(buf);`. The sender is unspecified for a stream, and for a sender without a name.
   ///
-  /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
-  /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
-  /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  /// Errors: those of `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux,
+  /// if the socket is connected and the peer's port is closed. Cost: no allocation; io_uring one
+  /// SQE, epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux
+  /// 5.3.
   template <class...>
   decltype(auto) recv_from(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_from_call{this->record(), buffer}, at);
@@ -12827,7 +12846,7 @@ public:
     return this->start(recv_from_call{this->record(), buffer}, at, std::forward<First>(first),
                        std::forward<How>(how));
   }
-  /// Like `recv_from` into one buffer, but into several, one after the other.
+  /// Receives one datagram into several buffers, filled one after the other; see `socket`.
   template <class First = limit, class How = nothing>
   decltype(auto) recv_from(list_to_fill<Socket> list, First&& first = First(), How&& how = How(),
                            call_site at = location::current()) {
@@ -12835,17 +12854,16 @@ public:
                        std::forward<How>(how));
   }
 
-  /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
+  /// Sends one datagram to `to`. The system chooses an address for an unbound socket. The call
+  /// waits while the queue of a local receiver is full.
   ///
   /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
-  /// @returns bytes sent: all of them.
-  ///
-  /// Waits while the queue of a local receiver is full.
+  /// @returns the number of bytes: all of them.
   ///
   /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
-  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
-  /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
-  /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` has
+  /// another family), connection_refused, no_such_file_or_directory (no socket is bound to the
+  /// path). Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class...>
   decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to,
                          location at = location::current()) {
@@ -12858,7 +12876,7 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// Like `send_to` of one buffer, but the datagram is made of several.
+  /// Sends one datagram that consists of several buffers; see `socket`.
   template <class First = limit, class How = nothing>
   decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, First&& first = First(),
                          How&& how = How(), call_site at = location::current()) {
@@ -12871,16 +12889,16 @@ public:
     explain_endpoint<Piece, Rest...>();
   }
 
-  /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
-  /// to; `leave_group` ends that, as closing does.
+  /// Joins a multicast group: the socket receives datagrams that are sent to the group and to the
+  /// socket's port, until `leave_group` or close.
   ///
-  /// @param group            its address; the port does not matter.
-  /// @param interface_index  which network interface (if_nametoindex(3)); 0: the system's choice.
-  /// @param source           where given, from this sender alone (source-specific multicast).
+  /// @param group            the group's address; the port is ignored.
+  /// @param interface_index  the network interface (if_nametoindex(3)); 0: the system chooses.
+  /// @param source           if given, only this sender's datagrams (source-specific multicast).
   ///
-  /// Errors: address_in_use (a member already), no_such_device, address_not_available,
-  /// invalid_argument (no multicast address), address_family_not_supported.
-  /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
+  /// Errors: address_in_use (already a member), no_such_device, address_not_available,
+  /// invalid_argument (not a multicast address), address_family_not_supported. Source: RFC 3678;
+  /// ip(7), ipv6(7), MCAST_JOIN_GROUP.
   void join_group(const endpoint& group, unsigned interface_index = 0) {
     this->check(change(true, group, nullptr, interface_index), "rouse: join_group");
   }
@@ -12933,13 +12951,12 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/stream_calls.hpp
-// Calls on a stream, described: what each asks of an engine, and when it is finished. Composed
-// calls are those whose `advance` asks for another round; they are written here once, for every
-// waker and every engine.
+// Descriptions of the calls on one buffer. The `advance` of a composed call requests further rounds.
+// Each call is written once, for every waker and every engine.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// As much as there is: the engines ask for less where their kernel counts in 32 bits.
+// The whole size: a driver requests less if its kernel counts in 32 bits.
 inline void request_recv(operation& op, socket_state* d, mutable_buffer b) noexcept {
   op.action = action::recv;
   op.target = d;
@@ -12954,7 +12971,7 @@ inline void request_send(operation& op, socket_state* d, const_buffer b) noexcep
   op.size = b.size();
 }
 
-// Of calls whose question is all in the operation: what it is, and whether it can be asked.
+// The requests that fit into the operation. `check` is false if there is nothing to request.
 
 struct recv_request {
   static constexpr const char* whole = "rouse: recv_exactly";
@@ -12964,10 +12981,10 @@ struct recv_request {
 
   void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::recv); // so that it need not be looked up who does it
+    ROUSE_ASSUME(op.action == action::recv); // the engine need not look it up
     if (op.size != 0) [[likely]]
       return true;
-    op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    op.error = std::errc::invalid_argument; // 0 would mean the end of the stream
     return false;
   }
 };
@@ -12978,7 +12995,7 @@ struct send_request {
   const_buffer buffer;
 
   void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
-  // An empty one: nothing is to be done, but of a datagram.
+  // An empty buffer sends nothing, except an empty datagram.
   static bool check(operation& op) noexcept {
     ROUSE_ASSUME(op.action == action::send);
     if (op.size != 0) [[likely]]
@@ -13032,15 +13049,14 @@ struct send_call : send_request {
   };
 };
 
-// Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
-// stream.
+// Makes requests until all bytes are moved, or until a request moves none: the end of the stream.
 template <class Request>
 struct whole_call : Request {
   using value_type = std::size_t;
   static constexpr const char* name = Request::whole;
 
   struct request {
-    std::size_t moved = 0; // by the requests before
+    std::size_t moved = 0; // by earlier requests
 
     bool prepare(operation& op) noexcept { return Request::check(op); }
     ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
@@ -13063,13 +13079,13 @@ using recv_exactly_call = whole_call<recv_request>;
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/descriptor_calls.hpp
-// Descriptors handed from process to process: calls of local sockets on Linux.
+// Passing descriptors between processes, over Unix-domain sockets on Linux.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Descriptors that have been received. It owns them: those that nobody takes are closed with it.
+/// Received descriptors. It owns them, and its destructor closes those that were not taken.
 ///
-/// Move-only. Cost: 1 KiB, as 253 are the most that come at once.
+/// Move-only. Size: 1 KiB; at most 253 descriptors arrive in one call.
 class [[nodiscard]] received_descriptors {
 public:
   static constexpr std::size_t most = os::message_with_descriptors::most;
@@ -13089,20 +13105,20 @@ public:
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  /// Borrowed; that of one that was taken is no handle.
+  /// Borrowed; after `take`, an invalid handle.
   [[nodiscard]] native_handle_type operator[](std::size_t i) const noexcept { return handles_[i]; }
   [[nodiscard]] const native_handle_type* begin() const noexcept { return handles_; }
   [[nodiscard]] const native_handle_type* end() const noexcept { return handles_ + size_; }
 
-  /// It is the caller's from then on: `socket<S>::adopt(sched, handles.take(0))`.
+  /// Takes one out; the caller then owns it: `socket<S>::adopt(sched, handles.take(0))`.
   [[nodiscard]] native_handle_type take(std::size_t i) noexcept {
     return std::exchange(handles_[i], os::no_handle);
   }
-  /// Takes one in. There must be room.
+  /// Adds one. There must be room.
   void add(native_handle_type h) noexcept { handles_[size_++] = h; }
 
 private:
-  // Of what there is on either side.
+  // Swaps only the elements in use.
   void swap(received_descriptors& other) noexcept {
     const std::size_t longer = size_ < other.size_ ? other.size_ : size_;
     for (std::size_t i = 0; i != longer; ++i) {
@@ -13114,10 +13130,10 @@ private:
   }
 
   std::size_t size_ = 0;
-  native_handle_type handles_[most]; // the first size_ have a value
+  native_handle_type handles_[most]; // only the first size_ are initialized
 };
 
-/// What `recv_descriptors` gives: `auto [n, handles] = s.recv_descriptors(buf);`
+/// What `recv_descriptors` returns: `auto [n, handles] = s.recv_descriptors(buf);`
 struct delivery {
   std::size_t bytes = 0;
   received_descriptors descriptors;
@@ -13195,18 +13211,19 @@ struct recv_descriptors_call {
 template <class Socket>
 class descriptor_calls : public socket_part<descriptor_calls<Socket>, Socket> {
 public:
-  /// As `send`, and with the first byte go descriptors (of files, sockets, anything): whoever
-  /// receives them in another process has the same open files. Local sockets on Linux only.
+  /// Like `send`, but the first byte carries descriptors (of files, sockets, anything). The process
+  /// that receives them has the same open files. Only Unix-domain sockets on Linux.
   ///
-  /// @param buffer   as of `send`; of a stream one byte at least, as nothing else carries them.
-  /// @param handles  at most 253. Copied; they stay the caller's, and open until the call has
-  /// completed.
-  /// @returns bytes taken: perhaps fewer than there are, of a stream (`send_all` the rest).
+  /// @param buffer   as for `send`; on a stream at least one byte, which carries the descriptors.
+  /// @param handles  at most 253. Copied; they stay the caller's, and must stay open until the call
+  /// has completed.
+  /// @returns the number of bytes taken; on a stream possibly fewer than given (`send_all` the
+  /// rest).
   ///
-  /// Errors: invalid_argument (more than 253, or no bytes), bad_file_descriptor (one of them),
-  /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
-  /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
-  /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
+  /// Errors: invalid_argument (more than 253, or no bytes), bad_file_descriptor (one of `handles`),
+  /// address_family_not_supported (not a Unix-domain socket), operation_not_supported (Windows),
+  /// ETOOMANYREFS (too many descriptors in flight). Cost: that of a datagram, and 1.5 KiB for the
+  /// call. Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
   template <class...>
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
                                   std::span<const native_handle_type> handles,
@@ -13221,18 +13238,19 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = ...`.
+  /// Like `recv`, and returns the descriptors that came with the bytes: `auto [n, handles] = ...`.
   ///
-  /// They are this process's from then on, not inherited by programs that it executes, and closed
-  /// where nobody takes them: a call that is abandoned leaks none. (`recv` and the others close
-  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel
-  /// is asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room
-  /// from them.
+  /// The received descriptors belong to this process, are not inherited by programs that it
+  /// executes, and are closed if they are not taken: an abandoned call leaks none. (`recv` and the
+  /// other calls close them.) A stream delivers the descriptors of one `send_descriptors` at a
+  /// time. Other control messages (SO_PASSCRED, SO_PASSPIDFD, time stamps) are skipped and take no
+  /// room from the descriptors.
   ///
-  /// Errors: as `recv`; of a datagram message_size; too_many_files_open (this process could not
-  /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
-  /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
-  /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
+  /// Errors: those of `recv`; message_size for a datagram; too_many_files_open (this process could
+  /// not receive all of them, and the others are lost; with an `ec` or a handler, those that
+  /// arrived are returned). Otherwise as `send_descriptors`. Cost: that of a datagram, and 1.5 KiB
+  /// for the call. Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux
+  /// 5.13.
   template <class...>
   decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_descriptors_call{this->record(), buffer}, at);
@@ -13249,7 +13267,7 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/file_calls.hpp
-// Files: sent without a way through a buffer of the program's.
+// Sending files without copying them through a buffer of the program.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -13261,7 +13279,7 @@ namespace detail {
 struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
   static constexpr const char* name = "rouse: send_file";
-  // What is tried at once: others have their turn in between.
+  // The most that one attempt sends, so that other calls get their turn.
   static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
   socket_state* socket;
   native_file_type file;
@@ -13298,23 +13316,24 @@ private:
   }
 };
 
-/// A part of `socket`: its calls on files.
+/// A part of `socket`: the calls on files.
 template <class Socket>
 class file_calls : public socket_part<file_calls<Socket>, Socket> {
 public:
-  /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
+  /// Sends `length` bytes of a file, from `offset` on, as `send_all` sends a buffer.
   ///
-  /// @param file    open for reading until the call has completed. On Linux its position neither
+  /// @param file  open for reading until the call has completed. On Linux its position neither
   /// matters nor moves; on Windows it moves, unless the file was opened with FILE_FLAG_OVERLAPPED.
-  /// @returns bytes taken by the kernel (a std::uint64_t): fewer than `length` only where the file
-  /// ends before, or with an error (in the `ec` form and for handlers). `l` holds for the whole.
+  /// @returns the number of bytes that the kernel took, a std::uint64_t: fewer than `length` only
+  /// if the file ends earlier, or beside an error (with an `ec` or a handler). A limit covers the
+  /// whole call.
   ///
-  /// Errors: as `send`; bad_file_descriptor also for the file; invalid_argument (on Linux, what is
-  /// no file that can be mapped). Waiting for the disk is not asynchronous: a file that is not in
-  /// memory holds the loop up while a part of it is read.
-  /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
-  /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
-  /// Source: sendfile(2); ReadFile, send of Winsock.
+  /// Errors: those of `send`; bad_file_descriptor also for the file; invalid_argument (on Linux, a
+  /// file that cannot be mapped). Reading from the disk is not asynchronous: if a part of the file
+  /// is not in memory, the loop waits while it is read. Cost: no allocation. Linux: a sendfile(2)
+  /// for each part that fits, at most 1 MiB, and the system calls that keep it from blocking and
+  /// from raising SIGPIPE. Windows: a ReadFile and a send for every 8 KiB. Source: sendfile(2);
+  /// ReadFile, send of Winsock.
   template <class...>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {
@@ -13336,7 +13355,7 @@ public:
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Which direction `shutdown` ends.
+/// The direction that `shutdown` closes.
 enum class shutdown_how : int {
   recv = os::shutdown_recv,
   send = os::shutdown_send,
@@ -13346,8 +13365,8 @@ inline constexpr shutdown_how shutdown_recv = shutdown_how::recv;
 inline constexpr shutdown_how shutdown_send = shutdown_how::send;
 inline constexpr shutdown_how shutdown_both = shutdown_how::both;
 
-/// An option by type: where it is (`level`, `name`) and its value in the kernel's form. Users may
-/// write their own.
+/// An option as a type: its `level` and `name`, and its value in the kernel's form. Users may
+/// define their own.
 template <class O>
 concept socket_option = std::default_initializable<O> && requires(O o, const O c) {
   { O::level } -> std::convertible_to<int>;
@@ -13359,7 +13378,7 @@ concept socket_option = std::default_initializable<O> && requires(O o, const O c
 
 namespace detail {
 
-// Say in words what is no option, and no value of a raw one.
+// The messages about a type that is not an option, and about an unsuitable raw value.
 template <class O>
 consteval void explain_option() {
   static_assert(socket_option<O>, "rouse: an option is of a type such as tcp_no_delay, or raw: "
@@ -13382,8 +13401,8 @@ consteval void explain_option_without_level() {
 
 } // namespace detail
 
-/// One that is on or off.
-/// @tparam On  what the kernel takes for on.
+/// An option that is on or off.
+/// @tparam On  the kernel's value for on.
 template <int Level, int Name, int On = 1>
 class flag_option {
 public:
@@ -13400,7 +13419,7 @@ private:
   int value_ = 0;
 };
 
-/// One that is a number.
+/// An option that is a number.
 template <int Level, int Name>
 class number_option {
 public:
@@ -13416,57 +13435,57 @@ private:
   int value_ = 0;
 };
 
-/// Whether an address may be bound while old connections of it linger (SO_REUSEADDR). `bind` of a
-/// stream socket does what is right without it; on Windows it would let others steal the port.
+/// Allows binding an address while old connections of it linger (SO_REUSEADDR). `bind` of a stream
+/// socket does not need it; on Windows the option would allow others to take over the port.
 using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
-/// Whether small segments go out at once (TCP_NODELAY).
+/// Sends small segments immediately (TCP_NODELAY).
 using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
-/// Whether an idle connection is probed (SO_KEEPALIVE).
+/// Probes idle connections (SO_KEEPALIVE).
 using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
-/// Whether out-of-band data comes in its place in the stream (SO_OOBINLINE).
+/// Leaves out-of-band data in its place in the stream (SO_OOBINLINE).
 using out_of_band_inline = flag_option<SOL_SOCKET, SO_OOBINLINE>;
-/// Bytes of the kernel's receive buffer (SO_RCVBUF). Linux doubles what it is given.
+/// The size of the kernel's receive buffer, in bytes (SO_RCVBUF). Linux doubles the given value.
 using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
-/// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.
+/// The size of the kernel's send buffer, in bytes (SO_SNDBUF). Linux doubles the given value.
 using send_buffer_size = number_option<SOL_SOCKET, SO_SNDBUF>;
-/// Whether an IPv6 socket refuses IPv4-mapped peers (IPV6_V6ONLY). Linux starts with 0, Windows
-/// with 1: say which you want.
+/// Excludes IPv4-mapped addresses from an IPv6 socket (IPV6_V6ONLY). The default is 0 on Linux and
+/// 1 on Windows, so set it explicitly.
 using v6_only = flag_option<IPPROTO_IPV6, IPV6_V6ONLY>;
-/// Whether datagrams may go to broadcast addresses (SO_BROADCAST).
+/// Allows datagrams to broadcast addresses (SO_BROADCAST).
 using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
-/// Hops that an IPv4 packet may take, 1 to 255 (IP_TTL).
+/// The hop limit of IPv4 packets, 1 to 255 (IP_TTL).
 using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
 /// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
 using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
-/// Hops that an IPv4 multicast datagram may take, 0 to 255; the system starts with 1
-/// (IP_MULTICAST_TTL).
+/// The hop limit of IPv4 multicast datagrams, 0 to 255; 1 by default (IP_MULTICAST_TTL).
 using multicast_time_to_live = number_option<IPPROTO_IP, IP_MULTICAST_TTL>;
-/// Whether this machine's members get what it sends to an IPv4 group, which they do unless told
-/// otherwise (IP_MULTICAST_LOOP; on Windows it is the receivers' to say).
+/// Delivers IPv4 multicast datagrams also to members on the sending machine; on by default
+/// (IP_MULTICAST_LOOP; on Windows an option of the receivers).
 using multicast_loop = flag_option<IPPROTO_IP, IP_MULTICAST_LOOP>;
-/// The same for IPv6 (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP).
+/// The same two options for IPv6 (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP).
 using multicast_hops = number_option<IPPROTO_IPV6, IPV6_MULTICAST_HOPS>;
 using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
-/// The interface, by index, that IPv6 multicast datagrams leave by (IPV6_MULTICAST_IF).
+/// The interface, by index, for outgoing IPv6 multicast datagrams (IPV6_MULTICAST_IF).
 using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
 
-/// Cuts what is sent at once into UDP datagrams of this many bytes, the last of what is left; 0
-/// does not. On Linux at most 64 of them (newer kernels: 128), none larger than the way to the peer
-/// takes: else the send is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18;
-/// UDP_SEND_MSG_SIZE, Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
+/// Splits the data of one send into UDP datagrams of this size, in bytes; the last one may be
+/// shorter. 0: no splitting. On Linux the limits are 64 datagrams (newer kernels: 128) and the
+/// path's maximum datagram size; beyond them the send fails with invalid_argument or message_size.
+/// (UDP_SEGMENT, Linux 4.18; UDP_SEND_MSG_SIZE, Windows 10, 2004. Otherwise, and on Wine:
+/// no_protocol_option.)
 using udp_segment = number_option<IPPROTO_UDP, os::udp_segment_name>;
-/// Whether UDP datagrams of one sender and one size may come as one, up to 64 KiB: `recv_batch`
-/// then says in `segment` where they part. (The other calls do not, and of those that do not fit
-/// the rest is gone: give each slot 64 KiB.) (UDP_GRO, Linux 5.0; UDP_RECV_MAX_COALESCED_SIZE,
-/// Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
+/// Allows the kernel to merge UDP datagrams of one sender and one size, up to 64 KiB. `recv_batch`
+/// then reports in `segment` where to split them. The other calls do not report it, and data beyond
+/// the buffer is lost: give each slot 64 KiB. (UDP_GRO, Linux 5.0; UDP_RECV_MAX_COALESCED_SIZE,
+/// Windows 10, 2004. Otherwise, and on Wine: no_protocol_option.)
 using udp_gro = flag_option<IPPROTO_UDP, os::udp_gro_name, os::udp_gro_on>;
 
-/// The interface, by its address, that IPv4 multicast datagrams leave by (IP_MULTICAST_IF).
+/// The interface, by its address, for outgoing IPv4 multicast datagrams (IP_MULTICAST_IF).
 class multicast_interface {
 public:
   static constexpr int level = IPPROTO_IP, name = IP_MULTICAST_IF;
   multicast_interface() noexcept = default;
-  /// @param address  IPv4; the port does not matter.
+  /// @param address  IPv4; the port is ignored.
   explicit multicast_interface(const endpoint& address) noexcept
       : value_(os::socket_address(address).v4.sin_addr) {}
   [[nodiscard]] endpoint address() const noexcept {
@@ -13482,22 +13501,22 @@ private:
   ::in_addr value_{};
 };
 
-/// Whether several sockets may listen on one port, the kernel spreading connections among them
-/// (SO_REUSEPORT). Windows has none: no_protocol_option.
+/// Allows several sockets to listen on one port; the kernel distributes connections among them
+/// (SO_REUSEPORT). Not on Windows: no_protocol_option.
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 
-/// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
-/// with 0, it throws them away and resets the connection. On with a time, the system's own calls
-/// wait until the bytes are sent or the time has passed; a socket of rouse, closed by `close` or by
-/// its destructor, does not, as that would hold up the loop: it switches the option off. (To wait,
-/// `shutdown(shutdown_send)`, then `recv` until the peer has closed.) A handle that was `release`d
-/// keeps the option.
+/// What closing does with unsent bytes (SO_LINGER). Off: the system sends them in the background.
+/// On with 0: it discards them and resets the connection. On with a time: the system's own close
+/// waits until the bytes are sent or the time has passed. A `socket` that is closed or destroyed
+/// never waits, because that would block the loop: it switches the option off first. (To wait, call
+/// `shutdown(shutdown_send)`, then `recv` until the peer has closed.) A handle given up by
+/// `release` keeps the option.
 class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;
   linger() noexcept = default;
-  /// @param time  of any type, rounded up to seconds; negative: none. What the system cannot
-  /// represent (on Windows more than 65535 s) is the longest that it can.
+  /// @param time  rounded up to seconds; a negative one is 0. A time beyond the system's range
+  /// (65535 s on Windows) is the longest possible one.
   template <class Rep, class Period>
   linger(bool on, std::chrono::duration<Rep, Period> time) noexcept {
     using onoff = decltype(value_.l_onoff);
@@ -13529,23 +13548,23 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 template <class Socket>
 class option_calls : public socket_part<option_calls<Socket>, Socket> {
 public:
-  /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
+  /// The address that the socket is bound to. Errors: bad_file_descriptor. Source: getsockname(2).
   [[nodiscard]] endpoint local_endpoint() const {
-    return ask(&os::local_endpoint, "rouse: local_endpoint");
+    return query(&os::local_endpoint, "rouse: local_endpoint");
   }
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::local_endpoint, ec);
+    return query(&os::local_endpoint, ec);
   }
-  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
-  /// getpeername(2).
+  /// The address that the socket is connected to. Errors: not_connected, bad_file_descriptor.
+  /// Source: getpeername(2).
   [[nodiscard]] endpoint remote_endpoint() const {
-    return ask(&os::remote_endpoint, "rouse: remote_endpoint");
+    return query(&os::remote_endpoint, "rouse: remote_endpoint");
   }
   [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
-    return ask(&os::remote_endpoint, ec);
+    return query(&os::remote_endpoint, ec);
   }
 
-  /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
+  /// Sets an option by its type (`tcp_no_delay{true}`), or by level, name and value.
   ///
   /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
   template <class O>
@@ -13575,7 +13594,9 @@ public:
     explain_option_without_level<V>();
   }
 
-  /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
+  /// Returns an option by its type (`get_option<tcp_no_delay>()`), or by level and name.
+  ///
+  /// Errors: no_protocol_option. Source: getsockopt(2).
   template <class O>
   [[nodiscard]] O get_option() const {
     explain_option<O>();
@@ -13621,25 +13642,24 @@ private:
     return this->on_handle(
         [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
   }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               std::error_code& ec) const noexcept {
-    endpoint answer;
-    ec = this->on_handle([&](native_handle_type h) { return question(h, answer); }).code();
-    return answer;
+  endpoint query(failure (*get)(native_handle_type, endpoint&) noexcept,
+                 std::error_code& ec) const noexcept {
+    endpoint result;
+    ec = this->on_handle([&](native_handle_type h) { return get(h, result); }).code();
+    return result;
   }
-  endpoint ask(failure (*question)(native_handle_type, endpoint&) noexcept,
-               const char* what) const {
+  endpoint query(failure (*get)(native_handle_type, endpoint&) noexcept, const char* what) const {
     std::error_code ec;
-    endpoint answer = ask(question, ec);
+    endpoint result = query(get, ec);
     if (ec) throw_error(ec, what);
-    return answer;
+    return result;
   }
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/socket.hpp
-// The socket: one class, whatever waits on it.
+// The socket: one class for every way of waiting.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -13649,29 +13669,39 @@ template <class>
 class ready_case;
 } // namespace detail
 
-/// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
-/// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
-/// last argument.
+/// A socket. How its calls wait depends on the scheduler: with `fibers` and `threads` they return
+/// their value, with `coroutines` they are awaited, and with `callbacks` the last argument is a
+/// handler.
 ///
-/// Each waiting call is written `s.recv(buffer [, limit] [, how...])`:
-/// - `limit`: a duration, a `deadline`, a `std::stop_token`, or `{5s, token}`; see `limit`.
-/// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the
-/// handler,
-///   `void(std::error_code, T)`, or `void(std::error_code)` for calls that give no value.
+/// Each waiting call has the form `s.recv(buffer [, limit] [, how])`:
+/// - `limit`: a duration, a `deadline`, a `std::stop_token`, or both as in `{5s, token}`; see
+///   `limit`. Without one, the call waits as long as `timeout()` allows. A limit that has passed
+///   already still takes what is there.
+/// - `how`: nothing (errors are thrown as std::system_error) or a `std::error_code&`; with
+///   callbacks the handler, `void(std::error_code, T)`, or `void(std::error_code)` for calls
+///   without a value.
 ///
-/// A buffer is borrowed until the call has completed. `fibers` and `threads` return only then, so
-/// that a temporary is fine: `conn.send_all(make_text())`. Elsewhere it is refused.
+/// Buffers are borrowed until the call has completed. `fibers` and `threads` return only then, so
+/// that temporaries work: `conn.send_all(make_text())`. Other schedulers refuse them at compile
+/// time.
 ///
-/// Errors that every call may give: bad_file_descriptor (closed, or the scheduler is gone),
-/// timed_out, operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`).
-/// Cancellation is a request: if bytes win the race they are returned; none is ever lost. Errors
-/// compare equal to std::errc on every platform.
+/// The calls on a buffer also take several, which are filled or sent one after the other: an array,
+/// vector or span of `mutable_buffer` or `const_buffer`, borrowed like the bytes, or up to eight in
+/// braces: `conn.send_all({head, body})`. One request takes 16 buffers that are not empty. Of a
+/// longer list, `recv` and `send` move what fits, `send_all` and `recv_exactly` continue with
+/// further requests; for a datagram it is message_size, and nothing is sent or received.
+/// (recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.)
 ///
-/// Move-only. Default-constructed it is closed. The destructor closes. A socket may outlive its
-/// scheduler; it is then closed. Threads: the scheduler's own. One recv and one send may wait at
-/// once; further ones queue up in order. Of calls that make several requests of the kernel
-/// (send_all, recv_exactly, and what reads or writes in pieces) only one a direction: two at once
-/// would mix their pieces.
+/// Errors of every call: bad_file_descriptor (closed, or the scheduler was destroyed), timed_out,
+/// operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`). Cancellation is
+/// a request: if bytes arrive first, they are returned, and none is ever lost. Errors compare equal
+/// to std::errc on every platform.
+///
+/// Move-only. A default-constructed socket is closed. The destructor closes. A socket may outlive
+/// its scheduler, and is then closed. Threads: the scheduler's own. One recv and one send may wait
+/// at the same time; further ones queue in order. Of the calls that make several requests
+/// (send_all, recv_exactly, and those that read or write in pieces) only one per direction may run,
+/// since two would mix their pieces.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
                              public detail::connection_calls<socket<Scheduler>>,
@@ -13689,9 +13719,10 @@ public:
 
   socket() noexcept = default;
 
-  /// A new socket.
-  /// @param family  AF_INET, AF_INET6, AF_UNIX.  @param type  SOCK_STREAM, SOCK_DGRAM. (Windows has
-  /// AF_UNIX since Windows 10, 1803, and only streams of it.)
+  /// Creates a socket.
+  /// @param family  AF_INET, AF_INET6, AF_UNIX (on Windows since Windows 10, 1803, and only
+  /// streams).
+  /// @param type    SOCK_STREAM, SOCK_DGRAM.
   ///
   /// Errors: too_many_files_open (EMFILE; WSAEMFILE), address_family_not_supported,
   /// no_buffer_space. Source: socket(2); WSASocketW.
@@ -13710,9 +13741,9 @@ public:
   }
   ~socket() { give_back(); }
 
-  /// Takes over a socket made elsewhere; it is closed with this one. If it fails
-  /// (bad_file_descriptor, not_a_socket), the handle stays the caller's, open. On Windows it must
-  /// have been made for overlapped I/O and belong to no completion port.
+  /// Takes over a socket that was created elsewhere, and closes it at the end. On an error
+  /// (bad_file_descriptor, not_a_socket) the handle stays open and the caller's. On Windows it must
+  /// have been created for overlapped I/O and must belong to no completion port.
   static socket adopt(Scheduler& s, native_handle_type handle) {
     std::error_code ec;
     socket adopted = adopt(s, handle, ec);
@@ -13726,31 +13757,30 @@ public:
     return adopted;
   }
 
-  // ---- at once
+  // ---- without waiting
 
-  /// Ends one direction or both; the peer's recv then gives 0 once it has had all bytes.
+  /// Closes one direction or both. The peer's recv returns 0 after all bytes.
   ///
-  /// After `shutdown_recv` or `shutdown_both`, calls of this socket that receive end with 0 bytes on
-  /// Linux, also those that wait already, and also of datagrams (an accept: with invalid_argument);
-  /// on Windows those that begin later end with broken_pipe.
+  /// After `shutdown_recv` or `shutdown_both`, on Linux the receiving calls of this socket return 0
+  /// bytes, including those that wait already and those on datagrams (accept: invalid_argument); on
+  /// Windows later ones fail with broken_pipe.
   ///
   /// Errors: not_connected. Source: shutdown(2).
   void shutdown(shutdown_how how) { check(do_shutdown(how), "rouse: shutdown"); }
   void shutdown(shutdown_how how, std::error_code& ec) noexcept { ec = do_shutdown(how).code(); }
 
-  /// Ends what is pending with operation_canceled; harmless when closed.
+  /// Cancels the pending calls: they fail with operation_canceled. No effect on a closed socket.
   void cancel() noexcept {
     if (Scheduler* s = scheduler()) s->engine().cancel(*record_);
   }
 
-  /// Ends what is pending with operation_canceled, then closes; harmless when closed. It does not
-  /// wait, whatever `linger` says.
-  /// Source: close(2); closesocket, preceded by CancelIoEx.
+  /// Cancels the pending calls, then closes the socket. No effect on a closed one. It never waits,
+  /// whatever `linger` says. Source: close(2); closesocket, preceded by CancelIoEx.
   void close() noexcept {
     if (Scheduler* s = scheduler()) s->engine().close(*record_);
   }
 
-  /// Ends what is pending and gives up the handle, which is the caller's then, in blocking mode.
+  /// Cancels the pending calls and returns the handle, in blocking mode; the caller then owns it.
   /// (On Windows it stays tied to the scheduler's completion port.)
   [[nodiscard]] native_handle_type release() noexcept {
     Scheduler* s = scheduler();
@@ -13758,14 +13788,14 @@ public:
   }
 
   [[nodiscard]] bool is_open() const noexcept { return record_ && record_->open(); }
-  /// For the system's own calls; stays the socket's.
+  /// The handle, for system calls. The socket still owns it.
   [[nodiscard]] native_handle_type native_handle() const noexcept {
     return is_open() ? static_cast<native_handle_type>(record_->native) : os::no_handle;
   }
 
-  /// The limit of each call that gives no deadline of its own (Python's settimeout), a duration of
-  /// any type. One too long for the clock, as `duration::max()`, is none; a negative one has passed
-  /// before each call. Accepted sockets begin with none.
+  /// Sets the limit of every call without a deadline of its own (Python's settimeout). A duration
+  /// beyond the clock's range, such as `duration::max()`, is no limit; a negative one has passed
+  /// before each call. Accepted sockets have no limit.
   template <class Rep, class Period>
   void timeout(std::chrono::duration<Rep, Period> d) noexcept {
     if (record_) record_->default_timeout = detail::saturated<clock::duration>(d);
@@ -13776,26 +13806,23 @@ public:
 
   // ---- waiting
 
-  /// Receives at least one byte, waiting for the peer if none has arrived.
+  /// Receives at least one byte.
   ///
   /// One call is one kernel request; a short count is success (TCP keeps no message boundaries;
-  /// `recv_exactly` fills). Completes when bytes are there, the peer has shut down its sending
-  /// side, `l` says so, or the connection fails.
+  /// `recv_exactly` fills the buffer). Completes when bytes have arrived, the peer has shut down
+  /// its sending direction, the limit is reached, or the connection fails.
   ///
-  /// @param buffer  where the bytes go. Borrowed: the kernel may write into it until the call has
-  /// *completed*; asking
-  ///                to cancel is not completion.
-  /// @param l       when to give up; none waits as long as `timeout()` says. One already past still
-  /// takes bytes that are there.
-  /// @returns bytes received, 0 only at the end of the stream.
+  /// @param buffer  receives the bytes. Borrowed: the kernel may write into it until the call has
+  /// *completed*, not only until it is cancelled.
+  /// @returns the number of bytes; 0 only at the end of the stream.
   ///
   /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected (a
-  /// stream that was never connected, or whose connect failed: that never reads as its end),
-  /// message_size (EMSGSIZE; WSAEMSGSIZE: a datagram, or a packet of SOCK_SEQPACKET, is larger than
-  /// the buffer, which has its beginning; in the `ec` form and for handlers that is counted, and
-  /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
-  /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
-  /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
+  /// stream that was never connected, or failed to connect; this is never reported as its end),
+  /// message_size (EMSGSIZE; WSAEMSGSIZE: a datagram, or a packet of SOCK_SEQPACKET, larger than
+  /// the buffer. The buffer holds its beginning, which an `ec` or a handler has counted, and the
+  /// rest is lost), invalid_argument (an empty buffer: 0 would mean the end of the stream). Cost:
+  /// no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv. Source: recv(2);
+  /// IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class...>
   decltype(auto) recv(detail::bytes_to_fill<socket> buffer, location at = location::current()) {
     return start(detail::recv_call{{record_, buffer}}, at);
@@ -13806,7 +13833,7 @@ public:
     return start(detail::recv_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// Into several buffers, one after the other.
+  /// Receives into several buffers, filled one after the other.
   template <class First = limit, class How = nothing>
   decltype(auto) recv(detail::list_to_fill<socket> list, First&& first = First(), How&& how = How(),
                       call_site at = location::current()) {
@@ -13814,17 +13841,16 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
-  /// none. For servers with many idle connections.
+  /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
+  /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream
-  /// (or for an empty datagram; a larger one is message_size, with its beginning).
+  /// @returns the bytes, at most 16 KiB, as a `loan`; an empty one only at the end of the stream or
+  /// for an empty datagram. (A larger datagram is message_size; the loan holds its beginning.)
   ///
-  /// Errors: as `recv`; not_enough_memory.
-  /// Cost: no allocation while the loans come back; io_uring one SQE, epoll one recv(2), IOCP two
-  /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
-  /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
-  /// bytes.
+  /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
+  /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
+  /// provided buffers, Linux 5.19 (before, and if more calls complete at once than there are
+  /// buffers, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);
@@ -13835,11 +13861,11 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Receives until the buffer is full or the peer has finished.
+  /// Receives until the buffer is full or the stream ends. Otherwise like `recv`.
   ///
-  /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
-  /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
-  /// Otherwise as `recv`.
+  /// @returns the number of bytes; less than the buffer's size only at the end of the stream.
+  /// Beside an error (with an `ec` or a handler), the bytes received before it. A limit covers the
+  /// whole call.
   template <class...>
   decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer,
                               location at = location::current()) {
@@ -13851,7 +13877,7 @@ public:
     return start(detail::recv_exactly_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// Until all of several buffers are full.
+  /// Receives until all of several buffers are full.
   template <class First = limit, class How = nothing>
   decltype(auto) recv_exactly(detail::list_to_fill<socket> list, First&& first = First(),
                               How&& how = How(), call_site at = location::current()) {
@@ -13859,12 +13885,12 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Hands bytes to the kernel, waiting while its send buffer is full; it may take fewer than there
-  /// are (`send_all` goes on).
+  /// Hands bytes to the kernel. Waits while the kernel's send buffer is full. The kernel may take
+  /// fewer bytes than given (`send_all` sends the rest).
   ///
   /// @param buffer  borrowed, unchanged, until the call has completed. Empty: completes at once
   /// with 0.
-  /// @returns bytes taken by the kernel, which is not yet bytes received by the peer.
+  /// @returns the number of bytes that the kernel took; the peer may not have received them.
   ///
   /// Errors: broken_pipe (EPIPE; WSAESHUTDOWN), connection_reset (ECONNRESET; WSAECONNRESET),
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
@@ -13880,7 +13906,7 @@ public:
     return start(detail::send_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// Several buffers, as if they were one.
+  /// Sends several buffers as if they were one.
   template <class First = limit, class How = nothing>
   decltype(auto) send(detail::list_to_send<socket> list, First&& first = First(), How&& how = How(),
                       call_site at = location::current()) {
@@ -13888,10 +13914,10 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Sends all of the buffer.
+  /// Sends the whole buffer. Otherwise like `send`.
   ///
-  /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
-  /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
+  /// @returns the number of bytes: all. Beside an error (with an `ec` or a handler), the bytes that
+  /// the kernel took before it. A limit covers the whole call.
   template <class...>
   decltype(auto) send_all(detail::bytes_to_send<socket> buffer, location at = location::current()) {
     return start(detail::send_all_call{{record_, buffer}}, at);
@@ -13902,7 +13928,7 @@ public:
     return start(detail::send_all_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// All of several buffers.
+  /// Sends the whole of several buffers.
   template <class First = limit, class How = nothing>
   decltype(auto) send_all(detail::list_to_send<socket> list, First&& first = First(),
                           How&& how = How(), call_site at = location::current()) {
@@ -13940,7 +13966,7 @@ private:
       check(why, "rouse: socket");
   }
 
-  // Null when there is no socket, or no scheduler any more.
+  // Null if the socket has no record, or if its scheduler was destroyed.
   [[nodiscard]] Scheduler* scheduler() const noexcept {
     return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
   }
@@ -17808,35 +17834,44 @@ inline failure look_up(const std::string& host, const std::string& service,
 }}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/sockets/lookups.hpp
-// Looking up names blocks, so threads of the library's own do it: how the question gets to them,
-// and the answer back into the loop.
+// Name lookups in helper threads, because getaddrinfo blocks.
+//
+//   scheduler's thread                 lookup_helpers                helper thread
+//   name_query::begin
+//     lookup_helpers::request(l) ----> waiting_, a new thread -----> perform(l): getaddrinfo
+//     op waits for l.completed                                           | wanted_?
+//     engine_lookup::on_loop <------- engine.post(l) <------- report() --+-- no: drop()
+//       set(l.completed)
+//     lookup_helpers::leave(l): wanted_ = false, or taken out of waiting_
+//
+// A lookup has two shares, the call's and the helper's. The call may leave at any time, a helper in
+// getaddrinfo cannot be interrupted; the last share frees the lookup.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A question to the system's resolver. Shared by who asked, who may leave at any time, and by who
-/// answers, who cannot be interrupted: the last one frees it.
+/// One request to the system's resolver.
 class lookup : public list_node {
 public:
-  one_shot_event completed{
-      "name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
+  one_shot_event completed{"name lookup"}; ///< set in the loop of the call
+  // The result: the helper's until it reports, then the call's.
   failure why;
   std::vector<endpoint> found;
 
 protected:
-  /// @param service  empty where the port is known.
+  /// @param service  empty if the port is known.
   lookup(std::string host, std::string service, std::uint16_t port)
       : host_(std::move(host)), service_(std::move(service)), port_(port) {}
   virtual ~lookup() = default;
 
   void drop() noexcept {
-    // Release and acquire pair up: the destroyer sees what the other one wrote.
+    // acq_rel: the thread that destroys it sees what the other one wrote.
     if (shares_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
 private:
   friend class lookup_helpers;
-  /// The answer is there, and who asked as well, until this returns: sends it to his loop, which
-  /// drops the answerer's share.
+  /// Posts the result to the loop of the call, which drops the helper's share. The call has not
+  /// left before this returns, because the helpers' mutex is locked.
   virtual void report() noexcept = 0;
 
   const std::string host_, service_;
@@ -17845,33 +17880,32 @@ private:
   std::atomic<int> shares_{1};
 };
 
-/// The threads that look up. One is started when a question finds those that there are at work, up
-/// to `most`; further questions wait, in order. A thread ends when no question is left, so that an
-/// idle program has none, and nothing to wait for at its exit.
+/// The helper threads. A request starts another thread, up to `most`; further requests wait in
+/// order. A thread ends when no request is left, so that an idle program has none.
 ///
-/// Nobody joins a thread: one that hangs in the resolver at the program's exit ends with it. So the
-/// helpers are never destroyed. Threads: any.
+/// No thread is joined: one that still blocks in the resolver at the program's exit ends with the
+/// process. For this reason the helpers are never destroyed. Threads: any.
 class lookup_helpers {
 public:
   static constexpr int most = 8;
 
   using function = failure(const std::string& host, const std::string& service,
                            std::vector<endpoint>& found);
-  /// How to look up; tests have their own.
+  /// Replaced by tests.
   static inline std::atomic<function*> look_up{&os::look_up};
 
-  /// Opens `l.answered` some time, unless `leave` comes first.
-  static failure ask(lookup& l) noexcept {
+  /// Sets `l.completed` later, unless `leave` is called first.
+  static failure request(lookup& l) noexcept {
     lookup_helpers& h = all();
     const std::lock_guard lock(h.mutex_);
     if (h.threads_ != most && !h.start_thread() && h.threads_ == 0)
       return std::errc::resource_unavailable_try_again;
     l.shares_.fetch_add(1, std::memory_order_relaxed);
-    h.questions_.push_back(l);
+    h.waiting_.push_back(l);
     return {};
   }
 
-  /// Who asked wants no answer any more, or has it.
+  /// Gives up the call's share, with or without a result.
   static void leave(lookup& l) noexcept {
     lookup_helpers& h = all();
     {
@@ -17885,7 +17919,7 @@ public:
     l.drop();
   }
 
-  /// How many threads there are now.
+  /// Number of threads.
   [[nodiscard]] static int threads() noexcept {
     lookup_helpers& h = all();
     const std::lock_guard lock(h.mutex_);
@@ -17893,7 +17927,7 @@ public:
   }
 
 private:
-  // In memory of the program's own, as it must not run out, and never destroyed.
+  // In static memory, so that it cannot fail, and never destroyed.
   static lookup_helpers& all() noexcept {
     alignas(lookup_helpers) static unsigned char place[sizeof(lookup_helpers)];
     static lookup_helpers& instance = *::new (place) lookup_helpers;
@@ -17903,19 +17937,19 @@ private:
   bool start_thread() noexcept {
     ROUSE_TRY {
       const os::without_signals inherited;
-      std::thread([this] { help(); }).detach();
+      std::thread([this] { run(); }).detach();
       ++threads_;
       return true;
     }
     ROUSE_CATCH(...) { return false; }
   }
 
-  void help() noexcept {
+  void run() noexcept {
     std::unique_lock lock(mutex_);
-    while (!questions_.empty()) {
-      lookup& l = questions_.pop_front();
+    while (!waiting_.empty()) {
+      lookup& l = waiting_.pop_front();
       lock.unlock();
-      answer(l);
+      perform(l);
       lock.lock();
       if (l.wanted_)
         l.report();
@@ -17925,7 +17959,7 @@ private:
     --threads_;
   }
 
-  static void answer(lookup& l) noexcept {
+  static void perform(lookup& l) noexcept {
     ROUSE_TRY {
       l.why = look_up.load(std::memory_order_relaxed)(l.host_, l.service_, l.found);
       if (!l.service_.empty()) return;
@@ -17934,32 +17968,32 @@ private:
     ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
   }
 
-  // A forked child has neither the helper threads nor a waiter for their answers.
+  // A forked child has neither the helper threads nor a waiter for their results.
   static void on_fork(void* self) noexcept {
     auto& helpers = *static_cast<lookup_helpers*>(self);
     ::new (&helpers.mutex_) std::mutex;
-    ::new (&helpers.questions_) list<lookup>;
+    ::new (&helpers.waiting_) list<lookup>;
     helpers.threads_ = 0;
   }
 
   std::mutex mutex_;
-  list<lookup> questions_; // not begun
+  list<lookup> waiting_; // not begun
   int threads_ = 0;
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&lookup_helpers::on_fork, this};
 };
 
-/// A question asked from the loop of an engine.
+/// A lookup that was requested from the loop of an engine.
 template <class Engine>
 class engine_lookup final : public lookup, Engine::posted {
 public:
   engine_lookup(Engine& e, std::string host, std::string service, std::uint16_t port)
-      : lookup(std::move(host), std::move(service), port), Engine::posted(&engine_lookup::arrive),
+      : lookup(std::move(host), std::move(service), port), Engine::posted(&engine_lookup::on_loop),
         engine_(e) {}
 
 private:
   void report() noexcept override { engine_.post(*this); }
 
-  static void arrive(typename Engine::posted& p, bool call) noexcept {
+  static void on_loop(typename Engine::posted& p, bool call) noexcept {
     auto& self = static_cast<engine_lookup&>(p);
     if (call) self.engine_.set(self.completed);
     self.drop();
@@ -17971,13 +18005,13 @@ private:
 struct leave_lookup {
   void operator()(lookup* l) const noexcept { lookup_helpers::leave(*l); }
 };
-/// The share of who asks.
-using asked_lookup = std::unique_ptr<lookup, leave_lookup>;
+/// The call's share of a lookup.
+using lookup_share = std::unique_ptr<lookup, leave_lookup>;
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/sockets/resolve.hpp
-// Names to endpoints.
+// Looks up the endpoints of a host and a service.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -17993,11 +18027,11 @@ consteval void explain_service() {
                 "\"http\"; a limit comes after it");
 }
 
-// What was asked for: the answer, where none has to look it up; else the question.
+// The host and the service of a call: the endpoint, if no lookup is needed, or else the lookup.
 struct name_query {
   endpoint known;
   failure refused;
-  asked_lookup lookup_;
+  lookup_share lookup_;
 
   template <class Engine, class Service>
   name_query(Engine& engine, std::string_view host, const Service& service) {
@@ -18007,17 +18041,17 @@ struct name_query {
       by_name(engine, host, service);
   }
 
-  /// True: the operation is to wait for the answer. False: it is there.
+  /// True: `op` waits for the lookup. False: the result, or an error, is there already.
   bool begin(operation& op) noexcept {
     op.error = refused;
     if (!lookup_) return false;
     request_wait(op, &lookup_->completed);
-    op.error = lookup_helpers::ask(*lookup_);
+    op.error = lookup_helpers::request(*lookup_);
     return !op.error;
   }
 
   failure why() const noexcept { return lookup_ ? lookup_->why : failure(); }
-  std::vector<endpoint> answer() {
+  std::vector<endpoint> result() {
     if (lookup_) return std::move(lookup_->found);
     return {known};
   }
@@ -18038,9 +18072,9 @@ private:
     if (port < 0 || port > 65535)
       refused = std::errc::invalid_argument;
     else if (host.empty() || host.find('\0') != host.npos)
-      refused = resolve_error::host_not_found; // "" would be this host on some systems
+      refused = resolve_error::host_not_found; // some systems: this host
     else if (service.find('\0') != service.npos || service.find_first_of(" +-") == 0)
-      refused = resolve_error::service_not_found; // "-1" would be a port on some
+      refused = resolve_error::service_not_found; // some systems: "-1" is a port
     else if (known = endpoint(host, port, ec); ec || !service.empty())
       lookup_.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
                                               static_cast<std::uint16_t>(port)));
@@ -18060,7 +18094,7 @@ struct resolve_call {
   }
   std::vector<endpoint> value(operation& op) {
     if (op.error) return {};
-    return query.answer();
+    return query.result();
   }
 };
 
@@ -18072,26 +18106,27 @@ resolve_call resolve_of(Scheduler& s, std::string_view host, const Service& serv
 
 } // namespace detail
 
-/// Gives the endpoints of a service of a host, waiting the scheduler's way; the loop goes on.
+/// Looks up the endpoints of a service of a host. The loop continues meanwhile.
 ///
 ///     for (const rouse::endpoint& ep : co_await rouse::resolve(sched, "example.org", "https", 5s))
 ///
-/// The system looks up, in a thread of the library's own that exists meanwhile; up to 8 lookups run
-/// at once, further ones wait for their turn. An address with a number needs none of this: it is
-/// the answer at once. A lookup cannot be interrupted: one that is ended by its limit, a
-/// stop_token, a cancel, or with its flow or scheduler, is let go of at once, and what comes of it
-/// dropped; until then it counts among the 8. The program's exit waits for none.
+/// The system looks up names, in helper threads that exist only meanwhile. Up to 8 lookups run at
+/// once; further ones wait in order. A numeric address with a numeric port needs no lookup and
+/// completes at once. A running lookup cannot be interrupted: a call that ends before it (limit,
+/// stop_token, cancel, end of the flow or the scheduler) completes at once, and the result is
+/// dropped later; until then the lookup counts among the 8. The program's exit waits for no lookup.
 ///
 /// @param host     a name, in ASCII, or an address without brackets. Copied.
 /// @param service  a port, 0 to 65535, or the name of a service; "" is port 0. Copied.
-/// @param l        when to give up; none waits as long as the system does, which may be a minute.
 /// @returns at least one endpoint, each once, in the system's order of preference (RFC 6724).
 ///
-/// Errors: those of resolve_error; invalid_argument (no port), timed_out, operation_canceled,
-/// resource_unavailable_try_again (no thread), not_enough_memory.
-/// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
-/// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
-/// that could be relied on.
+/// Without a limit the call waits as long as the system does, which may be a minute.
+///
+/// Errors: those of resolve_error; invalid_argument (not a port), timed_out, operation_canceled,
+/// resource_unavailable_try_again (no thread could be started), not_enough_memory. Threads: the
+/// scheduler's own. Cost: some allocations; for a name also a thread. Source: getaddrinfo(3);
+/// getaddrinfo of Winsock, because the cancellation of its asynchronous GetAddrInfoExW is not
+/// reliable.
 template <scheduler Scheduler, class Service>
 decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service,
                        detail::location at = detail::location::current()) {
@@ -18107,27 +18142,45 @@ decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& servi
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/connect.hpp
-// Connecting to a host by its name, or to the first of several addresses that answers.
+// Connecting to a host by its name, or to the first of several addresses that accepts.
+//
+// One call waits, first for the lookup of the name, then for several attempts. Each attempt is a
+// pending call of its own, on a socket of its own, and shares the connector with the call:
+//
+//   connect_to_call --wait--> lookup --> connector: list of endpoints
+//         ^                                 | try_next(): at once after a failure,
+//         |                                 v             else 250 ms after the last
+//         |                             connect_attempt, connect_attempt, ...
+//         |                                 | deliver()
+//         +---- complete ---- ended_ <------+
+//         |
+//      next_ended()  success: its socket is the result; the others are cancelled
+//                    failure: its error is kept; the next address is tried
+//      no attempt in progress and no address left: the last error
+//
+// If the call ends early (limit, cancel, destroyed), leave() cancels the attempts. Each of them
+// holds a share of the connector until it has completed; the last share frees the connector.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
+// Alternates between address families, beginning with that of the first endpoint; within a family
+// the order stays (RFC 8305, section 4).
 inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
-  std::vector<endpoint> mixed, others;
+  std::vector<endpoint> result, others;
   for (const endpoint& ep : found)
-    (ep.family() == found.front().family() ? mixed : others).push_back(ep);
+    (ep.family() == found.front().family() ? result : others).push_back(ep);
   for (std::size_t i = 0; i != others.size(); ++i) {
-    const std::size_t turn = 2 * i + 1, place = turn < mixed.size() ? turn : mixed.size();
-    mixed.insert(mixed.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
+    const std::size_t turn = 2 * i + 1, place = turn < result.size() ? turn : result.size();
+    result.insert(result.begin() + static_cast<std::ptrdiff_t>(place), others[i]);
   }
-  return mixed;
+  return result;
 }
 
 template <class Scheduler>
 class connector;
 
-/// One address, tried with a socket of its own.
+/// The attempt to connect to one address, with a socket of its own.
 template <class Scheduler>
 class connect_attempt final
     : public pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
@@ -18136,80 +18189,79 @@ class connect_attempt final
                             no_limit, connect_attempt<Scheduler>>;
 
 public:
-  /// @param record  that of `from`.
+  /// @param record  the record of `from`.
   connect_attempt(Scheduler& s, socket<Scheduler>&& from, socket_state* record, const endpoint& to)
-      : call(&s.engine(), {{record, to}}, no_limit{}), tried(std::move(from)) {}
+      : call(&s.engine(), {{record, to}}, no_limit{}), connection(std::move(from)) {}
 
   static socket<Scheduler> own(socket_state* record) { return socket<Scheduler>::from(record); }
 
-  /// True: done. False: `c` will hear of it, and lives until then.
+  /// True: it has ended. False: it will call `c->on_attempt_ended`; `c` lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
-    whose_ = std::move(c);
+    connector_ = std::move(c);
     if (!this->start()) return false;
-    whose_.reset();
+    connector_.reset();
     return true;
   }
   void deliver() noexcept {
-    const auto whose = std::move(whose_); // destroys it, and this, where nobody waits any more
-    whose->hear(*this);
+    const auto owner = std::move(connector_); // may free both, at the end
+    owner->on_attempt_ended(*this);
   }
 
-  socket<Scheduler> tried;
+  socket<Scheduler> connection;
 
 private:
-  std::shared_ptr<connector<Scheduler>> whose_; // while it is in progress
+  std::shared_ptr<connector<Scheduler>> connector_; // while it is in progress
 };
 
-/// The attempts of one call, which it waits for. Shared with those in progress: a call that ends
-/// cancels them and goes; the last one to be told frees it.
+/// The attempts of one call, and what the call waits for. Shared with the attempts in progress.
 template <class Scheduler>
 class connector final : public waitable, public std::enable_shared_from_this<connector<Scheduler>> {
   using attempt = connect_attempt<Scheduler>;
 
 public:
-  // How long an attempt is alone before the next one joins it (RFC 8305, 5).
+  // How long an attempt runs before the next one joins it (RFC 8305, section 5).
   static constexpr auto stagger = std::chrono::milliseconds(250);
 
   connector(Scheduler& s, name_query query) : scheduler_(s), query_(std::move(query)) {}
   connector(Scheduler& s, std::span<const endpoint> list)
       : scheduler_(s), list_(list.begin(), list.end()) {}
 
-  /// True: `op` is to wait. False: it is over.
+  /// True: `op` has a request. False: it has failed.
   bool prepare(operation& op) noexcept {
     if (query_ && query_->begin(op)) return true;
-    request_wait(op, this); // which is over at once: only then its limit is known
+    request_wait(op, this); // completes at once, when its limit is known
     return !op.error;
   }
 
-  /// True: it is over.
+  /// True: the call has ended.
   bool advance(operation& op) noexcept {
-    if (begun_ ? rest_.end(op) : begin(op)) return go_on(op);
+    if (looked_up_ ? pause_.end(op) : finish_lookup(op)) return go_on(op);
     leave();
     return true;
   }
 
-  /// The call is over, or gone: so are the attempts that are left.
+  /// The call has ended or is destroyed: cancels the attempts that are left.
   void leave() noexcept {
     for (const auto& a : attempts_)
       if (a.get() != winner_) engine_.cancel(*a);
   }
 
   [[nodiscard]] socket<Scheduler> take() noexcept {
-    return winner_ ? std::move(winner_->tried) : socket<Scheduler>();
+    return winner_ ? std::move(winner_->connection) : socket<Scheduler>();
   }
 
-  /// An attempt has come to its end.
-  void hear(attempt& a) noexcept {
+  /// Hands an attempt that has ended to the call.
+  void on_attempt_ended(attempt& a) noexcept {
     engine_.with_completions([&](completions& completed) {
       ended_.push_back(a);
       if (waiter_) complete(*waiter_, {}, completed);
     });
   }
 
-  // ---- what the call waits for
+  // ---- the waitable
 
   bool enter(operation& op, completions&) noexcept override {
-    if (!begun_ || !ended_.empty()) return true;
+    if (!looked_up_ || !ended_.empty()) return true;
     waiter_ = &op;
     return false;
   }
@@ -18217,12 +18269,12 @@ public:
   [[nodiscard]] const char* description() const noexcept override { return "connect"; }
 
 private:
-  bool begin(operation& op) noexcept {
-    begun_ = true;
+  bool finish_lookup(operation& op) noexcept {
+    looked_up_ = true;
     if (op.error || !query_) return !op.error;
     ROUSE_TRY {
       op.error = query_->why();
-      if (!op.error) list_ = interleaved(query_->answer());
+      if (!op.error) list_ = interleaved(query_->result());
     }
     ROUSE_CATCH(...) { op.error = std::errc::not_enough_memory; }
     return !op.error;
@@ -18240,14 +18292,14 @@ private:
         why_ = a->error;
         next_at_ = (clock::time_point::min)(); // no reason to wait any longer
       }
-      if (tried_ == list_.size()) {
+      if (started_ == list_.size()) {
         op.error = why_;
         if (in_progress_ == 0) return true;
-        rest_.begin(op, (clock::time_point::max)(), this);
+        pause_.begin(op, (clock::time_point::max)(), this);
         return false;
       }
       if (in_progress_ != 0 && clock::now() < next_at_) {
-        rest_.begin(op, next_at_, this);
+        pause_.begin(op, next_at_, this);
         return false;
       }
       try_next();
@@ -18265,32 +18317,32 @@ private:
   }
 
   void try_next() noexcept {
-    const endpoint& peer = list_[tried_++];
+    const endpoint& peer = list_[started_++];
     socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
-    auto from = attempt::own(record); // which closes it where memory is short
+    auto from = attempt::own(record); // closes it if memory is short
     ROUSE_TRY {
       attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
       next_at_ = clock::now() + stagger;
-      if (attempts_.back()->begin(this->shared_from_this())) hear(*attempts_.back());
+      if (attempts_.back()->begin(this->shared_from_this())) on_attempt_ended(*attempts_.back());
     }
     ROUSE_CATCH(...) { why_ = std::errc::not_enough_memory; }
   }
 
   Scheduler& scheduler_;
-  typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive it
+  typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive the scheduler
   std::optional<name_query> query_; // none: the list is known
-  bool begun_ = false;
+  bool looked_up_ = false;
   std::vector<endpoint> list_;
-  std::size_t tried_ = 0; // how many of them
+  std::size_t started_ = 0; // number of addresses
   std::vector<std::unique_ptr<attempt>> attempts_;
-  std::size_t in_progress_ = 0; // how many of them
+  std::size_t in_progress_ = 0; // number of attempts
   clock::time_point next_at_ = (clock::time_point::min)();
-  failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
+  failure why_ = std::errc::invalid_argument; // the last one; of an empty list
   attempt* winner_ = nullptr;
-  pause rest_{"connect"};
-  list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
+  pause pause_{"connect"};
+  list<operation> ended_; // guarded by the engine's lock, as is the next
   operation* waiter_ = nullptr;
 };
 
@@ -18298,7 +18350,7 @@ template <class Scheduler>
 struct connect_to_call {
   using value_type = socket<Scheduler>;
   static constexpr const char* name = "rouse: connect";
-  static constexpr const char* misuse = "no address, or a port that is none";
+  static constexpr const char* misuse = "no address, or an invalid port";
   std::shared_ptr<connector<Scheduler>> attempts;
 
   bool prepare(operation& op) noexcept { return attempts->prepare(op); }
@@ -18323,25 +18375,25 @@ auto connect_to(Scheduler& s, std::span<const endpoint> list) {
 
 } // namespace detail
 
-/// Connects to a service of a host, waiting the scheduler's way: to the first of its addresses that
-/// answers.
+/// Connects to a service of a host: to the first of its addresses that accepts.
 ///
 ///     rouse::socket s = co_await rouse::connect(sched, "example.org", "https", 5s);
 ///
-/// The name is looked up as by `resolve`; then one address after another is tried, IPv6 and IPv4 in
-/// turn: the next one at once where one has failed, else 250 ms after the one before, which goes on
-/// meanwhile. Once one is connected the others are given up.
+/// The name is looked up as by `resolve`. Then the addresses are tried one after another, IPv6 and
+/// IPv4 alternately: the next one at once after a failure, otherwise 250 ms after the previous one,
+/// which continues meanwhile. When one has connected, the others are cancelled.
 ///
 /// @param host     a name, in ASCII, or an address without brackets. Copied.
 /// @param service  a port, 0 to 65535, or the name of a service. Copied.
-/// @param l        when to give up; it holds for the whole, the lookup included.
 /// @returns the connection, a socket of this scheduler.
 ///
-/// Errors: of `resolve`; else that of the address which failed last: connection_refused,
-/// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: nothing of
-/// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
-/// a socket for each address that is tried. Source: RFC 8305, with the one difference that the
-/// system's resolver gives the addresses of both families at once.
+/// A limit covers the whole call, including the lookup.
+///
+/// Errors: those of `resolve`; otherwise that of the address that failed last: connection_refused,
+/// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: no attempt
+/// remains. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket
+/// for each address that is tried. Source: RFC 8305; unlike there, the system's resolver returns
+/// the addresses of both families at the same time.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,
                        detail::location at = detail::location::current()) {
@@ -18354,8 +18406,8 @@ decltype(auto) connect(Scheduler& s, std::string_view host, const Service& servi
                             std::forward<First>(first), std::forward<How>(how));
 }
 
-/// The same with addresses that are known, in the order given.
-/// @param list  copied. None at all: invalid_argument.
+/// Connects to the first of several known endpoints that accepts, in the order of the list.
+/// @param list  copied. If it is empty: invalid_argument.
 template <scheduler Scheduler>
 decltype(auto) connect(Scheduler& s, std::span<const endpoint> list,
                        detail::location at = detail::location::current()) {
@@ -18371,12 +18423,16 @@ decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, First&& fir
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/reader.hpp
-// A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
+// A buffered reader: lines, delimited pieces and exact numbers of bytes of a stream.
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// The bytes that were received and not yet taken, in one piece.
+// The unread bytes, contiguous in memory:
+//
+//    0      begin_                                end_   size_
+//    | free | returned by the last call | unread  | room |
+//            `------ handed_out_ ------'
 class read_buffer {
 public:
   explicit read_buffer(std::size_t most) noexcept : most_(most == 0 ? 1 : most) {}
@@ -18386,35 +18442,35 @@ public:
   }
   [[nodiscard]] std::size_t most() const noexcept { return most_; }
 
-  // Hands out the first `n`, which stay where they are until `begin_call`.
+  // Returns the first `n` bytes. They stay in place until `begin_call`.
   std::string_view hand_out(std::size_t n) noexcept {
     handed_out_ = n;
     return bytes().substr(0, n);
   }
-  // What was handed out is done with.
+  // Discards the bytes that the last call returned.
   void begin_call() noexcept {
     begin_ += std::exchange(handed_out_, 0);
     searched_ = 0;
     if (begin_ == end_) begin_ = end_ = 0;
   }
 
-  // Where `delimiter` ends, or 0. What was searched before is not searched again.
+  // The position after `delimiter`, or 0. Bytes are searched only once.
   std::size_t find(std::string_view delimiter) noexcept {
     const std::size_t at = bytes().find(delimiter, searched_);
     if (at != std::string_view::npos) return at + delimiter.size();
-    const std::size_t have = bytes().size(), overlap = delimiter.size() - 1;
-    searched_ = have > overlap ? have - overlap : 0;
+    const std::size_t unread = bytes().size(), overlap = delimiter.size() - 1;
+    searched_ = unread > overlap ? unread - overlap : 0;
     return 0;
   }
 
-  // Room for what comes next: at least one byte. message_size where `most` are there already.
+  // Makes room for at least one byte. message_size: there are `most` unread bytes.
   failure make_room() noexcept {
     if (end_ != size_) return {};
-    const std::size_t have = end_ - begin_;
-    if (have >= most_) return std::errc::message_size;
+    const std::size_t unread = end_ - begin_;
+    if (unread >= most_) return std::errc::message_size;
     const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
-    // In its place, if that is worth it; else into twice the room.
-    if (size_ != 0 && (have <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
+    // Moves the bytes to the front if that frees half of the memory; otherwise doubles the memory.
+    if (size_ != 0 && (unread <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
     const std::size_t size = twice < most_ ? twice : most_;
     auto* const larger = new (std::nothrow) char[size];
     return larger ? move_to(larger, size) : failure(std::errc::not_enough_memory);
@@ -18423,39 +18479,39 @@ public:
     const std::size_t left = size_ - end_, allowed = most_ - (end_ - begin_);
     return {data_.get() + end_, left < allowed ? left : allowed};
   }
-  void came(std::size_t n) noexcept { end_ += n; }
+  void add(std::size_t n) noexcept { end_ += n; }
 
 private:
   static constexpr std::size_t smallest = 4096;
 
   failure move_to(char* larger, std::size_t size) noexcept {
-    const std::size_t have = end_ - begin_;
+    const std::size_t unread = end_ - begin_;
     char* const to = larger ? larger : data_.get();
-    if (have != 0) std::memmove(to, data_.get() + begin_, have);
+    if (unread != 0) std::memmove(to, data_.get() + begin_, unread);
     if (larger) data_.reset(larger);
     size_ = size;
     begin_ = 0;
-    end_ = have;
+    end_ = unread;
     return {};
   }
 
   const std::size_t most_;
   std::unique_ptr<char[]> data_;
   std::size_t size_ = 0, begin_ = 0, end_ = 0;
-  std::size_t handed_out_ = 0; // at begin_
-  std::size_t searched_ = 0; // from begin_ on, without the delimiter
+  std::size_t handed_out_ = 0; // from begin_
+  std::size_t searched_ = 0; // from begin_, without the delimiter
 };
 
-// Up to a delimiter, or, where that is empty, a number of bytes.
+// Reads up to a delimiter, or a number of bytes if the delimiter is empty.
 struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
-  static constexpr const char* misuse = "no bytes are asked for";
+  static constexpr const char* misuse = "no bytes are requested";
   socket_state* socket;
   read_buffer* buffer;
   std::string_view delimiter;
   std::size_t wanted = 0;
-  std::size_t found = 0; // how many bytes are the answer
+  std::size_t found = 0; // size of the result
 
   bool prepare(operation& op) noexcept {
     buffer->begin_call();
@@ -18463,28 +18519,28 @@ struct read_call {
       op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
       return false;
     }
-    return !there() && fetch(op);
+    return !has_result() && fetch(op);
   }
 
   bool advance(operation& op) noexcept {
-    buffer->came(op.bytes);
-    if (op.error || there()) return true;
+    buffer->add(op.bytes);
+    if (op.error || has_result()) return true;
     if (op.bytes != 0) return !fetch(op);
-    found = buffer->bytes().size(); // the end: what is left
+    found = buffer->bytes().size(); // the end: the rest
     return true;
   }
 
   std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
 
 private:
-  bool there() noexcept {
+  bool has_result() noexcept {
     if (!delimiter.empty())
       found = buffer->find(delimiter);
     else if (buffer->bytes().size() >= wanted)
       found = wanted;
     return found != 0;
   }
-  // False: there is no room, `op.error` says why.
+  // False: no room; `op.error` says why.
   bool fetch(operation& op) noexcept {
     op.error = buffer->make_room();
     if (!op.error) request_recv(op, socket, buffer->room());
@@ -18494,17 +18550,17 @@ private:
 
 } // namespace detail
 
-/// Reads a socket's stream in pieces that mean something: lines, up to a delimiter, so many bytes.
+/// Reads a socket's stream in pieces: lines, up to a delimiter, or a number of bytes.
 ///
 ///     rouse::reader in{conn};
 ///     while (!(line = co_await in.read_line()).empty()) ...
 ///
-/// What a call gives is a view into the reader, until its next call. Nothing is lost: what came
-/// with an error, a limit or a cancel, or beyond what was asked for, is there for the next call
-/// (`buffered()` shows it; the socket's own recv does not know of it).
+/// A call returns a view into the reader, valid until its next call. No byte is lost: bytes that
+/// came before an error, a limit or a cancel, or beyond what a call returns, are there for the next
+/// call. (`buffered()` shows them; the socket's own `recv` does not return them.)
 ///
-/// Borrows the socket, which must stay where it is. One call at a time. Threads: the scheduler's
-/// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
+/// Borrows the socket, which must not be moved. One call at a time. Threads: the scheduler's own.
+/// Cost: that of `recv`; the memory grows with the longest piece, by doubling.
 template <class Scheduler>
 class reader {
   using call_site = detail::call_site;
@@ -18512,16 +18568,17 @@ class reader {
   using nothing = detail::nothing;
 
 public:
-  /// @param most  how many bytes a piece may have; a longer one is message_size, and stays.
+  /// @param most  the maximum size of a piece, in bytes. A longer one is message_size, and stays.
   explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
       : socket_(&s), buffer_(most) {}
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
-  /// Up to and with `delimiter`, which is borrowed until the call has completed. Without it only at
-  /// the end of the stream: what was left, and empty from then on.
+  /// Reads up to and including `delimiter`, which is borrowed until the call has completed. The
+  /// returned piece lacks the delimiter only at the end of the stream: then it is the rest, and
+  /// empty from then on.
   ///
-  /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  /// Errors: those of `recv`; message_size (no delimiter in `most` bytes), not_enough_memory.
   template <class...>
   decltype(auto) read_until(std::string_view delimiter, location at = location::current()) {
     return start(delimiter, 0, at);
@@ -18532,7 +18589,7 @@ public:
     return start(delimiter, 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// A line with its "\n". Otherwise as `read_until`.
+  /// Reads a line, including its "\n". Otherwise like `read_until`.
   template <class...>
   decltype(auto) read_line(location at = location::current()) {
     return start("\n", 0, at);
@@ -18542,8 +18599,8 @@ public:
     return start("\n", 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
-  /// where n is 0.
+  /// Reads `n` bytes; fewer only at the end of the stream. Otherwise like `read_until`;
+  /// invalid_argument if `n` is 0.
   template <class...>
   decltype(auto) read_exactly(std::size_t n, location at = location::current()) {
     return start({}, n, at);
@@ -18554,7 +18611,7 @@ public:
     return start({}, n, at, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// What has come and was not asked for yet, with what the last call gave in front of it.
+  /// The bytes that the last call returned, and after them those that no call has returned yet.
   [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
 
 private:
@@ -18576,18 +18633,20 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Two sockets that are connected to each other: `auto [here, there] = rouse::socket_pair(sched);`.
+/// Creates two sockets that are connected to each other: `auto [here, there] =
+/// rouse::socket_pair(sched);`. Does not wait.
 ///
-/// @param type  SOCK_STREAM; on Linux also SOCK_DGRAM, whose datagrams arrive in order and are not
-/// lost. With `ec`, both are closed if it fails.
+/// @param type  SOCK_STREAM; on Linux also SOCK_DGRAM, which keeps the order of datagrams and loses
+/// none.
+/// @returns the sockets; with an `ec`, both closed if the call fails.
 ///
-/// On Linux they are Unix-domain sockets without a name. Windows has no such call: there they are
-/// the two ends of a TCP connection over the loopback interface, which is checked to be with itself
-/// and sends without delay (family AF_INET; a firewall may see it).
+/// On Linux they are unnamed Unix-domain sockets. Windows has no such call: the sockets are the
+/// ends of a TCP connection over the loopback interface, family AF_INET, without delay
+/// (tcp_no_delay). The library checks that it is connected to itself; a firewall may see the
+/// connection.
 ///
-/// Errors: too_many_files_open; address_family_not_supported (anything but a stream on Windows);
-/// invalid_argument. At once: nothing waits.
-/// Source: socketpair(2), unix(7).
+/// Errors: too_many_files_open; address_family_not_supported (on Windows, if not a stream);
+/// invalid_argument. Source: socketpair(2), unix(7).
 template <class Scheduler>
 [[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s, int type,
                                                                           std::error_code& ec) {

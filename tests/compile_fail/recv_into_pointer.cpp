@@ -1,4 +1,4 @@
-// expect: rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit
+// expect: rouse: a bare number is no limit: write 5s for a limit, {data, size} for a buffer
 #include <rouse/rouse.hpp>
 
 #include <cstddef>

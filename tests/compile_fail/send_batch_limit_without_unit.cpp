@@ -1,4 +1,4 @@
-// expect: rouse: a bare number follows
+// expect: rouse: a bare number is no limit
 #include <rouse/rouse.hpp>
 
 #include <array>

@@ -1,4 +1,4 @@
-// expect: rouse: a call of this scheduler gives its value back
+// expect: rouse: a call of this scheduler returns its value
 #include <rouse/rouse.hpp>
 
 #include <system_error>

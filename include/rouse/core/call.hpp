@@ -1,4 +1,16 @@
-// A call in progress: its description, its operation, its limits. What wakers derive from.
+// A call in progress, from which the calls of every waker derive. Its life:
+//
+//   start()                                       refused
+//     call.prepare(op) ---------------false----------------> engine.count(op)
+//       |true                                                  |true       |false
+//       v                                                      |           v  in the next turn
+//     engine.submit(op) --false--> pending --> on_completed()  |      on_finished()
+//       ^     |true                                 |          |           |
+//       |     v                                     |          |           |
+//       |   call.advance(op) <----------------------+          |           |
+//       |     |        |true                                   |           |
+//       +-----+        v                                       v           v
+//    another round   start() returns true, or else deliver() is called; then take()
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call_arguments.hpp>
@@ -23,8 +35,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What a call gives that has nothing to give: `connect`, `sleep_for`. (An empty value, so that it
-/// may be awaited also where calls return directly.)
+/// The value of a call that has no result, such as `connect` or `sleep_for`. It is an empty type
+/// and not void so that a task can await it where calls return directly.
 struct done {};
 
 namespace detail {
@@ -34,18 +46,18 @@ inline constexpr bool one_of = (std::same_as<T, Types> || ...);
 
 } // namespace detail
 
-/// Whether a call that returns directly (of `fibers`, `threads` or another parking waker) may
-/// return a `T`: only such values, and awaitables, can be awaited in a `task`. For functions of
-/// your own that are written for every scheduler:
+/// True if a call that returns its value directly (with `fibers`, `threads` or another parking
+/// waker) may return a `T`. A `task` can await only such values and awaitables. Specialize it for
+/// the return types of your own functions that are written for every scheduler:
 ///
 ///     template <>
 ///     inline constexpr bool rouse::returned_by_call<my_reply> = true;
 template <class T>
 inline constexpr bool returned_by_call =
     detail::one_of<T, done, std::size_t, std::uint64_t, int, std::string_view, loan, datagram,
-                   delivery, std::vector<endpoint>>; // int: the number of a signal
+                   delivery, std::vector<endpoint>>; // int: a signal
 template <class T>
-inline constexpr bool returned_by_call<std::optional<T>> = true; // of a channel
+inline constexpr bool returned_by_call<std::optional<T>> = true; // a channel's
 template <class Scheduler>
 inline constexpr bool returned_by_call<socket<Scheduler>> = true;
 
@@ -60,12 +72,13 @@ template <class C>
 struct request_of<C> {
   using type = typename C::request;
 };
-// What a call in progress keeps of its description: all of it, unless `fill(op)` puts what is asked
-// into the operation; then `request`, which has the rest.
+// The part of a description that a pending call keeps. A description with `fill(op)` writes its
+// request into the operation, and only its member type `request` is kept; of another one everything
+// is.
 template <class C>
 using kept = typename request_of<C>::type;
 
-// What the call gives: that of its answer, or what it holds itself.
+// The call's value, which some descriptions read from the operation.
 template <class C>
 decltype(auto) value_of(C& call, operation& op) {
   if constexpr (requires { call.value(op); })
@@ -76,8 +89,8 @@ decltype(auto) value_of(C& call, operation& op) {
 
 } // namespace detail
 
-/// A description of a call, which knows neither engine nor waker. A composed call is one that asks
-/// for another round.
+/// The description of a call. It depends on neither the engine nor the waker. A composed call makes
+/// several requests, one in each round.
 template <class C>
 concept call_description = requires(detail::kept<C> c, operation& op) {
   typename C::value_type;
@@ -94,17 +107,17 @@ concept call_description = requires(detail::kept<C> c, operation& op) {
 
 namespace detail {
 
-// The words for invalid_argument where the call itself, not the system, refuses what it was given.
+// What the exception adds to invalid_argument if the call itself refuses an argument.
 template <class C>
 inline constexpr const char* misuse_of = nullptr;
 template <class C>
   requires requires { C::misuse; }
 inline constexpr const char* misuse_of<C> = C::misuse;
 
-// Where a result of 0 would have another meaning.
+// Refused where a result of 0 means something else.
 inline constexpr const char* empty_buffer = "empty buffer";
 
-// Throws what a call ended with, and says why where the library itself ended it.
+// Throws the error of a call. The text names the reason if the library, not the system, ended it.
 [[noreturn]] ROUSE_COLD inline void throw_failed(failure error, const char* call,
                                                  const char* misuse) {
   std::string what = call;
@@ -115,13 +128,14 @@ inline constexpr const char* empty_buffer = "empty buffer";
   throw_error(error.code(), what);
 }
 
-// A call that neither ends with its flow nor ends it: for destructors that must wait.
+// True for a call that neither ends with its flow nor ends it, for destructors that must wait.
 template <class C>
 inline constexpr bool shielded = requires { requires C::shielded; };
 
-// What is common to a call's life, however it is woken. `Receiver` derives from it and has `void
-// deliver() noexcept`, called when a call that `start` left unfinished is finished; it may destroy
-// the call.
+// The part of a pending call that is the same for every waker.
+//
+// @tparam Receiver  derives from it. Its `void deliver() noexcept` is called when a call that
+// `start` left unfinished has finished, and may destroy the call.
 template <class Engine, class Call, class Limit, class Receiver>
 class pending_call : public Engine::operation {
   static_assert(call_description<Call>);
@@ -135,11 +149,10 @@ public:
   pending_call& operator=(const pending_call&) = delete;
 
 protected:
-  /// @param engine  null where the socket has none (any more): the call ends with
-  /// bad_file_descriptor.
+  /// @param engine  null if the socket has none: the call fails with bad_file_descriptor.
   pending_call(Engine* engine, Call&& call, Limit l)
       : Engine::operation(&pending_call::on_completed), engine_(engine), call_(keep(call)) {
-    if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // an observer asks
+    if constexpr (requires { this->mark.where; }) this->mark.where = l.at(); // for an observer
     if constexpr (may_end) this->due = l.when().when();
     if constexpr (may_be_stopped) token_ = l.token();
   }
@@ -150,35 +163,35 @@ protected:
     }
     if (in_progress()) [[unlikely]]
       engine_->abandon(*this);
-    // An answer that nobody took.
+    // A result that was not taken.
     if constexpr (requires { call_.discard(*this, *engine_); }) {
       if (engine_) call_.discard(*this, *engine_);
     }
   }
 
-  /// True: finished. False: `deliver` will be called, before this returns perhaps where the engine
-  /// is shared.
+  /// True: finished. False: `deliver` will be called; on a shared engine possibly before this
+  /// function returns.
   bool start() noexcept {
     if (engine_ && prepare()) [[likely]]
       return start_prepared();
     return end_unasked();
   }
 
-  /// Ends the call before it begins.
+  /// Before `start`: makes the call fail with `why`.
   void refuse(failure why) noexcept { this->cancel_reason = why; }
-  /// For receivers that must not be delivered to inside `start`.
+  /// For receivers that must not be called inside `start`: `deliver` runs in the next turn.
   void deliver_later() noexcept {
     this->complete = &pending_call::on_finished;
     engine_->defer(*this);
   }
 
-  /// Started, and not told yet.
+  /// True from `start` until the completion.
   [[nodiscard]] bool in_progress() const noexcept { return this->state != operation_state::idle; }
   [[nodiscard]] Engine* engine() const noexcept { return engine_; }
   [[nodiscard]] std::error_code code() const noexcept { return this->error.code(); }
   [[nodiscard]] value_type value() { return value_of(call_, *this); }
 
-  /// The result; what went wrong goes into `ec` if there is one, else it is thrown.
+  /// The value. An error is stored in `ec`, or thrown if `ec` is null.
   value_type take(std::error_code* ec) {
     if (this->error || (ec && *ec)) [[unlikely]]
       report(this->error, ec);
@@ -199,8 +212,8 @@ private:
     }
   }
 
-  // The call is done without having asked the engine for anything: it counts like any other, and
-  // one without an engine counts in the loop that its caller runs in.
+  // Finishes a call that made no request. It counts against the fairness budget as any other does;
+  // without an engine, that of the loop that the caller runs in.
   ROUSE_NOINLINE bool end_unasked() noexcept {
     if (!engine_) {
       this->error = std::errc::bad_file_descriptor;
@@ -211,7 +224,7 @@ private:
     return engine_->count(*this);
   }
 
-  // A sleep sets `due` itself; the limit then counts only if it is earlier.
+  // `prepare` of a sleep sets `due`; the limit then applies only if it is earlier.
   ROUSE_ALWAYS_INLINE bool prepare() noexcept {
     if constexpr (!may_end) {
       return call_.prepare(*this);
@@ -243,8 +256,8 @@ private:
       return engine_->submit(*this);
   }
 
-  // Another round, and another, until one has to wait (false) or the call is finished. After false,
-  // `this` may be gone.
+  // Starts further rounds until one has to wait (false) or the call is finished (true). After
+  // false, `this` may be destroyed.
   ROUSE_NOINLINE bool proceed() noexcept {
     do {
       this->continues = true;
@@ -279,12 +292,12 @@ private:
 
 } // namespace detail
 
-/// A call in progress, for wakers of one's own that give something other than the value.
+/// A call in progress, for wakers of your own that return something other than the call's value.
 ///
-/// What `initiate` makes derives from it, as `Receiver`: it `start`s, and where that leaves the
-/// call unfinished, `void deliver() noexcept` is called once it is finished, on the thread that
-/// runs the engine, and may destroy the call. `take` then gives the value, or throws. Destroying
-/// one that is unfinished cancels it and waits for the kernel to let go (O5).
+/// The object that `initiate` creates derives from it, as `Receiver`. It calls `start`; if the call
+/// is then unfinished, `void deliver() noexcept` is called once it has finished, on the thread that
+/// runs the engine, and may destroy the call. `take` returns the value or throws the error.
+/// Destroying an unfinished call cancels it and waits until the kernel no longer uses it (O5).
 template <class Engine, class Call, class Limit, class Receiver>
 using pending_call = detail::pending_call<Engine, Call, Limit, Receiver>;
 

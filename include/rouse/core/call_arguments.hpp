@@ -1,4 +1,4 @@
-// What may follow the arguments of a call: its limit, and how it is completed.
+// The arguments that may follow a call's own: its limit, and how it is completed.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/limit.hpp>
@@ -11,7 +11,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The limit of a call that was given none: what `timeout()` of its socket says.
+/// The limit of a call without one: the socket's `timeout()` applies.
 class no_limit {
 public:
   no_limit() noexcept = default;
@@ -22,7 +22,7 @@ private:
   std::source_location at_;
 };
 
-/// The limit of a call that was given a deadline, and no stop_token.
+/// The limit of a call that was given a point in time or a duration, but no stop_token.
 class time_limit {
 public:
   time_limit(deadline when, const std::source_location& at) noexcept : when_(when), at_(at) {}
@@ -38,13 +38,13 @@ namespace detail {
 
 using location = std::source_location;
 
-// Whether the arguments that follow the others of a call begin with its limit.
+// True if the first argument after a call's own is its limit.
 template <class...>
 inline constexpr bool limit_first = false;
 template <class First, class... Rest>
 inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
 
-// What can follow the others in no call, whatever the waker, and the words for it.
+// Arguments that no call takes there, whatever the waker, and the messages about them.
 template <class... How>
 inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
 template <class... How>
@@ -58,7 +58,7 @@ consteval void explain_misplaced() {
                 "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
                 "token} for a duration and a stop_token");
   static_assert(!bare_number<How...>,
-                "rouse: a bare number follows: write {data, size} for a buffer, 5s for a limit");
+                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a buffer");
 }
 
 template <class Further>
@@ -68,10 +68,11 @@ consteval void explain_further() {
                                     "limit: a std::error_code variable, or a handler");
 }
 
-// What follows the arguments of a call where nothing does.
+// Stands for an argument that was not given.
 struct nothing {};
 
-// Where a call stands: the last parameter of each, given by the compiler.
+// The last parameter of every call: its place in the source, for observers. Any further argument
+// would convert to it, which gives the message about it.
 class call_site {
 public:
   call_site(const location& at) noexcept : at_(at) {}
@@ -85,23 +86,24 @@ private:
   location at_;
 };
 
-// How a call may be completed that gives its value back: with nothing more, or with an error_code.
+// How a call that returns its value may be completed: with nothing, or with an error_code variable.
 template <class... How>
 inline constexpr bool gives_back =
     sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
 
-// Where such a call leaves its error; null: it throws.
+// The variable for the error of such a call; null if it throws.
 template <class... How>
 std::error_code* error_of(How&&... how) noexcept {
   static_assert(gives_back<How...> || misplaced<How...>,
-                "rouse: a call of this scheduler gives its value back: let a std::error_code "
-                "variable follow, or nothing; only callbacks take a handler");
+                "rouse: a call of this scheduler returns its value: it takes a std::error_code "
+                "variable, or nothing; only callbacks take a handler");
   std::error_code* place = nullptr;
   if constexpr (gives_back<How...>) ((place = &how), ...);
   return place;
 }
 
-// The limit of a call, as what makes it wants it: only a stop_token needs a watch.
+// The limit as a pending call takes it. Only a stop_token needs a stop_watch, which a call with a
+// time_limit does without: `recv(buf, 5s)` is as small as `recv(buf)`.
 template <class L>
 auto limit_of(L&& given, const location& at) {
   if constexpr (std::convertible_to<L, deadline>)
@@ -110,16 +112,16 @@ auto limit_of(L&& given, const location& at) {
     return limit(limit(std::forward<L>(given)), at);
 }
 
-// Begins a call. Each is written twice, without a limit or a how, and with:
+// Starts a call. Every call has two overloads:
 //
-//     template <class...> // so that an explicit instantiation of the class leaves it out
+//     template <class...> // not instantiated with its class: callbacks would lack the handler
 //     decltype(auto) recv(buffer b, location at = location::current());
 //     template <class First = limit, class How = nothing>
 //     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
 //                         call_site at = location::current());
 //
-// `first` is the limit, or else the how, and nothing follows. Braces, as in {5s, token}, have no
-// type of their own: they take that of the default, and are a limit.
+// `first` is the limit if it converts to one; otherwise it is the how, and nothing may follow.
+// Braces such as {5s, token} have no type, so that the default `First = limit` applies to them.
 template <class Scheduler, class Call>
 ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
   return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});

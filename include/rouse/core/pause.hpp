@@ -8,27 +8,27 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// What a call does where it must try again and nothing would tell it when: it rests for a while,
-// within its limit.
+// A round that only waits: for calls that must try again later where no event says when. The call's
+// limit ends the pause as well.
 class pause final : public waitable {
 public:
-  /// @param why  for `dump`: what waits, and for what.
+  /// @param why  for `dump`: what the call waits for.
   explicit pause(const char* why) noexcept : why_(why) {}
 
   static bool is(const operation& op) noexcept { return op.action == action::wait; }
 
-  /// The next round is the pause.
+  /// The next round waits for `length`.
   void begin(operation& op, clock::duration length) noexcept {
     begin(op, clock::now() + length, nullptr);
   }
-  /// The same, until `again`, or until `sooner` answers.
+  /// The next round waits until `again`, or until `sooner`, if not null, completes it.
   void begin(operation& op, clock::time_point again, waitable* sooner) noexcept {
     if (op.target) op.apply_default_timeout();
     limit_ = op.limited ? op.due : (clock::time_point::max)();
     request_wait(op, sooner ? sooner : this);
     op.limit_to(again < limit_ ? again : limit_);
   }
-  /// True: the call goes on. False: it has ended meanwhile.
+  /// After the round. True: the call continues. False: the call has ended; `op.error` says why.
   bool end(operation& op) noexcept {
     op.limit_to(limit_);
     if (!op.error) return true;

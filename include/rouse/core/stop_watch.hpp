@@ -1,4 +1,4 @@
-// How a call listens to a stop_token.
+// Cancels a call when a stop is requested of its stop_token.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/operation.hpp>
@@ -10,8 +10,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// The part of a call that listens to a stop_token: from any thread, hence by a request to the
-// engine.
+// The stop callback of a call. Any thread may request the stop, so the callback only posts a
+// request to the engine.
 template <class Engine>
 class stop_watch {
 public:
@@ -20,13 +20,13 @@ public:
     request_.op = &op;
     callback_.emplace(token, request{&engine, this});
   }
-  // Afterwards nothing of a request is left anywhere. (The callback's destructor waits for one that
-  // is running.)
+  // Afterwards no callback runs and no request is queued.
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
 #if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
-    // That destructor may sleep for ever: where there are no futexes, libstdc++'s semaphore loses a
-    // wake-up that comes just as it goes to sleep. Hence not before the callback has ended.
+    // The callback's destructor waits for a callback that runs on another thread, and may wait for
+    // ever: on systems without futexes, the semaphore of libstdc++ misses a wake-up that arrives
+    // just as the destructor goes to sleep. So wait here until the callback has returned.
     while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
 #endif
     callback_.reset();
@@ -44,7 +44,7 @@ private:
     }
   };
   typename Engine::stop_request request_;
-  std::atomic<bool> running_{false}; // the callback
+  std::atomic<bool> running_{false}; // the callback runs
   std::optional<std::stop_callback<request>> callback_;
 };
 

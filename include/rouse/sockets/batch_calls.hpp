@@ -1,4 +1,4 @@
-// Batches: several datagrams received, or sent, in one call.
+// Batches: several datagrams received or sent in one call.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/batch.hpp>
@@ -17,15 +17,15 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Of a connection, a batch would be pieces of a stream; and its end, once for each slot.
+// Only for datagrams. On a stream, each slot would hold an arbitrary piece of it, or its end.
 inline failure check_datagrams(const socket_state& socket) noexcept {
   const bool has_datagrams = socket.type == SOCK_DGRAM || socket.type == SOCK_RAW;
   if (!socket.open()) return std::errc::bad_file_descriptor;
   return has_datagrams ? failure{} : failure(std::errc::operation_not_supported);
 }
 
-/// Tried whenever the socket is readable: with the engine's lock held, so that a cancel finds
-/// either nothing taken, or the call done.
+/// The attempt runs whenever the socket is readable. It holds the engine's lock, so that a cancel
+/// finds either no datagram taken or the call completed.
 struct recv_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
@@ -60,8 +60,8 @@ private:
   }
 };
 
-/// Tried whenever there is room to send, as many as one system call takes: others have their turn
-/// in between.
+/// Each attempt runs when there is room to send, and sends as many as one system call takes, so
+/// that other calls get their turn.
 struct send_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_batch";
@@ -99,7 +99,7 @@ private:
     return done;
   }
 
-  // What comes next, up to one whose address is of another family.
+  // The next items, up to the first one with an address of another family.
   [[nodiscard]] std::span<const outgoing> valid_part(int family) const noexcept {
     const auto left = items.subspan(sent);
     const std::size_t most = left.size() < os::largest_batch ? left.size() : os::largest_batch;
@@ -111,12 +111,12 @@ private:
   }
 };
 
-/// A part of `socket`: its calls on several datagrams.
+/// A part of `socket`: the calls on several datagrams.
 template <class Socket>
 class batch_calls : public socket_part<batch_calls<Socket>, Socket> {
 public:
-  /// Receives at least one datagram, waiting if none has come, and with it all others that are
-  /// there already, as many as there are slots:
+  /// Receives all datagrams that have arrived, as many as there are slots. Completes when there is
+  /// at least one:
   ///
   ///     std::array<char, 1500> room[32];
   ///     rouse::incoming slots[32];
@@ -125,18 +125,17 @@ public:
   ///     for (const auto& d : std::span(slots).first(n)) ...   // d.buffer, d.bytes, d.from
   ///
   /// @param slots  an array, a vector or a span of `incoming`, borrowed with its buffers until the
-  /// call has completed; each needs a buffer that is not empty.
-  /// @returns how many came: they are in the first slots, in order, and the other slots are as
-  /// they were; 0 on Linux once the receiving side was shut down. One that is larger than its
-  /// buffer is no error of the call: its slot says `truncated`.
+  /// call has completed. No buffer may be empty.
+  /// @returns the number of datagrams: they are in the first slots, in order, and the other slots
+  /// are unchanged. 0 on Linux after the receiving direction was shut down. A datagram larger than
+  /// its buffer does not fail the call: its slot says `truncated`.
   ///
-  /// Errors: as `recv_from`, but message_size, and only where no datagram was taken;
-  /// invalid_argument (no slots, or one without room), operation_not_supported (a stream).
-  /// Cancellation: a request; a datagram that was taken is told. Others that use the engine wait
-  /// while the slots are filled.
-  /// Cost: no allocation; Linux a recvmmsg(2) for every 64 slots (io_uring and epoll the same), and
-  /// where nothing is there a request to wait before; Windows a WSARecvMsg for each datagram. 16
-  /// KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
+  /// Errors: those of `recv_from` except message_size, and only if no datagram was taken;
+  /// invalid_argument (no slots, or an empty buffer), operation_not_supported (a stream).
+  /// Cancellation: a request; a datagram that was taken is returned. While the slots are filled,
+  /// other users of the engine wait. Cost: no allocation; Linux a recvmmsg(2) for every 64 slots
+  /// (on io_uring and epoll), after a request to wait if nothing has arrived; Windows a WSARecvMsg
+  /// for each datagram. 16 KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
   template <class...>
   decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
     return this->start(recv_batch_call{this->record(), slots}, at);
@@ -148,18 +147,19 @@ public:
                        std::forward<How>(how));
   }
 
-  /// Sends all of several datagrams, in order, waiting where the socket has no room for more.
+  /// Sends several datagrams, in order. Waits while the socket has no room. Completes when all are
+  /// sent.
   ///
   /// @param items  an array, a vector or a span of `outgoing`, borrowed with its buffers,
-  /// unchanged, until the call has completed. Each has its own destination, or none, where the
-  /// socket is connected. No items: completes at once with 0.
-  /// @returns how many were sent: all, unless there is an error; then how many went before it (in
-  /// the `ec` form and for handlers), so that the next one is the item that failed. `l` holds for
-  /// the whole.
+  /// unchanged, until the call has completed. Each has a destination, or none if the socket is
+  /// connected. Empty: completes at once with 0.
+  /// @returns the number of datagrams sent: all. Beside an error (with an `ec` or a handler), the
+  /// number sent before it, which is the index of the item that failed. A limit covers the whole
+  /// call.
   ///
-  /// Errors: as `send_to` and `send`; operation_not_supported (a stream).
-  /// Cost: no allocation; Linux a sendmmsg(2) for every 64 items (io_uring and epoll the same);
-  /// Windows a WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
+  /// Errors: those of `send_to` and `send`; operation_not_supported (a stream). Cost: no
+  /// allocation; Linux a sendmmsg(2) for every 64 items (on io_uring and epoll); Windows a
+  /// WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class...>
   decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
     return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);

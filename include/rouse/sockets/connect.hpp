@@ -1,4 +1,21 @@
-// Connecting to a host by its name, or to the first of several addresses that answers.
+// Connecting to a host by its name, or to the first of several addresses that accepts.
+//
+// One call waits, first for the lookup of the name, then for several attempts. Each attempt is a
+// pending call of its own, on a socket of its own, and shares the connector with the call:
+//
+//   connect_to_call --wait--> lookup --> connector: list of endpoints
+//         ^                                 | try_next(): at once after a failure,
+//         |                                 v             else 250 ms after the last
+//         |                             connect_attempt, connect_attempt, ...
+//         |                                 | deliver()
+//         +---- complete ---- ended_ <------+
+//         |
+//      next_ended()  success: its socket is the result; the others are cancelled
+//                    failure: its error is kept; the next address is tried
+//      no attempt in progress and no address left: the last error
+//
+// If the call ends early (limit, cancel, destroyed), leave() cancels the attempts. Each of them
+// holds a share of the connector until it has completed; the last share frees the connector.
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -29,7 +46,8 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// The families in turn, beginning with that of the first; else in the order given (RFC 8305, 4).
+// Alternates between address families, beginning with that of the first endpoint; within a family
+// the order stays (RFC 8305, section 4).
 inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
   std::vector<endpoint> result, others;
   for (const endpoint& ep : found)
@@ -44,7 +62,7 @@ inline std::vector<endpoint> interleaved(const std::vector<endpoint>& found) {
 template <class Scheduler>
 class connector;
 
-/// One address, connection with a socket of its own.
+/// The attempt to connect to one address, with a socket of its own.
 template <class Scheduler>
 class connect_attempt final
     : public pending_call<typename Scheduler::engine_type, when_there_is_room<connect_call>,
@@ -53,13 +71,13 @@ class connect_attempt final
                             no_limit, connect_attempt<Scheduler>>;
 
 public:
-  /// @param record  that of `from`.
+  /// @param record  the record of `from`.
   connect_attempt(Scheduler& s, socket<Scheduler>&& from, socket_state* record, const endpoint& to)
       : call(&s.engine(), {{record, to}}, no_limit{}), connection(std::move(from)) {}
 
   static socket<Scheduler> own(socket_state* record) { return socket<Scheduler>::from(record); }
 
-  /// True: done. False: `c` will hear of it, and lives until then.
+  /// True: it has ended. False: it will call `c->on_attempt_ended`; `c` lives until then.
   bool begin(std::shared_ptr<connector<Scheduler>> c) noexcept {
     connector_ = std::move(c);
     if (!this->start()) return false;
@@ -67,7 +85,7 @@ public:
     return true;
   }
   void deliver() noexcept {
-    const auto owner = std::move(connector_); // destroys it, and this, where nobody waits any more
+    const auto owner = std::move(connector_); // may free both, at the end
     owner->on_attempt_ended(*this);
   }
 
@@ -77,35 +95,34 @@ private:
   std::shared_ptr<connector<Scheduler>> connector_; // while it is in progress
 };
 
-/// The attempts of one call, which it waits for. Shared with those in progress: a call that ends
-/// cancels them and goes; the last one to be told frees it.
+/// The attempts of one call, and what the call waits for. Shared with the attempts in progress.
 template <class Scheduler>
 class connector final : public waitable, public std::enable_shared_from_this<connector<Scheduler>> {
   using attempt = connect_attempt<Scheduler>;
 
 public:
-  // How long an attempt is alone before the next one joins it (RFC 8305, 5).
+  // How long an attempt runs before the next one joins it (RFC 8305, section 5).
   static constexpr auto stagger = std::chrono::milliseconds(250);
 
   connector(Scheduler& s, name_query query) : scheduler_(s), query_(std::move(query)) {}
   connector(Scheduler& s, std::span<const endpoint> list)
       : scheduler_(s), list_(list.begin(), list.end()) {}
 
-  /// True: `op` is to wait. False: it is over.
+  /// True: `op` has a request. False: it has failed.
   bool prepare(operation& op) noexcept {
     if (query_ && query_->begin(op)) return true;
-    request_wait(op, this); // which is over at once: only then its limit is known
+    request_wait(op, this); // completes at once, when its limit is known
     return !op.error;
   }
 
-  /// True: it is over.
+  /// True: the call has ended.
   bool advance(operation& op) noexcept {
     if (looked_up_ ? pause_.end(op) : finish_lookup(op)) return go_on(op);
     leave();
     return true;
   }
 
-  /// The call is over, or gone: so are the attempts that are left.
+  /// The call has ended or is destroyed: cancels the attempts that are left.
   void leave() noexcept {
     for (const auto& a : attempts_)
       if (a.get() != winner_) engine_.cancel(*a);
@@ -115,7 +132,7 @@ public:
     return winner_ ? std::move(winner_->connection) : socket<Scheduler>();
   }
 
-  /// An attempt has come to its end.
+  /// Hands an attempt that has ended to the call.
   void on_attempt_ended(attempt& a) noexcept {
     engine_.with_completions([&](completions& completed) {
       ended_.push_back(a);
@@ -123,7 +140,7 @@ public:
     });
   }
 
-  // ---- what the call waits for
+  // ---- the waitable
 
   bool enter(operation& op, completions&) noexcept override {
     if (!looked_up_ || !ended_.empty()) return true;
@@ -185,7 +202,7 @@ private:
     const endpoint& peer = list_[started_++];
     socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
-    auto from = attempt::own(record); // which closes it where memory is short
+    auto from = attempt::own(record); // closes it if memory is short
     ROUSE_TRY {
       attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
@@ -196,18 +213,18 @@ private:
   }
 
   Scheduler& scheduler_;
-  typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive it
+  typename Scheduler::engine_type& engine_ = scheduler_.engine(); // may outlive the scheduler
   std::optional<name_query> query_; // none: the list is known
   bool looked_up_ = false;
   std::vector<endpoint> list_;
-  std::size_t started_ = 0; // how many of them
+  std::size_t started_ = 0; // number of addresses
   std::vector<std::unique_ptr<attempt>> attempts_;
-  std::size_t in_progress_ = 0; // how many of them
+  std::size_t in_progress_ = 0; // number of attempts
   clock::time_point next_at_ = (clock::time_point::min)();
-  failure why_ = std::errc::invalid_argument; // the last one failed; where there is none at all
+  failure why_ = std::errc::invalid_argument; // the last one; of an empty list
   attempt* winner_ = nullptr;
   pause pause_{"connect"};
-  list<operation> ended_; // attempts, not looked at yet; guarded, as the next, by the engine's lock
+  list<operation> ended_; // guarded by the engine's lock, as is the next
   operation* waiter_ = nullptr;
 };
 
@@ -215,7 +232,7 @@ template <class Scheduler>
 struct connect_to_call {
   using value_type = socket<Scheduler>;
   static constexpr const char* name = "rouse: connect";
-  static constexpr const char* misuse = "no address, or a port that is none";
+  static constexpr const char* misuse = "no address, or an invalid port";
   std::shared_ptr<connector<Scheduler>> attempts;
 
   bool prepare(operation& op) noexcept { return attempts->prepare(op); }
@@ -240,25 +257,25 @@ auto connect_to(Scheduler& s, std::span<const endpoint> list) {
 
 } // namespace detail
 
-/// Connects to a service of a host, waiting the scheduler's way: to the first of its addresses that
-/// answers.
+/// Connects to a service of a host: to the first of its addresses that accepts.
 ///
 ///     rouse::socket s = co_await rouse::connect(sched, "example.org", "https", 5s);
 ///
-/// The name is looked up as by `resolve`; then one address after another is connection, IPv6 and IPv4 in
-/// turn: the next one at once where one has failed, else 250 ms after the one before, which goes on
-/// meanwhile. Once one is connected the others are given up.
+/// The name is looked up as by `resolve`. Then the addresses are tried one after another, IPv6 and
+/// IPv4 alternately: the next one at once after a failure, otherwise 250 ms after the previous one,
+/// which continues meanwhile. When one has connected, the others are cancelled.
 ///
 /// @param host     a name, in ASCII, or an address without brackets. Copied.
 /// @param service  a port, 0 to 65535, or the name of a service. Copied.
-/// @param l        when to give up; it holds for the whole, the lookup included.
 /// @returns the connection, a socket of this scheduler.
 ///
-/// Errors: of `resolve`; else that of the address which failed last: connection_refused,
-/// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: nothing of
-/// an attempt is left. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and
-/// a socket for each address that is connection. Source: RFC 8305, with the one difference that the
-/// system's resolver gives the addresses of both families at once.
+/// A limit covers the whole call, including the lookup.
+///
+/// Errors: those of `resolve`; otherwise that of the address that failed last: connection_refused,
+/// network_unreachable, too_many_files_open, ...; timed_out at the limit. Cancellation: no attempt
+/// remains. Threads: the scheduler's own. Cost: that of `resolve`, and an allocation and a socket
+/// for each address that is tried. Source: RFC 8305; unlike there, the system's resolver returns
+/// the addresses of both families at the same time.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, std::string_view host, const Service& service,
                        detail::location at = detail::location::current()) {
@@ -271,8 +288,8 @@ decltype(auto) connect(Scheduler& s, std::string_view host, const Service& servi
                             std::forward<First>(first), std::forward<How>(how));
 }
 
-/// The same with addresses that are known, in the order given.
-/// @param list  copied. None at all: invalid_argument.
+/// Connects to the first of several known endpoints that accepts, in the order of the list.
+/// @param list  copied. If it is empty: invalid_argument.
 template <scheduler Scheduler>
 decltype(auto) connect(Scheduler& s, std::span<const endpoint> list,
                        detail::location at = detail::location::current()) {

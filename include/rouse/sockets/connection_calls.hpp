@@ -1,4 +1,4 @@
-// Connections: to be reached, to accept, to connect.
+// Connections: bind, listen, accept, connect.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -37,10 +37,10 @@ struct connect_call {
   done value(operation&) noexcept { return {}; }
 };
 
-// Connections that died in the queue are passed over. While descriptors (or memory) are short, the
-// connection stays in the queue and the call tries again after a pause: it neither fails nor spins.
+// Skips connections that were closed while they waited in the queue. While descriptors or memory
+// are short, the connection stays in the queue, and the call retries after a pause.
 //
-// Gives a socket of the listener's scheduler, or the bare handle.
+// @tparam Answer  a socket of the listener's scheduler, or a native handle.
 template <class Answer>
 struct accept_call {
   using value_type = Answer;
@@ -93,26 +93,27 @@ private:
   }
 };
 
-/// A part of `socket`: the calls by which connections come about.
+/// A part of `socket`: the calls that create connections.
 template <class Socket>
 class connection_calls : public socket_part<connection_calls<Socket>, Socket> {
 public:
-  /// Gives the socket its address; port 0 lets the system choose one (`local_endpoint` tells).
+  /// Assigns an address to the socket. Port 0 lets the system choose a port, which `local_endpoint`
+  /// returns.
   ///
-  /// A stream socket's address may be taken again at once after a restart, but never by two
-  /// listeners: SO_REUSEADDR on Linux, SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would let
-  /// another program steal the port. Windows then refuses a second bind (address_in_use) also while
-  /// connections live that a former listener of the port has accepted; a server that must restart
-  /// beside them sets `reuse_address{true}` before, and gives that protection up.
+  /// The address of a stream socket can be bound again immediately after a restart, but never by
+  /// two listeners: SO_REUSEADDR on Linux; SO_EXCLUSIVEADDRUSE on Windows, where SO_REUSEADDR would
+  /// allow other programs to take over the port. Windows then refuses a second bind
+  /// (address_in_use) also while connections exist that a former listener of the port has accepted.
+  /// A server that must restart beside them sets `reuse_address{true}` first, and loses that
+  /// protection.
   ///
-  /// Of a local socket bind makes a file, which stays when the socket is closed: until it is
-  /// removed
-  /// (`std::remove(path)`), another bind is address_in_use. Nothing is left of an abstract name,
-  /// and `endpoint::local()` lets Linux choose one.
+  /// For a Unix-domain socket, bind creates a file. The file stays when the socket is closed, and
+  /// until it is removed (`std::remove(path)`) another bind fails with address_in_use. Abstract
+  /// names leave nothing behind; with `endpoint::local()` Linux chooses one.
   ///
   /// Errors: address_in_use, address_not_available, permission_denied (a port below 1024, a
-  /// folder), no_such_file_or_directory (a path's folder), invalid_argument (bound already).
-  /// Source: bind(2), unix(7).
+  /// directory), no_such_file_or_directory (the path's directory), invalid_argument (already
+  /// bound). Source: bind(2), unix(7).
   void bind(const endpoint& local) { this->check(do_bind(local), "rouse: bind"); }
   void bind(const endpoint& local, std::error_code& ec) noexcept { ec = do_bind(local).code(); }
   template <endpoint_piece Piece, class... Rest>
@@ -120,22 +121,22 @@ public:
     explain_endpoint<Piece, Rest...>();
   }
 
-  /// Lets peers connect; an unbound socket gets an address of the system's choice.
-  /// @param backlog  how many connections may wait for `accept`; the system may use less.
+  /// Starts to accept connections. The system chooses an address for an unbound socket.
+  /// @param backlog  how many connections may wait for `accept`; the system may allow fewer.
   ///
   /// Errors: address_in_use. Source: listen(2).
   void listen(int backlog = SOMAXCONN) { this->check(do_listen(backlog), "rouse: listen"); }
   void listen(int backlog, std::error_code& ec) noexcept { ec = do_listen(backlog).code(); }
   void listen(std::error_code& ec) noexcept { listen(SOMAXCONN, ec); }
 
-  /// Waits for a peer and gives the connection to it, a socket of the same scheduler.
+  /// Waits for a connection and returns it, as a socket of the same scheduler.
   ///
-  /// Connections that died in the queue are passed over. While the process is short of descriptors
-  /// or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the call waits and goes on:
-  /// the peer stays in the queue.
+  /// Connections that were closed while they waited in the queue are skipped. While the process is
+  /// short of descriptors or memory (EMFILE, ENFILE, ENOBUFS, ENOMEM; WSAEMFILE, WSAENOBUFS) the
+  /// call keeps waiting, and the connection stays in the queue.
   ///
-  /// Errors: invalid_argument (not listening). Cancellation: a request; a connection that won the
-  /// race is given. Cost: one record for the connection, recycled. Source: accept(2);
+  /// Errors: invalid_argument (not listening). Cancellation: a request; if a connection arrives
+  /// first, it is returned. Cost: one record for the connection, recycled. Source: accept(2);
   /// IORING_OP_ACCEPT, Linux 5.5; AcceptEx.
   template <class...>
   decltype(auto) accept(location at = location::current()) {
@@ -147,9 +148,9 @@ public:
                        std::forward<How>(how));
   }
 
-  /// The same, but the connection belongs to no scheduler yet: its handle is the caller's, for
-  /// another one to `adopt`. (On Windows a socket stays with the scheduler that it first belonged
-  /// to.)
+  /// Like `accept`, but returns a native handle that belongs to no scheduler yet. The caller owns
+  /// it; another scheduler can `adopt` it. (On Windows a socket stays with the first scheduler that
+  /// adopts it.)
   template <class...>
   decltype(auto) accept_native(location at = location::current()) {
     return this->start(accept_call<native_handle_type>{this->record()}, at);
@@ -163,12 +164,12 @@ public:
 
   /// Connects to `peer`.
   ///
-  /// One attempt a socket: after a failure, a limit or a cancel it can only be closed, for the
-  /// kernel may still be trying.
+  /// A socket makes one attempt: after a failure, a limit or a cancel it can only be closed,
+  /// because the kernel may still be connecting.
   ///
-  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (the kernel's
-  /// own, after minutes, too), already_connected, address_family_not_supported (`peer` is of
-  /// another family); of a path also no_such_file_or_directory, permission_denied (it is not
+  /// Errors: connection_refused, network_unreachable, host_unreachable, timed_out (also the
+  /// kernel's own limit of some minutes), already_connected, address_family_not_supported (`peer`
+  /// has another family); for a path also no_such_file_or_directory, permission_denied (not
   /// writable), wrong_protocol_type (a socket of another type). Source: connect(2);
   /// IORING_OP_CONNECT, Linux 5.5; ConnectEx.
   template <class...>

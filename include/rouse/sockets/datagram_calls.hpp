@@ -1,4 +1,4 @@
-// Datagrams: what a socket can do with them beyond what it does with streams.
+// Calls on datagrams, beyond those that streams have as well.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -18,7 +18,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What `recv_from` gives: `auto [n, from] = s.recv_from(buf);`
+/// What `recv_from` returns: `auto [n, from] = s.recv_from(buf);`
 struct datagram {
   std::size_t bytes = 0;
   endpoint from;
@@ -104,16 +104,17 @@ struct send_to_list_call : list_call<const_buffer, action::send_to, false> {
 template <class Socket>
 class datagram_calls : public socket_part<datagram_calls<Socket>, Socket> {
 public:
-  /// Receives one datagram, waiting if none has come, and says who sent it.
+  /// Receives one datagram and its sender's address. Completes when a datagram has arrived.
   ///
-  /// @param buffer  borrowed until the call has completed. One that is too small for the datagram
-  /// gets its beginning, and the call ends with message_size; the rest is gone.
-  /// @returns its bytes, 0 for an empty one, and the sender: `auto [n, from] = s.recv_from(buf);`.
-  /// (Of a stream the sender is unspecified, and one without a name.)
+  /// @param buffer  borrowed until the call has completed. If it is too small, it receives the
+  /// beginning of the datagram, the rest is lost, and the call fails with message_size.
+  /// @returns the number of bytes, 0 for an empty datagram, and the sender: `auto [n, from] =
+  /// s.recv_from(buf);`. The sender is unspecified for a stream, and for a sender without a name.
   ///
-  /// Errors: as `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux, where
-  /// the socket is connected and its peer's port is closed. Cost: no allocation; io_uring one SQE,
-  /// epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux 5.3.
+  /// Errors: those of `recv`; message_size (MSG_TRUNC; WSAEMSGSIZE); connection_refused on Linux,
+  /// if the socket is connected and the peer's port is closed. Cost: no allocation; io_uring one
+  /// SQE, epoll one recvmsg(2), IOCP one WSARecvFrom. Source: recvmsg(2); IORING_OP_RECVMSG, Linux
+  /// 5.3.
   template <class...>
   decltype(auto) recv_from(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_from_call{this->record(), buffer}, at);
@@ -124,7 +125,7 @@ public:
     return this->start(recv_from_call{this->record(), buffer}, at, std::forward<First>(first),
                        std::forward<How>(how));
   }
-  /// Like `recv_from` into one buffer, but into several, one after the other.
+  /// Receives one datagram into several buffers, filled one after the other; see `socket`.
   template <class First = limit, class How = nothing>
   decltype(auto) recv_from(list_to_fill<Socket> list, First&& first = First(), How&& how = How(),
                            call_site at = location::current()) {
@@ -132,17 +133,16 @@ public:
                        std::forward<How>(how));
   }
 
-  /// Sends one datagram to `to`; an unbound socket gets an address of the system's choice.
+  /// Sends one datagram to `to`. The system chooses an address for an unbound socket. The call
+  /// waits while the queue of a local receiver is full.
   ///
   /// @param buffer  borrowed, unchanged, until the call has completed. Empty: an empty datagram.
-  /// @returns bytes sent: all of them.
-  ///
-  /// Waits while the queue of a local receiver is full.
+  /// @returns the number of bytes: all of them.
   ///
   /// Errors: message_size (larger than a datagram can be), permission_denied (to a broadcast
-  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` is of
-  /// another family), connection_refused, no_such_file_or_directory (nobody is bound to a name).
-  /// Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
+  /// address without `broadcast`), network_unreachable, address_family_not_supported (`to` has
+  /// another family), connection_refused, no_such_file_or_directory (no socket is bound to the
+  /// path). Source: sendmsg(2); IORING_OP_SENDMSG, Linux 5.3; WSASendTo.
   template <class...>
   decltype(auto) send_to(bytes_to_send<Socket> buffer, const endpoint& to,
                          location at = location::current()) {
@@ -155,7 +155,7 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// Like `send_to` of one buffer, but the datagram is made of several.
+  /// Sends one datagram that consists of several buffers; see `socket`.
   template <class First = limit, class How = nothing>
   decltype(auto) send_to(list_to_send<Socket> list, const endpoint& to, First&& first = First(),
                          How&& how = How(), call_site at = location::current()) {
@@ -168,16 +168,16 @@ public:
     explain_endpoint<Piece, Rest...>();
   }
 
-  /// From now on the socket gets what is sent to a multicast group and to the port that it is bound
-  /// to; `leave_group` ends that, as closing does.
+  /// Joins a multicast group: the socket receives datagrams that are sent to the group and to the
+  /// socket's port, until `leave_group` or close.
   ///
-  /// @param group            its address; the port does not matter.
-  /// @param interface_index  which network interface (if_nametoindex(3)); 0: the system's choice.
-  /// @param source           where given, from this sender alone (source-specific multicast).
+  /// @param group            the group's address; the port is ignored.
+  /// @param interface_index  the network interface (if_nametoindex(3)); 0: the system chooses.
+  /// @param source           if given, only this sender's datagrams (source-specific multicast).
   ///
-  /// Errors: address_in_use (a member already), no_such_device, address_not_available,
-  /// invalid_argument (no multicast address), address_family_not_supported.
-  /// Source: RFC 3678; ip(7), ipv6(7), MCAST_JOIN_GROUP.
+  /// Errors: address_in_use (already a member), no_such_device, address_not_available,
+  /// invalid_argument (not a multicast address), address_family_not_supported. Source: RFC 3678;
+  /// ip(7), ipv6(7), MCAST_JOIN_GROUP.
   void join_group(const endpoint& group, unsigned interface_index = 0) {
     this->check(change(true, group, nullptr, interface_index), "rouse: join_group");
   }

@@ -1,4 +1,4 @@
-// Descriptors handed from process to process: calls of local sockets on Linux.
+// Passing descriptors between processes, over Unix-domain sockets on Linux.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -17,9 +17,9 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Descriptors that have been received. It owns them: those that nobody takes are closed with it.
+/// Received descriptors. It owns them, and its destructor closes those that were not taken.
 ///
-/// Move-only. Cost: 1 KiB, as 253 are the most that come at once.
+/// Move-only. Size: 1 KiB; at most 253 descriptors arrive in one call.
 class [[nodiscard]] received_descriptors {
 public:
   static constexpr std::size_t most = os::message_with_descriptors::most;
@@ -39,20 +39,20 @@ public:
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  /// Borrowed; that of one that was taken is no handle.
+  /// Borrowed; after `take`, an invalid handle.
   [[nodiscard]] native_handle_type operator[](std::size_t i) const noexcept { return handles_[i]; }
   [[nodiscard]] const native_handle_type* begin() const noexcept { return handles_; }
   [[nodiscard]] const native_handle_type* end() const noexcept { return handles_ + size_; }
 
-  /// It is the caller's from then on: `socket<S>::adopt(sched, handles.take(0))`.
+  /// Takes one out; the caller then owns it: `socket<S>::adopt(sched, handles.take(0))`.
   [[nodiscard]] native_handle_type take(std::size_t i) noexcept {
     return std::exchange(handles_[i], os::no_handle);
   }
-  /// Takes one in. There must be room.
+  /// Adds one. There must be room.
   void add(native_handle_type h) noexcept { handles_[size_++] = h; }
 
 private:
-  // Of what there is on either side.
+  // Swaps only the elements in use.
   void swap(received_descriptors& other) noexcept {
     const std::size_t longer = size_ < other.size_ ? other.size_ : size_;
     for (std::size_t i = 0; i != longer; ++i) {
@@ -64,10 +64,10 @@ private:
   }
 
   std::size_t size_ = 0;
-  native_handle_type handles_[most]; // the first size_ have a value
+  native_handle_type handles_[most]; // only the first size_ are initialized
 };
 
-/// What `recv_descriptors` gives: `auto [n, handles] = s.recv_descriptors(buf);`
+/// What `recv_descriptors` returns: `auto [n, handles] = s.recv_descriptors(buf);`
 struct delivery {
   std::size_t bytes = 0;
   received_descriptors descriptors;
@@ -145,18 +145,19 @@ struct recv_descriptors_call {
 template <class Socket>
 class descriptor_calls : public socket_part<descriptor_calls<Socket>, Socket> {
 public:
-  /// As `send`, and with the first byte go descriptors (of files, sockets, anything): whoever
-  /// receives them in another process has the same open files. Local sockets on Linux only.
+  /// Like `send`, but the first byte carries descriptors (of files, sockets, anything). The process
+  /// that receives them has the same open files. Only Unix-domain sockets on Linux.
   ///
-  /// @param buffer   as of `send`; of a stream one byte at least, as nothing else carries them.
-  /// @param handles  at most 253. Copied; they stay the caller's, and open until the call has
-  /// completed.
-  /// @returns bytes taken: perhaps fewer than there are, of a stream (`send_all` the rest).
+  /// @param buffer   as for `send`; on a stream at least one byte, which carries the descriptors.
+  /// @param handles  at most 253. Copied; they stay the caller's, and must stay open until the call
+  /// has completed.
+  /// @returns the number of bytes taken; on a stream possibly fewer than given (`send_all` the
+  /// rest).
   ///
-  /// Errors: invalid_argument (more than 253, or no bytes), bad_file_descriptor (one of them),
-  /// address_family_not_supported (not a local socket), operation_not_supported (Windows),
-  /// ETOOMANYREFS (too many under way). Cost: as a datagram's, and 1.5 KiB for the call.
-  /// Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
+  /// Errors: invalid_argument (more than 253, or no bytes), bad_file_descriptor (one of `handles`),
+  /// address_family_not_supported (not a Unix-domain socket), operation_not_supported (Windows),
+  /// ETOOMANYREFS (too many descriptors in flight). Cost: that of a datagram, and 1.5 KiB for the
+  /// call. Source: unix(7), SCM_RIGHTS; on io_uring Linux 5.13.
   template <class...>
   decltype(auto) send_descriptors(bytes_to_send<Socket> buffer,
                                   std::span<const native_handle_type> handles,
@@ -171,18 +172,19 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// As `recv`, with the descriptors that came with these bytes: `auto [n, handles] = ...`.
+  /// Like `recv`, and returns the descriptors that came with the bytes: `auto [n, handles] = ...`.
   ///
-  /// They are this process's from then on, not inherited by programs that it executes, and closed
-  /// where nobody takes them: a call that is abandoned leaks none. (`recv` and the others close
-  /// them unseen.) A stream gives those of one `send_descriptors` at a time. What else the kernel
-  /// is asked to tell (SO_PASSCRED, SO_PASSPIDFD, time stamps) is passed over, and takes no room
-  /// from them.
+  /// The received descriptors belong to this process, are not inherited by programs that it
+  /// executes, and are closed if they are not taken: an abandoned call leaks none. (`recv` and the
+  /// other calls close them.) A stream delivers the descriptors of one `send_descriptors` at a
+  /// time. Other control messages (SO_PASSCRED, SO_PASSPIDFD, time stamps) are skipped and take no
+  /// room from the descriptors.
   ///
-  /// Errors: as `recv`; of a datagram message_size; too_many_files_open (this process could not
-  /// have all of them: the others are gone; in the `ec` form and for handlers those that came are
-  /// given). Others as `send_descriptors`. Cost: as a datagram's, and 1.5 KiB for the call.
-  /// Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux 5.13.
+  /// Errors: those of `recv`; message_size for a datagram; too_many_files_open (this process could
+  /// not receive all of them, and the others are lost; with an `ec` or a handler, those that
+  /// arrived are returned). Otherwise as `send_descriptors`. Cost: that of a datagram, and 1.5 KiB
+  /// for the call. Source: unix(7), SCM_RIGHTS; recvmsg(2), MSG_CMSG_CLOEXEC; on io_uring Linux
+  /// 5.13.
   template <class...>
   decltype(auto) recv_descriptors(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(recv_descriptors_call{this->record(), buffer}, at);

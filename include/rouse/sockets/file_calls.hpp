@@ -1,4 +1,4 @@
-// Files: sent without a way through a buffer of the program's.
+// Sending files without copying them through a buffer of the program.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -23,7 +23,7 @@ namespace detail {
 struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
   static constexpr const char* name = "rouse: send_file";
-  // What is tried at once: others have their turn in between.
+  // The most that one attempt sends, so that other calls get their turn.
   static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
   socket_state* socket;
   native_file_type file;
@@ -60,23 +60,24 @@ private:
   }
 };
 
-/// A part of `socket`: its calls on files.
+/// A part of `socket`: the calls on files.
 template <class Socket>
 class file_calls : public socket_part<file_calls<Socket>, Socket> {
 public:
-  /// Sends `length` bytes of a file from `offset` on, as `send_all` sends those of a buffer.
+  /// Sends `length` bytes of a file, from `offset` on, as `send_all` sends a buffer.
   ///
-  /// @param file    open for reading until the call has completed. On Linux its position neither
+  /// @param file  open for reading until the call has completed. On Linux its position neither
   /// matters nor moves; on Windows it moves, unless the file was opened with FILE_FLAG_OVERLAPPED.
-  /// @returns bytes taken by the kernel (a std::uint64_t): fewer than `length` only where the file
-  /// ends before, or with an error (in the `ec` form and for handlers). `l` holds for the whole.
+  /// @returns the number of bytes that the kernel took, a std::uint64_t: fewer than `length` only
+  /// if the file ends earlier, or beside an error (with an `ec` or a handler). A limit covers the
+  /// whole call.
   ///
-  /// Errors: as `send`; bad_file_descriptor also for the file; invalid_argument (on Linux, what is
-  /// no file that can be mapped). Waiting for the disk is not asynchronous: a file that is not in
-  /// memory holds the loop up while a part of it is read.
-  /// Cost: no allocation; Linux a sendfile(2) for each part that fits, at most 1 MiB, and the calls
-  /// that make it neither wait nor raise SIGPIPE; Windows a ReadFile and a send for every 8 KiB.
-  /// Source: sendfile(2); ReadFile, send of Winsock.
+  /// Errors: those of `send`; bad_file_descriptor also for the file; invalid_argument (on Linux, a
+  /// file that cannot be mapped). Reading from the disk is not asynchronous: if a part of the file
+  /// is not in memory, the loop waits while it is read. Cost: no allocation. Linux: a sendfile(2)
+  /// for each part that fits, at most 1 MiB, and the system calls that keep it from blocking and
+  /// from raising SIGPIPE. Windows: a ReadFile and a send for every 8 KiB. Source: sendfile(2);
+  /// ReadFile, send of Winsock.
   template <class...>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {

@@ -1,4 +1,4 @@
-// Scatter and gather: a call on several buffers, described.
+// The description of a call on several buffers (scatter and gather).
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -11,10 +11,10 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A call on a list: how far it has come, and the request for what comes next.
+/// A call on several buffers, how far it has come, and the message for its next request.
 ///
-/// @tparam Asks  what it asks an engine for.  @tparam All  whether it goes on until the list is
-/// done.
+/// @tparam Asks  the request's action.
+/// @tparam All   true: requests until all buffers are done.
 template <class Buffer, action Asks, bool All>
 struct list_call {
   using value_type = std::size_t;
@@ -25,8 +25,8 @@ struct list_call {
   socket_state* socket;
   some_buffers<Buffer> list;
   std::size_t moved = 0;
-  std::size_t current = 0; // the first buffer that is not done
-  std::size_t offset = 0; // bytes
+  std::size_t current = 0; // the first unfinished buffer
+  std::size_t offset = 0; // bytes of it that are done
   os::message_in_pieces message{};
 
   bool prepare(operation& op) noexcept {
@@ -39,7 +39,7 @@ struct list_call {
     if constexpr (sends) {
       if (!socket->open()) op.error = std::errc::bad_file_descriptor;
     } else {
-      op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+      op.error = std::errc::invalid_argument; // 0 would mean the end of the stream
     }
     return false;
   }
@@ -55,7 +55,7 @@ struct list_call {
   std::size_t value(operation&) noexcept { return moved; }
 
 private:
-  // As many pieces as go into one request.
+  // Fills the message with as many pieces as one request takes.
   void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
@@ -65,7 +65,7 @@ private:
       const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
       const std::size_t size = left < room ? left : room;
       auto* const data = static_cast<const char*>(list[i].data()) + begin;
-      if (size != 0) message.add(const_cast<char*>(data), size); // written to only where it may be
+      if (size != 0) message.add(const_cast<char*>(data), size); // read only if sent
       op.size += size;
       begin = 0;
     }
@@ -85,7 +85,7 @@ private:
     }
   }
 
-  // A datagram goes out, or comes in, in one request, or not current all.
+  // A datagram is sent or received in one request, or not at all.
   bool fits_one_datagram(operation& op) const noexcept {
     std::size_t all = 0;
     for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();

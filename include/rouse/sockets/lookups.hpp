@@ -1,5 +1,15 @@
-// Looking up names blocks, so threads of the library's own do it: how the question gets to them,
-// and the answer back into the loop.
+// Name lookups in helper threads, because getaddrinfo blocks.
+//
+//   scheduler's thread                 lookup_helpers                helper thread
+//   name_query::begin
+//     lookup_helpers::request(l) ----> waiting_, a new thread -----> perform(l): getaddrinfo
+//     op waits for l.completed                                           | wanted_?
+//     engine_lookup::on_loop <------- engine.post(l) <------- report() --+-- no: drop()
+//       set(l.completed)
+//     lookup_helpers::leave(l): wanted_ = false, or taken out of waiting_
+//
+// A lookup has two shares, the call's and the helper's. The call may leave at any time, a helper in
+// getaddrinfo cannot be interrupted; the last share frees the lookup.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
@@ -22,30 +32,29 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// A question to the system's resolver. Shared by who asked, who may leave at any time, and by who
-/// answers, who cannot be interrupted: the last one frees it.
+/// One request to the system's resolver.
 class lookup : public list_node {
 public:
-  one_shot_event completed{
-      "name lookup"}; ///< opened in the asking scheduler's loop, which owns what follows
+  one_shot_event completed{"name lookup"}; ///< set in the loop of the call
+  // The result: the helper's until it reports, then the call's.
   failure why;
   std::vector<endpoint> found;
 
 protected:
-  /// @param service  empty where the port is known.
+  /// @param service  empty if the port is known.
   lookup(std::string host, std::string service, std::uint16_t port)
       : host_(std::move(host)), service_(std::move(service)), port_(port) {}
   virtual ~lookup() = default;
 
   void drop() noexcept {
-    // Release and acquire pair up: the destroyer sees what the other one wrote.
+    // acq_rel: the thread that destroys it sees what the other one wrote.
     if (shares_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
 private:
   friend class lookup_helpers;
-  /// The answer is there, and who asked as well, until this returns: sends it to his loop, which
-  /// drops the answerer's share.
+  /// Posts the result to the loop of the call, which drops the helper's share. The call has not
+  /// left before this returns, because the helpers' mutex is locked.
   virtual void report() noexcept = 0;
 
   const std::string host_, service_;
@@ -54,22 +63,21 @@ private:
   std::atomic<int> shares_{1};
 };
 
-/// The threads that look up. One is started when a question finds those that there are at work, up
-/// to `most`; further questions wait, in order. A thread ends when no question is left, so that an
-/// idle program has none, and nothing to wait for at its exit.
+/// The helper threads. A request starts another thread, up to `most`; further requests wait in
+/// order. A thread ends when no request is left, so that an idle program has none.
 ///
-/// Nobody joins a thread: one that hangs in the resolver at the program's exit ends with it. So the
-/// helpers are never destroyed. Threads: any.
+/// No thread is joined: one that still blocks in the resolver at the program's exit ends with the
+/// process. For this reason the helpers are never destroyed. Threads: any.
 class lookup_helpers {
 public:
   static constexpr int most = 8;
 
   using function = failure(const std::string& host, const std::string& service,
                            std::vector<endpoint>& found);
-  /// How to look up; tests have their own.
+  /// Replaced by tests.
   static inline std::atomic<function*> look_up{&os::look_up};
 
-  /// Opens `l.answered` some time, unless `leave` comes first.
+  /// Sets `l.completed` later, unless `leave` is called first.
   static failure request(lookup& l) noexcept {
     lookup_helpers& h = all();
     const std::lock_guard lock(h.mutex_);
@@ -80,7 +88,7 @@ public:
     return {};
   }
 
-  /// Who asked wants no answer any more, or has it.
+  /// Gives up the call's share, with or without a result.
   static void leave(lookup& l) noexcept {
     lookup_helpers& h = all();
     {
@@ -94,7 +102,7 @@ public:
     l.drop();
   }
 
-  /// How many threads there are now.
+  /// Number of threads.
   [[nodiscard]] static int threads() noexcept {
     lookup_helpers& h = all();
     const std::lock_guard lock(h.mutex_);
@@ -102,7 +110,7 @@ public:
   }
 
 private:
-  // In memory of the program's own, as it must not run out, and never destroyed.
+  // In static memory, so that it cannot fail, and never destroyed.
   static lookup_helpers& all() noexcept {
     alignas(lookup_helpers) static unsigned char place[sizeof(lookup_helpers)];
     static lookup_helpers& instance = *::new (place) lookup_helpers;
@@ -143,7 +151,7 @@ private:
     ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
   }
 
-  // A forked child has neither the helper threads nor a waiter for their answers.
+  // A forked child has neither the helper threads nor a waiter for their results.
   static void on_fork(void* self) noexcept {
     auto& helpers = *static_cast<lookup_helpers*>(self);
     ::new (&helpers.mutex_) std::mutex;
@@ -157,7 +165,7 @@ private:
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&lookup_helpers::on_fork, this};
 };
 
-/// A question asked from the loop of an engine.
+/// A lookup that was requested from the loop of an engine.
 template <class Engine>
 class engine_lookup final : public lookup, Engine::posted {
 public:
@@ -180,7 +188,7 @@ private:
 struct leave_lookup {
   void operator()(lookup* l) const noexcept { lookup_helpers::leave(*l); }
 };
-/// The share of who asks.
+/// The call's share of a lookup.
 using lookup_share = std::unique_ptr<lookup, leave_lookup>;
 
 }}} // namespace rouse::ROUSE_ABI::detail

@@ -17,15 +17,15 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 template <class Socket>
 class option_calls : public socket_part<option_calls<Socket>, Socket> {
 public:
-  /// Where the socket is bound. Errors: bad_file_descriptor. Source: getsockname(2).
+  /// The address that the socket is bound to. Errors: bad_file_descriptor. Source: getsockname(2).
   [[nodiscard]] endpoint local_endpoint() const {
     return query(&os::local_endpoint, "rouse: local_endpoint");
   }
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
     return query(&os::local_endpoint, ec);
   }
-  /// Whom the socket is connected to. Errors: not_connected, bad_file_descriptor. Source:
-  /// getpeername(2).
+  /// The address that the socket is connected to. Errors: not_connected, bad_file_descriptor.
+  /// Source: getpeername(2).
   [[nodiscard]] endpoint remote_endpoint() const {
     return query(&os::remote_endpoint, "rouse: remote_endpoint");
   }
@@ -33,7 +33,7 @@ public:
     return query(&os::remote_endpoint, ec);
   }
 
-  /// Sets an option by its type (`tcp_no_delay{true}`), or raw: level, name, value.
+  /// Sets an option by its type (`tcp_no_delay{true}`), or by level, name and value.
   ///
   /// Errors: no_protocol_option, invalid_argument. Source: setsockopt(2).
   template <class O>
@@ -63,7 +63,9 @@ public:
     explain_option_without_level<V>();
   }
 
-  /// Gets an option by its type (`get_option<tcp_no_delay>()`), or raw: level, name.
+  /// Returns an option by its type (`get_option<tcp_no_delay>()`), or by level and name.
+  ///
+  /// Errors: no_protocol_option. Source: getsockopt(2).
   template <class O>
   [[nodiscard]] O get_option() const {
     explain_option<O>();

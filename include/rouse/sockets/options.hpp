@@ -13,7 +13,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Which direction `shutdown` ends.
+/// The direction that `shutdown` closes.
 enum class shutdown_how : int {
   recv = os::shutdown_recv,
   send = os::shutdown_send,
@@ -23,8 +23,8 @@ inline constexpr shutdown_how shutdown_recv = shutdown_how::recv;
 inline constexpr shutdown_how shutdown_send = shutdown_how::send;
 inline constexpr shutdown_how shutdown_both = shutdown_how::both;
 
-/// An option by type: where it is (`level`, `name`) and its value in the kernel's form. Users may
-/// write their own.
+/// An option as a type: its `level` and `name`, and its value in the kernel's form. Users may
+/// define their own.
 template <class O>
 concept socket_option = std::default_initializable<O> && requires(O o, const O c) {
   { O::level } -> std::convertible_to<int>;
@@ -36,7 +36,7 @@ concept socket_option = std::default_initializable<O> && requires(O o, const O c
 
 namespace detail {
 
-// Say in words what is no option, and no value of a raw one.
+// The messages about a type that is not an option, and about an unsuitable raw value.
 template <class O>
 consteval void explain_option() {
   static_assert(socket_option<O>, "rouse: an option is of a type such as tcp_no_delay, or raw: "
@@ -59,8 +59,8 @@ consteval void explain_option_without_level() {
 
 } // namespace detail
 
-/// One that is on or off.
-/// @tparam On  what the kernel takes for on.
+/// An option that is on or off.
+/// @tparam On  the kernel's value for on.
 template <int Level, int Name, int On = 1>
 class flag_option {
 public:
@@ -77,7 +77,7 @@ private:
   int value_ = 0;
 };
 
-/// One that is a number.
+/// An option that is a number.
 template <int Level, int Name>
 class number_option {
 public:
@@ -93,57 +93,57 @@ private:
   int value_ = 0;
 };
 
-/// Whether an address may be bound while old connections of it linger (SO_REUSEADDR). `bind` of a
-/// stream socket does what is right without it; on Windows it would let others steal the port.
+/// Allows binding an address while old connections of it linger (SO_REUSEADDR). `bind` of a stream
+/// socket does not need it; on Windows the option would allow others to take over the port.
 using reuse_address = flag_option<SOL_SOCKET, SO_REUSEADDR>;
-/// Whether small segments go out at once (TCP_NODELAY).
+/// Sends small segments immediately (TCP_NODELAY).
 using tcp_no_delay = flag_option<IPPROTO_TCP, TCP_NODELAY>;
-/// Whether an idle connection is probed (SO_KEEPALIVE).
+/// Probes idle connections (SO_KEEPALIVE).
 using keep_alive = flag_option<SOL_SOCKET, SO_KEEPALIVE>;
-/// Whether out-of-band data comes in its place in the stream (SO_OOBINLINE).
+/// Leaves out-of-band data in its place in the stream (SO_OOBINLINE).
 using out_of_band_inline = flag_option<SOL_SOCKET, SO_OOBINLINE>;
-/// Bytes of the kernel's receive buffer (SO_RCVBUF). Linux doubles what it is given.
+/// The size of the kernel's receive buffer, in bytes (SO_RCVBUF). Linux doubles the given value.
 using receive_buffer_size = number_option<SOL_SOCKET, SO_RCVBUF>;
-/// Bytes of the kernel's send buffer (SO_SNDBUF). Linux doubles what it is given.
+/// The size of the kernel's send buffer, in bytes (SO_SNDBUF). Linux doubles the given value.
 using send_buffer_size = number_option<SOL_SOCKET, SO_SNDBUF>;
-/// Whether an IPv6 socket refuses IPv4-mapped peers (IPV6_V6ONLY). Linux starts with 0, Windows
-/// with 1: say which you want.
+/// Excludes IPv4-mapped addresses from an IPv6 socket (IPV6_V6ONLY). The default is 0 on Linux and
+/// 1 on Windows, so set it explicitly.
 using v6_only = flag_option<IPPROTO_IPV6, IPV6_V6ONLY>;
-/// Whether datagrams may go to broadcast addresses (SO_BROADCAST).
+/// Allows datagrams to broadcast addresses (SO_BROADCAST).
 using broadcast = flag_option<SOL_SOCKET, SO_BROADCAST>;
-/// Hops that an IPv4 packet may take, 1 to 255 (IP_TTL).
+/// The hop limit of IPv4 packets, 1 to 255 (IP_TTL).
 using time_to_live = number_option<IPPROTO_IP, IP_TTL>;
 /// The type-of-service byte of IPv4 packets (IP_TOS). Windows ignores it.
 using type_of_service = number_option<IPPROTO_IP, IP_TOS>;
-/// Hops that an IPv4 multicast datagram may take, 0 to 255; the system starts with 1
-/// (IP_MULTICAST_TTL).
+/// The hop limit of IPv4 multicast datagrams, 0 to 255; 1 by default (IP_MULTICAST_TTL).
 using multicast_time_to_live = number_option<IPPROTO_IP, IP_MULTICAST_TTL>;
-/// Whether this machine's members get what it sends to an IPv4 group, which they do unless told
-/// otherwise (IP_MULTICAST_LOOP; on Windows it is the receivers' to say).
+/// Delivers IPv4 multicast datagrams also to members on the sending machine; on by default
+/// (IP_MULTICAST_LOOP; on Windows an option of the receivers).
 using multicast_loop = flag_option<IPPROTO_IP, IP_MULTICAST_LOOP>;
-/// The same for IPv6 (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP).
+/// The same two options for IPv6 (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP).
 using multicast_hops = number_option<IPPROTO_IPV6, IPV6_MULTICAST_HOPS>;
 using multicast_loop_v6 = flag_option<IPPROTO_IPV6, IPV6_MULTICAST_LOOP>;
-/// The interface, by index, that IPv6 multicast datagrams leave by (IPV6_MULTICAST_IF).
+/// The interface, by index, for outgoing IPv6 multicast datagrams (IPV6_MULTICAST_IF).
 using multicast_interface_v6 = number_option<IPPROTO_IPV6, IPV6_MULTICAST_IF>;
 
-/// Cuts what is sent at once into UDP datagrams of this many bytes, the last of what is left; 0
-/// does not. On Linux at most 64 of them (newer kernels: 128), none larger than the way to the peer
-/// takes: else the send is invalid_argument, or message_size. (UDP_SEGMENT, Linux 4.18;
-/// UDP_SEND_MSG_SIZE, Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
+/// Splits the data of one send into UDP datagrams of this size, in bytes; the last one may be
+/// shorter. 0: no splitting. On Linux the limits are 64 datagrams (newer kernels: 128) and the
+/// path's maximum datagram size; beyond them the send fails with invalid_argument or message_size.
+/// (UDP_SEGMENT, Linux 4.18; UDP_SEND_MSG_SIZE, Windows 10, 2004. Otherwise, and on Wine:
+/// no_protocol_option.)
 using udp_segment = number_option<IPPROTO_UDP, os::udp_segment_name>;
-/// Whether UDP datagrams of one sender and one size may come as one, up to 64 KiB: `recv_batch`
-/// then says in `segment` where they part. (The other calls do not, and of those that do not fit
-/// the rest is gone: give each slot 64 KiB.) (UDP_GRO, Linux 5.0; UDP_RECV_MAX_COALESCED_SIZE,
-/// Windows 10, 2004. Elsewhere, and under Wine: no_protocol_option.)
+/// Allows the kernel to merge UDP datagrams of one sender and one size, up to 64 KiB. `recv_batch`
+/// then reports in `segment` where to split them. The other calls do not report it, and data beyond
+/// the buffer is lost: give each slot 64 KiB. (UDP_GRO, Linux 5.0; UDP_RECV_MAX_COALESCED_SIZE,
+/// Windows 10, 2004. Otherwise, and on Wine: no_protocol_option.)
 using udp_gro = flag_option<IPPROTO_UDP, os::udp_gro_name, os::udp_gro_on>;
 
-/// The interface, by its address, that IPv4 multicast datagrams leave by (IP_MULTICAST_IF).
+/// The interface, by its address, for outgoing IPv4 multicast datagrams (IP_MULTICAST_IF).
 class multicast_interface {
 public:
   static constexpr int level = IPPROTO_IP, name = IP_MULTICAST_IF;
   multicast_interface() noexcept = default;
-  /// @param address  IPv4; the port does not matter.
+  /// @param address  IPv4; the port is ignored.
   explicit multicast_interface(const endpoint& address) noexcept
       : value_(os::socket_address(address).v4.sin_addr) {}
   [[nodiscard]] endpoint address() const noexcept {
@@ -159,22 +159,22 @@ private:
   ::in_addr value_{};
 };
 
-/// Whether several sockets may listen on one port, the kernel spreading connections among them
-/// (SO_REUSEPORT). Windows has none: no_protocol_option.
+/// Allows several sockets to listen on one port; the kernel distributes connections among them
+/// (SO_REUSEPORT). Not on Windows: no_protocol_option.
 using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 
-/// What `close` does with bytes not yet sent (SO_LINGER): off, it sends them in the background; on
-/// with 0, it throws them away and resets the connection. On with a time, the system's own calls
-/// wait until the bytes are sent or the time has passed; a socket of rouse, closed by `close` or by
-/// its destructor, does not, as that would hold up the loop: it switches the option off. (To wait,
-/// `shutdown(shutdown_send)`, then `recv` until the peer has closed.) A handle that was `release`d
-/// keeps the option.
+/// What closing does with unsent bytes (SO_LINGER). Off: the system sends them in the background.
+/// On with 0: it discards them and resets the connection. On with a time: the system's own close
+/// waits until the bytes are sent or the time has passed. A `socket` that is closed or destroyed
+/// never waits, because that would block the loop: it switches the option off first. (To wait, call
+/// `shutdown(shutdown_send)`, then `recv` until the peer has closed.) A handle given up by
+/// `release` keeps the option.
 class linger {
 public:
   static constexpr int level = SOL_SOCKET, name = SO_LINGER;
   linger() noexcept = default;
-  /// @param time  of any type, rounded up to seconds; negative: none. What the system cannot
-  /// represent (on Windows more than 65535 s) is the longest that it can.
+  /// @param time  rounded up to seconds; a negative one is 0. A time beyond the system's range
+  /// (65535 s on Windows) is the longest possible one.
   template <class Rep, class Period>
   linger(bool on, std::chrono::duration<Rep, Period> time) noexcept {
     using onoff = decltype(value_.l_onoff);

@@ -1,4 +1,4 @@
-// A buffered reader: lines, delimited pieces and exact numbers of bytes out of a stream.
+// A buffered reader: lines, delimited pieces and exact numbers of bytes of a stream.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -19,7 +19,11 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-// The bytes that were received and not yet taken, in one piece.
+// The unread bytes, contiguous in memory:
+//
+//    0      begin_                                end_   size_
+//    | free | returned by the last call | unread  | room |
+//            `------ handed_out_ ------'
 class read_buffer {
 public:
   explicit read_buffer(std::size_t most) noexcept : most_(most == 0 ? 1 : most) {}
@@ -29,19 +33,19 @@ public:
   }
   [[nodiscard]] std::size_t most() const noexcept { return most_; }
 
-  // Hands out the first `n`, which stay where they are until `begin_call`.
+  // Returns the first `n` bytes. They stay in place until `begin_call`.
   std::string_view hand_out(std::size_t n) noexcept {
     handed_out_ = n;
     return bytes().substr(0, n);
   }
-  // What was handed out is done with.
+  // Discards the bytes that the last call returned.
   void begin_call() noexcept {
     begin_ += std::exchange(handed_out_, 0);
     searched_ = 0;
     if (begin_ == end_) begin_ = end_ = 0;
   }
 
-  // Where `delimiter` ends, or 0. What was searched before is not searched again.
+  // The position after `delimiter`, or 0. Bytes are searched only once.
   std::size_t find(std::string_view delimiter) noexcept {
     const std::size_t at = bytes().find(delimiter, searched_);
     if (at != std::string_view::npos) return at + delimiter.size();
@@ -50,13 +54,13 @@ public:
     return 0;
   }
 
-  // Room for what comes next: at least one byte. message_size where `most` are there already.
+  // Makes room for at least one byte. message_size: there are `most` unread bytes.
   failure make_room() noexcept {
     if (end_ != size_) return {};
     const std::size_t unread = end_ - begin_;
     if (unread >= most_) return std::errc::message_size;
     const std::size_t twice = size_ == 0 ? smallest : size_ * 2;
-    // In its place, if that is worth it; else into twice the room.
+    // Moves the bytes to the front if that frees half of the memory; otherwise doubles the memory.
     if (size_ != 0 && (unread <= size_ / 2 || size_ == most_)) return move_to(nullptr, size_);
     const std::size_t size = twice < most_ ? twice : most_;
     auto* const larger = new (std::nothrow) char[size];
@@ -85,20 +89,20 @@ private:
   const std::size_t most_;
   std::unique_ptr<char[]> data_;
   std::size_t size_ = 0, begin_ = 0, end_ = 0;
-  std::size_t handed_out_ = 0; // at begin_
-  std::size_t searched_ = 0; // from begin_ on, without the delimiter
+  std::size_t handed_out_ = 0; // from begin_
+  std::size_t searched_ = 0; // from begin_, without the delimiter
 };
 
-// Up to a delimiter, or, where that is empty, a number of bytes.
+// Reads up to a delimiter, or a number of bytes if the delimiter is empty.
 struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
-  static constexpr const char* misuse = "no bytes are asked for";
+  static constexpr const char* misuse = "no bytes are requested";
   socket_state* socket;
   read_buffer* buffer;
   std::string_view delimiter;
   std::size_t wanted = 0;
-  std::size_t found = 0; // how many bytes are the answer
+  std::size_t found = 0; // size of the result
 
   bool prepare(operation& op) noexcept {
     buffer->begin_call();
@@ -113,7 +117,7 @@ struct read_call {
     buffer->add(op.bytes);
     if (op.error || has_result()) return true;
     if (op.bytes != 0) return !fetch(op);
-    found = buffer->bytes().size(); // the end: what is left
+    found = buffer->bytes().size(); // the end: the rest
     return true;
   }
 
@@ -127,7 +131,7 @@ private:
       found = wanted;
     return found != 0;
   }
-  // False: there is no room, `op.error` says why.
+  // False: no room; `op.error` says why.
   bool fetch(operation& op) noexcept {
     op.error = buffer->make_room();
     if (!op.error) request_recv(op, socket, buffer->room());
@@ -137,17 +141,17 @@ private:
 
 } // namespace detail
 
-/// Reads a socket's stream in pieces that mean something: lines, up to a delimiter, so many bytes.
+/// Reads a socket's stream in pieces: lines, up to a delimiter, or a number of bytes.
 ///
 ///     rouse::reader in{conn};
 ///     while (!(line = co_await in.read_line()).empty()) ...
 ///
-/// What a call gives is a view into the reader, until its next call. Nothing is lost: what came
-/// with an error, a limit or a cancel, or beyond what was asked for, is there for the next call
-/// (`buffered()` shows it; the socket's own recv does not know of it).
+/// A call returns a view into the reader, valid until its next call. No byte is lost: bytes that
+/// came before an error, a limit or a cancel, or beyond what a call returns, are there for the next
+/// call. (`buffered()` shows them; the socket's own `recv` does not return them.)
 ///
-/// Borrows the socket, which must stay where it is. One call at a time. Threads: the scheduler's
-/// own. Cost: as `recv`; memory grows with the longest piece, by doubling.
+/// Borrows the socket, which must not be moved. One call at a time. Threads: the scheduler's own.
+/// Cost: that of `recv`; the memory grows with the longest piece, by doubling.
 template <class Scheduler>
 class reader {
   using call_site = detail::call_site;
@@ -155,16 +159,17 @@ class reader {
   using nothing = detail::nothing;
 
 public:
-  /// @param most  how many bytes a piece may unread; a longer one is message_size, and stays.
+  /// @param most  the maximum size of a piece, in bytes. A longer one is message_size, and stays.
   explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
       : socket_(&s), buffer_(most) {}
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
-  /// Up to and with `delimiter`, which is borrowed until the call has completed. Without it only at
-  /// the end of the stream: what was left, and empty from then on.
+  /// Reads up to and including `delimiter`, which is borrowed until the call has completed. The
+  /// returned piece lacks the delimiter only at the end of the stream: then it is the rest, and
+  /// empty from then on.
   ///
-  /// Errors: as `recv`; message_size (more than `most` bytes without it), not_enough_memory.
+  /// Errors: those of `recv`; message_size (no delimiter in `most` bytes), not_enough_memory.
   template <class...>
   decltype(auto) read_until(std::string_view delimiter, location at = location::current()) {
     return start(delimiter, 0, at);
@@ -175,7 +180,7 @@ public:
     return start(delimiter, 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// A line with its "\n". Otherwise as `read_until`.
+  /// Reads a line, including its "\n". Otherwise like `read_until`.
   template <class...>
   decltype(auto) read_line(location at = location::current()) {
     return start("\n", 0, at);
@@ -185,8 +190,8 @@ public:
     return start("\n", 0, at, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// `n` bytes; fewer only at the end of the stream. Otherwise as `read_until`; invalid_argument
-  /// where n is 0.
+  /// Reads `n` bytes; fewer only at the end of the stream. Otherwise like `read_until`;
+  /// invalid_argument if `n` is 0.
   template <class...>
   decltype(auto) read_exactly(std::size_t n, location at = location::current()) {
     return start({}, n, at);
@@ -197,7 +202,7 @@ public:
     return start({}, n, at, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// What has come and was not asked for yet, with what the last call gave in front of it.
+  /// The bytes that the last call returned, and after them those that no call has returned yet.
   [[nodiscard]] std::string_view buffered() const noexcept { return buffer_.bytes(); }
 
 private:

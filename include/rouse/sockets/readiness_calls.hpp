@@ -1,5 +1,5 @@
-// Readiness: to wait until a socket has something, or room, and take nothing; and the calls that
-// are system calls of their own, tried when there is.
+// Waiting for readiness, and the calls that are made of it: a system call, retried when the socket
+// is ready.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -83,7 +83,7 @@ struct send_out_of_band_attempt {
   }
 };
 
-/// A call on one buffer that is tried.
+/// A call on one buffer that is one system call, retried when the socket is ready.
 template <class Tried>
 struct retry_call : retry_when_ready {
   using value_type = std::size_t;
@@ -112,24 +112,24 @@ private:
   }
 };
 
-/// A part of `socket`: its calls that wait for readiness.
+/// A part of `socket`: the calls that wait for readiness.
 template <class Socket>
 class readiness_calls : public socket_part<readiness_calls<Socket>, Socket> {
 public:
-  /// Waits until a call would not have to wait, and takes nothing: `wait(rouse::readable)`,
+  /// Waits until a call would not block, and moves no bytes: `wait(rouse::readable)`,
   /// `wait(rouse::writable)`, `wait(rouse::urgent)`. For libraries that make their own system calls
   /// on the handle.
   ///
-  /// A hint: who reads in between takes the bytes away. Also done when the connection fails or has
-  /// ended: the next call says how. It takes its turn among the calls of the same direction that
-  /// wait (recv and accept; send and connect). On Linux a message in the socket's error queue
-  /// (MSG_ERRQUEUE: time stamps of what was sent, refused datagrams) makes it ready, too, for each
-  /// of the three; the other calls do not mind one.
+  /// The result is a hint: another call may take the bytes first. The call also completes when the
+  /// connection fails or ends; the next call reports how. It queues with the waiting calls of its
+  /// direction (recv and accept; send and connect). On Linux, a message in the socket's error queue
+  /// (MSG_ERRQUEUE: time stamps of sent data, refused datagrams) completes each of the three; it
+  /// does not affect the other calls.
   ///
   /// Errors: only those of every call. A socket that is not connected is ready on Linux, which
-  /// reports a hangup; on Windows it waits.
-  /// Cost: no allocation; epoll one poll(2), io_uring that and an entry, IOCP one request.
-  /// Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1; IOCTL_AFD_POLL, which is below WSAPoll.
+  /// reports a hangup; on Windows the call waits. Cost: no allocation; epoll one poll(2), io_uring
+  /// one poll(2) and one SQE, IOCP one request. Source: poll(2); IORING_OP_POLL_ADD, Linux 5.1;
+  /// IOCTL_AFD_POLL, on which WSAPoll is built.
   template <class...>
   decltype(auto) wait(readiness what, location at = location::current()) {
     return this->start(wait_call{this->record(), what}, at);
@@ -141,13 +141,14 @@ public:
                        std::forward<How>(how));
   }
 
-  /// As `recv`, but the bytes (or the datagram) stay: the next call gets them again.
+  /// Like `recv`, but the bytes (or the datagram) stay in the socket, and the next call receives
+  /// them again.
   ///
-  /// @returns how many bytes are in `buffer`; 0 at the end of the stream, or of an empty datagram.
-  /// It may be fewer than have come. A datagram's beginning, where it is larger.
+  /// @returns the number of bytes in `buffer`, possibly fewer than have arrived; 0 at the end of
+  /// the stream, or for an empty datagram. A datagram larger than the buffer gives its beginning.
   ///
-  /// Errors: as `recv`. Cost: epoll one recv(2), io_uring and IOCP one, and a request to wait if
-  /// nothing is there. Source: recv(2) and recv of Winsock, MSG_PEEK.
+  /// Errors: those of `recv`. Cost: epoll one recv(2); io_uring and IOCP the same, after a request
+  /// to wait if nothing has arrived. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class...>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
@@ -159,10 +160,10 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// `recv` that does not wait: operation_would_block where there is nothing, or where another call
-  /// waits for it already. The same under every scheduler: it returns its value.
+  /// Receives without waiting, and returns its value with every scheduler. Fails with
+  /// operation_would_block if nothing has arrived, or if another call waits for it already.
   ///
-  /// Errors: as `recv`. Cost: one recv(2); on Windows a second call, which sets the mode of the
+  /// Errors: those of `recv`. Cost: one recv(2); on Windows also a call that sets the mode of the
   /// handle. Source: recv(2), MSG_DONTWAIT; recv of Winsock.
   std::size_t try_recv(passed_buffer<mutable_buffer> buffer) {
     if (buffer.size() == 0)
@@ -180,10 +181,10 @@ public:
     });
   }
 
-  /// `send` that does not wait: it takes what there is room for, operation_would_block where there
-  /// is none, or where another call waits for it already.
+  /// Sends without waiting, as much as there is room for. Fails with operation_would_block if there
+  /// is none, or if another call waits for it already.
   ///
-  /// Errors: as `send`. Cost and source: as `try_recv`; send(2).
+  /// Errors: those of `send`. Cost and source: those of `try_recv`; send(2).
   std::size_t try_send(passed_buffer<const_buffer> buffer) {
     return at_once("rouse: try_send", [&](std::error_code& ec) { return try_send(buffer, ec); });
   }
@@ -193,12 +194,12 @@ public:
     });
   }
 
-  /// As `send`, with the last byte marked as urgent: the peer is told of it ahead of the bytes
-  /// before it. Stream sockets only (TCP). New protocols do without (RFC 6093): middle boxes may
-  /// take the mark away.
+  /// Like `send`, but marks the last byte as urgent: the peer is notified of it ahead of the bytes
+  /// before it. Stream sockets only (TCP). New protocols should not use it (RFC 6093), since middle
+  /// boxes may remove the mark.
   ///
-  /// Errors: as `send`; operation_not_supported; invalid_argument (an empty buffer).
-  /// Source: send(2), MSG_OOB; tcp(7).
+  /// Errors: those of `send`; operation_not_supported; invalid_argument (an empty buffer). Source:
+  /// send(2), MSG_OOB; tcp(7).
   template <class...>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
     return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
@@ -210,13 +211,13 @@ public:
                        std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// Waits for the urgent byte that the peer has sent last, and takes it out of the stream. It
-  /// waits beside `recv`, not before or after it; a second one that the peer sends before takes the
-  /// first one's place, which then stays in the stream.
+  /// Waits for the last urgent byte that the peer has sent, and takes it out of the stream. It does
+  /// not queue with `recv`. If the peer sends another urgent byte first, that one replaces it, and
+  /// the first stays in the stream.
   ///
-  /// @returns 1, or 0 once both sides have finished.
+  /// @returns 1; 0 once both sides have shut down.
   ///
-  /// Errors: as `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
+  /// Errors: those of `recv`; invalid_argument (with `out_of_band_inline`, or an empty buffer).
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class...>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {

@@ -1,4 +1,4 @@
-// Names to endpoints.
+// Looks up the endpoints of a host and a service.
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -33,7 +33,7 @@ consteval void explain_service() {
                 "\"http\"; a limit comes after it");
 }
 
-// What was asked for: the answer, where none has to look it up; else the question.
+// The host and the service of a call: the endpoint, if no lookup is needed, or else the lookup.
 struct name_query {
   endpoint known;
   failure refused;
@@ -47,7 +47,7 @@ struct name_query {
       by_name(engine, host, service);
   }
 
-  /// True: the operation is to wait for the answer. False: it is there.
+  /// True: `op` waits for the lookup. False: the result, or an error, is there already.
   bool begin(operation& op) noexcept {
     op.error = refused;
     if (!lookup_) return false;
@@ -78,9 +78,9 @@ private:
     if (port < 0 || port > 65535)
       refused = std::errc::invalid_argument;
     else if (host.empty() || host.find('\0') != host.npos)
-      refused = resolve_error::host_not_found; // "" would be this host on some systems
+      refused = resolve_error::host_not_found; // some systems: this host
     else if (service.find('\0') != service.npos || service.find_first_of(" +-") == 0)
-      refused = resolve_error::service_not_found; // "-1" would be a port on some
+      refused = resolve_error::service_not_found; // some systems: "-1" is a port
     else if (known = endpoint(host, port, ec); ec || !service.empty())
       lookup_.reset(new engine_lookup<Engine>(engine, std::string(host), std::string(service),
                                               static_cast<std::uint16_t>(port)));
@@ -112,26 +112,27 @@ resolve_call resolve_of(Scheduler& s, std::string_view host, const Service& serv
 
 } // namespace detail
 
-/// Gives the endpoints of a service of a host, waiting the scheduler's way; the loop goes on.
+/// Looks up the endpoints of a service of a host. The loop continues meanwhile.
 ///
 ///     for (const rouse::endpoint& ep : co_await rouse::resolve(sched, "example.org", "https", 5s))
 ///
-/// The system looks up, in a thread of the library's own that exists meanwhile; up to 8 lookups run
-/// at once, further ones wait for their turn. An address with a number needs none of this: it is
-/// the answer at once. A lookup cannot be interrupted: one that is ended by its limit, a
-/// stop_token, a cancel, or with its flow or scheduler, is let go of at once, and what comes of it
-/// dropped; until then it counts among the 8. The program's exit waits for none.
+/// The system looks up names, in helper threads that exist only meanwhile. Up to 8 lookups run at
+/// once; further ones wait in order. A numeric address with a numeric port needs no lookup and
+/// completes at once. A running lookup cannot be interrupted: a call that ends before it (limit,
+/// stop_token, cancel, end of the flow or the scheduler) completes at once, and the result is
+/// dropped later; until then the lookup counts among the 8. The program's exit waits for no lookup.
 ///
 /// @param host     a name, in ASCII, or an address without brackets. Copied.
 /// @param service  a port, 0 to 65535, or the name of a service; "" is port 0. Copied.
-/// @param l        when to give up; none waits as long as the system does, which may be a minute.
 /// @returns at least one endpoint, each once, in the system's order of preference (RFC 6724).
 ///
-/// Errors: those of resolve_error; invalid_argument (no port), timed_out, operation_canceled,
-/// resource_unavailable_try_again (no thread), not_enough_memory.
-/// Threads: the scheduler's own. Cost: some allocations; for a name a thread, unless one is there.
-/// Source: getaddrinfo(3); getaddrinfo of Winsock, whose asynchronous GetAddrInfoExW has no cancel
-/// that could be relied on.
+/// Without a limit the call waits as long as the system does, which may be a minute.
+///
+/// Errors: those of resolve_error; invalid_argument (not a port), timed_out, operation_canceled,
+/// resource_unavailable_try_again (no thread could be started), not_enough_memory. Threads: the
+/// scheduler's own. Cost: some allocations; for a name also a thread. Source: getaddrinfo(3);
+/// getaddrinfo of Winsock, because the cancellation of its asynchronous GetAddrInfoExW is not
+/// reliable.
 template <scheduler Scheduler, class Service>
 decltype(auto) resolve(Scheduler& s, std::string_view host, const Service& service,
                        detail::location at = detail::location::current()) {

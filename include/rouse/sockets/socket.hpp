@@ -1,4 +1,4 @@
-// The socket: one class, whatever waits on it.
+// The socket: one class for every way of waiting.
 #pragma once
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
@@ -35,29 +35,39 @@ template <class>
 class ready_case;
 } // namespace detail
 
-/// A socket whose calls wait the way its scheduler wakes: with `fibers` and `threads` they return
-/// their value, with `coroutines` they are awaited, with `callbacks` they take a handler as their
-/// last argument.
+/// A socket. How its calls wait depends on the scheduler: with `fibers` and `threads` they return
+/// their value, with `coroutines` they are awaited, and with `callbacks` the last argument is a
+/// handler.
 ///
-/// Each waiting call is written `s.recv(buffer [, limit] [, how...])`:
-/// - `limit`: a duration, a `deadline`, a `std::stop_token`, or `{5s, token}`; see `limit`.
-/// - `how`: nothing (errors throw std::system_error), or a `std::error_code&`; for callbacks the
-/// handler,
-///   `void(std::error_code, T)`, or `void(std::error_code)` for calls that give no value.
+/// Each waiting call has the form `s.recv(buffer [, limit] [, how])`:
+/// - `limit`: a duration, a `deadline`, a `std::stop_token`, or both as in `{5s, token}`; see
+///   `limit`. Without one, the call waits as long as `timeout()` allows. A limit that has passed
+///   already still takes what is there.
+/// - `how`: nothing (errors are thrown as std::system_error) or a `std::error_code&`; with
+///   callbacks the handler, `void(std::error_code, T)`, or `void(std::error_code)` for calls
+///   without a value.
 ///
-/// A buffer is borrowed until the call has completed. `fibers` and `threads` return only then, so
-/// that a temporary is fine: `conn.send_all(make_text())`. Elsewhere it is refused.
+/// Buffers are borrowed until the call has completed. `fibers` and `threads` return only then, so
+/// that temporaries work: `conn.send_all(make_text())`. Other schedulers refuse them at compile
+/// time.
 ///
-/// Errors that every call may give: bad_file_descriptor (closed, or the scheduler is gone),
-/// timed_out, operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`).
-/// Cancellation is a request: if bytes win the race they are returned; none is ever lost. Errors
-/// compare equal to std::errc on every platform.
+/// The calls on a buffer also take several, which are filled or sent one after the other: an array,
+/// vector or span of `mutable_buffer` or `const_buffer`, borrowed like the bytes, or up to eight in
+/// braces: `conn.send_all({head, body})`. One request takes 16 buffers that are not empty. Of a
+/// longer list, `recv` and `send` move what fits, `send_all` and `recv_exactly` continue with
+/// further requests; for a datagram it is message_size, and nothing is sent or received.
+/// (recvmsg(2), sendmsg(2); IORING_OP_RECVMSG, IORING_OP_SENDMSG; WSARecvFrom, WSASendTo.)
 ///
-/// Move-only. Default-constructed it is closed. The destructor closes. A socket may outlive its
-/// scheduler; it is then closed. Threads: the scheduler's own. One recv and one send may wait at
-/// once; further ones queue up in order. Of calls that make several requests of the kernel
-/// (send_all, recv_exactly, and what reads or writes in pieces) only one a direction: two at once
-/// would mix their pieces.
+/// Errors of every call: bad_file_descriptor (closed, or the scheduler was destroyed), timed_out,
+/// operation_canceled (by `cancel`, `close`, a stop_token, `flow_handle::cancel`). Cancellation is
+/// a request: if bytes arrive first, they are returned, and none is ever lost. Errors compare equal
+/// to std::errc on every platform.
+///
+/// Move-only. A default-constructed socket is closed. The destructor closes. A socket may outlive
+/// its scheduler, and is then closed. Threads: the scheduler's own. One recv and one send may wait
+/// at the same time; further ones queue in order. Of the calls that make several requests
+/// (send_all, recv_exactly, and those that read or write in pieces) only one per direction may run,
+/// since two would mix their pieces.
 template <class Scheduler>
 class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
                              public detail::connection_calls<socket<Scheduler>>,
@@ -75,9 +85,10 @@ public:
 
   socket() noexcept = default;
 
-  /// A new socket.
-  /// @param family  AF_INET, AF_INET6, AF_UNIX.  @param type  SOCK_STREAM, SOCK_DGRAM. (Windows has
-  /// AF_UNIX since Windows 10, 1803, and only streams of it.)
+  /// Creates a socket.
+  /// @param family  AF_INET, AF_INET6, AF_UNIX (on Windows since Windows 10, 1803, and only
+  /// streams).
+  /// @param type    SOCK_STREAM, SOCK_DGRAM.
   ///
   /// Errors: too_many_files_open (EMFILE; WSAEMFILE), address_family_not_supported,
   /// no_buffer_space. Source: socket(2); WSASocketW.
@@ -96,9 +107,9 @@ public:
   }
   ~socket() { give_back(); }
 
-  /// Takes over a socket made elsewhere; it is closed with this one. If it fails
-  /// (bad_file_descriptor, not_a_socket), the handle stays the caller's, open. On Windows it must
-  /// have been made for overlapped I/O and belong to no completion port.
+  /// Takes over a socket that was created elsewhere, and closes it at the end. On an error
+  /// (bad_file_descriptor, not_a_socket) the handle stays open and the caller's. On Windows it must
+  /// have been created for overlapped I/O and must belong to no completion port.
   static socket adopt(Scheduler& s, native_handle_type handle) {
     std::error_code ec;
     socket adopted = adopt(s, handle, ec);
@@ -112,31 +123,30 @@ public:
     return adopted;
   }
 
-  // ---- at once
+  // ---- without waiting
 
-  /// Ends one direction or both; the peer's recv then gives 0 once it has had all bytes.
+  /// Closes one direction or both. The peer's recv returns 0 after all bytes.
   ///
-  /// After `shutdown_recv` or `shutdown_both`, calls of this socket that receive end with 0 bytes on
-  /// Linux, also those that wait already, and also of datagrams (an accept: with invalid_argument);
-  /// on Windows those that begin later end with broken_pipe.
+  /// After `shutdown_recv` or `shutdown_both`, on Linux the receiving calls of this socket return 0
+  /// bytes, including those that wait already and those on datagrams (accept: invalid_argument); on
+  /// Windows later ones fail with broken_pipe.
   ///
   /// Errors: not_connected. Source: shutdown(2).
   void shutdown(shutdown_how how) { check(do_shutdown(how), "rouse: shutdown"); }
   void shutdown(shutdown_how how, std::error_code& ec) noexcept { ec = do_shutdown(how).code(); }
 
-  /// Ends what is pending with operation_canceled; harmless when closed.
+  /// Cancels the pending calls: they fail with operation_canceled. No effect on a closed socket.
   void cancel() noexcept {
     if (Scheduler* s = scheduler()) s->engine().cancel(*record_);
   }
 
-  /// Ends what is pending with operation_canceled, then closes; harmless when closed. It does not
-  /// wait, whatever `linger` says.
-  /// Source: close(2); closesocket, preceded by CancelIoEx.
+  /// Cancels the pending calls, then closes the socket. No effect on a closed one. It never waits,
+  /// whatever `linger` says. Source: close(2); closesocket, preceded by CancelIoEx.
   void close() noexcept {
     if (Scheduler* s = scheduler()) s->engine().close(*record_);
   }
 
-  /// Ends what is pending and gives up the handle, which is the caller's then, in blocking mode.
+  /// Cancels the pending calls and returns the handle, in blocking mode; the caller then owns it.
   /// (On Windows it stays tied to the scheduler's completion port.)
   [[nodiscard]] native_handle_type release() noexcept {
     Scheduler* s = scheduler();
@@ -144,14 +154,14 @@ public:
   }
 
   [[nodiscard]] bool is_open() const noexcept { return record_ && record_->open(); }
-  /// For the system's own calls; stays the socket's.
+  /// The handle, for system calls. The socket still owns it.
   [[nodiscard]] native_handle_type native_handle() const noexcept {
     return is_open() ? static_cast<native_handle_type>(record_->native) : os::no_handle;
   }
 
-  /// The limit of each call that gives no deadline of its own (Python's settimeout), a duration of
-  /// any type. One too long for the clock, as `duration::max()`, is none; a negative one has passed
-  /// before each call. Accepted sockets begin with none.
+  /// Sets the limit of every call without a deadline of its own (Python's settimeout). A duration
+  /// beyond the clock's range, such as `duration::max()`, is no limit; a negative one has passed
+  /// before each call. Accepted sockets have no limit.
   template <class Rep, class Period>
   void timeout(std::chrono::duration<Rep, Period> d) noexcept {
     if (record_) record_->default_timeout = detail::saturated<clock::duration>(d);
@@ -162,26 +172,23 @@ public:
 
   // ---- waiting
 
-  /// Receives at least one byte, waiting for the peer if none has arrived.
+  /// Receives at least one byte.
   ///
   /// One call is one kernel request; a short count is success (TCP keeps no message boundaries;
-  /// `recv_exactly` fills). Completes when bytes are there, the peer has shut down its sending
-  /// side, `l` says so, or the connection fails.
+  /// `recv_exactly` fills the buffer). Completes when bytes have arrived, the peer has shut down
+  /// its sending direction, the limit is reached, or the connection fails.
   ///
-  /// @param buffer  where the bytes go. Borrowed: the kernel may write into it until the call has
-  /// *completed*; asking
-  ///                to cancel is not completion.
-  /// @param l       when to give up; none waits as long as `timeout()` says. One already past still
-  /// takes bytes that are there.
-  /// @returns bytes received, 0 only at the end of the stream.
+  /// @param buffer  receives the bytes. Borrowed: the kernel may write into it until the call has
+  /// *completed*, not only until it is cancelled.
+  /// @returns the number of bytes; 0 only at the end of the stream.
   ///
   /// Errors: connection_reset (ECONNRESET; WSAECONNRESET, ERROR_NETNAME_DELETED), not_connected (a
-  /// stream that was never connected, or whose connect failed: that never reads as its end),
-  /// message_size (EMSGSIZE; WSAEMSGSIZE: a datagram, or a packet of SOCK_SEQPACKET, is larger than
-  /// the buffer, which has its beginning; in the `ec` form and for handlers that is counted, and
-  /// the rest is gone), invalid_argument (an empty buffer: 0 would read as end of stream).
-  /// Cost: no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv.
-  /// Source: recv(2); IORING_OP_RECV, Linux 5.6; WSARecv.
+  /// stream that was never connected, or failed to connect; this is never reported as its end),
+  /// message_size (EMSGSIZE; WSAEMSGSIZE: a datagram, or a packet of SOCK_SEQPACKET, larger than
+  /// the buffer. The buffer holds its beginning, which an `ec` or a handler has counted, and the
+  /// rest is lost), invalid_argument (an empty buffer: 0 would mean the end of the stream). Cost:
+  /// no allocation; io_uring one SQE, epoll one recv(2), IOCP one WSARecv. Source: recv(2);
+  /// IORING_OP_RECV, Linux 5.6; WSARecv.
   template <class...>
   decltype(auto) recv(detail::bytes_to_fill<socket> buffer, location at = location::current()) {
     return start(detail::recv_call{{record_, buffer}}, at);
@@ -192,7 +199,7 @@ public:
     return start(detail::recv_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// Into several buffers, one after the other.
+  /// Receives into several buffers, filled one after the other.
   template <class First = limit, class How = nothing>
   decltype(auto) recv(detail::list_to_fill<socket> list, First&& first = First(), How&& how = How(),
                       call_site at = location::current()) {
@@ -200,17 +207,16 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Receives at least one byte into a buffer that the engine lends: while the call waits, it holds
-  /// none. For servers with many idle connections.
+  /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
+  /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes, as a `loan`, at most 16 KiB; an empty one only at the end of the stream
-  /// (or for an empty datagram; a larger one is message_size, with its beginning).
+  /// @returns the bytes, at most 16 KiB, as a `loan`; an empty one only at the end of the stream or
+  /// for an empty datagram. (A larger datagram is message_size; the loan holds its beginning.)
   ///
-  /// Errors: as `recv`; not_enough_memory.
-  /// Cost: no allocation while the loans come back; io_uring one SQE, epoll one recv(2), IOCP two
-  /// WSARecv. Source: IORING_OP_RECV with a ring of provided buffers, Linux 5.19 (before it, and
-  /// where more come at once than are provided, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no
-  /// bytes.
+  /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
+  /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
+  /// provided buffers, Linux 5.19 (before, and if more calls complete at once than there are
+  /// buffers, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);
@@ -221,11 +227,11 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Receives until the buffer is full or the peer has finished.
+  /// Receives until the buffer is full or the stream ends. Otherwise like `recv`.
   ///
-  /// @returns bytes received: fewer than the buffer's size only at the end of the stream. With an
-  /// error, what had come before it (in the `ec` form and for handlers). `l` holds for the whole.
-  /// Otherwise as `recv`.
+  /// @returns the number of bytes; less than the buffer's size only at the end of the stream.
+  /// Beside an error (with an `ec` or a handler), the bytes received before it. A limit covers the
+  /// whole call.
   template <class...>
   decltype(auto) recv_exactly(detail::bytes_to_fill<socket> buffer,
                               location at = location::current()) {
@@ -237,7 +243,7 @@ public:
     return start(detail::recv_exactly_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// Until all of several buffers are full.
+  /// Receives until all of several buffers are full.
   template <class First = limit, class How = nothing>
   decltype(auto) recv_exactly(detail::list_to_fill<socket> list, First&& first = First(),
                               How&& how = How(), call_site at = location::current()) {
@@ -245,12 +251,12 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Hands bytes to the kernel, waiting while its send buffer is full; it may take fewer than there
-  /// are (`send_all` goes on).
+  /// Hands bytes to the kernel. Waits while the kernel's send buffer is full. The kernel may take
+  /// fewer bytes than given (`send_all` sends the rest).
   ///
   /// @param buffer  borrowed, unchanged, until the call has completed. Empty: completes at once
   /// with 0.
-  /// @returns bytes taken by the kernel, which is not yet bytes received by the peer.
+  /// @returns the number of bytes that the kernel took; the peer may not have received them.
   ///
   /// Errors: broken_pipe (EPIPE; WSAESHUTDOWN), connection_reset (ECONNRESET; WSAECONNRESET),
   /// not_connected. No SIGPIPE. Cancellation: on Windows a cancelled send may have sent bytes that
@@ -266,7 +272,7 @@ public:
     return start(detail::send_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// Several buffers, as if they were one.
+  /// Sends several buffers as if they were one.
   template <class First = limit, class How = nothing>
   decltype(auto) send(detail::list_to_send<socket> list, First&& first = First(), How&& how = How(),
                       call_site at = location::current()) {
@@ -274,10 +280,10 @@ public:
                  std::forward<How>(how));
   }
 
-  /// Sends all of the buffer.
+  /// Sends the whole buffer. Otherwise like `send`.
   ///
-  /// @returns bytes taken: all, unless there is an error; then what the kernel had taken before it
-  /// (in the `ec` form and for handlers). `l` holds for the whole. Otherwise as `send`.
+  /// @returns the number of bytes: all. Beside an error (with an `ec` or a handler), the bytes that
+  /// the kernel took before it. A limit covers the whole call.
   template <class...>
   decltype(auto) send_all(detail::bytes_to_send<socket> buffer, location at = location::current()) {
     return start(detail::send_all_call{{record_, buffer}}, at);
@@ -288,7 +294,7 @@ public:
     return start(detail::send_all_call{{record_, buffer}}, at, std::forward<First>(first),
                  std::forward<How>(how));
   }
-  /// All of several buffers.
+  /// Sends the whole of several buffers.
   template <class First = limit, class How = nothing>
   decltype(auto) send_all(detail::list_to_send<socket> list, First&& first = First(),
                           How&& how = How(), call_site at = location::current()) {
@@ -326,7 +332,7 @@ private:
       check(why, "rouse: socket");
   }
 
-  // Null when there is no socket, or no scheduler any more.
+  // Null if the socket has no record, or if its scheduler was destroyed.
   [[nodiscard]] Scheduler* scheduler() const noexcept {
     return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
   }

@@ -10,18 +10,20 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Two sockets that are connected to each other: `auto [here, there] = rouse::socket_pair(sched);`.
+/// Creates two sockets that are connected to each other: `auto [here, there] =
+/// rouse::socket_pair(sched);`. Does not wait.
 ///
-/// @param type  SOCK_STREAM; on Linux also SOCK_DGRAM, whose datagrams arrive in order and are not
-/// lost. With `ec`, both are closed if it fails.
+/// @param type  SOCK_STREAM; on Linux also SOCK_DGRAM, which keeps the order of datagrams and loses
+/// none.
+/// @returns the sockets; with an `ec`, both closed if the call fails.
 ///
-/// On Linux they are Unix-domain sockets without a name. Windows has no such call: there they are
-/// the two ends of a TCP connection over the loopback interface, which is checked to be with itself
-/// and sends without delay (family AF_INET; a firewall may see it).
+/// On Linux they are unnamed Unix-domain sockets. Windows has no such call: the sockets are the
+/// ends of a TCP connection over the loopback interface, family AF_INET, without delay
+/// (tcp_no_delay). The library checks that it is connected to itself; a firewall may see the
+/// connection.
 ///
-/// Errors: too_many_files_open; address_family_not_supported (anything but a stream on Windows);
-/// invalid_argument. At once: nothing waits.
-/// Source: socketpair(2), unix(7).
+/// Errors: too_many_files_open; address_family_not_supported (on Windows, if not a stream);
+/// invalid_argument. Source: socketpair(2), unix(7).
 template <class Scheduler>
 [[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s, int type,
                                                                           std::error_code& ec) {

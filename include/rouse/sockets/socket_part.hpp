@@ -1,4 +1,4 @@
-// What the parts of `socket` have in common: each is a base class with some of its calls.
+// The base of the parts of `socket`. Each part is a base class of `socket` with some of its calls.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/batch.hpp>
@@ -13,15 +13,15 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// Whether the calls of a socket return only when they are done, as those of fibers and threads.
+// True if a socket's calls return only when they have completed, as with fibers and threads.
 template <class Socket>
 inline constexpr bool returns_when_done = false;
 template <class Scheduler>
   requires requires { requires Scheduler::waker_type::blocking; }
 inline constexpr bool returns_when_done<socket<Scheduler>> = true;
 
-// The parameter types of a socket's calls. Only calls that return when they are done take
-// temporaries.
+// The parameter types of a socket's calls. A temporary is accepted only where calls return when
+// they have completed.
 template <class Socket, class Passed, class Borrowed>
 using parameter = std::conditional_t<returns_when_done<Socket>, Passed, Borrowed>;
 template <class Socket>
@@ -38,9 +38,9 @@ using list_to_send = buffers_parameter<const_buffer, bytes_to_send<Socket>,
 template <class Socket>
 using batch_to_send = parameter<Socket, passed_batch, outgoing_batch>;
 
-/// What a part needs of the socket.
+/// What a part uses of the socket.
 ///
-/// @tparam Part  the part itself: no two of them have the same base, and so none takes room.
+/// @tparam Part  the derived class. It makes the bases different types, so that they take no room.
 template <class Part, class Socket>
 class socket_part {
 protected:
@@ -56,7 +56,7 @@ protected:
     return self().on_handle(std::forward<F>(f));
   }
   static void check(failure why, const char* what) { Socket::check(why, what); }
-  // Begins a call, with its limit and how: see begin_call.
+  // Starts a call: see begin_call.
   template <class Call, class... Rest>
   decltype(auto) start(Call&& call, const location& at, Rest&&... rest) {
     return self().start(std::move(call), at, std::forward<Rest>(rest)...);

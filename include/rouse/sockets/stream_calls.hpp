@@ -1,6 +1,5 @@
-// Calls on a stream, described: what each asks of an engine, and when it is finished. Composed
-// calls are those whose `advance` asks for another round; they are written here once, for every
-// waker and every engine.
+// Descriptions of the calls on one buffer. The `advance` of a composed call requests further rounds.
+// Each call is written once, for every waker and every engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
@@ -15,7 +14,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// As much as there is: the engines ask for less where their kernel counts in 32 bits.
+// The whole size: a driver requests less if its kernel counts in 32 bits.
 inline void request_recv(operation& op, socket_state* d, mutable_buffer b) noexcept {
   op.action = action::recv;
   op.target = d;
@@ -30,7 +29,7 @@ inline void request_send(operation& op, socket_state* d, const_buffer b) noexcep
   op.size = b.size();
 }
 
-// Of calls whose question is all in the operation: what it is, and whether it can be asked.
+// The requests that fit into the operation. `check` is false if there is nothing to request.
 
 struct recv_request {
   static constexpr const char* whole = "rouse: recv_exactly";
@@ -40,10 +39,10 @@ struct recv_request {
 
   void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::recv); // so that it need not be looked up who does it
+    ROUSE_ASSUME(op.action == action::recv); // the engine need not look it up
     if (op.size != 0) [[likely]]
       return true;
-    op.error = std::errc::invalid_argument; // 0 would read as the end of the stream
+    op.error = std::errc::invalid_argument; // 0 would mean the end of the stream
     return false;
   }
 };
@@ -54,7 +53,7 @@ struct send_request {
   const_buffer buffer;
 
   void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
-  // An empty one: nothing is to be done, but of a datagram.
+  // An empty buffer sends nothing, except an empty datagram.
   static bool check(operation& op) noexcept {
     ROUSE_ASSUME(op.action == action::send);
     if (op.size != 0) [[likely]]
@@ -108,15 +107,14 @@ struct send_call : send_request {
   };
 };
 
-// Requests until all bytes are moved. A request that moves none ends it too: it is the end of the
-// stream.
+// Makes requests until all bytes are moved, or until a request moves none: the end of the stream.
 template <class Request>
 struct whole_call : Request {
   using value_type = std::size_t;
   static constexpr const char* name = Request::whole;
 
   struct request {
-    std::size_t moved = 0; // by the requests before
+    std::size_t moved = 0; // by earlier requests
 
     bool prepare(operation& op) noexcept { return Request::check(op); }
     ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {

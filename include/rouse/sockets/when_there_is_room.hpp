@@ -8,7 +8,8 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-// A call that tries again while its peer is crowded.
+// Retries `Call` while the queue of its Unix-domain peer is full: no event announces when it
+// drains.
 template <class Call>
 struct when_there_is_room : Call {
   static constexpr auto length = std::chrono::milliseconds(1);
