@@ -83,7 +83,7 @@ TEMPLATE_LIST_TEST_CASE("dump: a flow that has not begun, one that was cancelled
   });
   const std::string kind = TestType::waker_type::flow_name;
   CHECK(count(dumped(sched), {"  " + kind + ", not begun" + spawned}) == 1);
-  CHECK(count(dumped(sched), {"  yield, about to be told\n"}) == 1);
+  CHECK(count(dumped(sched), {"  yield, about to complete\n"}) == 1);
   flow.cancel();
   CHECK(count(dumped(sched), {"  " + kind + ", not begun, cancelled" + spawned}) == 1);
   sched.run();
@@ -315,5 +315,5 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(open.empty());
   CHECK(count(lines, {"\"recv\"", "\"ph\": \"e\"", "\"bytes\": 3"}) == 1);
   CHECK(count(lines, {"\"recv\"", "\"ph\": \"b\"", "\"socket\": "}) == 2);
-  CHECK(count(lines, {"\"turn\"", "\"told\": "}) >= 1);
+  CHECK(count(lines, {"\"turn\"", "\"completed\": "}) >= 1);
 }
