@@ -60,8 +60,8 @@ class operation; ///< the record of a request and its result
 class socket_state; ///< the engine's record of an open socket
 class flow; ///< one spawned fiber, thread or coroutine
 
-template <class Threading>
-class basic_engine; ///< the engine, over any kernel interface
+template <class Driver, class Threading>
+class basic_engine; ///< the engine, which owns a driver
 template <class Parker>
 class parking_waker; ///< wakes by a parker, which has two functions
 class coroutine_waker; ///< wakes by resuming a coroutine

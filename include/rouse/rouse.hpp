@@ -13,7 +13,7 @@
 //
 // Not included here: install.hpp (blocking calls of libraries park fibers) and iostream.hpp.
 #pragma once
-#include <rouse/concepts/engine.hpp>
+#include <rouse/concepts/driver.hpp>
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>

@@ -1,4 +1,4 @@
-// expect: rouse: an engine names its core
+// expect: rouse: the first argument of basic_scheduler is an engine
 #include <rouse/rouse.hpp>
 
 #ifdef BROKEN

@@ -14,7 +14,7 @@ namespace {
 // A kernel as it was before it knew some of the setup flags.
 template <std::uint32_t Forbidden>
 struct older_io_uring {
-  using core = rouse::io_uring_engine::core;
+  using core = rouse::io_uring_engine;
   static auto make(failure& why) { return rouse::io_uring_engine::make(why, Forbidden); }
 };
 namespace uring = rouse::os::uring;
@@ -43,7 +43,7 @@ bool promised(const char* name) {
 // An engine, a connection over it, and operations that count how often they are told.
 template <class E>
 struct bench {
-  using core = typename E::core;
+  using core = typename decltype(E::make(std::declval<failure&>()))::element_type;
 
   struct observed : core::operation {
     observed() : core::operation(&observed::on_completed) {}
@@ -76,7 +76,7 @@ struct bench {
     observed accepting, connecting;
     accepting.action = action::accept;
     accepting.target = listener;
-    accepting.accepted = nullptr;
+    accepting.handle = static_cast<std::intptr_t>(rouse::os::no_handle);
     connecting.action = action::connect;
     connecting.target = client;
     connecting.peer = &where;
@@ -86,7 +86,9 @@ struct bench {
     finish(connecting);
     REQUIRE(!connecting.error);
     REQUIRE(!accepting.error);
-    server = accepting.accepted;
+    const auto accepted = static_cast<rouse::native_handle_type>(accepting.handle);
+    server = engine->adopt(this, accepted, AF_INET, SOCK_STREAM, why);
+    REQUIRE(server);
   }
 
   ~bench() {
@@ -381,7 +383,7 @@ TEMPLATE_LIST_TEST_CASE("closing ends what is pending with operation_canceled, o
   CHECK_FALSE(b.submit(b.recv(receiving, buffer)));
   accepting.action = action::accept;
   accepting.target = b.listener;
-  accepting.accepted = nullptr;
+  accepting.handle = static_cast<std::intptr_t>(rouse::os::no_handle);
   CHECK_FALSE(b.submit(accepting));
   b.settle();
   b.engine->close(*b.client);

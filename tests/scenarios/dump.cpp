@@ -260,11 +260,8 @@ TEMPLATE_LIST_TEST_CASE("dump: with age_observer, where the call stands", "[dump
 }
 
 TEST_CASE("an observer that keeps nothing takes no room", "[dump]") {
-  using bare = rouse::one_thread;
-  struct plain : rouse::operation, rouse::os::kernel_record {
-    using rouse::operation::operation;
-  };
-  CHECK(sizeof(rouse::operation_loop<bare>::operation) == sizeof(plain));
+  using engine = rouse::native_engine;
+  CHECK(sizeof(engine::operation) == sizeof(engine::driver_type::operation));
 }
 
 TEMPLATE_LIST_TEST_CASE(

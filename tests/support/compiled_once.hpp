@@ -9,20 +9,16 @@
 #define TESTING_COMPILED_ONCE extern template
 #endif
 
-TESTING_COMPILED_ONCE class rouse::operation_loop<rouse::one_thread>;
-TESTING_COMPILED_ONCE class rouse::operation_loop<rouse::any_thread>;
-TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::one_thread>;
-TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::any_thread>;
 #if ROUSE_WINDOWS
-TESTING_COMPILED_ONCE class rouse::basic_iocp_engine<rouse::one_thread>;
-TESTING_COMPILED_ONCE class rouse::basic_iocp_engine<rouse::any_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::iocp_driver, rouse::one_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::iocp_driver, rouse::any_thread>;
 #else
-TESTING_COMPILED_ONCE class rouse::basic_epoll_engine<rouse::one_thread>;
-TESTING_COMPILED_ONCE class rouse::basic_epoll_engine<rouse::any_thread>;
-TESTING_COMPILED_ONCE class rouse::basic_io_uring_engine<rouse::one_thread>;
-TESTING_COMPILED_ONCE class rouse::basic_io_uring_engine<rouse::any_thread>;
-TESTING_COMPILED_ONCE struct rouse::basic_native_engine<rouse::one_thread>;
-TESTING_COMPILED_ONCE struct rouse::basic_native_engine<rouse::any_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::epoll_driver, rouse::one_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::epoll_driver, rouse::any_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::io_uring_driver<false>, rouse::one_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::io_uring_driver<true>, rouse::any_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::native_driver<false>, rouse::one_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::native_driver<true>, rouse::any_thread>;
 #endif
 TESTING_COMPILED_ONCE class rouse::basic_scheduler<rouse::native_engine, rouse::coroutine_waker>;
 TESTING_COMPILED_ONCE class rouse::basic_scheduler<rouse::native_engine, rouse::fiber_waker>;

@@ -87,6 +87,8 @@ decltype(auto) value_of(C& call, operation& op) {
     return call.value();
 }
 
+struct any_engine; // stands for every type of engine
+
 } // namespace detail
 
 /// The description of a call. It depends on neither the engine nor the waker. A composed call makes
@@ -95,13 +97,12 @@ template <class C>
 concept call_description = requires(detail::kept<C> c, operation& op) {
   typename C::value_type;
   { C::name } -> std::convertible_to<const char*>;
-  {
-    c.prepare(op)
-  } noexcept
-      -> std::same_as<bool>; // fills in the first request; false: refused, `op.error` says why
-  {
-    c.advance(op)
-  } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
+  // Fills in the first request; false: refused, `op.error` says why.
+  { c.prepare(op) } noexcept -> std::same_as<bool>;
+  // Looks at a result; false: `op` requests another round. May take the engine as well.
+  requires requires {
+    { c.advance(op) } noexcept -> std::same_as<bool>;
+  } || requires(detail::any_engine& e) { c.advance(op, e); };
   { detail::value_of(c, op) } -> std::same_as<typename C::value_type>;
 };
 
@@ -244,13 +245,19 @@ private:
         watch_.watch(*engine_, *this, token_);
     }
     if (!submit_first()) return false;
-    if (!call_.advance(*this) && !proceed()) [[unlikely]]
+    if (!advance() && !proceed()) [[unlikely]]
       return false;
     disarm();
     return true;
   }
+  ROUSE_ALWAYS_INLINE bool advance() noexcept {
+    if constexpr (requires { call_.advance(*this, *engine_); })
+      return call_.advance(*this, *engine_);
+    else
+      return call_.advance(*this);
+  }
   ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
-    if constexpr (requires { call_.waiter; })
+    if constexpr (requires(completions& c) { call_.waiter.enter(*this, c); })
       return engine_->submit(*this, call_.waiter);
     else
       return engine_->submit(*this);
@@ -264,7 +271,7 @@ private:
       this->error = {};
       this->bytes = 0;
       if (!engine_->submit(*this)) return false;
-    } while (!call_.advance(*this));
+    } while (!advance());
     return true;
   }
 
@@ -274,7 +281,7 @@ private:
 
   ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
+    if (!self.advance() && !self.proceed()) [[unlikely]]
       return;
     self.disarm();
     static_cast<Receiver&>(self).deliver();

@@ -1,6 +1,7 @@
 // Limits: when a waiting call gives up.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/clock.hpp>
 #include <rouse/detail/chrono.hpp>
 
 #include <concepts>
@@ -12,10 +13,11 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The clock of all limits and sleeps. It is monotonic, so setting the wall clock has no effect.
-using clock = std::chrono::steady_clock;
-
 namespace detail {
+
+// The clocks whose time points are points of rouse::clock.
+template <class C>
+concept monotonic_clock = std::same_as<C, std::chrono::steady_clock> || std::same_as<C, clock>;
 
 // `d` in the unit of `To`, rounded up and clamped to the range of `To`. NaN becomes zero.
 template <class To, class Rep, class Period>
@@ -53,8 +55,8 @@ public:
   constexpr deadline() noexcept = default;
   constexpr deadline(clock::time_point when) noexcept : when_(when) {}
   /// In any unit. A time beyond the clock's range is "never", one before it has passed already.
-  template <class Duration>
-  constexpr deadline(std::chrono::time_point<clock, Duration> when) noexcept
+  template <detail::monotonic_clock Clock, class Duration>
+  constexpr deadline(std::chrono::time_point<Clock, Duration> when) noexcept
       : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
   /// From now on, in any unit, rounded up. A duration that is too long for the clock is "never"; a
   /// negative one, or NaN, has passed already.
@@ -89,8 +91,8 @@ public:
 
   limit() noexcept = default;
   limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
-  template <class Duration>
-  limit(std::chrono::time_point<clock, Duration> when, location at = location::current()) noexcept
+  template <detail::monotonic_clock Clock, class Duration>
+  limit(std::chrono::time_point<Clock, Duration> when, location at = location::current()) noexcept
       : limit(when, {}, at) {}
   template <class Rep, class Period>
   limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept

@@ -25,6 +25,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
+class completions;
 class endpoint;
 class waitable;
 
@@ -34,7 +35,7 @@ enum class action : unsigned char {
   recv, ///< up to `size` bytes into `data`
   receive, ///< like recv, but into a buffer that the engine lends and `data` then points to
   recv_from, ///< one message; `data` is an os::message, which then holds the sender
-  accept, ///< a connection, which `accepted` then points to
+  accept, ///< a connection; `handle` is then the system's handle of it
   when_readable, ///< run `retry` whenever there is something to receive or to accept
   // outward
   send, ///< up to `size` bytes from `data`
@@ -101,8 +102,7 @@ public:
     const endpoint* peer; ///< connect: borrowed
     waitable* awaited; ///< wait: borrowed, or null
     retry_when_ready* retry; ///< when_...: borrowed
-    socket_state* accepted; ///< result of accept, owned by the code that takes it out
-    std::intptr_t handle; ///< the same if `wants_native_handle`
+    std::intptr_t handle; ///< result of accept, owned by the code that takes it out
   };
   std::size_t size = 0; ///< bytes, for recv, send, recv_from, send_to
   union {
@@ -140,11 +140,12 @@ public:
       ///< unless the kernel reports another one first
   rouse::action action = rouse::action::yield;
   operation_state state = operation_state::idle;
-  bool wants_native_handle = false; ///< accept: a bare handle, which belongs to no engine
   bool more = false; ///< the kernel will report it once more
   bool continues = false; ///< a further round of a call, which a cancel between the two rounds ends
   bool limited = false; ///< `due` is set
   bool has_result = false; ///< the result is there, but the kernel will report once more
+  bool held = false; ///< the driver's: it waits for other operations of its socket
+  // Eight bytes up to here, which one store initializes.
   rouse::cancellation cancellation = rouse::cancellation::all;
   std::uint32_t cancel_count; ///< that of `target` when the call began
 };

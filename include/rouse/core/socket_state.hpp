@@ -1,8 +1,7 @@
 // What an engine knows about one open socket.
 #pragma once
 #include <rouse/config.hpp>
-#include <rouse/core/limit.hpp>
-#include <rouse/detail/chrono.hpp>
+#include <rouse/core/clock.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <cstdint>

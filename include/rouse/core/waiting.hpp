@@ -2,20 +2,29 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/timer_wheel.hpp>
 
 #include <atomic>
+#include <cstddef>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Collects operations of one engine that complete without the kernel; the engine calls their
-/// `complete` in its next turn. Used with the engine's lock held.
+namespace detail {
+template <class Operation, class Threading>
+class completion_queue;
+} // namespace detail
+
+/// The operations of one engine that have completed: drivers add what the kernel reports, channels
+/// and locks what they let go. The engine then calls their `complete`, in its turn of the loop.
+///
+/// Used with the engine's lock held.
 class completions {
 public:
-  completions(detail::list<operation>& ready, detail::timer_wheel& timers) noexcept
-      : ready_(ready), timers_(timers) {}
+  completions() : timers_(clock::now()) {}
 
   /// `op` is pending, and has left what it awaited.
   ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
@@ -24,14 +33,28 @@ public:
     op.leave();
     op.state = operation_state::ready;
     ready_.push_back(op);
-    any_ = true;
   }
-  [[nodiscard]] bool any() const noexcept { return any_; }
+  /// The same for drivers: the kernel's result for a pending operation.
+  ROUSE_ALWAYS_INLINE void add(operation& op, failure error, std::size_t bytes) noexcept {
+    // The kernel says "canceled" whatever the reason was.
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
+      error = op.cancel_reason;
+    op.error = error;
+    op.bytes = bytes;
+    add(op);
+  }
+  [[nodiscard]] bool any() const noexcept { return !ready_.empty(); }
+
+  /// For drivers: `wake` has ended the wait.
+  void interrupt() noexcept { interrupted_ = true; }
 
 private:
-  detail::list<operation>& ready_;
-  detail::timer_wheel& timers_;
-  bool any_ = false;
+  template <class, class>
+  friend class detail::completion_queue;
+
+  detail::list<operation> ready_;
+  detail::timer_wheel timers_; // of the operations in progress that have a limit
+  bool interrupted_ = false;
 };
 
 /// Something that a `wait` can wait for besides time. The engine calls it with its lock held, so

@@ -1,14 +1,32 @@
-// The engine on Windows' I/O completion ports.
+// The driver for Windows' I/O completion ports.
+//
+//   start(op) ---> WSARecv, WSASend, AcceptEx ... with &op as the OVERLAPPED
+//                    done, and no packet follows (skip-on-success) --> true
+//                    pending ----------------------------------------> false; a packet follows
+//   wait() ------> GetQueuedCompletionStatusEx: packets, each with its OVERLAPPED
+//
+// Windows keeps the requests of one socket in order. Calls that it has no request for are polls
+// (through the AFD device) that run `retry`; the others have to wait for them, and they for the
+// others (`op.held`).
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
-#include <rouse/engines/basic_engine.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
+#include <rouse/detail/buffer_pool.hpp>
+#include <rouse/detail/threading.hpp>
+#include <rouse/engines/engine.hpp>
+#include <rouse/engines/engine_details.hpp>
+#include <rouse/engines/engine_sockets.hpp>
+#include <rouse/engines/lend.hpp>
 #include <rouse/os/socket.hpp>
+#include <rouse/os/system_sockets.hpp>
 #include <rouse/os/windows/iocp.hpp>
 
 #include <cstddef>
-#include <memory>
+#include <cstdint>
 #include <new>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -18,48 +36,95 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// Completion I/O as Windows has it: the kernel is given the operation itself, which is an
 /// OVERLAPPED.
 ///
-/// Cost of a call: one WSARecv or WSASend. What a stream can answer at once is done when that
-/// returns; the rest costs its share of a GetQueuedCompletionStatusEx, which fetches up to 64
-/// answers.
+/// Cost of a call: one WSARecv or WSASend. What a stream can do at once is done when that returns;
+/// the rest costs a part of a GetQueuedCompletionStatusEx, which fetches up to 64 packets.
 ///
-/// A send that is ended before its time (a limit, a cancel) leaves the stream undefined on Windows,
-/// which does not say how much of it went out: such a connection can only be closed. Source: "I/O
+/// A send that is cancelled (by a limit or a request) leaves the stream undefined on Windows, which
+/// does not say how much of it was sent: such a connection can only be closed. Source: "I/O
 /// Completion Ports", "SetFileCompletionNotificationModes", "CancelIoEx"; Windows 7.
-template <class Threading = one_thread>
-class basic_iocp_engine final : public basic_engine<Threading> {
-  using base = basic_engine<Threading>;
-
+class iocp_driver {
 public:
-  using core = base;
-  using typename base::lock_type;
-  using typename base::operation;
-  using typename base::socket_state;
+  struct operation : rouse::operation, os::kernel_record {
+    using rouse::operation::operation;
+  };
+  using sockets = os::system_sockets;
 
-  /// Null, with the reason in `why`, where Windows refuses.
-  [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
-    auto engine = std::unique_ptr<basic_iocp_engine>(new basic_iocp_engine);
-    why = os::start_winsock();
-    if (!why) why = engine->port_.create();
-    if (why) return nullptr;
-    engine->report("IOCP");
-    return engine;
+  failure open(detail::buffer_pool& buffers) noexcept {
+    pool_ = &buffers;
+    const failure why = os::start_winsock();
+    return why ? why : port_.create();
+  }
+  [[nodiscard]] std::string report() const { return "IOCP"; }
+  [[nodiscard]] bool blocking_handles() const noexcept { return true; }
+
+  [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
+
+  failure attach(socket_state& s) noexcept {
+    auto& r = static_cast<record&>(s);
+    r.skips = r.reset = false;
+    r.held = 0;
+    r.accept_ex = nullptr;
+    if (const failure f = port_.add(handle_of(r))) return f;
+    if (r.type == SOCK_STREAM)
+      r.skips = os::skip_packets(handle_of(r));
+    else
+      os::ignore_unreachable_peers(handle_of(r));
+    return {};
+  }
+  /// Before Windows 8.1 (and under Wine) a socket cannot leave its port: a released one works with
+  /// plain calls, and with overlapped ones that use events, but no engine can adopt it again.
+  void detach(socket_state& s, bool keep_open) noexcept {
+    if (keep_open) os::leave_port(handle_of(s));
   }
 
-  ~basic_iocp_engine() override { this->drop_everything(); }
-
-  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
-    lock_type lock(this->mutex_);
-    harvest(this->begin_turn(until, lock), lock);
-    return this->end_turn(lock);
+  /// Windows keeps the operations of a socket in order, except for those that are retries: the
+  /// others have to wait for them, and they for each other. (Those of a set of files concern other
+  /// handles.)
+  bool start(operation& op) noexcept {
+    const auto& queue = op.target->queue_of(op);
+    if (op.is_retry() && op.retry->files) [[unlikely]]
+      return begin(op);
+    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
+        [[unlikely]] {
+      op.held = true;
+      ++record_of(op).held;
+      return false;
+    }
+    return begin(op);
   }
+
+  /// The packet comes in any case, and says whether this or the result was first.
+  void request_cancel(operation& op, completions& done) noexcept {
+    if (std::exchange(op.held, false)) {
+      --record_of(op).held;
+      return done.add(op, std::errc::operation_canceled, 0);
+    }
+    cancel(op);
+  }
+
+  template <class Lock>
+  void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    if (pending_ == 0 && until == (clock::time_point::min)()) return; // there is nothing to ask for
+    OVERLAPPED_ENTRY entries[os::completion_port::batch];
+    const std::size_t most = pending_;
+    lock.unlock();
+    const std::size_t n = port_.wait(entries, most, until);
+    lock.lock();
+    for (std::size_t i = 0; i < n; ++i) {
+      if (entries[i].lpOverlapped)
+        reap(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred, done);
+      else
+        done.interrupt();
+    }
+  }
+
+  void wake() noexcept { port_.wake(); }
 
 private:
-  basic_iocp_engine() : base(true) {}
-
   struct record final : socket_state {
     bool skips = false; // what succeeds at once sends no packet
     bool reset = false; // the connection was reset: that stays, whatever Windows says next
-    std::size_t held = 0; // operations that wait for their turn
+    std::size_t held = 0; // operations that wait for others of the socket
     LPFN_ACCEPTEX accept_ex = nullptr; // of listeners, from their first accept on
   };
 
@@ -71,50 +136,9 @@ private:
   }
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
-  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
-
-  failure attach(socket_state& d) noexcept override {
-    auto& r = static_cast<record&>(d);
-    r.skips = r.reset = false;
-    r.held = 0;
-    r.accept_ex = nullptr;
-    if (const failure f = port_.add(handle_of(r))) return f;
-    if (r.type == SOCK_STREAM)
-      r.skips = os::skip_packets(handle_of(r));
-    else
-      os::ignore_unreachable_peers(handle_of(r));
-    return {};
-  }
-
-  // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there
-  // works with plain calls, and with overlapped ones that use events, but no engine can adopt it
-  // again.
-  void detach(socket_state& d, bool kept) noexcept override {
-    if (kept) os::leave_port(handle_of(d));
-  }
-
-  bool submit_recv(operation& op) noexcept override { return submit_other(op); }
-  bool submit_send(operation& op) noexcept override { return submit_other(op); }
-  ROUSE_HOT bool submit_other(operation& op) noexcept override {
-    return this->submit_other_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
-
-  // Windows keeps the operations of a socket in order; but for those that are attempts, which the
-  // others, and they each other, have to wait for. (Those of a set of files are about others.)
-  bool begin(operation& op, const detail::list<rouse::operation>& queue) noexcept {
-    if (op.is_retry() && op.retry->files) [[unlikely]]
-      return start(op);
-    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
-        [[unlikely]] {
-      op.held = true;
-      ++record_of(op).held;
-      return false;
-    }
-    return start(op);
-  }
-
   // Starts what has its turn now.
-  ROUSE_NOINLINE void go_on(record& r, detail::list<rouse::operation>& queue) noexcept {
+  ROUSE_NOINLINE void start_held(record& r, detail::list<rouse::operation>& queue,
+                                 completions& done) noexcept {
     bool first = true, stop = false;
     queue.for_each([&](rouse::operation& one) {
       auto& op = static_cast<operation&>(one);
@@ -123,14 +147,16 @@ private:
       if (stop) return;
       if (std::exchange(op.held, false)) {
         --r.held;
-        if (start(op)) return this->finish(op, op.error, op.bytes);
+        if (begin(op)) return done.add(op, op.error, op.bytes);
       }
       first = false;
       stop = attempts;
     });
   }
 
-  bool start(operation& op) noexcept {
+  void cancel(operation& op) noexcept { ::CancelIoEx(os::as_file(handle_of(*op.target)), &op); }
+
+  bool begin(operation& op) noexcept {
     static_cast<OVERLAPPED&>(op) = {};
     switch (op.action) {
     case action::recv:
@@ -154,42 +180,16 @@ private:
     }
   }
 
-  // The packet comes in any case, and says whether this or the kernel was first.
-  void interrupt(operation& op) noexcept override {
-    if (std::exchange(op.held, false)) {
-      --record_of(op).held;
-      return this->finish(op, std::errc::operation_canceled, 0);
-    }
-    ::CancelIoEx(os::as_file(handle_of(*op.target)), &op);
-  }
-
-  void harvest(clock::time_point until, lock_type& lock) noexcept override {
-    if (pending_ == 0 && until == (clock::time_point::min)()) return; // there is nothing to ask for
-    OVERLAPPED_ENTRY entries[os::completion_port::batch];
-    const std::size_t most = pending_;
-    lock.unlock();
-    const std::size_t n = port_.wait(entries, most, until);
-    lock.lock();
-    for (std::size_t i = 0; i < n; ++i) {
-      if (entries[i].lpOverlapped)
-        answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
-      else
-        this->kicked();
-    }
-  }
-
-  void kick() noexcept override { port_.wake(); }
-
-  void answer(OVERLAPPED& o, std::size_t bytes) noexcept {
+  void reap(OVERLAPPED& o, std::size_t bytes, completions& done) noexcept {
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
     if (op.action == action::receive ? !receive_now(op) : op.is_retry() && !attempt_now(op)) return;
     record& r = record_of(op);
     auto& queue = op.target->queue_of(op);
-    this->finish(op, op.error, op.bytes);
+    done.add(op, op.error, op.bytes);
     if (r.held != 0) [[unlikely]]
-      go_on(r, queue);
+      start_held(r, queue, done);
   }
 
   // ---- the call. True: done, the answer is in `op`.
@@ -213,11 +213,11 @@ private:
     if (op.error || op.data) return true;
     static_cast<OVERLAPPED&>(op) = {};
     bool done = true;
-    (void)this->lend(op, [&] {
+    (void)detail::lend(op, *pool_, [&] {
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
+    if (!done && op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
     return done;
   }
 
@@ -276,7 +276,7 @@ private:
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
+        if (op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
         return false;
       }
       if (op.error) return true;
@@ -404,7 +404,7 @@ private:
     if (op.error)
       os::close_socket(h);
     else
-      this->answer_accept(op, h);
+      op.handle = static_cast<std::intptr_t>(h);
   }
 
   static std::size_t largest(std::size_t size) noexcept {
@@ -414,12 +414,15 @@ private:
     return family == AF_INET ? 65507 : 65527;
   }
 
+  detail::buffer_pool* pool_ = nullptr;
   os::completion_port port_;
   std::size_t pending_ = 0; // operations whose packet has not been seen
   os::accept_scratch unread_;
 };
 
-using iocp_engine = basic_iocp_engine<one_thread>;
+template <class Threading = one_thread>
+using basic_iocp_engine = basic_engine<iocp_driver, Threading>;
+using iocp_engine = basic_iocp_engine<>;
 
 }} // namespace rouse::ROUSE_ABI
 #endif

@@ -1,26 +1,35 @@
-// The engine of the platform: IOCP on Windows; on Linux io_uring, or epoll where the kernel refuses
-// that.
+// The driver of this platform: completion ports on Windows; on Linux io_uring, or epoll if the kernel
+// refuses it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
+#include <rouse/detail/buffer_pool.hpp>
 #include <rouse/detail/threading.hpp>
-#include <rouse/engines/basic_engine.hpp>
+#include <rouse/engines/engine.hpp>
+#include <rouse/engines/engine_details.hpp>
+#include <rouse/engines/engine_sockets.hpp>
 #include <rouse/engines/epoll.hpp>
 #include <rouse/engines/io_uring.hpp>
 #include <rouse/engines/iocp.hpp>
+#include <rouse/os/system_sockets.hpp>
 
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI {
 
-template <class Threading = one_thread>
-using basic_native_engine = basic_iocp_engine<Threading>;
+template <bool Shared>
+using native_driver = iocp_driver;
 
-using native_engine = basic_native_engine<one_thread>;
+template <class Threading = one_thread>
+using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
+
+using native_engine = basic_native_engine<>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
@@ -28,46 +37,106 @@ using shared_native_engine = basic_native_engine<any_thread>;
 #else
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The best engine that starts here. `engine_report()` tells which it is and why a better one was
-/// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
-/// for diagnosis.
+/// The best driver that opens. `engine_report()` says which one it is and why a better one was
+/// refused; with `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` in the environment, only that one
+/// is tried, for diagnosis.
 ///
-/// Where threads share it, epoll comes first: io_uring works on an answer in the thread that asked
-/// for it, which has to be woken for that, and again to be told.
-template <class Threading = one_thread>
-struct basic_native_engine {
-  using core = basic_engine<Threading>;
+/// @tparam Shared  whether several threads call. epoll then comes first: io_uring completes a
+/// request on the thread that submitted it, which has to be woken for that, and woken again to hear
+/// of it.
+template <bool Shared>
+class native_driver {
+  using first = io_uring_driver<Shared>;
+  using second = epoll_driver;
 
-  /// Null, with the last refusal in `why`, where none starts.
-  [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
-    std::string refusals;
-    std::unique_ptr<core> engine;
-    if (Threading::shared) engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
-    if (!engine) engine = attempt<basic_io_uring_engine<Threading>>("io_uring", refusals, why);
-    if (!engine && !Threading::shared)
-      engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
-    return engine;
+public:
+  using operation = rouse::operation;
+  using sockets = os::system_sockets;
+
+  failure open(detail::buffer_pool& buffers) {
+    failure why;
+    if (Shared && try_open(epoll_, "epoll", buffers, why)) return {};
+    uring_ = try_open(io_uring_, "io_uring", buffers, why);
+    if (uring_ || (!Shared && try_open(epoll_, "epoll", buffers, why))) return {};
+    return why;
+  }
+  [[nodiscard]] std::string report() const {
+    return (uring_ ? io_uring_.report() : epoll_.report()) + refusals_;
+  }
+  [[nodiscard]] bool blocking_handles() const noexcept { return uring_; }
+  [[nodiscard]] socket_state* make_state() noexcept {
+    return with_open([](auto& d) { return d.make_state(); });
+  }
+  failure attach(socket_state& s) noexcept {
+    return with_open([&](auto& d) { return d.attach(s); });
+  }
+  void detach(socket_state& s, bool keep_open) noexcept {
+    with_open([&](auto& d) { d.detach(s, keep_open); });
+  }
+  bool start(operation& op) noexcept {
+    return with_open([&](auto& d) { return d.start(op); });
+  }
+  void request_cancel(operation& op, completions& done) noexcept {
+    with_open([&](auto& d) { d.request_cancel(op, done); });
+  }
+  template <class Lock>
+  void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    with_open([&](auto& d) { d.wait(until, lock, done); });
+  }
+  void wake() noexcept {
+    with_open([](auto& d) { d.wake(); });
+  }
+
+  [[nodiscard]] bool usable_here() const noexcept { return !uring_ || io_uring_.usable_here(); }
+  [[nodiscard]] native_handle_type wait_handle() noexcept {
+    return with_open([](auto& d) { return d.wait_handle(); });
+  }
+  bool arm_wait_handle(completions& done) noexcept {
+    return !uring_ || io_uring_.arm_wait_handle(done);
+  }
+
+  /// Calls `f` with the type of the driver that is open, and gives access to it.
+  template <class F>
+  ROUSE_ALWAYS_INLINE decltype(auto) visit(F f) noexcept {
+    return uring_ ? f(std::type_identity<first>()) : f(std::type_identity<second>());
+  }
+  template <class Driver>
+  ROUSE_ALWAYS_INLINE Driver& the() noexcept {
+    if constexpr (std::is_same_v<Driver, first>)
+      return io_uring_;
+    else
+      return epoll_;
   }
 
 private:
-  template <class Engine>
-  static std::unique_ptr<core> attempt(std::string_view name, std::string& refusals, failure& why) {
+  template <class F>
+  decltype(auto) with_open(F f) noexcept {
+    return uring_ ? f(io_uring_) : f(epoll_);
+  }
+
+  template <class Driver>
+  bool try_open(Driver& driver, std::string_view name, detail::buffer_pool& buffers, failure& why) {
     const char* wanted = std::getenv("ROUSE_ENGINE");
     if (wanted && *wanted && wanted != name) {
-      refusals += "; " + std::string(name) + " not wanted: ROUSE_ENGINE=" + wanted;
+      refusals_ += "; " + std::string(name) + " not wanted: ROUSE_ENGINE=" + wanted;
       if (!why) why = std::errc::invalid_argument;
-      return nullptr;
+      return false;
     }
-    auto engine = Engine::make(why);
-    if (engine)
-      engine->report(engine->report() + refusals);
-    else
-      refusals += "; " + std::string(name) + " refused: " + why.code().message();
-    return engine;
+    why = driver.open(buffers);
+    if (why) refusals_ += "; " + std::string(name) + " refused: " + why.code().message();
+    return !why;
   }
+
+  bool uring_ = false; // which of the two is open
+  first io_uring_;
+  second epoll_;
+  std::string refusals_;
 };
 
-using native_engine = basic_native_engine<one_thread>;
+template <class Threading = one_thread>
+using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
+
+using native_engine = basic_native_engine<>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 

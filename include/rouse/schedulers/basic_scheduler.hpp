@@ -291,7 +291,7 @@ public:
   /// Begins the flows that the waker has spawned.
   [[nodiscard]] detail::flow_starter<engine_type>& starter() noexcept { return starter_; }
   /// Which engine runs, and why a better one was refused.
-  [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
+  [[nodiscard]] std::string engine_report() const { return engine_->report(); }
 
   // ---- diagnosis
 

@@ -26,7 +26,8 @@ public:
     engine.for_each_operation([&](const typename Engine::operation& op) {
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
-      if (op.state == operation_state::pending) line += ends_of(op) + limit_of(op);
+      if (op.state == operation_state::pending)
+        line += ends_of<typename Engine::sockets>(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
       if constexpr (requires { op.mark.where; })
@@ -73,15 +74,16 @@ private:
     return op.is_retry() ? op.retry->handle : -1;
   }
 
+  template <class Sockets>
   static std::string ends_of(const operation& op) {
     if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";
-    text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
+    text += Sockets::local_endpoint(handle, local) ? "unbound" : to_string(local);
     if (op.action == action::connect)
       text += ", to " + to_string(*op.peer);
-    else if (op.action != action::accept && !os::remote_endpoint(handle, remote))
+    else if (op.action != action::accept && !Sockets::remote_endpoint(handle, remote))
       text += ", with " + to_string(remote);
     return text += ")";
   }

@@ -10,9 +10,9 @@ namespace detail {
 
 template <class Scheduler, class Observer>
 struct observe;
-template <template <class> class Engine, class Threading, class Waker, class Observer>
-struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
-  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
+template <class Driver, class Threading, class Waker, class Observer>
+struct observe<basic_scheduler<basic_engine<Driver, Threading>, Waker>, Observer> {
+  using type = basic_scheduler<basic_engine<Driver, observed_by<Threading, Observer>>, Waker>;
 };
 
 } // namespace detail

@@ -1,6 +1,6 @@
 // The loop of a scheduler, and what its destruction does.
 #pragma once
-#include <rouse/concepts/engine.hpp>
+#include <rouse/concepts/driver.hpp>
 #include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -25,7 +25,7 @@ class scheduler_loop {
   static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
 
 public:
-  using engine_type = typename Engine::core;
+  using engine_type = Engine;
 
   scheduler_loop(const scheduler_loop&) = delete;
   scheduler_loop& operator=(const scheduler_loop&) = delete;

@@ -44,6 +44,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // Owns a socket handle that no socket object has adopted yet.
+template <class Sockets>
 class unique_handle {
 public:
   unique_handle() noexcept = default;
@@ -54,7 +55,7 @@ public:
     return *this;
   }
   ~unique_handle() {
-    if (handle_ != os::no_handle) os::close_socket(handle_);
+    if (handle_ != os::no_handle) Sockets::close(handle_);
   }
   [[nodiscard]] native_handle_type get() const noexcept { return handle_; }
   native_handle_type release() noexcept { return std::exchange(handle_, os::no_handle); }
@@ -64,7 +65,7 @@ private:
 };
 
 template <class Scheduler>
-socket<Scheduler> adopt(Scheduler& s, unique_handle h) {
+socket<Scheduler> adopt(Scheduler& s, unique_handle<typename Scheduler::engine_type::sockets> h) {
   auto adopted = socket<Scheduler>::adopt(s, h.get());
   (void)h.release();
   return adopted;
@@ -87,6 +88,8 @@ template <class Scheduler>
 class per_core {
 public:
   using socket_type = socket<Scheduler>;
+  using sockets = typename Scheduler::engine_type::sockets;
+  using owned_handle = detail::unique_handle<sockets>;
 
   /// Opens the listeners. Peers can connect from now on; `run` accepts them.
   ///
@@ -97,10 +100,10 @@ public:
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
       : where_(where), workers_(cores != 0 ? cores : default_cores()) {
-    const std::size_t listeners = os::spreads_connections ? workers_.size() : 1;
+    const std::size_t listeners = sockets::spreads_connections ? workers_.size() : 1;
     while (listeners_.size() != listeners) {
       listeners_.push_back(listen(where_, backlog));
-      check(os::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
+      check(sockets::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
     }
   }
   per_core(const per_core&) = delete;
@@ -176,16 +179,16 @@ private:
     return n != 0 ? n : 1; // 0: not known
   }
 
-  static detail::unique_handle listen(const endpoint& where, int backlog) {
+  static owned_handle listen(const endpoint& where, int backlog) {
     native_handle_type h = os::no_handle;
-    check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
-    detail::unique_handle listener(h);
+    check(sockets::open(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
+    owned_handle listener(h);
     const int on = 1;
-    if (os::spreads_connections)
-      check(os::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
+    if (sockets::spreads_connections)
+      check(sockets::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
             "rouse: reuse_port");
-    check(os::bind(h, where, true), "rouse: bind");
-    check(os::listen(h, backlog, where.family()), "rouse: listen");
+    check(sockets::bind(h, where, true), "rouse: bind");
+    check(sockets::listen(h, backlog, where.family()), "rouse: listen");
     return listener;
   }
 
@@ -265,7 +268,7 @@ private:
   template <class Start>
   void run_core(std::size_t core, Start start) noexcept {
     ROUSE_TRY {
-      detail::unique_handle own; // closed even if already stopped
+      owned_handle own; // closed even if already stopped
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the accepting flows
       Scheduler sched; // created on the thread that runs it
@@ -275,14 +278,14 @@ private:
       const unregister_at_end registered{*this, core};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i)
+        for (int i = 0; i != sockets::accepts_at_once; ++i)
           accept(core, sched, listener, start, controls);
       } else {
         wait_for_connections(sched, controls);
       }
       sched.run();
       listener.close();
-      controls->permits.release(os::accepts_at_once); // waiting flows find the listener closed
+      controls->permits.release(sockets::accepts_at_once); // waiting flows find the listener closed
       controls->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
@@ -330,7 +333,7 @@ private:
   // the scheduler of any core can adopt.
   template <class... How>
   static decltype(auto) accept_one(socket_type& listener, How&&... how) {
-    if constexpr (os::spreads_connections)
+    if constexpr (sockets::spreads_connections)
       return listener.accept(std::forward<How>(how)...);
     else
       return listener.accept_native(std::forward<How>(how)...);
@@ -385,7 +388,7 @@ private:
   // Hands the connection to the next core, or keeps it if that is this core or does not run.
   template <class Start>
   void dispatch(Scheduler& here, native_handle_type h, Start& start, permit p) {
-    detail::unique_handle connection(h);
+    owned_handle connection(h);
     {
       const std::lock_guard lock(mutex_);
       last_core_ = (last_core_ + 1) % workers_.size();
@@ -411,7 +414,7 @@ private:
   }
 
   endpoint where_;
-  std::vector<detail::unique_handle> listeners_;
+  std::vector<owned_handle> listeners_;
   bool limited_ = false;
   std::size_t share_ = 1; // maximum of connections for each listener
   std::mutex mutex_; // guards the members below

@@ -126,12 +126,13 @@ private:
     // Not std::make_shared: in libstdc++ it has a symbol of the binding STB_GNU_UNIQUE, and the
     // dynamic loader never unloads a shared library that defines one.
     std::shared_ptr<os::signal_inbox> inbox(new os::signal_inbox);
+    using sockets = typename Scheduler::engine_type::sockets;
     native_handle_type pair[2];
-    std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
+    std::error_code ec = sockets::open_pair(SOCK_STREAM, pair).code();
     if (ec) return ec;
     inbox->announce_in(pair[1]);
     auto read_end = socket<Scheduler>::adopt(s, pair[0], ec);
-    if (ec) os::close_socket(pair[0]);
+    if (ec) sockets::close(pair[0]);
     if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
     if (ec) return ec;
     read_end.record_->purpose = "signal wait";

@@ -26,6 +26,7 @@ inline failure check_datagrams(const socket_state& socket) noexcept {
 
 /// The attempt runs whenever the socket is readable. It holds the engine's lock, so that a cancel
 /// finds either no datagram taken or the call completed.
+template <class Sockets>
 struct recv_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
@@ -54,7 +55,8 @@ private:
   static bool try_now(operation& op) noexcept {
     auto& self = static_cast<recv_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
-    const bool done = os::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
+    const bool done =
+        Sockets::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
     for (const incoming& slot : self.slots.first(self.taken)) op.bytes += slot.bytes;
     return done;
   }
@@ -62,6 +64,7 @@ private:
 
 /// Each attempt runs when there is room to send, and sends as many as one system call takes, so
 /// that other calls get their turn.
+template <class Sockets>
 struct send_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_batch";
@@ -93,7 +96,7 @@ private:
       return true;
     }
     std::size_t sent = 0;
-    const bool done = os::send_batch_now(h, family, part, sent, op.error);
+    const bool done = Sockets::send_batch_now(h, family, part, sent, op.error);
     for (const outgoing& item : part.first(sent)) op.bytes += item.buffer.size();
     self.sent += sent;
     return done;
@@ -138,13 +141,13 @@ public:
   /// for each datagram. 16 KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
   template <class...>
   decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
-    return this->start(recv_batch_call{this->record(), slots}, at);
+    return this->start(recv_batch_call<typename Socket::sockets>{this->record(), slots}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) recv_batch(incoming_batch slots, First&& first, How&& how = How(),
                             call_site at = location::current()) {
-    return this->start(recv_batch_call{this->record(), slots}, at, std::forward<First>(first),
-                       std::forward<How>(how));
+    return this->start(recv_batch_call<typename Socket::sockets>{this->record(), slots}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Sends several datagrams, in order. Waits while the socket has no room. Completes when all are
@@ -162,13 +165,15 @@ public:
   /// WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class...>
   decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
-    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
+    return this->start(
+        when_there_is_room<send_batch_call<typename Socket::sockets>>{{this->record(), items}}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_batch(batch_to_send<Socket> items, First&& first, How&& how = How(),
                             call_site at = location::current()) {
-    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        when_there_is_room<send_batch_call<typename Socket::sockets>>{{this->record(), items}}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 };
 

@@ -49,47 +49,57 @@ struct accept_call {
   static constexpr auto length = std::chrono::milliseconds(20);
   socket_state* socket;
   pause retry_pause{"accept that waits for a free descriptor"};
+  socket_state* accepted = nullptr;
+  void* owner = nullptr;
+  int family = 0;
+  int type = 0;
 
   bool prepare(operation& op) noexcept {
     op.action = action::accept;
     op.target = socket;
-    op.wants_native_handle = native;
-    if constexpr (native)
-      op.handle = static_cast<std::intptr_t>(os::no_handle);
-    else
-      op.accepted = nullptr;
+    op.handle = static_cast<std::intptr_t>(os::no_handle);
+    owner = socket->owner; // the listener may be closed, and its record in use again, afterwards
+    family = socket->family;
+    type = socket->type;
     return true;
   }
 
-  bool advance(operation& op) noexcept {
+  template <class Engine>
+  bool advance(operation& op, Engine& engine) noexcept {
     if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
     if (os::is_stillborn(op.error)) return false;
-    if (!os::is_shortage(op.error)) return true;
-    retry_pause.begin(op, length);
-    return false;
+    if (os::is_shortage(op.error)) {
+      retry_pause.begin(op, length);
+      return false;
+    }
+    if constexpr (!native)
+      if (!op.error) adopt(op, engine);
+    return true;
   }
 
   Answer value(operation& op) noexcept {
     if constexpr (native)
       return op.action == action::accept ? take_handle(op) : os::no_handle;
     else
-      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
-                                                      : nullptr);
+      return Answer::from(std::exchange(accepted, nullptr));
   }
   template <class Engine>
   void discard(operation& op, Engine& engine) noexcept {
-    if (op.action != action::accept) return;
-    if constexpr (native) {
-      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
-    } else {
-      if (op.accepted) engine.give_back(*op.accepted);
-    }
+    if (accepted) engine.give_back(*accepted);
+    const auto h = op.action == action::accept ? take_handle(op) : os::no_handle;
+    if (h != os::no_handle) Engine::sockets::close(h);
   }
 
 private:
   static native_handle_type take_handle(operation& op) noexcept {
     return static_cast<native_handle_type>(
         std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
+  }
+  template <class Engine>
+  void adopt(operation& op, Engine& engine) noexcept {
+    const auto h = take_handle(op);
+    accepted = engine.adopt(owner, h, family, type, op.error);
+    if (!accepted) Engine::sockets::close(h);
   }
 };
 
@@ -192,12 +202,13 @@ private:
     return this->on_handle([&](native_handle_type h) {
       if (local.family() != this->record()->family)
         return failure(std::errc::address_family_not_supported);
-      return os::bind(h, local, this->record()->type == SOCK_STREAM);
+      return Socket::sockets::bind(h, local, this->record()->type == SOCK_STREAM);
     });
   }
   failure do_listen(int backlog) noexcept {
-    return this->on_handle(
-        [&](native_handle_type h) { return os::listen(h, backlog, this->record()->family); });
+    return this->on_handle([&](native_handle_type h) {
+      return Socket::sockets::listen(h, backlog, this->record()->family);
+    });
   }
 };
 

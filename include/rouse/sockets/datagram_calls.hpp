@@ -221,7 +221,7 @@ private:
       if (group.family() != this->record()->family ||
           (source && source->family() != this->record()->family))
         return failure(std::errc::address_family_not_supported);
-      return os::change_membership(h, join, group, source, interface_index);
+      return Socket::sockets::change_membership(h, join, group, source, interface_index);
     });
   }
 };

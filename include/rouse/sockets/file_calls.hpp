@@ -20,6 +20,7 @@ using native_file_type = os::native_file_type;
 
 namespace detail {
 
+template <class Sockets>
 struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
   static constexpr const char* name = "rouse: send_file";
@@ -54,7 +55,7 @@ private:
   static bool try_now(operation& op) noexcept {
     const auto& self = static_cast<send_file_call&>(*op.retry);
     const std::uint64_t left = self.length - self.moved;
-    return os::send_file_now(
+    return Sockets::send_file_now(
         static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
         static_cast<std::size_t>(left < largest_part ? left : largest_part), op.bytes, op.error);
   }
@@ -81,13 +82,15 @@ public:
   template <class...>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {
-    return this->start(send_file_call{this->record(), file, offset, length}, at);
+    return this->start(
+        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            First&& first, How&& how = How(), call_site at = location::current()) {
-    return this->start(send_file_call{this->record(), file, offset, length}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 };
 

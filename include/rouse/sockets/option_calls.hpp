@@ -19,18 +19,18 @@ class option_calls : public socket_part<option_calls<Socket>, Socket> {
 public:
   /// The address that the socket is bound to. Errors: bad_file_descriptor. Source: getsockname(2).
   [[nodiscard]] endpoint local_endpoint() const {
-    return query(&os::local_endpoint, "rouse: local_endpoint");
+    return query(&Socket::sockets::local_endpoint, "rouse: local_endpoint");
   }
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
-    return query(&os::local_endpoint, ec);
+    return query(&Socket::sockets::local_endpoint, ec);
   }
   /// The address that the socket is connected to. Errors: not_connected, bad_file_descriptor.
   /// Source: getpeername(2).
   [[nodiscard]] endpoint remote_endpoint() const {
-    return query(&os::remote_endpoint, "rouse: remote_endpoint");
+    return query(&Socket::sockets::remote_endpoint, "rouse: remote_endpoint");
   }
   [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
-    return query(&os::remote_endpoint, ec);
+    return query(&Socket::sockets::remote_endpoint, ec);
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or by level, name and value.
@@ -104,12 +104,14 @@ public:
 
 private:
   failure do_set(int level, int name, const void* value, std::size_t size) noexcept {
-    return this->on_handle(
-        [&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
+    return this->on_handle([&](native_handle_type h) {
+      return Socket::sockets::set_option(h, level, name, value, size);
+    });
   }
   failure do_get(int level, int name, void* value, std::size_t size) const noexcept {
-    return this->on_handle(
-        [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
+    return this->on_handle([&](native_handle_type h) {
+      return Socket::sockets::get_option(h, level, name, value, size);
+    });
   }
   endpoint query(failure (*get)(native_handle_type, endpoint&) noexcept,
                  std::error_code& ec) const noexcept {

@@ -56,30 +56,33 @@ private:
   }
 };
 
+template <class Sockets>
 struct peek_attempt {
   static constexpr const char* name = "rouse: peek";
   static constexpr action what = action::when_readable;
   using buffer = mutable_buffer;
   static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
+    return Sockets::peek_now(h, b.data(), b.size(), op.bytes, op.error);
   }
 };
 
+template <class Sockets>
 struct recv_out_of_band_attempt {
   static constexpr const char* name = "rouse: recv_out_of_band";
   static constexpr action what = action::when_urgent;
   using buffer = mutable_buffer;
   static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
+    return Sockets::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
   }
 };
 
+template <class Sockets>
 struct send_out_of_band_attempt {
   static constexpr const char* name = "rouse: send_out_of_band";
   static constexpr action what = action::when_writable;
   using buffer = const_buffer;
   static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
+    return Sockets::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
   }
 };
 
@@ -151,13 +154,14 @@ public:
   /// to wait if nothing has arrived. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class...>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
-    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
+    return this->start(retry_call<peek_attempt<typename Socket::sockets>>{this->record(), buffer},
+                       at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
                       call_site at = location::current()) {
-    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(retry_call<peek_attempt<typename Socket::sockets>>{this->record(), buffer},
+                       at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Receives without waiting, and returns its value with every scheduler. Fails with
@@ -177,7 +181,7 @@ public:
     }
     return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
       const int type = this->record()->type;
-      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
+      return Socket::sockets::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
     });
   }
 
@@ -190,7 +194,7 @@ public:
   }
   std::size_t try_send(passed_buffer<const_buffer> buffer, std::error_code& ec) noexcept {
     return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
+      return Socket::sockets::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
     });
   }
 
@@ -202,13 +206,15 @@ public:
   /// send(2), MSG_OOB; tcp(7).
   template <class...>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
-    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
+    return this->start(
+        retry_call<send_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, First&& first, How&& how = How(),
                                   call_site at = location::current()) {
-    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        retry_call<send_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Waits for the last urgent byte that the peer has sent, and takes it out of the stream. It does
@@ -221,13 +227,15 @@ public:
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class...>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
-    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at);
+    return this->start(
+        retry_call<recv_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
                                   call_site at = location::current()) {
-    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        retry_call<recv_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 
 private:
@@ -239,7 +247,7 @@ private:
                const bool must_wait = this->engine().busy(*this->record(), inward);
                if (must_wait || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
                if (bytes != 0) return error;
-               return os::explain_unconnected(*this->record(), inward, error);
+               return Socket::sockets::explain(*this->record(), inward, error);
              })
              .code();
     return bytes;

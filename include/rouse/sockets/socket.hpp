@@ -82,6 +82,7 @@ class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
 
 public:
   using scheduler_type = Scheduler;
+  using sockets = typename Scheduler::engine_type::sockets;
 
   socket() noexcept = default;
 
@@ -359,7 +360,8 @@ private:
     return is_open() ? f(native_handle()) : failure(std::errc::bad_file_descriptor);
   }
   failure do_shutdown(shutdown_how how) noexcept {
-    return on_handle([&](native_handle_type h) { return os::shutdown(h, static_cast<int>(how)); });
+    return on_handle(
+        [&](native_handle_type h) { return sockets::shutdown(h, static_cast<int>(how)); });
   }
   socket_state* record_ = nullptr;
 };

@@ -28,12 +28,13 @@ template <class Scheduler>
 [[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s, int type,
                                                                           std::error_code& ec) {
   std::pair<socket<Scheduler>, socket<Scheduler>> pair;
+  using sockets = typename Scheduler::engine_type::sockets;
   native_handle_type ends[2] = {os::no_handle, os::no_handle};
-  ec = os::open_pair(type, ends).code();
+  ec = sockets::open_pair(type, ends).code();
   for (auto* const end : {&pair.first, &pair.second}) {
     const native_handle_type h = ends[end == &pair.second];
     if (!ec) *end = socket<Scheduler>::adopt(s, h, ec);
-    if (!end->is_open() && h != os::no_handle) os::close_socket(h);
+    if (!end->is_open() && h != os::no_handle) sockets::close(h);
   }
   if (ec) pair.first.close();
   return pair;

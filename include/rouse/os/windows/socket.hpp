@@ -36,7 +36,6 @@ inline constexpr int accepts_at_once = 8;
 struct kernel_record : OVERLAPPED {
   kernel_record() noexcept : OVERLAPPED{} {}
   native_handle_type incoming = no_handle; ///< accept: the future connection's socket
-  bool held = false; ///< waits for its turn
 };
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }

@@ -1,0 +1,291 @@
+// Completion on top of readiness: a driver for kernels that only say when a socket is ready.
+//
+// A call is tried at once, with a system call that does not block. If it would block, the operation
+// waits in its socket's queue, and is tried again at the next event:
+//
+//             EAGAIN                                  event
+//   try -------------------> readable = false ---------------------> readable = true, try the front
+//    |                       (the poll set reports                    of the queue, and so on until
+//    | done                  the next edge)                           it is empty or sees EAGAIN
+//    v
+//   result in op
+//
+// What the record remembers saves system calls: `readable` and `writable` are false only after an
+// EAGAIN (or a short count, which means the same on a stream), and then nothing is tried.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/core/waiting.hpp>
+#include <rouse/detail/buffer_pool.hpp>
+#include <rouse/engines/lend.hpp>
+#include <rouse/os/socket.hpp>
+#include <rouse/os/system_sockets.hpp>
+#include <rouse/os/without_signals.hpp>
+
+#if !ROUSE_WINDOWS
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// @tparam Set  the kernel's poll set (epoll, kqueue):
+/// - `open()`, `name`; `wake()` from any thread, which ends the current or the next `wait`;
+/// - `watch_edges(h, tag, first)` reports each edge of everything, `watch_bytes(h, tag)` that there
+///   is something to read, as long as it is so; both report at once what already holds;
+///   `remove(h)`;
+/// - `wait(events, until)` fills a `Set::event_list` and gives the number of events; of each,
+///   `Set::tag_of(e)` (null: `wake` was called) and `Set::events_of(e)`, a combination of
+///   `readable`, `writable`, `urgent`, `peer_closed` and `broken` (an error or a hang-up).
+///
+/// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one call
+/// of the poll set for the first wait on a socket, and for the first recv that waits because the one
+/// before it was filled.
+template <class Set>
+class poll_driver {
+public:
+  using operation = rouse::operation;
+  using sockets = os::system_sockets;
+
+  failure open(detail::buffer_pool& buffers) noexcept {
+    buffers_ = &buffers;
+    return set_.open();
+  }
+  [[nodiscard]] std::string report() const { return Set::name; }
+  [[nodiscard]] bool blocking_handles() const noexcept { return false; }
+
+  [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
+
+  failure attach(socket_state& s) noexcept {
+    record& r = record_of(s);
+    r.readable = r.writable = true;
+    r.watched = watch::nothing;
+    r.settled = r.odd = false;
+    r.drains = os::is_continuous(r.family, r.type);
+    return {};
+  }
+
+  /// Not left to close(2), which removes a file from epoll's set only with its last descriptor. If
+  /// another one remains (by dup(2), fork(2) or SCM_RIGHTS), the set would go on reporting the file
+  /// under a record that belongs to another socket by then, and refuse the same number when it comes
+  /// back.
+  void detach(socket_state& s, bool) noexcept {
+    record& r = record_of(s);
+    if (r.watched != watch::nothing) set_.remove(handle_of(r));
+    r.watched = watch::nothing;
+  }
+
+  ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
+    record& r = record_of(*op.target);
+    if (op.action == action::recv) {
+      if (r.readable) return try_first(r, op) || !await_bytes(r, op);
+      return r.watched == watch::nothing && !watch_everything(r, op);
+    }
+    if (op.action == action::send)
+      return (r.writable && try_send(r, op)) || !watch_everything(r, op);
+    return start_other(r, op);
+  }
+
+  void request_cancel(operation& op, completions& done) noexcept {
+    done.add(op, std::errc::operation_canceled, 0);
+  }
+
+  template <class Lock>
+  ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    typename Set::event_list events;
+    lock.unlock();
+    const int n = set_.wait(events, until);
+    lock.lock();
+    for (int i = 0; i < n; ++i) {
+      if (void* const tag = Set::tag_of(events[i])) [[likely]]
+        handle(*static_cast<record*>(tag), Set::events_of(events[i]), done);
+      else
+        done.interrupt();
+    }
+  }
+
+  void wake() noexcept { set_.wake(); }
+  [[nodiscard]] native_handle_type wait_handle() const noexcept { return set_.handle(); }
+
+private:
+  // What the poll set reports about a socket.
+  enum class watch : unsigned char {
+    nothing,
+    edges, // of everything
+    bytes, // while there are some: no recv has to see EAGAIN before the next one waits
+  };
+  struct record final : socket_state {
+    bool readable = true; // has not given EAGAIN since the last event
+    bool writable = true;
+    watch watched = watch::nothing;
+    bool settled = false; // on edges
+    // Whether a short count means that the queue is empty. It does on a stream, until the peer has
+    // shut down its side or has sent an urgent mark, at which a recv stops.
+    bool drains = true;
+    bool odd = false; // there was an event other than readable and writable
+  };
+  static record& record_of(socket_state& s) noexcept { return static_cast<record&>(s); }
+  static native_handle_type handle_of(const socket_state& s) noexcept {
+    return static_cast<native_handle_type>(s.native);
+  }
+
+  // ---- starting
+
+  ROUSE_NOINLINE bool start_other(record& r, operation& op) noexcept {
+    const bool done = op.inward() ? r.readable && try_first(r, op) : start_outbound(r, op);
+    return done || !watch_everything(r, op);
+  }
+  bool start_outbound(record& r, operation& op) noexcept {
+    if (op.action == action::when_urgent) return r.urgent.empty() && try_urgent(r, op);
+    if (op.action != action::connect) return r.writable && try_outbound(r, op);
+    if (os::start_connect(handle_of(r), op)) return true;
+    r.writable = false;
+    return false;
+  }
+
+  // From now on the set reports the edges of `r`. False: it cannot, and the error is in `op`.
+  ROUSE_ALWAYS_INLINE bool watch_everything(record& r, operation& op) noexcept {
+    return r.watched == watch::edges || !(op.error = watch_edges(r));
+  }
+  ROUSE_COLD failure watch_edges(record& r) noexcept {
+    const bool first = r.watched == watch::nothing;
+    const failure why = set_.watch_edges(handle_of(r), &r, first);
+    if (!why) r.watched = watch::edges;
+    r.settled = !first;
+    return why;
+  }
+
+  // The same after a recv has seen EAGAIN. If it was tried only because the one before was filled
+  // (buffers of just the size of what comes), the set rather reports that there are bytes: until
+  // some arrive that no operation waits for, or something else has to wait.
+  ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
+    if (r.watched != watch::edges) return r.watched == watch::bytes || watch_everything(r, op);
+    if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
+        !set_.watch_bytes(handle_of(r), &r))
+      r.watched = watch::bytes;
+    return true;
+  }
+  // There are bytes, and no operation waits for them.
+  ROUSE_COLD void stop_watching_bytes(record& r) noexcept {
+    if (r.watched == watch::bytes) (void)watch_edges(r);
+    r.settled = true;
+  }
+
+  // ---- events
+
+  ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
+    if (events & ~(Set::readable | Set::writable)) [[unlikely]]
+      events = handle_odd(r, events, done);
+    if (events & Set::readable) [[likely]] {
+      r.readable = true;
+      if (r.inbound.empty()) [[unlikely]]
+        stop_watching_bytes(r);
+      else if (try_front(r, done)) [[unlikely]]
+        try_inbound_queue(r, done);
+    }
+    if ((events & Set::writable) && !r.writable) [[unlikely]]
+      try_outbound_queue(r, done);
+  }
+
+  // Tries the first of those that wait for something to come in. True: there may be more.
+  ROUSE_ALWAYS_INLINE bool try_front(record& r, completions& done) noexcept {
+    operation& op = r.inbound.front();
+    if (try_inbound(r, op)) [[likely]]
+      done.add(op);
+    return r.readable;
+  }
+  ROUSE_NOINLINE void try_inbound_queue(record& r, completions& done) noexcept {
+    while (!r.inbound.empty() && try_front(r, done)) {
+    }
+  }
+  ROUSE_NOINLINE void try_outbound_queue(record& r, completions& done) noexcept {
+    r.writable = true;
+    while (r.writable && !r.outbound.empty()) {
+      operation& op = r.outbound.front();
+      if (try_outbound(r, op)) done.add(op);
+    }
+  }
+
+  // Events other than readable and writable, and which of the two they mean.
+  ROUSE_COLD std::uint32_t handle_odd(record& r, std::uint32_t events, completions& done) noexcept {
+    const bool broken = (events & Set::broken) != 0;
+    // No recv takes a message in the socket's error queue away: a level-triggered set would report
+    // it for ever.
+    if (broken && r.watched == watch::bytes) (void)watch_edges(r);
+    if (broken || (events & Set::peer_closed)) events |= Set::readable;
+    if (broken) events |= Set::writable;
+    r.odd = true;
+    r.drains = false;
+    while ((broken || (events & Set::urgent)) && !r.urgent.empty()) {
+      operation& op = r.urgent.front();
+      if (!try_urgent(r, op)) break;
+      done.add(op);
+    }
+    return events;
+  }
+
+  // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
+
+  ROUSE_ALWAYS_INLINE bool try_inbound(record& r, operation& op) noexcept {
+    const bool done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+    // After a short count the set reports the next arrival: no need to see EAGAIN first.
+    if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
+        [[likely]]
+      r.readable = false;
+    return done || (r.odd && try_again(r, op));
+  }
+  ROUSE_NOINLINE bool try_first(record& r, operation& op) noexcept { return try_inbound(r, op); }
+
+  // Nothing was found, which may be wrong: the socket may be shut down, and at an urgent mark a
+  // recv reports EAGAIN while a signal is pending.
+  ROUSE_COLD bool try_again(record& r, operation& op) noexcept {
+    bool done = os::receives_no_more(op);
+    if (!done && (os::poll_now(handle_of(r), POLLIN) & POLLIN)) {
+      const os::without_signals none;
+      done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+    }
+    return r.readable = done;
+  }
+
+  ROUSE_NOINLINE bool try_other(record& r, operation& op) noexcept {
+    const auto h = handle_of(r);
+    if (op.action == action::receive)
+      return detail::lend(op, *buffers_, [&] { return os::try_recv(op); });
+    if (op.action == action::recv_from) return os::try_recv_from(h, op);
+    if (op.is_retry()) return os::run_retry(op);
+    native_handle_type accepted = os::no_handle;
+    const bool done = os::try_accept(h, op, accepted);
+    op.handle = static_cast<std::intptr_t>(accepted);
+    return done;
+  }
+
+  // The urgent byte that is taken leaves its mark in the stream.
+  static bool try_urgent(record& r, operation& op) noexcept {
+    const bool done = os::run_retry(op);
+    if (done) {
+      r.odd = true;
+      r.drains = false;
+    }
+    return done;
+  }
+
+  ROUSE_ALWAYS_INLINE bool try_send(record& r, operation& op) noexcept {
+    if (os::try_send(op)) [[likely]]
+      return true;
+    return r.writable = false;
+  }
+  bool try_outbound(record& r, operation& op) noexcept {
+    if (op.action == action::send) return try_send(r, op);
+    if (op.is_retry()) return r.writable = os::run_retry(op);
+    return r.writable = op.action == action::send_to ? os::try_send_to(handle_of(r), op)
+                                                     : os::finish_connect(handle_of(r), op);
+  }
+
+  Set set_;
+  detail::buffer_pool* buffers_ = nullptr;
+};
+
+}} // namespace rouse::ROUSE_ABI
+#endif

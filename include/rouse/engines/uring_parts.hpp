@@ -1,0 +1,185 @@
+// Parts of the driver for io_uring: entries of the submission queue, offered buffers, the thread that
+// uses a ring.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/buffer_pool.hpp>
+#include <rouse/detail/threading.hpp>
+#include <rouse/os/linux/io_uring.hpp>
+#include <rouse/os/linux/poll.hpp>
+#include <rouse/os/socket.hpp>
+
+#if ROUSE_LINUX
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+inline std::uint8_t opcode_of(action a) noexcept {
+  switch (a) {
+  case action::recv:
+  case action::receive:
+    return os::uring::op_recv;
+  case action::recv_from:
+    return os::uring::op_recvmsg;
+  case action::accept:
+    return os::uring::op_accept;
+  case action::send:
+    return os::uring::op_send;
+  case action::send_to:
+    return os::uring::op_sendmsg;
+  case action::connect:
+    return os::uring::op_connect;
+  default:
+    return os::uring::op_poll_add;
+  }
+}
+
+/// A recv or a send of plain bytes.
+ROUSE_ALWAYS_INLINE void fill_move(os::uring::submission& s, const operation& op,
+                                   int flags) noexcept {
+  s.addr = reinterpret_cast<std::uintptr_t>(op.data);
+  const std::size_t size = op.size < os::largest_request ? op.size : os::largest_request;
+  s.len = static_cast<std::uint32_t>(size);
+  s.op_flags = static_cast<std::uint32_t>(flags);
+}
+
+inline void fill_message(os::uring::submission& s, const operation& op) noexcept {
+  s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
+  s.len = 1;
+  s.op_flags =
+      static_cast<std::uint32_t>(op.action == action::send_to ? MSG_NOSIGNAL : os::message_flags);
+}
+
+/// The kernel reads `peer` when the entry is submitted.
+inline void fill_connect(os::uring::submission& s, const os::socket_address& peer) noexcept {
+  s.addr = reinterpret_cast<std::uintptr_t>(&peer.any);
+  s.off = peer.length;
+}
+
+/// @param multishot  the poll reports each change until it is cancelled.
+inline void fill_poll(os::uring::submission& s, action awaited, bool multishot) noexcept {
+  s.opcode = os::uring::op_poll_add;
+  s.op_flags = os::uring::poll_events(os::readiness(awaited));
+  if (multishot) s.len = os::uring::poll_multishot;
+}
+
+/// Reports that the eventfd of the entry was written to.
+inline void fill_wake_up(os::uring::submission& s, bool multishot) noexcept {
+  if (multishot) return fill_poll(s, action::when_readable, true);
+  static std::uint64_t count; // written by the kernel, which is never read; outlives every ring
+  s.opcode = os::uring::op_read;
+  s.addr = reinterpret_cast<std::uintptr_t>(&count);
+  s.len = sizeof count;
+}
+
+/// The buffers that the kernel may take for `receive`: of the engine's pool, registered with the
+/// ring when first needed.
+class offered_buffers {
+  using buffer_ring = os::uring::buffer_ring;
+
+public:
+  offered_buffers() noexcept = default;
+  offered_buffers(const offered_buffers&) = delete;
+  offered_buffers& operator=(const offered_buffers&) = delete;
+  ~offered_buffers() { take_back(); }
+
+  /// Whether the kernel has some. False: memory is short, or this kernel takes none.
+  [[nodiscard]] bool available(os::uring::ring& ring, buffer_pool& pool) noexcept {
+    return count_ != 0 || offer_all(ring, pool);
+  }
+
+  /// The kernel has filled one; another takes its place.
+  [[nodiscard]] std::byte* take(std::uint16_t id, buffer_pool& pool) noexcept {
+    std::byte* const filled = offered_[id];
+    --count_;
+    offer(id, pool);
+    return filled;
+  }
+
+  /// While nothing is in flight.
+  void take_back() noexcept {
+    for (std::byte*& b : offered_) {
+      if (b) buffer_pool::give_back(std::exchange(b, nullptr));
+    }
+    ring_ = {};
+    count_ = 0;
+    begun_ = false;
+  }
+
+private:
+  ROUSE_COLD bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
+    if (!begun_) {
+      begun_ = true;
+      supported_ = !ring_.create(ring.get());
+    }
+    for (std::uint16_t i = 0; supported_ && i != buffer_ring::entries; ++i) {
+      if (!offered_[i]) offer(i, pool);
+    }
+    return count_ != 0;
+  }
+  void offer(std::uint16_t id, buffer_pool& pool) noexcept {
+    offered_[id] = pool.lend();
+    if (!offered_[id]) return; // memory is short: filled later
+    ring_.offer(id, offered_[id], buffer_pool::room);
+    ++count_;
+  }
+
+  buffer_ring ring_;
+  std::byte* offered_[buffer_ring::entries] = {};
+  unsigned count_ = 0; // in the kernel
+  bool begun_ = false;
+  bool supported_ = false;
+};
+
+/// Which thread uses a ring.
+///
+/// A ring with a single issuer belongs to the thread that enabled it; no other thread can reach the
+/// requests in flight, not even to cancel them. An engine that is run by the thread that created it
+/// gets such a ring, which is the fastest. An engine that is first run by another thread is likely to
+/// be destroyed by the thread that created it, and gets an ordinary ring, which every thread may use.
+template <bool Shared>
+class ring_owner {
+public:
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool is_this_thread(os::uring::ring& ring) const noexcept {
+    if constexpr (Shared) return ring.get() >= 0;
+    return owner_ == this_thread();
+  }
+  /// Whether it may use a ring that has requests in flight.
+  [[nodiscard]] bool allows_this_thread() const noexcept {
+    return !bound_to_ || bound_to_ == this_thread();
+  }
+  /// The calling thread uses the ring from now on. True: the ring was replaced by an ordinary one.
+  bool change(os::uring::ring& ring, bool in_flight, unsigned entries) noexcept {
+    const void* const me = this_thread();
+    if (in_flight && !allows_this_thread()) {
+      std::fputs(
+          "rouse: an io_uring engine with operations in flight was taken to another thread\n",
+          stderr);
+      std::abort();
+    }
+    const bool replace = me != maker_ && (ring.flags() & os::uring::single_issuer);
+    if (replace) {
+      os::uring::ring ordinary;
+      if (ordinary.create(entries, os::uring::clamp | os::uring::cq_size | os::uring::submit_all))
+        std::abort();
+      ordinary.take_over(ring);
+      std::swap(ring, ordinary);
+    }
+    if (!owner_) ring.enable();
+    owner_ = me;
+    bound_to_ = (ring.flags() & os::uring::single_issuer) ? me : nullptr;
+    return replace;
+  }
+
+private:
+  const void* const maker_ = this_thread();
+  const void* owner_ = nullptr;
+  const void* bound_to_ = nullptr; // the thread that requests in flight belong to
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+#endif
