@@ -3195,7 +3195,7 @@ public:
   failure create(fibers& s) noexcept {
     native_handle_type h = os::no_handle;
     failure why = os::watch_set::create(h);
-    if (!why && !(record_ = s.engine().watch(&s, h, why))) os::close_socket(h);
+    if (!why && !(record_ = s.engine().adopt(&s, h, 0, 0, why))) os::close_socket(h);
     return why;
   }
   [[nodiscard]] socket_state* record() const noexcept { return record_; }

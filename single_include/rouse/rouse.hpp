@@ -564,6 +564,57 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 #include <chrono>
 #endif
 
+// ---- rouse/core/clock.hpp
+// The only clock that the library reads.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call. Its
+/// time points are those of std::chrono::steady_clock.
+///
+/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the look
+/// at one thread-local pointer.
+class clock {
+public:
+  using duration = std::chrono::steady_clock::duration;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::steady_clock::time_point;
+  static constexpr bool is_steady = true;
+
+  static time_point now() noexcept {
+    if (const replacement* const r = replaced()) [[unlikely]]
+      return r->now_;
+    return std::chrono::steady_clock::now();
+  }
+
+  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to. Lend
+  /// it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
+  class replacement {
+  public:
+    explicit replacement(time_point start) noexcept : now_(start) { replaced() = this; }
+    replacement(const replacement&) = delete;
+    replacement& operator=(const replacement&) = delete;
+    ~replacement() { replaced() = nullptr; }
+
+    void advance_to(time_point t) noexcept {
+      if (t > now_) now_ = t;
+    }
+
+  private:
+    friend class clock;
+    time_point now_;
+  };
+
+private:
+  static const replacement*& replaced() noexcept {
+    static constinit thread_local const replacement* here = nullptr;
+    return here;
+  }
+};
+
+}} // namespace rouse::ROUSE_ABI
+
 // ---- rouse/core/limit.hpp
 // Limits: when a waiting call gives up.
 
@@ -575,10 +626,11 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The clock of all limits and sleeps. It is monotonic, so setting the wall clock has no effect.
-using clock = std::chrono::steady_clock;
-
 namespace detail {
+
+// The clocks with the time points of rouse::clock.
+template <class C>
+concept monotonic_clock = std::same_as<C, std::chrono::steady_clock> || std::same_as<C, clock>;
 
 // `d` in the unit of `To`, rounded up and clamped to the range of `To`. NaN becomes zero.
 template <class To, class Rep, class Period>
@@ -616,8 +668,8 @@ public:
   constexpr deadline() noexcept = default;
   constexpr deadline(clock::time_point when) noexcept : when_(when) {}
   /// In any unit. A time beyond the clock's range is "never", one before it has passed already.
-  template <class Duration>
-  constexpr deadline(std::chrono::time_point<clock, Duration> when) noexcept
+  template <detail::monotonic_clock Clock, class Duration>
+  constexpr deadline(std::chrono::time_point<Clock, Duration> when) noexcept
       : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
   /// From now on, in any unit, rounded up. A duration that is too long for the clock is "never"; a
   /// negative one, or NaN, has passed already.
@@ -652,8 +704,8 @@ public:
 
   limit() noexcept = default;
   limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
-  template <class Duration>
-  limit(std::chrono::time_point<clock, Duration> when, location at = location::current()) noexcept
+  template <detail::monotonic_clock Clock, class Duration>
+  limit(std::chrono::time_point<Clock, Duration> when, location at = location::current()) noexcept
       : limit(when, {}, at) {}
   template <class Rep, class Period>
   limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
@@ -1057,6 +1109,7 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI {
 
+class completions;
 class endpoint;
 class waitable;
 
@@ -1066,7 +1119,7 @@ enum class action : unsigned char {
   recv, ///< up to `size` bytes into `data`
   receive, ///< like recv, but into a buffer that the engine lends and `data` then points to
   recv_from, ///< one message; `data` is an os::message, which then holds the sender
-  accept, ///< a connection, which `accepted` then points to
+  accept, ///< a connection; `handle` is then the system's handle of it
   when_readable, ///< run `retry` whenever there is something to receive or to accept
   // outward
   send, ///< up to `size` bytes from `data`
@@ -1133,8 +1186,7 @@ public:
     const endpoint* peer; ///< connect: borrowed
     waitable* awaited; ///< wait: borrowed, or null
     retry_when_ready* retry; ///< when_...: borrowed
-    socket_state* accepted; ///< result of accept, owned by the code that takes it out
-    std::intptr_t handle; ///< the same if `wants_native_handle`
+    std::intptr_t handle; ///< result of accept, owned by the code that takes it out
   };
   std::size_t size = 0; ///< bytes, for recv, send, recv_from, send_to
   union {
@@ -1172,11 +1224,12 @@ public:
       ///< unless the kernel reports another one first
   rouse::action action = rouse::action::yield;
   operation_state state = operation_state::idle;
-  bool wants_native_handle = false; ///< accept: a bare handle, which belongs to no engine
   bool more = false; ///< the kernel will report it once more
   bool continues = false; ///< a further round of a call, which a cancel between the two rounds ends
   bool limited = false; ///< `due` is set
   bool has_result = false; ///< the result is there, but the kernel will report once more
+  bool held = false; ///< the driver's: it waits for other operations of its socket
+  // Eight bytes up to here, which one store initializes.
   rouse::cancellation cancellation = rouse::cancellation::all;
   std::uint32_t cancel_count; ///< that of `target` when the call began
 };
@@ -1197,12 +1250,18 @@ inline detail::list<operation>& socket_state::queue_of(const operation& op) noex
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// Collects operations of one engine that complete without the kernel; the engine calls their
-/// `complete` in its next turn. Used with the engine's lock held.
+namespace detail {
+template <class Operation, class Threading>
+class completion_queue;
+} // namespace detail
+
+/// The operations of one engine that have completed: drivers add what the kernel reports, channels
+/// and locks what they let go. The engine then calls their `complete`, in its turn of the loop.
+///
+/// Used with the engine's lock held.
 class completions {
 public:
-  completions(detail::list<operation>& ready, detail::timer_wheel& timers) noexcept
-      : ready_(ready), timers_(timers) {}
+  completions() : timers_(clock::now()) {}
 
   /// `op` is pending, and has left what it awaited.
   ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
@@ -1211,14 +1270,28 @@ public:
     op.leave();
     op.state = operation_state::ready;
     ready_.push_back(op);
-    any_ = true;
   }
-  [[nodiscard]] bool any() const noexcept { return any_; }
+  /// The same for drivers: the kernel's result for a pending operation.
+  ROUSE_ALWAYS_INLINE void add(operation& op, failure error, std::size_t bytes) noexcept {
+    // The kernel says "canceled" whatever the reason was.
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
+      error = op.cancel_reason;
+    op.error = error;
+    op.bytes = bytes;
+    add(op);
+  }
+  [[nodiscard]] bool any() const noexcept { return !ready_.empty(); }
+
+  /// For drivers: `wake` has ended the wait.
+  void interrupt() noexcept { interrupted_ = true; }
 
 private:
-  detail::list<operation>& ready_;
-  detail::timer_wheel& timers_;
-  bool any_ = false;
+  template <class, class>
+  friend class detail::completion_queue;
+
+  detail::list<operation> ready_;
+  detail::timer_wheel timers_; // of the operations in progress that have a limit
+  bool interrupted_ = false;
 };
 
 /// Something that a `wait` can wait for besides time. The engine calls it with its lock held, so
@@ -1285,62 +1358,369 @@ private:
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/concepts/engine.hpp
-// What an engine is.
+// ---- rouse/detail/buffer_pool.hpp
+// A pool of buffers of one size, which are lent out one at a time.
+
+#include <mutex>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
+/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
+/// pool is deleted when the last buffer comes back.
+///
+/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
+/// buffers stay allocated.
+class buffer_pool {
+  struct block {
+    buffer_pool* owner;
+    block* next;
+  };
+
+public:
+  static constexpr std::size_t block_size = std::size_t{16} << 10;
+  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
+  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
+
+  buffer_pool() noexcept = default;
+  buffer_pool(const buffer_pool&) = delete;
+  buffer_pool& operator=(const buffer_pool&) = delete;
+
+  /// Returns `room` bytes, or null when memory is short.
+  [[nodiscard]] std::byte* lend() noexcept {
+    const std::lock_guard lock(mutex_);
+    block* b = free_;
+    if (b) {
+      free_ = b->next;
+      --spare_;
+    } else {
+      void* p = ::operator new(block_size, std::nothrow);
+      if (!p) return nullptr;
+      b = ::new (p) block{this, nullptr};
+    }
+    ++lent_;
+    return reinterpret_cast<std::byte*>(b + 1);
+  }
+
+  /// Returns a buffer to the pool that lent it, which may already be closed.
+  static void give_back(std::byte* bytes) noexcept {
+    block* b = reinterpret_cast<block*>(bytes) - 1;
+    buffer_pool& from = *b->owner;
+    if (from.take(b)) delete &from;
+  }
+
+  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
+  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
+
+  struct closer {
+    void operator()(buffer_pool* p) const noexcept {
+      if (p->close()) delete p;
+    }
+  };
+
+private:
+  ~buffer_pool() = default;
+
+  // Returns true for the last buffer of a closed pool: the caller deletes the pool.
+  bool take(block* b) noexcept {
+    const std::lock_guard lock(mutex_);
+    --lent_;
+    if (closed_ || spare_ == kept) {
+      ::operator delete(b);
+    } else {
+      b->next = free_;
+      free_ = b;
+      ++spare_;
+    }
+    return closed_ && lent_ == 0;
+  }
+
+  bool close() noexcept {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    while (block* b = free_) {
+      free_ = b->next;
+      ::operator delete(b);
+    }
+    return lent_ == 0;
+  }
+
+  std::mutex mutex_;
+  block* free_ = nullptr;
+  std::size_t spare_ = 0; // length of free_
+  std::size_t lent_ = 0;
+  bool closed_ = false;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/detail/threading.hpp
+// Policies of an engine: which threads may use it, and what observes its operations.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+/// Identifies the calling thread by an address that no other living thread has. (std::thread::id
+/// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
+/// on another thread.
+ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
+  static constinit thread_local char mark = 0;
+  return &mark;
+}
+
+struct no_mutex {};
+struct no_lock {
+  explicit no_lock(no_mutex&) noexcept {}
+  void lock() noexcept {}
+  void unlock() noexcept {}
+};
+struct no_condition {
+  void wait(no_lock&) noexcept {}
+  void notify_all() noexcept {}
+};
+
+} // namespace detail
+
+/// What an engine reports about its operations, with the engine's lock held. This observer is the
+/// default: it records nothing and costs nothing. Other observers derive from it and redefine the
+/// functions that they need.
+struct no_observer {
+  struct mark {}; ///< the observer's data in each operation, `op.mark`
+
+  template <class Operation>
+  void at_once(Operation&) noexcept {} ///< completed at once; its call does not wait
+  template <class Operation>
+  void begun(Operation&) noexcept {} ///< the operation is now pending
+  template <class Operation>
+  void ended(Operation&) noexcept {} ///< completed or abandoned; its socket may be gone
+  void turned(std::size_t) noexcept {} ///< completions of one turn of the loop
+};
+
+/// One thread at a time runs the engine and makes all calls on it. A call takes no lock and uses no
+/// atomic operation.
+struct one_thread {
+  static constexpr bool shared = false;
+  using observer = no_observer;
+  using mutex = detail::no_mutex;
+  using lock = detail::no_lock;
+  using condition = detail::no_condition;
+};
+
+/// Any thread may call the engine at any time; a mutex guards it.
+struct any_thread {
+  static constexpr bool shared = true;
+  using observer = no_observer;
+  using mutex = std::mutex;
+  using lock = std::unique_lock<std::mutex>;
+  using condition = std::condition_variable;
+};
+
+/// The policy `Threading`, with an observer.
+template <class Threading, class Observer>
+struct observed_by : Threading {
+  using observer = Observer;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/fwd.hpp
+// The glossary: declares every public class, with a phrase that says what it is.
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// What the layers above ask of an engine at work. It knows operations; it knows neither sockets'
-/// methods nor wakers.
-///
-/// `basic_engine` is the one of this library; its comments say what each function promises.
-template <class C>
-concept engine_core = std::derived_from<typename C::operation, operation> &&
-                      requires(C& c, typename C::operation& op, one_shot_event& g, socket_state& d,
-                               failure& why, void* owner) {
-                        { c.submit(op) } noexcept -> std::same_as<bool>;
-                        { c.count(op) } noexcept -> std::same_as<bool>;
-                        c.defer(op);
-                        c.cancel(op, why);
-                        c.abandon(op);
-                        c.set(g);
-                        c.with_completions([](completions&) {});
-                        c.wake();
-                        c.home().enter();
-                        c.shut_down();
-                        c.orphan(owner);
-                        { c.turn((clock::time_point::max)()) } noexcept;
-                        { c.idle() } noexcept -> std::same_as<bool>;
-                        { c.open(owner, 0, 0, 0, why) } -> std::same_as<socket_state*>;
-                        c.cancel(d);
-                        { c.busy(d, true) } noexcept -> std::same_as<bool>;
-                        c.close(d);
-                        c.release(d);
-                        c.give_back(d);
-                        { c.report() } -> std::convertible_to<std::string>;
-                      };
+template <class Scheduler>
+class socket; ///< a socket; its scheduler decides how calls wait
+template <class Engine, class Waker>
+class basic_scheduler; ///< an engine combined with a waker
+template <class Scheduler>
+class flow_handle; ///< the result of spawn: join, cancel, kill
+template <class T, class Scheduler>
+class channel; ///< passes values between flows
+template <class Scheduler>
+class flow_mutex; ///< a mutex that suspends flows, not threads
+template <class Scheduler>
+class flow_semaphore; ///< a counting semaphore for flows
+template <class Scheduler>
+class flow_event; ///< a flag that flows wait for
+template <class Scheduler>
+class wait_group; ///< a count; flows wait until it is 0
+template <class Scheduler>
+class flow_group; ///< flows that are joined and cancelled together
+template <class Scheduler>
+class per_core; ///< a server with a scheduler on each core
+template <class Scheduler>
+class server; ///< accepts connections, spawns a flow for each
+template <class Scheduler>
+class reader; ///< reads lines and other pieces from a socket
+template <class Scheduler>
+class signals; ///< waits for Ctrl-C and other signals
+template <class T>
+class flow_local; ///< a variable with one value per flow
+template <class T>
+class task; ///< a coroutine that returns a T
 
-/// An engine as a scheduler names it: which core, and how one is made (null, with the reason in the
-/// failure, where the system refuses).
+class endpoint; ///< an address and port, or a Unix-domain path
+class mutable_buffer; ///< bytes to receive into
+class const_buffer; ///< bytes to send
+template <class Buffer>
+class buffer_list; ///< several buffers, used in order
+struct datagram; ///< the result of recv_from
+struct incoming; ///< a slot of recv_batch for one datagram
+struct outgoing; ///< one datagram for send_batch
+template <class Item>
+class batch; ///< several slots or datagrams
+struct delivery; ///< the result of recv_descriptors
+class received_descriptors; ///< descriptors received from a process, owned
+class loan; ///< received bytes in a buffer of the engine
+class deadline; ///< a point in time
+class limit; ///< a deadline, a stop_token, or both
+class sleep_handle; ///< cancels a sleep that has a handler
+class failure; ///< an error code in four bytes
+enum class resolve_error : int; ///< why a name was not resolved
+
+enum class readiness : unsigned char; ///< readable, writable, urgent
+
+class operation; ///< the record of a request and its result
+class socket_state; ///< the engine's record of an open socket
+class flow; ///< one spawned fiber, thread or coroutine
+
+template <class Driver, class Threading>
+class basic_engine; ///< the engine, which owns a driver
+template <class Parker>
+class parking_waker; ///< wakes by a parker, which has two functions
+class coroutine_waker; ///< wakes by resuming a coroutine
+class fiber_waker; ///< wakes by switching to a fiber
+class thread_waker; ///< wakes by notifying a blocked thread
+class callback_waker; ///< wakes by calling a handler
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/concepts/driver.hpp
+// What a driver is: one kernel interface.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// A driver: io_uring, epoll, completion ports, or a network in memory. `basic_engine` owns one and
+/// calls it; a driver calls nobody, it hands results back through `completions`. All functions but
+/// `wake` are called with the engine's lock held, and none may throw.
+///
+/// - `D::operation` derives from `rouse::operation`, inherits its constructor, and has room for what
+///   the kernel writes to while the operation is pending.
+/// - `D::sockets`: static functions for all that needs no waiting. See `system_sockets`.
+/// - `d.open(buffers)` opens the kernel interface; a `failure` if the kernel refuses. `receive`
+///   takes its buffers from the pool, which outlives the driver.
+/// - `d.report()`: its name, in words.
+/// - `d.blocking_handles()`: whether it wants sockets in blocking mode.
+/// - `d.make_state()`: a new record, of a class that derives from `socket_state` and holds what the
+///   driver knows about one socket; null if memory is short. The engine owns it.
+/// - `d.attach(s)`: the handle in `s` joins the kernel interface. `s` may have held another one.
+/// - `d.detach(s, keep_open)`: it leaves, and is closed next, or kept open for the user. Nothing is
+///   pending on it.
+/// - `d.start(op)`: true: done, the result is in `op` (`bytes`, `error`; `handle` for accept, `data`
+///   for receive). False: a later `wait` adds it to its `done`. Other operations of the socket may
+///   be pending; those in one direction take effect in the order of their starts.
+/// - `d.request_cancel(op, done)`: `op` is pending; it still completes: with operation_canceled,
+///   added to `done` here or in `wait`, or with the kernel's result if that comes first. No byte
+///   that was received may be lost.
+/// - `d.wait(until, lock, done)`: waits until something has completed, `wake` is called or `until`
+///   has passed (min: not at all; max: for ever), and adds what has completed to `done`. Releases
+///   the lock while it waits. After a `wake`, it calls `done.interrupt()`.
+/// - `d.wake()`: from any thread: ends the current wait, or the next one.
+///
+/// Optional: `d.usable_here()`: false if operations in flight belong to another thread.
+/// `d.wait_handle()`: a handle that a foreign loop may poll for readability.
+template <class D>
+concept driver =
+    std::default_initializable<D> && std::derived_from<typename D::operation, operation> &&
+    requires(D& d, typename D::operation& op, socket_state& s, completions& done,
+             detail::buffer_pool& buffers, typename one_thread::lock& lock) {
+      typename D::sockets;
+      { d.open(buffers) } -> std::same_as<failure>;
+      { d.report() } -> std::convertible_to<std::string>;
+      { d.blocking_handles() } -> std::same_as<bool>;
+      { d.make_state() } -> std::convertible_to<socket_state*>;
+      { d.attach(s) } -> std::same_as<failure>;
+      d.detach(s, true);
+      { d.start(op) } -> std::same_as<bool>;
+      d.request_cancel(op, done);
+      d.wait((clock::time_point::max)(), lock, done);
+      d.wake();
+    };
+
+/// An engine: `native_engine`, or `basic_engine<D>` for a driver of your own.
 template <class E>
-concept engine = engine_core<typename E::core> && requires(failure& why) {
-  { E::make(why) } -> std::convertible_to<std::unique_ptr<typename E::core>>;
+concept engine = requires {
+  typename E::driver_type;
+  typename E::threading;
+  typename E::operation;
 };
+
+/// Says in words what a type lacks to be a driver.
+template <class D>
+consteval void explain_driver() {
+  static_assert(std::default_initializable<D>,
+                "rouse: a driver is made closed, by its default constructor; open() opens it");
+  static_assert(
+      requires { typename D::operation; },
+      "rouse: a driver names its operation: \"using operation = rouse::operation;\", or a class "
+      "derived from that with room for what the kernel writes");
+  static_assert(
+      requires { typename D::sockets; }, "rouse: a driver names its sockets: \"using sockets = "
+                                         "rouse::os::system_sockets;\", or a type "
+                                         "with the same static functions");
+  static_assert(
+      requires(D& d, detail::buffer_pool& buffers) {
+        { d.open(buffers) } -> std::same_as<failure>;
+      }, "rouse: a driver has \"failure open(detail::buffer_pool&)\", which opens the kernel "
+         "interface");
+  static_assert(
+      requires(D& d) {
+        { d.report() } -> std::convertible_to<std::string>;
+      }, "rouse: a driver has \"std::string report() const\", its name in words");
+  static_assert(
+      requires(D& d) {
+        { d.blocking_handles() } -> std::same_as<bool>;
+      }, "rouse: a driver has \"bool blocking_handles() const\": whether it wants sockets in "
+         "blocking mode");
+  static_assert(
+      requires(D& d) {
+        { d.make_state() } -> std::convertible_to<socket_state*>;
+      }, "rouse: a driver has \"socket_state* make_state()\": a new record of one socket, or null");
+  static_assert(
+      requires(D& d, socket_state& s) {
+        { d.attach(s) } -> std::same_as<failure>;
+        d.detach(s, true);
+      },
+      "rouse: a driver has \"failure attach(socket_state&)\" and \"void detach(socket_state&, bool "
+      "keep_open)\", by which handles join and leave it");
+  if constexpr (requires { typename D::operation; }) {
+    static_assert(std::derived_from<typename D::operation, operation>,
+                  "rouse: a driver's operation derives from rouse::operation");
+    static_assert(
+        requires(D& d, typename D::operation& op) {
+          { d.start(op) } -> std::same_as<bool>;
+        }, "rouse: a driver has \"bool start(operation&)\": true if the operation is done at once");
+    static_assert(
+        requires(D& d, typename D::operation& op, completions& done) {
+          d.request_cancel(op, done);
+        }, "rouse: a driver has \"void request_cancel(operation&, completions&)\"");
+  }
+  static_assert(
+      requires(D& d, one_thread::lock& lock, completions& done) {
+        d.wait((clock::time_point::max)(), lock, done);
+      },
+      "rouse: a driver has \"void wait(clock::time_point until, Lock&, completions&)\", for every "
+      "type of lock that an engine may have");
+  static_assert(
+      requires(D& d) { d.wake(); },
+      "rouse: a driver has \"void wake()\", which ends a wait from any thread");
+}
 
 /// Says in words what a type lacks to be an engine.
 template <class E>
 consteval void explain_engine() {
-  static_assert(
-      requires { typename E::core; },
-      "rouse: an engine names its core: \"using core = ...;\", what it is at work");
-  static_assert(
-      requires(failure& why) { E::make(why); },
-      "rouse: an engine needs \"static std::unique_ptr<core> make(failure& why)\"");
-  if constexpr (requires { typename E::core; }) {
-    static_assert(engine_core<typename E::core>,
-                  "rouse: the core of this engine lacks what engine_core asks for; derive it "
-                  "from basic_engine, which has all but what concerns the kernel");
-  }
+  static_assert(engine<E>, "rouse: the first argument of basic_scheduler is an engine: "
+                           "native_engine, or basic_engine<D> for a driver D of your own");
 }
 
 }} // namespace rouse::ROUSE_ABI
@@ -1574,78 +1954,6 @@ private:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
-// ---- rouse/fwd.hpp
-// The glossary: declares every public class, with a phrase that says what it is.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-template <class Scheduler>
-class socket; ///< a socket; its scheduler decides how calls wait
-template <class Engine, class Waker>
-class basic_scheduler; ///< an engine combined with a waker
-template <class Scheduler>
-class flow_handle; ///< the result of spawn: join, cancel, kill
-template <class T, class Scheduler>
-class channel; ///< passes values between flows
-template <class Scheduler>
-class flow_mutex; ///< a mutex that suspends flows, not threads
-template <class Scheduler>
-class flow_semaphore; ///< a counting semaphore for flows
-template <class Scheduler>
-class flow_event; ///< a flag that flows wait for
-template <class Scheduler>
-class wait_group; ///< a count; flows wait until it is 0
-template <class Scheduler>
-class flow_group; ///< flows that are joined and cancelled together
-template <class Scheduler>
-class per_core; ///< a server with a scheduler on each core
-template <class Scheduler>
-class server; ///< accepts connections, spawns a flow for each
-template <class Scheduler>
-class reader; ///< reads lines and other pieces from a socket
-template <class Scheduler>
-class signals; ///< waits for Ctrl-C and other signals
-template <class T>
-class flow_local; ///< a variable with one value per flow
-template <class T>
-class task; ///< a coroutine that returns a T
-
-class endpoint; ///< an address and port, or a Unix-domain path
-class mutable_buffer; ///< bytes to receive into
-class const_buffer; ///< bytes to send
-template <class Buffer>
-class buffer_list; ///< several buffers, used in order
-struct datagram; ///< the result of recv_from
-struct incoming; ///< a slot of recv_batch for one datagram
-struct outgoing; ///< one datagram for send_batch
-template <class Item>
-class batch; ///< several slots or datagrams
-struct delivery; ///< the result of recv_descriptors
-class received_descriptors; ///< descriptors received from a process, owned
-class loan; ///< received bytes in a buffer of the engine
-class deadline; ///< a point in time
-class limit; ///< a deadline, a stop_token, or both
-class sleep_handle; ///< cancels a sleep that has a handler
-class failure; ///< an error code in four bytes
-enum class resolve_error : int; ///< why a name was not resolved
-
-enum class readiness : unsigned char; ///< readable, writable, urgent
-
-class operation; ///< the record of a request and its result
-class socket_state; ///< the engine's record of an open socket
-class flow; ///< one spawned fiber, thread or coroutine
-
-template <class Threading>
-class basic_engine; ///< the engine, over any kernel interface
-template <class Parker>
-class parking_waker; ///< wakes by a parker, which has two functions
-class coroutine_waker; ///< wakes by resuming a coroutine
-class fiber_waker; ///< wakes by switching to a fiber
-class thread_waker; ///< wakes by notifying a blocked thread
-class callback_waker; ///< wakes by calling a handler
-
-}} // namespace rouse::ROUSE_ABI
-
 // ---- rouse/core/call.hpp
 // A call in progress, from which the calls of every waker derive. Its life:
 //
@@ -1718,6 +2026,8 @@ decltype(auto) value_of(C& call, operation& op) {
     return call.value();
 }
 
+struct any_engine; // stands for every type of engine
+
 } // namespace detail
 
 /// The description of a call. It depends on neither the engine nor the waker. A composed call makes
@@ -1726,13 +2036,12 @@ template <class C>
 concept call_description = requires(detail::kept<C> c, operation& op) {
   typename C::value_type;
   { C::name } -> std::convertible_to<const char*>;
-  {
-    c.prepare(op)
-  } noexcept
-      -> std::same_as<bool>; // fills in the first request; false: refused, `op.error` says why
-  {
-    c.advance(op)
-  } noexcept -> std::same_as<bool>; // looks at an answer; false: `op` asks for another round
+  // Fills in the first request; false: refused, `op.error` says why.
+  { c.prepare(op) } noexcept -> std::same_as<bool>;
+  // Looks at a result; false: `op` requests another round. May take the engine as well.
+  requires requires {
+    { c.advance(op) } noexcept -> std::same_as<bool>;
+  } || requires(detail::any_engine& e) { c.advance(op, e); };
   { detail::value_of(c, op) } -> std::same_as<typename C::value_type>;
 };
 
@@ -1875,13 +2184,19 @@ private:
         watch_.watch(*engine_, *this, token_);
     }
     if (!submit_first()) return false;
-    if (!call_.advance(*this) && !proceed()) [[unlikely]]
+    if (!advance() && !proceed()) [[unlikely]]
       return false;
     disarm();
     return true;
   }
+  ROUSE_ALWAYS_INLINE bool advance() noexcept {
+    if constexpr (requires { call_.advance(*this, *engine_); })
+      return call_.advance(*this, *engine_);
+    else
+      return call_.advance(*this);
+  }
   ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
-    if constexpr (requires { call_.waiter; })
+    if constexpr (requires(completions& c) { call_.waiter.enter(*this, c); })
       return engine_->submit(*this, call_.waiter);
     else
       return engine_->submit(*this);
@@ -1895,7 +2210,7 @@ private:
       this->error = {};
       this->bytes = 0;
       if (!engine_->submit(*this)) return false;
-    } while (!call_.advance(*this));
+    } while (!advance());
     return true;
   }
 
@@ -1905,7 +2220,7 @@ private:
 
   ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.call_.advance(self) && !self.proceed()) [[unlikely]]
+    if (!self.advance() && !self.proceed()) [[unlikely]]
       return;
     self.disarm();
     static_cast<Receiver&>(self).deliver();
@@ -2002,8 +2317,6 @@ private:
 
 // ---- rouse/detail/engine_home.hpp
 // How a handle reaches its engine from any thread, even after the engine is destroyed.
-
-#include <mutex>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -2523,7 +2836,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// An engine, a waker, and `initiate`, which starts a call the way the waker does.
 template <class S>
 concept scheduler =
-    engine_core<typename S::engine_type> && waker<typename S::waker_type> && requires(S& s) {
+    engine<typename S::engine_type> && waker<typename S::waker_type> && requires(S& s) {
       { s.engine() } -> std::same_as<typename S::engine_type&>;
       { s.waker() } -> std::same_as<typename S::waker_type&>;
       { S::template accepts<std::size_t> } -> std::convertible_to<bool>;
@@ -3461,100 +3774,6 @@ private:
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/detail/buffer_pool.hpp
-// A pool of buffers of one size, which are lent out one at a time.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
-/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
-/// pool is deleted when the last buffer comes back.
-///
-/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
-/// buffers stay allocated.
-class buffer_pool {
-  struct block {
-    buffer_pool* owner;
-    block* next;
-  };
-
-public:
-  static constexpr std::size_t block_size = std::size_t{16} << 10;
-  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
-  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
-
-  buffer_pool() noexcept = default;
-  buffer_pool(const buffer_pool&) = delete;
-  buffer_pool& operator=(const buffer_pool&) = delete;
-
-  /// Returns `room` bytes, or null when memory is short.
-  [[nodiscard]] std::byte* lend() noexcept {
-    const std::lock_guard lock(mutex_);
-    block* b = free_;
-    if (b) {
-      free_ = b->next;
-      --spare_;
-    } else {
-      void* p = ::operator new(block_size, std::nothrow);
-      if (!p) return nullptr;
-      b = ::new (p) block{this, nullptr};
-    }
-    ++lent_;
-    return reinterpret_cast<std::byte*>(b + 1);
-  }
-
-  /// Returns a buffer to the pool that lent it, which may already be closed.
-  static void give_back(std::byte* bytes) noexcept {
-    block* b = reinterpret_cast<block*>(bytes) - 1;
-    buffer_pool& from = *b->owner;
-    if (from.take(b)) delete &from;
-  }
-
-  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
-  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
-
-  struct closer {
-    void operator()(buffer_pool* p) const noexcept {
-      if (p->close()) delete p;
-    }
-  };
-
-private:
-  ~buffer_pool() = default;
-
-  // Returns true for the last buffer of a closed pool: the caller deletes the pool.
-  bool take(block* b) noexcept {
-    const std::lock_guard lock(mutex_);
-    --lent_;
-    if (closed_ || spare_ == kept) {
-      ::operator delete(b);
-    } else {
-      b->next = free_;
-      free_ = b;
-      ++spare_;
-    }
-    return closed_ && lent_ == 0;
-  }
-
-  bool close() noexcept {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    while (block* b = free_) {
-      free_ = b->next;
-      ::operator delete(b);
-    }
-    return lent_ == 0;
-  }
-
-  std::mutex mutex_;
-  block* free_ = nullptr;
-  std::size_t spare_ = 0; // length of free_
-  std::size_t lent_ = 0;
-  bool closed_ = false;
-};
-
-}}} // namespace rouse::ROUSE_ABI::detail
-
 // ---- rouse/core/loan.hpp
 // A loan: received bytes in a buffer that the engine lends.
 
@@ -3606,75 +3825,6 @@ public:
 private:
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-};
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/detail/threading.hpp
-// Policies of an engine: which threads may use it, and what observes its operations.
-
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-/// Identifies the calling thread by an address that no other living thread has. (std::thread::id
-/// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
-/// on another thread.
-ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
-  static constinit thread_local char mark = 0;
-  return &mark;
-}
-
-struct no_mutex {};
-struct no_lock {
-  explicit no_lock(no_mutex&) noexcept {}
-  void lock() noexcept {}
-  void unlock() noexcept {}
-};
-struct no_condition {
-  void wait(no_lock&) noexcept {}
-  void notify_all() noexcept {}
-};
-
-} // namespace detail
-
-/// What an engine reports about its operations, with the engine's lock held. This observer is the
-/// default: it records nothing and costs nothing. Other observers derive from it and redefine the
-/// functions that they need.
-struct no_observer {
-  struct mark {}; ///< the observer's data in each operation, `op.mark`
-
-  template <class Operation>
-  void at_once(Operation&) noexcept {} ///< completed at once; its call does not wait
-  template <class Operation>
-  void begun(Operation&) noexcept {} ///< the operation is now pending
-  template <class Operation>
-  void ended(Operation&) noexcept {} ///< completed or abandoned; its socket may be gone
-  void turned(std::size_t) noexcept {} ///< completions of one turn of the loop
-};
-
-/// One thread at a time runs the engine and makes all calls on it. A call takes no lock and uses no
-/// atomic operation.
-struct one_thread {
-  static constexpr bool shared = false;
-  using observer = no_observer;
-  using mutex = detail::no_mutex;
-  using lock = detail::no_lock;
-  using condition = detail::no_condition;
-};
-
-/// Any thread may call the engine at any time; a mutex guards it.
-struct any_thread {
-  static constexpr bool shared = true;
-  using observer = no_observer;
-  using mutex = std::mutex;
-  using lock = std::unique_lock<std::mutex>;
-  using condition = std::condition_variable;
-};
-
-/// The policy `Threading`, with an observer.
-template <class Threading, class Observer>
-struct observed_by : Threading {
-  using observer = Observer;
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -3886,6 +4036,403 @@ private:
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/detail/mailbox.hpp
+// How other threads reach the thread that runs an engine: what they leave for it, and whether it
+// has to be woken to look.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+class operation;
+
+namespace detail {
+
+/// A function for the thread that runs the engine, which calls `run` once; with false, it must only
+/// destroy it. Borrowed from `post` until then.
+struct posted_node : remote_node {
+  using runner = void(posted_node&, bool call) noexcept;
+  explicit posted_node(runner* r) noexcept : run(r) {}
+  runner* run;
+};
+
+/// A request from any thread to cancel an operation. Borrowed from `request_stop` until it has been
+/// carried out or withdrawn.
+struct stop_request : remote_node {
+  operation* op = nullptr;
+  std::atomic<bool> sent{false}; // read only once request_stop() has returned
+};
+
+/// Two queues, and the state of the loop that empties them.
+///
+///   state    the loop's thread                        another thread, after its push
+///   awake    works; empties the queues before it      notify(): woken; no system call
+///            sleeps, if it was woken
+///   asleep   waits in the kernel, or is about to      notify(): woken, and it interrupts the wait
+///   woken    looks into the queues next               notify(): nothing to do
+///
+///   awake --fall_asleep--> asleep --wake_up--> awake          notify: any state --> woken
+///   woken --fall_asleep--> fails: the loop does not sleep     woken --wake_up--> awake, look
+///
+/// Ordering pairs. `notify` and `fall_asleep` exchange the same variable, so either the notifying
+/// thread sees `asleep` and interrupts the wait, or the loop sees `woken` and does not sleep. `push`
+/// releases and `take` acquires; `wake_up` acquires when it finds `woken`, before the queues are
+/// read.
+class mailbox {
+public:
+  remote_queue<posted_node> posted;
+  remote_queue<stop_request> stops;
+
+  /// Any thread, after a push. True: the loop sleeps, and the caller must interrupt its wait.
+  [[nodiscard]] bool notify() noexcept {
+    return state_.exchange(state::woken, std::memory_order_acq_rel) == state::asleep;
+  }
+
+  // ---- the loop's thread
+
+  /// Before a wait. False: there is mail, so it must not wait.
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool fall_asleep() noexcept {
+    auto was = state::awake;
+    return state_.compare_exchange_strong(was, state::asleep, std::memory_order_acq_rel);
+  }
+  /// Before a wait that takes place outside of the engine's turns. False: as above; try again.
+  [[nodiscard]] bool fall_asleep_outside() noexcept {
+    return state_.exchange(state::asleep, std::memory_order_acq_rel) != state::woken;
+  }
+  /// After a wait. True: it was woken, and the queues may hold something.
+  ///
+  /// The plain store may overwrite a concurrent notify(); that thread has then seen `asleep` and
+  /// interrupts the next wait, which reports it by `note_interruption`.
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool wake_up() noexcept {
+    const state now = state_.load(std::memory_order_relaxed);
+    if (now == state::asleep) [[likely]]
+      state_.store(state::awake, std::memory_order_relaxed);
+    else if (now == state::woken)
+      return state_.exchange(state::awake, std::memory_order_acq_rel) == state::woken;
+    return false;
+  }
+  /// The kernel has reported an interruption, which wake_up() may have overlooked.
+  void note_interruption() noexcept { state_.store(state::woken, std::memory_order_relaxed); }
+
+  [[nodiscard]] bool empty() const noexcept { return posted.empty() && stops.empty(); }
+
+  /// In a forked child: what was pushed belongs to the parent's threads.
+  void renew() noexcept { state_.store(state::awake, std::memory_order_relaxed); }
+  void forget() noexcept {
+    stops.forget();
+    posted.forget();
+  }
+
+private:
+  enum class state { awake, asleep, woken };
+  std::atomic<state> state_{state::awake};
+};
+
+} // namespace detail
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/engines/completion_queue.hpp
+// The operations of one engine that are about to complete, their limits, and fairness.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Part of an engine; all functions are called with the engine's lock held.
+///
+/// Fairness (O2): a flow may find at most `budget` calls in a row done at once; the next one is
+/// deferred to the following turn. Each completed operation renews the budget.
+template <class Operation, class Threading>
+class completion_queue {
+  using observer_type = typename Threading::observer;
+  using list_type = list<rouse::operation>;
+
+public:
+  static constexpr int budget = 32;
+
+  [[nodiscard]] observer_type& observer() noexcept { return observer_; }
+  /// To which operations are added as they complete.
+  [[nodiscard]] completions& done() noexcept { return done_; }
+  /// Whether a driver has reported an interruption since the last call.
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool take_interruption() noexcept {
+    if (!done_.interrupted_) [[likely]]
+      return false;
+    done_.interrupted_ = false;
+    return true;
+  }
+  /// The number of operations in progress: submitted, and not yet completed.
+  [[nodiscard]] std::size_t active() const noexcept { return active_; }
+  [[nodiscard]] bool nothing_ready() const noexcept { return done_.ready_.empty(); }
+  [[nodiscard]] bool nothing_deferred() const noexcept { return later_.empty(); }
+  /// When the first limit passes.
+  [[nodiscard]] clock::time_point next_limit() const noexcept { return done_.timers_.next(); }
+  [[nodiscard]] bool no_limits() const noexcept { return done_.timers_.empty(); }
+
+  // ---- an operation's way
+
+  /// `op` waits in `to` from now on.
+  ROUSE_ALWAYS_INLINE void add_pending(Operation& op, list_type& to) noexcept {
+    to.push_back(op);
+    op.state = operation_state::pending;
+    ++active_;
+    observer_.begun(op);
+  }
+  /// Its limit counts from now on.
+  void arm(Operation& op) noexcept { done_.timers_.arm(op, op.due); }
+
+  /// `op` was done at once. True: its flow may go on. False: it completes in the next turn.
+  ROUSE_ALWAYS_INLINE bool complete_at_once(Operation& op) noexcept {
+    if (within_budget()) [[likely]] {
+      observer_.at_once(op);
+      return true;
+    }
+    defer(op);
+    return false;
+  }
+  /// Of the threads that share an engine, only the one in the loop keeps others waiting.
+  ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
+    if constexpr (Threading::shared) {
+      if (completing_ != this_thread()) [[likely]]
+        return true;
+    }
+    return --left_ >= 0;
+  }
+  /// Whether a call may be done without an operation, which `spend` then counts.
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_spend() const noexcept { return left_ != 0; }
+  ROUSE_ALWAYS_INLINE void spend() noexcept { --left_; }
+
+  ROUSE_NOINLINE void defer(Operation& op) noexcept {
+    left_ = 0;
+    put_off(op);
+  }
+  /// `op` completes in the next turn, after the kernel has been asked again.
+  void put_off(Operation& op) noexcept { add_ready(op, later_); }
+  /// `op`, which is not pending, completes as soon as possible.
+  void add_ready(Operation& op) noexcept { add_ready(op, done_.ready_); }
+
+  /// `op` is forgotten: it does not complete.
+  void remove(Operation& op) noexcept {
+    op.unlink();
+    op.state = operation_state::idle;
+    --active_;
+    observer_.ended(op);
+  }
+
+  // ---- a turn
+
+  void take_deferred() noexcept {
+    while (!later_.empty()) [[unlikely]]
+      done_.ready_.push_back(later_.pop_front());
+  }
+
+  /// Calls `end(op)` for each operation that is past its limit.
+  template <class End>
+  void expire(End end) noexcept {
+    if (!done_.timers_.empty()) [[unlikely]]
+      expire_now(end);
+  }
+
+  /// Completes what is ready, with the lock released. Returns how many.
+  template <class Lock>
+  ROUSE_ALWAYS_INLINE std::size_t complete_ready(Lock& lock) noexcept {
+    std::size_t done = 0;
+    for (; done < at_most_ && !done_.ready_.empty(); ++done) {
+      auto& op = static_cast<Operation&>(done_.ready_.pop_front());
+      op.state = operation_state::idle;
+      --active_;
+      observer_.ended(op);
+      left_ = budget;
+      lock.unlock();
+      op.complete(op);
+      lock.lock();
+    }
+    left_ = budget;
+    return done;
+  }
+  /// The thread that completes, of those that share the engine; null: none.
+  void completes(const void* thread) noexcept { completing_ = thread; }
+
+  /// Calls `f` for each operation that is ready or deferred.
+  template <class F>
+  void for_each(F f) {
+    done_.ready_.for_each(f);
+    later_.for_each(f);
+  }
+
+  // ---- in a forked child
+
+  /// Nothing completes any more; the loop that may be completing something stops after that.
+  void abandon() noexcept {
+    at_most_ = 0;
+    active_ = 0;
+  }
+  /// Of an inert engine: nothing refers to `op` any more. False: it was not in progress.
+  bool forget(rouse::operation& op) noexcept {
+    if (op.state == operation_state::idle) return false;
+    if (op.armed()) done_.timers_.disarm(op);
+    if (op.state == operation_state::pending && op.action == action::wait && op.awaited)
+      op.awaited->leave(op);
+    op.unlink();
+    op.state = operation_state::idle;
+    return true;
+  }
+
+private:
+  void add_ready(Operation& op, list_type& to) noexcept {
+    op.state = operation_state::ready;
+    to.push_back(op);
+    ++active_;
+    observer_.begun(op);
+  }
+  template <class End>
+  ROUSE_NOINLINE void expire_now(End end) noexcept {
+    done_.timers_.expire(clock::now(), [&](timer_node& n) { end(static_cast<Operation&>(n)); });
+  }
+
+  int left_ = budget;
+  std::size_t at_most_ = 1024; // completions before the kernel is asked again
+  const void* completing_ = nullptr;
+  std::size_t active_ = 0;
+  completions done_; // complete in this turn
+  list_type later_; // complete in the next turn
+  ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/os/posix/fork.hpp
+// Hooks that run in each child process of fork(2), for objects that must not be used there as they
+// are.
+
+#if ROUSE_LINUX
+#include <csignal>
+#include <ctime>
+#include <mutex>
+#include <pthread.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+struct fork_hooks;
+
+/// Calls a function in each child process that fork(2) makes while this object exists. The call is
+/// made before fork(2) returns, on the child's only thread, the one that forked.
+///
+/// The function may make system calls and use the heap. It must assume that any lock may be held
+/// for ever, and any list half changed, by a thread that does not exist in the child. It must
+/// neither make nor destroy an object of this class.
+///
+/// The function is not called in children of vfork(2), posix_spawn(3), system(3) and popen(3),
+/// which share the parent's memory until they execute another program.
+///
+/// Threads: any. Cost: a lock at construction and at destruction, and one call for each object at
+/// fork(2). Source: pthread_atfork(3).
+class fork_hook : public rouse::detail::list_node {
+public:
+  using function = void(void* owner) noexcept;
+
+  inline fork_hook(function* in_child, void* owner) noexcept;
+  fork_hook(const fork_hook&) = delete;
+  fork_hook& operator=(const fork_hook&) = delete;
+  inline ~fork_hook();
+
+  void call() const noexcept { in_child_(owner_); }
+
+private:
+  function* const in_child_;
+  void* const owner_;
+  fork_hooks& hooks_;
+};
+
+/// The hooks of one shared library, or of the program. Each has its own list: when a library is
+/// unloaded, the C library drops the fork handlers that it has registered, and the list goes too.
+struct fork_hooks {
+  std::mutex mutex;
+  rouse::detail::list<fork_hook> all;
+  bool registered = false; // with pthread_atfork
+};
+
+// Hidden visibility gives each shared library its own copy of these functions.
+#define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
+ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
+  static fork_hooks hooks; // usable at exit: its destructor does nothing
+  return hooks;
+}
+ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
+ROUSE_OWN_OF_LIBRARY inline void after_fork_in_parent() noexcept {
+  hooks_of_library().mutex.unlock();
+}
+ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
+  hooks_of_library().all.for_each([](fork_hook& h) { h.call(); });
+  hooks_of_library().mutex.unlock();
+}
+ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
+  fork_hooks& hooks = hooks_of_library();
+  const std::lock_guard lock(hooks.mutex);
+  if (!hooks.registered) {
+    hooks.registered =
+        ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
+  }
+  hooks.all.push_back(h);
+  return hooks;
+}
+#undef ROUSE_OWN_OF_LIBRARY
+
+inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
+    : in_child_(in_child), owner_(owner), hooks_(add_to_library(*this)) {}
+inline fork_hook::~fork_hook() {
+  const std::lock_guard lock(hooks_.mutex);
+  unlink();
+}
+
+/// Remembers the process that made it, to detect a child process: one of fork(2), which has a copy
+/// of it, or one of vfork(2), which sees the same object.
+///
+/// Cost: each `is_here` is a system call. Source: getpid(2).
+class process_mark {
+public:
+  [[nodiscard]] bool is_here() const noexcept { return ::getpid() == process_; }
+  void move_here() noexcept { process_ = ::getpid(); }
+
+  /// Sleeps for two milliseconds, by a call that <rouse/install.hpp> does not replace.
+  static void nap() noexcept {
+    sigset_t none;
+    ::sigemptyset(&none);
+    const timespec moment{0, 2'000'000};
+    ::sigtimedwait(&none, nullptr, &moment);
+  }
+
+private:
+  pid_t process_ = ::getpid();
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/fork.hpp
+// Stand-ins for the classes of os/posix/fork.hpp. Windows has no fork(2).
+
+#if ROUSE_WINDOWS
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Does nothing. On Linux it calls a function in each forked child.
+class fork_hook {
+public:
+  using function = void(void* owner) noexcept;
+  fork_hook(function*, void*) noexcept {}
+};
+
+/// Does nothing. Only the process that made it can see it.
+class process_mark {
+public:
+  [[nodiscard]] static constexpr bool is_here() noexcept { return true; }
+  static void move_here() noexcept {}
+  static void nap() noexcept {}
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/fork.hpp
+// fork_hook and process_mark on this platform. One of the two headers is empty.
 
 // ---- rouse/os/address.hpp
 // Socket addresses in the kernel's form, and the system headers that declare them.
@@ -4579,7 +5126,6 @@ inline constexpr int accepts_at_once = 8;
 struct kernel_record : OVERLAPPED {
   kernel_record() noexcept : OVERLAPPED{} {}
   native_handle_type incoming = no_handle; ///< accept: the future connection's socket
-  bool held = false; ///< waits for its turn
 };
 
 inline failure last_error() noexcept { return failure::from_os(::WSAGetLastError()); }
@@ -4933,60 +5479,92 @@ inline failure change_membership(native_handle_type h, bool join, const endpoint
 
 }}} // namespace rouse::ROUSE_ABI::os
 
-// ---- rouse/engines/operation_loop.hpp
-// An operation's way from `submit` to `complete`, the same in every engine.
+// ---- rouse/engines/engine.hpp
+// The engine: an operation's way from `submit` to `complete`, the same for every kernel interface.
+//
+//   wakers, calls               engine                               driver
+//
+//   submit(op) ---------------> may it start?
+//                               driver.start(op) ------------------> does it, or asks the kernel
+//      true: result in op <---- within the budget? <---------------- true
+//      false <----------------- op joins its socket's queue <------- false
+//
+//   turn(until) --------------> mail, or something ready? else:
+//                               driver.wait(until, lock, done) ----> waits, with the lock released
+//                               op moves to the ready list <-------- done.add(op, error, bytes)
+//      op.complete(op) <------- one by one, with the lock released
+//
+//   cancel(op) ---------------> driver.request_cancel(op, done) ---> the completion still comes
+//   any thread: wake() -------> mailbox: does the loop sleep? -----> driver.wake()
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The half of an engine that knows operations and nothing of sockets.
+/// The completion engine. It owns a driver, which is one kernel interface, and does for every driver
+/// what none of them should have to know: limits, cancels, fairness, wake-ups from other threads,
+/// the records of open sockets.
 ///
-/// An operation is `pending` from `submit` until the kernel's answer has been harvested, then
-/// `ready` until it is told, in `turn`. No waiter ever runs on the stack of `submit`, `cancel` or
-/// `close` (O2), and never under a lock.
+/// An operation is `pending` from `submit` until the driver reports it, then `ready` until its
+/// `complete` is called in `turn`. No waiter ever runs inside `submit`, `cancel` or `close` (O2),
+/// and none while the lock is held.
 ///
-/// @tparam Threading  `one_thread` (no locks, no atomics on the path of a call) or `any_thread`.
+/// @tparam Driver  the kernel interface: see the concept `driver`.
+/// @tparam Threading  `one_thread` (no lock, no atomic access on a call's path) or `any_thread`.
 ///
-/// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong
-/// to the thread that runs it.
-template <class Threading>
-class operation_loop {
+/// Threads: with `one_thread`, everything but `post`, `wake`, `request_stop` and the destructor of
+/// an idle engine belongs to the thread that runs the engine.
+template <class Driver, class Threading = one_thread>
+class basic_engine {
+  static_assert((explain_driver<Driver>(), driver<Driver>));
+
 public:
+  using driver_type = Driver;
   using threading = Threading;
   using lock_type = typename Threading::lock;
-
-  /// What calls derive from: the operation, with room for what the kernel keeps in it.
-  struct operation : rouse::operation, os::kernel_record {
-    explicit operation(completion_handler* t) noexcept : rouse::operation(t) {}
-    ROUSE_NO_UNIQUE_ADDRESS typename Threading::observer::mark mark;
-  };
-  using socket_state = rouse::socket_state;
-
-  operation_loop(const operation_loop&) = delete;
-  operation_loop& operator=(const operation_loop&) = delete;
-  virtual ~operation_loop() = default;
-
-  /// Where the handles of its flows and channels find it, from any thread.
-  using home_type = detail::engine_home<operation_loop>;
-  [[nodiscard]] home_type& home() noexcept { return *home_; }
-
   using observer_type = typename Threading::observer;
-  [[nodiscard]] observer_type& observer() noexcept { return observer_; }
+  using home_type = detail::engine_home<basic_engine>;
+  using posted = detail::posted_node;
+  using stop_request = detail::stop_request;
+  using sockets = typename Driver::sockets;
+
+  /// What calls derive from: an operation with room for what the driver keeps in it.
+  struct operation : Driver::operation {
+    using Driver::operation::operation;
+    ROUSE_NO_UNIQUE_ADDRESS typename observer_type::mark mark;
+  };
+
+  /// Null, with the reason in `why`, if the kernel refuses.
+  /// @param options  for the driver's `open`.
+  template <class... Options>
+  [[nodiscard]] static std::unique_ptr<basic_engine> make(failure& why, Options... options) {
+    std::unique_ptr<basic_engine> engine(new basic_engine);
+    why = engine->driver_.open(*engine->buffers_, options...);
+    if (why) return nullptr;
+    return engine;
+  }
+  basic_engine(const basic_engine&) = delete;
+  basic_engine& operator=(const basic_engine&) = delete;
+  ~basic_engine();
+
+  /// Which kernel interface this is, and why a better one was refused.
+  [[nodiscard]] std::string report() const { return driver_.report(); }
+  /// Where handles of flows and channels find this engine, from any thread.
+  [[nodiscard]] home_type& home() noexcept { return *home_; }
+  [[nodiscard]] observer_type& observer() noexcept { return queue_.observer(); }
 
   // ---- operations
 
-  /// Starts `op`, whose answer is empty. True: it is done already, the answer is in it, and it will
-  /// not be told. False: it will be told.
+  /// Starts `op`. True: done, the result is in it. False: its `complete` will be called.
   ///
-  /// Calls that could be answered at once are put off to the loop now and then, so that one waiter
-  /// cannot starve the rest.
+  /// Now and then a call that could be done at once is deferred to the loop, so that one flow cannot
+  /// starve the others.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
-    if (op.action == action::recv) return submit_recv(op);
-    if (op.action == action::send) return submit_send(op);
+    if (op.action == action::recv) return submit_bytes<action::recv>(op);
+    if (op.action == action::send) return submit_bytes<action::send>(op);
     if (op.action == action::wait) return submit_wait(op);
     return submit_other(op);
   }
 
-  /// The same of a wait for `what`, whose type is known: a call of no virtual function.
+  /// The same for a wait for `what`, if its type is known: no virtual call.
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
@@ -4994,2649 +5572,1280 @@ public:
       forget_cancel_reason(op);
     if (op.cancel_reason || closing_) [[unlikely]]
       return submit_elsewhere(op);
-    if (enter(op, what)) return answer_at_once(op);
-    pend(op, waiting_);
+    if (enter(op, what)) return queue_.complete_at_once(op);
+    add_pending(op, waiting_);
     return false;
   }
 
-  /// Whether a visit may be done without an operation: it need not be put off. (An observer is to
-  /// hear of each call.)
+  /// Whether a waiter may enter without an operation: its call need not be deferred, and no observer
+  /// wants to hear of it.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
-    return !closing_ && instant_left_ != 0;
+    return !closing_ && queue_.may_spend();
   }
-  /// Does it. Null: it is done, unless `why` says what went wrong; else the line to stand in.
+  /// Does so. Null: the call is done, or `why` says what went wrong; else the queue to wait in.
   template <class Waiter>
   [[nodiscard]] ROUSE_ALWAYS_INLINE auto try_enter(Waiter& waiter, failure& why) noexcept {
-    completions completed(ready_, timers_);
-    auto* const line = waiter.try_enter(why, completed);
-    if (!line) --instant_left_;
-    return line;
+    auto* const queue = waiter.try_enter(why, queue_.done());
+    if (!queue) queue_.spend();
+    return queue;
   }
-  /// `op` waits for what `who` came for.
-  template <class Line, class Waiter>
-  ROUSE_ALWAYS_INLINE void enqueue(Line& line, Waiter& waiter, operation& op) noexcept {
+  /// `op` waits in that queue.
+  template <class Queue, class Waiter>
+  ROUSE_ALWAYS_INLINE void enqueue(Queue& queue, Waiter& waiter, operation& op) noexcept {
     request_wait(op, &waiter);
-    waiter.enqueue(line, op);
-    pend(op, waiting_);
+    waiter.enqueue(queue, op);
+    add_pending(op, waiting_);
   }
 
-  /// For a waiter that must not go on inside its own call (a handler): tells an operation that
-  /// `submit` found done.
-  void defer(operation& op) noexcept {
-    lock_type lock(mutex_);
-    if (inert_) [[unlikely]]
-      return put_refused(op);
-    put_ready(op);
-    ++active_;
-    observer_.begun(op);
-  }
+  /// Completes `op`, which `submit` found done, in the next turn: for callers that must not go on
+  /// inside their own call (handlers).
+  void defer(operation& op) noexcept;
 
-  /// A call is done without having been submitted (an empty send, a closed socket): it counts like
-  /// any other. Returns as `submit` does.
-  [[nodiscard]] bool count(operation& op) noexcept {
-    lock_type lock(mutex_);
-    if (inert_ || within_budget()) return true;
-    defer_to_loop(op);
-    return false;
-  }
+  /// A call is done without having been submitted (an empty send, a closed socket): it counts
+  /// against the budget like any other. Returns what `submit` returns.
+  [[nodiscard]] bool count(operation& op) noexcept;
 
-  /// Asks for the end of `op`, for the reason given. A request: if the kernel's answer came first,
-  /// that stands (O4). An operation that is not pending remembers the reason, and ends with it when
-  /// it is next submitted.
-  void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept {
-    lock_type lock(mutex_);
-    end(op, reason);
-  }
+  /// Requests the end of `op`. If the kernel's result comes first, that result stands (O4). An
+  /// operation that is not pending keeps the reason and ends with it when it is next submitted.
+  void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept;
 
-  /// Ends `op` and waits until nothing of it is left with the kernel; it is not told. Its memory
-  /// may then go (O5).
-  /// @returns false: it was told, or is being told by another thread, or was not in progress.
-  bool abandon(operation& op) noexcept {
-    lock_type lock(mutex_);
-    if (inert_) [[unlikely]]
-      return forget(op);
-    if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
-    while (op.state == operation_state::pending) reap(lock);
-    if (op.state == operation_state::idle) return false;
-    op.unlink();
-    op.state = operation_state::idle;
-    --active_;
-    observer_.ended(op);
-    return true;
-  }
+  /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and its
+  /// memory may then be freed (O5).
+  /// @returns false if `complete` was called, is being called by another thread, or `op` was idle.
+  bool abandon(operation& op) noexcept;
 
-  /// Calls `f` with the lock held: whichever waiting operations it answers (see `answer`) complete.
+  /// Calls `f(completions&)` with the lock held, for code that completes waiting operations.
   template <class F>
   void with_completions(F&& f) noexcept {
     lock_type lock(mutex_);
     if constexpr (Threading::shared) {
-      if (inert_) return; // what waits may lie on the stacks of threads that are the parent's alone
+      if (inert_) return; // the waiters may be on stacks of threads that exist in the parent only
     }
-    completions completed(ready_, timers_);
-    f(completed);
-    if (completed.any()) wake_others();
+    f(queue_.done());
+    if (queue_.done().any()) wake_others();
   }
-  /// Opens a gate: the operation that waits for it, now or later, completes.
-  void set(one_shot_event& g) noexcept {
-    with_completions([&](completions& completed) { g.set(completed); });
-    wake_others(); // whoever runs the loop may look for the end of a flow, whoever waits for it
-  }
+  /// Sets an event: the operation that waits for it, now or later, completes.
+  void set(one_shot_event& event) noexcept;
 
-  /// From any thread: ends an operation of the thread that runs the engine. The request is borrowed
-  /// until it was carried out or `withdraw` has returned.
-  struct stop_request : detail::remote_node {
-    rouse::operation* op = nullptr;
-    std::atomic<bool> sent{false};
-  };
-  void request_stop(stop_request& r) noexcept {
-    r.sent.store(true,
-                 std::memory_order_relaxed); // read by withdraw() only once this call has returned
-    stops_.push(r);
-    wake();
-  }
-  void withdraw(stop_request& r) noexcept {
-    if (!r.sent.load(std::memory_order_relaxed)) return;
-    lock_type lock(mutex_);
-    run_stops();
-  }
+  /// From any thread: cancels an operation of the thread that runs the engine.
+  void request_stop(stop_request& r) noexcept;
+  /// Nothing refers to `r` any more when this returns.
+  void withdraw(stop_request& r) noexcept;
 
-  // ---- in a forked child
+  // ---- sockets
 
-  /// Whether this is the copy, in a forked child, of an engine that its parent has used (O8). It
-  /// asks the kernel for nothing, begins nothing (each call ends with operation_not_permitted), and
-  /// tells nothing of what its parent's waiters wait for: they do not exist here.
-  [[nodiscard]] bool inert() const noexcept { return inert_; }
+  /// A new socket's record, which the engine owns until `give_back`; null with the reason in `why`.
+  [[nodiscard]] socket_state* open(void* owner, int family, int type, int protocol,
+                                   failure& why) noexcept;
 
-  /// Tells the calls that were refused and had to be deferred. Returns how many.
-  std::size_t complete_refused() noexcept {
-    lock_type lock(mutex_);
-    detail::list<rouse::operation> those; // the next ones have to wait
-    while (!refused_.empty()) those.push_back(refused_.pop_front());
-    std::size_t completed = 0;
-    for (; !those.empty(); ++completed) {
-      rouse::operation& op = those.pop_front();
-      op.state = operation_state::idle;
-      lock.unlock();
-      op.complete(op);
-      lock.lock();
-    }
-    return completed;
-  }
+  /// The record of a socket made elsewhere, which belongs to the engine from then on. On failure it
+  /// stays the caller's, and open.
+  [[nodiscard]] socket_state* adopt(void* owner, native_handle_type h, failure& why) noexcept;
+  /// The same if the caller knows what it is. Family and type 0: a file that is no socket, on which
+  /// only waits for readability are possible.
+  [[nodiscard]] socket_state* adopt(void* owner, native_handle_type h, int family, int type,
+                                    failure& why) noexcept;
 
-  /// Refuses, and tells, an operation that began in the parent, in a call further up on the stack
-  /// of the thread that forked. Harmless when it was told already.
-  void refuse(rouse::operation& op) noexcept {
-    {
-      lock_type lock(mutex_);
-      if (!forget(op)) return;
-    }
-    op.error = std::errc::operation_not_permitted;
-    op.complete(op);
-  }
-
-  /// From now on a forked child's copy is inert, whether or not the loop has run.
-  void belong_to_process() noexcept {
-    lock_type lock(mutex_);
-    used_ = true;
-  }
+  /// Cancels everything pending on `s` (it completes in the next turn, O6), then closes the handle.
+  /// The record stays.
+  void close(socket_state& s) noexcept;
+  /// The same, but the caller gets the handle, in blocking mode, as the system creates sockets.
+  native_handle_type release(socket_state& s) noexcept;
+  /// Cancels everything pending on `s`; the socket stays open.
+  void cancel(socket_state& s) noexcept;
+  /// Whether calls are queued on `s`, which a call that does not wait must not overtake.
+  [[nodiscard]] bool busy(const socket_state& s, bool inward) noexcept;
+  /// The socket no longer needs its record, which is closed if need be.
+  void give_back(socket_state& s) noexcept;
+  /// A scheduler is being destroyed: its sockets are closed, and own their records from now on.
+  void orphan(const void* owner) noexcept;
 
   // ---- the loop
 
-  /// Nothing is pending, ready or posted.
-  [[nodiscard]] bool idle() noexcept {
-    lock_type lock(mutex_);
-    return active_ == 0 && posted_.empty();
-  }
-
-  /// Whether this thread may run the engine: some kernel interfaces bind operations in flight to
-  /// the thread that ran it before.
-  [[nodiscard]] bool usable_here() const noexcept {
-    return !bound_to_ || bound_to_ == detail::this_thread() || !in_flight();
-  }
-
-  /// How many operations are in progress: submitted, and not yet told.
-  [[nodiscard]] std::size_t active() noexcept {
-    lock_type lock(mutex_);
-    return active_;
-  }
-
-  /// One turn: waits until something is ready, `until` has passed, or `wake` was called; then tells
-  /// what is ready.
+  /// One turn: waits until something is ready, `until` has passed or `wake` is called, then
+  /// completes what is ready.
   /// @param until  `time_point::min()` does not wait.
-  /// @returns how many waiters were told and posted functions run.
-  virtual std::size_t turn(clock::time_point until) noexcept = 0;
+  /// @returns the number of completed operations and posted functions.
+  std::size_t turn(clock::time_point until) noexcept {
+    return with_driver([&]<class D>(std::type_identity<D>) { return turn_with<D>(until); });
+  }
 
-  /// A function for the thread that runs the engine; `run` is called there once, with false if it
-  /// must only be destroyed.
-  struct posted : detail::remote_node {
-    using runner = void(posted&, bool call) noexcept;
-    explicit posted(runner* r) noexcept : run(r) {}
-    runner* run;
-  };
-  /// Any thread.
+  /// Nothing is pending, ready or posted.
+  [[nodiscard]] bool idle() noexcept;
+  /// The number of operations in progress: submitted, and not yet completed.
+  [[nodiscard]] std::size_t active() noexcept;
+  /// Whether the calling thread may run the engine: operations in flight may belong to another.
+  [[nodiscard]] bool usable_here() const noexcept;
+
+  /// Any thread: `p.run` is called by the thread that runs the engine.
   void post(posted& p) noexcept {
-    posted_.push(p);
+    mailbox_.posted.push(p);
     wake();
   }
-
-  /// For a foreign loop that waits in place of `turn`: the kernel is given what was submitted, and
-  /// until `turn` is called, `wake` makes `wait_handle()` ready.
-  /// @returns when the next turn is due at the latest; `time_point::min()`: at once.
-  [[nodiscard]] clock::time_point rest_outside() noexcept
-    requires(!Threading::shared)
-  {
-    lock_type lock(mutex_);
-    bool listens;
-    do listens = harvest_outside(lock); // takes earlier wake-ups from the handle as well
-    while (loop_state_.exchange(loop_state::asleep, std::memory_order_acq_rel) ==
-           loop_state::woken);
-    const bool calm =
-        listens && ready_.empty() && later_.empty() && posted_.empty() && stops_.empty();
-    if (calm) return timers_.next();
-    kicked(); // so that the next turn looks at what other threads have handed over
-    return (clock::time_point::min)();
-  }
-  /// What a foreign loop waits for until it is readable; none where the kernel has no such handle.
-  [[nodiscard]] virtual native_handle_type wait_handle() noexcept { return os::no_handle; }
-
-  /// Makes `turn` return if it waits, or the next one not wait. Any thread. No system call while
-  /// the loop is awake.
+  /// Any thread: makes `turn` return if it waits, or the next one not wait. No system call while the
+  /// loop is awake.
   void wake() noexcept {
-    // Partner of harvest_some(): either this thread sees that the loop sleeps, or the loop sees
-    // that it was woken.
-    if (loop_state_.exchange(loop_state::woken, std::memory_order_acq_rel) == loop_state::asleep)
-      kick();
+    if (mailbox_.notify()) driver_.wake();
   }
 
-  /// Keeps what a flow threw, for whoever runs the loop (O7).
-  void raise(std::exception_ptr e) noexcept {
-    lock_type lock(mutex_);
-    raised_.add(std::move(e));
-  }
-  /// The same, in a place that is the engine's from then on.
-  void raise(detail::raised& r) noexcept {
-    lock_type lock(mutex_);
-    raised_.add(r);
-  }
+  /// For a foreign loop that waits in place of `turn`: submits everything to the kernel; until the
+  /// next `turn`, `wake` makes `wait_handle()` readable.
+  /// @returns when `turn` is due at the latest; `time_point::min()`: at once.
+  [[nodiscard]] clock::time_point rest_outside() noexcept
+    requires(!Threading::shared);
+  /// What a foreign loop polls for readability; `no_handle` if the driver has no such handle.
+  [[nodiscard]] native_handle_type wait_handle() noexcept;
+
+  /// Keeps an exception that left a flow, for the caller of run() (O7).
+  void raise(std::exception_ptr e) noexcept;
+  /// The same; the engine owns `r` from then on.
+  void raise(detail::raised& r) noexcept;
   /// The oldest exception that was kept, or null.
-  [[nodiscard]] std::exception_ptr take_raised() noexcept {
-    if (detail::raised* const oldest = pop_raised()) [[unlikely]]
-      return oldest->take(); // without the lock: it may destroy a flow
-    return nullptr;
-  }
+  [[nodiscard]] std::exception_ptr take_raised() noexcept;
 
-protected:
-  operation_loop() : timers_(clock::now()) {}
+  /// Cancels everything pending and completes it; whatever is submitted afterwards is canceled.
+  void shut_down() noexcept;
 
-  // ---- what an engine adds, beside `turn`
-
-  /// `submit`, by what is asked for: most calls are recvs and sends.
-  virtual bool submit_recv(operation& op) noexcept = 0;
-  virtual bool submit_send(operation& op) noexcept = 0;
-  virtual bool submit_other(operation& op) noexcept = 0;
-
-  // ---- all but kick() are called with the lock held
-
-  /// Asks the kernel to end `op`; `finish` is called, now or when the kernel answers.
-  virtual void interrupt(operation& op) noexcept = 0;
-  /// Waits for the kernel's answers until `until` (min: not at all), with the lock released, and
-  /// calls `finish` for each.
-  virtual void harvest(clock::time_point until, lock_type& lock) noexcept = 0;
-  /// Like `harvest` without waiting; afterwards `wait_handle()` becomes readable when the kernel
-  /// has an answer. False: it has one already, or cannot make the handle readable.
-  virtual bool harvest_outside(lock_type& lock) noexcept {
-    harvest((clock::time_point::min)(), lock);
-    return true;
-  }
-  /// Ends the wait of another thread in `harvest`. Any thread.
-  virtual void kick() noexcept = 0;
-
-  /// Whether operations are with the kernel, of an engine that is bound to a thread.
-  [[nodiscard]] virtual bool in_flight() const noexcept { return false; }
-  const void* bound_to_ = nullptr; ///< that thread, as `this_thread` has it
-
-  // ---- what an engine's `submit_...` and `turn` are: this, and in its midst what is the engine's
-  // own (a callable rather than a virtual function, so that a call is one piece of straight code)
-
-  /// @param queue  where `op`, which concerns a socket, will wait.
-  /// @param begin  gives it to the kernel. True: done, the answer is in it. False: `finish` will be
-  /// called for it.
-  template <class Begin>
-  ROUSE_ALWAYS_INLINE bool submit_by(operation& op, detail::list<rouse::operation>& queue,
-                                     Begin begin) noexcept {
-    lock_type lock(mutex_);
-    if (!may_begin(op) && !may_after_all(op)) [[unlikely]]
-      return submit_elsewhere(op);
-    op.cancel_count = op.target->cancel_count;
-    if (begin()) return answer_at_once(op);
-    op.apply_default_timeout();
-    pend(op, queue);
-    return false;
-  }
-  /// The same of any operation; `begin` is given the queue.
-  template <class Begin>
-  ROUSE_ALWAYS_INLINE bool submit_other_by(operation& op, Begin begin) noexcept {
-    if (op.target && op.action < action::wait) [[likely]] {
-      detail::list<rouse::operation>& queue = op.target->queue_of(op);
-      return submit_by(op, queue, [&] { return begin(queue); });
-    }
-    lock_type lock(mutex_);
-    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
-    return submit_elsewhere(op);
-  }
-
-  /// A turn before its harvest. Returns until when that may wait.
-  ROUSE_ALWAYS_INLINE clock::time_point begin_turn(clock::time_point until,
-                                                   lock_type& lock) noexcept {
-    while (!later_.empty()) [[unlikely]]
-      ready_.push_back(later_.pop_front());
-    if constexpr (Threading::shared)
-      while (harvesting_) harvested_.wait(lock);
-    used_ = true;
-    until = fall_asleep(until);
-    begin_harvest(until);
-    return until;
-  }
-  /// And after it.
-  ROUSE_ALWAYS_INLINE std::size_t end_turn(lock_type& lock) noexcept {
-    end_harvest();
-    std::size_t done = 0;
-    if constexpr (Threading::shared) completing_ = detail::this_thread();
-    if (wake_up()) [[unlikely]]
-      done = run_remote(lock);
-    if (!timers_.empty()) [[unlikely]]
-      expire(); // only now: a limit that has passed already still takes what the kernel had
-    done += complete_ready(lock);
-    if constexpr (Threading::shared) completing_ = nullptr;
-    observer_.turned(done);
-    return done;
-  }
-
-  // ---- what an engine calls, with the lock held
-
-  /// The kernel says that `kick` was called. Such a wake-up may have come while this thread noted
-  /// that it is awake, and so have been overlooked: it is looked for now.
-  void kicked() noexcept { loop_state_.store(loop_state::woken, std::memory_order_relaxed); }
-
-  /// The kernel's answer to a pending operation.
-  ROUSE_ALWAYS_INLINE void finish(operation& op, failure error, std::size_t bytes) noexcept {
-    // Canceled on request: say which request it was.
-    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
-      error = op.cancel_reason;
-    op.error = error;
-    op.bytes = bytes;
-    finish(op);
-  }
-  /// The same where the answer is in `op`, and is not that it was canceled.
-  ROUSE_ALWAYS_INLINE void finish(operation& op) noexcept { completions(ready_, timers_).add(op); }
-
-  /// Asks for the end of everything that is pending on `d`. With the lock held.
-  void cancel_all(socket_state& d) noexcept {
-    const auto stop = [&](rouse::operation& op) { end(op, std::errc::operation_canceled); };
-    ++d.cancel_count; // seen by calls that are between two requests
-    d.inbound.for_each(stop);
-    d.outbound.for_each(stop);
-    d.urgent.for_each(stop);
-    d.paused.for_each(stop);
-  }
-
-  /// From now on nothing is begun any more; asks for the end of all that waits for no socket. With
-  /// the lock held.
-  void begin_closing() noexcept {
-    closing_ = true;
-    refusals_left_ = 1000 * (active_ + 1000); // far more than ends in an orderly way would make
-    waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
-  }
-
-  /// `visit(const operation&)` for each that is in progress, but for those that are pending on a
-  /// socket. With the lock held.
+  /// For diagnosis: calls `visit(const operation&)` for each operation in progress, with the lock
+  /// held. The socket of an operation that is `ready` may be gone.
   template <class F>
-  void for_each_elsewhere(F& try_enter) {
-    for (auto* list : {&waiting_, &ready_, &later_})
-      list->for_each([&](rouse::operation& op) { try_enter(static_cast<const operation&>(op)); });
-  }
+  void for_each_operation(F visit);
 
-  /// Destroys the posted functions that have not run.
-  void drop_posted() noexcept {
-    posted_.take([](posted& p) { p.run(p, false); });
-  }
+  // ---- in a forked child (O8)
 
-  /// Waits for some of the kernel's answers; whom they concern is told later. With the lock held.
-  void reap(lock_type& lock) noexcept {
-    if (harvesting_) return harvested_.wait(lock);
-    const auto until = (clock::time_point::max)();
-    begin_harvest(until);
-    harvest(until, lock);
-    end_harvest();
-  }
-
-  // ---- in a forked child
-
-  /// Nothing that is locked now will ever be unlocked by the thread that locked it.
-  void renew_locks() noexcept {
-    if constexpr (Threading::shared) {
-      ::new (&mutex_) typename Threading::mutex;
-      ::new (&harvested_) typename Threading::condition;
-    }
-    home_->renew_lock();
-    harvesting_ = false;
-    loop_state_.store(loop_state::awake, std::memory_order_relaxed);
-  }
-  [[nodiscard]] bool used() const noexcept { return used_; }
-
-  /// The operations in progress stay where they are, for ever. What was posted is left alone.
-  void become_inert() noexcept {
-    inert_ = closing_ = true;
-    completions_a_turn_ = 0;
-    active_ = 0;
-    stops_.forget();
-    posted_.forget();
-  }
-
-  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
+  /// Whether this is the copy, in a forked child, of an engine that the parent has used. It asks the
+  /// kernel for nothing, every call ends with operation_not_permitted, and operations that the
+  /// parent's flows wait for never complete here.
+  [[nodiscard]] bool inert() const noexcept { return inert_; }
+  /// From now on a forked child's copy is inert even if the loop has never run.
+  void belong_to_process() noexcept;
+  /// Completes the calls that an inert engine refused and had to defer. Returns how many.
+  std::size_t complete_refused() noexcept;
+  /// Completes, refused, an operation that the forking thread began in the parent, further up its
+  /// stack. Harmless if it has completed already.
+  void refuse(rouse::operation& op) noexcept;
+  /// In a forked child: stays in memory for ever, since copies of the parent's flows refer to it.
+  void leave_behind() noexcept;
 
 private:
   struct home_closer {
     void operator()(home_type* h) const noexcept { h->drop(); }
   };
-  enum class loop_state { awake, asleep, woken };
-  static constexpr int instant_budget =
-      32; // calls in a row that a waiter may find done before others get their turn
+  using list_type = detail::list<rouse::operation>;
+  basic_engine() = default;
 
-  ROUSE_ALWAYS_INLINE bool may_begin(const operation& op) const noexcept {
+  // For a driver that is one of several (`native_driver`), each call branches once, here, to what
+  // is compiled for the one that is open. `f` gets its type, and finds it by `the`.
+  template <class F>
+  ROUSE_ALWAYS_INLINE decltype(auto) with_driver(F f) noexcept {
+    if constexpr (requires { driver_.visit(f); })
+      return driver_.visit(f);
+    else
+      return f(std::type_identity<Driver>());
+  }
+  template <class D>
+  ROUSE_ALWAYS_INLINE D& the() noexcept {
+    if constexpr (std::is_same_v<D, Driver>)
+      return driver_;
+    else
+      return driver_.template the<D>();
+  }
+
+  // ---- submitting
+
+  template <action Action>
+  bool submit_bytes(operation& op) noexcept {
+    return with_driver(
+        [&]<class D>(std::type_identity<D>) { return submit_bytes_with<Action, D>(op); });
+  }
+  template <action Action, class D>
+  ROUSE_HOT ROUSE_NOINLINE bool submit_bytes_with(operation& op) noexcept {
+    ROUSE_ASSUME(op.action == Action);
+    return submit_to(the<D>(), op,
+                     Action == action::recv ? op.target->inbound : op.target->outbound);
+  }
+  bool submit_other(operation& op) noexcept;
+  template <class D>
+  ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, list_type& to) noexcept {
+    lock_type lock(mutex_);
+    if (!may_start(op) && !may_start_after_all(op)) [[unlikely]]
+      return submit_elsewhere(op);
+    op.cancel_count = op.target->cancel_count;
+    if (d.start(op)) return queue_.complete_at_once(op);
+    op.apply_default_timeout();
+    add_pending(op, to);
+    return false;
+  }
+  // Most waits do not concern a socket.
+  ROUSE_NOINLINE bool submit_wait(operation& op) noexcept;
+  bool submit_elsewhere(operation& op) noexcept;
+  bool start_elsewhere(operation& op) noexcept;
+  void note_refusal() noexcept;
+
+  ROUSE_ALWAYS_INLINE bool may_start(const operation& op) const noexcept {
     return !op.cancel_reason && !closing_ && !op.target->closing &&
            (!op.continues || op.cancel_count == op.target->cancel_count);
   }
-  // Whether nothing is against it but what it does not heed.
-  ROUSE_COLD bool may_after_all(operation& op) const noexcept {
-    if (op.cancellation == cancellation::all) return false;
-    forget_cancel_reason(op);
-    return may_begin(op);
-  }
+  // Whether all that speaks against it is a cancel that it does not obey.
+  ROUSE_COLD bool may_start_after_all(operation& op) const noexcept;
+  static void forget_cancel_reason(operation& op) noexcept;
 
-  // Most waits are no socket's.
-  ROUSE_NOINLINE bool submit_wait(operation& op) noexcept {
-    if (op.awaited && !op.target) return submit(op, *op.awaited);
-    lock_type lock(mutex_);
-    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
-    if (op.cancel_reason || closing_ || op.target) [[unlikely]]
-      return submit_elsewhere(op);
-    pend(op, waiting_);
-    return false;
-  }
-
-  // What is not for the kernel, or not any more.
-  ROUSE_NOINLINE bool submit_elsewhere(operation& op) noexcept {
-    if (inert_) {
-      op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
-      return true;
-    }
-    return start_elsewhere(op) && answer_at_once(op);
-  }
-  // The engine goes. What no scheduler can end (a coroutine of another library, say) may call on
-  // without end.
-  ROUSE_COLD void note_refusal() noexcept {
-    if (refusals_left_-- != 0) return;
-    std::fputs("rouse: a scheduler is being destroyed, and its waiting calls end with "
-               "operation_canceled, but they are made again without end\n",
-               stderr);
-    std::abort();
-  }
-  // True: done.
-  bool start_elsewhere(operation& op) noexcept {
-    if (op.cancel_reason || closing_) {
-      if (closing_) note_refusal();
-      op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_canceled);
-      return true;
-    }
-    if (op.target) {
-      if (op.continues && op.cancel_count != op.target->cancel_count)
-        op.error = std::errc::operation_canceled;
-      else if (!op.target->open())
-        op.error = std::errc::bad_file_descriptor;
-      if (op.error) return true;
-      op.cancel_count = op.target->cancel_count;
-      pend(op, op.target->paused);
-    } else { // a yield
-      put_off(op);
-      wake_others();
-    }
-    return false;
-  }
-
-  ROUSE_ALWAYS_INLINE void pend(operation& op, detail::list<rouse::operation>& queue) noexcept {
-    queue.push_back(op);
-    op.state = operation_state::pending;
-    ++active_;
-    observer_.begun(op);
+  ROUSE_ALWAYS_INLINE void add_pending(operation& op, list_type& to) noexcept {
+    queue_.add_pending(op, to);
     if (op.limited) [[unlikely]]
-      limit_to(op);
+      arm(op);
   }
-
-  // False: its waiter has had so many in a row that this one is told in the next turn.
-  ROUSE_ALWAYS_INLINE bool answer_at_once(operation& op) noexcept {
-    if (within_budget()) [[likely]] {
-      observer_.at_once(op);
-      return true;
-    }
-    defer_to_loop(op);
-    return false;
-  }
-  // Of the threads that share an engine, only the one in the loop keeps others waiting.
-  ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
-    if constexpr (Threading::shared) {
-      if (completing_ != detail::this_thread()) [[likely]]
-        return true;
-    }
-    return --instant_left_ >= 0;
-  }
-  ROUSE_NOINLINE void defer_to_loop(operation& op) noexcept {
-    instant_left_ = 0;
-    put_off(op);
-  }
-
-  static void forget_cancel_reason(operation& op) noexcept {
-    if (op.cancellation == cancellation::none || op.cancel_reason == failure(std::errc::timed_out))
-      op.cancel_reason = {};
-    if (op.cancellation == cancellation::requests) op.cancellation = cancellation::all;
-  }
-
-  detail::raised* pop_raised() noexcept {
-    lock_type lock(mutex_);
-    return raised_.pop();
-  }
-
-  ROUSE_NOINLINE void limit_to(operation& op) noexcept {
-    timers_.arm(op, op.due);
-    if (Threading::shared && op.due < sleeping_until_) wake();
-  }
-
+  ROUSE_NOINLINE void arm(operation& op) noexcept;
   template <class Awaited>
   ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
-    completions completed(ready_, timers_);
-    const bool done = what.enter(op, completed);
-    if (completed.any()) wake_others();
+    const bool done = what.enter(op, queue_.done());
+    if (queue_.done().any()) wake_others();
     return done;
   }
 
-  void end(rouse::operation& base, failure reason) noexcept {
-    auto& op = static_cast<operation&>(base);
-    // A cancel outranks a limit, and the first request is the only one that the kernel hears of.
-    const bool asked = static_cast<bool>(op.cancel_reason);
-    if (asked && reason != failure(std::errc::operation_canceled)) return;
-    op.cancel_reason = reason;
-    if (op.state != operation_state::pending || asked || op.cancellation == cancellation::none)
-      return;
-    if (inert_) [[unlikely]]
-      return; // it is the parent's, and not known to this process's kernel interface
-    if (op.action == action::wait)
-      finish_wait(op, std::errc::operation_canceled);
-    else
-      interrupt(op);
-    wake_others();
-  }
+  // ---- cancelling
 
-  void finish_wait(operation& op, failure why) noexcept {
-    if (op.awaited) op.awaited->leave(op);
-    finish(op, why, 0);
-  }
+  void end(rouse::operation& base, failure reason) noexcept;
+  void cancel_all(socket_state& s) noexcept;
+  void run_stops() noexcept;
 
-  void put_ready(operation& op) noexcept {
-    op.state = operation_state::ready;
-    ready_.push_back(op);
-  }
-  void put_refused(operation& op) noexcept {
-    op.state = operation_state::ready;
-    refused_.push_back(op);
-  }
-  // Of an inert engine: nothing refers to `op` any more. False: it was not in progress.
-  bool forget(rouse::operation& op) noexcept {
-    if (op.state == operation_state::idle) return false;
-    if (op.armed()) timers_.disarm(op);
-    if (op.state == operation_state::pending && op.action == action::wait && op.awaited)
-      op.awaited->leave(op);
-    op.unlink();
-    op.state = operation_state::idle;
-    return true;
-  }
-  // To be told in the next turn, after the kernel was asked again.
-  void put_off(operation& op) noexcept {
-    op.state = operation_state::ready;
-    later_.push_back(op);
-    ++active_;
-    observer_.begun(op);
-  }
+  // ---- waiting and completing
 
-  void run_stops() noexcept {
-    stops_.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
-  }
-
-  // What other threads have handed over. Each has called `wake` then, so nothing slept on it.
-  ROUSE_NOINLINE std::size_t run_remote(lock_type& lock) noexcept {
-    run_stops();
-    std::size_t done = 0;
-    lock.unlock();
-    posted_.take([&](posted& p) {
-      if (inert_) return; // one of them has forked: the others are the parent's
-      ++done;
-      p.run(p, true);
-    });
-    lock.lock();
-    return done;
-  }
-
-  ROUSE_NOINLINE void expire() noexcept {
-    timers_.expire(clock::now(), [&](detail::timer_node& n) {
-      end(static_cast<operation&>(n), std::errc::timed_out);
-    });
-  }
-
-  // Until when, if at all.
+  // How long the driver may wait; min: not at all.
   ROUSE_ALWAYS_INLINE clock::time_point fall_asleep(clock::time_point until) noexcept {
-    // Whoever harvested meanwhile (a close in another thread) may have made something ready.
-    bool sleeps = until != (clock::time_point::min)() && ready_.empty();
-    if (sleeps) {
-      auto was = loop_state::awake;
-      sleeps =
-          loop_state_.compare_exchange_strong(was, loop_state::asleep, std::memory_order_acq_rel);
-    }
+    // Another thread that waited meanwhile (in a close) may have made something ready.
+    const bool sleeps =
+        until != (clock::time_point::min)() && queue_.nothing_ready() && mailbox_.fall_asleep();
     if (!sleeps) return (clock::time_point::min)();
-    return timers_.empty() ? until : next_limit(until);
+    return queue_.no_limits() ? until : next_limit(until);
   }
-  ROUSE_NOINLINE clock::time_point next_limit(clock::time_point until) const noexcept {
-    const auto next = timers_.next();
-    return next < until ? next : until;
-  }
-  // True: it was woken, and others may have handed something over.
-  ROUSE_ALWAYS_INLINE bool wake_up() noexcept {
-    // Whoever finds it asleep until it is noted to be awake, kicks: the next wait will see it.
-    // Whoever finds it woken does nothing more: this acquires what he has pushed, and is done
-    // before the queues are looked at, where nothing is unless he has come to here.
-    const loop_state now = loop_state_.load(std::memory_order_relaxed);
-    if (now == loop_state::asleep) [[likely]]
-      loop_state_.store(loop_state::awake, std::memory_order_relaxed);
-    else if (now == loop_state::woken)
-      return loop_state_.exchange(loop_state::awake, std::memory_order_acq_rel) ==
-             loop_state::woken;
-    return false;
+  ROUSE_NOINLINE clock::time_point next_limit(clock::time_point until) const noexcept;
+
+  template <class D>
+  ROUSE_HOT ROUSE_NOINLINE std::size_t turn_with(clock::time_point until) noexcept {
+    lock_type lock(mutex_);
+    queue_.take_deferred();
+    if constexpr (Threading::shared)
+      while (waits_) waited_.wait(lock);
+    used_ = true;
+    wait(the<D>(), fall_asleep(until), lock);
+    std::size_t done = 0;
+    if constexpr (Threading::shared) queue_.completes(detail::this_thread());
+    if (mailbox_.wake_up()) [[unlikely]]
+      done = run_mail(lock);
+    // After the wait: an operation past its limit still takes what the kernel has.
+    queue_.expire([this](operation& op) { end(op, std::errc::timed_out); });
+    done += queue_.complete_ready(lock);
+    if constexpr (Threading::shared) queue_.completes(nullptr);
+    observer().turned(done);
+    return done;
   }
 
-  // One thread at a time harvests.
-  void begin_harvest(clock::time_point until) noexcept {
+  // One thread at a time waits for the kernel.
+  template <class D>
+  ROUSE_ALWAYS_INLINE void wait(D& d, clock::time_point until, lock_type& lock) noexcept {
     if constexpr (Threading::shared) {
-      harvesting_ = true;
-      sleeping_until_ = until;
+      waits_ = true;
+      waits_until_ = until;
     }
-  }
-  void end_harvest() noexcept {
+    d.wait(until, lock, queue_.done());
+    if (queue_.take_interruption()) [[unlikely]]
+      mailbox_.note_interruption();
     if constexpr (Threading::shared) {
-      sleeping_until_ = (clock::time_point::min)();
-      harvesting_ = false;
-      harvested_.notify_all();
+      waits_until_ = (clock::time_point::min)();
+      waits_ = false;
+      waited_.notify_all();
     }
   }
+  // Clears the wait handle. False: something has happened already.
+  bool wait_outside(lock_type& lock) noexcept;
+  // Waits for some of the kernel's results; `complete` is called later.
+  ROUSE_NOINLINE void reap(lock_type& lock) noexcept;
 
-  ROUSE_ALWAYS_INLINE std::size_t complete_ready(lock_type& lock) noexcept {
-    std::size_t completed = 0;
-    for (; completed < completions_a_turn_ && !ready_.empty(); ++completed) {
-      auto& op = static_cast<operation&>(ready_.pop_front());
-      op.state = operation_state::idle;
-      --active_;
-      observer_.ended(op);
-      instant_left_ = instant_budget;
-      lock.unlock();
-      op.complete(op);
-      lock.lock();
-    }
-    instant_left_ = instant_budget;
-    return completed;
-  }
+  std::size_t run_mail(lock_type& lock) noexcept;
+  void drop_posted() noexcept;
 
-  // In a shared engine, whoever sleeps in harvest has to see what another thread changed.
+  // In a shared engine, the thread that waits for the kernel has to see what another one changed.
   void wake_others() noexcept {
     if constexpr (Threading::shared) wake();
   }
 
-  ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition harvested_; // harvesting_ has become false
-  bool harvesting_ = false;
+  // ---- sockets, with the lock held
+
+  native_handle_type take_handle(socket_state& s, bool keep_open, lock_type& lock) noexcept;
+  void close(socket_state& s, lock_type& lock) noexcept;
+
+  // ---- in a forked child
+
+  static void on_fork(void* self) noexcept { static_cast<basic_engine*>(self)->forked(); }
+  void forked() noexcept;
+  void become_inert() noexcept;
+  void refuse_later(operation& op) noexcept;
+
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::mutex mutex_;
+  ROUSE_NO_UNIQUE_ADDRESS typename Threading::condition waited_; // waits_ has become false
+  bool waits_ = false; // a thread is in driver_.wait()
   bool closing_ = false;
   bool used_ = false; // the loop has run
   bool inert_ = false;
-  int instant_left_ = instant_budget;
-  // Waiters told before the kernel is asked again; none in a forked child, from the moment on that
-  // one of them has forked.
-  std::size_t completions_a_turn_ = 1024;
-  const void* completing_ = nullptr; // the thread that tells, of those that share the engine
-  std::size_t active_ = 0; // submitted, not yet told
-  std::size_t refusals_left_ = 0; // before the program ends
-  detail::list<rouse::operation> ready_; // to be told in this turn
-  detail::list<rouse::operation> later_; // to be told in the next
-  detail::list<rouse::operation> waiting_; // pending, but not on a socket
-  detail::list<rouse::operation> refused_; // by an inert engine, to be told
-  detail::timer_wheel timers_;
-  clock::time_point sleeping_until_ = (clock::time_point::min)();
-  std::atomic<loop_state> loop_state_{loop_state::awake};
-  detail::remote_queue<stop_request> stops_;
-  detail::remote_queue<posted> posted_;
+  std::size_t refusals_left_ = 0; // before shut_down() gives up
+  detail::completion_queue<operation, Threading> queue_;
+  list_type waiting_; // pending, not on a socket
+  list_type refused_; // by an inert engine, to be completed
+  clock::time_point waits_until_ = (clock::time_point::min)();
+  detail::mailbox mailbox_;
   detail::raised_list raised_;
   std::unique_ptr<home_type, home_closer> home_{new home_type(*this)};
-  ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
-};
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/os/posix/fork.hpp
-// Hooks that run in each child process of fork(2), for objects that must not be used there as they
-// are.
-
-#if ROUSE_LINUX
-#include <csignal>
-#include <ctime>
-#include <mutex>
-#include <pthread.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-struct fork_hooks;
-
-/// Calls a function in each child process that fork(2) makes while this object exists. The call is
-/// made before fork(2) returns, on the child's only thread, the one that forked.
-///
-/// The function may make system calls and use the heap. It must assume that any lock may be held
-/// for ever, and any list half changed, by a thread that does not exist in the child. It must
-/// neither make nor destroy an object of this class.
-///
-/// The function is not called in children of vfork(2), posix_spawn(3), system(3) and popen(3),
-/// which share the parent's memory until they execute another program.
-///
-/// Threads: any. Cost: a lock at construction and at destruction, and one call for each object at
-/// fork(2). Source: pthread_atfork(3).
-class fork_hook : public rouse::detail::list_node {
-public:
-  using function = void(void* owner) noexcept;
-
-  inline fork_hook(function* in_child, void* owner) noexcept;
-  fork_hook(const fork_hook&) = delete;
-  fork_hook& operator=(const fork_hook&) = delete;
-  inline ~fork_hook();
-
-  void call() const noexcept { in_child_(owner_); }
-
-private:
-  function* const in_child_;
-  void* const owner_;
-  fork_hooks& hooks_;
-};
-
-/// The hooks of one shared library, or of the program. Each has its own list: when a library is
-/// unloaded, the C library drops the fork handlers that it has registered, and the list goes too.
-struct fork_hooks {
-  std::mutex mutex;
-  rouse::detail::list<fork_hook> all;
-  bool registered = false; // with pthread_atfork
-};
-
-// Hidden visibility gives each shared library its own copy of these functions.
-#define ROUSE_OWN_OF_LIBRARY __attribute__((visibility("hidden")))
-ROUSE_OWN_OF_LIBRARY inline fork_hooks& hooks_of_library() noexcept {
-  static fork_hooks hooks; // usable at exit: its destructor does nothing
-  return hooks;
-}
-ROUSE_OWN_OF_LIBRARY inline void before_fork() noexcept { hooks_of_library().mutex.lock(); }
-ROUSE_OWN_OF_LIBRARY inline void after_fork_in_parent() noexcept {
-  hooks_of_library().mutex.unlock();
-}
-ROUSE_OWN_OF_LIBRARY inline void after_fork_in_child() noexcept {
-  hooks_of_library().all.for_each([](fork_hook& h) { h.call(); });
-  hooks_of_library().mutex.unlock();
-}
-ROUSE_OWN_OF_LIBRARY inline fork_hooks& add_to_library(fork_hook& h) noexcept {
-  fork_hooks& hooks = hooks_of_library();
-  const std::lock_guard lock(hooks.mutex);
-  if (!hooks.registered) {
-    hooks.registered =
-        ::pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child) == 0;
-  }
-  hooks.all.push_back(h);
-  return hooks;
-}
-#undef ROUSE_OWN_OF_LIBRARY
-
-inline fork_hook::fork_hook(function* in_child, void* owner) noexcept
-    : in_child_(in_child), owner_(owner), hooks_(add_to_library(*this)) {}
-inline fork_hook::~fork_hook() {
-  const std::lock_guard lock(hooks_.mutex);
-  unlink();
-}
-
-/// Remembers the process that made it, to detect a child process: one of fork(2), which has a copy
-/// of it, or one of vfork(2), which sees the same object.
-///
-/// Cost: each `is_here` is a system call. Source: getpid(2).
-class process_mark {
-public:
-  [[nodiscard]] bool is_here() const noexcept { return ::getpid() == process_; }
-  void move_here() noexcept { process_ = ::getpid(); }
-
-  /// Sleeps for two milliseconds, by a call that <rouse/install.hpp> does not replace.
-  static void nap() noexcept {
-    sigset_t none;
-    ::sigemptyset(&none);
-    const timespec moment{0, 2'000'000};
-    ::sigtimedwait(&none, nullptr, &moment);
-  }
-
-private:
-  pid_t process_ = ::getpid();
-};
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/fork.hpp
-// Stand-ins for the classes of os/posix/fork.hpp. Windows has no fork(2).
-
-#if ROUSE_WINDOWS
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// Does nothing. On Linux it calls a function in each forked child.
-class fork_hook {
-public:
-  using function = void(void* owner) noexcept;
-  fork_hook(function*, void*) noexcept {}
-};
-
-/// Does nothing. Only the process that made it can see it.
-class process_mark {
-public:
-  [[nodiscard]] static constexpr bool is_here() noexcept { return true; }
-  static void move_here() noexcept {}
-  static void nap() noexcept {}
-};
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/fork.hpp
-// fork_hook and process_mark on this platform. One of the two headers is empty.
-
-// ---- rouse/engines/basic_engine.hpp
-// What every engine shares, and all that the layers above may ask of one: operations, and the
-// records of sockets.
-//
-// An engine of its own adds what its kernel needs: begin, interrupt, harvest, kick, make_record,
-// attach and detach.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// The completion engine, whichever kernel interface is below it: an `operation_loop` whose
-/// operations may concern sockets.
-///
-/// Threads: with `one_thread`, all but `post`, `wake` and the destructor of an idle engine belong
-/// to the thread that runs it.
-template <class Threading>
-class basic_engine : public operation_loop<Threading> {
-  using loop = operation_loop<Threading>;
-
-public:
-  using typename loop::lock_type;
-  using typename loop::operation;
-  using socket_state = rouse::socket_state;
-  using loop::cancel;
-
-  /// Which kernel interface this is, and why a better one was refused.
-  [[nodiscard]] const std::string& report() const noexcept { return report_; }
-  void report(std::string text) { report_ = std::move(text); }
-
-  /// A record of a new socket, owned by the engine until `give_back`; null with the reason in
-  /// `why`.
-  [[nodiscard]] socket_state* open(void* owner, int family, int type, int protocol,
-                                   failure& why) noexcept {
-    native_handle_type h = os::no_handle;
-    why = os::open_socket(family, type, protocol, blocking_, h);
-    if (why) return nullptr;
-    lock_type lock(this->mutex_);
-    socket_state* d = enter(owner, h, family, type, why);
-    if (d)
-      d->unconnected = os::is_connected_type(type);
-    else
-      os::close_socket(h);
-    return d;
-  }
-
-  /// A record of a socket made elsewhere, which is the engine's from then on. On failure it stays
-  /// the caller's, open.
-  [[nodiscard]] socket_state* adopt(void* owner, native_handle_type h, failure& why) noexcept {
-    int family = 0, type = 0;
-    why = os::describe(h, family, type);
-    if (!why) why = os::set_blocking(h, blocking_);
-    if (why) return nullptr;
-    lock_type lock(this->mutex_);
-    return enter(owner, h, family, type, why);
-  }
-
-  /// The same of a file that is no socket, and only to wait until it is readable.
-  [[nodiscard]] socket_state* watch(void* owner, native_handle_type h, failure& why) noexcept {
-    lock_type lock(this->mutex_);
-    return enter(owner, h, 0, 0, why);
-  }
-
-  /// Ends what is pending on `d` with operation_canceled (told in the next turn, O6), then closes
-  /// the handle. The record stays.
-  void close(socket_state& d) noexcept {
-    lock_type lock(this->mutex_);
-    close(d, lock);
-  }
-
-  /// The same, but the handle goes to the caller, in blocking mode, as the system makes sockets.
-  native_handle_type release(socket_state& d) noexcept {
-    lock_type lock(this->mutex_);
-    const auto h = take_handle(d, true, lock);
-    // The mode is one for all copies of a handle: in a forked child it is the parent's to choose.
-    if (h != os::no_handle && !this->inert()) (void)os::set_blocking(h, true);
-    return h;
-  }
-
-  /// Ends what is pending on `d`; the socket stays open.
-  void cancel(socket_state& d) noexcept {
-    lock_type lock(this->mutex_);
-    this->cancel_all(d);
-  }
-
-  /// Whether something waits for its turn on `d`, to receive or to send, which a call that does not
-  /// wait must not overtake.
-  [[nodiscard]] bool busy(const socket_state& d, bool inward) noexcept {
-    lock_type lock(this->mutex_);
-    return !(inward ? d.inbound : d.outbound).empty();
-  }
-
-  /// The socket is done with its record.
-  void give_back(socket_state& d) noexcept {
-    lock_type lock(this->mutex_);
-    close(d, lock);
-    d.unlink();
-    d.owner = nullptr;
-    spare_.push_back(d);
-  }
-
-  /// A scheduler goes: its sockets are closed, their records are the sockets' own from now on.
-  void orphan(const void* owner) noexcept {
-    lock_type lock(this->mutex_);
-    for (bool again = true; again;) {
-      again = false; // closing may harvest an accept, whose connection then joins the list
-      open_.for_each([&](socket_state& d) {
-        if (d.owner != owner) return;
-        again = true;
-        close(d, lock);
-        d.unlink();
-        d.owner = nullptr;
-      });
-    }
-  }
-
-  /// Ends everything that is pending and tells it; whatever is submitted from then on is canceled
-  /// at once.
-  void shut_down() noexcept {
-    {
-      lock_type lock(this->mutex_);
-      this->begin_closing();
-      open_.for_each([&](socket_state& d) { this->cancel_all(d); });
-    }
-    this->drop_posted();
-    while (!this->idle()) this->turn((clock::time_point::max)());
-  }
-
-  /// In a forked child, whose scheduler goes: the engine stays in memory for ever, since what waits
-  /// in the copies of the parent's flows still refers to it.
-  void leave_behind() noexcept {
-    static basic_engine* newest = nullptr;
-    left_before_ = std::exchange(newest, this); // so that no leak checker reports it
-  }
-
-  /// For diagnosis: calls `visit(const operation&)` for each operation in progress, whoever asked
-  /// for it. It may call nothing of the engine, which is locked; the socket of an operation that is
-  /// `ready` may be gone.
-  template <class F>
-  void for_each_operation(F visit) {
-    const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
-    lock_type lock(this->mutex_);
-    if (this->inert()) return;
-    open_.for_each([&](socket_state& d) {
-      d.inbound.for_each(show);
-      d.outbound.for_each(show);
-      d.urgent.for_each(show);
-      d.paused.for_each(show);
-    });
-    this->for_each_elsewhere(visit);
-  }
-
-protected:
-  /// @param blocking  whether this kernel interface wants handles in blocking mode.
-  explicit basic_engine(bool blocking) : blocking_(blocking) {}
-
-  // ---- what an engine adds, called with the lock held
-
-  /// A new record; null when memory is short.
-  virtual socket_state* make_record() noexcept = 0;
-  /// Makes the handle in `d`, a record made by this engine and perhaps used before, known to the
-  /// kernel interface.
-  virtual failure attach(socket_state& d) noexcept = 0;
-  /// Nothing is pending on `d`: its handle is about to be closed, or (`kept`) given away.
-  virtual void detach(socket_state& d, bool kept) noexcept = 0;
-
-  /// In a forked child: closes this process's handles of the kernel interface, which is the
-  /// parent's; if `again`, opens one that is the child's own. Nothing is pending then.
-  virtual failure start_anew(bool again) noexcept {
-    (void)again;
-    return std::errc::operation_not_supported;
-  }
-
-  /// Fills in the answer to an accept: the connection belongs to whom the listener belongs to.
-  void answer_accept(operation& op, native_handle_type h) noexcept {
-    if (op.wants_native_handle) {
-      op.handle = static_cast<std::intptr_t>(h);
-      return;
-    }
-    failure why;
-    op.accepted = enter(op.target->owner, h, op.target->family, op.target->type, why);
-    if (!op.accepted) os::close_socket(h);
-    op.error = why;
-  }
-
-  /// A buffer to be lent, `buffer_size` bytes; null when memory is short.
-  std::byte* take_buffer() noexcept { return pool_->lend(); }
-  static constexpr std::size_t buffer_size = detail::buffer_pool::room;
-
-  /// receive: gives `op` a buffer, for `recv()` to fill, which says whether it could. False: it
-  /// could not yet.
-  template <class Recv>
-  bool lend(operation& op, Recv recv) noexcept {
-    op.data = take_buffer();
-    op.size = buffer_size;
-    if (!op.data) op.error = std::errc::not_enough_memory;
-    if (!op.data || recv()) return true;
-    detail::buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));
-    return false;
-  }
-
-  /// For the destructors of engines, which come before this class's: frees the records.
-  void drop_everything() noexcept {
-    this->home().close(); // nothing is posted any more
-    this->drop_posted();
-    while (!spare_.empty()) delete &spare_.pop_front();
-  }
-
-private:
-  socket_state* enter(void* owner, native_handle_type h, int family, int type,
-                      failure& why) noexcept {
-    if (this->inert()) [[unlikely]] {
-      why = std::errc::operation_not_permitted;
-      return nullptr;
-    }
-    socket_state* d = spare_.empty() ? make_record() : &spare_.pop_front();
-    if (!d) {
-      why = std::errc::not_enough_memory;
-      return nullptr;
-    }
-    d->native = static_cast<std::intptr_t>(h);
-    d->closing = d->unconnected = false;
-    d->family = family;
-    d->type = type;
-    d->default_timeout = (clock::duration::max)();
-    d->purpose = nullptr;
-    why = attach(*d);
-    if (why) {
-      d->native = -1;
-      spare_.push_back(*d);
-      return nullptr;
-    }
-    d->owner = owner;
-    open_.push_back(*d);
-    return d;
-  }
-
-  void close(socket_state& d, lock_type& lock) noexcept {
-    const auto h = take_handle(d, false, lock);
-    if (h == os::no_handle) return;
-    if (this->inert()) [[unlikely]]
-      os::close_copy(h);
-    else
-      os::close_socket(h);
-  }
-
-  native_handle_type take_handle(socket_state& d, bool kept, lock_type& lock) noexcept {
-    if (!d.open()) return os::no_handle;
-    d.closing = true; // others have the lock meanwhile
-    if (!this->inert()) [[likely]] {
-      this->cancel_all(d);
-      while (d.busy()) this->reap(lock);
-      detach(d, kept);
-    }
-    return static_cast<native_handle_type>(std::exchange(d.native, -1));
-  }
-
-  // In a forked child. An engine that nothing has used works on there; any other is inert.
-  static void on_fork(void* self) noexcept { static_cast<basic_engine*>(self)->forked(); }
-  void forked() noexcept {
-    this->renew_locks();
-    pool_->renew_lock();
-    if (this->inert()) return;
-    bool used = this->used();
-    open_.for_each([&](socket_state& d) { used |= d.busy(); });
-    if (start_anew(!used) || used) return this->become_inert();
-    open_.for_each([&](socket_state& d) { (void)attach(d); });
-  }
-
-  const bool blocking_;
   detail::list<socket_state> open_;
   detail::list<socket_state> spare_; // closed, for the next sockets
-  std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> pool_{new detail::buffer_pool};
-  std::string report_;
+  std::unique_ptr<detail::buffer_pool, detail::buffer_pool::closer> buffers_{
+      new detail::buffer_pool};
+  Driver driver_; // after buffers_: it gives its buffers back
   basic_engine* left_before_ = nullptr;
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&basic_engine::on_fork, this};
 };
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/os/linux/poll.hpp
-// epoll(7) and eventfd(2).
+// ---- rouse/engines/engine_details.hpp
+// What an engine does rarely: cancelling, wake-ups, its end, forked children.
 
-#if ROUSE_LINUX
-#include <ctime>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+namespace rouse { inline namespace ROUSE_ABI {
 
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
+// ---- operations
 
-/// A file descriptor. The destructor closes it.
-class unique_fd {
-public:
-  unique_fd() noexcept = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  ~unique_fd() { reset(); }
-  unique_fd(unique_fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  unique_fd& operator=(unique_fd&& other) noexcept {
-    if (this != &other) {
-      reset();
-      fd_ = other.fd_;
-      other.fd_ = -1;
-    }
-    return *this;
-  }
-
-  void reset() noexcept {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
-private:
-  int fd_ = -1;
-};
-
-/// The time that is left until `until`; not negative.
-inline timespec time_left(clock::time_point until) noexcept {
-  const auto now = clock::now();
-  const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
-  return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+template <class D, class T>
+ROUSE_NOINLINE bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
+  if (op.awaited && !op.target) return submit(op, *op.awaited);
+  lock_type lock(mutex_);
+  if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+  if (op.cancel_reason || closing_ || op.target) [[unlikely]]
+    return submit_elsewhere(op);
+  add_pending(op, waiting_);
+  return false;
 }
 
-/// Wakes a thread that waits in the kernel. Threads: any may call `signal`. Cost: one write(2).
-/// Each write is an edge for epoll, so no thread needs to read the counter.
-class waker_fd {
-public:
-  failure create() noexcept {
-    fd_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    return fd_ ? failure{} : last_error();
+template <class D, class T>
+ROUSE_COLD bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
+  if (op.cancellation == cancellation::all) return false;
+  forget_cancel_reason(op);
+  return may_start(op);
+}
+
+template <class D, class T>
+ROUSE_NOINLINE void basic_engine<D, T>::arm(operation& op) noexcept {
+  queue_.arm(op);
+  if (T::shared && op.due < waits_until_) wake();
+}
+
+template <class D, class T>
+void basic_engine<D, T>::defer(operation& op) noexcept {
+  lock_type lock(mutex_);
+  if (inert_) [[unlikely]]
+    return refuse_later(op);
+  queue_.add_ready(op);
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::count(operation& op) noexcept {
+  lock_type lock(mutex_);
+  if (inert_ || queue_.within_budget()) return true;
+  queue_.defer(op);
+  return false;
+}
+
+template <class D, class T>
+void basic_engine<D, T>::cancel(rouse::operation& op, failure reason) noexcept {
+  lock_type lock(mutex_);
+  end(op, reason);
+}
+
+template <class D, class T>
+void basic_engine<D, T>::set(one_shot_event& event) noexcept {
+  with_completions([&](completions& completed) { event.set(completed); });
+  wake_others(); // a thread that runs the loop may be waiting for the end of a flow
+}
+
+template <class D, class T>
+void basic_engine<D, T>::request_stop(stop_request& r) noexcept {
+  r.sent.store(true, std::memory_order_relaxed); // withdraw() runs after this call has returned
+  mailbox_.stops.push(r);
+  wake();
+}
+
+template <class D, class T>
+void basic_engine<D, T>::withdraw(stop_request& r) noexcept {
+  if (!r.sent.load(std::memory_order_relaxed)) return;
+  lock_type lock(mutex_);
+  run_stops();
+}
+
+template <class D, class T>
+void basic_engine<D, T>::forget_cancel_reason(operation& op) noexcept {
+  if (op.cancellation == cancellation::none || op.cancel_reason == failure(std::errc::timed_out))
+    op.cancel_reason = {};
+  if (op.cancellation == cancellation::requests) op.cancellation = cancellation::all;
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::submit_other(operation& op) noexcept {
+  if (op.target && op.action < action::wait) [[likely]]
+    return submit_to(driver_, op, op.target->queue_of(op));
+  lock_type lock(mutex_);
+  if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+  return submit_elsewhere(op);
+}
+
+// What does not go to the kernel, or no longer does.
+template <class D, class T>
+ROUSE_COLD bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
+  if (inert_) {
+    op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
+    return true;
   }
-  [[nodiscard]] int get() const noexcept { return fd_.get(); }
-  void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
+  return start_elsewhere(op) && queue_.complete_at_once(op);
+}
 
-private:
-  unique_fd fd_;
-};
-
-/// One epoll instance.
-class poll_set {
-public:
-  static constexpr int batch = 256;
-
-  failure create() noexcept {
-    fd_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
-    return fd_ ? failure{} : last_error();
+// True: done.
+template <class D, class T>
+bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
+  if (op.cancel_reason || closing_) {
+    if (closing_) note_refusal();
+    op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_canceled);
+    return true;
   }
-
-  [[nodiscard]] int get() const noexcept { return fd_.get(); }
-
-  /// All events, edge-triggered: epoll reports each edge once, and the next one without a further
-  /// system call.
-  static constexpr std::uint32_t edges =
-      EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
-
-  failure add(int fd, void* tag, std::uint32_t events) noexcept {
-    return control(EPOLL_CTL_ADD, fd, tag, events);
+  if (!op.target) { // a yield
+    queue_.put_off(op);
+    wake_others();
+    return false;
   }
-  /// Like `add` for a descriptor that is in the set. epoll reports the events that hold already,
-  /// too.
-  failure change(int fd, void* tag, std::uint32_t events) noexcept {
-    return control(EPOLL_CTL_MOD, fd, tag, events);
+  if (op.continues && op.cancel_count != op.target->cancel_count)
+    op.error = std::errc::operation_canceled;
+  else if (!op.target->open())
+    op.error = std::errc::bad_file_descriptor;
+  if (op.error) return true;
+  op.cancel_count = op.target->cancel_count;
+  add_pending(op, op.target->paused);
+  return false;
+}
+
+// The engine ends. A flow that no scheduler can end (a coroutine of another library, for example)
+// may go on calling for ever.
+template <class D, class T>
+ROUSE_COLD void basic_engine<D, T>::note_refusal() noexcept {
+  if (refusals_left_-- != 0) return;
+  std::fputs("rouse: a scheduler is being destroyed, and its waiting calls end with "
+             "operation_canceled, but they are made again without end\n",
+             stderr);
+  std::abort();
+}
+
+template <class D, class T>
+void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
+  auto& op = static_cast<operation&>(base);
+  // A cancel outranks a limit, and the kernel hears of the first request only.
+  const bool requested = static_cast<bool>(op.cancel_reason);
+  if (requested && reason != failure(std::errc::operation_canceled)) return;
+  op.cancel_reason = reason;
+  if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
+    return;
+  if (inert_) [[unlikely]]
+    return; // it is the parent's, and this process's driver does not know it
+  completions& done = queue_.done();
+  if (op.action == action::wait) {
+    if (op.awaited) op.awaited->leave(op);
+    done.add(op, std::errc::operation_canceled, 0);
+  } else {
+    driver_.request_cancel(op, done);
   }
-  void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+  wake_others();
+}
 
-  /// Waits for events until `until` (min: not at all; max: for ever). Returns their number, or a
-  /// negative number after an error, such as an interruption by a signal.
-  ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
-    if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
-    return wait_until(events, until);
+template <class D, class T>
+bool basic_engine<D, T>::abandon(operation& op) noexcept {
+  lock_type lock(mutex_);
+  if (inert_) [[unlikely]]
+    return queue_.forget(op);
+  if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
+  while (op.state == operation_state::pending) reap(lock);
+  if (op.state == operation_state::idle) return false;
+  queue_.remove(op);
+  return true;
+}
+
+template <class D, class T>
+ROUSE_COLD std::size_t basic_engine<D, T>::run_mail(lock_type& lock) noexcept {
+  run_stops();
+  std::size_t done = 0;
+  lock.unlock();
+  mailbox_.posted.take([&](posted& p) {
+    if (inert_) return; // one of them has forked: the others belong to the parent
+    ++done;
+    p.run(p, true);
+  });
+  lock.lock();
+  return done;
+}
+
+template <class D, class T>
+std::exception_ptr basic_engine<D, T>::take_raised() noexcept {
+  detail::raised* oldest = nullptr;
+  {
+    lock_type lock(mutex_);
+    oldest = raised_.pop();
   }
+  return oldest ? oldest->take() : nullptr; // without the lock: it may destroy a flow
+}
 
-private:
-  failure control(int what, int fd, void* tag, std::uint32_t events) noexcept {
-    epoll_event e{};
-    e.events = events;
-    e.data.ptr = tag;
-    return outcome(::epoll_ctl(fd_.get(), what, fd, &e));
+template <class D, class T>
+void basic_engine<D, T>::shut_down() noexcept {
+  {
+    lock_type lock(mutex_);
+    closing_ = true;
+    refusals_left_ = 1000 * (queue_.active() + 1000); // far more than an orderly end makes
+    waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+    open_.for_each([&](socket_state& s) { cancel_all(s); });
   }
+  drop_posted();
+  while (!idle()) turn((clock::time_point::max)());
+}
 
-  ROUSE_NOINLINE int wait_until(epoll_event* events, clock::time_point until) noexcept {
-    if (until == (clock::time_point::min)()) return ::epoll_wait(fd_.get(), events, batch, 0);
-    return wait_precisely(events, time_left(until));
+// ---- the loop
+
+template <class D, class T>
+basic_engine<D, T>::~basic_engine() {
+  home_->close(); // nothing can be posted any more
+  drop_posted();
+  while (!spare_.empty()) delete &spare_.pop_front();
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::usable_here() const noexcept {
+  if constexpr (requires { driver_.usable_here(); })
+    return driver_.usable_here();
+  else
+    return true;
+}
+
+template <class D, class T>
+native_handle_type basic_engine<D, T>::wait_handle() noexcept {
+  if constexpr (requires { driver_.wait_handle(); })
+    return driver_.wait_handle();
+  else
+    return os::no_handle;
+}
+
+template <class D, class T>
+ROUSE_NOINLINE void basic_engine<D, T>::reap(lock_type& lock) noexcept {
+  if constexpr (T::shared) {
+    if (waits_) return waited_.wait(lock);
   }
+  wait(driver_, (clock::time_point::max)(), lock);
+}
 
-  // epoll_pwait2 (Linux 5.11) counts nanoseconds. Older kernels have only epoll_wait, which counts
-  // milliseconds; the time is rounded up so that the thread never wakes early.
-  int wait_precisely(epoll_event* events, const timespec& left) noexcept {
-#if defined(SYS_epoll_pwait2)
-    if (precise_) {
-      const auto n = static_cast<int>(
-          ::syscall(SYS_epoll_pwait2, fd_.get(), events, batch, &left, nullptr, 0));
-      if (n >= 0 || errno == EINTR) return n;
-      precise_ = false;
-    }
-#endif
-    constexpr time_t longest = 1'000'000;
-    const auto seconds = left.tv_sec < longest ? left.tv_sec : longest;
-    return ::epoll_wait(fd_.get(), events, batch,
-                        static_cast<int>(seconds * 1000 + (left.tv_nsec + 999'999) / 1'000'000));
+template <class D, class T>
+ROUSE_NOINLINE clock::time_point
+basic_engine<D, T>::next_limit(clock::time_point until) const noexcept {
+  const auto next = queue_.next_limit();
+  return next < until ? next : until;
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::idle() noexcept {
+  lock_type lock(mutex_);
+  return queue_.active() == 0 && mailbox_.posted.empty();
+}
+
+template <class D, class T>
+std::size_t basic_engine<D, T>::active() noexcept {
+  lock_type lock(mutex_);
+  return queue_.active();
+}
+
+template <class D, class T>
+clock::time_point basic_engine<D, T>::rest_outside() noexcept
+  requires(!T::shared)
+{
+  lock_type lock(mutex_);
+  bool quiet;
+  do quiet = wait_outside(lock);
+  while (!mailbox_.fall_asleep_outside());
+  if (quiet && queue_.nothing_ready() && queue_.nothing_deferred() && mailbox_.empty())
+    return queue_.next_limit();
+  mailbox_.note_interruption(); // the next turn looks into the mailbox
+  return (clock::time_point::min)();
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
+  wait(driver_, (clock::time_point::min)(), lock);
+  if constexpr (requires(completions& done) { driver_.arm_wait_handle(done); }) {
+    const bool quiet = driver_.arm_wait_handle(queue_.done());
+    if (queue_.take_interruption()) mailbox_.note_interruption();
+    return quiet;
   }
+  return true;
+}
 
-  unique_fd fd_;
-  bool precise_ = true;
-};
+template <class D, class T>
+void basic_engine<D, T>::raise(std::exception_ptr e) noexcept {
+  lock_type lock(mutex_);
+  raised_.add(std::move(e));
+}
 
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
+template <class D, class T>
+void basic_engine<D, T>::raise(detail::raised& r) noexcept {
+  lock_type lock(mutex_);
+  raised_.add(r);
+}
 
-// ---- rouse/os/without_signals.hpp
-// A scope in which the calling thread receives no signals.
+template <class D, class T>
+template <class F>
+void basic_engine<D, T>::for_each_operation(F visit) {
+  const auto show = [&](rouse::operation& op) { visit(static_cast<const operation&>(op)); };
+  lock_type lock(mutex_);
+  if (inert_) return;
+  open_.for_each([&](socket_state& s) {
+    s.for_each_queue([&](list_type& pending) { pending.for_each(show); });
+  });
+  waiting_.for_each(show);
+  queue_.for_each(show);
+}
+
+template <class D, class T>
+void basic_engine<D, T>::run_stops() noexcept {
+  mailbox_.stops.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
+}
+
+template <class D, class T>
+void basic_engine<D, T>::drop_posted() noexcept {
+  mailbox_.posted.take([](posted& p) { p.run(p, false); });
+}
+
+// ---- in a forked child
+
+template <class D, class T>
+void basic_engine<D, T>::belong_to_process() noexcept {
+  lock_type lock(mutex_);
+  used_ = true;
+}
+
+// An engine that nothing has used works on; any other becomes inert.
+template <class D, class T>
+ROUSE_COLD void basic_engine<D, T>::forked() noexcept {
+  if constexpr (T::shared) { // a thread that does not exist here may hold them
+    ::new (&mutex_) typename T::mutex;
+    ::new (&waited_) typename T::condition;
+  }
+  home_->renew_lock();
+  buffers_->renew_lock();
+  waits_ = false;
+  mailbox_.renew();
+  if (inert_) return;
+  bool used = used_;
+  open_.for_each([&](socket_state& s) { used |= s.busy(); });
+  // The kernel interface is the parent's: this process's handles of it are closed.
+  std::destroy_at(&driver_);
+  std::construct_at(&driver_);
+  if (used || driver_.open(*buffers_)) return become_inert();
+  open_.for_each([&](socket_state& s) { (void)driver_.attach(s); });
+}
+
+// The operations in progress stay where they are, for ever. So does what was posted.
+template <class D, class T>
+void basic_engine<D, T>::become_inert() noexcept {
+  inert_ = closing_ = true;
+  queue_.abandon();
+  mailbox_.forget();
+}
+
+template <class D, class T>
+void basic_engine<D, T>::refuse_later(operation& op) noexcept {
+  op.state = operation_state::ready;
+  refused_.push_back(op);
+}
+
+template <class D, class T>
+std::size_t basic_engine<D, T>::complete_refused() noexcept {
+  lock_type lock(mutex_);
+  list_type now; // what is refused meanwhile has to wait
+  while (!refused_.empty()) now.push_back(refused_.pop_front());
+  std::size_t done = 0;
+  for (; !now.empty(); ++done) {
+    rouse::operation& op = now.pop_front();
+    op.state = operation_state::idle;
+    lock.unlock();
+    op.complete(op);
+    lock.lock();
+  }
+  return done;
+}
+
+template <class D, class T>
+void basic_engine<D, T>::refuse(rouse::operation& op) noexcept {
+  {
+    lock_type lock(mutex_);
+    if (!queue_.forget(op)) return;
+  }
+  op.error = std::errc::operation_not_permitted;
+  op.complete(op);
+}
+
+template <class D, class T>
+void basic_engine<D, T>::leave_behind() noexcept {
+  static basic_engine* newest = nullptr;
+  left_before_ = std::exchange(newest, this); // reachable, so that no leak checker reports it
+}
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/engines/engine_sockets.hpp
+// How an engine opens and closes sockets.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+template <class D, class T>
+void basic_engine<D, T>::close(socket_state& s) noexcept {
+  lock_type lock(mutex_);
+  close(s, lock);
+}
+
+template <class D, class T>
+void basic_engine<D, T>::cancel(socket_state& s) noexcept {
+  lock_type lock(mutex_);
+  cancel_all(s);
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::busy(const socket_state& s, bool inward) noexcept {
+  lock_type lock(mutex_);
+  return !(inward ? s.inbound : s.outbound).empty();
+}
+
+template <class D, class T>
+void basic_engine<D, T>::cancel_all(socket_state& s) noexcept {
+  ++s.cancel_count; // seen by calls that are between two rounds
+  s.for_each_queue([&](list_type& pending) {
+    pending.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+  });
+}
+
+template <class D, class T>
+socket_state* basic_engine<D, T>::open(void* owner, int family, int type, int protocol,
+                                       failure& why) noexcept {
+  native_handle_type h = os::no_handle;
+  why = sockets::open(family, type, protocol, driver_.blocking_handles(), h);
+  if (why) return nullptr;
+  socket_state* s = adopt(owner, h, family, type, why);
+  if (s)
+    s->unconnected = sockets::must_connect(type);
+  else
+    sockets::close(h);
+  return s;
+}
+
+template <class D, class T>
+socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, failure& why) noexcept {
+  int family = 0, type = 0;
+  why = sockets::describe(h, family, type);
+  if (!why) why = sockets::set_blocking(h, driver_.blocking_handles());
+  return why ? nullptr : adopt(owner, h, family, type, why);
+}
+
+template <class D, class T>
+socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int family, int type,
+                                        failure& why) noexcept {
+  lock_type lock(mutex_);
+  if (inert_) [[unlikely]] {
+    why = std::errc::operation_not_permitted;
+    return nullptr;
+  }
+  socket_state* s = spare_.empty() ? driver_.make_state() : &spare_.pop_front();
+  if (!s) {
+    why = std::errc::not_enough_memory;
+    return nullptr;
+  }
+  s->native = static_cast<std::intptr_t>(h);
+  s->closing = s->unconnected = false;
+  s->family = family;
+  s->type = type;
+  s->default_timeout = (clock::duration::max)();
+  s->purpose = nullptr;
+  why = driver_.attach(*s);
+  if (why) {
+    s->native = -1;
+    spare_.push_back(*s);
+    return nullptr;
+  }
+  s->owner = owner;
+  open_.push_back(*s);
+  return s;
+}
+
+template <class D, class T>
+native_handle_type basic_engine<D, T>::take_handle(socket_state& s, bool keep_open,
+                                                   lock_type& lock) noexcept {
+  if (!s.open()) return os::no_handle;
+  s.closing = true; // reap() releases the lock
+  if (!inert_) [[likely]] {
+    cancel_all(s);
+    while (s.busy()) reap(lock);
+    driver_.detach(s, keep_open);
+  }
+  return static_cast<native_handle_type>(std::exchange(s.native, -1));
+}
+
+template <class D, class T>
+void basic_engine<D, T>::close(socket_state& s, lock_type& lock) noexcept {
+  const auto h = take_handle(s, false, lock);
+  if (h == os::no_handle) return;
+  if (inert_) [[unlikely]]
+    sockets::close_copy(h);
+  else
+    sockets::close(h);
+}
+
+template <class D, class T>
+native_handle_type basic_engine<D, T>::release(socket_state& s) noexcept {
+  lock_type lock(mutex_);
+  const auto h = take_handle(s, true, lock);
+  // All copies of a handle share the mode: a forked child must not change its parent's.
+  if (h != os::no_handle && !inert_) (void)sockets::set_blocking(h, true);
+  return h;
+}
+
+template <class D, class T>
+void basic_engine<D, T>::give_back(socket_state& s) noexcept {
+  lock_type lock(mutex_);
+  close(s, lock);
+  s.unlink();
+  s.owner = nullptr;
+  spare_.push_back(s);
+}
+
+template <class D, class T>
+void basic_engine<D, T>::orphan(const void* owner) noexcept {
+  lock_type lock(mutex_);
+  for (bool found = true; found;) {
+    found = false; // close() releases the lock, and other threads may open sockets meanwhile
+    open_.for_each([&](socket_state& s) {
+      if (s.owner != owner) return;
+      found = true;
+      close(s, lock);
+      s.unlink();
+      s.owner = nullptr;
+    });
+  }
+}
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/engines/lend.hpp
+// How drivers fill a buffer of the engine's pool for `receive`.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Gives `op` a buffer and calls `recv()`, which fills it and returns whether it could. If it could
+/// not, the buffer goes back, and the result is false. True: done, perhaps with not_enough_memory.
+template <class Recv>
+bool lend(operation& op, buffer_pool& from, Recv recv) noexcept {
+  op.data = from.lend();
+  op.size = buffer_pool::room;
+  if (!op.data) op.error = std::errc::not_enough_memory;
+  if (!op.data || recv()) return true;
+  buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));
+  return false;
+}
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/os/posix/attempts.hpp
+// Socket calls that never wait, whether the handle is in blocking mode or not.
+//
+// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
+// in `bytes` and `error`.
 
 #if ROUSE_LINUX
 #include <csignal>
-#endif
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/sendfile.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Blocks all signals for the calling thread while the object exists. Threads that are started
-/// meanwhile inherit the mask, so that signals go to the program's own threads. Windows has no
-/// signals for threads, and the object does nothing.
-class without_signals {
-public:
-#if ROUSE_LINUX
-  without_signals() noexcept {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-#else
-  without_signals() noexcept {}
-  ~without_signals() {}
-#endif
-  without_signals(const without_signals&) = delete;
-  without_signals& operator=(const without_signals&) = delete;
+namespace detail {
+template <class Call>
+bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
+  return store_result(bytes, error, retry_interrupted(call));
+}
+} // namespace detail
 
-#if ROUSE_LINUX
+/// Like recv(2). A datagram or packet that is larger than the buffer is message_size; `bytes` is
+/// then `size`, and the rest of the datagram is lost.
+inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | recv_flags(type);
+  if (!detail::call_now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  if (bytes > size) {
+    bytes = size;
+    error = std::errc::message_size;
+  }
+  return true;
+}
+
+/// Like recv(2) with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it
+/// is not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  return detail::call_now(bytes, error,
+                          [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
+}
+
+/// Like send(2), without SIGPIPE.
+/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
+}
+
+/// The system's handle of an open file: a file descriptor here, a HANDLE on Windows.
+using native_file_type = int;
+
+namespace detail {
+// sendfile(2) takes no flags. During the call the handle is therefore in non-blocking mode, and
+// SIGPIPE is blocked. The kernel sends SIGPIPE to the calling thread, so the destructor can consume
+// it, unless one was pending already.
+class nonblocking_without_sigpipe {
+public:
+  explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
+      : h_(h), mode_(::fcntl(h, F_GETFL)) {
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    sigset_t pending;
+    was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &old_mask_);
+  }
+  ~nonblocking_without_sigpipe() {
+    const int number = errno;
+    const timespec none{};
+    if (number == EPIPE && !was_pending_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
+    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
+    errno = number;
+  }
+  nonblocking_without_sigpipe(const nonblocking_without_sigpipe&) = delete;
+  nonblocking_without_sigpipe& operator=(const nonblocking_without_sigpipe&) = delete;
+
 private:
-  sigset_t before_;
-#endif
+  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
+
+  native_handle_type h_;
+  int mode_;
+  bool was_pending_;
+  sigset_t pipe_, old_mask_;
 };
+} // namespace detail
+
+/// Like sendfile(2), without SIGPIPE. `bytes` is 0 at the end of the file.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  return detail::call_now(bytes, error, [&] {
+    auto from = static_cast<off_t>(offset);
+    const detail::nonblocking_without_sigpipe scope(h);
+    return ::sendfile(h, file, &from, size);
+  });
+}
+
+/// Receives the urgent byte: recv(2) with MSG_OOB. Linux reports EINVAL if there is no urgent data,
+/// if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the last
+/// is an error here. `bytes` is 0 once the connection has ended.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done =
+      detail::call_now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(EINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return (poll_now(h, 0) & POLLHUP) != 0; // connection ended: 0 bytes
+}
 
 }}} // namespace rouse::ROUSE_ABI::os
-
-// ---- rouse/engines/epoll.hpp
-// The engine on epoll: completions emulated. Try; on EAGAIN wait for the edge and try again.
-
-#if ROUSE_LINUX
-#include <memory>
-#include <new>
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// Completion I/O on readiness, for kernels and containers that refuse io_uring.
-///
-/// Cost of a call: one recv(2) or send(2) when it can be answered at once, one more after a wait;
-/// an epoll_ctl(2) for the first wait on a socket, and for the first recv that waits because the
-/// one before was filled. Source: epoll(7), edge-triggered but after the latter; eventfd(2);
-/// epoll_pwait2(2), Linux 5.11, for limits finer than a millisecond.
-template <class Threading = one_thread>
-class basic_epoll_engine final : public basic_engine<Threading> {
-  using base = basic_engine<Threading>;
-
-public:
-  using core = base;
-  using typename base::lock_type;
-  using typename base::operation;
-  using typename base::socket_state;
-
-  /// Null, with the reason in `why`, where the kernel refuses.
-  [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
-    auto engine = std::unique_ptr<basic_epoll_engine>(new basic_epoll_engine);
-    why = engine->start();
-    if (why) return nullptr;
-    engine->report("epoll");
-    return engine;
-  }
-
-  ~basic_epoll_engine() override { this->drop_everything(); }
-
-  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
-    lock_type lock(this->mutex_);
-    take(this->begin_turn(until, lock), lock);
-    return this->end_turn(lock);
-  }
-
-private:
-  basic_epoll_engine() : base(false) {}
-
-  failure start() noexcept {
-    failure why = events_.create();
-    if (!why) why = waker_.create();
-    if (!why) why = events_.add(waker_.get(), nullptr, EPOLLIN | EPOLLET);
-    return why;
-  }
-  failure start_anew(bool again) noexcept override {
-    events_ = {};
-    waker_ = {};
-    return again ? start() : failure();
-  }
-
-  // What epoll reports of a socket.
-  enum class watch : unsigned char {
-    nothing,
-    edges, // of everything
-    bytes, // as long as there are some: no recv has to see EAGAIN before the next one waits
-  };
-  struct record final : socket_state {
-    // Not known to give EAGAIN: then nothing waits.
-    bool readable = true;
-    bool writable = true;
-    watch watched = watch::nothing;
-    bool settled = false; // for edges
-    // A short count means that the queue is empty: of a stream, until the peer has shut down its
-    // side, or has sent an urgent mark, at which a recv stops.
-    bool drains = true;
-    bool odd = false; // there was an event that is neither bytes nor room
-  };
-
-  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
-
-  failure attach(socket_state& d) noexcept override {
-    auto& r = static_cast<record&>(d);
-    r.readable = r.writable = true;
-    r.watched = watch::nothing;
-    r.settled = r.odd = false;
-    r.drains = os::is_continuous(r.family, r.type);
-    return {};
-  }
-
-  // Not left to close(2), which takes a file out of the set only with its last descriptor. If
-  // another one is left (by dup(2), fork(2), or in a message), the set would go on reporting the
-  // file under a record that is another socket's by then, and refuse the same number when it comes
-  // back.
-  void detach(socket_state& d, bool) noexcept override {
-    auto& r = static_cast<record&>(d);
-    if (r.watched != watch::nothing) events_.remove(static_cast<native_handle_type>(d.native));
-    r.watched = watch::nothing;
-  }
-
-  ROUSE_HOT bool submit_recv(operation& op) noexcept override {
-    auto& r = static_cast<record&>(*op.target);
-    return this->submit_by(op, r.inbound, [&] {
-      if (r.readable) return attempt_first(r, op) || !await_bytes(r, op);
-      return r.watched == watch::nothing && !watched(r, op);
-    });
-  }
-  ROUSE_HOT bool submit_send(operation& op) noexcept override {
-    auto& r = static_cast<record&>(*op.target);
-    return this->submit_by(op, r.outbound,
-                           [&] { return (r.writable && attempt_send(r, op)) || !watched(r, op); });
-  }
-  bool submit_other(operation& op) noexcept override {
-    return this->submit_other_by(op, [&](auto&) {
-      auto& r = static_cast<record&>(*op.target);
-      return (op.inward() ? begin_inbound(r, op) : begin_other(r, op)) || !watched(r, op);
-    });
-  }
-
-  ROUSE_ALWAYS_INLINE bool begin_inbound(record& r, operation& op) noexcept {
-    return r.readable && attempt_first(r, op);
-  }
-  bool begin_other(record& r, operation& op) noexcept {
-    if (op.action == action::when_urgent) return r.urgent.empty() && attempt_urgent(r, op);
-    if (op.action != action::connect) return r.writable && attempt_outbound(r, op);
-    if (os::start_connect(static_cast<native_handle_type>(r.native), op)) return true;
-    r.writable = false;
-    return false;
-  }
-
-  // Whether epoll reports the edges of `r`, from now on at the latest. False: the answer is in
-  // `op`.
-  ROUSE_ALWAYS_INLINE bool watched(record& r, operation& op) noexcept {
-    return r.watched == watch::edges || !(op.error = watch_edges(r));
-  }
-  ROUSE_COLD failure watch_edges(record& r) noexcept {
-    const auto h = static_cast<native_handle_type>(r.native);
-    const bool first = r.watched == watch::nothing;
-    const failure why = first ? events_.add(h, &r, os::poll_set::edges)
-                              : events_.change(h, &r, os::poll_set::edges);
-    if (!why) r.watched = watch::edges;
-    r.settled = !first;
-    return why;
-  }
-
-  // The same where a recv has seen EAGAIN. If it has only asked because the one before was filled,
-  // as it is where buffers have just the size of what comes, epoll shall rather report that there
-  // are bytes: until there are some that nobody waits for, or something else has to wait.
-  ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
-    if (r.watched != watch::edges) return r.watched == watch::bytes || watched(r, op);
-    if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
-        !events_.change(static_cast<native_handle_type>(r.native), &r, EPOLLIN))
-      r.watched = watch::bytes;
-    return true;
-  }
-  ROUSE_COLD void nobody_waits(record& r) noexcept {
-    if (r.watched == watch::bytes) (void)watch_edges(r);
-    r.settled = true;
-  }
-
-  void interrupt(operation& op) noexcept override {
-    this->finish(op, std::errc::operation_canceled, 0);
-  }
-
-  void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
-  ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
-    epoll_event events[os::poll_set::batch];
-    lock.unlock();
-    const int n = events_.wait(events, until);
-    lock.lock();
-    for (int i = 0; i < n; ++i) {
-      if (events[i].data.ptr) [[likely]]
-        answer(*static_cast<record*>(events[i].data.ptr), events[i].events);
-      else
-        this->kicked();
-    }
-  }
-
-  void kick() noexcept override { waker_.signal(); }
-  [[nodiscard]] native_handle_type wait_handle() noexcept override { return events_.get(); }
-
-  ROUSE_ALWAYS_INLINE void answer(record& r, std::uint32_t events) noexcept {
-    if (events & ~static_cast<std::uint32_t>(EPOLLIN | EPOLLOUT)) [[unlikely]]
-      events = answer_rare(r, events);
-    if (events & EPOLLIN) [[likely]] {
-      r.readable = true;
-      if (r.inbound.empty()) [[unlikely]]
-        nobody_waits(r);
-      else if (answer_front(r)) [[unlikely]]
-        answer_inbound(r);
-    }
-    if ((events & EPOLLOUT) && !r.writable) [[unlikely]]
-      answer_outbound(r);
-  }
-
-  // Of those that wait for something to come in, the first. True: there may be more.
-  ROUSE_ALWAYS_INLINE bool answer_front(record& r) noexcept {
-    auto& op = static_cast<operation&>(r.inbound.front());
-    if (attempt_inbound(r, op)) [[likely]]
-      this->finish(op);
-    return r.readable;
-  }
-  ROUSE_NOINLINE void answer_inbound(record& r) noexcept {
-    while (!r.inbound.empty() && answer_front(r)) {
-    }
-  }
-
-  // What more there is than room and bytes, and which of the two it means.
-  ROUSE_COLD std::uint32_t answer_rare(record& r, std::uint32_t events) noexcept {
-    const bool end = (events & (EPOLLHUP | EPOLLERR)) != 0;
-    // An error may be none that a recv takes away (a message in the socket's error queue): as a
-    // level it would be reported without end.
-    if (end && r.watched == watch::bytes) (void)watch_edges(r);
-    if (end || (events & EPOLLRDHUP)) events |= EPOLLIN;
-    if (end) events |= EPOLLOUT;
-    r.odd = true;
-    r.drains = false;
-    while ((end || (events & EPOLLPRI)) && !r.urgent.empty()) {
-      auto& op = static_cast<operation&>(r.urgent.front());
-      if (!attempt_urgent(r, op)) break;
-      this->finish(op);
-    }
-    return events;
-  }
-
-  ROUSE_NOINLINE void answer_outbound(record& r) noexcept {
-    r.writable = true;
-    while (r.writable && !r.outbound.empty()) {
-      auto& op = static_cast<operation&>(r.outbound.front());
-      if (attempt_outbound(r, op)) this->finish(op);
-    }
-  }
-
-  // True: done, the answer is in `op`. False: EAGAIN, which the record remembers.
-
-  ROUSE_ALWAYS_INLINE bool attempt_inbound(record& r, operation& op) noexcept {
-    const bool done = op.action == action::recv ? os::try_recv(op) : attempt_other(r, op);
-    // After a short count epoll reports the next arrival: no need to see EAGAIN first.
-    if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
-        [[likely]]
-      r.readable = false;
-    return done || (r.odd && attempt_again(r, op));
-  }
-  ROUSE_NOINLINE bool attempt_first(record& r, operation& op) noexcept {
-    return attempt_inbound(r, op);
-  }
-
-  // An attempt has found nothing, where that may be wrong: where the socket is shut down, and at an
-  // urgent mark, where a recv says EAGAIN for a signal that is pending.
-  ROUSE_COLD bool attempt_again(record& r, operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(r.native);
-    bool done = os::receives_no_more(op);
-    if (!done && (os::poll_now(h, POLLIN) & POLLIN)) {
-      const os::without_signals none;
-      done = op.action == action::recv ? os::try_recv(op) : attempt_other(r, op);
-    }
-    return r.readable = done;
-  }
-
-  ROUSE_NOINLINE bool attempt_other(record& r, operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(r.native);
-    if (op.action == action::receive) return this->lend(op, [&] { return os::try_recv(op); });
-    if (op.action == action::recv_from) return os::try_recv_from(h, op);
-    if (op.is_retry()) return os::run_retry(op);
-    native_handle_type accepted = os::no_handle;
-    const bool done = os::try_accept(h, op, accepted);
-    if (done && !op.error) this->answer_accept(op, accepted);
-    return done;
-  }
-
-  // The urgent byte that it takes leaves its mark in the stream.
-  static bool attempt_urgent(record& r, operation& op) noexcept {
-    const bool done = os::run_retry(op);
-    if (done) {
-      r.odd = true;
-      r.drains = false;
-    }
-    return done;
-  }
-
-  ROUSE_ALWAYS_INLINE bool attempt_send(record& r, operation& op) noexcept {
-    if (os::try_send(op)) [[likely]]
-      return true;
-    return r.writable = false;
-  }
-  bool attempt_outbound(record& r, operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(r.native);
-    if (op.action == action::send) return attempt_send(r, op);
-    if (op.is_retry()) return r.writable = os::run_retry(op);
-    return r.writable =
-               op.action == action::send_to ? os::try_send_to(h, op) : os::finish_connect(h, op);
-  }
-
-  os::poll_set events_;
-  os::waker_fd waker_;
-};
-
-using epoll_engine = basic_epoll_engine<one_thread>;
-
-}} // namespace rouse::ROUSE_ABI
 #endif
 
-// ---- rouse/os/linux/io_uring.hpp
-// io_uring: the part of the raw kernel interface that the driver uses.
+// ---- rouse/os/windows/attempts.hpp
+// Socket calls that never wait. Windows has no flag for that, so they put the handle into
+// non-blocking mode, which does not affect overlapped calls.
 //
-//   driver -- next(), submit() --> submission queue
-//                                         |
-//                                         v
-//                                       kernel
-//                                         |
-//                                         v
-//   driver <------- drain() ------- completion queue
-//
-//   queue       this side writes      the kernel writes
-//   submission  entries, sq_tail      sq_head: entries before it are consumed
-//   completion  cq_head               entries, cq_tail
-//
-// Each index is published with release order and read by the other side with acquire order: an
-// entry is written before the tail that includes it, and read before the head that frees it.
+// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
+// in `bytes` and `error`.
 
-#if ROUSE_LINUX
-#include <atomic>
-#include <bit>
-#include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
+#if ROUSE_WINDOWS
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+namespace detail {
+template <class Call>
+bool call_now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
+  if ((error = set_blocking(h, false))) return true;
+  const int result = call();
+  if (result >= 0)
+    bytes = static_cast<std::size_t>(result);
+  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
+    return false;
+  else
+    error = failure::from_os(number);
+  return true;
+}
+
+inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
+                     std::size_t& bytes, failure& error) noexcept {
+  const auto room = static_cast<int>(size < largest_request ? size : largest_request);
+  const bool done =
+      call_now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
+  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the start of a datagram
+  return done;
+}
+} // namespace detail
+
+/// Like recv. A datagram that is larger than the buffer is WSAEMSGSIZE; `bytes` is then `size`, and
+/// the rest of the datagram is lost.
+inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
+                     std::size_t& bytes, failure& error) noexcept {
+  return detail::recv_now(h, data, size, 0, bytes, error);
+}
+
+/// Like recv with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it is
+/// not lost.
+inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                     failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
+  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
+  return done;
+}
+
+/// Like send.
+/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
+inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                     std::size_t& bytes, failure& error) noexcept {
+  const auto length = static_cast<int>(size < largest_request ? size : largest_request);
+  return detail::call_now(h, bytes, error, [&] {
+    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
+  });
+}
+
+/// The system's handle of an open file: a HANDLE here, a file descriptor on Linux.
+using native_file_type = HANDLE;
+
+namespace detail {
+
+// Reads from the position in `where`. If the file was opened for overlapped use, waits for the
+// result. Returns 0 or the system's error number.
+inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
+                       OVERLAPPED& where) noexcept {
+  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
+  if (!where.hEvent) return ::GetLastError();
+  // The low bit keeps the completion packet off a port that the file may be associated with.
+  const HANDLE event = where.hEvent;
+  where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
+  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
+  if (!done && ::GetLastError() == ERROR_IO_PENDING)
+    done = ::GetOverlappedResult(file, &where, &got, TRUE);
+  const DWORD number = done ? 0 : ::GetLastError();
+  ::CloseHandle(event);
+  return number;
+}
+
+} // namespace detail
+
+/// Sends a part of a file through a buffer. What the socket does not accept is read again by the
+/// next call. `bytes` is 0 at the end of the file.
+inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
+  char buffer[8192];
+  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  DWORD got = 0;
+  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
+    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
+    return true;
+  }
+  return got == 0 || send_now(h, buffer, got, false, bytes, error);
+}
+
+/// Receives the urgent byte: recv with MSG_OOB. Wine reports WSAEINVAL if it has not arrived yet,
+/// and also if the socket receives it in line (SO_OOBINLINE). Only the latter is an error here.
+inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                            failure& error) noexcept {
+  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
+  int in_line = 0;
+  std::size_t room = sizeof in_line;
+  if (error != failure::from_os(WSAEINVAL) ||
+      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
+    return done;
+  error = {};
+  return false;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/attempts.hpp
+// Socket calls that never wait: recv_now, send_now and others. Each returns false if it would have
+// to wait, else true, with the result in `bytes` and `error`. One of the two headers is empty.
+
+// ---- rouse/os/linux/batch.hpp
+// Several datagrams in one system call that never waits.
+
 #include <ctime>
-#include <poll.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include <utility>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
-
-// The kernel's structures and numbers, defined here because the headers of an older
-// distribution lack what a newer kernel offers. Source: io_uring_setup(2), io_uring_enter(2),
-// <linux/io_uring.h>.
-struct submission {
-  std::uint8_t opcode, flags;
-  std::uint16_t ioprio;
-  std::int32_t fd;
-  std::uint64_t off, addr;
-  std::uint32_t len, op_flags;
-  std::uint64_t user_data;
-  std::uint16_t buf_index, personality;
-  std::int32_t file_index;
-  std::uint64_t pad[2];
-};
-static_assert(sizeof(submission) == 64);
-
-struct completion {
-  std::uint64_t user_data;
-  std::int32_t res;
-  std::uint32_t flags;
-};
-static_assert(sizeof(completion) == 16);
-
-struct sq_offsets {
-  std::uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, resv1;
-  std::uint64_t user_addr;
-};
-struct cq_offsets {
-  std::uint32_t head, tail, ring_mask, ring_entries, overflow, cqes, flags, resv1;
-  std::uint64_t user_addr;
-};
-struct setup_params {
-  std::uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd,
-      resv[3];
-  sq_offsets sq;
-  cq_offsets cq;
-};
-static_assert(sizeof(setup_params) == 120);
-
-struct wait_argument {
-  std::uint64_t sigmask;
-  std::uint32_t sigmask_size, min_wait_usec;
-  std::uint64_t ts;
-};
-struct kernel_time {
-  std::int64_t seconds, nanoseconds;
-};
-struct fd_update {
-  std::uint32_t offset, resv;
-  std::uint64_t data;
-};
-struct buffer_entry {
-  std::uint64_t addr;
-  std::uint32_t len;
-  std::uint16_t id, tail; // tail: of the ring, in the first entry only
-};
-static_assert(sizeof(buffer_entry) == 16);
-struct buffer_ring_registration {
-  std::uint64_t ring_addr;
-  std::uint32_t ring_entries;
-  std::uint16_t group, flags;
-  std::uint64_t resv[3];
-};
-static_assert(sizeof(buffer_ring_registration) == 40);
-
-enum opcode : std::uint8_t {
-  op_poll_add = 6,
-  op_sendmsg = 9,
-  op_recvmsg = 10,
-  op_accept = 13,
-  op_async_cancel = 14,
-  op_connect = 16,
-  op_read = 22,
-  op_send = 26,
-  op_recv = 27
-};
-enum setup : std::uint32_t {
-  cq_size = 1u << 3,
-  clamp = 1u << 4,
-  disabled = 1u << 6,
-  submit_all = 1u << 7,
-  coop_taskrun = 1u << 8,
-  single_issuer = 1u << 12,
-  defer_taskrun = 1u << 13,
-  no_sqarray = 1u << 16,
-};
-enum feature : std::uint32_t {
-  single_mmap = 1u << 0,
-  nodrop = 1u << 1,
-  fast_poll = 1u << 5,
-  ext_arg = 1u << 8
-};
-enum enter_flag : std::uint32_t {
-  getevents = 1u << 0,
-  with_ext_arg = 1u << 3,
-  registered_ring = 1u << 4
-};
-enum registration : unsigned {
-  register_eventfd = 4,
-  enable_rings = 12,
-  register_ring_fds = 20,
-  register_buffer_ring = 22
-};
-/// A flag of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
-inline constexpr std::uint8_t select_buffer = 1u << 5;
-/// A flag in the `len` of op_poll_add: the poll continues after its first completion. Since Linux
-/// 5.13.
-inline constexpr std::uint32_t poll_multishot = 1u;
-/// Whether a completion with these flags is not the last of its request.
-inline bool follows_more(std::uint32_t flags) noexcept { return (flags & 2u) != 0; }
-/// Whether a completion with these flags took a buffer; `buffer_id` tells which.
-inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
-inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
-  return static_cast<std::uint16_t>(flags >> 16);
-}
-
-/// The events of poll(2) in the form of a submission. Big-endian machines swap the halves.
-constexpr std::uint32_t poll_events(short events) noexcept {
-  const auto mask = static_cast<std::uint16_t>(events);
-  return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
-}
-
-/// Whether the kernel may send an empty datagram in place of a datagram that has to wait. A
-/// Unix-domain datagram socket consumes the bytes before it finds its peer's queue full, and the
-/// kernel (6.18) then tries again without them.
-inline bool loses_datagrams(int family, int type) noexcept {
-  return family == AF_UNIX && type != SOCK_STREAM;
-}
-
-/// Whether a completion's error means that the request was cancelled before it did anything.
-inline bool was_cut_off(int error) noexcept {
-  return error == EINTR || error == EAGAIN || error == ECANCELED;
-}
-
-/// Whether the result of op_async_cancel means that there was nothing to cancel.
-inline bool found_nothing(int error) noexcept { return error == ENOENT; }
-
-/// Whether a completion's error means that no buffer was left to take.
-inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
-
-/// A memory mapping. The destructor unmaps it.
-class mapping {
-public:
-  mapping() noexcept = default;
-  mapping(mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(other.size_) {}
-  mapping& operator=(mapping&& other) noexcept {
-    std::swap(at_, other.at_);
-    std::swap(size_, other.size_);
-    return *this;
-  }
-  ~mapping() {
-    if (at_) ::munmap(at_, size_);
-  }
-  bool map(int fd, std::size_t size, off_t offset) noexcept {
-    const int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, kind | MAP_POPULATE, fd, offset);
-    if (p == MAP_FAILED) return false;
-    at_ = static_cast<char*>(p);
-    size_ = size;
-    return true;
-  }
-  [[nodiscard]] bool mapped() const noexcept { return at_ != nullptr; }
-  template <class T>
-  [[nodiscard]] T* at(std::size_t offset) const noexcept {
-    return reinterpret_cast<T*>(at_ + offset);
-  }
-
-private:
-  char* at_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
-/// 5.19.
-class buffer_ring {
-public:
-  static constexpr std::uint16_t entries = 32; // a power of two
-
-  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
-  failure create(int fd) noexcept {
-    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
-      return last_error();
-    buffer_ring_registration r{};
-    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
-    r.ring_entries = entries;
-    return outcome(
-        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
-  }
-
-  /// Lends the kernel a buffer until a completion with this `id` returns it.
-  void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
-    buffer_entry* all = entries_.at<buffer_entry>(0);
-    buffer_entry& e = all[tail_ % entries];
-    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
-    e.len = static_cast<std::uint32_t>(size);
-    e.id = id;
-    // Release: the kernel reads the entry after it has read the tail.
-    std::atomic_ref(all->tail).store(++tail_, std::memory_order_release);
-  }
-
-private:
-  mapping entries_;
-  std::uint16_t tail_ = 0;
-};
-
-/// One io_uring instance: a submission queue and a completion queue.
-class ring {
-public:
-  /// Creates the ring with as many of the `wanted` setup flags as the kernel knows.
-  /// @param forbidden  flags to be treated as if this kernel did not know them.
-  /// @returns operation_not_supported if the kernel is older than Linux 5.11.
-  failure create(unsigned entries, std::uint32_t wanted, std::uint32_t forbidden = 0) noexcept {
-    failure f;
-    // The kernel refuses unknown flags with EINVAL. Leave out the newest first. DEFER_TASKRUN needs
-    // SINGLE_ISSUER; the next best is COOP_TASKRUN.
-    const std::uint32_t fallbacks[] = {
-        wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
-        (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
-        wanted & (cq_size | clamp)};
-    for (const std::uint32_t flags : fallbacks) {
-      f = (flags & forbidden) ? failure::from_os(EINVAL) : try_create(entries, flags);
-      if (f.os_number() != EINVAL) break;
-    }
-    return f;
-  }
-
-  [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
-  [[nodiscard]] int get() const noexcept { return fd_.get(); }
-
-  /// Starts the ring. Called on the thread that will run it. A ring that is bound to one thread
-  /// (SINGLE_ISSUER) also gets a registered index, which is quicker to look up than a descriptor.
-  void enable() noexcept {
-    if (flags_ & disabled) ::syscall(SYS_io_uring_register, fd_.get(), enable_rings, nullptr, 0);
-    if (!(flags_ & single_issuer)) return;
-    fd_update u{~0u, 0, static_cast<std::uint64_t>(fd_.get())};
-    if (::syscall(SYS_io_uring_register, fd_.get(), register_ring_fds, &u, 1) == 1)
-      registered_ = static_cast<int>(u.offset);
-  }
-
-  /// Copies the entries that `old` has not submitted yet.
-  void take_over(ring& old) noexcept {
-    for (unsigned n = old.publish(); n != 0; --n)
-      next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
-  }
-
-  /// Whether there is no room for one more submission. If so, submit and check again.
-  [[nodiscard]] bool full() const noexcept {
-    // Acquire: pairs with the kernel's release after it has consumed an entry.
-    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_;
-  }
-  /// The next submission, cleared. Precondition: not `full`.
-  [[nodiscard]] submission& next() noexcept {
-    submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
-    std::memset(s, 0, sizeof *s);
-    return *s;
-  }
-
-  /// Submits the new entries, and runs deferred task work, which posts completions.
-  void submit() noexcept { enter(publish(), false, (clock::time_point::min)()); }
-  /// Like `submit`, but then waits for a completion until `until` (max: for ever).
-  void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
-  /// Waits only. Other threads may submit meanwhile.
-  void wait(clock::time_point until) noexcept { enter(0, true, until); }
-
-  /// Makes the kernel write to the eventfd `fd` when there is a completion, or deferred task work
-  /// that leads to one. Returns false if there is one already, or if memory runs out.
-  ///
-  /// For the completion of a poll of another eventfd, the kernel writes late or not at all: it
-  /// postpones a signal that arises within a write to an eventfd, and does so only once
-  /// (io_uring/eventfd.c, Linux 6.18).
-  bool signal_next(int fd) noexcept {
-    const auto registers = [&] {
-      return ::syscall(SYS_io_uring_register, fd_.get(), register_eventfd, &fd, 1) == 0;
-    };
-    if (!signals_) signals_ = registers();
-    // A poll(2) that does not wait reports deferred task work as well.
-    pollfd completions{fd_.get(), POLLIN, 0};
-    return signals_ && ::poll(&completions, 1, 0) == 0;
-  }
-
-  /// The number of completions that wait to be drained.
-  [[nodiscard]] std::uint32_t completed() const noexcept {
-    return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
-  }
-
-  /// Fetches the completions that deferred task work has yet to post. The kernel does it in
-  /// portions of 20 a call, so this repeats as long as the portions are full. Returns the number of
-  /// completions.
-  std::uint32_t fetch_rest() noexcept {
-    constexpr std::uint32_t portion = 20;
-    std::uint32_t has = completed();
-    for (std::uint32_t had = 0; has - had >= portion; has = completed()) {
-      had = has;
-      enter(0, false, (clock::time_point::min)());
-    }
-    return has;
-  }
-
-  /// Calls `use(completion)` for each completion that is there. `use` may submit.
-  template <class F>
-  ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
-    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to (O3 in the
-    // README).
-    const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
-    for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
-    // Release: the slots are the kernel's again.
-    std::atomic_ref(*cq_head_).store(tail, std::memory_order_release);
-  }
-
-private:
-  failure try_create(unsigned entries, std::uint32_t flags) noexcept {
-    setup_params p{};
-    p.flags = flags;
-    p.cq_entries = entries * 4;
-    fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
-    if (!fd_) return last_error();
-    constexpr std::uint32_t needed =
-        single_mmap | nodrop | fast_poll | ext_arg; // all since Linux 5.11
-    if ((p.features & needed) != needed) return failure(std::errc::operation_not_supported);
-    return map(p) ? failure{} : last_error();
-  }
-
-  bool map(const setup_params& p) noexcept {
-    const std::size_t sq_end =
-        p.sq.array + ((p.flags & no_sqarray) ? 0 : p.sq_entries * sizeof(std::uint32_t));
-    const std::size_t cq_end = p.cq.cqes + p.cq_entries * sizeof(completion);
-    constexpr off_t sqes_offset = 0x10000000;
-    if (!rings_.map(fd_.get(), sq_end > cq_end ? sq_end : cq_end, 0)) return false;
-    if (!sqes_.map(fd_.get(), p.sq_entries * sizeof(submission), sqes_offset)) return false;
-    sq_head_ = rings_.at<std::uint32_t>(p.sq.head);
-    sq_tail_ = rings_.at<std::uint32_t>(p.sq.tail);
-    cq_head_ = rings_.at<std::uint32_t>(p.cq.head);
-    cq_tail_ = rings_.at<std::uint32_t>(p.cq.tail);
-    cqes_ = rings_.at<completion>(p.cq.cqes);
-    sq_entries_ = p.sq_entries;
-    sq_mask_ = p.sq_entries - 1;
-    cq_mask_ = p.cq_entries - 1;
-    flags_ = p.flags;
-    tail_ = 0;
-    registered_ = -1;
-    signals_ = false;
-    // Without NO_SQARRAY the kernel reads the order of the entries from a table. Here it never
-    // changes.
-    if (!(flags_ & no_sqarray)) {
-      for (std::uint32_t i = 0; i != sq_entries_; ++i) rings_.at<std::uint32_t>(p.sq.array)[i] = i;
-    }
-    return true;
-  }
-
-  // Publishes the new entries. Returns the number of entries that the kernel has not consumed yet.
-  // Release: the kernel reads the entries after it has read the tail.
-  unsigned publish() noexcept {
-    std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
-    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
-  }
-
-  // Ignores the result: an error (EINTR, ETIME, EBUSY) may come before or after the kernel has
-  // consumed the submissions. The head of the queue tells which.
-  void enter(unsigned n, bool wait, clock::time_point until) noexcept {
-    if (wait && until != (clock::time_point::max)()) return enter_until(n, until);
-    const bool quick = registered_ >= 0;
-    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
-              getevents | (quick ? registered_ring : 0u), nullptr, std::size_t{0});
-  }
-  ROUSE_NOINLINE void enter_until(unsigned n, clock::time_point until) noexcept {
-    const timespec left = time_left(until);
-    const kernel_time time{left.tv_sec, left.tv_nsec};
-    const wait_argument argument{0, 0, 0, reinterpret_cast<std::uint64_t>(&time)};
-    const bool quick = registered_ >= 0;
-    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, 1u,
-              getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument,
-              sizeof argument);
-  }
-
-  unique_fd fd_;
-  mapping rings_, sqes_;
-  std::uint32_t* sq_head_ = nullptr;
-  std::uint32_t* sq_tail_ = nullptr;
-  std::uint32_t* cq_head_ = nullptr;
-  std::uint32_t* cq_tail_ = nullptr;
-  completion* cqes_ = nullptr;
-  std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
-  std::uint32_t tail_ = 0;
-  int registered_ = -1;
-  bool signals_ = false; // an eventfd is registered
-};
-
-/// The descriptor that a foreign loop waits for: an epoll instance that contains the waker, and an
-/// eventfd that the ring signals. The ring itself would not do: deferred task work does not wake a
-/// poll(2) that waits for the ring, and the ring does not reliably signal a write to the waker,
-/// which is an eventfd too.
-class foreign_handle {
-public:
-  /// Opens the descriptor at the first call; later calls return the same one. Returns -1 if file
-  /// descriptors or memory run out.
-  int open(const waker_fd& waker) noexcept {
-    constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
-    foreign_handle made;
-    if (events_.get() < 0 && !made.events_.create() && !made.completions_.create() &&
-        !made.events_.add(waker.get(), nullptr, edge) &&
-        !made.events_.add(made.completions_.get(), this, edge)) // any tag but the waker's
-      *this = std::move(made);
-    return events_.get();
-  }
-  /// Makes the descriptor unreadable. Returns whether the waker had made it readable.
-  bool clear() noexcept {
-    epoll_event events[poll_set::batch];
-    bool woken = false;
-    for (int n = events_.wait(events, (clock::time_point::min)()); n > 0; --n)
-      woken |= !events[n - 1].data.ptr;
-    return woken;
-  }
-  /// Makes the descriptor readable when `r` has a completion. Returns false if `r` has one already,
-  /// or if memory runs out.
-  bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
-
-private:
-  poll_set events_;
-  waker_fd completions_;
-};
-
-}}}} // namespace rouse::ROUSE_ABI::os::uring
-#endif
-
-// ---- rouse/engines/io_uring.hpp
-// The engine on io_uring: the kernel is given the operation itself, and one system call a turn
-// submits, waits and harvests.
 
 #if ROUSE_LINUX
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
-#include <new>
-#include <utility>
+#include <sys/uio.h>
 
-namespace rouse { inline namespace ROUSE_ABI {
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Completion I/O as Linux has it (5.11 and later).
-///
-/// No request outlives the call that made it. A multishot recv or accept would save its share of a
-/// submission, but take bytes and connections that nobody has asked for yet: `release()`, the
-/// system's own calls on the handle, and a server that pauses could not give them back.
-///
-/// Cost of a call: one entry in the submission queue; its share of the one io_uring_enter(2) that a
-/// turn of the loop makes; of a send where little is ready one send(2). Source: io_uring(7),
-/// io_uring_setup(2), io_uring_enter(2).
-template <class Threading = one_thread>
-class basic_io_uring_engine final : public basic_engine<Threading> {
-  using base = basic_engine<Threading>;
+/// The most datagrams that one system call takes.
+inline constexpr std::size_t largest_batch = 64;
 
+namespace detail {
+
+// The array of messages for recvmmsg(2) and sendmmsg(2). It takes 16 KiB of stack. The constructor
+// leaves it uninitialized, and only the used entries are ever written.
+class messages {
 public:
-  using core = base;
-  using typename base::lock_type;
-  using typename base::operation;
-  using typename base::socket_state;
+  messages() noexcept {}
+  messages(const messages&) = delete;
+  messages& operator=(const messages&) = delete;
 
-  /// Null, with the reason in `why`, where the kernel refuses (EPERM and ENOSYS in containers,
-  /// ENOMEM, a kernel before 5.11).
-  /// @param forbidden  setup flags to do without, as an older kernel would.
-  [[nodiscard]] static std::unique_ptr<core> make(failure& why, std::uint32_t forbidden = 0) {
-    auto engine = std::unique_ptr<basic_io_uring_engine>(new basic_io_uring_engine);
-    engine->forbidden_ = forbidden;
-    why = engine->start();
-    if (why) return nullptr;
-    engine->describe();
-    return engine;
+  // @param with_control  receive control messages too. Not for a Unix-domain socket, where they may
+  // carry descriptors.
+  void to_receive(std::span<const incoming> slots, bool with_control) noexcept {
+    for (std::size_t i = 0; i != slots.size(); ++i) {
+      msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
+      m.msg_name = &(new (&peers_[i].address) socket_address)->any;
+      m.msg_namelen = socket_address::room;
+      if (!with_control) continue;
+      m.msg_control = peers_[i].control;
+      m.msg_controllen = sizeof peers_[i].control;
+    }
+  }
+  void to_send(std::span<const outgoing> items) noexcept {
+    for (std::size_t i = 0; i != items.size(); ++i) {
+      auto* const data = const_cast<void*>(items[i].buffer.data()); // read only
+      msghdr& m = describe(i, data, items[i].buffer.size());
+      if (items[i].to.family() == family_unspecified) continue;
+      auto* const to = new (&peers_[i].address) socket_address(items[i].to);
+      m.msg_name = &to->any;
+      m.msg_namelen = to->length;
+    }
   }
 
-  ~basic_io_uring_engine() override {
-    take_buffers_back();
-    this->drop_everything();
+  void fill_in(std::span<incoming> came) noexcept {
+    for (std::size_t i = 0; i != came.size(); ++i) {
+      msghdr& m = headers_[i].msg_hdr;
+      incoming& slot = came[i];
+      slot.bytes = headers_[i].msg_len;
+      slot.truncated = (m.msg_flags & MSG_TRUNC) != 0;
+      peers_[i].address.length = m.msg_namelen;
+      slot.from = peers_[i].address.to_endpoint();
+      slot.segment = m.msg_controllen == 0 ? slot.bytes : segment(m, slot.bytes);
+    }
   }
 
-  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
-    lock_type lock(this->mutex_);
-    take(this->begin_turn(until, lock), lock);
-    return this->end_turn(lock);
-  }
+  [[nodiscard]] mmsghdr* headers() noexcept { return headers_; }
 
 private:
-  static constexpr unsigned entries = 256;
-  static constexpr std::uint32_t wanted =
-      os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
-      (Threading::shared ? 0
-                         : os::uring::single_issuer | os::uring::defer_taskrun |
-                               os::uring::no_sqarray | os::uring::disabled);
+  msghdr& describe(std::size_t i, void* data, std::size_t size) noexcept {
+    pieces_[i] = {data, size};
+    headers_[i] = {};
+    headers_[i].msg_hdr.msg_iov = &pieces_[i];
+    headers_[i].msg_hdr.msg_iovlen = 1;
+    return headers_[i].msg_hdr;
+  }
 
-  // What `user_data` says where it is not the address of an operation; a cancel has the address of
-  // the operation that it is about, with a bit set that no address has.
-  static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
+  static std::size_t segment(msghdr& m, std::size_t all) noexcept {
+    for (cmsghdr* c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+      if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != udp_gro_name) continue;
+      int size = 0;
+      std::memcpy(&size, CMSG_DATA(c), sizeof size);
+      return static_cast<std::size_t>(size);
+    }
+    return all;
+  }
 
-  struct record final : socket_state {
-    // connect: read by the kernel when the entry is submitted
-    std::unique_ptr<os::socket_address> peer;
-    bool sends_by_hand = false; // by send(2) and a poll, where the kernel's own way loses bytes
+  struct peer {
+    peer() noexcept {}
+    union {
+      socket_address address;
+    };
+    // For the segment size. A time stamp, if the program has enabled them, comes before it.
+    alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(timespec))];
   };
 
-  basic_io_uring_engine() : base(true) {}
-
-  failure start() noexcept {
-    const failure why = ring_.create(entries, wanted, forbidden_);
-    return why ? why : waker_.create();
-  }
-  failure start_anew(bool again) noexcept override {
-    ring_ = {};
-    waker_ = {};
-    foreign_handle_ = {};
-    buffers_ = {};
-    owner_ = this->bound_to_ = nullptr;
-    in_flight_ = 0;
-    return again ? start() : failure();
-  }
-
-  void describe() {
-    const auto has = [&](std::uint32_t flag) { return (ring_.flags() & flag) != 0; };
-    this->report(has(os::uring::defer_taskrun)  ? "io_uring (single issuer, deferred task work)"
-                 : has(os::uring::coop_taskrun) ? "io_uring (cooperative task work)"
-                                                : "io_uring");
-  }
-
-  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
-  failure attach(socket_state& d) noexcept override {
-    static_cast<record&>(d).sends_by_hand = os::uring::loses_datagrams(d.family, d.type);
-    return {};
-  }
-  void detach(socket_state&, bool) noexcept override {}
-
-  // Of several recvs (or sends) on a socket the kernel promises no order: it is given one at a
-  // time, the others queue up.
-  //
-  // A send is nearly always done at once. Where the last turn brought one answer at most, or where
-  // each entry costs a system call of its own, send(2) is cheaper than the ring; where many are
-  // ready, they share the turn's one call.
-  ROUSE_HOT bool submit_recv(operation& op) noexcept override {
-    auto& queue = op.target->inbound;
-    return this->submit_by(op, queue, [&] {
-      if (first_in_line(queue)) [[unlikely]]
-        return false;
-      ask_to_recv(op);
-      hand_over();
-      return false;
-    });
-  }
-  ROUSE_HOT bool submit_send(operation& op) noexcept override {
-    if (by_hand(op)) [[unlikely]]
-      return submit_other(op);
-    auto& queue = op.target->outbound;
-    return this->submit_by(op, queue, [&] {
-      if (first_in_line(queue)) [[unlikely]]
-        return false;
-      if (alone() && os::try_send(op)) return true;
-      ask_to_send(op);
-      hand_over();
-      return false;
-    });
-  }
-  bool submit_other(operation& op) noexcept override {
-    return this->submit_other_by(op, [&](auto&) { return begin_other(op); });
-  }
-
-  bool begin_other(operation& op) noexcept {
-    if (op.action == action::connect && !room_for_peer(op)) return true;
-    if (op.action != action::accept && first_in_line(op.target->queue_of(op))) return false;
-    if (by_hand(op) && send_now(op)) return true;
-    if (op.is_retry() && os::run_retry(op)) return true;
-    ask(op);
-    hand_over();
-    return false;
-  }
-
-  [[nodiscard]] bool alone() const noexcept { return Threading::shared || brought_ <= 1; }
-
-  // Whether it is a plain recv or send.
-  static bool moves_bytes(const operation& op) noexcept {
-    return op.action == action::recv || (op.action == action::send && !by_hand(op));
-  }
-  static bool by_hand(const operation& op) noexcept {
-    return static_cast<const record&>(*op.target).sends_by_hand &&
-           (op.action == action::send || op.action == action::send_to);
-  }
-  static bool send_now(operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(op.target->native);
-    return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
-  }
-
-  // False: memory is short.
-  static bool room_for_peer(operation& op) noexcept {
-    auto& peer = static_cast<record&>(*op.target).peer;
-    if (!peer) peer.reset(new (std::nothrow) os::socket_address);
-    if (!peer) op.error = std::errc::not_enough_memory;
-    return peer != nullptr;
-  }
-
-  // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
-  // nothing waits for them.
-  ROUSE_ALWAYS_INLINE static rouse::operation*
-  first_in_line(detail::list<rouse::operation>& queue) noexcept {
-    return queue.empty() ? nullptr : first_of(queue);
-  }
-  ROUSE_NOINLINE static rouse::operation* first_of(detail::list<rouse::operation>& queue) noexcept {
-    if (queue.front().action != action::accept) return &queue.front();
-    rouse::operation* first = nullptr;
-    queue.for_each([&](rouse::operation& op) {
-      if (!first && op.action != action::accept) first = &op;
-    });
-    return first;
-  }
-
-  // The entry goes into the queue after that of `op` and before that of any operation that comes to
-  // the same address later, and the kernel takes them in order: it can meet only the one that it
-  // was meant for (O4).
-  void interrupt(operation& op) noexcept override {
-    const bool queued =
-        op.action != action::accept && first_in_line(op.target->queue_of(op)) != &op;
-    if (queued) return this->finish(op, std::errc::operation_canceled, 0);
-    if (!op.has_result) ask_to_cancel(op);
-  }
-  void ask_to_cancel(operation& op) noexcept {
-    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
-    s.addr = address_of(op);
-    ++in_flight_;
-    op.more = true;
-    hand_over();
-  }
-
-  void harvest(clock::time_point until, lock_type& lock) noexcept override { take(until, lock); }
-  ROUSE_ALWAYS_INLINE void take(clock::time_point until, lock_type& lock) noexcept {
-    if (!own_by_this_thread()) [[unlikely]]
-      return;
-    // A turn that does not wait needs no wake-up: inside a foreign loop its handle has the waker.
-    if (!listening_ && until != (clock::time_point::min)()) [[unlikely]]
-      listen_for_wake_up();
-    const bool wait = until != (clock::time_point::min)() && ring_.completed() == 0;
-    if constexpr (Threading::shared) {
-      ring_.submit();
-      lock.unlock();
-      if (wait) ring_.wait(until);
-      lock.lock();
-      brought_ = ring_.completed();
-    } else {
-      if (wait)
-        ring_.submit_and_wait(until);
-      else
-        ring_.submit();
-      brought_ = ring_.fetch_rest();
-    }
-    ring_.drain([&](const os::uring::completion& c) { answer(c); });
-  }
-
-  void kick() noexcept override { waker_.signal(); }
-
-  // Kernels before 5.18 register an eventfd only once all requests have ended.
-  [[nodiscard]] native_handle_type wait_handle() noexcept override {
-    const bool possible = !this->inert() && (ring_.flags() & os::uring::submit_all);
-    return possible ? foreign_handle_.open(waker_) : os::no_handle;
-  }
-  bool harvest_outside(lock_type& lock) noexcept override {
-    take((clock::time_point::min)(), lock);
-    if (wait_handle() == os::no_handle) return true;
-    if (foreign_handle_.clear()) this->kicked();
-    return foreign_handle_.listen(ring_);
-  }
-
-  // ---- submissions
-
-  static std::uint64_t address_of(operation& op) noexcept {
-    return reinterpret_cast<std::uintptr_t>(&op);
-  }
-
-  ROUSE_ALWAYS_INLINE os::uring::submission& entry(std::uint8_t opcode, int fd,
-                                                   std::uint64_t user_data) noexcept {
-    if (ring_.full()) [[unlikely]]
-      make_room();
-    os::uring::submission& s = ring_.next();
-    s.opcode = opcode;
-    s.fd = fd;
-    s.user_data = user_data;
-    return s;
-  }
-  ROUSE_NOINLINE void make_room() noexcept {
-    while (ring_.full()) {
-      (void)own_by_this_thread();
-      ring_.submit();
-    }
-  }
-
-  ROUSE_ALWAYS_INLINE void ask_to_recv(operation& op) noexcept {
-    ask_to_move(op, os::uring::op_recv, os::recv_flags(op.target->type));
-  }
-  ROUSE_ALWAYS_INLINE void ask_to_send(operation& op) noexcept {
-    ask_to_move(op, os::uring::op_send, MSG_NOSIGNAL);
-  }
-  ROUSE_ALWAYS_INLINE void ask_to_move(operation& op, std::uint8_t opcode, int flags) noexcept {
-    ++in_flight_;
-    os::uring::submission& s = entry(opcode, static_cast<int>(op.target->native), address_of(op));
-    s.addr = reinterpret_cast<std::uintptr_t>(op.data);
-    const std::size_t size = op.size < os::largest_request ? op.size : os::largest_request;
-    s.len = static_cast<std::uint32_t>(size);
-    s.op_flags = static_cast<std::uint32_t>(flags);
-  }
-
-  /// @param goes_on  a poll is to tell of each change until it is cancelled.
-  ROUSE_NOINLINE void ask(operation& op, bool with_buffer = true, bool goes_on = false) noexcept {
-    if (moves_bytes(op)) return op.action == action::recv ? ask_to_recv(op) : ask_to_send(op);
-    ++in_flight_;
-    auto& r = static_cast<record&>(*op.target);
-    constexpr std::uint8_t opcodes[] = {
-        os::uring::op_recv,     os::uring::op_recv,    os::uring::op_recvmsg, os::uring::op_accept,
-        os::uring::op_poll_add, os::uring::op_send,    os::uring::op_sendmsg, os::uring::op_connect,
-        os::uring::op_poll_add, os::uring::op_poll_add};
-    os::uring::submission& s = entry(opcodes[static_cast<std::size_t>(op.action)],
-                                     static_cast<int>(r.native), address_of(op));
-    if (goes_on && knows_multishot_polls()) s.len = os::uring::poll_multishot;
-    if (by_hand(op)) [[unlikely]] {
-      s.opcode = os::uring::op_poll_add;
-      s.op_flags = os::uring::poll_events(os::readiness(action::when_writable));
-      return;
-    }
-    switch (op.action) {
-    case action::accept:
-      s.op_flags = SOCK_CLOEXEC;
-      break;
-    case action::connect:
-      *r.peer = os::socket_address(*op.peer);
-      s.addr = reinterpret_cast<std::uintptr_t>(&r.peer->any);
-      s.off = r.peer->length;
-      break;
-    case action::receive:
-      if (with_buffer && (offered_count_ != 0 || offer_buffers())) {
-        s.flags = os::uring::select_buffer;
-        s.op_flags = static_cast<std::uint32_t>(os::recv_flags(r.type));
-        op.size = base::buffer_size;
-      } else {
-        s.opcode = os::uring::op_poll_add;
-        s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
-      }
-      break;
-    case action::when_readable:
-    case action::when_writable:
-    case action::when_urgent:
-      s.op_flags = os::uring::poll_events(os::readiness(op.action));
-      break;
-    case action::recv_from:
-    case action::send_to:
-      s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
-      s.len = 1;
-      s.op_flags = static_cast<std::uint32_t>(op.action == action::send_to ? MSG_NOSIGNAL
-                                                                           : os::message_flags);
-      break;
-    default:
-      break;
-    }
-  }
-
-  // One thread's entries wait for the turn of the loop. Where any thread may call, the loop may be
-  // asleep: they go at once.
-  void hand_over() noexcept {
-    if constexpr (Threading::shared) ring_.submit();
-  }
-
-  // Since Linux 5.13; the flag is of 5.18.
-  [[nodiscard]] bool knows_multishot_polls() const noexcept {
-    return (ring_.flags() & os::uring::submit_all) != 0;
-  }
-
-  void listen_for_wake_up() noexcept {
-    listening_ = true;
-    if (knows_multishot_polls()) {
-      os::uring::submission& s = entry(os::uring::op_poll_add, waker_.get(), wake_up);
-      s.op_flags = os::uring::poll_events(os::readiness(action::when_readable));
-      s.len = os::uring::poll_multishot;
-    } else {
-      os::uring::submission& s = entry(os::uring::op_read, waker_.get(), wake_up);
-      static std::uint64_t
-          unread; // the count that the read gives: nobody looks, and it outlives every ring
-      s.addr = reinterpret_cast<std::uintptr_t>(&unread);
-      s.len = sizeof unread;
-    }
-  }
-
-  // ---- completions
-
-  ROUSE_ALWAYS_INLINE void answer(const os::uring::completion& c) noexcept {
-    if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
-      return answer_rare(c);
-    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
-    if (c.res < 0 || !moves_bytes(op)) [[unlikely]]
-      return answer_rare(c);
-    --in_flight_;
-    op.bytes = static_cast<std::size_t>(c.res);
-    if (op.bytes - 1 >= op.size) [[unlikely]] // none at all, or more than there was room for
-      explain(op);
-    conclude(op);
-  }
-  ROUSE_COLD static void explain(operation& op) noexcept {
-    if (op.inward()) os::explain_received(op);
-  }
-
-  ROUSE_COLD void answer_rare(const os::uring::completion& c) noexcept {
-    if (c.user_data == wake_up) {
-      listening_ = os::uring::follows_more(c.flags);
-      this->kicked();
-      return;
-    }
-    auto& op =
-        *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
-    const bool goes_on = os::uring::follows_more(c.flags); // a poll
-    if (!goes_on) --in_flight_;
-    if (c.user_data & cancel_bit) [[unlikely]]
-      return answer_cancel(op, c.res);
-    if (goes_on || op.has_result) return answer_poll(op, goes_on);
-    if (os::uring::took_buffer(c.flags)) op.data = take_offered(os::uring::buffer_id(c.flags));
-    if (c.res >= 0)
-      succeed(op, c.res);
-    else
-      fail(op, -c.res);
-  }
-
-  // Of a poll that goes on until it is cancelled: the socket may be ready, or the poll is over.
-  ROUSE_COLD void answer_poll(operation& op, bool goes_on) noexcept {
-    if (op.has_result) {
-      if (goes_on) return;
-      op.has_result = op.more;
-      conclude(op);
-    } else if (try_now(op)) {
-      op.has_result = true;
-      if (!op.cancel_reason) ask_to_cancel(op);
-    }
-  }
-
-  // The kernel does not find a request that it is about to try once more: it is asked again, until
-  // the request has ended or been found.
-  ROUSE_COLD void answer_cancel(operation& op, int result) noexcept {
-    const bool completed = !std::exchange(op.more, false);
-    if (completed) {
-      op.has_result = false;
-      conclude(op);
-    } else if (os::uring::found_nothing(-result)) {
-      ask_to_cancel(op);
-    }
-  }
-
-  void succeed(operation& op, int result) noexcept {
-    op.error = {};
-    if (by_hand(op)) [[unlikely]] {
-      if (try_or_poll(op)) conclude(op);
-      return;
-    }
-    switch (op.action) {
-    case action::receive:
-      if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
-        if (!try_or_poll(op)) return;
-        break;
-      }
-      [[fallthrough]];
-    case action::send_to:
-      op.bytes = static_cast<std::size_t>(result);
-      explain(op);
-      break;
-    case action::recv_from:
-      op.bytes = static_cast<std::size_t>(result);
-      os::explain_received(op);
-      break;
-    case action::connect:
-      op.target->unconnected = false;
-      break;
-    case action::accept:
-      this->answer_accept(op, result);
-      break;
-    case action::when_readable:
-    case action::when_writable:
-    case action::when_urgent:
-      if (!try_or_poll(op)) return;
-      break;
-    default:
-      break;
-    }
-    conclude(op);
-  }
-
-  // A poll has found the socket ready. False: it is not, or not any more.
-  bool try_now(operation& op) noexcept {
-    const bool done = op.is_retry() ? os::run_retry(op)
-                      : by_hand(op) ? send_now(op)
-                                    : this->lend(op, [&] { return os::try_recv(op); });
-    if (done || os::receives_no_more(op)) return true;
-    if (op.cancel_reason) op.error = std::errc::operation_canceled;
-    return static_cast<bool>(op.cancel_reason);
-  }
-  // The same of a poll that is over: where it was wrong, another one begins. That one goes on, and
-  // tells of each change: what was reported and is not so for the attempt (a message in the
-  // socket's error queue) would end one poll after the other.
-  bool try_or_poll(operation& op) noexcept {
-    if (try_now(op)) return true;
-    ask(op, false, true);
-    return false;
-  }
-
-  void fail(operation& op, int number) noexcept {
-    // The offered buffers may all be taken: then it waits without one.
-    const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
-    const bool cut_off = none_left || os::uring::was_cut_off(number);
-    if (cut_off && !op.cancel_reason) { // nobody asked for it: once more
-      ask(op, !none_left);
-    } else {
-      op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
-      op.bytes = 0;
-      if (op.action == action::connect)
-        op.target->unconnected = number != EISCONN;
-      else
-        os::explain_unconnected(op);
-      conclude(op);
-    }
-  }
-
-  // An operation is told when its cancel is answered too: until then the kernel may be about to
-  // look for its address.
-  ROUSE_ALWAYS_INLINE void conclude(operation& op) noexcept {
-    if (op.more) [[unlikely]] {
-      op.more = false;
-      return;
-    }
-    if (op.accompanied()) [[unlikely]]
-      return conclude_first(op);
-    this->finish(op, op.error, op.bytes);
-  }
-  // Others wait in the same queue: for their turn, but for accepts.
-  ROUSE_NOINLINE void conclude_first(operation& op) noexcept {
-    auto& queue = op.target->queue_of(op);
-    const bool next = op.action != action::accept;
-    this->finish(op, op.error, op.bytes);
-    if (rouse::operation* const first = next ? first_in_line(queue) : nullptr)
-      ask(static_cast<operation&>(*first));
-  }
-
-  // ---- the buffers that the kernel may take for `receive`
-
-  using buffer_ring = os::uring::buffer_ring;
-
-  // Fills up what is vacant. False: there is none, or this kernel takes none.
-  ROUSE_COLD bool offer_buffers() noexcept {
-    if (!offers_begun_) {
-      offers_begun_ = true;
-      takes_buffers_ = !buffers_.create(ring_.get());
-    }
-    for (std::uint16_t i = 0; takes_buffers_ && i != buffer_ring::entries; ++i) {
-      if (!offered_[i]) offer(i);
-    }
-    return offered_count_ != 0;
-  }
-
-  void offer(std::uint16_t id) noexcept {
-    offered_[id] = this->take_buffer();
-    if (!offered_[id]) return; // memory is short: a vacancy
-    buffers_.offer(id, offered_[id], base::buffer_size);
-    ++offered_count_;
-  }
-
-  // The kernel has used one; another takes its place.
-  std::byte* take_offered(std::uint16_t id) noexcept {
-    std::byte* const used = offered_[id];
-    --offered_count_;
-    offer(id);
-    return used;
-  }
-
-  // With nothing in flight.
-  void take_buffers_back() noexcept {
-    for (std::byte*& b : offered_) {
-      if (b) detail::buffer_pool::give_back(std::exchange(b, nullptr));
-    }
-    buffers_ = {};
-    offered_count_ = 0;
-    offers_begun_ = false;
-  }
-
-  // ---- threads
-
-  // A ring with a single issuer belongs to the thread that enabled it; what is in flight there no
-  // other thread can reach, not even to cancel it. So a scheduler that is run by the thread that
-  // made it gets such a ring, which is the fastest; one that is first run elsewhere, and is likely
-  // to be destroyed by its maker, an ordinary one, which serves every thread.
-  //
-  // False: the ring is the parent's of this process.
-  ROUSE_ALWAYS_INLINE bool own_by_this_thread() noexcept {
-    if constexpr (Threading::shared) return !this->inert();
-    return owner_ == detail::this_thread() || change_owner();
-  }
-  ROUSE_COLD bool change_owner() noexcept {
-    if (this->inert()) return false;
-    const void* const me = detail::this_thread();
-    if (!this->usable_here()) {
-      std::fputs(
-          "rouse: an io_uring engine with operations in flight was taken to another thread\n",
-          stderr);
-      std::abort();
-    }
-    if (me != maker_ && (ring_.flags() & os::uring::single_issuer)) make_ordinary();
-    if (!owner_) ring_.enable();
-    owner_ = me;
-    this->bound_to_ = (ring_.flags() & os::uring::single_issuer) ? me : nullptr;
-    return true;
-  }
-  bool in_flight() const noexcept override { return in_flight_ != 0; }
-
-  void make_ordinary() noexcept {
-    os::uring::ring ordinary;
-    if (ordinary.create(entries, os::uring::clamp | os::uring::cq_size | os::uring::submit_all))
-      std::abort();
-    ordinary.take_over(ring_);
-    std::swap(ring_, ordinary);
-    take_buffers_back(); // they were known to the other ring
-    listening_ = false;
-    describe();
-  }
-
-  std::uint32_t forbidden_ = 0; // setup flags
-  os::uring::ring ring_;
-  os::waker_fd waker_;
-  os::uring::foreign_handle foreign_handle_;
-  buffer_ring buffers_;
-  std::byte* offered_[buffer_ring::entries] = {};
-  unsigned offered_count_ = 0;
-  bool offers_begun_ = false;
-  bool takes_buffers_ = false;
-  std::size_t in_flight_ = 0;
-  std::uint32_t brought_ = 0; // answers in the last turn
-  bool listening_ = false;
-  const void* const maker_ = detail::this_thread();
-  const void* owner_ = nullptr; // whose ring it is
+  mmsghdr headers_[largest_batch];
+  iovec pieces_[largest_batch];
+  peer peers_[largest_batch];
 };
 
-using io_uring_engine = basic_io_uring_engine<one_thread>;
+} // namespace detail
 
-}} // namespace rouse::ROUSE_ABI
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none.
+///
+/// An error after the first datagram is not reported. recvmmsg(2) keeps it for the next call. Only
+/// an error at the beginning of a further system call here is lost; it can only be an ICMP error
+/// about a datagram that this socket has sent.
+/// @param taken  0 before the call, the number of filled slots after it.
+inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
+  detail::messages m;
+  while (taken != slots.size()) {
+    const std::size_t left = slots.size() - taken;
+    const auto part = slots.subspan(taken, left < largest_batch ? left : largest_batch);
+    m.to_receive(part, family != AF_UNIX);
+    const int n = detail::retry_interrupted([&] {
+      return ::recvmmsg(h, m.headers(), static_cast<unsigned>(part.size()),
+                        MSG_DONTWAIT | message_flags, nullptr);
+    });
+    if (n < 0) return taken != 0 || detail::store_error(error);
+    const auto came = static_cast<std::size_t>(n);
+    m.fill_in(part.first(came));
+    taken += came;
+    if (came != part.size()) break;
+  }
+  return true;
+}
+
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
+inline bool send_batch_now(native_handle_type h, int family, std::span<const outgoing> items,
+                           std::size_t& sent, failure& error) noexcept {
+  detail::messages m;
+  m.to_send(items);
+  const int n = detail::retry_interrupted([&] {
+    return ::sendmmsg(h, m.headers(), static_cast<unsigned>(items.size()),
+                      MSG_DONTWAIT | MSG_NOSIGNAL);
+  });
+  if (n >= 0) {
+    sent = static_cast<std::size_t>(n);
+    return true;
+  }
+  if (detail::store_error(error)) return true;
+  if (family != AF_UNIX || items[0].to.family() == family_unspecified) return false;
+  error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
+  return true;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
 #endif
 
 // ---- rouse/os/windows/iocp.hpp
@@ -8108,8 +7317,1864 @@ inline int start_poll(native_handle_type h, ULONG events, poll_request& request,
 }}} // namespace rouse::ROUSE_ABI::os
 #endif
 
+// ---- rouse/os/windows/batch.hpp
+// Several datagrams without waiting, one after the other: Windows has no call for more than one.
+
+#if ROUSE_WINDOWS
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// The most datagrams that are sent before other operations have their turn.
+inline constexpr std::size_t largest_batch = 64;
+
+namespace detail {
+
+inline std::size_t segment_of(WSAMSG& m, std::size_t all) noexcept {
+  constexpr INT coalesced_info = 3; // UDP_COALESCED_INFO
+  for (WSACMSGHDR* c = WSA_CMSG_FIRSTHDR(&m); c; c = WSA_CMSG_NXTHDR(&m, c)) {
+    if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != coalesced_info) continue;
+    DWORD size = 0;
+    std::memcpy(&size, WSA_CMSG_DATA(c), sizeof size);
+    return size;
+  }
+  return all;
+}
+
+inline WSABUF piece_of(const void* data, std::size_t size) noexcept {
+  // WSABUF counts in 32 bits, and no datagram is this large.
+  constexpr std::size_t most = 1 << 30;
+  return {static_cast<ULONG>(size < most ? size : most),
+          static_cast<CHAR*>(const_cast<void*>(data))};
+}
+
+// Returns 0 or an error number.
+inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& slot) noexcept {
+  constexpr ULONG cut_short = 0x0100; // MSG_TRUNC
+  alignas(WSACMSGHDR) CHAR control[WSA_CMSG_SPACE(sizeof(DWORD))];
+  socket_address from;
+  WSABUF piece = piece_of(slot.buffer.data(), slot.buffer.size());
+  WSAMSG m{&from.any, socket_address::room, &piece, 1, {sizeof control, control}, 0};
+  DWORD bytes = 0;
+  const int error = recv_msg(h, &m, &bytes, nullptr, nullptr) == 0 ? 0 : ::WSAGetLastError();
+  if (error != 0 && error != WSAEMSGSIZE) return error;
+  slot.truncated = error == WSAEMSGSIZE || (m.dwFlags & cut_short) != 0;
+  slot.bytes = slot.truncated ? slot.buffer.size() : bytes;
+  from.length = m.namelen;
+  slot.from = from.to_endpoint();
+  slot.segment = error == 0 && m.Control.len != 0 ? segment_of(m, slot.bytes) : slot.bytes;
+  return 0;
+}
+
+// Returns 0 or an error number.
+inline int send_one(native_handle_type h, const outgoing& item) noexcept {
+  const socket_address to(item.to);
+  const bool named = to.length != 0;
+  WSABUF piece = piece_of(item.buffer.data(), item.buffer.size());
+  DWORD bytes = 0;
+  if (::WSASendTo(h, &piece, 1, &bytes, 0, named ? &to.any : nullptr, to.length, nullptr,
+                  nullptr) == 0)
+    return 0;
+  const int error = ::WSAGetLastError();
+  const bool nowhere = !named && lacks_destination(h, failure::from_os(error));
+  return nowhere ? WSAEDESTADDRREQ : error; // as on Linux
+}
+
+} // namespace detail
+
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none. An error after the first datagram is not reported.
+/// @param taken  0 before the call, the number of filled slots after it.
+inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
+  LPFN_WSARECVMSG recv_msg = nullptr;
+  error = find_extension(h, WSAID_WSARECVMSG, recv_msg);
+  if (!error) error = set_blocking(h, false);
+  if (error) return true;
+  for (incoming& slot : slots) {
+    const int number = detail::recv_one(h, recv_msg, slot);
+    if (number != 0) {
+      if (taken == 0 && number != WSAEWOULDBLOCK) error = failure::from_os(number);
+      break;
+    }
+    ++taken;
+  }
+  return taken != 0 || error;
+}
+
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
+inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const outgoing> items,
+                           std::size_t& sent, failure& error) noexcept {
+  if ((error = set_blocking(h, false))) return true;
+  for (const outgoing& item : items) {
+    const int number = detail::send_one(h, item);
+    if (number != 0) {
+      if (sent == 0 && number != WSAEWOULDBLOCK) error = failure::from_os(number);
+      break;
+    }
+    ++sent;
+  }
+  return sent != 0 || error;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/batch.hpp
+// Several datagrams at once, without waiting. One of the two headers is empty.
+
+// ---- rouse/os/system_sockets.hpp
+// The system's sockets as one type, so that a driver can bring others: a network in memory.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Everything that sockets need besides operations of an engine: calls that do not wait. The
+/// functions are those of the man pages; each gives the reason of a failure.
+///
+/// `..._now` functions return false if the call would block, else true with the number of bytes (or
+/// messages) or the error.
+struct system_sockets {
+  /// Whether the system distributes connections among several listeners that share an address.
+  static constexpr bool spreads_connections = os::spreads_connections;
+  /// The number of accepts that a server keeps pending.
+  static constexpr int accepts_at_once = os::accepts_at_once;
+
+  /// @param blocking  the mode that the driver wants.
+  static failure open(int family, int type, int protocol, bool blocking,
+                      native_handle_type& out) noexcept {
+    return open_socket(family, type, protocol, blocking, out);
+  }
+  /// Two sockets that are connected to each other, in blocking mode.
+  static failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
+    return os::open_pair(type, out);
+  }
+  /// Does not wait, whatever SO_LINGER says.
+  static void close(native_handle_type h) noexcept { close_socket(h); }
+  /// In a forked child: leaves the parent's socket as it is.
+  static void close_copy(native_handle_type h) noexcept { os::close_copy(h); }
+  static failure set_blocking(native_handle_type h, bool blocking) noexcept {
+    return os::set_blocking(h, blocking);
+  }
+  /// The family and the type of a socket made elsewhere.
+  static failure describe(native_handle_type h, int& family, int& type) noexcept {
+    return os::describe(h, family, type);
+  }
+  /// Whether sockets of this type have to be connected before they receive.
+  static bool must_connect(int type) noexcept { return is_connected_type(type); }
+
+  /// What an error, or the end of the stream, means on a socket that may not be connected.
+  /// @param ended  a call that receives has received nothing.
+  static failure explain(const socket_state& s, bool ended, failure error) noexcept {
+    return explain_unconnected(s, ended, error);
+  }
+
+  static failure bind(native_handle_type h, const endpoint& local, bool stream) noexcept {
+    return os::bind(h, local, stream);
+  }
+  static failure listen(native_handle_type h, int backlog, int family) noexcept {
+    return os::listen(h, backlog, family);
+  }
+  static failure shutdown(native_handle_type h, int how) noexcept { return os::shutdown(h, how); }
+  static failure local_endpoint(native_handle_type h, endpoint& out) noexcept {
+    return os::local_endpoint(h, out);
+  }
+  static failure remote_endpoint(native_handle_type h, endpoint& out) noexcept {
+    return os::remote_endpoint(h, out);
+  }
+  static failure set_option(native_handle_type h, int level, int name, const void* value,
+                            std::size_t size) noexcept {
+    return os::set_option(h, level, name, value, size);
+  }
+  static failure get_option(native_handle_type h, int level, int name, void* value,
+                            std::size_t& size) noexcept {
+    return os::get_option(h, level, name, value, size);
+  }
+  static failure change_membership(native_handle_type h, bool join, const endpoint& group,
+                                   const endpoint* source, unsigned interface_index) noexcept {
+    return os::change_membership(h, join, group, source, interface_index);
+  }
+
+  static bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
+                       std::size_t& bytes, failure& error) noexcept {
+    return os::recv_now(h, type, data, size, bytes, error);
+  }
+  static bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
+                       failure& error) noexcept {
+    return os::peek_now(h, data, size, bytes, error);
+  }
+  static bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
+                       std::size_t& bytes, failure& error) noexcept {
+    return os::send_now(h, data, size, urgent, bytes, error);
+  }
+  static bool recv_urgent_now(native_handle_type h, void* data, std::size_t size,
+                              std::size_t& bytes, failure& error) noexcept {
+    return os::recv_urgent_now(h, data, size, bytes, error);
+  }
+  static bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
+                            std::size_t size, std::size_t& bytes, failure& error) noexcept {
+    return os::send_file_now(h, file, offset, size, bytes, error);
+  }
+  static bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
+                             std::size_t& count, failure& error) noexcept {
+    return os::recv_batch_now(h, family, slots, count, error);
+  }
+  static bool send_batch_now(native_handle_type h, int family, std::span<const outgoing> items,
+                             std::size_t& count, failure& error) noexcept {
+    return os::send_batch_now(h, family, items, count, error);
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+
+// ---- rouse/os/without_signals.hpp
+// A scope in which the calling thread receives no signals.
+
+#if ROUSE_LINUX
+#include <csignal>
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Blocks all signals for the calling thread while the object exists. Threads that are started
+/// meanwhile inherit the mask, so that signals go to the program's own threads. Windows has no
+/// signals for threads, and the object does nothing.
+class without_signals {
+public:
+#if ROUSE_LINUX
+  without_signals() noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+#else
+  without_signals() noexcept {}
+  ~without_signals() {}
+#endif
+  without_signals(const without_signals&) = delete;
+  without_signals& operator=(const without_signals&) = delete;
+
+#if ROUSE_LINUX
+private:
+  sigset_t before_;
+#endif
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+
+// ---- rouse/engines/poll_driver.hpp
+// Completion on top of readiness: a driver for kernels that only say when a socket is ready.
+//
+// A call is tried at once, with a system call that does not block. If it would block, the operation
+// waits in its socket's queue, and is tried again at the next event:
+//
+//             EAGAIN                                  event
+//   try -------------------> readable = false ---------------------> readable = true, try the front
+//    |                       (the poll set reports                    of the queue, and so on until
+//    | done                  the next edge)                           it is empty or sees EAGAIN
+//    v
+//   result in op
+//
+// What the record remembers saves system calls: `readable` and `writable` are false only after an
+// EAGAIN (or a short count, which means the same on a stream), and then nothing is tried.
+
+#if !ROUSE_WINDOWS
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <string>
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// @tparam Set  the kernel's poll set (epoll, kqueue):
+/// - `open()`, `name`; `wake()` from any thread, which ends the current or the next `wait`;
+/// - `watch_edges(h, tag, first)` reports each edge of everything, `watch_bytes(h, tag)` that there
+///   is something to read, as long as it is so; both report at once what already holds;
+///   `remove(h)`;
+/// - `wait(events, until)` fills a `Set::event_list` and gives the number of events; of each,
+///   `Set::tag_of(e)` (null: `wake` was called) and `Set::events_of(e)`, a combination of
+///   `readable`, `writable`, `urgent`, `peer_closed` and `broken` (an error or a hang-up).
+///
+/// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one call
+/// of the poll set for the first wait on a socket, and for the first recv that waits because the one
+/// before it was filled.
+template <class Set>
+class poll_driver {
+public:
+  using operation = rouse::operation;
+  using sockets = os::system_sockets;
+
+  failure open(detail::buffer_pool& buffers) noexcept {
+    buffers_ = &buffers;
+    return set_.open();
+  }
+  [[nodiscard]] std::string report() const { return Set::name; }
+  [[nodiscard]] bool blocking_handles() const noexcept { return false; }
+
+  [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
+
+  failure attach(socket_state& s) noexcept {
+    record& r = record_of(s);
+    r.readable = r.writable = true;
+    r.watched = watch::nothing;
+    r.settled = r.odd = false;
+    r.drains = os::is_continuous(r.family, r.type);
+    return {};
+  }
+
+  /// Not left to close(2), which removes a file from epoll's set only with its last descriptor. If
+  /// another one remains (by dup(2), fork(2) or SCM_RIGHTS), the set would go on reporting the file
+  /// under a record that belongs to another socket by then, and refuse the same number when it comes
+  /// back.
+  void detach(socket_state& s, bool) noexcept {
+    record& r = record_of(s);
+    if (r.watched != watch::nothing) set_.remove(handle_of(r));
+    r.watched = watch::nothing;
+  }
+
+  ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
+    record& r = record_of(*op.target);
+    if (op.action == action::recv) {
+      if (r.readable) return try_first(r, op) || !await_bytes(r, op);
+      return r.watched == watch::nothing && !watch_everything(r, op);
+    }
+    if (op.action == action::send)
+      return (r.writable && try_send(r, op)) || !watch_everything(r, op);
+    return start_other(r, op);
+  }
+
+  void request_cancel(operation& op, completions& done) noexcept {
+    done.add(op, std::errc::operation_canceled, 0);
+  }
+
+  template <class Lock>
+  ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    typename Set::event_list events;
+    lock.unlock();
+    const int n = set_.wait(events, until);
+    lock.lock();
+    for (int i = 0; i < n; ++i) {
+      if (void* const tag = Set::tag_of(events[i])) [[likely]]
+        handle(*static_cast<record*>(tag), Set::events_of(events[i]), done);
+      else
+        done.interrupt();
+    }
+  }
+
+  void wake() noexcept { set_.wake(); }
+  [[nodiscard]] native_handle_type wait_handle() const noexcept { return set_.handle(); }
+
+private:
+  // What the poll set reports about a socket.
+  enum class watch : unsigned char {
+    nothing,
+    edges, // of everything
+    bytes, // while there are some: no recv has to see EAGAIN before the next one waits
+  };
+  struct record final : socket_state {
+    bool readable = true; // has not given EAGAIN since the last event
+    bool writable = true;
+    watch watched = watch::nothing;
+    bool settled = false; // on edges
+    // Whether a short count means that the queue is empty. It does on a stream, until the peer has
+    // shut down its side or has sent an urgent mark, at which a recv stops.
+    bool drains = true;
+    bool odd = false; // there was an event other than readable and writable
+  };
+  static record& record_of(socket_state& s) noexcept { return static_cast<record&>(s); }
+  static native_handle_type handle_of(const socket_state& s) noexcept {
+    return static_cast<native_handle_type>(s.native);
+  }
+
+  // ---- starting
+
+  ROUSE_NOINLINE bool start_other(record& r, operation& op) noexcept {
+    const bool done = op.inward() ? r.readable && try_first(r, op) : start_outbound(r, op);
+    return done || !watch_everything(r, op);
+  }
+  bool start_outbound(record& r, operation& op) noexcept {
+    if (op.action == action::when_urgent) return r.urgent.empty() && try_urgent(r, op);
+    if (op.action != action::connect) return r.writable && try_outbound(r, op);
+    if (os::start_connect(handle_of(r), op)) return true;
+    r.writable = false;
+    return false;
+  }
+
+  // From now on the set reports the edges of `r`. False: it cannot, and the error is in `op`.
+  ROUSE_ALWAYS_INLINE bool watch_everything(record& r, operation& op) noexcept {
+    return r.watched == watch::edges || !(op.error = watch_edges(r));
+  }
+  ROUSE_COLD failure watch_edges(record& r) noexcept {
+    const bool first = r.watched == watch::nothing;
+    const failure why = set_.watch_edges(handle_of(r), &r, first);
+    if (!why) r.watched = watch::edges;
+    r.settled = !first;
+    return why;
+  }
+
+  // The same after a recv has seen EAGAIN. If it was tried only because the one before was filled
+  // (buffers of just the size of what comes), the set rather reports that there are bytes: until
+  // some arrive that no operation waits for, or something else has to wait.
+  ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
+    if (r.watched != watch::edges) return r.watched == watch::bytes || watch_everything(r, op);
+    if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
+        !set_.watch_bytes(handle_of(r), &r))
+      r.watched = watch::bytes;
+    return true;
+  }
+  // There are bytes, and no operation waits for them.
+  ROUSE_COLD void stop_watching_bytes(record& r) noexcept {
+    if (r.watched == watch::bytes) (void)watch_edges(r);
+    r.settled = true;
+  }
+
+  // ---- events
+
+  ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
+    if (events & ~(Set::readable | Set::writable)) [[unlikely]]
+      events = handle_odd(r, events, done);
+    if (events & Set::readable) [[likely]] {
+      r.readable = true;
+      if (r.inbound.empty()) [[unlikely]]
+        stop_watching_bytes(r);
+      else if (try_front(r, done)) [[unlikely]]
+        try_inbound_queue(r, done);
+    }
+    if ((events & Set::writable) && !r.writable) [[unlikely]]
+      try_outbound_queue(r, done);
+  }
+
+  // Tries the first of those that wait for something to come in. True: there may be more.
+  ROUSE_ALWAYS_INLINE bool try_front(record& r, completions& done) noexcept {
+    operation& op = r.inbound.front();
+    if (try_inbound(r, op)) [[likely]]
+      done.add(op);
+    return r.readable;
+  }
+  ROUSE_NOINLINE void try_inbound_queue(record& r, completions& done) noexcept {
+    while (!r.inbound.empty() && try_front(r, done)) {
+    }
+  }
+  ROUSE_NOINLINE void try_outbound_queue(record& r, completions& done) noexcept {
+    r.writable = true;
+    while (r.writable && !r.outbound.empty()) {
+      operation& op = r.outbound.front();
+      if (try_outbound(r, op)) done.add(op);
+    }
+  }
+
+  // Events other than readable and writable, and which of the two they mean.
+  ROUSE_COLD std::uint32_t handle_odd(record& r, std::uint32_t events, completions& done) noexcept {
+    const bool broken = (events & Set::broken) != 0;
+    // No recv takes a message in the socket's error queue away: a level-triggered set would report
+    // it for ever.
+    if (broken && r.watched == watch::bytes) (void)watch_edges(r);
+    if (broken || (events & Set::peer_closed)) events |= Set::readable;
+    if (broken) events |= Set::writable;
+    r.odd = true;
+    r.drains = false;
+    while ((broken || (events & Set::urgent)) && !r.urgent.empty()) {
+      operation& op = r.urgent.front();
+      if (!try_urgent(r, op)) break;
+      done.add(op);
+    }
+    return events;
+  }
+
+  // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
+
+  ROUSE_ALWAYS_INLINE bool try_inbound(record& r, operation& op) noexcept {
+    const bool done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+    // After a short count the set reports the next arrival: no need to see EAGAIN first.
+    if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
+        [[likely]]
+      r.readable = false;
+    return done || (r.odd && try_again(r, op));
+  }
+  ROUSE_NOINLINE bool try_first(record& r, operation& op) noexcept { return try_inbound(r, op); }
+
+  // Nothing was found, which may be wrong: the socket may be shut down, and at an urgent mark a
+  // recv reports EAGAIN while a signal is pending.
+  ROUSE_COLD bool try_again(record& r, operation& op) noexcept {
+    bool done = os::receives_no_more(op);
+    if (!done && (os::poll_now(handle_of(r), POLLIN) & POLLIN)) {
+      const os::without_signals none;
+      done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+    }
+    return r.readable = done;
+  }
+
+  ROUSE_NOINLINE bool try_other(record& r, operation& op) noexcept {
+    const auto h = handle_of(r);
+    if (op.action == action::receive)
+      return detail::lend(op, *buffers_, [&] { return os::try_recv(op); });
+    if (op.action == action::recv_from) return os::try_recv_from(h, op);
+    if (op.is_retry()) return os::run_retry(op);
+    native_handle_type accepted = os::no_handle;
+    const bool done = os::try_accept(h, op, accepted);
+    op.handle = static_cast<std::intptr_t>(accepted);
+    return done;
+  }
+
+  // The urgent byte that is taken leaves its mark in the stream.
+  static bool try_urgent(record& r, operation& op) noexcept {
+    const bool done = os::run_retry(op);
+    if (done) {
+      r.odd = true;
+      r.drains = false;
+    }
+    return done;
+  }
+
+  ROUSE_ALWAYS_INLINE bool try_send(record& r, operation& op) noexcept {
+    if (os::try_send(op)) [[likely]]
+      return true;
+    return r.writable = false;
+  }
+  bool try_outbound(record& r, operation& op) noexcept {
+    if (op.action == action::send) return try_send(r, op);
+    if (op.is_retry()) return r.writable = os::run_retry(op);
+    return r.writable = op.action == action::send_to ? os::try_send_to(handle_of(r), op)
+                                                     : os::finish_connect(handle_of(r), op);
+  }
+
+  Set set_;
+  detail::buffer_pool* buffers_ = nullptr;
+};
+
+}} // namespace rouse::ROUSE_ABI
+#endif
+
+// ---- rouse/os/linux/poll.hpp
+// epoll(7) and eventfd(2).
+
+#if ROUSE_LINUX
+#include <ctime>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// A file descriptor. The destructor closes it.
+class unique_fd {
+public:
+  unique_fd() noexcept = default;
+  explicit unique_fd(int fd) noexcept : fd_(fd) {}
+  ~unique_fd() { reset(); }
+  unique_fd(unique_fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  unique_fd& operator=(unique_fd&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = other.fd_;
+      other.fd_ = -1;
+    }
+    return *this;
+  }
+
+  void reset() noexcept {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+
+private:
+  int fd_ = -1;
+};
+
+/// The time that is left until `until`; not negative.
+inline timespec time_left(clock::time_point until) noexcept {
+  const auto now = clock::now();
+  const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
+  return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+}
+
+/// Wakes a thread that waits in the kernel. Threads: any may call `signal`. Cost: one write(2).
+/// Each write is an edge for epoll, so no thread needs to read the counter.
+class waker_fd {
+public:
+  failure create() noexcept {
+    fd_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return fd_ ? failure{} : last_error();
+  }
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+  void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
+
+private:
+  unique_fd fd_;
+};
+
+/// One epoll instance.
+class poll_set {
+public:
+  static constexpr int batch = 256;
+
+  failure create() noexcept {
+    fd_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
+    return fd_ ? failure{} : last_error();
+  }
+
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+
+  /// All events, edge-triggered: epoll reports each edge once, and the next one without a further
+  /// system call.
+  static constexpr std::uint32_t edges =
+      EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | std::uint32_t{EPOLLET};
+
+  failure add(int fd, void* tag, std::uint32_t events) noexcept {
+    return control(EPOLL_CTL_ADD, fd, tag, events);
+  }
+  /// Like `add` for a descriptor that is in the set. epoll reports the events that hold already,
+  /// too.
+  failure change(int fd, void* tag, std::uint32_t events) noexcept {
+    return control(EPOLL_CTL_MOD, fd, tag, events);
+  }
+  void remove(int fd) noexcept { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
+  /// Waits for events until `until` (min: not at all; max: for ever). Returns their number, or a
+  /// negative number after an error, such as an interruption by a signal.
+  ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
+    if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
+    return wait_until(events, until);
+  }
+
+private:
+  failure control(int what, int fd, void* tag, std::uint32_t events) noexcept {
+    epoll_event e{};
+    e.events = events;
+    e.data.ptr = tag;
+    return outcome(::epoll_ctl(fd_.get(), what, fd, &e));
+  }
+
+  ROUSE_NOINLINE int wait_until(epoll_event* events, clock::time_point until) noexcept {
+    if (until == (clock::time_point::min)()) return ::epoll_wait(fd_.get(), events, batch, 0);
+    return wait_precisely(events, time_left(until));
+  }
+
+  // epoll_pwait2 (Linux 5.11) counts nanoseconds. Older kernels have only epoll_wait, which counts
+  // milliseconds; the time is rounded up so that the thread never wakes early.
+  int wait_precisely(epoll_event* events, const timespec& left) noexcept {
+#if defined(SYS_epoll_pwait2)
+    if (precise_) {
+      const auto n = static_cast<int>(
+          ::syscall(SYS_epoll_pwait2, fd_.get(), events, batch, &left, nullptr, 0));
+      if (n >= 0 || errno == EINTR) return n;
+      precise_ = false;
+    }
+#endif
+    constexpr time_t longest = 1'000'000;
+    const auto seconds = left.tv_sec < longest ? left.tv_sec : longest;
+    return ::epoll_wait(fd_.get(), events, batch,
+                        static_cast<int>(seconds * 1000 + (left.tv_nsec + 999'999) / 1'000'000));
+  }
+
+  unique_fd fd_;
+  bool precise_ = true;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/engines/epoll.hpp
+// The driver for epoll: a poll set for `poll_driver`.
+
+#if ROUSE_LINUX
+#include <cstdint>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+/// epoll(7), edge-triggered except for `watch_bytes`, and an eventfd(2) that wakes it. Limits finer
+/// than a millisecond need epoll_pwait2(2), Linux 5.11.
+class epoll_set {
+public:
+  static constexpr const char* name = "epoll";
+  using event_list = epoll_event[os::poll_set::batch];
+  static constexpr std::uint32_t readable = EPOLLIN, writable = EPOLLOUT, urgent = EPOLLPRI,
+                                 peer_closed = EPOLLRDHUP, broken = EPOLLHUP | EPOLLERR;
+  static void* tag_of(const epoll_event& e) noexcept { return e.data.ptr; }
+  static std::uint32_t events_of(const epoll_event& e) noexcept { return e.events; }
+
+  failure open() noexcept {
+    failure why = set_.create();
+    if (!why) why = waker_.create();
+    if (!why) why = set_.add(waker_.get(), nullptr, EPOLLIN | EPOLLET);
+    return why;
+  }
+  failure watch_edges(native_handle_type h, void* tag, bool first) noexcept {
+    return first ? set_.add(h, tag, os::poll_set::edges) : set_.change(h, tag, os::poll_set::edges);
+  }
+  failure watch_bytes(native_handle_type h, void* tag) noexcept {
+    return set_.change(h, tag, EPOLLIN);
+  }
+  void remove(native_handle_type h) noexcept { set_.remove(h); }
+  ROUSE_ALWAYS_INLINE int wait(event_list& events, clock::time_point until) noexcept {
+    return set_.wait(events, until);
+  }
+  void wake() noexcept { waker_.signal(); }
+  [[nodiscard]] native_handle_type handle() const noexcept { return set_.get(); }
+
+private:
+  os::poll_set set_;
+  os::waker_fd waker_;
+};
+
+} // namespace detail
+
+/// For kernels and containers that refuse io_uring.
+using epoll_driver = poll_driver<detail::epoll_set>;
+
+template <class Threading = one_thread>
+using basic_epoll_engine = basic_engine<epoll_driver, Threading>;
+using epoll_engine = basic_epoll_engine<>;
+
+}} // namespace rouse::ROUSE_ABI
+#endif
+
+// ---- rouse/os/linux/io_uring.hpp
+// io_uring: the part of the raw kernel interface that the driver uses.
+//
+//   driver -- next(), submit() --> submission queue
+//                                         |
+//                                         v
+//                                       kernel
+//                                         |
+//                                         v
+//   driver <------- drain() ------- completion queue
+//
+//   queue       this side writes      the kernel writes
+//   submission  entries, sq_tail      sq_head: entries before it are consumed
+//   completion  cq_head               entries, cq_tail
+//
+// Each index is published with release order and read by the other side with acquire order: an
+// entry is written before the tail that includes it, and read before the head that frees it.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
+
+// The kernel's structures and numbers, defined here because the headers of an older
+// distribution lack what a newer kernel offers. Source: io_uring_setup(2), io_uring_enter(2),
+// <linux/io_uring.h>.
+struct submission {
+  std::uint8_t opcode, flags;
+  std::uint16_t ioprio;
+  std::int32_t fd;
+  std::uint64_t off, addr;
+  std::uint32_t len, op_flags;
+  std::uint64_t user_data;
+  std::uint16_t buf_index, personality;
+  std::int32_t file_index;
+  std::uint64_t pad[2];
+};
+static_assert(sizeof(submission) == 64);
+
+struct completion {
+  std::uint64_t user_data;
+  std::int32_t res;
+  std::uint32_t flags;
+};
+static_assert(sizeof(completion) == 16);
+
+struct sq_offsets {
+  std::uint32_t head, tail, ring_mask, ring_entries, flags, dropped, array, resv1;
+  std::uint64_t user_addr;
+};
+struct cq_offsets {
+  std::uint32_t head, tail, ring_mask, ring_entries, overflow, cqes, flags, resv1;
+  std::uint64_t user_addr;
+};
+struct setup_params {
+  std::uint32_t sq_entries, cq_entries, flags, sq_thread_cpu, sq_thread_idle, features, wq_fd,
+      resv[3];
+  sq_offsets sq;
+  cq_offsets cq;
+};
+static_assert(sizeof(setup_params) == 120);
+
+struct wait_argument {
+  std::uint64_t sigmask;
+  std::uint32_t sigmask_size, min_wait_usec;
+  std::uint64_t ts;
+};
+struct kernel_time {
+  std::int64_t seconds, nanoseconds;
+};
+struct fd_update {
+  std::uint32_t offset, resv;
+  std::uint64_t data;
+};
+struct buffer_entry {
+  std::uint64_t addr;
+  std::uint32_t len;
+  std::uint16_t id, tail; // tail: of the ring, in the first entry only
+};
+static_assert(sizeof(buffer_entry) == 16);
+struct buffer_ring_registration {
+  std::uint64_t ring_addr;
+  std::uint32_t ring_entries;
+  std::uint16_t group, flags;
+  std::uint64_t resv[3];
+};
+static_assert(sizeof(buffer_ring_registration) == 40);
+
+enum opcode : std::uint8_t {
+  op_poll_add = 6,
+  op_sendmsg = 9,
+  op_recvmsg = 10,
+  op_accept = 13,
+  op_async_cancel = 14,
+  op_connect = 16,
+  op_read = 22,
+  op_send = 26,
+  op_recv = 27
+};
+enum setup : std::uint32_t {
+  cq_size = 1u << 3,
+  clamp = 1u << 4,
+  disabled = 1u << 6,
+  submit_all = 1u << 7,
+  coop_taskrun = 1u << 8,
+  single_issuer = 1u << 12,
+  defer_taskrun = 1u << 13,
+  no_sqarray = 1u << 16,
+};
+enum feature : std::uint32_t {
+  single_mmap = 1u << 0,
+  nodrop = 1u << 1,
+  fast_poll = 1u << 5,
+  ext_arg = 1u << 8
+};
+enum enter_flag : std::uint32_t {
+  getevents = 1u << 0,
+  with_ext_arg = 1u << 3,
+  registered_ring = 1u << 4
+};
+enum registration : unsigned {
+  register_eventfd = 4,
+  enable_rings = 12,
+  register_ring_fds = 20,
+  register_buffer_ring = 22
+};
+/// A flag of a submission: the kernel takes a buffer of group `buf_index` once it has bytes.
+inline constexpr std::uint8_t select_buffer = 1u << 5;
+/// A flag in the `len` of op_poll_add: the poll continues after its first completion. Since Linux
+/// 5.13.
+inline constexpr std::uint32_t poll_multishot = 1u;
+/// Whether a completion with these flags is not the last of its request.
+inline bool follows_more(std::uint32_t flags) noexcept { return (flags & 2u) != 0; }
+/// Whether a completion with these flags took a buffer; `buffer_id` tells which.
+inline bool took_buffer(std::uint32_t flags) noexcept { return (flags & 1u) != 0; }
+inline std::uint16_t buffer_id(std::uint32_t flags) noexcept {
+  return static_cast<std::uint16_t>(flags >> 16);
+}
+
+/// The events of poll(2) in the form of a submission. Big-endian machines swap the halves.
+constexpr std::uint32_t poll_events(short events) noexcept {
+  const auto mask = static_cast<std::uint16_t>(events);
+  return std::endian::native == std::endian::little ? mask : std::uint32_t{mask} << 16;
+}
+
+/// Whether the kernel may send an empty datagram in place of a datagram that has to wait. A
+/// Unix-domain datagram socket consumes the bytes before it finds its peer's queue full, and the
+/// kernel (6.18) then tries again without them.
+inline bool loses_datagrams(int family, int type) noexcept {
+  return family == AF_UNIX && type != SOCK_STREAM;
+}
+
+/// Whether a completion's error means that the request was cancelled before it did anything.
+inline bool was_cut_off(int error) noexcept {
+  return error == EINTR || error == EAGAIN || error == ECANCELED;
+}
+
+/// Whether the result of op_async_cancel means that there was nothing to cancel.
+inline bool found_nothing(int error) noexcept { return error == ENOENT; }
+
+/// Whether a completion's error means that no buffer was left to take.
+inline bool lacked_buffer(int error) noexcept { return error == ENOBUFS; }
+
+/// A memory mapping. The destructor unmaps it.
+class mapping {
+public:
+  mapping() noexcept = default;
+  mapping(mapping&& other) noexcept : at_(std::exchange(other.at_, nullptr)), size_(other.size_) {}
+  mapping& operator=(mapping&& other) noexcept {
+    std::swap(at_, other.at_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~mapping() {
+    if (at_) ::munmap(at_, size_);
+  }
+  bool map(int fd, std::size_t size, off_t offset) noexcept {
+    const int kind = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, kind | MAP_POPULATE, fd, offset);
+    if (p == MAP_FAILED) return false;
+    at_ = static_cast<char*>(p);
+    size_ = size;
+    return true;
+  }
+  [[nodiscard]] bool mapped() const noexcept { return at_ != nullptr; }
+  template <class T>
+  [[nodiscard]] T* at(std::size_t offset) const noexcept {
+    return reinterpret_cast<T*>(at_ + offset);
+  }
+
+private:
+  char* at_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
+/// 5.19.
+class buffer_ring {
+public:
+  static constexpr std::uint16_t entries = 32; // a power of two
+
+  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
+  failure create(int fd) noexcept {
+    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
+      return last_error();
+    buffer_ring_registration r{};
+    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
+    r.ring_entries = entries;
+    return outcome(
+        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
+  }
+
+  /// Lends the kernel a buffer until a completion with this `id` returns it.
+  void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
+    buffer_entry* all = entries_.at<buffer_entry>(0);
+    buffer_entry& e = all[tail_ % entries];
+    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
+    e.len = static_cast<std::uint32_t>(size);
+    e.id = id;
+    // Release: the kernel reads the entry after it has read the tail.
+    std::atomic_ref(all->tail).store(++tail_, std::memory_order_release);
+  }
+
+private:
+  mapping entries_;
+  std::uint16_t tail_ = 0;
+};
+
+/// One io_uring instance: a submission queue and a completion queue.
+class ring {
+public:
+  /// Creates the ring with as many of the `wanted` setup flags as the kernel knows.
+  /// @param forbidden  flags to be treated as if this kernel did not know them.
+  /// @returns operation_not_supported if the kernel is older than Linux 5.11.
+  failure create(unsigned entries, std::uint32_t wanted, std::uint32_t forbidden = 0) noexcept {
+    failure f;
+    // The kernel refuses unknown flags with EINVAL. Leave out the newest first. DEFER_TASKRUN needs
+    // SINGLE_ISSUER; the next best is COOP_TASKRUN.
+    const std::uint32_t fallbacks[] = {
+        wanted, wanted & ~no_sqarray, (wanted & ~(no_sqarray | defer_taskrun)) | coop_taskrun,
+        (wanted & ~(no_sqarray | defer_taskrun | single_issuer | disabled)) | coop_taskrun,
+        wanted & (cq_size | clamp)};
+    for (const std::uint32_t flags : fallbacks) {
+      f = (flags & forbidden) ? failure::from_os(EINVAL) : try_create(entries, flags);
+      if (f.os_number() != EINVAL) break;
+    }
+    return f;
+  }
+
+  [[nodiscard]] std::uint32_t flags() const noexcept { return flags_; }
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+
+  /// Starts the ring. Called on the thread that will run it. A ring that is bound to one thread
+  /// (SINGLE_ISSUER) also gets a registered index, which is quicker to look up than a descriptor.
+  void enable() noexcept {
+    if (flags_ & disabled) ::syscall(SYS_io_uring_register, fd_.get(), enable_rings, nullptr, 0);
+    if (!(flags_ & single_issuer)) return;
+    fd_update u{~0u, 0, static_cast<std::uint64_t>(fd_.get())};
+    if (::syscall(SYS_io_uring_register, fd_.get(), register_ring_fds, &u, 1) == 1)
+      registered_ = static_cast<int>(u.offset);
+  }
+
+  /// Copies the entries that `old` has not submitted yet.
+  void take_over(ring& old) noexcept {
+    for (unsigned n = old.publish(); n != 0; --n)
+      next() = old.sqes_.at<submission>(0)[(old.tail_ - n) & old.sq_mask_];
+  }
+
+  /// Whether there is no room for one more submission. If so, submit and check again.
+  [[nodiscard]] bool full() const noexcept {
+    // Acquire: pairs with the kernel's release after it has consumed an entry.
+    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire) == sq_entries_;
+  }
+  /// The next submission, cleared. Precondition: not `full`.
+  [[nodiscard]] submission& next() noexcept {
+    submission* s = sqes_.at<submission>(0) + (tail_++ & sq_mask_);
+    std::memset(s, 0, sizeof *s);
+    return *s;
+  }
+
+  /// Submits the new entries, and runs deferred task work, which posts completions.
+  void submit() noexcept { enter(publish(), false, (clock::time_point::min)()); }
+  /// Like `submit`, but then waits for a completion until `until` (max: for ever).
+  void submit_and_wait(clock::time_point until) noexcept { enter(publish(), true, until); }
+  /// Waits only. Other threads may submit meanwhile.
+  void wait(clock::time_point until) noexcept { enter(0, true, until); }
+
+  /// Makes the kernel write to the eventfd `fd` when there is a completion, or deferred task work
+  /// that leads to one. Returns false if there is one already, or if memory runs out.
+  ///
+  /// For the completion of a poll of another eventfd, the kernel writes late or not at all: it
+  /// postpones a signal that arises within a write to an eventfd, and does so only once
+  /// (io_uring/eventfd.c, Linux 6.18).
+  bool signal_next(int fd) noexcept {
+    const auto registers = [&] {
+      return ::syscall(SYS_io_uring_register, fd_.get(), register_eventfd, &fd, 1) == 0;
+    };
+    if (!signals_) signals_ = registers();
+    // A poll(2) that does not wait reports deferred task work as well.
+    pollfd completions{fd_.get(), POLLIN, 0};
+    return signals_ && ::poll(&completions, 1, 0) == 0;
+  }
+
+  /// The number of completions that wait to be drained.
+  [[nodiscard]] std::uint32_t completed() const noexcept {
+    return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
+  }
+
+  /// Fetches the completions that deferred task work has yet to post. The kernel does it in
+  /// portions of 20 a call, so this repeats as long as the portions are full. Returns the number of
+  /// completions.
+  std::uint32_t fetch_rest() noexcept {
+    constexpr std::uint32_t portion = 20;
+    std::uint32_t has = completed();
+    for (std::uint32_t had = 0; has - had >= portion; has = completed()) {
+      had = has;
+      enter(0, false, (clock::time_point::min)());
+    }
+    return has;
+  }
+
+  /// Calls `use(completion)` for each completion that is there. `use` may submit.
+  template <class F>
+  ROUSE_ALWAYS_INLINE void drain(F&& use) noexcept {
+    // Acquire: what the kernel wrote into buffers happens-before what `use` leads to (O3 in the
+    // README).
+    const std::uint32_t tail = std::atomic_ref(*cq_tail_).load(std::memory_order_acquire);
+    for (std::uint32_t head = *cq_head_; head != tail; ++head) use(cqes_[head & cq_mask_]);
+    // Release: the slots are the kernel's again.
+    std::atomic_ref(*cq_head_).store(tail, std::memory_order_release);
+  }
+
+private:
+  failure try_create(unsigned entries, std::uint32_t flags) noexcept {
+    setup_params p{};
+    p.flags = flags;
+    p.cq_entries = entries * 4;
+    fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
+    if (!fd_) return last_error();
+    constexpr std::uint32_t needed =
+        single_mmap | nodrop | fast_poll | ext_arg; // all since Linux 5.11
+    if ((p.features & needed) != needed) return failure(std::errc::operation_not_supported);
+    return map(p) ? failure{} : last_error();
+  }
+
+  bool map(const setup_params& p) noexcept {
+    const std::size_t sq_end =
+        p.sq.array + ((p.flags & no_sqarray) ? 0 : p.sq_entries * sizeof(std::uint32_t));
+    const std::size_t cq_end = p.cq.cqes + p.cq_entries * sizeof(completion);
+    constexpr off_t sqes_offset = 0x10000000;
+    if (!rings_.map(fd_.get(), sq_end > cq_end ? sq_end : cq_end, 0)) return false;
+    if (!sqes_.map(fd_.get(), p.sq_entries * sizeof(submission), sqes_offset)) return false;
+    sq_head_ = rings_.at<std::uint32_t>(p.sq.head);
+    sq_tail_ = rings_.at<std::uint32_t>(p.sq.tail);
+    cq_head_ = rings_.at<std::uint32_t>(p.cq.head);
+    cq_tail_ = rings_.at<std::uint32_t>(p.cq.tail);
+    cqes_ = rings_.at<completion>(p.cq.cqes);
+    sq_entries_ = p.sq_entries;
+    sq_mask_ = p.sq_entries - 1;
+    cq_mask_ = p.cq_entries - 1;
+    flags_ = p.flags;
+    tail_ = 0;
+    registered_ = -1;
+    signals_ = false;
+    // Without NO_SQARRAY the kernel reads the order of the entries from a table. Here it never
+    // changes.
+    if (!(flags_ & no_sqarray)) {
+      for (std::uint32_t i = 0; i != sq_entries_; ++i) rings_.at<std::uint32_t>(p.sq.array)[i] = i;
+    }
+    return true;
+  }
+
+  // Publishes the new entries. Returns the number of entries that the kernel has not consumed yet.
+  // Release: the kernel reads the entries after it has read the tail.
+  unsigned publish() noexcept {
+    std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
+    return tail_ - std::atomic_ref(*sq_head_).load(std::memory_order_acquire);
+  }
+
+  // Ignores the result: an error (EINTR, ETIME, EBUSY) may come before or after the kernel has
+  // consumed the submissions. The head of the queue tells which.
+  void enter(unsigned n, bool wait, clock::time_point until) noexcept {
+    if (wait && until != (clock::time_point::max)()) return enter_until(n, until);
+    const bool quick = registered_ >= 0;
+    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, wait ? 1u : 0u,
+              getevents | (quick ? registered_ring : 0u), nullptr, std::size_t{0});
+  }
+  ROUSE_NOINLINE void enter_until(unsigned n, clock::time_point until) noexcept {
+    const timespec left = time_left(until);
+    const kernel_time time{left.tv_sec, left.tv_nsec};
+    const wait_argument argument{0, 0, 0, reinterpret_cast<std::uint64_t>(&time)};
+    const bool quick = registered_ >= 0;
+    ::syscall(SYS_io_uring_enter, quick ? registered_ : fd_.get(), n, 1u,
+              getevents | with_ext_arg | (quick ? registered_ring : 0u), &argument,
+              sizeof argument);
+  }
+
+  unique_fd fd_;
+  mapping rings_, sqes_;
+  std::uint32_t* sq_head_ = nullptr;
+  std::uint32_t* sq_tail_ = nullptr;
+  std::uint32_t* cq_head_ = nullptr;
+  std::uint32_t* cq_tail_ = nullptr;
+  completion* cqes_ = nullptr;
+  std::uint32_t sq_entries_ = 0, sq_mask_ = 0, cq_mask_ = 0, flags_ = 0;
+  std::uint32_t tail_ = 0;
+  int registered_ = -1;
+  bool signals_ = false; // an eventfd is registered
+};
+
+/// The descriptor that a foreign loop waits for: an epoll instance that contains the waker, and an
+/// eventfd that the ring signals. The ring itself would not do: deferred task work does not wake a
+/// poll(2) that waits for the ring, and the ring does not reliably signal a write to the waker,
+/// which is an eventfd too.
+class foreign_handle {
+public:
+  /// Opens the descriptor at the first call; later calls return the same one. Returns -1 if file
+  /// descriptors or memory run out.
+  int open(const waker_fd& waker) noexcept {
+    constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
+    foreign_handle made;
+    if (events_.get() < 0 && !made.events_.create() && !made.completions_.create() &&
+        !made.events_.add(waker.get(), nullptr, edge) &&
+        !made.events_.add(made.completions_.get(), this, edge)) // any tag but the waker's
+      *this = std::move(made);
+    return events_.get();
+  }
+  /// Makes the descriptor unreadable. Returns whether the waker had made it readable.
+  bool clear() noexcept {
+    epoll_event events[poll_set::batch];
+    bool woken = false;
+    for (int n = events_.wait(events, (clock::time_point::min)()); n > 0; --n)
+      woken |= !events[n - 1].data.ptr;
+    return woken;
+  }
+  /// Makes the descriptor readable when `r` has a completion. Returns false if `r` has one already,
+  /// or if memory runs out.
+  bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
+
+private:
+  poll_set events_;
+  waker_fd completions_;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::os::uring
+#endif
+
+// ---- rouse/engines/uring_parts.hpp
+// Parts of the driver for io_uring: the record of a socket, entries of the submission queue, offered
+// buffers, the thread that uses a ring.
+
+#if ROUSE_LINUX
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+template <bool Shared>
+inline constexpr std::uint32_t setup_flags =
+    os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
+    (Shared ? 0
+            : os::uring::single_issuer | os::uring::defer_taskrun | os::uring::no_sqarray |
+                  os::uring::disabled);
+
+/// The name of the driver, with the flags that the kernel has granted.
+inline std::string describe(const os::uring::ring& ring) {
+  const auto has = [&](std::uint32_t flag) { return (ring.flags() & flag) != 0; };
+  return has(os::uring::defer_taskrun)  ? "io_uring (single issuer, deferred task work)"
+         : has(os::uring::coop_taskrun) ? "io_uring (cooperative task work)"
+                                        : "io_uring";
+}
+
+/// The record of a socket.
+struct uring_socket final : socket_state {
+  std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
+  bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
+};
+
+inline bool by_hand(const operation& op) noexcept {
+  return static_cast<const uring_socket&>(*op.target).sends_by_hand &&
+         (op.action == action::send || op.action == action::send_to);
+}
+/// Whether it is a plain recv or send.
+inline bool moves_bytes(const operation& op) noexcept {
+  return op.action == action::recv || (op.action == action::send && !by_hand(op));
+}
+inline bool send_now(operation& op) noexcept {
+  const auto h = static_cast<native_handle_type>(op.target->native);
+  return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
+}
+/// False: memory is short.
+inline bool room_for_peer(operation& op) noexcept {
+  auto& peer = static_cast<uring_socket&>(*op.target).peer;
+  if (!peer) peer.reset(new (std::nothrow) os::socket_address);
+  if (!peer) op.error = std::errc::not_enough_memory;
+  return peer != nullptr;
+}
+
+/// The operation of a socket's queue that is in the kernel; the others wait for it. Accepts do not
+/// wait, and nothing waits for them. Null: there is none.
+ROUSE_NOINLINE inline operation* first_of(list<operation>& queue) noexcept {
+  if (queue.front().action != action::accept) return &queue.front();
+  operation* first = nullptr;
+  queue.for_each([&](operation& op) {
+    if (!first && op.action != action::accept) first = &op;
+  });
+  return first;
+}
+ROUSE_ALWAYS_INLINE operation* first_in_line(list<operation>& queue) noexcept {
+  return queue.empty() ? nullptr : first_of(queue);
+}
+
+inline std::uint8_t opcode_of(action a) noexcept {
+  switch (a) {
+  case action::recv:
+  case action::receive:
+    return os::uring::op_recv;
+  case action::recv_from:
+    return os::uring::op_recvmsg;
+  case action::accept:
+    return os::uring::op_accept;
+  case action::send:
+    return os::uring::op_send;
+  case action::send_to:
+    return os::uring::op_sendmsg;
+  case action::connect:
+    return os::uring::op_connect;
+  default:
+    return os::uring::op_poll_add;
+  }
+}
+
+/// A recv or a send of plain bytes.
+ROUSE_ALWAYS_INLINE void fill_move(os::uring::submission& s, const operation& op,
+                                   int flags) noexcept {
+  s.addr = reinterpret_cast<std::uintptr_t>(op.data);
+  const std::size_t size = op.size < os::largest_request ? op.size : os::largest_request;
+  s.len = static_cast<std::uint32_t>(size);
+  s.op_flags = static_cast<std::uint32_t>(flags);
+}
+
+inline void fill_message(os::uring::submission& s, const operation& op) noexcept {
+  s.addr = reinterpret_cast<std::uintptr_t>(&static_cast<os::message*>(op.data)->header());
+  s.len = 1;
+  s.op_flags =
+      static_cast<std::uint32_t>(op.action == action::send_to ? MSG_NOSIGNAL : os::message_flags);
+}
+
+/// The kernel reads `peer` when the entry is submitted.
+inline void fill_connect(os::uring::submission& s, const os::socket_address& peer) noexcept {
+  s.addr = reinterpret_cast<std::uintptr_t>(&peer.any);
+  s.off = peer.length;
+}
+
+/// @param multishot  the poll reports each change until it is cancelled.
+inline void fill_poll(os::uring::submission& s, action awaited, bool multishot) noexcept {
+  s.opcode = os::uring::op_poll_add;
+  s.op_flags = os::uring::poll_events(os::readiness(awaited));
+  if (multishot) s.len = os::uring::poll_multishot;
+}
+
+/// Reports that the eventfd of the entry was written to.
+inline void fill_wake_up(os::uring::submission& s, bool multishot) noexcept {
+  if (multishot) return fill_poll(s, action::when_readable, true);
+  static std::uint64_t count; // written by the kernel, which is never read; outlives every ring
+  s.opcode = os::uring::op_read;
+  s.addr = reinterpret_cast<std::uintptr_t>(&count);
+  s.len = sizeof count;
+}
+
+/// The buffers that the kernel may take for `receive`: of the engine's pool, registered with the
+/// ring when first needed.
+class offered_buffers {
+  using buffer_ring = os::uring::buffer_ring;
+
+public:
+  offered_buffers() noexcept = default;
+  offered_buffers(const offered_buffers&) = delete;
+  offered_buffers& operator=(const offered_buffers&) = delete;
+  ~offered_buffers() { take_back(); }
+
+  /// Whether the kernel has some. False: memory is short, or this kernel takes none.
+  [[nodiscard]] bool available(os::uring::ring& ring, buffer_pool& pool) noexcept {
+    return count_ != 0 || offer_all(ring, pool);
+  }
+
+  /// The kernel has filled one; another takes its place.
+  [[nodiscard]] std::byte* take(std::uint16_t id, buffer_pool& pool) noexcept {
+    std::byte* const filled = offered_[id];
+    --count_;
+    offer(id, pool);
+    return filled;
+  }
+
+  /// While nothing is in flight.
+  void take_back() noexcept {
+    for (std::byte*& b : offered_) {
+      if (b) buffer_pool::give_back(std::exchange(b, nullptr));
+    }
+    ring_ = {};
+    count_ = 0;
+    begun_ = false;
+  }
+
+private:
+  ROUSE_COLD bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
+    if (!begun_) {
+      begun_ = true;
+      supported_ = !ring_.create(ring.get());
+    }
+    for (std::uint16_t i = 0; supported_ && i != buffer_ring::entries; ++i) {
+      if (!offered_[i]) offer(i, pool);
+    }
+    return count_ != 0;
+  }
+  void offer(std::uint16_t id, buffer_pool& pool) noexcept {
+    offered_[id] = pool.lend();
+    if (!offered_[id]) return; // memory is short: filled later
+    ring_.offer(id, offered_[id], buffer_pool::room);
+    ++count_;
+  }
+
+  buffer_ring ring_;
+  std::byte* offered_[buffer_ring::entries] = {};
+  unsigned count_ = 0; // in the kernel
+  bool begun_ = false;
+  bool supported_ = false;
+};
+
+/// Which thread uses a ring.
+///
+/// A ring with a single issuer belongs to the thread that enabled it; no other thread can reach the
+/// requests in flight, not even to cancel them. An engine that is run by the thread that created it
+/// gets such a ring, which is the fastest. An engine that is first run by another thread is likely to
+/// be destroyed by the thread that created it, and gets an ordinary ring, which every thread may use.
+template <bool Shared>
+class ring_owner {
+public:
+  [[nodiscard]] ROUSE_ALWAYS_INLINE bool is_this_thread(os::uring::ring& ring) const noexcept {
+    if constexpr (Shared) return ring.get() >= 0;
+    return owner_ == this_thread();
+  }
+  /// Whether it may use a ring that has requests in flight.
+  [[nodiscard]] bool allows_this_thread() const noexcept {
+    return !bound_to_ || bound_to_ == this_thread();
+  }
+  /// The calling thread uses the ring from now on. True: the ring was replaced by an ordinary one.
+  bool change(os::uring::ring& ring, bool in_flight, unsigned entries) noexcept {
+    const void* const me = this_thread();
+    if (in_flight && !allows_this_thread()) {
+      std::fputs(
+          "rouse: an io_uring engine with operations in flight was taken to another thread\n",
+          stderr);
+      std::abort();
+    }
+    const bool replace = me != maker_ && (ring.flags() & os::uring::single_issuer);
+    if (replace) {
+      os::uring::ring ordinary;
+      if (ordinary.create(entries, os::uring::clamp | os::uring::cq_size | os::uring::submit_all))
+        std::abort();
+      ordinary.take_over(ring);
+      std::swap(ring, ordinary);
+    }
+    if (!owner_) ring.enable();
+    owner_ = me;
+    bound_to_ = (ring.flags() & os::uring::single_issuer) ? me : nullptr;
+    return replace;
+  }
+
+private:
+  const void* const maker_ = this_thread();
+  const void* owner_ = nullptr;
+  const void* bound_to_ = nullptr; // the thread that requests in flight belong to
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+#endif
+
+// ---- rouse/engines/io_uring.hpp
+// The driver for io_uring: the kernel is given the operation itself, and one system call a turn
+// submits, waits and reaps.
+//
+//   start(op) ---> entry: opcode, handle, buffer; user_data = &op
+//   wait() ------> io_uring_enter(2): submits all entries, waits for a completion
+//   completion --> user_data: an operation: its result           (reap)
+//                             an operation, cancel_bit set: the result of the request to cancel it
+//                             wake_up: another thread wrote to the eventfd
+//
+// Of the operations of one socket in one direction, only the first is in the kernel, which promises
+// no order among several; accepts alone may all be. An operation completes once the kernel will not
+// look at its address again: after its own result and, if it was cancelled, that of the cancel
+// (`op.more` until then). Readiness (when_..., and `receive` without a buffer) is a poll, which may
+// be one that goes on (multishot) and then has to be cancelled to end (`op.has_result`).
+
+#if ROUSE_LINUX
+#include <new>
+#include <string>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// Completion I/O as Linux has it (5.11 and later).
+///
+/// No request outlives the call that made it. A multishot recv or accept would save a part of each
+/// submission, but it takes bytes and connections that no call has asked for yet: `release()`, system
+/// calls on the handle, and a server that pauses could not give them back.
+///
+/// Cost of a call: one entry in the submission queue and a part of the one io_uring_enter(2) that a
+/// turn of the loop makes; one send(2) for a send while little is ready. Source: io_uring(7),
+/// io_uring_setup(2), io_uring_enter(2).
+///
+/// @tparam Shared  whether several threads call, with a lock.
+template <bool Shared>
+class io_uring_driver {
+public:
+  using operation = rouse::operation;
+  using sockets = os::system_sockets;
+
+  io_uring_driver() noexcept = default;
+  io_uring_driver(const io_uring_driver&) = delete;
+  io_uring_driver& operator=(const io_uring_driver&) = delete;
+
+  /// Refused with EPERM or ENOSYS in containers, ENOMEM, EINVAL by a kernel before 5.11.
+  /// @param forbidden  setup flags to do without, as on an older kernel.
+  failure open(detail::buffer_pool& buffers, std::uint32_t forbidden = 0) noexcept {
+    pool_ = &buffers;
+    const failure why = ring_.create(entries, detail::setup_flags<Shared>, forbidden);
+    return why ? why : waker_.create();
+  }
+  [[nodiscard]] std::string report() const { return detail::describe(ring_); }
+  [[nodiscard]] bool blocking_handles() const noexcept { return true; }
+
+  [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
+  failure attach(socket_state& s) noexcept {
+    static_cast<record&>(s).sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
+    return {};
+  }
+  void detach(socket_state&, bool) noexcept {}
+
+  /// A send nearly always succeeds at once. If the last turn reaped one completion at most, or if
+  /// each entry costs a system call of its own, send(2) is cheaper than the ring; if many are ready,
+  /// they share the one system call of the turn.
+  ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
+    if (op.action == action::recv) {
+      if (!detail::first_in_line(op.target->inbound)) [[likely]] {
+        request_recv(op);
+        hand_over();
+      }
+      return false;
+    }
+    if (op.action == action::send && !detail::by_hand(op)) [[likely]] {
+      if (detail::first_in_line(op.target->outbound)) [[unlikely]]
+        return false;
+      if (few_completions() && os::try_send(op)) return true;
+      request_send(op);
+      hand_over();
+      return false;
+    }
+    return start_other(op);
+  }
+
+  /// The entry is queued after that of `op`, and before that of any operation that comes to be at
+  /// the same address later. The kernel takes them in order, so it can only meet `op` (O4).
+  void request_cancel(operation& op, completions& done) noexcept {
+    const bool queued =
+        op.action != action::accept && detail::first_in_line(op.target->queue_of(op)) != &op;
+    if (queued) return done.add(op, std::errc::operation_canceled, 0);
+    if (!op.has_result) submit_cancel(op);
+  }
+
+  template <class Lock>
+  ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    if (!own_by_this_thread()) [[unlikely]]
+      return;
+    // A turn that does not wait needs no wake-up: a foreign loop's handle has the waker in it.
+    if (!listening_ && until != (clock::time_point::min)()) [[unlikely]]
+      listen_for_wake_up();
+    const bool waits = until != (clock::time_point::min)() && ring_.completed() == 0;
+    if constexpr (Shared) {
+      ring_.submit();
+      lock.unlock();
+      if (waits) ring_.wait(until);
+      lock.lock();
+      reaped_ = ring_.completed();
+    } else {
+      if (waits)
+        ring_.submit_and_wait(until);
+      else
+        ring_.submit();
+      reaped_ = ring_.fetch_rest();
+    }
+    ring_.drain([&](const os::uring::completion& c) { reap(c, done); });
+  }
+
+  void wake() noexcept { waker_.signal(); }
+
+  [[nodiscard]] bool usable_here() const noexcept {
+    return in_flight_ == 0 || owner_.allows_this_thread();
+  }
+  /// Kernels before 5.18 register an eventfd only after all requests have ended.
+  [[nodiscard]] native_handle_type wait_handle() noexcept {
+    const bool possible = ring_.get() >= 0 && (ring_.flags() & os::uring::submit_all);
+    return possible ? foreign_handle_.open(waker_) : os::no_handle;
+  }
+  bool arm_wait_handle(completions& done) noexcept {
+    if (wait_handle() == os::no_handle) return true;
+    if (foreign_handle_.clear()) done.interrupt();
+    return foreign_handle_.listen(ring_);
+  }
+
+private:
+  static constexpr unsigned entries = 256;
+
+  // `user_data` that is not the address of an operation. A request to cancel has the address of its
+  // operation with a bit set that no address has.
+  static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
+
+  using record = detail::uring_socket;
+
+  ROUSE_NOINLINE bool start_other(operation& op) noexcept {
+    if (op.action == action::connect && !detail::room_for_peer(op)) return true;
+    if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
+    if (detail::by_hand(op) && detail::send_now(op)) return true;
+    if (op.is_retry() && os::run_retry(op)) return true;
+    submit(op);
+    hand_over();
+    return false;
+  }
+
+  [[nodiscard]] bool few_completions() const noexcept { return Shared || reaped_ <= 1; }
+
+  // ---- submissions
+
+  void submit_cancel(operation& op) noexcept {
+    os::uring::submission& s = entry(os::uring::op_async_cancel, -1, address_of(op) | cancel_bit);
+    s.addr = address_of(op);
+    ++in_flight_;
+    op.more = true;
+    hand_over();
+  }
+
+  static std::uint64_t address_of(operation& op) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&op);
+  }
+
+  ROUSE_ALWAYS_INLINE os::uring::submission& entry(std::uint8_t opcode, int fd,
+                                                   std::uint64_t user_data) noexcept {
+    if (ring_.full()) [[unlikely]]
+      make_room();
+    os::uring::submission& s = ring_.next();
+    s.opcode = opcode;
+    s.fd = fd;
+    s.user_data = user_data;
+    return s;
+  }
+  ROUSE_NOINLINE void make_room() noexcept {
+    while (ring_.full()) {
+      (void)own_by_this_thread();
+      ring_.submit();
+    }
+  }
+
+  ROUSE_ALWAYS_INLINE void request_recv(operation& op) noexcept {
+    request_move(op, os::uring::op_recv, os::recv_flags(op.target->type));
+  }
+  ROUSE_ALWAYS_INLINE void request_send(operation& op) noexcept {
+    request_move(op, os::uring::op_send, MSG_NOSIGNAL);
+  }
+  ROUSE_ALWAYS_INLINE void request_move(operation& op, std::uint8_t opcode, int flags) noexcept {
+    ++in_flight_;
+    detail::fill_move(entry(opcode, static_cast<int>(op.target->native), address_of(op)), op,
+                      flags);
+  }
+
+  /// @param offer  a receive may take one of the offered buffers.
+  /// @param goes_on  a poll reports each change until it is cancelled.
+  ROUSE_NOINLINE void submit(operation& op, bool offer = true, bool goes_on = false) noexcept {
+    if (detail::moves_bytes(op))
+      return op.action == action::recv ? request_recv(op) : request_send(op);
+    ++in_flight_;
+    auto& r = static_cast<record&>(*op.target);
+    const bool multishot = goes_on && knows_multishot_polls();
+    os::uring::submission& s =
+        entry(detail::opcode_of(op.action), static_cast<int>(r.native), address_of(op));
+    if (detail::by_hand(op)) return detail::fill_poll(s, action::when_writable, multishot);
+    switch (op.action) {
+    case action::accept:
+      s.op_flags = SOCK_CLOEXEC;
+      return;
+    case action::connect:
+      *r.peer = os::socket_address(*op.peer);
+      return detail::fill_connect(s, *r.peer);
+    case action::recv_from:
+    case action::send_to:
+      return detail::fill_message(s, op);
+    case action::receive:
+      if (!offer || !buffers_.available(ring_, *pool_))
+        return detail::fill_poll(s, action::when_readable, multishot);
+      s.flags = os::uring::select_buffer;
+      s.op_flags = static_cast<std::uint32_t>(os::recv_flags(r.type));
+      op.size = detail::buffer_pool::room;
+      return;
+    default:
+      return detail::fill_poll(s, op.action, multishot);
+    }
+  }
+
+  // With one thread, entries are submitted in the turn of the loop. If any thread may call, the loop
+  // may be asleep, and they are submitted at once.
+  void hand_over() noexcept {
+    if constexpr (Shared) ring_.submit();
+  }
+
+  // Since Linux 5.13; the flag that is tested came with 5.18.
+  [[nodiscard]] bool knows_multishot_polls() const noexcept {
+    return (ring_.flags() & os::uring::submit_all) != 0;
+  }
+
+  void listen_for_wake_up() noexcept {
+    listening_ = true;
+    detail::fill_wake_up(entry(os::uring::op_poll_add, waker_.get(), wake_up),
+                         knows_multishot_polls());
+  }
+
+  // ---- completions
+
+  ROUSE_ALWAYS_INLINE void reap(const os::uring::completion& c, completions& done) noexcept {
+    if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
+      return reap_rare(c, done);
+    auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
+    if (c.res < 0 || !detail::moves_bytes(op)) [[unlikely]]
+      return reap_rare(c, done);
+    --in_flight_;
+    op.bytes = static_cast<std::size_t>(c.res);
+    if (op.bytes - 1 >= op.size) [[unlikely]] // none at all, or more than there was room for
+      explain(op);
+    finish(op, done);
+  }
+  ROUSE_COLD static void explain(operation& op) noexcept {
+    if (op.inward()) os::explain_received(op);
+  }
+
+  ROUSE_COLD void reap_rare(const os::uring::completion& c, completions& done) noexcept {
+    if (c.user_data == wake_up) {
+      listening_ = os::uring::follows_more(c.flags);
+      done.interrupt();
+      return;
+    }
+    auto& op =
+        *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
+    const bool goes_on = os::uring::follows_more(c.flags); // a poll
+    if (!goes_on) --in_flight_;
+    if (c.user_data & cancel_bit) [[unlikely]]
+      return reap_cancel(op, c.res, done);
+    if (goes_on || op.has_result) return reap_poll(op, goes_on, done);
+    if (os::uring::took_buffer(c.flags))
+      op.data = buffers_.take(os::uring::buffer_id(c.flags), *pool_);
+    if (c.res >= 0)
+      succeed(op, c.res, done);
+    else
+      fail(op, -c.res, done);
+  }
+
+  // A multishot poll has reported: the socket may be ready, or the poll has ended.
+  ROUSE_COLD void reap_poll(operation& op, bool goes_on, completions& done) noexcept {
+    if (op.has_result) {
+      if (goes_on) return;
+      op.has_result = op.more;
+      finish(op, done);
+    } else if (try_now(op)) {
+      op.has_result = true;
+      if (!op.cancel_reason) submit_cancel(op);
+    }
+  }
+
+  // The kernel does not find a request that it is about to retry. It is asked again until the request
+  // has ended or is found.
+  ROUSE_COLD void reap_cancel(operation& op, int result, completions& done) noexcept {
+    const bool completed = !std::exchange(op.more, false);
+    if (completed) {
+      op.has_result = false;
+      finish(op, done);
+    } else if (os::uring::found_nothing(-result)) {
+      submit_cancel(op);
+    }
+  }
+
+  void succeed(operation& op, int result, completions& done) noexcept {
+    op.error = {};
+    if (detail::by_hand(op)) [[unlikely]] {
+      if (try_or_poll(op)) finish(op, done);
+      return;
+    }
+    switch (op.action) {
+    case action::receive:
+      if (!op.data && result != 0) { // no buffer was taken: a poll has seen bytes
+        if (!try_or_poll(op)) return;
+        break;
+      }
+      [[fallthrough]];
+    case action::send_to:
+      op.bytes = static_cast<std::size_t>(result);
+      explain(op);
+      break;
+    case action::recv_from:
+      op.bytes = static_cast<std::size_t>(result);
+      os::explain_received(op);
+      break;
+    case action::connect:
+      op.target->unconnected = false;
+      break;
+    case action::accept:
+      op.handle = result;
+      break;
+    case action::when_readable:
+    case action::when_writable:
+    case action::when_urgent:
+      if (!try_or_poll(op)) return;
+      break;
+    default:
+      break;
+    }
+    finish(op, done);
+  }
+
+  // A poll has reported the socket ready. False: it is not.
+  bool try_now(operation& op) noexcept {
+    const bool done = op.is_retry() ? os::run_retry(op)
+                      : detail::by_hand(op)
+                          ? detail::send_now(op)
+                          : detail::lend(op, *pool_, [&] { return os::try_recv(op); });
+    if (done || os::receives_no_more(op)) return true;
+    if (op.cancel_reason) op.error = std::errc::operation_canceled;
+    return static_cast<bool>(op.cancel_reason);
+  }
+  // The same after a poll has ended. If the socket is not ready, another poll begins, which goes on
+  // and reports each change: an event that no retry can clear (a message in the socket's error
+  // queue) would otherwise end one poll after another.
+  bool try_or_poll(operation& op) noexcept {
+    if (try_now(op)) return true;
+    submit(op, false, true);
+    return false;
+  }
+
+  void fail(operation& op, int number, completions& done) noexcept {
+    // All offered buffers may be in use: then it waits without one.
+    const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
+    const bool cut_off = none_left || os::uring::was_cut_off(number);
+    if (cut_off && !op.cancel_reason) { // not cancelled: once more
+      submit(op, !none_left);
+    } else {
+      op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
+      op.bytes = 0;
+      if (op.action == action::connect)
+        op.target->unconnected = number != EISCONN;
+      else
+        os::explain_unconnected(op);
+      finish(op, done);
+    }
+  }
+
+  // A cancelled operation completes only when the cancel has completed too: until then the kernel may
+  // look for its address.
+  ROUSE_ALWAYS_INLINE void finish(operation& op, completions& done) noexcept {
+    if (op.more) [[unlikely]] {
+      op.more = false;
+      return;
+    }
+    if (op.accompanied()) [[unlikely]]
+      return finish_first(op, done);
+    done.add(op, op.error, op.bytes);
+  }
+  // Others are queued on the same socket. The next one is submitted, unless they are accepts, which
+  // are in the kernel already.
+  ROUSE_NOINLINE void finish_first(operation& op, completions& done) noexcept {
+    auto& queue = op.target->queue_of(op);
+    const bool next = op.action != action::accept;
+    done.add(op, op.error, op.bytes);
+    if (operation* const first = next ? detail::first_in_line(queue) : nullptr)
+      submit(static_cast<operation&>(*first));
+  }
+
+  // False: there is no ring; this is the copy in a forked child.
+  ROUSE_ALWAYS_INLINE bool own_by_this_thread() noexcept {
+    return owner_.is_this_thread(ring_) || change_owner();
+  }
+  ROUSE_COLD bool change_owner() noexcept {
+    if (ring_.get() < 0) return false;
+    if (owner_.change(ring_, in_flight_ != 0, entries)) {
+      buffers_.take_back(); // the other ring had them
+      listening_ = false;
+    }
+    return true;
+  }
+
+  detail::buffer_pool* pool_ = nullptr;
+  os::uring::ring ring_;
+  os::waker_fd waker_;
+  os::uring::foreign_handle foreign_handle_;
+  detail::offered_buffers buffers_; // after ring_, which has to go after them
+  std::size_t in_flight_ = 0;
+  std::uint32_t reaped_ = 0; // completions in the last turn
+  bool listening_ = false;
+  detail::ring_owner<Shared> owner_;
+};
+
+template <class Threading = one_thread>
+using basic_io_uring_engine = basic_engine<io_uring_driver<Threading::shared>, Threading>;
+using io_uring_engine = basic_io_uring_engine<>;
+
+}} // namespace rouse::ROUSE_ABI
+#endif
+
 // ---- rouse/engines/iocp.hpp
-// The engine on Windows' I/O completion ports.
+// The driver for Windows' I/O completion ports.
+//
+//   start(op) ---> WSARecv, WSASend, AcceptEx ... with &op as the OVERLAPPED
+//                    done, and no packet follows (skip-on-success) --> true
+//                    pending ----------------------------------------> false; a packet follows
+//   wait() ------> GetQueuedCompletionStatusEx: packets, each with its OVERLAPPED
+//
+// Windows keeps the requests of one socket in order. Calls that it has no request for are polls
+// (through the AFD device) that run `retry`; the others have to wait for them, and they for the
+// others (`op.held`).
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI {
@@ -8117,48 +9182,95 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// Completion I/O as Windows has it: the kernel is given the operation itself, which is an
 /// OVERLAPPED.
 ///
-/// Cost of a call: one WSARecv or WSASend. What a stream can answer at once is done when that
-/// returns; the rest costs its share of a GetQueuedCompletionStatusEx, which fetches up to 64
-/// answers.
+/// Cost of a call: one WSARecv or WSASend. What a stream can do at once is done when that returns;
+/// the rest costs a part of a GetQueuedCompletionStatusEx, which fetches up to 64 packets.
 ///
-/// A send that is ended before its time (a limit, a cancel) leaves the stream undefined on Windows,
-/// which does not say how much of it went out: such a connection can only be closed. Source: "I/O
+/// A send that is cancelled (by a limit or a request) leaves the stream undefined on Windows, which
+/// does not say how much of it was sent: such a connection can only be closed. Source: "I/O
 /// Completion Ports", "SetFileCompletionNotificationModes", "CancelIoEx"; Windows 7.
-template <class Threading = one_thread>
-class basic_iocp_engine final : public basic_engine<Threading> {
-  using base = basic_engine<Threading>;
-
+class iocp_driver {
 public:
-  using core = base;
-  using typename base::lock_type;
-  using typename base::operation;
-  using typename base::socket_state;
+  struct operation : rouse::operation, os::kernel_record {
+    using rouse::operation::operation;
+  };
+  using sockets = os::system_sockets;
 
-  /// Null, with the reason in `why`, where Windows refuses.
-  [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
-    auto engine = std::unique_ptr<basic_iocp_engine>(new basic_iocp_engine);
-    why = os::start_winsock();
-    if (!why) why = engine->port_.create();
-    if (why) return nullptr;
-    engine->report("IOCP");
-    return engine;
+  failure open(detail::buffer_pool& buffers) noexcept {
+    pool_ = &buffers;
+    const failure why = os::start_winsock();
+    return why ? why : port_.create();
+  }
+  [[nodiscard]] std::string report() const { return "IOCP"; }
+  [[nodiscard]] bool blocking_handles() const noexcept { return true; }
+
+  [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
+
+  failure attach(socket_state& s) noexcept {
+    auto& r = static_cast<record&>(s);
+    r.skips = r.reset = false;
+    r.held = 0;
+    r.accept_ex = nullptr;
+    if (const failure f = port_.add(handle_of(r))) return f;
+    if (r.type == SOCK_STREAM)
+      r.skips = os::skip_packets(handle_of(r));
+    else
+      os::ignore_unreachable_peers(handle_of(r));
+    return {};
+  }
+  /// Before Windows 8.1 (and under Wine) a socket cannot leave its port: a released one works with
+  /// plain calls, and with overlapped ones that use events, but no engine can adopt it again.
+  void detach(socket_state& s, bool keep_open) noexcept {
+    if (keep_open) os::leave_port(handle_of(s));
   }
 
-  ~basic_iocp_engine() override { this->drop_everything(); }
-
-  ROUSE_HOT std::size_t turn(clock::time_point until) noexcept override {
-    lock_type lock(this->mutex_);
-    harvest(this->begin_turn(until, lock), lock);
-    return this->end_turn(lock);
+  /// Windows keeps the operations of a socket in order, except for those that are retries: the
+  /// others have to wait for them, and they for each other. (Those of a set of files concern other
+  /// handles.)
+  bool start(operation& op) noexcept {
+    const auto& queue = op.target->queue_of(op);
+    if (op.is_retry() && op.retry->files) [[unlikely]]
+      return begin(op);
+    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
+        [[unlikely]] {
+      op.held = true;
+      ++record_of(op).held;
+      return false;
+    }
+    return begin(op);
   }
+
+  /// The packet comes in any case, and says whether this or the result was first.
+  void request_cancel(operation& op, completions& done) noexcept {
+    if (std::exchange(op.held, false)) {
+      --record_of(op).held;
+      return done.add(op, std::errc::operation_canceled, 0);
+    }
+    cancel(op);
+  }
+
+  template <class Lock>
+  void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    if (pending_ == 0 && until == (clock::time_point::min)()) return; // there is nothing to ask for
+    OVERLAPPED_ENTRY entries[os::completion_port::batch];
+    const std::size_t most = pending_;
+    lock.unlock();
+    const std::size_t n = port_.wait(entries, most, until);
+    lock.lock();
+    for (std::size_t i = 0; i < n; ++i) {
+      if (entries[i].lpOverlapped)
+        reap(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred, done);
+      else
+        done.interrupt();
+    }
+  }
+
+  void wake() noexcept { port_.wake(); }
 
 private:
-  basic_iocp_engine() : base(true) {}
-
   struct record final : socket_state {
     bool skips = false; // what succeeds at once sends no packet
     bool reset = false; // the connection was reset: that stays, whatever Windows says next
-    std::size_t held = 0; // operations that wait for their turn
+    std::size_t held = 0; // operations that wait for others of the socket
     LPFN_ACCEPTEX accept_ex = nullptr; // of listeners, from their first accept on
   };
 
@@ -8170,50 +9282,9 @@ private:
   }
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
-  socket_state* make_record() noexcept override { return new (std::nothrow) record; }
-
-  failure attach(socket_state& d) noexcept override {
-    auto& r = static_cast<record&>(d);
-    r.skips = r.reset = false;
-    r.held = 0;
-    r.accept_ex = nullptr;
-    if (const failure f = port_.add(handle_of(r))) return f;
-    if (r.type == SOCK_STREAM)
-      r.skips = os::skip_packets(handle_of(r));
-    else
-      os::ignore_unreachable_peers(handle_of(r));
-    return {};
-  }
-
-  // Before Windows 8.1 (and under Wine) a socket cannot leave its port: what was released there
-  // works with plain calls, and with overlapped ones that use events, but no engine can adopt it
-  // again.
-  void detach(socket_state& d, bool kept) noexcept override {
-    if (kept) os::leave_port(handle_of(d));
-  }
-
-  bool submit_recv(operation& op) noexcept override { return submit_other(op); }
-  bool submit_send(operation& op) noexcept override { return submit_other(op); }
-  ROUSE_HOT bool submit_other(operation& op) noexcept override {
-    return this->submit_other_by(op, [&](auto& queue) { return begin(op, queue); });
-  }
-
-  // Windows keeps the operations of a socket in order; but for those that are attempts, which the
-  // others, and they each other, have to wait for. (Those of a set of files are about others.)
-  bool begin(operation& op, const detail::list<rouse::operation>& queue) noexcept {
-    if (op.is_retry() && op.retry->files) [[unlikely]]
-      return start(op);
-    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
-        [[unlikely]] {
-      op.held = true;
-      ++record_of(op).held;
-      return false;
-    }
-    return start(op);
-  }
-
   // Starts what has its turn now.
-  ROUSE_NOINLINE void go_on(record& r, detail::list<rouse::operation>& queue) noexcept {
+  ROUSE_NOINLINE void start_held(record& r, detail::list<rouse::operation>& queue,
+                                 completions& done) noexcept {
     bool first = true, stop = false;
     queue.for_each([&](rouse::operation& one) {
       auto& op = static_cast<operation&>(one);
@@ -8222,14 +9293,16 @@ private:
       if (stop) return;
       if (std::exchange(op.held, false)) {
         --r.held;
-        if (start(op)) return this->finish(op, op.error, op.bytes);
+        if (begin(op)) return done.add(op, op.error, op.bytes);
       }
       first = false;
       stop = attempts;
     });
   }
 
-  bool start(operation& op) noexcept {
+  void cancel(operation& op) noexcept { ::CancelIoEx(os::as_file(handle_of(*op.target)), &op); }
+
+  bool begin(operation& op) noexcept {
     static_cast<OVERLAPPED&>(op) = {};
     switch (op.action) {
     case action::recv:
@@ -8253,42 +9326,16 @@ private:
     }
   }
 
-  // The packet comes in any case, and says whether this or the kernel was first.
-  void interrupt(operation& op) noexcept override {
-    if (std::exchange(op.held, false)) {
-      --record_of(op).held;
-      return this->finish(op, std::errc::operation_canceled, 0);
-    }
-    ::CancelIoEx(os::as_file(handle_of(*op.target)), &op);
-  }
-
-  void harvest(clock::time_point until, lock_type& lock) noexcept override {
-    if (pending_ == 0 && until == (clock::time_point::min)()) return; // there is nothing to ask for
-    OVERLAPPED_ENTRY entries[os::completion_port::batch];
-    const std::size_t most = pending_;
-    lock.unlock();
-    const std::size_t n = port_.wait(entries, most, until);
-    lock.lock();
-    for (std::size_t i = 0; i < n; ++i) {
-      if (entries[i].lpOverlapped)
-        answer(*entries[i].lpOverlapped, entries[i].dwNumberOfBytesTransferred);
-      else
-        this->kicked();
-    }
-  }
-
-  void kick() noexcept override { port_.wake(); }
-
-  void answer(OVERLAPPED& o, std::size_t bytes) noexcept {
+  void reap(OVERLAPPED& o, std::size_t bytes, completions& done) noexcept {
     auto& op = static_cast<operation&>(static_cast<os::kernel_record&>(o));
     --pending_;
     conclude(op, os::from_status(op.Internal), bytes);
     if (op.action == action::receive ? !receive_now(op) : op.is_retry() && !attempt_now(op)) return;
     record& r = record_of(op);
     auto& queue = op.target->queue_of(op);
-    this->finish(op, op.error, op.bytes);
+    done.add(op, op.error, op.bytes);
     if (r.held != 0) [[unlikely]]
-      go_on(r, queue);
+      start_held(r, queue, done);
   }
 
   // ---- the call. True: done, the answer is in `op`.
@@ -8312,11 +9359,11 @@ private:
     if (op.error || op.data) return true;
     static_cast<OVERLAPPED&>(op) = {};
     bool done = true;
-    (void)this->lend(op, [&] {
+    (void)detail::lend(op, *pool_, [&] {
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
+    if (!done && op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
     return done;
   }
 
@@ -8375,7 +9422,7 @@ private:
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.cancel_reason) interrupt(op); // asked for while there was nothing to interrupt
+        if (op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
         return false;
       }
       if (op.error) return true;
@@ -8503,7 +9550,7 @@ private:
     if (op.error)
       os::close_socket(h);
     else
-      this->answer_accept(op, h);
+      op.handle = static_cast<std::intptr_t>(h);
   }
 
   static std::size_t largest(std::size_t size) noexcept {
@@ -8513,27 +9560,33 @@ private:
     return family == AF_INET ? 65507 : 65527;
   }
 
+  detail::buffer_pool* pool_ = nullptr;
   os::completion_port port_;
-  std::size_t pending_ = 0; // operations whose packet has not been seen
+  std::size_t pending_ = 0; // operations with an outstanding packet
   os::accept_scratch unread_;
 };
 
-using iocp_engine = basic_iocp_engine<one_thread>;
+template <class Threading = one_thread>
+using basic_iocp_engine = basic_engine<iocp_driver, Threading>;
+using iocp_engine = basic_iocp_engine<>;
 
 }} // namespace rouse::ROUSE_ABI
 #endif
 
 // ---- rouse/engines/native.hpp
-// The engine of the platform: IOCP on Windows; on Linux io_uring, or epoll where the kernel refuses
-// that.
+// The driver of this platform: completion ports on Windows; on Linux io_uring, or epoll if the kernel
+// refuses it.
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI {
 
-template <class Threading = one_thread>
-using basic_native_engine = basic_iocp_engine<Threading>;
+template <bool Shared>
+using native_driver = iocp_driver;
 
-using native_engine = basic_native_engine<one_thread>;
+template <class Threading = one_thread>
+using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
+
+using native_engine = basic_native_engine<>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
@@ -8541,46 +9594,106 @@ using shared_native_engine = basic_native_engine<any_thread>;
 #else
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The best engine that starts here. `engine_report()` tells which it is and why a better one was
-/// refused; the environment's `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` takes that one alone,
-/// for diagnosis.
+/// The best driver that opens. `engine_report()` says which one it is and why a better one was
+/// refused; with `ROUSE_ENGINE=epoll` or `ROUSE_ENGINE=io_uring` in the environment, only that one
+/// is tried, for diagnosis.
 ///
-/// Where threads share it, epoll comes first: io_uring works on an answer in the thread that asked
-/// for it, which has to be woken for that, and again to be told.
-template <class Threading = one_thread>
-struct basic_native_engine {
-  using core = basic_engine<Threading>;
+/// @tparam Shared  whether several threads call. epoll then comes first: io_uring completes a
+/// request on the thread that submitted it, which has to be woken for that, and woken again to hear
+/// of it.
+template <bool Shared>
+class native_driver {
+  using first = io_uring_driver<Shared>;
+  using second = epoll_driver;
 
-  /// Null, with the last refusal in `why`, where none starts.
-  [[nodiscard]] static std::unique_ptr<core> make(failure& why) {
-    std::string refusals;
-    std::unique_ptr<core> engine;
-    if (Threading::shared) engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
-    if (!engine) engine = attempt<basic_io_uring_engine<Threading>>("io_uring", refusals, why);
-    if (!engine && !Threading::shared)
-      engine = attempt<basic_epoll_engine<Threading>>("epoll", refusals, why);
-    return engine;
+public:
+  using operation = rouse::operation;
+  using sockets = os::system_sockets;
+
+  failure open(detail::buffer_pool& buffers) {
+    failure why;
+    if (Shared && try_open(epoll_, "epoll", buffers, why)) return {};
+    uring_ = try_open(io_uring_, "io_uring", buffers, why);
+    if (uring_ || (!Shared && try_open(epoll_, "epoll", buffers, why))) return {};
+    return why;
+  }
+  [[nodiscard]] std::string report() const {
+    return (uring_ ? io_uring_.report() : epoll_.report()) + refusals_;
+  }
+  [[nodiscard]] bool blocking_handles() const noexcept { return uring_; }
+  [[nodiscard]] socket_state* make_state() noexcept {
+    return with_open([](auto& d) { return d.make_state(); });
+  }
+  failure attach(socket_state& s) noexcept {
+    return with_open([&](auto& d) { return d.attach(s); });
+  }
+  void detach(socket_state& s, bool keep_open) noexcept {
+    with_open([&](auto& d) { d.detach(s, keep_open); });
+  }
+  bool start(operation& op) noexcept {
+    return with_open([&](auto& d) { return d.start(op); });
+  }
+  void request_cancel(operation& op, completions& done) noexcept {
+    with_open([&](auto& d) { d.request_cancel(op, done); });
+  }
+  template <class Lock>
+  void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
+    with_open([&](auto& d) { d.wait(until, lock, done); });
+  }
+  void wake() noexcept {
+    with_open([](auto& d) { d.wake(); });
+  }
+
+  [[nodiscard]] bool usable_here() const noexcept { return !uring_ || io_uring_.usable_here(); }
+  [[nodiscard]] native_handle_type wait_handle() noexcept {
+    return with_open([](auto& d) { return d.wait_handle(); });
+  }
+  bool arm_wait_handle(completions& done) noexcept {
+    return !uring_ || io_uring_.arm_wait_handle(done);
+  }
+
+  /// Calls `f` with the type of the driver that is open, and gives access to it.
+  template <class F>
+  ROUSE_ALWAYS_INLINE decltype(auto) visit(F f) noexcept {
+    return uring_ ? f(std::type_identity<first>()) : f(std::type_identity<second>());
+  }
+  template <class Driver>
+  ROUSE_ALWAYS_INLINE Driver& the() noexcept {
+    if constexpr (std::is_same_v<Driver, first>)
+      return io_uring_;
+    else
+      return epoll_;
   }
 
 private:
-  template <class Engine>
-  static std::unique_ptr<core> attempt(std::string_view name, std::string& refusals, failure& why) {
+  template <class F>
+  decltype(auto) with_open(F f) noexcept {
+    return uring_ ? f(io_uring_) : f(epoll_);
+  }
+
+  template <class Driver>
+  bool try_open(Driver& driver, std::string_view name, detail::buffer_pool& buffers, failure& why) {
     const char* wanted = std::getenv("ROUSE_ENGINE");
     if (wanted && *wanted && wanted != name) {
-      refusals += "; " + std::string(name) + " not wanted: ROUSE_ENGINE=" + wanted;
+      refusals_ += "; " + std::string(name) + " not wanted: ROUSE_ENGINE=" + wanted;
       if (!why) why = std::errc::invalid_argument;
-      return nullptr;
+      return false;
     }
-    auto engine = Engine::make(why);
-    if (engine)
-      engine->report(engine->report() + refusals);
-    else
-      refusals += "; " + std::string(name) + " refused: " + why.code().message();
-    return engine;
+    why = driver.open(buffers);
+    if (why) refusals_ += "; " + std::string(name) + " refused: " + why.code().message();
+    return !why;
   }
+
+  bool uring_ = false; // which of the two is open
+  first io_uring_;
+  second epoll_;
+  std::string refusals_;
 };
 
-using native_engine = basic_native_engine<one_thread>;
+template <class Threading = one_thread>
+using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
+
+using native_engine = basic_native_engine<>;
 /// The same for any thread: what `threads` uses.
 using shared_native_engine = basic_native_engine<any_thread>;
 
@@ -9726,7 +10839,8 @@ public:
     engine.for_each_operation([&](const typename Engine::operation& op) {
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
-      if (op.state == operation_state::pending) line += ends_of(op) + limit_of(op);
+      if (op.state == operation_state::pending)
+        line += ends_of<typename Engine::sockets>(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
       if constexpr (requires { op.mark.where; })
@@ -9773,15 +10887,16 @@ private:
     return op.is_retry() ? op.retry->handle : -1;
   }
 
+  template <class Sockets>
   static std::string ends_of(const operation& op) {
     if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";
-    text += os::local_endpoint(handle, local) ? "unbound" : to_string(local);
+    text += Sockets::local_endpoint(handle, local) ? "unbound" : to_string(local);
     if (op.action == action::connect)
       text += ", to " + to_string(*op.peer);
-    else if (op.action != action::accept && !os::remote_endpoint(handle, remote))
+    else if (op.action != action::accept && !Sockets::remote_endpoint(handle, remote))
       text += ", with " + to_string(remote);
     return text += ")";
   }
@@ -10086,7 +11201,7 @@ class scheduler_loop {
   static_assert((explain_engine<Engine>(), explain_waker<Waker>(), true));
 
 public:
-  using engine_type = typename Engine::core;
+  using engine_type = Engine;
 
   scheduler_loop(const scheduler_loop&) = delete;
   scheduler_loop& operator=(const scheduler_loop&) = delete;
@@ -10987,7 +12102,7 @@ public:
   /// Begins the flows that the waker has spawned.
   [[nodiscard]] detail::flow_starter<engine_type>& starter() noexcept { return starter_; }
   /// Which engine runs, and why a better one was refused.
-  [[nodiscard]] const std::string& engine_report() const noexcept { return engine_->report(); }
+  [[nodiscard]] std::string engine_report() const { return engine_->report(); }
 
   // ---- diagnosis
 
@@ -11418,247 +12533,6 @@ private:
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/os/posix/attempts.hpp
-// Socket calls that never wait, whether the handle is in blocking mode or not.
-//
-// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
-// in `bytes` and `error`.
-
-#if ROUSE_LINUX
-#include <csignal>
-#include <cstdint>
-#include <ctime>
-#include <fcntl.h>
-#include <sys/sendfile.h>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-namespace detail {
-template <class Call>
-bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
-  return store_result(bytes, error, retry_interrupted(call));
-}
-} // namespace detail
-
-/// Like recv(2). A datagram or packet that is larger than the buffer is message_size; `bytes` is
-/// then `size`, and the rest of the datagram is lost.
-inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::call_now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
-  if (bytes > size) {
-    bytes = size;
-    error = std::errc::message_size;
-  }
-  return true;
-}
-
-/// Like recv(2) with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it
-/// is not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  return detail::call_now(bytes, error,
-                          [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_PEEK); });
-}
-
-/// Like send(2), without SIGPIPE.
-/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
-  return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
-}
-
-/// The system's handle of an open file: a file descriptor here, a HANDLE on Windows.
-using native_file_type = int;
-
-namespace detail {
-// sendfile(2) takes no flags. During the call the handle is therefore in non-blocking mode, and
-// SIGPIPE is blocked. The kernel sends SIGPIPE to the calling thread, so the destructor can consume
-// it, unless one was pending already.
-class nonblocking_without_sigpipe {
-public:
-  explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
-      : h_(h), mode_(::fcntl(h, F_GETFL)) {
-    if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &old_mask_);
-  }
-  ~nonblocking_without_sigpipe() {
-    const int number = errno;
-    const timespec none{};
-    if (number == EPIPE && !was_pending_) (void)::sigtimedwait(&pipe_, nullptr, &none);
-    ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
-    if (blocking()) ::fcntl(h_, F_SETFL, mode_);
-    errno = number;
-  }
-  nonblocking_without_sigpipe(const nonblocking_without_sigpipe&) = delete;
-  nonblocking_without_sigpipe& operator=(const nonblocking_without_sigpipe&) = delete;
-
-private:
-  [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
-
-  native_handle_type h_;
-  int mode_;
-  bool was_pending_;
-  sigset_t pipe_, old_mask_;
-};
-} // namespace detail
-
-/// Like sendfile(2), without SIGPIPE. `bytes` is 0 at the end of the file.
-inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
-                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  return detail::call_now(bytes, error, [&] {
-    auto from = static_cast<off_t>(offset);
-    const detail::nonblocking_without_sigpipe scope(h);
-    return ::sendfile(h, file, &from, size);
-  });
-}
-
-/// Receives the urgent byte: recv(2) with MSG_OOB. Linux reports EINVAL if there is no urgent data,
-/// if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the last
-/// is an error here. `bytes` is 0 once the connection has ended.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done =
-      detail::call_now(bytes, error, [&] { return ::recv(h, data, size, MSG_DONTWAIT | MSG_OOB); });
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(EINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  return (poll_now(h, 0) & POLLHUP) != 0; // connection ended: 0 bytes
-}
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/attempts.hpp
-// Socket calls that never wait. Windows has no flag for that, so they put the handle into
-// non-blocking mode, which does not affect overlapped calls.
-//
-// Each of them returns false if it would have to wait. Otherwise it returns true, with the result
-// in `bytes` and `error`.
-
-#if ROUSE_WINDOWS
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-namespace detail {
-template <class Call>
-bool call_now(native_handle_type h, std::size_t& bytes, failure& error, Call call) noexcept {
-  if ((error = set_blocking(h, false))) return true;
-  const int result = call();
-  if (result >= 0)
-    bytes = static_cast<std::size_t>(result);
-  else if (const int number = ::WSAGetLastError(); number == WSAEWOULDBLOCK)
-    return false;
-  else
-    error = failure::from_os(number);
-  return true;
-}
-
-inline bool recv_now(native_handle_type h, void* data, std::size_t size, int flags,
-                     std::size_t& bytes, failure& error) noexcept {
-  const auto room = static_cast<int>(size < largest_request ? size : largest_request);
-  const bool done =
-      call_now(h, bytes, error, [&] { return ::recv(h, static_cast<char*>(data), room, flags); });
-  if (error == failure::from_os(WSAEMSGSIZE)) bytes = size; // the start of a datagram
-  return done;
-}
-} // namespace detail
-
-/// Like recv. A datagram that is larger than the buffer is WSAEMSGSIZE; `bytes` is then `size`, and
-/// the rest of the datagram is lost.
-inline bool recv_now(native_handle_type h, int /*type*/, void* data, std::size_t size,
-                     std::size_t& bytes, failure& error) noexcept {
-  return detail::recv_now(h, data, size, 0, bytes, error);
-}
-
-/// Like recv with MSG_PEEK. A datagram that is larger than the buffer is no error here, since it is
-/// not lost.
-inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                     failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_PEEK, bytes, error);
-  if (error == failure::from_os(WSAEMSGSIZE)) error = {};
-  return done;
-}
-
-/// Like send.
-/// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
-inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
-                     std::size_t& bytes, failure& error) noexcept {
-  const auto length = static_cast<int>(size < largest_request ? size : largest_request);
-  return detail::call_now(h, bytes, error, [&] {
-    return ::send(h, static_cast<const char*>(data), length, urgent ? MSG_OOB : 0);
-  });
-}
-
-/// The system's handle of an open file: a HANDLE here, a file descriptor on Linux.
-using native_file_type = HANDLE;
-
-namespace detail {
-
-// Reads from the position in `where`. If the file was opened for overlapped use, waits for the
-// result. Returns 0 or the system's error number.
-inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
-                       OVERLAPPED& where) noexcept {
-  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
-  if (!where.hEvent) return ::GetLastError();
-  // The low bit keeps the completion packet off a port that the file may be associated with.
-  const HANDLE event = where.hEvent;
-  where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
-  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
-  if (!done && ::GetLastError() == ERROR_IO_PENDING)
-    done = ::GetOverlappedResult(file, &where, &got, TRUE);
-  const DWORD number = done ? 0 : ::GetLastError();
-  ::CloseHandle(event);
-  return number;
-}
-
-} // namespace detail
-
-/// Sends a part of a file through a buffer. What the socket does not accept is read again by the
-/// next call. `bytes` is 0 at the end of the file.
-inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
-                          std::size_t size, std::size_t& bytes, failure& error) noexcept {
-  char buffer[8192];
-  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
-  OVERLAPPED where{};
-  where.Offset = static_cast<DWORD>(offset);
-  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
-  DWORD got = 0;
-  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
-    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
-    return true;
-  }
-  return got == 0 || send_now(h, buffer, got, false, bytes, error);
-}
-
-/// Receives the urgent byte: recv with MSG_OOB. Wine reports WSAEINVAL if it has not arrived yet,
-/// and also if the socket receives it in line (SO_OOBINLINE). Only the latter is an error here.
-inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
-                            failure& error) noexcept {
-  const bool done = detail::recv_now(h, data, size, MSG_OOB, bytes, error);
-  int in_line = 0;
-  std::size_t room = sizeof in_line;
-  if (error != failure::from_os(WSAEINVAL) ||
-      get_option(h, SOL_SOCKET, SO_OOBINLINE, &in_line, room) || in_line)
-    return done;
-  error = {};
-  return false;
-}
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/attempts.hpp
-// Socket calls that never wait: recv_now, send_now and others. Each returns false if it would have
-// to wait, else true, with the result in `bytes` and `error`. One of the two headers is empty.
-
 // ---- rouse/sockets/socket_part.hpp
 // The base of the parts of `socket`. Each part is a base class of `socket` with some of its calls.
 
@@ -11765,30 +12639,33 @@ private:
   }
 };
 
+template <class Sockets>
 struct peek_attempt {
   static constexpr const char* name = "rouse: peek";
   static constexpr action what = action::when_readable;
   using buffer = mutable_buffer;
   static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::peek_now(h, b.data(), b.size(), op.bytes, op.error);
+    return Sockets::peek_now(h, b.data(), b.size(), op.bytes, op.error);
   }
 };
 
+template <class Sockets>
 struct recv_out_of_band_attempt {
   static constexpr const char* name = "rouse: recv_out_of_band";
   static constexpr action what = action::when_urgent;
   using buffer = mutable_buffer;
   static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
+    return Sockets::recv_urgent_now(h, b.data(), b.size(), op.bytes, op.error);
   }
 };
 
+template <class Sockets>
 struct send_out_of_band_attempt {
   static constexpr const char* name = "rouse: send_out_of_band";
   static constexpr action what = action::when_writable;
   using buffer = const_buffer;
   static bool now(native_handle_type h, buffer b, operation& op) noexcept {
-    return os::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
+    return Sockets::send_now(h, b.data(), b.size(), true, op.bytes, op.error);
   }
 };
 
@@ -11860,13 +12737,14 @@ public:
   /// to wait if nothing has arrived. Source: recv(2) and recv of Winsock, MSG_PEEK.
   template <class...>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, location at = location::current()) {
-    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at);
+    return this->start(retry_call<peek_attempt<typename Socket::sockets>>{this->record(), buffer},
+                       at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) peek(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
                       call_site at = location::current()) {
-    return this->start(retry_call<peek_attempt>{this->record(), buffer}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(retry_call<peek_attempt<typename Socket::sockets>>{this->record(), buffer},
+                       at, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Receives without waiting, and returns its value with every scheduler. Fails with
@@ -11886,7 +12764,7 @@ public:
     }
     return at_once(true, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
       const int type = this->record()->type;
-      return os::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
+      return Socket::sockets::recv_now(h, type, buffer.data(), buffer.size(), bytes, error);
     });
   }
 
@@ -11899,7 +12777,7 @@ public:
   }
   std::size_t try_send(passed_buffer<const_buffer> buffer, std::error_code& ec) noexcept {
     return at_once(false, ec, [&](native_handle_type h, std::size_t& bytes, failure& error) {
-      return os::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
+      return Socket::sockets::send_now(h, buffer.data(), buffer.size(), false, bytes, error);
     });
   }
 
@@ -11911,13 +12789,15 @@ public:
   /// send(2), MSG_OOB; tcp(7).
   template <class...>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, location at = location::current()) {
-    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at);
+    return this->start(
+        retry_call<send_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_out_of_band(bytes_to_send<Socket> buffer, First&& first, How&& how = How(),
                                   call_site at = location::current()) {
-    return this->start(retry_call<send_out_of_band_attempt>{this->record(), buffer}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        retry_call<send_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Waits for the last urgent byte that the peer has sent, and takes it out of the stream. It does
@@ -11930,13 +12810,15 @@ public:
   /// Source: recv(2), MSG_OOB; poll(2), POLLPRI; tcp(7).
   template <class...>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, location at = location::current()) {
-    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at);
+    return this->start(
+        retry_call<recv_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) recv_out_of_band(bytes_to_fill<Socket> buffer, First&& first, How&& how = How(),
                                   call_site at = location::current()) {
-    return this->start(retry_call<recv_out_of_band_attempt>{this->record(), buffer}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        retry_call<recv_out_of_band_attempt<typename Socket::sockets>>{this->record(), buffer}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 
 private:
@@ -11948,7 +12830,7 @@ private:
                const bool must_wait = this->engine().busy(*this->record(), inward);
                if (must_wait || !try_now(h, bytes, error)) error = std::errc::operation_would_block;
                if (bytes != 0) return error;
-               return os::explain_unconnected(*this->record(), inward, error);
+               return Socket::sockets::explain(*this->record(), inward, error);
              })
              .code();
     return bytes;
@@ -11965,258 +12847,6 @@ private:
 
 } // namespace detail
 }} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/os/linux/batch.hpp
-// Several datagrams in one system call that never waits.
-
-#include <ctime>
-
-#if ROUSE_LINUX
-#include <sys/uio.h>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// The most datagrams that one system call takes.
-inline constexpr std::size_t largest_batch = 64;
-
-namespace detail {
-
-// The array of messages for recvmmsg(2) and sendmmsg(2). It takes 16 KiB of stack. The constructor
-// leaves it uninitialized, and only the used entries are ever written.
-class messages {
-public:
-  messages() noexcept {}
-  messages(const messages&) = delete;
-  messages& operator=(const messages&) = delete;
-
-  // @param with_control  receive control messages too. Not for a Unix-domain socket, where they may
-  // carry descriptors.
-  void to_receive(std::span<const incoming> slots, bool with_control) noexcept {
-    for (std::size_t i = 0; i != slots.size(); ++i) {
-      msghdr& m = describe(i, slots[i].buffer.data(), slots[i].buffer.size());
-      m.msg_name = &(new (&peers_[i].address) socket_address)->any;
-      m.msg_namelen = socket_address::room;
-      if (!with_control) continue;
-      m.msg_control = peers_[i].control;
-      m.msg_controllen = sizeof peers_[i].control;
-    }
-  }
-  void to_send(std::span<const outgoing> items) noexcept {
-    for (std::size_t i = 0; i != items.size(); ++i) {
-      auto* const data = const_cast<void*>(items[i].buffer.data()); // read only
-      msghdr& m = describe(i, data, items[i].buffer.size());
-      if (items[i].to.family() == family_unspecified) continue;
-      auto* const to = new (&peers_[i].address) socket_address(items[i].to);
-      m.msg_name = &to->any;
-      m.msg_namelen = to->length;
-    }
-  }
-
-  void fill_in(std::span<incoming> came) noexcept {
-    for (std::size_t i = 0; i != came.size(); ++i) {
-      msghdr& m = headers_[i].msg_hdr;
-      incoming& slot = came[i];
-      slot.bytes = headers_[i].msg_len;
-      slot.truncated = (m.msg_flags & MSG_TRUNC) != 0;
-      peers_[i].address.length = m.msg_namelen;
-      slot.from = peers_[i].address.to_endpoint();
-      slot.segment = m.msg_controllen == 0 ? slot.bytes : segment(m, slot.bytes);
-    }
-  }
-
-  [[nodiscard]] mmsghdr* headers() noexcept { return headers_; }
-
-private:
-  msghdr& describe(std::size_t i, void* data, std::size_t size) noexcept {
-    pieces_[i] = {data, size};
-    headers_[i] = {};
-    headers_[i].msg_hdr.msg_iov = &pieces_[i];
-    headers_[i].msg_hdr.msg_iovlen = 1;
-    return headers_[i].msg_hdr;
-  }
-
-  static std::size_t segment(msghdr& m, std::size_t all) noexcept {
-    for (cmsghdr* c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-      if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != udp_gro_name) continue;
-      int size = 0;
-      std::memcpy(&size, CMSG_DATA(c), sizeof size);
-      return static_cast<std::size_t>(size);
-    }
-    return all;
-  }
-
-  struct peer {
-    peer() noexcept {}
-    union {
-      socket_address address;
-    };
-    // For the segment size. A time stamp, if the program has enabled them, comes before it.
-    alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(timespec))];
-  };
-
-  mmsghdr headers_[largest_batch];
-  iovec pieces_[largest_batch];
-  peer peers_[largest_batch];
-};
-
-} // namespace detail
-
-/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
-/// none.
-///
-/// An error after the first datagram is not reported. recvmmsg(2) keeps it for the next call. Only
-/// an error at the beginning of a further system call here is lost; it can only be an ICMP error
-/// about a datagram that this socket has sent.
-/// @param taken  0 before the call, the number of filled slots after it.
-inline bool recv_batch_now(native_handle_type h, int family, std::span<incoming> slots,
-                           std::size_t& taken, failure& error) noexcept {
-  detail::messages m;
-  while (taken != slots.size()) {
-    const std::size_t left = slots.size() - taken;
-    const auto part = slots.subspan(taken, left < largest_batch ? left : largest_batch);
-    m.to_receive(part, family != AF_UNIX);
-    const int n = detail::retry_interrupted([&] {
-      return ::recvmmsg(h, m.headers(), static_cast<unsigned>(part.size()),
-                        MSG_DONTWAIT | message_flags, nullptr);
-    });
-    if (n < 0) return taken != 0 || detail::store_error(error);
-    const auto came = static_cast<std::size_t>(n);
-    m.fill_in(part.first(came));
-    taken += came;
-    if (came != part.size()) break;
-  }
-  return true;
-}
-
-/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
-/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
-/// @param items  at most `largest_batch`.
-inline bool send_batch_now(native_handle_type h, int family, std::span<const outgoing> items,
-                           std::size_t& sent, failure& error) noexcept {
-  detail::messages m;
-  m.to_send(items);
-  const int n = detail::retry_interrupted([&] {
-    return ::sendmmsg(h, m.headers(), static_cast<unsigned>(items.size()),
-                      MSG_DONTWAIT | MSG_NOSIGNAL);
-  });
-  if (n >= 0) {
-    sent = static_cast<std::size_t>(n);
-    return true;
-  }
-  if (detail::store_error(error)) return true;
-  if (family != AF_UNIX || items[0].to.family() == family_unspecified) return false;
-  error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
-  return true;
-}
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/batch.hpp
-// Several datagrams without waiting, one after the other: Windows has no call for more than one.
-
-#if ROUSE_WINDOWS
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// The most datagrams that are sent before other operations have their turn.
-inline constexpr std::size_t largest_batch = 64;
-
-namespace detail {
-
-inline std::size_t segment_of(WSAMSG& m, std::size_t all) noexcept {
-  constexpr INT coalesced_info = 3; // UDP_COALESCED_INFO
-  for (WSACMSGHDR* c = WSA_CMSG_FIRSTHDR(&m); c; c = WSA_CMSG_NXTHDR(&m, c)) {
-    if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != coalesced_info) continue;
-    DWORD size = 0;
-    std::memcpy(&size, WSA_CMSG_DATA(c), sizeof size);
-    return size;
-  }
-  return all;
-}
-
-inline WSABUF piece_of(const void* data, std::size_t size) noexcept {
-  // WSABUF counts in 32 bits, and no datagram is this large.
-  constexpr std::size_t most = 1 << 30;
-  return {static_cast<ULONG>(size < most ? size : most),
-          static_cast<CHAR*>(const_cast<void*>(data))};
-}
-
-// Returns 0 or an error number.
-inline int recv_one(native_handle_type h, LPFN_WSARECVMSG recv_msg, incoming& slot) noexcept {
-  constexpr ULONG cut_short = 0x0100; // MSG_TRUNC
-  alignas(WSACMSGHDR) CHAR control[WSA_CMSG_SPACE(sizeof(DWORD))];
-  socket_address from;
-  WSABUF piece = piece_of(slot.buffer.data(), slot.buffer.size());
-  WSAMSG m{&from.any, socket_address::room, &piece, 1, {sizeof control, control}, 0};
-  DWORD bytes = 0;
-  const int error = recv_msg(h, &m, &bytes, nullptr, nullptr) == 0 ? 0 : ::WSAGetLastError();
-  if (error != 0 && error != WSAEMSGSIZE) return error;
-  slot.truncated = error == WSAEMSGSIZE || (m.dwFlags & cut_short) != 0;
-  slot.bytes = slot.truncated ? slot.buffer.size() : bytes;
-  from.length = m.namelen;
-  slot.from = from.to_endpoint();
-  slot.segment = error == 0 && m.Control.len != 0 ? segment_of(m, slot.bytes) : slot.bytes;
-  return 0;
-}
-
-// Returns 0 or an error number.
-inline int send_one(native_handle_type h, const outgoing& item) noexcept {
-  const socket_address to(item.to);
-  const bool named = to.length != 0;
-  WSABUF piece = piece_of(item.buffer.data(), item.buffer.size());
-  DWORD bytes = 0;
-  if (::WSASendTo(h, &piece, 1, &bytes, 0, named ? &to.any : nullptr, to.length, nullptr,
-                  nullptr) == 0)
-    return 0;
-  const int error = ::WSAGetLastError();
-  const bool nowhere = !named && lacks_destination(h, failure::from_os(error));
-  return nowhere ? WSAEDESTADDRREQ : error; // as on Linux
-}
-
-} // namespace detail
-
-/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
-/// none. An error after the first datagram is not reported.
-/// @param taken  0 before the call, the number of filled slots after it.
-inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
-                           std::size_t& taken, failure& error) noexcept {
-  LPFN_WSARECVMSG recv_msg = nullptr;
-  error = find_extension(h, WSAID_WSARECVMSG, recv_msg);
-  if (!error) error = set_blocking(h, false);
-  if (error) return true;
-  for (incoming& slot : slots) {
-    const int number = detail::recv_one(h, recv_msg, slot);
-    if (number != 0) {
-      if (taken == 0 && number != WSAEWOULDBLOCK) error = failure::from_os(number);
-      break;
-    }
-    ++taken;
-  }
-  return taken != 0 || error;
-}
-
-/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
-/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
-/// @param items  at most `largest_batch`.
-inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const outgoing> items,
-                           std::size_t& sent, failure& error) noexcept {
-  if ((error = set_blocking(h, false))) return true;
-  for (const outgoing& item : items) {
-    const int number = detail::send_one(h, item);
-    if (number != 0) {
-      if (sent == 0 && number != WSAEWOULDBLOCK) error = failure::from_os(number);
-      break;
-    }
-    ++sent;
-  }
-  return sent != 0 || error;
-}
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/batch.hpp
-// Several datagrams at once, without waiting. One of the two headers is empty.
 
 // ---- rouse/core/pause.hpp
 // A pause between two rounds of a call.
@@ -12301,6 +12931,7 @@ inline failure check_datagrams(const socket_state& socket) noexcept {
 
 /// The attempt runs whenever the socket is readable. It holds the engine's lock, so that a cancel
 /// finds either no datagram taken or the call completed.
+template <class Sockets>
 struct recv_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: recv_batch";
@@ -12329,7 +12960,8 @@ private:
   static bool try_now(operation& op) noexcept {
     auto& self = static_cast<recv_batch_call&>(*op.retry);
     const auto h = static_cast<native_handle_type>(op.target->native);
-    const bool done = os::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
+    const bool done =
+        Sockets::recv_batch_now(h, op.target->family, self.slots, self.taken, op.error);
     for (const incoming& slot : self.slots.first(self.taken)) op.bytes += slot.bytes;
     return done;
   }
@@ -12337,6 +12969,7 @@ private:
 
 /// Each attempt runs when there is room to send, and sends as many as one system call takes, so
 /// that other calls get their turn.
+template <class Sockets>
 struct send_batch_call : retry_when_ready {
   using value_type = std::size_t;
   static constexpr const char* name = "rouse: send_batch";
@@ -12368,7 +13001,7 @@ private:
       return true;
     }
     std::size_t sent = 0;
-    const bool done = os::send_batch_now(h, family, part, sent, op.error);
+    const bool done = Sockets::send_batch_now(h, family, part, sent, op.error);
     for (const outgoing& item : part.first(sent)) op.bytes += item.buffer.size();
     self.sent += sent;
     return done;
@@ -12413,13 +13046,13 @@ public:
   /// for each datagram. 16 KiB of stack. Source: recvmmsg(2), Linux 2.6.33; WSARecvMsg.
   template <class...>
   decltype(auto) recv_batch(incoming_batch slots, location at = location::current()) {
-    return this->start(recv_batch_call{this->record(), slots}, at);
+    return this->start(recv_batch_call<typename Socket::sockets>{this->record(), slots}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) recv_batch(incoming_batch slots, First&& first, How&& how = How(),
                             call_site at = location::current()) {
-    return this->start(recv_batch_call{this->record(), slots}, at, std::forward<First>(first),
-                       std::forward<How>(how));
+    return this->start(recv_batch_call<typename Socket::sockets>{this->record(), slots}, at,
+                       std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Sends several datagrams, in order. Waits while the socket has no room. Completes when all are
@@ -12437,13 +13070,15 @@ public:
   /// WSASendTo for each. 16 KiB of stack. Source: sendmmsg(2), Linux 3.0; WSASendTo.
   template <class...>
   decltype(auto) send_batch(batch_to_send<Socket> items, location at = location::current()) {
-    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at);
+    return this->start(
+        when_there_is_room<send_batch_call<typename Socket::sockets>>{{this->record(), items}}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_batch(batch_to_send<Socket> items, First&& first, How&& how = How(),
                             call_site at = location::current()) {
-    return this->start(when_there_is_room<send_batch_call>{{this->record(), items}}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        when_there_is_room<send_batch_call<typename Socket::sockets>>{{this->record(), items}}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 };
 
@@ -12484,47 +13119,57 @@ struct accept_call {
   static constexpr auto length = std::chrono::milliseconds(20);
   socket_state* socket;
   pause retry_pause{"accept that waits for a free descriptor"};
+  socket_state* accepted = nullptr;
+  void* owner = nullptr;
+  int family = 0;
+  int type = 0;
 
   bool prepare(operation& op) noexcept {
     op.action = action::accept;
     op.target = socket;
-    op.wants_native_handle = native;
-    if constexpr (native)
-      op.handle = static_cast<std::intptr_t>(os::no_handle);
-    else
-      op.accepted = nullptr;
+    op.handle = static_cast<std::intptr_t>(os::no_handle);
+    owner = socket->owner; // the listener may be closed, and its record in use again, afterwards
+    family = socket->family;
+    type = socket->type;
     return true;
   }
 
-  bool advance(operation& op) noexcept {
+  template <class Engine>
+  bool advance(operation& op, Engine& engine) noexcept {
     if (pause::is(op)) return !retry_pause.end(op) || !prepare(op);
     if (os::is_stillborn(op.error)) return false;
-    if (!os::is_shortage(op.error)) return true;
-    retry_pause.begin(op, length);
-    return false;
+    if (os::is_shortage(op.error)) {
+      retry_pause.begin(op, length);
+      return false;
+    }
+    if constexpr (!native)
+      if (!op.error) adopt(op, engine);
+    return true;
   }
 
   Answer value(operation& op) noexcept {
     if constexpr (native)
       return op.action == action::accept ? take_handle(op) : os::no_handle;
     else
-      return Answer::from(op.action == action::accept ? std::exchange(op.accepted, nullptr)
-                                                      : nullptr);
+      return Answer::from(std::exchange(accepted, nullptr));
   }
   template <class Engine>
   void discard(operation& op, Engine& engine) noexcept {
-    if (op.action != action::accept) return;
-    if constexpr (native) {
-      if (const auto h = take_handle(op); h != os::no_handle) os::close_socket(h);
-    } else {
-      if (op.accepted) engine.give_back(*op.accepted);
-    }
+    if (accepted) engine.give_back(*accepted);
+    const auto h = op.action == action::accept ? take_handle(op) : os::no_handle;
+    if (h != os::no_handle) Engine::sockets::close(h);
   }
 
 private:
   static native_handle_type take_handle(operation& op) noexcept {
     return static_cast<native_handle_type>(
         std::exchange(op.handle, static_cast<std::intptr_t>(os::no_handle)));
+  }
+  template <class Engine>
+  void adopt(operation& op, Engine& engine) noexcept {
+    const auto h = take_handle(op);
+    accepted = engine.adopt(owner, h, family, type, op.error);
+    if (!accepted) Engine::sockets::close(h);
   }
 };
 
@@ -12627,12 +13272,13 @@ private:
     return this->on_handle([&](native_handle_type h) {
       if (local.family() != this->record()->family)
         return failure(std::errc::address_family_not_supported);
-      return os::bind(h, local, this->record()->type == SOCK_STREAM);
+      return Socket::sockets::bind(h, local, this->record()->type == SOCK_STREAM);
     });
   }
   failure do_listen(int backlog) noexcept {
-    return this->on_handle(
-        [&](native_handle_type h) { return os::listen(h, backlog, this->record()->family); });
+    return this->on_handle([&](native_handle_type h) {
+      return Socket::sockets::listen(h, backlog, this->record()->family);
+    });
   }
 };
 
@@ -12942,7 +13588,7 @@ private:
       if (group.family() != this->record()->family ||
           (source && source->family() != this->record()->family))
         return failure(std::errc::address_family_not_supported);
-      return os::change_membership(h, join, group, source, interface_index);
+      return Socket::sockets::change_membership(h, join, group, source, interface_index);
     });
   }
 };
@@ -13276,6 +13922,7 @@ using native_file_type = os::native_file_type;
 
 namespace detail {
 
+template <class Sockets>
 struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
   static constexpr const char* name = "rouse: send_file";
@@ -13310,7 +13957,7 @@ private:
   static bool try_now(operation& op) noexcept {
     const auto& self = static_cast<send_file_call&>(*op.retry);
     const std::uint64_t left = self.length - self.moved;
-    return os::send_file_now(
+    return Sockets::send_file_now(
         static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
         static_cast<std::size_t>(left < largest_part ? left : largest_part), op.bytes, op.error);
   }
@@ -13337,13 +13984,15 @@ public:
   template <class...>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {
-    return this->start(send_file_call{this->record(), file, offset, length}, at);
+    return this->start(
+        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            First&& first, How&& how = How(), call_site at = location::current()) {
-    return this->start(send_file_call{this->record(), file, offset, length}, at,
-                       std::forward<First>(first), std::forward<How>(how));
+    return this->start(
+        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at,
+        std::forward<First>(first), std::forward<How>(how));
   }
 };
 
@@ -13550,18 +14199,18 @@ class option_calls : public socket_part<option_calls<Socket>, Socket> {
 public:
   /// The address that the socket is bound to. Errors: bad_file_descriptor. Source: getsockname(2).
   [[nodiscard]] endpoint local_endpoint() const {
-    return query(&os::local_endpoint, "rouse: local_endpoint");
+    return query(&Socket::sockets::local_endpoint, "rouse: local_endpoint");
   }
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
-    return query(&os::local_endpoint, ec);
+    return query(&Socket::sockets::local_endpoint, ec);
   }
   /// The address that the socket is connected to. Errors: not_connected, bad_file_descriptor.
   /// Source: getpeername(2).
   [[nodiscard]] endpoint remote_endpoint() const {
-    return query(&os::remote_endpoint, "rouse: remote_endpoint");
+    return query(&Socket::sockets::remote_endpoint, "rouse: remote_endpoint");
   }
   [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
-    return query(&os::remote_endpoint, ec);
+    return query(&Socket::sockets::remote_endpoint, ec);
   }
 
   /// Sets an option by its type (`tcp_no_delay{true}`), or by level, name and value.
@@ -13635,12 +14284,14 @@ public:
 
 private:
   failure do_set(int level, int name, const void* value, std::size_t size) noexcept {
-    return this->on_handle(
-        [&](native_handle_type h) { return os::set_option(h, level, name, value, size); });
+    return this->on_handle([&](native_handle_type h) {
+      return Socket::sockets::set_option(h, level, name, value, size);
+    });
   }
   failure do_get(int level, int name, void* value, std::size_t size) const noexcept {
-    return this->on_handle(
-        [&](native_handle_type h) { return os::get_option(h, level, name, value, size); });
+    return this->on_handle([&](native_handle_type h) {
+      return Socket::sockets::get_option(h, level, name, value, size);
+    });
   }
   endpoint query(failure (*get)(native_handle_type, endpoint&) noexcept,
                  std::error_code& ec) const noexcept {
@@ -13716,6 +14367,7 @@ class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
 
 public:
   using scheduler_type = Scheduler;
+  using sockets = typename Scheduler::engine_type::sockets;
 
   socket() noexcept = default;
 
@@ -13993,7 +14645,8 @@ private:
     return is_open() ? f(native_handle()) : failure(std::errc::bad_file_descriptor);
   }
   failure do_shutdown(shutdown_how how) noexcept {
-    return on_handle([&](native_handle_type h) { return os::shutdown(h, static_cast<int>(how)); });
+    return on_handle(
+        [&](native_handle_type h) { return sockets::shutdown(h, static_cast<int>(how)); });
   }
   socket_state* record_ = nullptr;
 };
@@ -16311,9 +16964,9 @@ namespace detail {
 
 template <class Scheduler, class Observer>
 struct observe;
-template <template <class> class Engine, class Threading, class Waker, class Observer>
-struct observe<basic_scheduler<Engine<Threading>, Waker>, Observer> {
-  using type = basic_scheduler<Engine<observed_by<Threading, Observer>>, Waker>;
+template <class Driver, class Threading, class Waker, class Observer>
+struct observe<basic_scheduler<basic_engine<Driver, Threading>, Waker>, Observer> {
+  using type = basic_scheduler<basic_engine<Driver, observed_by<Threading, Observer>>, Waker>;
 };
 
 } // namespace detail
@@ -16655,6 +17308,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
 // Owns a socket handle that no socket object has adopted yet.
+template <class Sockets>
 class unique_handle {
 public:
   unique_handle() noexcept = default;
@@ -16665,7 +17319,7 @@ public:
     return *this;
   }
   ~unique_handle() {
-    if (handle_ != os::no_handle) os::close_socket(handle_);
+    if (handle_ != os::no_handle) Sockets::close(handle_);
   }
   [[nodiscard]] native_handle_type get() const noexcept { return handle_; }
   native_handle_type release() noexcept { return std::exchange(handle_, os::no_handle); }
@@ -16675,7 +17329,7 @@ private:
 };
 
 template <class Scheduler>
-socket<Scheduler> adopt(Scheduler& s, unique_handle h) {
+socket<Scheduler> adopt(Scheduler& s, unique_handle<typename Scheduler::engine_type::sockets> h) {
   auto adopted = socket<Scheduler>::adopt(s, h.get());
   (void)h.release();
   return adopted;
@@ -16698,6 +17352,8 @@ template <class Scheduler>
 class per_core {
 public:
   using socket_type = socket<Scheduler>;
+  using sockets = typename Scheduler::engine_type::sockets;
+  using owned_handle = detail::unique_handle<sockets>;
 
   /// Opens the listeners. Peers can connect from now on; `run` accepts them.
   ///
@@ -16708,10 +17364,10 @@ public:
   /// Errors: those of socket, bind and listen.
   explicit per_core(const endpoint& where, unsigned cores = 0, int backlog = SOMAXCONN)
       : where_(where), workers_(cores != 0 ? cores : default_cores()) {
-    const std::size_t listeners = os::spreads_connections ? workers_.size() : 1;
+    const std::size_t listeners = sockets::spreads_connections ? workers_.size() : 1;
     while (listeners_.size() != listeners) {
       listeners_.push_back(listen(where_, backlog));
-      check(os::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
+      check(sockets::local_endpoint(listeners_.back().get(), where_), "rouse: local_endpoint");
     }
   }
   per_core(const per_core&) = delete;
@@ -16787,16 +17443,16 @@ private:
     return n != 0 ? n : 1; // 0: not known
   }
 
-  static detail::unique_handle listen(const endpoint& where, int backlog) {
+  static owned_handle listen(const endpoint& where, int backlog) {
     native_handle_type h = os::no_handle;
-    check(os::open_socket(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
-    detail::unique_handle listener(h);
+    check(sockets::open(where.family(), SOCK_STREAM, 0, true, h), "rouse: socket");
+    owned_handle listener(h);
     const int on = 1;
-    if (os::spreads_connections)
-      check(os::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
+    if (sockets::spreads_connections)
+      check(sockets::set_option(h, SOL_SOCKET, os::reuse_port_name, &on, sizeof on),
             "rouse: reuse_port");
-    check(os::bind(h, where, true), "rouse: bind");
-    check(os::listen(h, backlog, where.family()), "rouse: listen");
+    check(sockets::bind(h, where, true), "rouse: bind");
+    check(sockets::listen(h, backlog, where.family()), "rouse: listen");
     return listener;
   }
 
@@ -16876,7 +17532,7 @@ private:
   template <class Start>
   void run_core(std::size_t core, Start start) noexcept {
     ROUSE_TRY {
-      detail::unique_handle own; // closed even if already stopped
+      owned_handle own; // closed even if already stopped
       if (core < listeners_.size()) own = std::move(listeners_[core]);
       socket_type listener; // outlives the accepting flows
       Scheduler sched; // created on the thread that runs it
@@ -16886,14 +17542,14 @@ private:
       const unregister_at_end registered{*this, core};
       if (own.get() != os::no_handle) {
         listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != os::accepts_at_once; ++i)
+        for (int i = 0; i != sockets::accepts_at_once; ++i)
           accept(core, sched, listener, start, controls);
       } else {
         wait_for_connections(sched, controls);
       }
       sched.run();
       listener.close();
-      controls->permits.release(os::accepts_at_once); // waiting flows find the listener closed
+      controls->permits.release(sockets::accepts_at_once); // waiting flows find the listener closed
       controls->stopped.set();
       for (auto until = due(); clock::now() < until; until = due()) {
         sched.run_for(until - clock::now());
@@ -16941,7 +17597,7 @@ private:
   // the scheduler of any core can adopt.
   template <class... How>
   static decltype(auto) accept_one(socket_type& listener, How&&... how) {
-    if constexpr (os::spreads_connections)
+    if constexpr (sockets::spreads_connections)
       return listener.accept(std::forward<How>(how)...);
     else
       return listener.accept_native(std::forward<How>(how)...);
@@ -16996,7 +17652,7 @@ private:
   // Hands the connection to the next core, or keeps it if that is this core or does not run.
   template <class Start>
   void dispatch(Scheduler& here, native_handle_type h, Start& start, permit p) {
-    detail::unique_handle connection(h);
+    owned_handle connection(h);
     {
       const std::lock_guard lock(mutex_);
       last_core_ = (last_core_ + 1) % workers_.size();
@@ -17022,7 +17678,7 @@ private:
   }
 
   endpoint where_;
-  std::vector<detail::unique_handle> listeners_;
+  std::vector<owned_handle> listeners_;
   bool limited_ = false;
   std::size_t share_ = 1; // maximum of connections for each listener
   std::mutex mutex_; // guards the members below
@@ -17727,12 +18383,13 @@ private:
     // Not std::make_shared: in libstdc++ it has a symbol of the binding STB_GNU_UNIQUE, and the
     // dynamic loader never unloads a shared library that defines one.
     std::shared_ptr<os::signal_inbox> inbox(new os::signal_inbox);
+    using sockets = typename Scheduler::engine_type::sockets;
     native_handle_type pair[2];
-    std::error_code ec = os::open_pair(SOCK_STREAM, pair).code();
+    std::error_code ec = sockets::open_pair(SOCK_STREAM, pair).code();
     if (ec) return ec;
     inbox->announce_in(pair[1]);
     auto read_end = socket<Scheduler>::adopt(s, pair[0], ec);
-    if (ec) os::close_socket(pair[0]);
+    if (ec) sockets::close(pair[0]);
     if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
     if (ec) return ec;
     read_end.record_->purpose = "signal wait";
@@ -18651,12 +19308,13 @@ template <class Scheduler>
 [[nodiscard]] std::pair<socket<Scheduler>, socket<Scheduler>> socket_pair(Scheduler& s, int type,
                                                                           std::error_code& ec) {
   std::pair<socket<Scheduler>, socket<Scheduler>> pair;
+  using sockets = typename Scheduler::engine_type::sockets;
   native_handle_type ends[2] = {os::no_handle, os::no_handle};
-  ec = os::open_pair(type, ends).code();
+  ec = sockets::open_pair(type, ends).code();
   for (auto* const end : {&pair.first, &pair.second}) {
     const native_handle_type h = ends[end == &pair.second];
     if (!ec) *end = socket<Scheduler>::adopt(s, h, ec);
-    if (!end->is_open() && h != os::no_handle) os::close_socket(h);
+    if (!end->is_open() && h != os::no_handle) sockets::close(h);
   }
   if (ec) pair.first.close();
   return pair;

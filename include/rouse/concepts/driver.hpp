@@ -19,8 +19,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// calls it; a driver calls nobody, it hands results back through `completions`. All functions but
 /// `wake` are called with the engine's lock held, and none may throw.
 ///
-/// - `D::operation` derives from `rouse::operation` (whose constructor it inherits), and has room
-///   for what the kernel writes to while the operation is pending.
+/// - `D::operation` derives from `rouse::operation`, inherits its constructor, and has room for what
+///   the kernel writes to while the operation is pending.
 /// - `D::sockets`: static functions for all that needs no waiting. See `system_sockets`.
 /// - `d.open(buffers)` opens the kernel interface; a `failure` if the kernel refuses. `receive`
 ///   takes its buffers from the pool, which outlives the driver.

@@ -24,8 +24,8 @@ public:
     return std::chrono::steady_clock::now();
   }
 
-  /// While it exists, `now()` gives, on the thread that made it, the time that it was set to. Borrow
-  /// it to a driver, whose `wait` lets time pass. One per thread; never goes back.
+  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to. Lend
+  /// it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
   class replacement {
   public:
     explicit replacement(time_point start) noexcept : now_(start) { replaced() = this; }

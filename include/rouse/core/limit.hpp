@@ -15,7 +15,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 namespace detail {
 
-// The clocks whose time points are points of rouse::clock.
+// The clocks with the time points of rouse::clock.
 template <class C>
 concept monotonic_clock = std::same_as<C, std::chrono::steady_clock> || std::same_as<C, clock>;
 

@@ -100,7 +100,7 @@ public:
       done_.ready_.push_back(later_.pop_front());
   }
 
-  /// Calls `end(op)` for each operation whose limit has passed.
+  /// Calls `end(op)` for each operation that is past its limit.
   template <class End>
   void expire(End end) noexcept {
     if (!done_.timers_.empty()) [[unlikely]]

@@ -48,8 +48,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// and none while the lock is held.
 ///
 /// @tparam Driver  the kernel interface: see the concept `driver`.
-/// @tparam Threading  `one_thread` (no lock, no atomic access on the path of a call) or
-/// `any_thread`.
+/// @tparam Threading  `one_thread` (no lock, no atomic access on a call's path) or `any_thread`.
 ///
 /// Threads: with `one_thread`, everything but `post`, `wake`, `request_stop` and the destructor of
 /// an idle engine belongs to the thread that runs the engine.
@@ -82,14 +81,9 @@ public:
     if (why) return nullptr;
     return engine;
   }
-
   basic_engine(const basic_engine&) = delete;
   basic_engine& operator=(const basic_engine&) = delete;
-  ~basic_engine() {
-    home_->close(); // nothing can be posted any more
-    drop_posted();
-    while (!spare_.empty()) delete &spare_.pop_front();
-  }
+  ~basic_engine();
 
   /// Which kernel interface this is, and why a better one was refused.
   [[nodiscard]] std::string report() const { return driver_.report(); }
@@ -99,8 +93,7 @@ public:
 
   // ---- operations
 
-  /// Starts `op`. True: it is done, the result is in it, and its `complete` will not be called.
-  /// False: `complete` will be called.
+  /// Starts `op`. True: done, the result is in it. False: its `complete` will be called.
   ///
   /// Now and then a call that could be done at once is deferred to the loop, so that one flow cannot
   /// starve the others.
@@ -223,14 +216,8 @@ public:
   [[nodiscard]] bool idle() noexcept;
   /// The number of operations in progress: submitted, and not yet completed.
   [[nodiscard]] std::size_t active() noexcept;
-  /// Whether the calling thread may run the engine: a kernel interface may bind operations in flight
-  /// to the thread that ran it before.
-  [[nodiscard]] bool usable_here() const noexcept {
-    if constexpr (requires { driver_.usable_here(); })
-      return driver_.usable_here();
-    else
-      return true;
-  }
+  /// Whether the calling thread may run the engine: operations in flight may belong to another.
+  [[nodiscard]] bool usable_here() const noexcept;
 
   /// Any thread: `p.run` is called by the thread that runs the engine.
   void post(posted& p) noexcept {
@@ -248,14 +235,8 @@ public:
   /// @returns when `turn` is due at the latest; `time_point::min()`: at once.
   [[nodiscard]] clock::time_point rest_outside() noexcept
     requires(!Threading::shared);
-  /// What a foreign loop polls for readability; `no_handle` if the kernel interface has no such
-  /// handle.
-  [[nodiscard]] native_handle_type wait_handle() noexcept {
-    if constexpr (requires { driver_.wait_handle(); })
-      return driver_.wait_handle();
-    else
-      return os::no_handle;
-  }
+  /// What a foreign loop polls for readability; `no_handle` if the driver has no such handle.
+  [[nodiscard]] native_handle_type wait_handle() noexcept;
 
   /// Keeps an exception that left a flow, for the caller of run() (O7).
   void raise(std::exception_ptr e) noexcept;
@@ -282,11 +263,10 @@ public:
   void belong_to_process() noexcept;
   /// Completes the calls that an inert engine refused and had to defer. Returns how many.
   std::size_t complete_refused() noexcept;
-  /// Refuses and completes an operation that began in the parent, in a call further up the stack of
-  /// the thread that forked. Harmless if it has completed already.
+  /// Completes, refused, an operation that the forking thread began in the parent, further up its
+  /// stack. Harmless if it has completed already.
   void refuse(rouse::operation& op) noexcept;
-  /// A forked child destroys the scheduler: the engine stays in memory for ever, because the copies
-  /// of the parent's waiting flows refer to it.
+  /// In a forked child: stays in memory for ever, since copies of the parent's flows refer to it.
   void leave_behind() noexcept;
 
 private:
@@ -419,7 +399,7 @@ private:
       waited_.notify_all();
     }
   }
-  // Clears the wait handle. False: it cannot become readable, or something has happened already.
+  // Clears the wait handle. False: something has happened already.
   bool wait_outside(lock_type& lock) noexcept;
   // Waits for some of the kernel's results; `complete` is called later.
   ROUSE_NOINLINE void reap(lock_type& lock) noexcept;

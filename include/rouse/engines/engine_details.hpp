@@ -217,6 +217,29 @@ void basic_engine<D, T>::shut_down() noexcept {
 // ---- the loop
 
 template <class D, class T>
+basic_engine<D, T>::~basic_engine() {
+  home_->close(); // nothing can be posted any more
+  drop_posted();
+  while (!spare_.empty()) delete &spare_.pop_front();
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::usable_here() const noexcept {
+  if constexpr (requires { driver_.usable_here(); })
+    return driver_.usable_here();
+  else
+    return true;
+}
+
+template <class D, class T>
+native_handle_type basic_engine<D, T>::wait_handle() noexcept {
+  if constexpr (requires { driver_.wait_handle(); })
+    return driver_.wait_handle();
+  else
+    return os::no_handle;
+}
+
+template <class D, class T>
 ROUSE_NOINLINE void basic_engine<D, T>::reap(lock_type& lock) noexcept {
   if constexpr (T::shared) {
     if (waits_) return waited_.wait(lock);

@@ -30,10 +30,8 @@
 #include <rouse/os/system_sockets.hpp>
 
 #if ROUSE_LINUX
-#include <cstdio>
-#include <cstdlib>
-#include <memory>
 #include <new>
+#include <string>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
@@ -63,15 +61,10 @@ public:
   /// @param forbidden  setup flags to do without, as on an older kernel.
   failure open(detail::buffer_pool& buffers, std::uint32_t forbidden = 0) noexcept {
     pool_ = &buffers;
-    const failure why = ring_.create(entries, wanted, forbidden);
+    const failure why = ring_.create(entries, detail::setup_flags<Shared>, forbidden);
     return why ? why : waker_.create();
   }
-  [[nodiscard]] std::string report() const {
-    const auto has = [&](std::uint32_t flag) { return (ring_.flags() & flag) != 0; };
-    return has(os::uring::defer_taskrun)  ? "io_uring (single issuer, deferred task work)"
-           : has(os::uring::coop_taskrun) ? "io_uring (cooperative task work)"
-                                          : "io_uring";
-  }
+  [[nodiscard]] std::string report() const { return detail::describe(ring_); }
   [[nodiscard]] bool blocking_handles() const noexcept { return true; }
 
   [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
@@ -86,14 +79,14 @@ public:
   /// they share the one system call of the turn.
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
     if (op.action == action::recv) {
-      if (!first_in_line(op.target->inbound)) [[likely]] {
+      if (!detail::first_in_line(op.target->inbound)) [[likely]] {
         request_recv(op);
         hand_over();
       }
       return false;
     }
-    if (op.action == action::send && !by_hand(op)) [[likely]] {
-      if (first_in_line(op.target->outbound)) [[unlikely]]
+    if (op.action == action::send && !detail::by_hand(op)) [[likely]] {
+      if (detail::first_in_line(op.target->outbound)) [[unlikely]]
         return false;
       if (few_completions() && os::try_send(op)) return true;
       request_send(op);
@@ -107,7 +100,7 @@ public:
   /// the same address later. The kernel takes them in order, so it can only meet `op` (O4).
   void request_cancel(operation& op, completions& done) noexcept {
     const bool queued =
-        op.action != action::accept && first_in_line(op.target->queue_of(op)) != &op;
+        op.action != action::accept && detail::first_in_line(op.target->queue_of(op)) != &op;
     if (queued) return done.add(op, std::errc::operation_canceled, 0);
     if (!op.has_result) submit_cancel(op);
   }
@@ -154,25 +147,17 @@ public:
 
 private:
   static constexpr unsigned entries = 256;
-  static constexpr std::uint32_t wanted =
-      os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
-      (Shared ? 0
-              : os::uring::single_issuer | os::uring::defer_taskrun | os::uring::no_sqarray |
-                    os::uring::disabled);
 
   // `user_data` that is not the address of an operation. A request to cancel has the address of its
   // operation with a bit set that no address has.
   static constexpr std::uint64_t wake_up = 1, cancel_bit = 2;
 
-  struct record final : socket_state {
-    std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
-    bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
-  };
+  using record = detail::uring_socket;
 
   ROUSE_NOINLINE bool start_other(operation& op) noexcept {
-    if (op.action == action::connect && !room_for_peer(op)) return true;
-    if (op.action != action::accept && first_in_line(op.target->queue_of(op))) return false;
-    if (by_hand(op) && send_now(op)) return true;
+    if (op.action == action::connect && !detail::room_for_peer(op)) return true;
+    if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
+    if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
     submit(op);
     hand_over();
@@ -180,41 +165,6 @@ private:
   }
 
   [[nodiscard]] bool few_completions() const noexcept { return Shared || reaped_ <= 1; }
-
-  // Whether it is a plain recv or send.
-  static bool moves_bytes(const operation& op) noexcept {
-    return op.action == action::recv || (op.action == action::send && !by_hand(op));
-  }
-  static bool by_hand(const operation& op) noexcept {
-    return static_cast<const record&>(*op.target).sends_by_hand &&
-           (op.action == action::send || op.action == action::send_to);
-  }
-  static bool send_now(operation& op) noexcept {
-    const auto h = static_cast<native_handle_type>(op.target->native);
-    return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
-  }
-
-  // False: memory is short.
-  static bool room_for_peer(operation& op) noexcept {
-    auto& peer = static_cast<record&>(*op.target).peer;
-    if (!peer) peer.reset(new (std::nothrow) os::socket_address);
-    if (!peer) op.error = std::errc::not_enough_memory;
-    return peer != nullptr;
-  }
-
-  // Whose turn it is on a socket: it alone is with the kernel. Accepts wait for no turn, and
-  // nothing waits for them.
-  ROUSE_ALWAYS_INLINE static operation* first_in_line(detail::list<operation>& queue) noexcept {
-    return queue.empty() ? nullptr : first_of(queue);
-  }
-  ROUSE_NOINLINE static operation* first_of(detail::list<operation>& queue) noexcept {
-    if (queue.front().action != action::accept) return &queue.front();
-    operation* first = nullptr;
-    queue.for_each([&](operation& op) {
-      if (!first && op.action != action::accept) first = &op;
-    });
-    return first;
-  }
 
   // ---- submissions
 
@@ -262,13 +212,14 @@ private:
   /// @param offer  a receive may take one of the offered buffers.
   /// @param goes_on  a poll reports each change until it is cancelled.
   ROUSE_NOINLINE void submit(operation& op, bool offer = true, bool goes_on = false) noexcept {
-    if (moves_bytes(op)) return op.action == action::recv ? request_recv(op) : request_send(op);
+    if (detail::moves_bytes(op))
+      return op.action == action::recv ? request_recv(op) : request_send(op);
     ++in_flight_;
     auto& r = static_cast<record&>(*op.target);
     const bool multishot = goes_on && knows_multishot_polls();
     os::uring::submission& s =
         entry(detail::opcode_of(op.action), static_cast<int>(r.native), address_of(op));
-    if (by_hand(op)) return detail::fill_poll(s, action::when_writable, multishot);
+    if (detail::by_hand(op)) return detail::fill_poll(s, action::when_writable, multishot);
     switch (op.action) {
     case action::accept:
       s.op_flags = SOCK_CLOEXEC;
@@ -314,7 +265,7 @@ private:
     if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
       return reap_rare(c, done);
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
-    if (c.res < 0 || !moves_bytes(op)) [[unlikely]]
+    if (c.res < 0 || !detail::moves_bytes(op)) [[unlikely]]
       return reap_rare(c, done);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
@@ -373,7 +324,7 @@ private:
 
   void succeed(operation& op, int result, completions& done) noexcept {
     op.error = {};
-    if (by_hand(op)) [[unlikely]] {
+    if (detail::by_hand(op)) [[unlikely]] {
       if (try_or_poll(op)) finish(op, done);
       return;
     }
@@ -409,11 +360,12 @@ private:
     finish(op, done);
   }
 
-  // A poll has found the socket ready. False: it is not ready, or no longer.
+  // A poll has reported the socket ready. False: it is not.
   bool try_now(operation& op) noexcept {
     const bool done = op.is_retry() ? os::run_retry(op)
-                      : by_hand(op) ? send_now(op)
-                                    : detail::lend(op, *pool_, [&] { return os::try_recv(op); });
+                      : detail::by_hand(op)
+                          ? detail::send_now(op)
+                          : detail::lend(op, *pool_, [&] { return os::try_recv(op); });
     if (done || os::receives_no_more(op)) return true;
     if (op.cancel_reason) op.error = std::errc::operation_canceled;
     return static_cast<bool>(op.cancel_reason);
@@ -461,7 +413,7 @@ private:
     auto& queue = op.target->queue_of(op);
     const bool next = op.action != action::accept;
     done.add(op, op.error, op.bytes);
-    if (operation* const first = next ? first_in_line(queue) : nullptr)
+    if (operation* const first = next ? detail::first_in_line(queue) : nullptr)
       submit(static_cast<operation&>(*first));
   }
 

@@ -416,7 +416,7 @@ private:
 
   detail::buffer_pool* pool_ = nullptr;
   os::completion_port port_;
-  std::size_t pending_ = 0; // operations whose packet has not been seen
+  std::size_t pending_ = 0; // operations with an outstanding packet
   os::accept_scratch unread_;
 };
 

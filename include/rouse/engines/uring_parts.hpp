@@ -1,9 +1,11 @@
-// Parts of the driver for io_uring: entries of the submission queue, offered buffers, the thread that
-// uses a ring.
+// Parts of the driver for io_uring: the record of a socket, entries of the submission queue, offered
+// buffers, the thread that uses a ring.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/buffer_pool.hpp>
+#include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/threading.hpp>
 #include <rouse/os/linux/io_uring.hpp>
 #include <rouse/os/linux/poll.hpp>
@@ -14,9 +16,68 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+template <bool Shared>
+inline constexpr std::uint32_t setup_flags =
+    os::uring::clamp | os::uring::cq_size | os::uring::submit_all |
+    (Shared ? 0
+            : os::uring::single_issuer | os::uring::defer_taskrun | os::uring::no_sqarray |
+                  os::uring::disabled);
+
+/// The name of the driver, with the flags that the kernel has granted.
+inline std::string describe(const os::uring::ring& ring) {
+  const auto has = [&](std::uint32_t flag) { return (ring.flags() & flag) != 0; };
+  return has(os::uring::defer_taskrun)  ? "io_uring (single issuer, deferred task work)"
+         : has(os::uring::coop_taskrun) ? "io_uring (cooperative task work)"
+                                        : "io_uring";
+}
+
+/// The record of a socket.
+struct uring_socket final : socket_state {
+  std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
+  bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
+};
+
+inline bool by_hand(const operation& op) noexcept {
+  return static_cast<const uring_socket&>(*op.target).sends_by_hand &&
+         (op.action == action::send || op.action == action::send_to);
+}
+/// Whether it is a plain recv or send.
+inline bool moves_bytes(const operation& op) noexcept {
+  return op.action == action::recv || (op.action == action::send && !by_hand(op));
+}
+inline bool send_now(operation& op) noexcept {
+  const auto h = static_cast<native_handle_type>(op.target->native);
+  return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
+}
+/// False: memory is short.
+inline bool room_for_peer(operation& op) noexcept {
+  auto& peer = static_cast<uring_socket&>(*op.target).peer;
+  if (!peer) peer.reset(new (std::nothrow) os::socket_address);
+  if (!peer) op.error = std::errc::not_enough_memory;
+  return peer != nullptr;
+}
+
+/// The operation of a socket's queue that is in the kernel; the others wait for it. Accepts do not
+/// wait, and nothing waits for them. Null: there is none.
+ROUSE_NOINLINE inline operation* first_of(list<operation>& queue) noexcept {
+  if (queue.front().action != action::accept) return &queue.front();
+  operation* first = nullptr;
+  queue.for_each([&](operation& op) {
+    if (!first && op.action != action::accept) first = &op;
+  });
+  return first;
+}
+ROUSE_ALWAYS_INLINE operation* first_in_line(list<operation>& queue) noexcept {
+  return queue.empty() ? nullptr : first_of(queue);
+}
 
 inline std::uint8_t opcode_of(action a) noexcept {
   switch (a) {
