@@ -154,6 +154,7 @@ for configuration in $wanted; do
     check checks includes python3 tests/tools/check_includes.py
     check checks scenarios python3 tests/tools/scenarios.py --check
     check checks "single header" python3 single_include/amalgamate.py --check
+    check checks "code in README" tests/tools/check_readme.py g++ -std=c++20
     check checks "headers alone" tests/tools/check_headers_alone.sh g++ -std=c++20 $warnings
     check checks "misuse, g++" python3 tests/compile_fail/run.py g++ -std=c++20
     check checks "misuse, clang++" python3 tests/compile_fail/run.py clang++-19 -std=c++20
