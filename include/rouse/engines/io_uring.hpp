@@ -24,6 +24,7 @@
 #include <rouse/engines/engine_sockets.hpp>
 #include <rouse/engines/lend.hpp>
 #include <rouse/engines/uring_parts.hpp>
+#include <rouse/os/linux/foreign_handle.hpp>
 #include <rouse/os/linux/io_uring.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/socket.hpp>
