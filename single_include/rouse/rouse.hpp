@@ -6848,8 +6848,130 @@ inline bool send_batch_now(native_handle_type h, int family, std::span<const out
 }}} // namespace rouse::ROUSE_ABI::os
 #endif
 
+// ---- rouse/os/windows/status.hpp
+// OVERLAPPED::Internal, which is an NTSTATUS: the result of an overlapped call.
+
+#if ROUSE_WINDOWS
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+namespace detail {
+inline FARPROC ntdll_function(const char* name) noexcept {
+  const HMODULE ntdll = ::GetModuleHandleW(L"ntdll.dll");
+  return ntdll ? ::GetProcAddress(ntdll, name) : nullptr;
+}
+} // namespace detail
+
+/// STATUS_BUFFER_OVERFLOW: the datagram was larger than the buffer.
+inline constexpr std::uint32_t status_cut_short = 0x80000005;
+
+/// Whether a call that failed with `error` has a packet all the same. A call that failed with
+/// WSAEMSGSIZE does if the kernel stored its status, which is only a warning, in the record.
+inline bool packet_follows(const OVERLAPPED& record, int error) noexcept {
+  return error == WSAEMSGSIZE && static_cast<std::uint32_t>(record.Internal) == status_cut_short;
+}
+
+/// The Winsock error number for a status of the network stack; 0 for any other status.
+constexpr int winsock_number(std::uint32_t status) noexcept {
+  switch (status) {
+  case 0xC0000008 /*INVALID_HANDLE*/:
+  case 0xC0000024 /*OBJECT_TYPE_MISMATCH*/:
+    return WSAENOTSOCK;
+  case 0xC0000017 /*NO_MEMORY*/:
+  case 0xC0000044 /*QUOTA_EXCEEDED*/:
+  case 0xC000009A /*INSUFFICIENT_RESOURCES*/:
+  case 0xC00000A1 /*WORKING_SET_QUOTA*/:
+  case 0xC000012D /*COMMITMENT_LIMIT*/:
+  case 0xC000013D /*REMOTE_RESOURCES*/:
+    return WSAENOBUFS;
+  case 0xC0000043 /*SHARING_VIOLATION*/:
+  case 0xC0000209 /*TOO_MANY_ADDRESSES*/:
+  case 0xC000020A /*ADDRESS_ALREADY_EXISTS*/:
+    return WSAEADDRINUSE;
+  case 0x00000102 /*TIMEOUT*/:
+  case 0xC00000B5 /*IO_TIMEOUT*/:
+  case 0xC000013F /*LINK_TIMEOUT*/:
+    return WSAETIMEDOUT;
+  case 0xC000013C /*REMOTE_DISCONNECT*/:
+  case 0xC000013E /*LINK_FAILED*/:
+  case 0xC000020C /*CONNECTION_DISCONNECTED*/:
+  case 0xC000020D /*CONNECTION_RESET*/:
+  case 0xC000023F /*PORT_UNREACHABLE*/:
+  case 0xC000A012 /*HOPLIMIT_EXCEEDED*/:
+    return WSAECONNRESET;
+  case 0xC000013B /*LOCAL_DISCONNECT*/:
+  case 0xC000020F /*TRANSACTION_ABORTED*/:
+  case 0xC0000241 /*CONNECTION_ABORTED*/:
+    return WSAECONNABORTED;
+  case 0xC00000BE /*BAD_NETWORK_PATH*/:
+  case 0xC000023C /*NETWORK_UNREACHABLE*/:
+  case 0xC000023E /*PROTOCOL_UNREACHABLE*/:
+    return WSAENETUNREACH;
+  case 0xC000023D /*HOST_UNREACHABLE*/:
+    return WSAEHOSTUNREACH;
+  case 0xC00000BC /*REMOTE_NOT_LISTENING*/:
+  case 0xC0000236 /*CONNECTION_REFUSED*/:
+    return WSAECONNREFUSED;
+  case 0xC0000140 /*INVALID_CONNECTION*/:
+    return WSAENOTCONN;
+  case 0xC000023B /*CONNECTION_ACTIVE*/:
+    return WSAEISCONN;
+  case 0xC00000B0 /*PIPE_DISCONNECTED*/:
+  case 0xC0000237 /*GRACEFUL_DISCONNECT*/:
+    return WSAESHUTDOWN;
+  case status_cut_short:
+  case 0xC0000206 /*INVALID_BUFFER_SIZE*/:
+    return WSAEMSGSIZE;
+  case 0xC0000005 /*ACCESS_VIOLATION*/:
+  case 0xC0000023 /*BUFFER_TOO_SMALL*/:
+    return WSAEFAULT;
+  case 0xC0000018 /*CONFLICTING_ADDRESSES*/:
+  case 0xC0000141 /*INVALID_ADDRESS*/:
+  case 0xC0000207 /*INVALID_ADDRESS_COMPONENT*/:
+    return WSAEADDRNOTAVAIL;
+  case 0xC00000BF /*NETWORK_BUSY*/:
+  case 0xC00000C4 /*UNEXPECTED_NETWORK_ERROR*/:
+    return WSAENETDOWN;
+  case 0xC0000002 /*NOT_IMPLEMENTED*/:
+  case 0xC00000BB /*NOT_SUPPORTED*/:
+    return WSAEOPNOTSUPP;
+  case 0xC000000D /*INVALID_PARAMETER*/:
+    return WSAEINVAL;
+  case 0xC0000022 /*ACCESS_DENIED*/:
+    return WSAEACCES;
+  default:
+    return 0;
+  }
+}
+
+/// The system's error number for an error or a warning; 0 for a success.
+inline int number_of(std::uint32_t status) noexcept {
+  if (const int number = winsock_number(status)) return number;
+  if (status < 0x80000000) return 0;
+  using function = ULONG(WINAPI*)(LONG);
+  static const auto convert = reinterpret_cast<function>(
+      reinterpret_cast<void (*)()>(detail::ntdll_function("RtlNtStatusToDosError")));
+  return static_cast<int>(convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE});
+}
+
+/// The result of an overlapped call. Success and information statuses are no failures. Warnings
+/// are, since an aborted call may end with one.
+inline failure from_status(ULONG_PTR internal) noexcept {
+  const auto status = static_cast<std::uint32_t>(internal);
+  switch (status) {
+  case 0xC0000120: /*CANCELLED*/
+  case 0xC0000240: /*REQUEST_ABORTED*/
+  case 0x8000000A: /*HANDLES_CLOSED*/
+    return std::errc::operation_canceled;
+  default:
+    return failure::from_os(number_of(status));
+  }
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/windows/iocp.hpp
-// I/O completion ports, Winsock's extension functions, and the status numbers of the NT kernel.
+// I/O completion ports, and the calls that complete at them.
 //
 //   start_recv, start_send, ...       -> 0: succeeded | WSA_IO_PENDING | an error number
 //   packet from completion_port::wait -> OVERLAPPED::Internal, an NTSTATUS -> from_status: failure
@@ -6967,11 +7089,6 @@ inline bool skip_packets(native_handle_type h) noexcept {
 }
 
 namespace detail {
-inline FARPROC ntdll_function(const char* name) noexcept {
-  const HMODULE ntdll = ::GetModuleHandleW(L"ntdll.dll");
-  return ntdll ? ::GetProcAddress(ntdll, name) : nullptr;
-}
-
 inline failure control(native_handle_type h, DWORD code, const void* value,
                        std::size_t size) noexcept {
   DWORD written = 0;
@@ -7130,114 +7247,6 @@ inline socket_address as_destination(const endpoint& peer) noexcept {
   else if (a.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a.v6.sin6_addr))
     a.v6.sin6_addr.s6_addr[15] = 1;
   return a;
-}
-
-// ---- OVERLAPPED::Internal, which is an NTSTATUS
-
-/// STATUS_BUFFER_OVERFLOW: the datagram was larger than the buffer.
-inline constexpr std::uint32_t status_cut_short = 0x80000005;
-
-/// Whether a call that failed with `error` has a packet all the same. A call that failed with
-/// WSAEMSGSIZE does if the kernel stored its status, which is only a warning, in the record.
-inline bool packet_follows(const OVERLAPPED& record, int error) noexcept {
-  return error == WSAEMSGSIZE && static_cast<std::uint32_t>(record.Internal) == status_cut_short;
-}
-
-/// The Winsock error number for a status of the network stack; 0 for any other status.
-constexpr int winsock_number(std::uint32_t status) noexcept {
-  switch (status) {
-  case 0xC0000008 /*INVALID_HANDLE*/:
-  case 0xC0000024 /*OBJECT_TYPE_MISMATCH*/:
-    return WSAENOTSOCK;
-  case 0xC0000017 /*NO_MEMORY*/:
-  case 0xC0000044 /*QUOTA_EXCEEDED*/:
-  case 0xC000009A /*INSUFFICIENT_RESOURCES*/:
-  case 0xC00000A1 /*WORKING_SET_QUOTA*/:
-  case 0xC000012D /*COMMITMENT_LIMIT*/:
-  case 0xC000013D /*REMOTE_RESOURCES*/:
-    return WSAENOBUFS;
-  case 0xC0000043 /*SHARING_VIOLATION*/:
-  case 0xC0000209 /*TOO_MANY_ADDRESSES*/:
-  case 0xC000020A /*ADDRESS_ALREADY_EXISTS*/:
-    return WSAEADDRINUSE;
-  case 0x00000102 /*TIMEOUT*/:
-  case 0xC00000B5 /*IO_TIMEOUT*/:
-  case 0xC000013F /*LINK_TIMEOUT*/:
-    return WSAETIMEDOUT;
-  case 0xC000013C /*REMOTE_DISCONNECT*/:
-  case 0xC000013E /*LINK_FAILED*/:
-  case 0xC000020C /*CONNECTION_DISCONNECTED*/:
-  case 0xC000020D /*CONNECTION_RESET*/:
-  case 0xC000023F /*PORT_UNREACHABLE*/:
-  case 0xC000A012 /*HOPLIMIT_EXCEEDED*/:
-    return WSAECONNRESET;
-  case 0xC000013B /*LOCAL_DISCONNECT*/:
-  case 0xC000020F /*TRANSACTION_ABORTED*/:
-  case 0xC0000241 /*CONNECTION_ABORTED*/:
-    return WSAECONNABORTED;
-  case 0xC00000BE /*BAD_NETWORK_PATH*/:
-  case 0xC000023C /*NETWORK_UNREACHABLE*/:
-  case 0xC000023E /*PROTOCOL_UNREACHABLE*/:
-    return WSAENETUNREACH;
-  case 0xC000023D /*HOST_UNREACHABLE*/:
-    return WSAEHOSTUNREACH;
-  case 0xC00000BC /*REMOTE_NOT_LISTENING*/:
-  case 0xC0000236 /*CONNECTION_REFUSED*/:
-    return WSAECONNREFUSED;
-  case 0xC0000140 /*INVALID_CONNECTION*/:
-    return WSAENOTCONN;
-  case 0xC000023B /*CONNECTION_ACTIVE*/:
-    return WSAEISCONN;
-  case 0xC00000B0 /*PIPE_DISCONNECTED*/:
-  case 0xC0000237 /*GRACEFUL_DISCONNECT*/:
-    return WSAESHUTDOWN;
-  case status_cut_short:
-  case 0xC0000206 /*INVALID_BUFFER_SIZE*/:
-    return WSAEMSGSIZE;
-  case 0xC0000005 /*ACCESS_VIOLATION*/:
-  case 0xC0000023 /*BUFFER_TOO_SMALL*/:
-    return WSAEFAULT;
-  case 0xC0000018 /*CONFLICTING_ADDRESSES*/:
-  case 0xC0000141 /*INVALID_ADDRESS*/:
-  case 0xC0000207 /*INVALID_ADDRESS_COMPONENT*/:
-    return WSAEADDRNOTAVAIL;
-  case 0xC00000BF /*NETWORK_BUSY*/:
-  case 0xC00000C4 /*UNEXPECTED_NETWORK_ERROR*/:
-    return WSAENETDOWN;
-  case 0xC0000002 /*NOT_IMPLEMENTED*/:
-  case 0xC00000BB /*NOT_SUPPORTED*/:
-    return WSAEOPNOTSUPP;
-  case 0xC000000D /*INVALID_PARAMETER*/:
-    return WSAEINVAL;
-  case 0xC0000022 /*ACCESS_DENIED*/:
-    return WSAEACCES;
-  default:
-    return 0;
-  }
-}
-
-/// The system's error number for an error or a warning; 0 for a success.
-inline int number_of(std::uint32_t status) noexcept {
-  if (const int number = winsock_number(status)) return number;
-  if (status < 0x80000000) return 0;
-  using function = ULONG(WINAPI*)(LONG);
-  static const auto convert = reinterpret_cast<function>(
-      reinterpret_cast<void (*)()>(detail::ntdll_function("RtlNtStatusToDosError")));
-  return static_cast<int>(convert ? convert(static_cast<LONG>(status)) : ULONG{ERROR_GEN_FAILURE});
-}
-
-/// The result of an overlapped call. Success and information statuses are no failures. Warnings
-/// are, since an aborted call may end with one.
-inline failure from_status(ULONG_PTR internal) noexcept {
-  const auto status = static_cast<std::uint32_t>(internal);
-  switch (status) {
-  case 0xC0000120: /*CANCELLED*/
-  case 0xC0000240: /*REQUEST_ABORTED*/
-  case 0x8000000A: /*HANDLES_CLOSED*/
-    return std::errc::operation_canceled;
-  default:
-    return failure::from_os(number_of(status));
-  }
 }
 
 // ---- readiness
@@ -8454,40 +8463,6 @@ private:
   bool signals_ = false; // an eventfd is registered
 };
 
-/// The descriptor that a foreign loop waits for: an epoll instance that contains the waker, and an
-/// eventfd that the ring signals. The ring itself would not do: deferred task work does not wake a
-/// poll(2) that waits for the ring, and the ring does not reliably signal a write to the waker,
-/// which is an eventfd too.
-class foreign_handle {
-public:
-  /// Opens the descriptor at the first call; later calls return the same one. Returns -1 if file
-  /// descriptors or memory run out.
-  int open(const waker_fd& waker) noexcept {
-    constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
-    foreign_handle made;
-    if (events_.get() < 0 && !made.events_.create() && !made.completions_.create() &&
-        !made.events_.add(waker.get(), nullptr, edge) &&
-        !made.events_.add(made.completions_.get(), this, edge)) // any tag but the waker's
-      *this = std::move(made);
-    return events_.get();
-  }
-  /// Makes the descriptor unreadable. Returns whether the waker had made it readable.
-  bool clear() noexcept {
-    epoll_event events[poll_set::batch];
-    bool woken = false;
-    for (int n = events_.wait(events, (clock::time_point::min)()); n > 0; --n)
-      woken |= !events[n - 1].data.ptr;
-    return woken;
-  }
-  /// Makes the descriptor readable when `r` has a completion. Returns false if `r` has one already,
-  /// or if memory runs out.
-  bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
-
-private:
-  poll_set events_;
-  waker_fd completions_;
-};
-
 }}}} // namespace rouse::ROUSE_ABI::os::uring
 #endif
 
@@ -8727,6 +8702,49 @@ private:
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
+#endif
+
+// ---- rouse/os/linux/foreign_handle.hpp
+// The wait handle of an io_uring engine for an event loop of another library.
+
+#if ROUSE_LINUX
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
+
+/// The descriptor that a foreign loop waits for: an epoll instance that contains the waker, and an
+/// eventfd that the ring signals. The ring itself would not do: deferred task work does not wake a
+/// poll(2) that waits for the ring, and the ring does not reliably signal a write to the waker,
+/// which is an eventfd too.
+class foreign_handle {
+public:
+  /// Opens the descriptor at the first call; later calls return the same one. Returns -1 if file
+  /// descriptors or memory run out.
+  int open(const waker_fd& waker) noexcept {
+    constexpr std::uint32_t edge = EPOLLIN | std::uint32_t{EPOLLET};
+    foreign_handle made;
+    if (events_.get() < 0 && !made.events_.create() && !made.completions_.create() &&
+        !made.events_.add(waker.get(), nullptr, edge) &&
+        !made.events_.add(made.completions_.get(), this, edge)) // any tag but the waker's
+      *this = std::move(made);
+    return events_.get();
+  }
+  /// Makes the descriptor unreadable. Returns whether the waker had made it readable.
+  bool clear() noexcept {
+    epoll_event events[poll_set::batch];
+    bool woken = false;
+    for (int n = events_.wait(events, (clock::time_point::min)()); n > 0; --n)
+      woken |= !events[n - 1].data.ptr;
+    return woken;
+  }
+  /// Makes the descriptor readable when `r` has a completion. Returns false if `r` has one already,
+  /// or if memory runs out.
+  bool listen(ring& r) noexcept { return r.signal_next(completions_.get()); }
+
+private:
+  poll_set events_;
+  waker_fd completions_;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::os::uring
 #endif
 
 // ---- rouse/engines/io_uring.hpp
