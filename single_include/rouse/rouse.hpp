@@ -1601,11 +1601,11 @@ class callback_waker; ///< wakes by calling a handler
 namespace rouse { inline namespace ROUSE_ABI {
 
 /// A driver: io_uring, epoll, completion ports, or a network in memory. `basic_engine` owns one and
-/// calls it; a driver calls nobody, it hands results back through `completions`. All functions but
-/// `wake` are called with the engine's lock held, and none may throw.
+/// calls it; a driver calls nothing above it, it hands results back through `completions`. All
+/// functions but `wake` are called with the engine's lock held; only `open` and `report` may throw.
 ///
-/// - `D::operation` derives from `rouse::operation`, inherits its constructor, and has room for what
-///   the kernel writes to while the operation is pending.
+/// - `D::operation` derives from `rouse::operation`, inherits its constructor, and has room for
+///   what the kernel writes to while the operation is pending.
 /// - `D::sockets`: static functions for all that needs no waiting. See `system_sockets`.
 /// - `d.open(buffers)` opens the kernel interface; a `failure` if the kernel refuses. `receive`
 ///   takes its buffers from the pool, which outlives the driver.
@@ -1616,9 +1616,10 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `d.attach(s)`: the handle in `s` joins the kernel interface. `s` may have held another one.
 /// - `d.detach(s, keep_open)`: it leaves, and is closed next, or kept open for the user. Nothing is
 ///   pending on it.
-/// - `d.start(op)`: true: done, the result is in `op` (`bytes`, `error`; `handle` for accept, `data`
-///   for receive). False: a later `wait` adds it to its `done`. Other operations of the socket may
-///   be pending; those in one direction take effect in the order of their starts.
+/// - `d.start(op)`: true: done, the result is in `op` (`bytes`, `error`; `handle` for accept,
+///   `data` for receive; a connect clears `target->unconnected`). False: a later `wait` adds it to
+///   its `done`. Other operations of the socket may be pending; those in one direction take effect
+///   in the order of their starts.
 /// - `d.request_cancel(op, done)`: `op` is pending; it still completes: with operation_canceled,
 ///   added to `done` here or in `wait`, or with the kernel's result if that comes first. No byte
 ///   that was received may be lost.
@@ -1626,9 +1627,16 @@ namespace rouse { inline namespace ROUSE_ABI {
 ///   has passed (min: not at all; max: for ever), and adds what has completed to `done`. Releases
 ///   the lock while it waits. After a `wake`, it calls `done.interrupt()`.
 /// - `d.wake()`: from any thread: ends the current wait, or the next one.
+/// - In a forked child the engine destroys its driver, and opens a new one if it was not used yet:
+///   the destructor must not disturb the parent.
 ///
-/// Optional: `d.usable_here()`: false if operations in flight belong to another thread.
-/// `d.wait_handle()`: a handle that a foreign loop may poll for readability.
+/// Optional:
+/// - `d.usable_here()`: false if operations in flight belong to another thread.
+/// - `d.wait_handle()`: a handle that a foreign loop polls for readability; and
+///   `d.arm_wait_handle(done)`, called after a `wait` that did not wait: from now on the handle
+///   becomes readable when something completes; false if something has already.
+/// - `d.visit(f)` and `d.the<E>()`, for a driver that is one of several (`native_driver`): calls
+///   `f` with the std::type_identity of the one that is open, and gives access to it.
 template <class D>
 concept driver =
     std::default_initializable<D> && std::derived_from<typename D::operation, operation> &&
@@ -1654,6 +1662,35 @@ concept engine = requires {
   typename E::threading;
   typename E::operation;
 };
+
+namespace detail {
+
+template <class D>
+consteval void explain_operations() {
+  if constexpr (requires { typename D::operation; }) {
+    static_assert(std::derived_from<typename D::operation, operation>,
+                  "rouse: a driver's operation derives from rouse::operation");
+    static_assert(
+        requires(D& d, typename D::operation& op) {
+          { d.start(op) } -> std::same_as<bool>;
+        }, "rouse: a driver has \"bool start(operation&)\": true if the operation is done at once");
+    static_assert(
+        requires(D& d, typename D::operation& op, completions& done) {
+          d.request_cancel(op, done);
+        }, "rouse: a driver has \"void request_cancel(operation&, completions&)\"");
+  }
+  static_assert(
+      requires(D& d, one_thread::lock& lock, completions& done) {
+        d.wait((clock::time_point::max)(), lock, done);
+      },
+      "rouse: a driver has \"void wait(clock::time_point until, Lock&, completions&)\", for every "
+      "type of lock that an engine may have");
+  static_assert(
+      requires(D& d) { d.wake(); },
+      "rouse: a driver has \"void wake()\", which ends a wait from any thread");
+}
+
+} // namespace detail
 
 /// Says in words what a type lacks to be a driver.
 template <class D>
@@ -1693,27 +1730,7 @@ consteval void explain_driver() {
       },
       "rouse: a driver has \"failure attach(socket_state&)\" and \"void detach(socket_state&, bool "
       "keep_open)\", by which handles join and leave it");
-  if constexpr (requires { typename D::operation; }) {
-    static_assert(std::derived_from<typename D::operation, operation>,
-                  "rouse: a driver's operation derives from rouse::operation");
-    static_assert(
-        requires(D& d, typename D::operation& op) {
-          { d.start(op) } -> std::same_as<bool>;
-        }, "rouse: a driver has \"bool start(operation&)\": true if the operation is done at once");
-    static_assert(
-        requires(D& d, typename D::operation& op, completions& done) {
-          d.request_cancel(op, done);
-        }, "rouse: a driver has \"void request_cancel(operation&, completions&)\"");
-  }
-  static_assert(
-      requires(D& d, one_thread::lock& lock, completions& done) {
-        d.wait((clock::time_point::max)(), lock, done);
-      },
-      "rouse: a driver has \"void wait(clock::time_point until, Lock&, completions&)\", for every "
-      "type of lock that an engine may have");
-  static_assert(
-      requires(D& d) { d.wake(); },
-      "rouse: a driver has \"void wake()\", which ends a wait from any thread");
+  detail::explain_operations<D>();
 }
 
 /// Says in words what a type lacks to be an engine.
