@@ -92,16 +92,6 @@
 #define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
 #define ROUSE_ABI ROUSE_ABI_NAME(ROUSE_ABI_ERRORS, ROUSE_ABI_CONTEXT, ROUSE_ABI_SANITIZER)
 
-// try and catch that also compile with -fno-exceptions: there the try block always runs and the
-// handler never does. detail::guarded is the same as a function.
-#if ROUSE_EXCEPTIONS
-#define ROUSE_TRY try
-#define ROUSE_CATCH(declaration) catch (declaration)
-#else
-#define ROUSE_TRY if constexpr (true)
-#define ROUSE_CATCH(declaration) else
-#endif
-
 // Tells the optimizer that a condition holds.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_ASSUME(what) __assume(what)

@@ -111,16 +111,6 @@
 #define ROUSE_ABI_NAME(errors, context, sanitizer) ROUSE_ABI_PASTE(errors, context, sanitizer)
 #define ROUSE_ABI ROUSE_ABI_NAME(ROUSE_ABI_ERRORS, ROUSE_ABI_CONTEXT, ROUSE_ABI_SANITIZER)
 
-// try and catch that also compile with -fno-exceptions: there the try block always runs and the
-// handler never does. detail::guarded is the same as a function.
-#if ROUSE_EXCEPTIONS
-#define ROUSE_TRY try
-#define ROUSE_CATCH(declaration) catch (declaration)
-#else
-#define ROUSE_TRY if constexpr (true)
-#define ROUSE_CATCH(declaration) else
-#endif
-
 // Tells the optimizer that a condition holds.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_ASSUME(what) __assume(what)
@@ -9832,9 +9822,9 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// Returns `f()`. If that throws, returns `caught()`, which is called inside the handler: there
 /// `throw;` and std::current_exception() refer to the exception. In a build without exceptions,
-/// `caught` is never called.
+/// `caught` is never called. Inlined like a try block, since it is on the path of each call.
 template <class F, class Caught>
-std::invoke_result_t<F&> guarded(F&& f, [[maybe_unused]] Caught&& caught) {
+ROUSE_ALWAYS_INLINE std::invoke_result_t<F&> guarded(F&& f, [[maybe_unused]] Caught&& caught) {
 #if ROUSE_EXCEPTIONS
   try {
     return f();
@@ -11182,10 +11172,7 @@ public:
 private:
   static void run(typename Engine::posted& p, bool call) noexcept {
     auto* const self = static_cast<posted_function*>(&p);
-    ROUSE_TRY {
-      if (call) self->f_();
-    }
-    ROUSE_CATCH(...) { self->engine_.raise(std::current_exception()); }
+    if (call) guarded([=] { self->f_(); }, [=] { self->engine_.raise(std::current_exception()); });
     delete self;
   }
 
@@ -15119,10 +15106,10 @@ public:
 private:
   ROUSE_HOT void deliver() noexcept {
     Engine* engine = this->engine();
-    ROUSE_TRY { finish(); }
-    ROUSE_CATCH(...) {
-      if (engine) engine->raise(std::current_exception());
-    }
+    guarded([this] { finish(); },
+            [=] {
+              if (engine) engine->raise(std::current_exception());
+            });
   }
 
   void finish() {
@@ -15158,11 +15145,11 @@ public:
 
 private:
   void begin() noexcept override {
-    ROUSE_TRY {
+    const auto call = [this] {
       F f = std::move(f_);
       if (!this->cancelled) f();
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
+    };
+    guarded(call, [this] { this->keep_exception(); });
     this->end();
   }
   void free_memory() noexcept override { delete this; }
@@ -15353,13 +15340,13 @@ private:
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
     const current_flow resumed(f);
-    ROUSE_TRY {
+    const auto resume = [=] {
       if (chain) [[likely]]
         chain->resume(h);
       else
         h.resume();
-    }
-    ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
+    };
+    guarded(resume, [=] { engine->raise(std::current_exception()); });
   }
 
   std::error_code* ec_;
@@ -16393,20 +16380,18 @@ private:
     if (!runtime.closing() && !this->killed) {
       if (fiber_stack* stack = runtime.prepare(*this, &run, ec)) return runtime.switch_to(*stack);
     }
-    ROUSE_TRY {
-      if (ec) throw_error(ec, "rouse: no stack for a fiber");
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
+    const auto fail = [&] { throw_error(ec, "rouse: no stack for a fiber"); };
+    if (ec) guarded(fail, [this] { this->keep_exception(); });
     this->end();
   }
 
   static void run(flow& me) noexcept {
     auto& self = static_cast<fiber_flow&>(me);
-    ROUSE_TRY {
+    const auto call = [&] {
       F f = std::move(self.f_); // a handle may keep the flow for longer
       f();
-    }
-    ROUSE_CATCH(...) { self.keep_exception(); }
+    };
+    guarded(call, [&] { self.keep_exception(); });
     self.drop_locals();
     static_cast<Scheduler*>(self.owner)->waker().runtime().switched_out_finally(self);
     self.end();
@@ -16875,11 +16860,11 @@ private:
   void run() noexcept {
     const current_flow me(this);
     this_thread_flow() = this;
-    ROUSE_TRY {
+    const auto call = [this] {
       F f = std::move(f_); // a handle may keep the flow for longer
       if (!this->killed) f();
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
+    };
+    guarded(call, [this] { this->keep_exception(); });
     this_thread_flow() = nullptr;
     leader_followers& leaders = leaders_;
     Engine& engine = *this->engine();
@@ -17438,11 +17423,11 @@ public:
     share_ = limits.connections / listeners_.size();
     if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
-    ROUSE_TRY {
+    const auto start_others = [&] {
       for (std::size_t core = 1; core != workers_.size(); ++core)
         others.emplace_back([this, core, start] { run_core(core, start); });
-    }
-    ROUSE_CATCH(...) { fail(); }
+    };
+    detail::guarded(start_others, [this] { fail(); });
     run_core(0, start);
     for (auto& t : others) {
       if (forked_) [[unlikely]]
@@ -17566,32 +17551,34 @@ private:
   // The function of each thread.
   template <class Start>
   void run_core(std::size_t core, Start start) noexcept {
-    ROUSE_TRY {
-      owned_handle own; // closed even if already stopped
-      if (core < listeners_.size()) own = std::move(listeners_[core]);
-      socket_type listener; // outlives the accepting flows
-      Scheduler sched; // created on the thread that runs it
-      const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
-                                                         flow_event<Scheduler>{sched}});
-      if (!set_worker(core, {&sched, &start, controls})) return;
-      const unregister_at_end registered{*this, core};
-      if (own.get() != os::no_handle) {
-        listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != sockets::accepts_at_once; ++i)
-          accept(core, sched, listener, start, controls);
-      } else {
-        wait_for_connections(sched, controls);
-      }
-      sched.run();
-      listener.close();
-      controls->permits.release(sockets::accepts_at_once); // waiting flows find the listener closed
-      controls->stopped.set();
-      for (auto until = due(); clock::now() < until; until = due()) {
-        sched.run_for(until - clock::now());
-        if (until == due()) break; // no flow is left, or the time has come
-      }
+    detail::guarded([&] { serve_core(core, start); }, [this] { fail(); });
+  }
+
+  template <class Start>
+  void serve_core(std::size_t core, Start& start) {
+    owned_handle own; // closed even if already stopped
+    if (core < listeners_.size()) own = std::move(listeners_[core]);
+    socket_type listener; // outlives the accepting flows
+    Scheduler sched; // created on the thread that runs it
+    const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
+                                                       flow_event<Scheduler>{sched}});
+    if (!set_worker(core, {&sched, &start, controls})) return;
+    const unregister_at_end registered{*this, core};
+    if (own.get() != os::no_handle) {
+      listener = detail::adopt(sched, std::move(own));
+      for (int i = 0; i != sockets::accepts_at_once; ++i)
+        accept(core, sched, listener, start, controls);
+    } else {
+      wait_for_connections(sched, controls);
     }
-    ROUSE_CATCH(...) { fail(); }
+    sched.run();
+    listener.close();
+    controls->permits.release(sockets::accepts_at_once); // waiting flows find the listener closed
+    controls->stopped.set();
+    for (auto until = due(); clock::now() < until; until = due()) {
+      sched.run_for(until - clock::now());
+      if (until == due()) break; // no flow is left, or the time has come
+    }
   }
 
   // Destroyed before the scheduler: from then on no core posts to it.
@@ -18627,13 +18614,13 @@ private:
   }
 
   bool start_thread() noexcept {
-    ROUSE_TRY {
+    const auto start = [this] {
       const os::without_signals inherited;
       std::thread([this] { run(); }).detach();
       ++threads_;
       return true;
-    }
-    ROUSE_CATCH(...) { return false; }
+    };
+    return guarded(start, [] { return false; });
   }
 
   void run() noexcept {
@@ -18652,12 +18639,12 @@ private:
   }
 
   static void perform(lookup& l) noexcept {
-    ROUSE_TRY {
+    const auto look = [&] {
       l.why = look_up.load(std::memory_order_relaxed)(l.host_, l.service_, l.found);
       if (!l.service_.empty()) return;
       for (endpoint& ep : l.found) ep.port(l.port_);
-    }
-    ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
+    };
+    guarded(look, [&] { l.why = std::errc::not_enough_memory; });
   }
 
   // A forked child has neither the helper threads nor a waiter for their results.
@@ -18964,11 +18951,10 @@ private:
   bool finish_lookup(operation& op) noexcept {
     looked_up_ = true;
     if (op.error || !query_) return !op.error;
-    ROUSE_TRY {
-      op.error = query_->why();
-      if (!op.error) list_ = interleaved(query_->result());
-    }
-    ROUSE_CATCH(...) { op.error = std::errc::not_enough_memory; }
+    op.error = query_->why();
+    if (op.error) return false;
+    guarded([this] { list_ = interleaved(query_->result()); },
+            [&] { op.error = std::errc::not_enough_memory; });
     return !op.error;
   }
 
@@ -19013,13 +18999,13 @@ private:
     socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
     auto from = attempt::own(record); // closes it if memory is short
-    ROUSE_TRY {
+    const auto begin = [&] {
       attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
       next_at_ = clock::now() + stagger;
       if (attempts_.back()->begin(this->shared_from_this())) on_attempt_ended(*attempts_.back());
-    }
-    ROUSE_CATCH(...) { why_ = std::errc::not_enough_memory; }
+    };
+    guarded(begin, [this] { why_ = std::errc::not_enough_memory; });
   }
 
   Scheduler& scheduler_;

@@ -1,6 +1,7 @@
 // A function that `post` passes to the loop.
 #pragma once
 #include <rouse/config.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/recycler.hpp>
 
 #include <cstddef>
@@ -21,10 +22,7 @@ public:
 private:
   static void run(typename Engine::posted& p, bool call) noexcept {
     auto* const self = static_cast<posted_function*>(&p);
-    ROUSE_TRY {
-      if (call) self->f_();
-    }
-    ROUSE_CATCH(...) { self->engine_.raise(std::current_exception()); }
+    if (call) guarded([=] { self->f_(); }, [=] { self->engine_.raise(std::current_exception()); });
     delete self;
   }
 

@@ -21,6 +21,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/flows/sync.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
@@ -139,11 +140,11 @@ public:
     share_ = limits.connections / listeners_.size();
     if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
-    ROUSE_TRY {
+    const auto start_others = [&] {
       for (std::size_t core = 1; core != workers_.size(); ++core)
         others.emplace_back([this, core, start] { run_core(core, start); });
-    }
-    ROUSE_CATCH(...) { fail(); }
+    };
+    detail::guarded(start_others, [this] { fail(); });
     run_core(0, start);
     for (auto& t : others) {
       if (forked_) [[unlikely]]
@@ -267,32 +268,34 @@ private:
   // The function of each thread.
   template <class Start>
   void run_core(std::size_t core, Start start) noexcept {
-    ROUSE_TRY {
-      owned_handle own; // closed even if already stopped
-      if (core < listeners_.size()) own = std::move(listeners_[core]);
-      socket_type listener; // outlives the accepting flows
-      Scheduler sched; // created on the thread that runs it
-      const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
-                                                         flow_event<Scheduler>{sched}});
-      if (!set_worker(core, {&sched, &start, controls})) return;
-      const unregister_at_end registered{*this, core};
-      if (own.get() != os::no_handle) {
-        listener = detail::adopt(sched, std::move(own));
-        for (int i = 0; i != sockets::accepts_at_once; ++i)
-          accept(core, sched, listener, start, controls);
-      } else {
-        wait_for_connections(sched, controls);
-      }
-      sched.run();
-      listener.close();
-      controls->permits.release(sockets::accepts_at_once); // waiting flows find the listener closed
-      controls->stopped.set();
-      for (auto until = due(); clock::now() < until; until = due()) {
-        sched.run_for(until - clock::now());
-        if (until == due()) break; // no flow is left, or the time has come
-      }
+    detail::guarded([&] { serve_core(core, start); }, [this] { fail(); });
+  }
+
+  template <class Start>
+  void serve_core(std::size_t core, Start& start) {
+    owned_handle own; // closed even if already stopped
+    if (core < listeners_.size()) own = std::move(listeners_[core]);
+    socket_type listener; // outlives the accepting flows
+    Scheduler sched; // created on the thread that runs it
+    const shared_controls controls(new worker_controls{flow_semaphore<Scheduler>{sched, share_},
+                                                       flow_event<Scheduler>{sched}});
+    if (!set_worker(core, {&sched, &start, controls})) return;
+    const unregister_at_end registered{*this, core};
+    if (own.get() != os::no_handle) {
+      listener = detail::adopt(sched, std::move(own));
+      for (int i = 0; i != sockets::accepts_at_once; ++i)
+        accept(core, sched, listener, start, controls);
+    } else {
+      wait_for_connections(sched, controls);
     }
-    ROUSE_CATCH(...) { fail(); }
+    sched.run();
+    listener.close();
+    controls->permits.release(sockets::accepts_at_once); // waiting flows find the listener closed
+    controls->stopped.set();
+    for (auto until = due(); clock::now() < until; until = due()) {
+      sched.run_for(until - clock::now());
+      if (until == due()) break; // no flow is left, or the time has come
+    }
   }
 
   // Destroyed before the scheduler: from then on no core posts to it.

@@ -27,6 +27,7 @@
 #include <rouse/core/pause.hpp>
 #include <rouse/core/waiting.hpp>
 #include <rouse/detail/chrono.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/fwd.hpp>
 #include <rouse/os/socket.hpp>
@@ -154,11 +155,10 @@ private:
   bool finish_lookup(operation& op) noexcept {
     looked_up_ = true;
     if (op.error || !query_) return !op.error;
-    ROUSE_TRY {
-      op.error = query_->why();
-      if (!op.error) list_ = interleaved(query_->result());
-    }
-    ROUSE_CATCH(...) { op.error = std::errc::not_enough_memory; }
+    op.error = query_->why();
+    if (op.error) return false;
+    guarded([this] { list_ = interleaved(query_->result()); },
+            [&] { op.error = std::errc::not_enough_memory; });
     return !op.error;
   }
 
@@ -203,13 +203,13 @@ private:
     socket_state* record = engine_.open(&scheduler_, peer.family(), SOCK_STREAM, 0, why_);
     if (!record) return;
     auto from = attempt::own(record); // closes it if memory is short
-    ROUSE_TRY {
+    const auto begin = [&] {
       attempts_.push_back(std::make_unique<attempt>(scheduler_, std::move(from), record, peer));
       ++in_progress_;
       next_at_ = clock::now() + stagger;
       if (attempts_.back()->begin(this->shared_from_this())) on_attempt_ended(*attempts_.back());
-    }
-    ROUSE_CATCH(...) { why_ = std::errc::not_enough_memory; }
+    };
+    guarded(begin, [this] { why_ = std::errc::not_enough_memory; });
   }
 
   Scheduler& scheduler_;

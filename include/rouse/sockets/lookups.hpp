@@ -16,6 +16,7 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/core/waiting.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/lookup.hpp>
@@ -118,13 +119,13 @@ private:
   }
 
   bool start_thread() noexcept {
-    ROUSE_TRY {
+    const auto start = [this] {
       const os::without_signals inherited;
       std::thread([this] { run(); }).detach();
       ++threads_;
       return true;
-    }
-    ROUSE_CATCH(...) { return false; }
+    };
+    return guarded(start, [] { return false; });
   }
 
   void run() noexcept {
@@ -143,12 +144,12 @@ private:
   }
 
   static void perform(lookup& l) noexcept {
-    ROUSE_TRY {
+    const auto look = [&] {
       l.why = look_up.load(std::memory_order_relaxed)(l.host_, l.service_, l.found);
       if (!l.service_.empty()) return;
       for (endpoint& ep : l.found) ep.port(l.port_);
-    }
-    ROUSE_CATCH(...) { l.why = std::errc::not_enough_memory; }
+    };
+    guarded(look, [&] { l.why = std::errc::not_enough_memory; });
   }
 
   // A forked child has neither the helper threads nor a waiter for their results.

@@ -5,6 +5,7 @@
 #include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/flow_list.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
 
@@ -131,10 +132,10 @@ public:
 private:
   ROUSE_HOT void deliver() noexcept {
     Engine* engine = this->engine();
-    ROUSE_TRY { finish(); }
-    ROUSE_CATCH(...) {
-      if (engine) engine->raise(std::current_exception());
-    }
+    guarded([this] { finish(); },
+            [=] {
+              if (engine) engine->raise(std::current_exception());
+            });
   }
 
   void finish() {
@@ -170,11 +171,11 @@ public:
 
 private:
   void begin() noexcept override {
-    ROUSE_TRY {
+    const auto call = [this] {
       F f = std::move(f_);
       if (!this->cancelled) f();
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
+    };
+    guarded(call, [this] { this->keep_exception(); });
     this->end();
   }
   void free_memory() noexcept override { delete this; }

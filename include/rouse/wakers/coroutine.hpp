@@ -7,6 +7,7 @@
 #include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/flow_list.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
 
@@ -121,13 +122,13 @@ private:
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
     const current_flow resumed(f);
-    ROUSE_TRY {
+    const auto resume = [=] {
       if (chain) [[likely]]
         chain->resume(h);
       else
         h.resume();
-    }
-    ROUSE_CATCH(...) { engine->raise(std::current_exception()); }
+    };
+    guarded(resume, [=] { engine->raise(std::current_exception()); });
   }
 
   std::error_code* ec_;

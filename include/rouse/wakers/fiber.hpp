@@ -18,6 +18,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/flow_list.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
 #include <rouse/detail/running.hpp>
@@ -234,20 +235,18 @@ private:
     if (!runtime.closing() && !this->killed) {
       if (fiber_stack* stack = runtime.prepare(*this, &run, ec)) return runtime.switch_to(*stack);
     }
-    ROUSE_TRY {
-      if (ec) throw_error(ec, "rouse: no stack for a fiber");
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
+    const auto fail = [&] { throw_error(ec, "rouse: no stack for a fiber"); };
+    if (ec) guarded(fail, [this] { this->keep_exception(); });
     this->end();
   }
 
   static void run(flow& me) noexcept {
     auto& self = static_cast<fiber_flow&>(me);
-    ROUSE_TRY {
+    const auto call = [&] {
       F f = std::move(self.f_); // a handle may keep the flow for longer
       f();
-    }
-    ROUSE_CATCH(...) { self.keep_exception(); }
+    };
+    guarded(call, [&] { self.keep_exception(); });
     self.drop_locals();
     static_cast<Scheduler*>(self.owner)->waker().runtime().switched_out_finally(self);
     self.end();

@@ -22,6 +22,7 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/flow_list.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/running.hpp>
 #include <rouse/os/fork.hpp>
@@ -343,11 +344,11 @@ private:
   void run() noexcept {
     const current_flow me(this);
     this_thread_flow() = this;
-    ROUSE_TRY {
+    const auto call = [this] {
       F f = std::move(f_); // a handle may keep the flow for longer
       if (!this->killed) f();
-    }
-    ROUSE_CATCH(...) { this->keep_exception(); }
+    };
+    guarded(call, [this] { this->keep_exception(); });
     this_thread_flow() = nullptr;
     leader_followers& leaders = leaders_;
     Engine& engine = *this->engine();
