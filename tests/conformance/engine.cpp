@@ -162,8 +162,8 @@ struct bench {
   }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("an older kernel gives the best ring that it knows", "[conformance]",
-                        every_engine) {
+TEMPLATE_LIST_TEST_CASE("a kernel that refuses newer setup flags gets a ring without them",
+                        "[conformance]", every_engine) {
   ENGINE_UNDER_TEST(b)
   const std::string report = b.engine->report();
   const auto says = [&](const char* what) { return report.find(what) != std::string::npos; };
@@ -174,7 +174,7 @@ TEMPLATE_LIST_TEST_CASE("an older kernel gives the best ring that it knows", "[c
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("an operation is told once when the kernel answers", "[conformance][O1]",
+TEMPLATE_LIST_TEST_CASE("an operation completes once when its result arrives", "[conformance][O1]",
                         every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
@@ -191,7 +191,7 @@ TEMPLATE_LIST_TEST_CASE("an operation is told once when the kernel answers", "[c
   CHECK(std::string_view(buffer.data(), 3) == "abc"); // O3
 }
 
-TEMPLATE_LIST_TEST_CASE("a cancelled operation is told once", "[conformance][O1][O4]",
+TEMPLATE_LIST_TEST_CASE("a cancelled operation completes once", "[conformance][O1][O4]",
                         every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
@@ -206,8 +206,8 @@ TEMPLATE_LIST_TEST_CASE("a cancelled operation is told once", "[conformance][O1]
   CHECK(receiving.error == failure(std::errc::operation_canceled));
 }
 
-TEMPLATE_LIST_TEST_CASE("nobody is told inside submit, cancel or close", "[conformance][O2]",
-                        every_engine) {
+TEMPLATE_LIST_TEST_CASE("no operation completes inside submit, cancel or close",
+                        "[conformance][O2]", every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
   typename bench<TestType>::observed first, second, sleeping;
@@ -227,7 +227,7 @@ TEMPLATE_LIST_TEST_CASE("nobody is told inside submit, cancel or close", "[confo
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("who is told may call the engine: no lock is held",
+TEMPLATE_LIST_TEST_CASE("complete() may call the engine, because no lock is held",
                         "[conformance][O2][L07]", every_engine) {
   ENGINE_UNDER_TEST(b)
   using core = typename bench<TestType>::core;
@@ -253,7 +253,7 @@ TEMPLATE_LIST_TEST_CASE("who is told may call the engine: no lock is held",
   CHECK_FALSE(b.engine->take_raised());
 }
 
-TEMPLATE_LIST_TEST_CASE("an operation that is done at once is not told as well",
+TEMPLATE_LIST_TEST_CASE("complete() is not called for an operation that is done at once",
                         "[conformance][O2]", every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
@@ -268,8 +268,8 @@ TEMPLATE_LIST_TEST_CASE("an operation that is done at once is not told as well",
   CHECK(b.engine->active() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel are the answer", "[conformance][O4]",
-                        every_engine) {
+TEMPLATE_LIST_TEST_CASE("bytes that arrived before the cancellation are the result",
+                        "[conformance][O4]", every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
   typename bench<TestType>::observed receiving, sending;
@@ -291,8 +291,9 @@ TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel are the answer", "[co
   CHECK(got == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stale cancel does not hit the next operation at the same address",
-                        "[conformance][O4]", every_engine) {
+TEMPLATE_LIST_TEST_CASE(
+    "a stale cancellation does not affect the next operation at the same address",
+    "[conformance][O4]", every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 1> buffer{};
   for (int i = 0; i != 200; ++i) {
@@ -323,7 +324,7 @@ TEMPLATE_LIST_TEST_CASE("a stale cancel does not hit the next operation at the s
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("what was abandoned is not told, and its buffer is not written any more",
+TEMPLATE_LIST_TEST_CASE("an abandoned operation never completes, and its buffer is not written to",
                         "[conformance][O5]", every_engine) {
   ENGINE_UNDER_TEST(b)
   auto buffer = std::make_unique<std::array<char, 8>>();
@@ -344,7 +345,7 @@ TEMPLATE_LIST_TEST_CASE("what was abandoned is not told, and its buffer is not w
   CHECK(next.bytes == 3); // none was taken by what is gone
 }
 
-TEMPLATE_LIST_TEST_CASE("abandoning what is answered but not told leaves nothing behind",
+TEMPLATE_LIST_TEST_CASE("abandoning an operation whose result has arrived leaves nothing behind",
                         "[conformance][O5]", every_engine) {
   ENGINE_UNDER_TEST(b) {
     typename bench<TestType>::observed yielding, sleeping;
@@ -359,7 +360,7 @@ TEMPLATE_LIST_TEST_CASE("abandoning what is answered but not told leaves nothing
   CHECK(b.engine->turn(time_point::min()) == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("a event has one waiter at a time, and lets everybody pass once it is open",
+TEMPLATE_LIST_TEST_CASE("an event has one waiter at a time, and is not waited for once it is set",
                         "[conformance]", every_engine) {
   ENGINE_UNDER_TEST(b)
   rouse::one_shot_event event("event");
@@ -375,7 +376,7 @@ TEMPLATE_LIST_TEST_CASE("a event has one waiter at a time, and lets everybody pa
   CHECK(!late.error);
 }
 
-TEMPLATE_LIST_TEST_CASE("closing ends what is pending with operation_canceled, on every engine",
+TEMPLATE_LIST_TEST_CASE("closing completes pending operations with operation_canceled",
                         "[conformance][O6]", every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
@@ -394,8 +395,8 @@ TEMPLATE_LIST_TEST_CASE("closing ends what is pending with operation_canceled, o
   CHECK(accepting.error == failure(std::errc::operation_canceled));
 }
 
-TEMPLATE_LIST_TEST_CASE("what was raised is given back once, oldest first", "[conformance][O7]",
-                        every_engine) {
+TEMPLATE_LIST_TEST_CASE("take_raised returns each raised exception once, oldest first",
+                        "[conformance][O7]", every_engine) {
   ENGINE_UNDER_TEST(b)
   b.engine->raise(std::make_exception_ptr(1));
   b.engine->raise(std::make_exception_ptr(2));
@@ -404,7 +405,7 @@ TEMPLATE_LIST_TEST_CASE("what was raised is given back once, oldest first", "[co
   CHECK_FALSE(b.engine->take_raised());
 }
 
-TEMPLATE_LIST_TEST_CASE("a limit ends an operation with timed_out, never before its time",
+TEMPLATE_LIST_TEST_CASE("a limit completes an operation with timed_out, never early",
                         "[conformance][X01]", every_engine) {
   ENGINE_UNDER_TEST(b)
   std::array<char, 8> buffer{};
@@ -417,7 +418,7 @@ TEMPLATE_LIST_TEST_CASE("a limit ends an operation with timed_out, never before 
   CHECK(receiving.error == failure(std::errc::timed_out));
 }
 
-TEMPLATE_LIST_TEST_CASE("a function posted by another thread wakes the loop and runs in it",
+TEMPLATE_LIST_TEST_CASE("a function posted by another thread wakes the loop and runs there",
                         "[conformance]", every_engine) {
   ENGINE_UNDER_TEST(b)
   struct posted : bench<TestType>::core::posted {
@@ -435,8 +436,9 @@ TEMPLATE_LIST_TEST_CASE("a function posted by another thread wakes the loop and 
   CHECK(p.where == std::this_thread::get_id());
 }
 
-TEMPLATE_LIST_TEST_CASE("random sends, recvs, cancels and abandons: each told once, no byte lost",
-                        "[conformance][O1][O4][O5][X11]", every_engine) {
+TEMPLATE_LIST_TEST_CASE(
+    "under random sends, recvs, cancels and abandons, each completes once and no byte is lost",
+    "[conformance][O1][O4][O5][X11]", every_engine) {
   ENGINE_UNDER_TEST(b)
   using observed = typename bench<TestType>::observed;
   std::mt19937 random(20240229);

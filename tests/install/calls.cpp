@@ -94,7 +94,7 @@ struct tcp_listener {
 
 } // namespace
 
-TEST_CASE("install: a call that blocks parks its fiber, and another goes on", "[install][P08]") {
+TEST_CASE("install: a blocking call parks its fiber, and other fibers run", "[install][P08]") {
   installed here; // its sockets were made before: it makes no difference
   char got[8] = {};
   result received, sent;
@@ -115,7 +115,7 @@ TEST_CASE("install: a call that blocks parks its fiber, and another goes on", "[
   CHECK(std::string(got) == "abc");
 }
 
-TEST_CASE("install: dump() names the call that parks a fiber, and its descriptor",
+TEST_CASE("install: dump names the call that parks a fiber, and its descriptor",
           "[install][dump]") {
   installed i;
   char byte = 0;
@@ -143,7 +143,7 @@ TEST_CASE("install: dump() names the call that parks a fiber, and its descriptor
   CHECK(lines.find("waits for poll on descriptor " + std::to_string(i.a)) != std::string::npos);
 }
 
-TEST_CASE("install: a second one is refused until uninstall", "[install][B1][B2]") {
+TEST_CASE("install: a second install is refused until uninstall", "[install][B1][B2]") {
   installed here;
   rouse::fibers other;
   std::error_code ec;
@@ -158,7 +158,7 @@ TEST_CASE("install: a second one is refused until uninstall", "[install][B1][B2]
   rouse::install(other);
 }
 
-TEST_CASE("uninstall: calls block their thread again; who was parked is woken as before",
+TEST_CASE("uninstall: calls block their thread again, and parked fibers are still woken",
           "[install][B2][B6]") {
   installed here;
   limit_to(here.b, SO_RCVTIMEO, 20ms);
@@ -181,7 +181,7 @@ TEST_CASE("uninstall: calls block their thread again; who was parked is woken as
   CHECK(byte == 'x');
 }
 
-TEST_CASE("uninstall: a send that is half done goes on", "[install][B2][B6]") {
+TEST_CASE("uninstall: a half-done send continues", "[install][B2][B6]") {
   installed here;
   const std::string block = large_block();
   result sent;
@@ -204,7 +204,8 @@ TEST_CASE("uninstall: a send that is half done goes on", "[install][B2][B6]") {
   CHECK(got == block.size());
 }
 
-TEST_CASE("blocking_scope: its fiber blocks, the others do not", "[install][B5]") {
+TEST_CASE("blocking_scope: calls of its fiber block the thread, those of others park",
+          "[install][B5]") {
   installed here;
   limit_to(here.a, SO_RCVTIMEO, 20ms);
   result inside, after;
@@ -226,7 +227,7 @@ TEST_CASE("blocking_scope: its fiber blocks, the others do not", "[install][B5]"
   CHECK(after.error == EAGAIN);
 }
 
-TEST_CASE("install: nothing of it keeps the loop running, or is left in it", "[install][B7]") {
+TEST_CASE("install: it does not keep the loop running, and leaves nothing in it", "[install][B7]") {
   installed here;
   CHECK(here.sched.run() == 0);
   limit_to(here.a, SO_RCVTIMEO, 1ms);
@@ -235,7 +236,8 @@ TEST_CASE("install: nothing of it keeps the loop running, or is left in it", "[i
   CHECK(here.sched.engine().active() == 0);
 }
 
-TEST_CASE("install: other threads, and calls outside of fibers, are untouched", "[install][P08]") {
+TEST_CASE("install: calls of other threads and outside of fibers are unaffected",
+          "[install][P08]") {
   installed here;
   limit_to(here.a, SO_RCVTIMEO, 10ms);
   char byte;
@@ -245,7 +247,8 @@ TEST_CASE("install: other threads, and calls outside of fibers, are untouched", 
   CHECK(elsewhere.error == EAGAIN);
 }
 
-TEST_CASE("install: the limits of a socket hold, and end calls with their errno", "[install]") {
+TEST_CASE("install: calls obey SO_RCVTIMEO and SO_SNDTIMEO, and fail with their errno",
+          "[install]") {
   installed here;
   limit_to(here.a, SO_RCVTIMEO, 10ms);
   limit_to(here.a, SO_SNDTIMEO, 10ms);
@@ -267,7 +270,7 @@ TEST_CASE("install: the limits of a socket hold, and end calls with their errno"
   CHECK(nothing.error == EAGAIN);
 }
 
-TEST_CASE("install: O_NONBLOCK and MSG_DONTWAIT are honoured", "[install]") {
+TEST_CASE("install: calls obey O_NONBLOCK and MSG_DONTWAIT", "[install]") {
   installed here;
   char byte;
   result with_flag, with_mode, accepted;
@@ -286,7 +289,7 @@ TEST_CASE("install: O_NONBLOCK and MSG_DONTWAIT are honoured", "[install]") {
   CHECK(accepted.error == EAGAIN);
 }
 
-TEST_CASE("install: a blocking send takes all, MSG_WAITALL waits for all", "[install]") {
+TEST_CASE("install: a blocking send sends all, and MSG_WAITALL receives all", "[install]") {
   installed here;
   const std::string block = large_block();
   std::string got(block.size(), '\0');
@@ -329,7 +332,7 @@ TEST_CASE("install: a blocking send takes all, MSG_WAITALL waits for all", "[ins
   CHECK(got == block);
 }
 
-TEST_CASE("install: connect and accept over loopback; a refused one", "[install]") {
+TEST_CASE("install: connect and accept work, and a connect can be refused", "[install]") {
   installed here;
   const tcp_listener listener(8);
   int accepted = -1;
@@ -357,7 +360,7 @@ TEST_CASE("install: connect and accept over loopback; a refused one", "[install]
   CHECK(refused.error == ECONNREFUSED);
 }
 
-TEST_CASE("install: connect that SO_SNDTIMEO ends is EINPROGRESS", "[install]") {
+TEST_CASE("install: a connect that SO_SNDTIMEO ends fails with EINPROGRESS", "[install]") {
   installed here;
   const tcp_listener full(0);
   std::vector<int> fillers; // connections that nobody accepts, until the queue takes no more
@@ -376,7 +379,7 @@ TEST_CASE("install: connect that SO_SNDTIMEO ends is EINPROGRESS", "[install]") 
   for (int f : fillers) ::close(f);
 }
 
-TEST_CASE("install: connect to a Unix-domain listener whose queue is full waits", "[install]") {
+TEST_CASE("install: a connect waits while a Unix-domain listener's queue is full", "[install]") {
   installed here;
   sockaddr_un path{};
   path.sun_family = AF_UNIX; // abstract, of the system's choice
@@ -402,7 +405,7 @@ TEST_CASE("install: connect to a Unix-domain listener whose queue is full waits"
   for (int s : {first, second, listener, accepted[0], accepted[1]}) CHECK(::close(s) == 0);
 }
 
-TEST_CASE("install: poll waits for files of all kinds at once", "[install]") {
+TEST_CASE("install: poll waits for files of several kinds at once", "[install]") {
   installed here;
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
@@ -424,7 +427,7 @@ TEST_CASE("install: poll waits for files of all kinds at once", "[install]") {
   for (int fd : {ends[0], ends[1], counter, timer}) ::close(fd);
 }
 
-TEST_CASE("install: a regular file and a closed handle are ready at once", "[install]") {
+TEST_CASE("install: poll reports a regular file and a closed handle at once", "[install]") {
   installed here;
   const int regular = ::open("/proc/self/exe", O_RDONLY);
   pollfd files[] = {{here.a, POLLIN, 0}, {regular, POLLIN, 0}, {987654, POLLIN, 0}};
@@ -436,7 +439,7 @@ TEST_CASE("install: a regular file and a closed handle are ready at once", "[ins
   ::close(regular);
 }
 
-TEST_CASE("install: what waits for many files ends at its timeout with 0", "[install]") {
+TEST_CASE("install: poll, select and epoll_wait return 0 at their timeout", "[install]") {
   installed here;
   result polled, selected, waited;
   timeval left{0, 5000};
@@ -486,7 +489,7 @@ TEST_CASE("install: select and epoll_wait park until something is ready", "[inst
   ::close(set);
 }
 
-TEST_CASE("install: sleeping lets the others run", "[install]") {
+TEST_CASE("install: sleep lets other fibers run", "[install]") {
   installed here;
   std::string order;
   here.run(
@@ -506,7 +509,7 @@ TEST_CASE("install: sleeping lets the others run", "[install]") {
   CHECK(order == "ba");
 }
 
-TEST_CASE("install: a sleep on any clock lets the others run", "[install]") {
+TEST_CASE("install: clock_nanosleep on any clock lets other fibers run", "[install]") {
   installed here;
   const clockid_t clock = GENERATE(CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI);
   std::string order;
@@ -520,7 +523,7 @@ TEST_CASE("install: a sleep on any clock lets the others run", "[install]") {
   CHECK(order == "ba");
 }
 
-TEST_CASE("install: a close by another fiber wakes who waits", "[install][B21]") {
+TEST_CASE("install: a close by another fiber wakes the fibers that wait", "[install][B21]") {
   installed here;
   const int s = ::dup(here.a); // the connection itself stays
   char byte;
@@ -531,7 +534,7 @@ TEST_CASE("install: a close by another fiber wakes who waits", "[install][B21]")
   CHECK(received.error == EBADF);
 }
 
-TEST_CASE("install: a cancelled flow's call ends with ECANCELED", "[install]") {
+TEST_CASE("install: a call of a cancelled flow fails with ECANCELED", "[install]") {
   installed here;
   char byte;
   result received;
@@ -543,7 +546,7 @@ TEST_CASE("install: a cancelled flow's call ends with ECANCELED", "[install]") {
   CHECK(received.error == ECANCELED);
 }
 
-TEST_CASE("install: when the scheduler goes, the calls fail and nothing is thrown through them",
+TEST_CASE("install: destroying the scheduler makes calls fail, and throws nothing through them",
           "[install]") {
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
@@ -590,7 +593,7 @@ TEST_CASE("install: a thread that ends without uninstall leaves nothing behind",
   CHECK(::close(ends[1]) == 0);
 }
 
-TEST_CASE("install: a fiber that never has to wait lets others run", "[install][B17]") {
+TEST_CASE("install: a fiber whose calls never wait lets others run", "[install][B17]") {
   installed here;
   bool over = false;
   long calls = 0;
@@ -607,7 +610,7 @@ TEST_CASE("install: a fiber that never has to wait lets others run", "[install][
   CHECK(calls < 1'000'000);
 }
 
-TEST_CASE("install: files that are no sockets are read and written as ever", "[install]") {
+TEST_CASE("install: files that are not sockets are read and written as before", "[install]") {
   installed here;
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
@@ -629,7 +632,7 @@ TEST_CASE("install: files that are no sockets are read and written as ever", "[i
   for (int fd : ends) ::close(fd);
 }
 
-TEST_CASE("install: a datagram is one, an empty one too", "[install]") {
+TEST_CASE("install: datagrams keep their boundaries, empty ones too", "[install]") {
   installed here(SOCK_DGRAM);
   char got[8];
   result lengths[2];
@@ -646,7 +649,7 @@ TEST_CASE("install: a datagram is one, an empty one too", "[install]") {
   CHECK(lengths[1].value == 0);
 }
 
-TEST_CASE("install: getaddrinfo asks beside the loop", "[install][B8]") {
+TEST_CASE("install: the loop goes on during getaddrinfo", "[install][B8]") {
   installed here;
   int local = -1, numeric = -1, unknown = -1;
   std::uint16_t port = 0;

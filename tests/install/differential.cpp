@@ -2216,7 +2216,8 @@ static_assert(std::size(table) >= 150);
 
 } // namespace
 
-TEST_CASE("install: a fiber's calls end as a plain thread's do", "[install][differential]") {
+TEST_CASE("install: calls of a fiber have the same results as those of a plain thread",
+          "[install][differential]") {
   for (const row& r : table) {
     DYNAMIC_SECTION(r.name) {
       const std::string expected = in_a_thread(r);

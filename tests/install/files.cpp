@@ -102,9 +102,8 @@ TEST_CASE("install: calls on ordinary files never switch fibers",
   CHECK(others == 1);
 }
 
-TEST_CASE(
-    "install: a lock that is held while an ordinary file is written is free for the next fiber",
-    "[install][files]") {
+TEST_CASE("install: a lock held while an ordinary file is written is free for the next fiber",
+          "[install][files]") {
   installed here;
   const file log(ordinary_file());
   std::mutex mutex;
@@ -120,7 +119,7 @@ TEST_CASE(
   CHECK(blocked == 0);
 }
 
-TEST_CASE("install: a read of an empty pipe parks its fiber until bytes or the end come",
+TEST_CASE("install: a read of an empty pipe parks its fiber until bytes or the end arrive",
           "[install][files]") {
   installed here;
   pipe_ends p;
@@ -146,7 +145,7 @@ TEST_CASE("install: a read of an empty pipe parks its fiber until bytes or the e
   CHECK(second == 0);
 }
 
-TEST_CASE("install: a write that a pipe has no room for parks, and ends when all is written",
+TEST_CASE("install: a write to a full pipe parks its fiber until all is written",
           "[install][files]") {
   installed here;
   const bool named = GENERATE(false, true); // a FIFO knows no calls that do not wait
@@ -184,7 +183,7 @@ TEST_CASE("install: a write that a pipe has no room for parks, and ends when all
   CHECK(got == block);
 }
 
-TEST_CASE("install: a half-done write of a pipe whose reader goes returns its part",
+TEST_CASE("install: a half-done write returns its part when the pipe's reader closes",
           "[install][files]") {
   installed here;
   pipe_ends p;
@@ -199,7 +198,8 @@ TEST_CASE("install: a half-done write of a pipe whose reader goes returns its pa
   CHECK(wrote < static_cast<ssize_t>(block.size()));
 }
 
-TEST_CASE("install: reads of eventfds, timerfds and terminals park", "[install][files]") {
+TEST_CASE("install: reads of eventfds, timerfds and terminals park their fiber",
+          "[install][files]") {
   installed here;
   const file counter(::eventfd(0, 0)), timer(::timerfd_create(CLOCK_MONOTONIC, 0));
   const file master(::posix_openpt(O_RDWR | O_NOCTTY));
@@ -237,7 +237,7 @@ TEST_CASE("install: reads of eventfds, timerfds and terminals park", "[install][
   CHECK(std::string(line) == "word\n");
 }
 
-TEST_CASE("install: a write that an eventfd has no room for parks", "[install][files]") {
+TEST_CASE("install: a write to a full eventfd parks its fiber", "[install][files]") {
   installed here;
   const file counter(::eventfd(0, 0));
   const std::uint64_t most = UINT64_MAX - 1, one = 1;
@@ -253,7 +253,7 @@ TEST_CASE("install: a write that an eventfd has no room for parks", "[install][f
   CHECK(wrote == 8);
 }
 
-TEST_CASE("install: O_NONBLOCK holds for pipes and terminals", "[install][files]") {
+TEST_CASE("install: calls on pipes and terminals obey O_NONBLOCK", "[install][files]") {
   installed here;
   int ends[2];
   REQUIRE(::pipe2(ends, O_NONBLOCK) == 0);
@@ -281,8 +281,7 @@ TEST_CASE("install: O_NONBLOCK holds for pipes and terminals", "[install][files]
   CHECK(errors[2] == EAGAIN);
 }
 
-TEST_CASE("install: a terminal's read that waits for no byte returns with none",
-          "[install][files]") {
+TEST_CASE("install: a read of a terminal with VMIN 0 returns without bytes", "[install][files]") {
   installed here;
   const file master(::posix_openpt(O_RDWR | O_NOCTTY));
   REQUIRE(::grantpt(master.fd) == 0);
@@ -300,7 +299,7 @@ TEST_CASE("install: a terminal's read that waits for no byte returns with none",
   CHECK(read == 0);
 }
 
-TEST_CASE("install: a close by another fiber wakes the read of a pipe", "[install][files]") {
+TEST_CASE("install: a close by another fiber wakes a read of a pipe", "[install][files]") {
   installed here;
   pipe_ends p;
   char byte;

@@ -69,7 +69,7 @@ void close_all() {
 } // namespace
 
 TEST_CASE(
-    "install, fork: a child closes all that it has inherited, and no fiber of its parent hears",
+    "install, fork: a child that closes all inherited files does not affect its parent's fibers",
     "[install][fork][O8]") {
   parent p;
   CHECK(p.undisturbed_by([] {
@@ -79,8 +79,9 @@ TEST_CASE(
   }));
 }
 
-TEST_CASE("install, fork: likewise a child of vfork, which shares its parent's memory",
-          "[install][fork][O8]") {
+TEST_CASE(
+    "install, fork: a child of vfork that closes all files does not affect its parent's fibers",
+    "[install][fork][O8]") {
   parent p;
   CHECK(p.undisturbed_by([] {
     const pid_t child = ::vfork();
@@ -90,7 +91,7 @@ TEST_CASE("install, fork: likewise a child of vfork, which shares its parent's m
 }
 
 #if defined(SYS_fork)
-TEST_CASE("install, fork: likewise a child that the C library knows nothing of",
+TEST_CASE("install, fork: a child made without the C library does not affect its parent's fibers",
           "[install][fork][O8]") {
   parent p;
   CHECK(p.undisturbed_by([] {
@@ -101,7 +102,8 @@ TEST_CASE("install, fork: likewise a child that the C library knows nothing of",
 }
 #endif
 
-TEST_CASE("install, fork: likewise a child that executes a program", "[install][fork][O8]") {
+TEST_CASE("install, fork: a child that executes a program does not affect its parent's fibers",
+          "[install][fork][O8]") {
   parent p;
   for (const bool shared : {false, true}) {
     p.got.clear();
@@ -117,7 +119,7 @@ TEST_CASE("install, fork: likewise a child that executes a program", "[install][
   }
 }
 
-TEST_CASE("install, fork: a fiber reads what a program prints, and what it returns",
+TEST_CASE("install, fork: a fiber reads the output and the status of a program",
           "[install][fork][O8]") {
   parent p;
   std::string line(16, '\0');
@@ -136,7 +138,7 @@ TEST_CASE("install, fork: a fiber reads what a program prints, and what it retur
   CHECK(p.got == "x");
 }
 
-TEST_CASE("install, fork: a child has the calling fiber only, whose calls are the system's own",
+TEST_CASE("install, fork: a child has the calling fiber only, and its calls are the system's",
           "[install][fork][O8]") {
   parent p;
   int others = 0;
@@ -171,7 +173,7 @@ TEST_CASE("install, fork: a child has the calling fiber only, whose calls are th
   CHECK(others == 20);
 }
 
-TEST_CASE("install, fork: a child's fiber that returns comes to a run() that refuses to go on",
+TEST_CASE("install, fork: when the fiber of a child returns, run() refuses to continue",
           "[install][fork][O8]") {
   parent p;
   pid_t child = -1;
@@ -193,7 +195,8 @@ TEST_CASE("install, fork: a child's fiber that returns comes to a run() that ref
   CHECK(others == 1);
 }
 
-TEST_CASE("install, fork: a child exits in a fiber of a static scheduler", "[install][fork][O8]") {
+TEST_CASE("install, fork: a child can exit in a fiber of a static scheduler",
+          "[install][fork][O8]") {
   static std::optional<parent> p;
   p.emplace();
   CHECK(p->undisturbed_by([] {
@@ -204,7 +207,7 @@ TEST_CASE("install, fork: a child exits in a fiber of a static scheduler", "[ins
   p.reset();
 }
 
-TEST_CASE("install, fork: a child installs a scheduler of its own", "[install][fork][O8]") {
+TEST_CASE("install, fork: a child can install a scheduler of its own", "[install][fork][O8]") {
   parent p;
   CHECK(p.undisturbed_by([&] {
     const pid_t child = ::fork();
@@ -225,7 +228,7 @@ TEST_CASE("install, fork: a child installs a scheduler of its own", "[install][f
   }));
 }
 
-TEST_CASE("install, fork: what was installed and never run works in a child",
+TEST_CASE("install, fork: a scheduler that was installed but never run works in a child",
           "[install][fork][O8]") {
   parent p;
   child_process child([&] {
@@ -240,7 +243,7 @@ TEST_CASE("install, fork: what was installed and never run works in a child",
   CHECK(child.wait() == 0);
 }
 
-TEST_CASE("install, fork: a child of vfork waits in its own calls, and no fiber runs meanwhile",
+TEST_CASE("install, fork: a child of vfork waits in its calls, and no fiber runs meanwhile",
           "[install][fork][O8]") {
   parent p;
   int pipe[2];

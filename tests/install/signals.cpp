@@ -136,7 +136,7 @@ bool cancelled(Call call) {
 
 } // namespace
 
-TEST_CASE("install: a thread that is no fiber is cancelled in each call, and unwound",
+TEST_CASE("install: pthread_cancel ends each call outside of fibers, and unwinds its thread",
           "[install][cancel]") {
   const bool elsewhere = GENERATE(false, true); // installed, in another thread
   rouse::fibers sched;
@@ -180,8 +180,7 @@ TEST_CASE("install: a thread that is no fiber is cancelled in each call, and unw
   if (elsewhere) rouse::uninstall();
 }
 
-TEST_CASE("install: a handler's calls make no switch, in whatever they interrupted",
-          "[install][signals]") {
+TEST_CASE("install: calls of a signal handler never switch fibers", "[install][signals]") {
   static int pipe_ends[2];
   REQUIRE(::pipe2(pipe_ends, O_NONBLOCK) == 0);
   const handling h([](int) {
@@ -206,7 +205,7 @@ TEST_CASE("install: a handler's calls make no switch, in whatever they interrupt
   ::close(pipe_ends[0]), ::close(pipe_ends[1]);
 }
 
-TEST_CASE("install: a handler that writes may interrupt malloc, the loop and switches of fibers",
+TEST_CASE("install: a signal handler that writes may interrupt malloc, the loop and switches",
           "[install][signals]") {
   static int pipe_ends[2];
   REQUIRE(::pipe2(pipe_ends, O_NONBLOCK) == 0);
@@ -246,7 +245,8 @@ TEST_CASE("install: a handler that writes may interrupt malloc, the loop and swi
   ::close(pipe_ends[0]), ::close(pipe_ends[1]);
 }
 
-TEST_CASE("install: a handler ends the waits that are never restarted", "[install][signals]") {
+TEST_CASE("install: a signal handler interrupts the calls that are never restarted",
+          "[install][signals]") {
   const int flags = GENERATE(0, SA_RESTART);
   CAPTURE(flags);
   const pair_of p;
@@ -281,8 +281,9 @@ TEST_CASE("install: a handler ends the waits that are never restarted", "[instal
   ::close(set);
 }
 
-TEST_CASE("install: a handler ends a socket's call that has a limit, SA_RESTART or not",
-          "[install][signals]") {
+TEST_CASE(
+    "install: a signal handler interrupts a socket's call with SO_RCVTIMEO, even with SA_RESTART",
+    "[install][signals]") {
   const int flags = GENERATE(0, SA_RESTART);
   CAPTURE(flags);
   const pair_of p;
@@ -298,7 +299,7 @@ TEST_CASE("install: a handler ends a socket's call that has a limit, SA_RESTART 
   CHECK(sent.error == EINTR);
 }
 
-TEST_CASE("install: a handler ends a call without a limit, unless SA_RESTART is set",
+TEST_CASE("install: a signal handler interrupts a call without a limit, unless SA_RESTART is set",
           "[install][signals]") {
   const int flags = GENERATE(0, SA_RESTART);
   CAPTURE(flags);
@@ -344,7 +345,7 @@ TEST_CASE("install: a handler ends a call without a limit, unless SA_RESTART is 
   }
 }
 
-TEST_CASE("install: a half-done call returns its part when a handler has run",
+TEST_CASE("install: a half-done call returns its part when a signal handler has run",
           "[install][signals]") {
   const int flags = GENERATE(0, SA_RESTART);
   CAPTURE(flags);
@@ -364,7 +365,7 @@ TEST_CASE("install: a half-done call returns its part when a handler has run",
   ::close(ends[0]), ::close(ends[1]);
 }
 
-TEST_CASE("install: a signal that comes while the loop sleeps ends the wait",
+TEST_CASE("install: a signal that arrives while the loop sleeps interrupts the wait",
           "[install][signals]") {
   const handling h;
   installed here;
@@ -386,8 +387,9 @@ TEST_CASE("install: a signal that comes while the loop sleeps ends the wait",
   CHECK(polled.error == EINTR);
 }
 
-TEST_CASE("install: a handler that ran before a call, or in another thread, does not end it",
-          "[install][signals]") {
+TEST_CASE(
+    "install: a signal handler that ran before a call, or on another thread, does not interrupt it",
+    "[install][signals]") {
   const handling h;
   installed here;
   const pair_of p;
@@ -404,7 +406,7 @@ TEST_CASE("install: a handler that ran before a call, or in another thread, does
   CHECK(meanwhile.value == 0);
 }
 
-TEST_CASE("install: ppoll, pselect and epoll_pwait let in the signals that their mask does",
+TEST_CASE("install: ppoll, pselect and epoll_pwait admit the signals of their mask",
           "[install][signals]") {
   const handling h;
   sigset_t usr1, before, none;
@@ -443,8 +445,7 @@ TEST_CASE("install: ppoll, pselect and epoll_pwait let in the signals that their
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-TEST_CASE("install: the program sees its own handlers, not what stands before them",
-          "[install][signals]") {
+TEST_CASE("install: sigaction returns the program's own handlers", "[install][signals]") {
   static std::atomic<int> value{0};
   const handling h;
   struct sigaction a = {}, now = {};
@@ -469,7 +470,8 @@ TEST_CASE("install: the program sees its own handlers, not what stands before th
   CHECK(a.sa_sigaction == now.sa_sigaction);
 }
 
-TEST_CASE("install: after a jump out of a handler calls park as before", "[install][signals]") {
+TEST_CASE("install: calls park as before after a jump out of a signal handler",
+          "[install][signals]") {
   static sigjmp_buf back;
   const handling h([](int) { ::siglongjmp(back, 1); });
   installed here;
@@ -487,8 +489,7 @@ TEST_CASE("install: after a jump out of a handler calls park as before", "[insta
   CHECK(jumped);
 }
 
-TEST_CASE("install: rouse's own signals are heard in a program with install()",
-          "[install][signals]") {
+TEST_CASE("install: rouse::signals works in a program with install()", "[install][signals]") {
   installed here;
   int heard = 0;
   here.run([&] {

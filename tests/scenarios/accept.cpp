@@ -11,7 +11,7 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or after",
+TEMPLATE_LIST_TEST_CASE("accept: completes whether it starts before the client connects or after",
                         "[accept][A01]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
@@ -25,7 +25,7 @@ TEMPLATE_LIST_TEST_CASE("accept: completes whether it came before the client or 
   CHECK(after.value.remote_endpoint() == second.local_endpoint());
 }
 
-TEMPLATE_LIST_TEST_CASE("accept: without listen it is an error; listen without bind chooses a port",
+TEMPLATE_LIST_TEST_CASE("accept: fails without listen, and listen without bind chooses a port",
                         "[accept][A02]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
@@ -80,8 +80,9 @@ TEMPLATE_LIST_TEST_CASE("accept: a client that resets before it is accepted does
 }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("accept: without descriptors it waits, and goes on when one is free",
-                        "[accept][A05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "accept: waits while there are no descriptors, and continues when one is free", "[accept][A05]",
+    every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket client{sched};
@@ -107,7 +108,7 @@ TEMPLATE_LIST_TEST_CASE("accept: without descriptors it waits, and goes on when 
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("accept: closing or cancelling the listener wakes all waiters, once",
+TEMPLATE_LIST_TEST_CASE("accept: closing or cancelling the listener wakes all waiters once",
                         "[accept][A06]", every_scheduler) {
   for (const bool close : {false, true}) {
     TestType sched;
@@ -139,7 +140,7 @@ std::size_t open_descriptors() {
 }
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a scheduler that goes leaves no descriptor behind", "[accept][A07][L03]",
+TEMPLATE_LIST_TEST_CASE("destroying a scheduler leaves no descriptor open", "[accept][A07][L03]",
                         every_scheduler) {
   {
     TestType warm_up;
@@ -158,7 +159,7 @@ TEMPLATE_LIST_TEST_CASE("a scheduler that goes leaves no descriptor behind", "[a
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("accept: a thousand quick clients are all served", "[accept][A08]",
+TEMPLATE_LIST_TEST_CASE("accept: all of a thousand quick clients are served", "[accept][A08]",
                         every_scheduler) {
   TestType sched;
   auto listener = listening(sched, 1024);
@@ -175,8 +176,8 @@ TEMPLATE_LIST_TEST_CASE("accept: a thousand quick clients are all served", "[acc
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does not", "[accept][A10]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a dual-stack listener accepts IPv4, a v6_only listener does not",
+                        "[accept][A10]", every_scheduler) {
   TestType sched;
   for (const bool only : {false, true}) {
     rouse::socket l{sched, AF_INET6};
@@ -200,7 +201,7 @@ TEMPLATE_LIST_TEST_CASE("a dual-stack listener takes IPv4, a v6_only one does no
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "accept: a token that was stopped already ends it at once, not at the next client",
+    "accept: a token that has already been stopped ends it at once, not at the next client",
     "[accept][A11]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
@@ -211,7 +212,7 @@ TEMPLATE_LIST_TEST_CASE(
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "reuse_port: two schedulers in two threads share a port, where there is such", "[accept][A09]",
+    "reuse_port: two schedulers on two threads share a port where the system can", "[accept][A09]",
     every_scheduler) {
   TestType here;
   rouse::socket first{here};
@@ -253,7 +254,7 @@ TEMPLATE_LIST_TEST_CASE(
 #endif
 }
 
-TEST_CASE("close: what other threads begin meanwhile does not hold it up", "[accept][close]") {
+TEST_CASE("close: calls that other threads keep making do not delay it", "[accept][close]") {
   rouse::threads sched;
   for (int round = 0; round != 20; ++round) {
     rouse::socket listener = listening(sched);

@@ -44,8 +44,9 @@ std::size_t take(S& sched, rouse::socket<S>& s, places& p) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: what is there, in order, each with its sender; no more",
-                        "[datagram][batch][U08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "recv_batch: returns the datagrams that are there, in order, with their senders",
+    "[datagram][batch][U08]", every_scheduler) {
   TestType sched;
   for (const int family : {AF_INET, AF_INET6}) {
     auto a = bound(sched, family), b = bound(sched, family), r = bound(sched, family);
@@ -79,7 +80,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: what is there, in order, each with its send
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: waits for the first, and not for a second",
+TEMPLATE_LIST_TEST_CASE("recv_batch: waits for the first datagram, but not for a second",
                         "[datagram][batch][U08]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched);
@@ -96,7 +97,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: waits for the first, and not for a second",
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: one that is truncated, or empty, does not disturb the others",
+TEMPLATE_LIST_TEST_CASE("recv_batch: a truncated or empty datagram does not affect the others",
                         "[datagram][batch][U04][U06][U08]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched);
@@ -117,8 +118,8 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: one that is truncated, or empty, does not d
   CHECK(p.slots[0].truncated);
 }
 
-TEMPLATE_LIST_TEST_CASE("batches: more than one system call takes", "[datagram][batch][U08]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("batches: may be larger than one system call takes",
+                        "[datagram][batch][U08]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched);
   constexpr std::size_t many = 2 * rouse::os::largest_batch + 22; // fits the receiver's buffer
@@ -138,7 +139,7 @@ TEMPLATE_LIST_TEST_CASE("batches: more than one system call takes", "[datagram][
   CHECK(take(sched, r, p) == 21);
 }
 
-TEMPLATE_LIST_TEST_CASE("send_batch: to several receivers, in order, also empty ones",
+TEMPLATE_LIST_TEST_CASE("send_batch: sends to several receivers in order, also empty datagrams",
                         "[datagram][batch][U08]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched), q = bound(sched);
@@ -154,7 +155,7 @@ TEMPLATE_LIST_TEST_CASE("send_batch: to several receivers, in order, also empty 
   CHECK(recv_text(sched, q) == "");
 }
 
-TEMPLATE_LIST_TEST_CASE("send_batch: connected, without a destination; not connected, an error",
+TEMPLATE_LIST_TEST_CASE("send_batch: needs no destination if the socket is connected",
                         "[datagram][batch][U02][U03]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched);
@@ -171,8 +172,9 @@ TEMPLATE_LIST_TEST_CASE("send_batch: connected, without a destination; not conne
   CHECK(recv_text(sched, r) == "three");
 }
 
-TEMPLATE_LIST_TEST_CASE("send_batch: an error in the midst tells how many went before it",
-                        "[datagram][batch][U05][U08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "send_batch: an error in the middle reports how many datagrams were sent before it",
+    "[datagram][batch][U05][U08]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched);
   const std::string large(70'000, 'x');
@@ -199,7 +201,7 @@ TEMPLATE_LIST_TEST_CASE("send_batch: an error in the midst tells how many went b
   CHECK(recv_text(sched, r) == "works"); // and nothing of what came after an error
 }
 
-TEMPLATE_LIST_TEST_CASE("batches: of nothing, without room, of a stream, of a closed socket",
+TEMPLATE_LIST_TEST_CASE("batches: an empty batch, a stream and a closed socket are handled",
                         "[datagram][batch]", every_scheduler) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -234,7 +236,7 @@ TEMPLATE_LIST_TEST_CASE("batches: of nothing, without room, of a stream, of a cl
   CHECK(send_error(none, n.items) == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: a limit, a cancel, a stop token, a close end it",
+TEMPLATE_LIST_TEST_CASE("recv_batch: a limit, a cancel, a stop token and a close end it",
                         "[datagram][batch][X01]", every_scheduler) {
   TestType sched;
   auto s = bound(sched);
@@ -259,7 +261,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: a limit, a cancel, a stop token, a close en
   CHECK(closed.wait().value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: of a cancel and datagrams one wins, and no datagram is lost",
+TEMPLATE_LIST_TEST_CASE("recv_batch: no datagram is lost when a cancel races with datagrams",
                         "[datagram][batch][X01]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), s = bound(sched);
@@ -302,8 +304,9 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: of a cancel and datagrams one wins, and no 
   CHECK(cancelled != 0);
 }
 
-TEST_CASE("recv_batch: a cancel between the datagrams and their being told changes nothing",
-          "[datagram][batch][X01]") {
+TEST_CASE(
+    "recv_batch: a cancel after the datagrams arrived and before it completes changes nothing",
+    "[datagram][batch][X01]") {
   rouse::callbacks sched;
   auto a = bound(sched), one = bound(sched), two = bound(sched);
   places p(2), q(2);
@@ -330,7 +333,7 @@ TEST_CASE("recv_batch: a cancel between the datagrams and their being told chang
   CHECK(got == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: several wait their turn, with recv_from among them",
+TEMPLATE_LIST_TEST_CASE("recv_batch: several calls, recv_from among them, complete in order",
                         "[datagram][batch][B19]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), s = bound(sched);
@@ -352,7 +355,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: several wait their turn, with recv_from amo
   CHECK(third.text(0) == "2");
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: abandoned while it waits", "[datagram][batch][L01]",
+TEMPLATE_LIST_TEST_CASE("recv_batch: may be abandoned while it waits", "[datagram][batch][L01]",
                         every_scheduler) {
   TestType sched;
   auto s = bound(sched);
@@ -361,7 +364,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: abandoned while it waits", "[datagram][batc
   until_pending(sched, 1);
 } // the sanitizers see what is left over
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: an error of a connected socket is the call's",
+TEMPLATE_LIST_TEST_CASE("recv_batch: reports the error of a connected socket",
                         "[datagram][batch][U07]", every_scheduler) {
   if (ROUSE_WINDOWS) return; // it is told of none
   TestType sched;
@@ -379,7 +382,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: an error of a connected socket is the call'
 }
 
 #if !ROUSE_WINDOWS
-TEMPLATE_LIST_TEST_CASE("send_batch: waits while the receiver's queue is full, then goes on",
+TEMPLATE_LIST_TEST_CASE("send_batch: waits while the receiver's queue is full, then continues",
                         "[datagram][batch][local]", every_scheduler) {
   TestType sched;
   // Connected, and with the destination in each: the kernel tells of room only the former.
@@ -419,7 +422,7 @@ TEMPLATE_LIST_TEST_CASE("send_batch: waits while the receiver's queue is full, t
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: descriptors that come with a datagram are closed unseen",
+TEMPLATE_LIST_TEST_CASE("recv_batch: closes descriptors that arrive with a datagram",
                         "[datagram][batch][local]", every_scheduler) {
   TestType sched;
   auto [here, there] = rouse::socket_pair(sched, SOCK_DGRAM);
@@ -436,7 +439,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: descriptors that come with a datagram are c
   CHECK(end.value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_batch: of local datagrams, the senders' names",
+TEMPLATE_LIST_TEST_CASE("recv_batch: reports the senders' names of local datagrams",
                         "[datagram][batch][local]", every_scheduler) {
   TestType sched;
   rouse::socket r{sched, AF_UNIX, SOCK_DGRAM}, named{sched, AF_UNIX, SOCK_DGRAM},
@@ -452,8 +455,9 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: of local datagrams, the senders' names",
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("segments: one send is cut into datagrams; several come as one, and part",
-                        "[datagram][batch][gso]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "segments: one send is split into datagrams, and several are received as one",
+    "[datagram][batch][gso]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), r = bound(sched);
   std::error_code ec;

@@ -40,7 +40,7 @@ TEMPLATE_LIST_TEST_CASE("channel: a receiver waits for a sender, and a sender fo
   CHECK(ch.balance() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: who came first is served first", "[channel][B28]",
+TEMPLATE_LIST_TEST_CASE("channel: flows are served in the order of their calls", "[channel][B28]",
                         every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched};
@@ -62,7 +62,7 @@ TEMPLATE_LIST_TEST_CASE("channel: who came first is served first", "[channel][B2
   for (int n = 0; n != 4; ++n) CHECK(receivers[static_cast<unsigned>(n)].wait().value == n);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: with a capacity a sender waits only where there is no room",
+TEMPLATE_LIST_TEST_CASE("channel: with a capacity, a sender waits only while the channel is full",
                         "[channel][B30]", every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched, 2};
@@ -79,8 +79,8 @@ TEMPLATE_LIST_TEST_CASE("channel: with a capacity a sender waits only where ther
   CHECK(receiving(sched, ch).wait().value == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: what cannot be done at once is not done at all", "[channel]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("channel: try_send and try_receive do nothing if they would have to wait",
+                        "[channel]", every_scheduler) {
   TestType sched;
   rouse::channel<std::unique_ptr<int>, TestType> ch{sched, 1};
   auto value = std::make_unique<int>(1), kept = std::make_unique<int>(2);
@@ -100,9 +100,8 @@ TEMPLATE_LIST_TEST_CASE("channel: what cannot be done at once is not done at all
   CHECK(!ch.try_send(std::make_unique<int>(3)));
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "channel: closed, it gives what is buffered and then nothing; who sends fails",
-    "[channel][B21]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("channel: after close, buffered values are received and sends fail",
+                        "[channel][B21]", every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched, 1};
   CHECK(!sending(sched, ch, 1).wait().ec);
@@ -126,7 +125,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(!waiting.wait().value);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: an error that is sent is the receiver's", "[channel][B29]",
+TEMPLATE_LIST_TEST_CASE("channel: the receiver gets an error that was sent", "[channel][B29]",
                         every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched, 4};
@@ -143,8 +142,7 @@ TEMPLATE_LIST_TEST_CASE("channel: an error that is sent is the receiver's", "[ch
   CHECK_THROWS_AS(ch.try_receive(), std::system_error);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: an error that is none is not sent", "[channel]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("channel: an empty error is refused", "[channel]", every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched, 4};
   const auto none = std::errc::invalid_argument;
@@ -155,8 +153,8 @@ TEMPLATE_LIST_TEST_CASE("channel: an error that is none is not sent", "[channel]
   CHECK(receiving(sched, ch).wait().value == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: an exception that is sent is thrown at the receiver",
-                        "[channel][B29]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("channel: the receiver throws an exception that was sent", "[channel][B29]",
+                        every_flowing) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched};
   std::string caught;
@@ -205,7 +203,7 @@ TEMPLATE_LIST_TEST_CASE("channel: a limit ends the wait, and the value goes to t
   CHECK(!waiting.wait().ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: of a value and a cancel at once the value wins",
+TEMPLATE_LIST_TEST_CASE("channel: when a value and a cancel race, the value wins",
                         "[channel][O4][X12]", every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched};
@@ -219,8 +217,8 @@ TEMPLATE_LIST_TEST_CASE("channel: of a value and a cancel at once the value wins
   CHECK(waiting.times() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: what waits when the last end goes is cancelled", "[channel][O5]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("channel: dropping its last end cancels the calls that wait",
+                        "[channel][O5]", every_scheduler) {
   TestType sched;
   std::optional<rouse::channel<int, TestType>> ch{std::in_place, sched}, copy{*ch};
   auto waiting = receiving(sched, *ch);
@@ -231,7 +229,7 @@ TEMPLATE_LIST_TEST_CASE("channel: what waits when the last end goes is cancelled
   CHECK(waiting.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: flows that wait when the scheduler goes are ended",
+TEMPLATE_LIST_TEST_CASE("channel: destroying the scheduler ends the flows that wait",
                         "[channel][L03]", every_scheduler) {
   auto sched = std::make_unique<TestType>();
   auto kept = std::make_shared<int>();
@@ -249,7 +247,7 @@ TEMPLATE_LIST_TEST_CASE("channel: flows that wait when the scheduler goes are en
   CHECK(kept.use_count() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: values come from other threads, through post", "[channel][B30]",
+TEMPLATE_LIST_TEST_CASE("channel: post sends values from other threads", "[channel][B30]",
                         every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched};
@@ -271,7 +269,7 @@ TEMPLATE_LIST_TEST_CASE("channel: values come from other threads, through post",
   CHECK(!ch.try_receive());
 }
 
-TEMPLATE_TEST_CASE("channel: a range-for takes all values, until it is closed", "[channel][B28]",
+TEMPLATE_TEST_CASE("channel: a range-for receives all values until the close", "[channel][B28]",
                    rouse::fibers, rouse::threads) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched};
@@ -289,7 +287,7 @@ TEMPLATE_TEST_CASE("channel: a range-for takes all values, until it is closed", 
   CHECK(got.back() == 99);
 }
 
-TEST_CASE("channel: between flows of different kinds on one engine", "[channel][B28]") {
+TEST_CASE("channel: connects flows of different wakers on one engine", "[channel][B28]") {
   rouse::fibers sched;
   rouse::coroutines other{sched.engine()};
   rouse::callbacks third{sched.engine()};
@@ -316,7 +314,7 @@ TEST_CASE("channel: between flows of different kinds on one engine", "[channel][
   CHECK_THROWS_AS(out.on(elsewhere), std::system_error);
 }
 
-TEMPLATE_LIST_TEST_CASE("channel: a cancelled flow does not even what could be done at once",
+TEMPLATE_LIST_TEST_CASE("channel: each call of a cancelled flow fails, even one that need not wait",
                         "[channel][O4]", every_flowing) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched, 2};
@@ -335,7 +333,7 @@ TEMPLATE_LIST_TEST_CASE("channel: a cancelled flow does not even what could be d
   CHECK(ch.size() == 1);
 }
 
-TEMPLATE_TEST_CASE("channel: who never has to wait keeps nobody waiting", "[channel][O2]",
+TEMPLATE_TEST_CASE("channel: a flow that never has to wait lets others run", "[channel][O2]",
                    rouse::coroutines, rouse::fibers) {
   TestType sched;
   rouse::channel<int, TestType> ch{sched, 1};
@@ -356,7 +354,8 @@ TEMPLATE_TEST_CASE("channel: who never has to wait keeps nobody waiting", "[chan
   CHECK(rounds < many);
 }
 
-TEST_CASE("channel: threads race with limits, and every value arrives once", "[channel][O4][X12]") {
+TEST_CASE("channel: every value arrives once while threads race with limits",
+          "[channel][O4][X12]") {
   rouse::threads sched;
   rouse::channel<int, rouse::threads> ch{sched};
   std::atomic<long> sent{0}, received{0};

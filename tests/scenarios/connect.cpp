@@ -12,15 +12,15 @@ TEMPLATE_LIST_TEST_CASE("connect: the endpoints of both sides match", "[connect]
   CHECK(pair.client.local_endpoint().port() != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: over IPv6 as well", "[connect][S01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: works over IPv6", "[connect][S01]", every_scheduler) {
   connected_pair<TestType> pair{AF_INET6};
   CHECK(pair.server.remote_endpoint().address() == "::1");
   CHECK(send(pair.sched, pair.client, "six").value == 3);
   CHECK(receive(pair.sched, pair.server, 3) == "six");
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect][S02][B11]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: fails with connection_refused if the port has no listener",
+                        "[connect][S02][B11]", every_scheduler) {
   TestType sched;
   const auto peer = [&] {
     rouse::socket taken{sched}; // bound, so that nobody else listens there
@@ -32,7 +32,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a port without a listener refuses", "[connect]
         std::errc::connection_refused);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out at the limit",
+TEMPLATE_LIST_TEST_CASE("connect: fails with timed_out at the limit if the peer never answers",
                         "[connect][S03][B11]", every_scheduler) {
   TestType sched;
   silent_peer<TestType> peer{sched};
@@ -43,7 +43,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a peer that never answers ends with timed_out 
   CHECK(std::chrono::steady_clock::now() - before >= 50ms); // never early
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: closing the socket ends it, once", "[connect][S04]",
+TEMPLATE_LIST_TEST_CASE("connect: closing the socket ends it once", "[connect][S04]",
                         every_scheduler) {
   TestType sched;
   silent_peer<TestType> peer{sched};
@@ -65,8 +65,8 @@ TEMPLATE_LIST_TEST_CASE("connect: a cancel ends it at once", "[connect][S05]", e
   CHECK(pending.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a connected socket says already_connected", "[connect][S06]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: fails with already_connected on a connected socket",
+                        "[connect][S06]", every_scheduler) {
   connected_pair<TestType> pair;
   const auto again = await<rouse::done>(
       pair.sched, CALL(pair.client.connect(pair.listener.local_endpoint(), how...)));
@@ -74,7 +74,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a connected socket says already_connected", "[
   CHECK(send(pair.sched, pair.client, "ok").value == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: works after bind, and the socket then knows its addresses",
+TEMPLATE_LIST_TEST_CASE("connect: works after bind, and both endpoints are then known",
                         "[connect][S07]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
@@ -89,8 +89,8 @@ TEMPLATE_LIST_TEST_CASE("connect: works after bind, and the socket then knows it
   CHECK(receive(sched, accepted.wait().value, 1).empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("bind: an address that is not ours, and one that is taken, are errors",
-                        "[connect][S08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("bind: fails for a foreign address and for one in use", "[connect][S08]",
+                        every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   std::error_code ec;
@@ -104,7 +104,7 @@ TEMPLATE_LIST_TEST_CASE("bind: an address that is not ours, and one that is take
   CHECK(ec == std::errc::address_in_use);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: an address without a route says so", "[connect][S08]",
+TEMPLATE_LIST_TEST_CASE("connect: reports an address without a route", "[connect][S08]",
                         every_scheduler) {
   TestType sched;
   rouse::socket s{sched, AF_INET6};
@@ -114,8 +114,9 @@ TEMPLATE_LIST_TEST_CASE("connect: an address without a route says so", "[connect
   CHECK(r.ec != std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("endpoints: before a connection, after a failed one, after close",
-                        "[connect][N03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "endpoints: are known after bind, and errors after a failed connect and after close",
+    "[connect][N03]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   std::error_code ec;
@@ -143,8 +144,8 @@ TEMPLATE_LIST_TEST_CASE("endpoints: before a connection, after a failed one, aft
   CHECK_THROWS_AS(s.local_endpoint(), std::system_error);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: to the unspecified address reaches this machine",
-                        "[connect][N05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: the unspecified address reaches this machine", "[connect][N05]",
+                        every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket s{sched};

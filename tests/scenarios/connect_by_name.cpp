@@ -38,7 +38,7 @@ endpoint reached(started<S, rouse::socket<S>> call) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("connect: to a host by its name, ready to use", "[names][N09]",
+TEMPLATE_LIST_TEST_CASE("connect: by a host's name returns a connected socket", "[names][N09]",
                         every_scheduler) {
   replaced_resolver system;
   TestType sched;
@@ -66,8 +66,9 @@ TEMPLATE_LIST_TEST_CASE("connect: an address needs no lookup", "[names][N09][N06
   CHECK(system.begun() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: what can be no name, no port, or is not found, is said",
-                        "[names][N09][N07]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "connect: refuses impossible names and ports, and reports names that are not found",
+    "[names][N09][N07]", every_scheduler) {
   replaced_resolver system;
   TestType sched;
   const auto why = [&](const char* host, int port) {
@@ -93,7 +94,8 @@ TEMPLATE_LIST_TEST_CASE("connect: the first address that answers wins", "[names]
   CHECK(sched.engine().active() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: from IPv4 to IPv6 and back", "[names][N09]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: falls back from IPv4 to IPv6, and from IPv6 to IPv4",
+                        "[names][N09]", every_scheduler) {
   TestType sched;
   const deaf_port<TestType> four{sched}, six{sched, AF_INET6};
   rouse::socket<TestType> listener{sched, AF_INET6};
@@ -106,8 +108,8 @@ TEMPLATE_LIST_TEST_CASE("connect: from IPv4 to IPv6 and back", "[names][N09]", e
         fallback.local_endpoint());
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: where all fail, the reason of the last is given", "[names][N09]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: if all addresses fail, it reports the last reason",
+                        "[names][N09]", every_scheduler) {
   TestType sched;
   const deaf_port<TestType> deaf{sched};
   const endpoint nowhere = endpoint::local("/no such folder/socket");
@@ -121,8 +123,8 @@ TEMPLATE_LIST_TEST_CASE("connect: where all fail, the reason of the last is give
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: an address that does not answer is overtaken", "[names][N09]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: a later address overtakes one that does not answer",
+                        "[names][N09]", every_scheduler) {
   TestType sched;
   silent_peer<TestType> silent{sched};
   rouse::socket listener = listening(sched);
@@ -131,7 +133,7 @@ TEMPLATE_LIST_TEST_CASE("connect: an address that does not answer is overtaken",
   run_until(sched, [&] { return sched.engine().active() == 0; }); // the other one was given up
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a limit, a stop_token and a cancel stop the list",
+TEMPLATE_LIST_TEST_CASE("connect: a limit, a stop_token and a cancel end the list of attempts",
                         "[names][N09][N08]", every_scheduler) {
   TestType sched;
   silent_peer<TestType> silent{sched};
@@ -148,7 +150,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a limit, a stop_token and a cancel stop the li
   CHECK(stopped.times() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: a limit holds for the lookup as well", "[names][N09][N08]",
+TEMPLATE_LIST_TEST_CASE("connect: the limit covers the lookup", "[names][N09][N08]",
                         every_scheduler) {
   replaced_resolver system;
   TestType sched;
@@ -156,8 +158,8 @@ TEMPLATE_LIST_TEST_CASE("connect: a limit holds for the lookup as well", "[names
             .ec == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("connect: the scheduler may go while addresses are tried", "[names][N09]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("connect: the scheduler may be destroyed while addresses are tried",
+                        "[names][N09]", every_scheduler) {
   auto sched = std::make_unique<TestType>();
   {
     auto outer = std::make_unique<TestType>();
@@ -173,7 +175,7 @@ TEMPLATE_LIST_TEST_CASE("connect: the scheduler may go while addresses are tried
   }
 }
 
-TEST_CASE("connect: the families take turns, beginning with the first", "[names][N09]") {
+TEST_CASE("connect: the families alternate, beginning with the first", "[names][N09]") {
   const endpoint a4{"10.0.0.1", 1}, b4{"10.0.0.2", 1}, c4{"10.0.0.3", 1};
   const endpoint a6{"::1", 1}, b6{"::2", 1}, c6{"::3", 1};
   using rouse::detail::interleaved;

@@ -3,7 +3,7 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("a default-constructed socket is closed, and harmless", "[socket][C01]",
+TEMPLATE_LIST_TEST_CASE("a default-constructed socket is closed", "[socket][C01]",
                         every_scheduler) {
   rouse::socket<TestType> s;
   CHECK(!s.is_open());
@@ -12,7 +12,7 @@ TEMPLATE_LIST_TEST_CASE("a default-constructed socket is closed, and harmless", 
   s.close();
 }
 
-TEMPLATE_LIST_TEST_CASE("moving a socket moves the connection and leaves a closed one",
+TEMPLATE_LIST_TEST_CASE("moving a socket moves the connection and leaves a closed socket",
                         "[socket][C02]", every_scheduler) {
   connected_pair<TestType> pair;
   const auto handle = pair.client.native_handle();
@@ -59,7 +59,7 @@ TEMPLATE_LIST_TEST_CASE("an adopted handle works at once", "[socket][C04]", ever
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("adopting what is no socket is an error", "[socket][C04]",
+TEMPLATE_LIST_TEST_CASE("adopting a handle that is not a socket is an error", "[socket][C04]",
                         every_scheduler) {
   TestType sched;
   std::error_code ec;
@@ -68,7 +68,7 @@ TEMPLATE_LIST_TEST_CASE("adopting what is no socket is an error", "[socket][C04]
   CHECK(!s.is_open());
 }
 
-TEMPLATE_LIST_TEST_CASE("release ends what is pending and gives a handle that the system can use",
+TEMPLATE_LIST_TEST_CASE("release cancels pending calls and returns a handle for the system's calls",
                         "[socket][C05]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -87,8 +87,8 @@ TEMPLATE_LIST_TEST_CASE("release ends what is pending and gives a handle that th
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("every call on a closed socket says bad_file_descriptor", "[socket][C06]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("every call on a closed socket fails with bad_file_descriptor",
+                        "[socket][C06]", every_scheduler) {
   TestType sched;
   std::array<char, 8> buf;
   const auto all_refused = [&](rouse::socket<TestType>& s) {
@@ -125,7 +125,8 @@ TEMPLATE_LIST_TEST_CASE("every call on a closed socket says bad_file_descriptor"
   all_refused(never);
 }
 
-TEMPLATE_LIST_TEST_CASE("options give back what was set", "[socket][C07][B23]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("get_option returns what set_option set", "[socket][C07][B23]",
+                        every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   s.set_option(rouse::tcp_no_delay{true});
@@ -150,7 +151,7 @@ TEMPLATE_LIST_TEST_CASE("options give back what was set", "[socket][C07][B23]", 
   CHECK(six.template get_option<rouse::v6_only>().value());
 }
 
-TEMPLATE_LIST_TEST_CASE("an option of another protocol is an error, and the socket goes on",
+TEMPLATE_LIST_TEST_CASE("an option of another protocol is an error, and the socket stays usable",
                         "[socket][C07]", every_scheduler) {
   connected_pair<TestType> pair;
   std::error_code ec;
@@ -160,8 +161,7 @@ TEMPLATE_LIST_TEST_CASE("an option of another protocol is an error, and the sock
   CHECK(receive(pair.sched, pair.server, 4) == "fine");
 }
 
-TEMPLATE_LIST_TEST_CASE("raw options need no change of the library", "[socket][C08]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("an option can be set by its numbers", "[socket][C08]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   s.set_option(SOL_SOCKET, SO_KEEPALIVE, 1);

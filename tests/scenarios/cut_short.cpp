@@ -56,8 +56,9 @@ kind any_kind() {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("cut short: each call that receives says message_size and counts",
-                        "[datagram][U04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "cut short: each call that receives reports message_size and the number of bytes",
+    "[datagram][U04]", every_scheduler) {
   const kind k = any_kind();
   const bool waits = GENERATE(false, true);
   packet_pair<TestType> pair(k.family, k.type);
@@ -91,7 +92,7 @@ TEMPLATE_LIST_TEST_CASE("cut short: each call that receives says message_size an
   CHECK(std::string(four.data(), 4) == "next");
 }
 
-TEMPLATE_LIST_TEST_CASE("cut short: try_recv says so, peek does not", "[datagram][U04]",
+TEMPLATE_LIST_TEST_CASE("cut short: try_recv reports it, peek does not", "[datagram][U04]",
                         every_single) {
   const kind k = any_kind();
   packet_pair<TestType> pair(k.family, k.type);
@@ -105,7 +106,7 @@ TEMPLATE_LIST_TEST_CASE("cut short: try_recv says so, peek does not", "[datagram
   pair.check(outcome<std::size_t>{ec, n}, n);
 }
 
-TEMPLATE_LIST_TEST_CASE("cut short: receive says so of what is larger than a loan",
+TEMPLATE_LIST_TEST_CASE("cut short: receive reports a datagram larger than a loan",
                         "[datagram][receive][U04]", every_single) {
   const kind k = any_kind();
   packet_pair<TestType> pair(k.family, k.type);
@@ -118,7 +119,7 @@ TEMPLATE_LIST_TEST_CASE("cut short: receive says so of what is larger than a loa
 }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("cut short: recv_descriptors of a packet says so", "[descriptors][U04]",
+TEMPLATE_LIST_TEST_CASE("cut short: recv_descriptors reports it for a packet", "[descriptors][U04]",
                         every_single) {
   packet_pair<TestType> pair(AF_UNIX, SOCK_SEQPACKET);
   std::array handles{pair.a.native_handle()};

@@ -48,7 +48,7 @@ TEMPLATE_LIST_TEST_CASE("send_to: an unbound socket gets an address", "[datagram
   CHECK(from.port() != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("connected: send and recv without addresses, from the peer alone",
+TEMPLATE_LIST_TEST_CASE("connected datagram sockets use send and recv, and hear their peer only",
                         "[datagram][U02]", every_scheduler) {
   TestType sched;
   auto peer = bound(sched), foreign = bound(sched), s = bound(sched);
@@ -63,7 +63,7 @@ TEMPLATE_LIST_TEST_CASE("connected: send and recv without addresses, from the pe
   CHECK(recv_text(sched, peer) == "answer");
 }
 
-TEMPLATE_LIST_TEST_CASE("send without a destination, send_to one of another family",
+TEMPLATE_LIST_TEST_CASE("send without a destination fails, and so does send_to another family",
                         "[datagram][U03]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
@@ -76,7 +76,7 @@ TEMPLATE_LIST_TEST_CASE("send without a destination, send_to one of another fami
   CHECK(send_to(sched, closed, "closed", {"127.0.0.1", 9}).ec == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("a datagram larger than the buffer: its beginning, and message_size",
+TEMPLATE_LIST_TEST_CASE("a datagram larger than the buffer gives its beginning and message_size",
                         "[datagram][U04][B20]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
@@ -110,7 +110,7 @@ TEMPLATE_LIST_TEST_CASE("a datagram larger than the buffer: its beginning, and m
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "a datagram that is too large to be sent: message_size, and the socket works",
+    "a datagram that is too large fails with message_size, and the socket stays usable",
     "[datagram][U05]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
@@ -120,8 +120,8 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(recv_text(sched, b) == "small");
 }
 
-TEMPLATE_LIST_TEST_CASE("an empty datagram is one: 0 bytes, and not the end", "[datagram][U06]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("an empty datagram is received as 0 bytes, and is not the end",
+                        "[datagram][U06]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
   CHECK(!send_to(sched, a, "", b.local_endpoint()).ec);
@@ -138,7 +138,7 @@ TEMPLATE_LIST_TEST_CASE("an empty datagram is one: 0 bytes, and not the end", "[
   CHECK(recv_text(sched, b) == "more");
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: lends a buffer with one datagram", "[datagram][receive]",
+TEMPLATE_LIST_TEST_CASE("receive: lends a buffer that holds one datagram", "[datagram][receive]",
                         every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
@@ -164,7 +164,7 @@ TEMPLATE_LIST_TEST_CASE("receive: lends a buffer with one datagram", "[datagram]
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a closed port does not disturb what comes from others", "[datagram][U07]",
+TEMPLATE_LIST_TEST_CASE("a closed port does not affect datagrams from others", "[datagram][U07]",
                         every_scheduler) {
   TestType sched;
   rouse::endpoint nobody;
@@ -178,7 +178,7 @@ TEMPLATE_LIST_TEST_CASE("a closed port does not disturb what comes from others",
   CHECK(recv_text(sched, s) == "alive");
 }
 
-TEMPLATE_LIST_TEST_CASE("many datagrams in a row arrive, each by itself and in order",
+TEMPLATE_LIST_TEST_CASE("many datagrams in a row arrive separately and in order",
                         "[datagram][U08][U10][B19]", every_scheduler) {
   TestType sched;
   auto a = bound(sched), b = bound(sched);
@@ -202,7 +202,7 @@ TEMPLATE_LIST_TEST_CASE("many datagrams in a row arrive, each by itself and in o
   CHECK(got == texts);
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_from: a limit, a cancel, a stop token, a close end it",
+TEMPLATE_LIST_TEST_CASE("recv_from: a limit, a cancel, a stop token and a close end it",
                         "[datagram][X01]", every_scheduler) {
   TestType sched;
   auto s = bound(sched);
@@ -226,7 +226,8 @@ TEMPLATE_LIST_TEST_CASE("recv_from: a limit, a cancel, a stop token, a close end
   CHECK(closed.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("recv_from: abandoned while it waits", "[datagram][L01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("recv_from: may be abandoned while it waits", "[datagram][L01]",
+                        every_scheduler) {
   TestType sched;
   auto s = bound(sched);
   std::array<char, 8> buf;
@@ -234,7 +235,7 @@ TEMPLATE_LIST_TEST_CASE("recv_from: abandoned while it waits", "[datagram][L01]"
   until_pending(sched, 1);
 } // the sanitizers see what is left over
 
-TEMPLATE_LIST_TEST_CASE("to a broadcast address only with the option", "[datagram][U09]",
+TEMPLATE_LIST_TEST_CASE("sending to a broadcast address needs the option", "[datagram][U09]",
                         every_scheduler) {
   TestType sched;
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
@@ -244,7 +245,7 @@ TEMPLATE_LIST_TEST_CASE("to a broadcast address only with the option", "[datagra
   CHECK(s.template get_option<rouse::broadcast>().value());
 }
 
-TEMPLATE_LIST_TEST_CASE("multicast: members get what is sent to the group, until they leave",
+TEMPLATE_LIST_TEST_CASE("multicast: members receive from the group until they leave",
                         "[datagram][U09]", every_scheduler) {
   TestType sched;
   const rouse::endpoint group{"239.255.77.1", 0}, loopback{"127.0.0.1", 0};

@@ -12,7 +12,7 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("descriptors: only local sockets pass them", "[descriptors][P02]",
+TEMPLATE_LIST_TEST_CASE("descriptors: only Unix-domain sockets pass them", "[descriptors][P02]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array handles{pair.listener.native_handle()};
@@ -73,7 +73,7 @@ struct passing_pair {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("descriptors: arrive with their bytes, and are the same open files",
+TEMPLATE_LIST_TEST_CASE("descriptors: arrive with their bytes, and refer to the same open files",
                         "[descriptors][P02]", every_scheduler) {
   const no_leak checked;
   passing_pair<TestType> pair;
@@ -102,7 +102,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: arrive with their bytes, and are the same 
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: those of a stream stay apart from the bytes around them",
+TEMPLATE_LIST_TEST_CASE("descriptors: those of a stream stay with their bytes",
                         "[descriptors][P02]", every_scheduler) {
   const no_leak checked;
   passing_pair<TestType> pair;
@@ -143,8 +143,8 @@ TEMPLATE_LIST_TEST_CASE("descriptors: those of a stream stay apart from the byte
   CHECK(end.value.bytes == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: as many as go at once, and no more", "[descriptors][P02]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("descriptors: more than one message can carry are refused",
+                        "[descriptors][P02]", every_scheduler) {
   const no_leak checked;
   passing_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -166,7 +166,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: as many as go at once, and no more", "[des
         std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: with datagrams, also one that is cut short",
+TEMPLATE_LIST_TEST_CASE("descriptors: arrive with datagrams, even with a truncated one",
                         "[descriptors][P02]", every_scheduler) {
   const no_leak checked;
   passing_pair<TestType> pair(SOCK_DGRAM);
@@ -186,8 +186,8 @@ TEMPLATE_LIST_TEST_CASE("descriptors: with datagrams, also one that is cut short
   CHECK(cut.value.descriptors.size() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: more than this process may have", "[descriptors][P02]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("descriptors: more than the process may open are reported",
+                        "[descriptors][P02]", every_scheduler) {
   const no_leak checked;
   passing_pair<TestType> pair;
   std::vector<int> handles(10, pair.a.native_handle());
@@ -206,8 +206,8 @@ TEMPLATE_LIST_TEST_CASE("descriptors: more than this process may have", "[descri
   CHECK(got.value.descriptors.size() < 10);
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: a call that is abandoned leaks none",
-                        "[descriptors][P02][L01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("descriptors: an abandoned call leaks none", "[descriptors][P02][L01]",
+                        every_scheduler) {
   const no_leak checked;
   for (const bool there : {false, true}) {
     passing_pair<TestType> pair;
@@ -224,7 +224,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: a call that is abandoned leaks none",
   }
 }
 
-TEST_CASE("descriptors: an answer that nobody took leaks none", "[descriptors][P02][L01]") {
+TEST_CASE("descriptors: a result that is never taken leaks none", "[descriptors][P02][L01]") {
   const no_leak checked;
   passing_pair<rouse::callbacks> pair;
   std::array handles{pair.a.native_handle(), pair.b.native_handle()};

@@ -55,7 +55,7 @@ struct talkative_pair {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("descriptors: beside all else that is told none is lost, none leaks",
+TEMPLATE_LIST_TEST_CASE("descriptors: none is lost or leaks beside other control messages",
                         "[descriptors][P02]", every_scheduler) {
   const int type = GENERATE(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET);
   const none_leaks checked;
@@ -73,7 +73,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: beside all else that is told none is lost,
   CHECK(open_now() == before);
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: the other calls leak none, whatever is told",
+TEMPLATE_LIST_TEST_CASE("descriptors: other receiving calls leak none, with any control message",
                         "[descriptors][P02]", every_single) {
   const int type = GENERATE(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET);
   const none_leaks checked;
@@ -97,8 +97,9 @@ TEMPLATE_LIST_TEST_CASE("descriptors: the other calls leak none, whatever is tol
   CHECK(open_now() == before);
 }
 
-TEMPLATE_LIST_TEST_CASE("descriptors: too many for this process, beside all else: none leaks",
-                        "[descriptors][P02]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "descriptors: none leaks if there are too many beside other control messages",
+    "[descriptors][P02]", every_single) {
   const none_leaks checked;
   talkative_pair<TestType> pair(SOCK_STREAM);
   const std::vector<int> handles(10, pair.a.native_handle());

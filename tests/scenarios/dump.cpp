@@ -31,8 +31,9 @@ std::string number_of(const rouse::socket<S>& s) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("dump: says what each operation waits for, where, and for how long",
-                        "[dump]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "dump: prints the call, the socket and the remaining time of each operation", "[dump]",
+    every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto accepting = start<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(how...)));
@@ -60,7 +61,7 @@ TEMPLATE_LIST_TEST_CASE("dump: says what each operation waits for, where, and fo
   CHECK(count(dumped(pair.sched), {" on socket "}) == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: says what each flow waits for", "[dump]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("dump: prints what each flow waits for", "[dump]", every_flowing) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
@@ -73,7 +74,7 @@ TEMPLATE_LIST_TEST_CASE("dump: says what each flow waits for", "[dump]", every_f
   run_until(pair.sched, [&] { return count(dumped(pair.sched), {"  " + kind}) == 0; });
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: a flow that has not begun, one that was cancelled", "[dump]",
+TEMPLATE_LIST_TEST_CASE("dump: marks flows that have not begun or were cancelled", "[dump]",
                         every_single) {
   TestType sched;
   const std::string spawned =
@@ -91,8 +92,7 @@ TEMPLATE_LIST_TEST_CASE("dump: a flow that has not begun, one that was cancelled
   CHECK(count(dumped(sched), {"  " + kind + ", ended, cancelled" + spawned}) == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: lists the calls for urgent data, by their names", "[dump]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("dump: names the calls for urgent data", "[dump]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto mark = start(pair.sched, CALL(pair.client.recv_out_of_band(buf, how...)));
@@ -107,7 +107,7 @@ TEMPLATE_LIST_TEST_CASE("dump: lists the calls for urgent data, by their names",
   (void)ready.wait();
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: calls that wait for readiness have their own names", "[dump]",
+TEMPLATE_LIST_TEST_CASE("dump: names the calls that wait for readiness", "[dump]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -123,7 +123,7 @@ TEMPLATE_LIST_TEST_CASE("dump: calls that wait for readiness have their own name
   (void)readable.wait();
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: says what a call waits for that is no socket's", "[dump]",
+TEMPLATE_LIST_TEST_CASE("dump: names what a call waits for other than a socket", "[dump]",
                         every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> empty(sched), full(sched);
@@ -162,7 +162,7 @@ TEMPLATE_LIST_TEST_CASE("dump: says what a call waits for that is no socket's", 
   for (auto& w : waiting) (void)w.wait();
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: says that a flow sleeps, joins, or waits for a signal", "[dump]",
+TEMPLATE_LIST_TEST_CASE("dump: prints that a flow sleeps, joins or waits for a signal", "[dump]",
                         every_flowing) {
   TestType sched;
   rouse::signals interrupted{sched, {SIGINT}};
@@ -184,7 +184,7 @@ TEMPLATE_LIST_TEST_CASE("dump: says that a flow sleeps, joins, or waits for a si
   sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: a call that looks up a name says so", "[dump]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("dump: prints that a call looks up a name", "[dump]", every_scheduler) {
   replaced_resolver resolver;
   TestType sched;
   using socket = rouse::socket<TestType>;
@@ -197,7 +197,7 @@ TEMPLATE_LIST_TEST_CASE("dump: a call that looks up a name says so", "[dump]", e
   (void)connecting.wait();
 }
 
-TEST_CASE("dump: an accept that waits for a free descriptor says so", "[dump]") {
+TEST_CASE("dump: prints that an accept waits for a free descriptor", "[dump]") {
   rouse::detail::accept_call<rouse::socket<rouse::callbacks>> call{nullptr};
   rouse::callbacks::engine_type::operation op([](rouse::operation&) noexcept {});
   op.action = rouse::action::accept;
@@ -205,7 +205,7 @@ TEST_CASE("dump: an accept that waits for a free descriptor says so", "[dump]") 
   CHECK(std::string(rouse::detail::name_of(op)) == "accept that waits for a free descriptor");
 }
 
-TEST_CASE("dump: into a stdio stream", "[dump]") {
+TEST_CASE("dump: writes to a stdio stream", "[dump]") {
   rouse::fibers sched;
   std::FILE* const file = std::tmpfile();
   REQUIRE(file);
@@ -217,8 +217,8 @@ TEST_CASE("dump: into a stdio stream", "[dump]") {
   std::fclose(file);
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: with age_observer, since when each operation waits", "[dump]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("dump: with age_observer, prints how long each operation has waited",
+                        "[dump]", every_scheduler) {
   connected_pair<rouse::observed<TestType, rouse::age_observer>> pair;
   const auto before = rouse::clock::now();
   std::array<char, 8> buf;
@@ -233,7 +233,7 @@ TEMPLATE_LIST_TEST_CASE("dump: with age_observer, since when each operation wait
   (void)receiving.wait();
 }
 
-TEMPLATE_LIST_TEST_CASE("dump: with age_observer, where the call stands", "[dump]",
+TEMPLATE_LIST_TEST_CASE("dump: with age_observer, prints the source line of the call", "[dump]",
                         every_scheduler) {
   using observed = rouse::observed<TestType, rouse::age_observer>;
   connected_pair<observed> pair;
@@ -259,13 +259,13 @@ TEMPLATE_LIST_TEST_CASE("dump: with age_observer, where the call stands", "[dump
   (void)limited.wait();
 }
 
-TEST_CASE("an observer that keeps nothing takes no room", "[dump]") {
+TEST_CASE("an observer that stores nothing takes no space", "[dump]") {
   using engine = rouse::native_engine;
   CHECK(sizeof(engine::operation) == sizeof(engine::driver_type::operation));
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "trace_observer: what begins ends once, with its bytes, and the whole is JSON", "[dump]",
+    "trace_observer: each operation begins and ends once, and the trace is JSON", "[dump]",
     every_scheduler) {
   std::FILE* const file = std::tmpfile();
   REQUIRE(file);

@@ -3,8 +3,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending side", "[end][E03]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("recv: returns 0 once the peer has shut down its sending side",
+                        "[end][E03]", every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(send(pair.sched, pair.server, "abc").value == 3);
   pair.server.shutdown(rouse::shutdown_send);
@@ -19,7 +19,7 @@ TEMPLATE_LIST_TEST_CASE("recv: gives 0 once the peer has shut down its sending s
   CHECK(receive(pair.sched, pair.server, 6) == "answer");
 }
 
-TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 again and again",
+TEMPLATE_LIST_TEST_CASE("recv: after a clean close returns the bytes that were sent, then always 0",
                         "[end][E01][B14]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "last words");
@@ -34,7 +34,7 @@ TEMPLATE_LIST_TEST_CASE("recv: after a clean close gives what was sent, then 0 a
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "recv: a peer that resets gives connection_reset, to one that waits and to one that comes",
+    "recv: fails with connection_reset after a reset, whether it waits already or not",
     "[end][E02][E07][B15]", every_scheduler) {
   for (const bool waits : {true, false}) {
     if (ROUSE_WINDOWS && !waits) {
@@ -56,9 +56,8 @@ TEMPLATE_LIST_TEST_CASE(
   }
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "a peer that resets in the middle of send_all: an error, and the count of what was taken",
-    "[end][E02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("send_all: reports a reset and the number of bytes that the kernel took",
+                        "[end][E02]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
   auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
@@ -71,7 +70,7 @@ TEMPLATE_LIST_TEST_CASE(
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "shutdown: of an unconnected socket says not_connected; twice is harmless or says so",
+    "shutdown: fails with not_connected on an unconnected socket; a second one is harmless",
     "[end][E04]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
@@ -86,8 +85,9 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(receive(pair.sched, pair.server, 1).empty());
 }
 
-TEMPLATE_LIST_TEST_CASE("recv and send: on a socket that was never connected say not_connected",
-                        "[end][E04]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "recv and send: fail with not_connected on a socket that was never connected", "[end][E04]",
+    every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
   std::array<char, 8> buf;
@@ -97,8 +97,7 @@ TEMPLATE_LIST_TEST_CASE("recv and send: on a socket that was never connected say
          sent.ec == std::errc::broken_pipe)); // Linux says EPIPE
 }
 
-TEMPLATE_LIST_TEST_CASE("shutdown: what was sent before it arrives", "[end][E05]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("shutdown: bytes sent before it arrive", "[end][E05]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string text(200000, 'z');
   auto sending = start(pair.sched, CALL(pair.client.send_all(text, how...)));
@@ -109,7 +108,7 @@ TEMPLATE_LIST_TEST_CASE("shutdown: what was sent before it arrives", "[end][E05]
   CHECK(got.wait().value == text.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("send: to a peer that is gone ends with an error, not with a signal",
+TEMPLATE_LIST_TEST_CASE("send: to a peer that has closed fails with an error, not with a signal",
                         "[end][E06]", every_scheduler) {
   connected_pair<TestType> pair;
   pair.server.close();

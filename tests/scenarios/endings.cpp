@@ -86,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE("child: kill of a flow that retries", "[.child]", every_
   sched.run();
 }
 TEMPLATE_LIST_TEST_CASE(
-    "endings: a killed flow that retries for ever ends the program with its name", "[endings]",
+    "endings: a killed flow that retries forever aborts the program, which names it", "[endings]",
     every_stacked) {
   check_named(run_child(stacked_child<TestType>("child: kill of a flow that retries")));
 }
@@ -98,7 +98,7 @@ TEMPLATE_LIST_TEST_CASE("child: end of a scheduler whose flow retries", "[.child
   until_pending(sched, 1);
 }
 TEMPLATE_LIST_TEST_CASE(
-    "endings: a flow that retries for ever while its scheduler goes ends the program with its name",
+    "endings: a flow that retries forever while its scheduler is destroyed aborts the program",
     "[endings]", every_stacked) {
   check_named(run_child(stacked_child<TestType>("child: end of a scheduler whose flow retries")));
 }
@@ -113,7 +113,7 @@ TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", 
   }
 }
 TEMPLATE_LIST_TEST_CASE(
-    "endings: a flow that retries for ever while its group goes ends the program with its name",
+    "endings: a flow that retries forever while its group is destroyed aborts the program",
     "[endings]", every_stacked) {
   check_named(run_child(stacked_child<TestType>("child: end of a group whose flow retries")));
 }
@@ -132,8 +132,7 @@ TEST_CASE("child: kill of a thread that retries slowly", "[.child]") {
       here());
   until_pending(sched, 1);
 }
-TEST_CASE("endings: a thread that retries now and then for ever ends the program with its name",
-          "[endings]") {
+TEST_CASE("endings: a killed thread that retries slowly forever aborts the program", "[endings]") {
   check_named(run_child("child: kill of a thread that retries slowly"));
 }
 
@@ -142,15 +141,16 @@ TEST_CASE("child: end of a scheduler that a foreign coroutine uses", "[.child]")
   rouse::coroutines sched;
   await_in_foreign(sched);
 }
-TEST_CASE("endings: a foreign coroutine that retries while its scheduler goes ends the program",
-          "[endings]") {
+TEST_CASE(
+    "endings: a foreign coroutine that retries while its scheduler is destroyed aborts the program",
+    "[endings]") {
   const ending e = run_child("child: end of a scheduler that a foreign coroutine uses");
   INFO(e.said);
   CHECK(e.aborted);
   CHECK(e.said.find("without end") != std::string::npos);
 }
 
-TEST_CASE("endings: a coroutine that retries for ever ends where it is killed", "[endings]") {
+TEST_CASE("endings: a killed coroutine that retries forever ends where it waits", "[endings]") {
   rouse::coroutines sched;
   std::atomic<int> tries{0};
   auto flow = sched.spawn(await_for_ever(sched, &tries));
@@ -161,7 +161,7 @@ TEST_CASE("endings: a coroutine that retries for ever ends where it is killed", 
   CHECK(tries == 1);
 }
 
-TEST_CASE("endings: a cancelled coroutine that retries for ever ends where it is killed",
+TEST_CASE("endings: a cancelled coroutine that retries forever ends when it is killed",
           "[endings]") {
   rouse::coroutines sched;
   std::atomic<int> tries{0};
@@ -174,7 +174,8 @@ TEST_CASE("endings: a cancelled coroutine that retries for ever ends where it is
   CHECK(flow.ended());
 }
 
-TEST_CASE("endings: a coroutine that retries for ever goes with its scheduler", "[endings]") {
+TEST_CASE("endings: a coroutine that retries forever is destroyed with its scheduler",
+          "[endings]") {
   std::atomic<int> tries{0};
   {
     rouse::coroutines sched;
@@ -205,7 +206,7 @@ TEMPLATE_LIST_TEST_CASE("endings: a flow may ignore many refused calls before it
   CHECK(refused == 1000);
 }
 
-TEMPLATE_LIST_TEST_CASE("endings: a cancelled flow that retries for ever does not starve others",
+TEMPLATE_LIST_TEST_CASE("endings: a cancelled flow that retries forever does not starve others",
                         "[endings][O2]", every_flowing) {
   TestType sched;
   std::atomic<bool> enough{false};
@@ -239,8 +240,8 @@ TEMPLATE_LIST_TEST_CASE("endings: a cancelled flow that retries for ever does no
 
 // ---- flows that wait for themselves
 
-TEMPLATE_LIST_TEST_CASE("endings: a flow that joins itself is told of the deadlock", "[endings]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("endings: a flow that joins itself gets resource_deadlock_would_occur",
+                        "[endings]", every_flowing) {
   TestType sched;
   std::error_code ec, limited;
   std::string message;
@@ -273,7 +274,8 @@ TEMPLATE_LIST_TEST_CASE("endings: a flow that joins itself is told of the deadlo
   CHECK(message.find("join") != std::string::npos);
 }
 
-TEST_CASE("endings: a function of callbacks may join itself, for it does not wait", "[endings]") {
+TEST_CASE("endings: a function of callbacks may join itself, because it does not wait",
+          "[endings]") {
   rouse::callbacks sched;
   std::optional<rouse::flow_handle<rouse::callbacks>> me;
   int joined = 0;
@@ -287,8 +289,9 @@ TEST_CASE("endings: a function of callbacks may join itself, for it does not wai
   CHECK(joined == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("endings: a flow that joins its own group is told of the deadlock",
-                        "[endings]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "endings: a flow that joins its own group gets resource_deadlock_would_occur", "[endings]",
+    every_flowing) {
   TestType sched;
   rouse::flow_group<TestType> group{sched};
   std::error_code ec;
@@ -393,7 +396,7 @@ TEMPLATE_LIST_TEST_CASE("child: exit in another thread", "[.child]", every_sched
   sched.run();
 }
 TEMPLATE_LIST_TEST_CASE(
-    "endings: exit in another thread while a static scheduler runs ends the program", "[endings]",
+    "endings: exit on another thread while a static scheduler runs ends the program", "[endings]",
     every_scheduler) {
   check_exits<TestType>("exit in another thread");
 }
@@ -410,7 +413,7 @@ TEMPLATE_LIST_TEST_CASE("child: exit with a static scheduler at rest", "[.child]
   sched.run_for(10ms);
   std::exit(7);
 }
-TEMPLATE_LIST_TEST_CASE("endings: exit while a static scheduler is at rest ends its flows first",
+TEMPLATE_LIST_TEST_CASE("endings: exit while a static scheduler does not run ends its flows first",
                         "[endings]", every_scheduler) {
   check_exits<TestType>("exit with a static scheduler at rest");
 }
@@ -421,7 +424,7 @@ TEST_CASE("child: exit in a thread whose end main awaits", "[.child]") {
   add_traffic(sched);
   sched.spawn(exiting(sched, 7)).join();
 }
-TEST_CASE("endings: exit in a thread whose end main awaits ends the program", "[endings]") {
+TEST_CASE("endings: exit on a thread that main joins ends the program", "[endings]") {
   const ending e = run_child("child: exit in a thread whose end main awaits");
   INFO(e.said);
   CHECK(e.status == 7);

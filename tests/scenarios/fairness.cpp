@@ -86,8 +86,8 @@ void check_fair(S& sched, const char* what, Call call) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a flow whose calls on a socket ask for nothing lets the others run",
-                        "[O2]", every_looped) {
+TEMPLATE_LIST_TEST_CASE("a flow whose socket calls need no kernel lets other flows run", "[O2]",
+                        every_looped) {
   TestType sched;
   using socket = rouse::socket<TestType>;
   auto [here, there] = rouse::socket_pair(sched);
@@ -117,7 +117,7 @@ TEMPLATE_LIST_TEST_CASE("a flow whose calls on a socket ask for nothing lets the
   check_fair(sched, "a send_all of no socket", CALL(none.send_all("x", how...)));
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow whose lookups need no lookup lets the others run", "[O2]",
+TEMPLATE_LIST_TEST_CASE("a flow that resolves numeric addresses only lets other flows run", "[O2]",
                         every_looped) {
   TestType sched;
   check_fair(sched, "an address", CALL(rouse::resolve(sched, "127.0.0.1", 80, how...)));
@@ -125,7 +125,7 @@ TEMPLATE_LIST_TEST_CASE("a flow whose lookups need no lookup lets the others run
   check_fair(sched, "a connect to no port", CALL(rouse::connect(sched, "::1", 70000, how...)));
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow whose connections are refused at once lets the others run", "[O2]",
+TEMPLATE_LIST_TEST_CASE("a flow whose connections are refused at once lets other flows run", "[O2]",
                         every_looped) {
   TestType sched;
   rouse::socket bound{sched};
@@ -138,7 +138,7 @@ TEMPLATE_LIST_TEST_CASE("a flow whose connections are refused at once lets the o
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow that need not wait for other flows lets them run", "[O2]",
+TEMPLATE_LIST_TEST_CASE("a flow that never has to wait for other flows lets them run", "[O2]",
                         every_looped) {
   TestType sched;
   rouse::flow_semaphore permits{sched, std::size_t{1} << 30};
@@ -157,8 +157,8 @@ TEMPLATE_LIST_TEST_CASE("a flow that need not wait for other flows lets them run
   check_fair(sched, "a join of no flow", CALL(none.join(how...)));
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow that reads what its reader has already lets the others run", "[O2]",
-                        every_looped) {
+TEMPLATE_LIST_TEST_CASE("a flow that reads bytes its reader already holds lets other flows run",
+                        "[O2]", every_looped) {
   TestType sched;
   auto [here, there] = rouse::socket_pair(sched);
   const std::string lines(40'000, '\n');
@@ -172,7 +172,7 @@ TEMPLATE_LIST_TEST_CASE("a flow that reads what its reader has already lets the 
   check_fair(sched, "a line", CALL(in.read_line(how...)));
 }
 
-TEST_CASE("handlers whose calls ask for nothing let timers and stop have their turn", "[O2]") {
+TEST_CASE("handlers whose calls need no kernel do not delay timers and stop", "[O2]") {
   rouse::callbacks sched;
   auto [here, there] = rouse::socket_pair(sched);
   rouse::socket<rouse::callbacks> none;
@@ -185,7 +185,7 @@ TEST_CASE("handlers whose calls ask for nothing let timers and stop have their t
   SECTION("an empty send") {
     again = [&] { here.send_all(std::string_view(), next); };
   }
-  SECTION("no socket") {
+  SECTION("a closed socket") {
     again = [&] { none.send_all("x", next); };
   }
   sched.spawn([&] { again(); });
@@ -201,7 +201,7 @@ TEST_CASE("handlers whose calls ask for nothing let timers and stop have their t
   CHECK(calls < 100'000);
 }
 
-TEST_CASE("threads whose calls ask for nothing let timers and posted functions run", "[O2]") {
+TEST_CASE("threads whose calls need no kernel do not delay timers and posted functions", "[O2]") {
   rouse::threads sched;
   auto [here, there] = rouse::socket_pair(sched);
   std::atomic<bool> slept{false}, posted{false};

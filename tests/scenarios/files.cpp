@@ -42,7 +42,7 @@ std::string pattern(std::size_t size) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("send_file: whole, in part, of nothing, and of less than was asked for",
+TEMPLATE_LIST_TEST_CASE("send_file: sends a whole file, a part, nothing, or less if the file ends",
                         "[files]", every_scheduler) {
   connected_pair<TestType> pair;
   const scratch file("0123456789"), empty(""), one("x");
@@ -71,8 +71,9 @@ TEMPLATE_LIST_TEST_CASE("send_file: whole, in part, of nothing, and of less than
   CHECK(receive(pair.sched, pair.server, 5) == "after");
 }
 
-TEMPLATE_LIST_TEST_CASE("send_file: more than the kernel's buffers hold, between other sends",
-                        "[files]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "send_file: sends more than the kernel's buffers hold, in order with other sends", "[files]",
+    every_single) {
   connected_pair<TestType> pair;
   const std::string content = pattern(std::size_t{6} << 20);
   const scratch file(content);
@@ -89,9 +90,8 @@ TEMPLATE_LIST_TEST_CASE("send_file: more than the kernel's buffers hold, between
   CHECK((got == "head" + content + "trail"));
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "send_file: a limit, a peer that is gone, a closed socket; the count is told", "[files]",
-    every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("send_file: an error comes with the number of bytes sent", "[files]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   const scratch file(pattern(std::size_t{16} << 20));
   const auto f = file.get();

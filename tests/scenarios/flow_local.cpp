@@ -48,8 +48,9 @@ rouse::task<> nested(S& sched, int& seen) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("flow_local: each flow sees its own, across waits, tasks and functions",
-                        "[flow_local][B30]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "flow_local: each flow has its own value, across waits, tasks and functions",
+    "[flow_local][B30]", every_flowing) {
   TestType sched;
   std::array<int, 3> seen{}, inner{};
   const auto body = [&](std::size_t me) -> rouse::task<> {
@@ -70,8 +71,9 @@ TEMPLATE_LIST_TEST_CASE("flow_local: each flow sees its own, across waits, tasks
   *depth = 0;
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: destroyed with its flow, newest first, before the join",
-                        "[flow_local][B30]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "flow_local: values are destroyed with their flow, newest first, before a join returns",
+    "[flow_local][B30]", every_flowing) {
   TestType sched;
   std::vector<std::string> log;
   auto flow = sched.spawn([&]() -> rouse::task<> {
@@ -85,8 +87,9 @@ TEMPLATE_LIST_TEST_CASE("flow_local: destroyed with its flow, newest first, befo
   CHECK(log == newest_first);
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: destroyed in the flow where it is killed, or throws",
-                        "[flow_local][B28][B30]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "flow_local: values of a flow that is killed or throws are destroyed in the flow",
+    "[flow_local][B28][B30]", every_flowing) {
   TestType sched;
   std::vector<std::string> killed, thrown;
   std::atomic<bool> has{false};
@@ -105,8 +108,9 @@ TEMPLATE_LIST_TEST_CASE("flow_local: destroyed in the flow where it is killed, o
   CHECK(thrown == std::vector<std::string>{"first 7"});
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: destroyed in the flow where its scheduler or group goes",
-                        "[flow_local][O5][B30]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "flow_local: values are destroyed in the flow when its scheduler or group is destroyed",
+    "[flow_local][O5][B30]", every_flowing) {
   std::vector<std::string> scheduler_went, group_went;
   std::atomic<bool> one_has{false}, other_has{false};
   {
@@ -132,7 +136,7 @@ TEMPLATE_LIST_TEST_CASE("flow_local: destroyed in the flow where its scheduler o
   CHECK(mine == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: made when first asked for, anew if that failed",
+TEMPLATE_LIST_TEST_CASE("flow_local: a value is created at first use, and again if that failed",
                         "[flow_local][B30]", every_flowing) {
   static std::atomic<int> made;
   made = 0;
@@ -167,8 +171,8 @@ TEMPLATE_LIST_TEST_CASE("flow_local: made when first asked for, anew if that fai
   CHECK(made == 3); // that one did not ask
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: what runs in no flow has its thread's", "[flow_local][B30]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("flow_local: code outside of flows has its thread's value",
+                        "[flow_local][B30]", every_scheduler) {
   TestType sched;
   *depth = 40;
   std::atomic<int> posted{0}, in_thread{-1};
@@ -200,7 +204,7 @@ TEMPLATE_LIST_TEST_CASE("flow_local: what runs in no flow has its thread's", "[f
   *depth = 0;
 }
 
-TEST_CASE("flow_local: a handler has its thread's", "[flow_local][B30]") {
+TEST_CASE("flow_local: a handler has its thread's value", "[flow_local][B30]") {
   connected_pair<rouse::callbacks> pair;
   std::array<char, 8> buf;
   *depth = 40;
@@ -212,7 +216,7 @@ TEST_CASE("flow_local: a handler has its thread's", "[flow_local][B30]") {
   *depth = 0;
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: flows of several wakers on one engine keep theirs",
+TEMPLATE_LIST_TEST_CASE("flow_local: flows of several wakers on one engine have their own values",
                         "[flow_local][B30]", std::tuple<rouse::coroutines>) {
   rouse::coroutines co;
   rouse::fibers fibers{co.engine()};
@@ -237,8 +241,8 @@ TEMPLATE_LIST_TEST_CASE("flow_local: flows of several wakers on one engine keep 
   *depth = 0;
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: a value's destructor may make others", "[flow_local][B30]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("flow_local: the destructor of a value may create others",
+                        "[flow_local][B30]", every_flowing) {
   static std::atomic<int> gone;
   gone = 0;
   struct last {
@@ -261,7 +265,7 @@ TEMPLATE_LIST_TEST_CASE("flow_local: a value's destructor may make others", "[fl
   CHECK(gone == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: may be gone before the flows that have values of it",
+TEMPLATE_LIST_TEST_CASE("flow_local: it may be destroyed before the flows that have values of it",
                         "[flow_local][B30]", every_flowing) {
   TestType sched;
   std::atomic<int> gone{0};
@@ -284,8 +288,8 @@ TEMPLATE_LIST_TEST_CASE("flow_local: may be gone before the flows that have valu
   CHECK(gone == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_local: what stays in its place may be a value", "[flow_local][B30]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("flow_local: a value need not be movable, and stays in its place",
+                        "[flow_local][B30]", every_flowing) {
   static rouse::flow_local<std::mutex> lock;
   static rouse::flow_local<std::unique_ptr<int>> owned;
   TestType sched;

@@ -29,7 +29,7 @@ rouse::task<> echo(rouse::socket<S> conn) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a task serves on coroutines, fibers and threads alike", "[flow]",
+TEMPLATE_LIST_TEST_CASE("a task runs on coroutines, fibers and threads alike", "[flow]",
                         every_flowing) {
   connected_pair<TestType> pair;
   pair.sched.spawn(echo<TestType>(std::move(pair.server)));
@@ -39,7 +39,8 @@ TEMPLATE_LIST_TEST_CASE("a task serves on coroutines, fibers and threads alike",
   pair.sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("spawn keeps the callable as long as its flow", "[flow]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("spawn keeps the callable alive as long as its flow", "[flow]",
+                        every_flowing) {
   connected_pair<TestType> pair;
   std::string got;
   if constexpr (awaits<TestType>) {
@@ -58,7 +59,7 @@ TEMPLATE_LIST_TEST_CASE("spawn keeps the callable as long as its flow", "[flow]"
   CHECK(got == "kept");
 }
 
-TEMPLATE_LIST_TEST_CASE("join waits for the end of a flow, and throws what it threw", "[flow]",
+TEMPLATE_LIST_TEST_CASE("join waits for the end of a flow and rethrows its exception", "[flow]",
                         every_scheduler) {
   TestType sched;
   auto fine = spawn_plain(sched, [] {});
@@ -85,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE("join waits for the end of a flow, and throws what it th
   sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("join with a limit gives up, and may be tried again", "[flow]",
+TEMPLATE_LIST_TEST_CASE("join gives up at its limit and may be called again", "[flow]",
                         every_flowing) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -106,8 +107,8 @@ TEMPLATE_LIST_TEST_CASE("join with a limit gives up, and may be tried again", "[
   CHECK(pending.wait().value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("cancelling a flow ends its waiting call and each later one", "[flow][O4]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("cancelling a flow makes its waiting call and each later one fail",
+                        "[flow][O4]", every_flowing) {
   connected_pair<TestType> pair;
   std::atomic<int> cancelled{0};
   auto handle = [&] {
@@ -140,7 +141,8 @@ TEMPLATE_LIST_TEST_CASE("cancelling a flow ends its waiting call and each later 
   CHECK(handle.ended());
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow may be cancelled while it fails", "[flow]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("an exception of a flow is kept when it is cancelled at the same time",
+                        "[flow]", every_flowing) {
   TestType sched;
   for (int i = 0; i != 20; ++i) {
     auto handle = spawn_plain(
@@ -150,7 +152,7 @@ TEMPLATE_LIST_TEST_CASE("a flow may be cancelled while it fails", "[flow]", ever
   }
 }
 
-TEST_CASE("outside of any flow a call of fibers runs the loop until it is done", "[flow]") {
+TEST_CASE("a call outside of flows runs the loop of fibers until it completes", "[flow]") {
   connected_pair<rouse::fibers> pair;
   pair.sched.spawn([&] { pair.server.send_all("from a fiber"); });
   std::array<char, 12> buf;
@@ -158,7 +160,7 @@ TEST_CASE("outside of any flow a call of fibers runs the loop until it is done",
   CHECK_THROWS_AS(pair.client.recv(buf, 1ms), std::system_error);
 }
 
-TEST_CASE("a posted function cannot wait: it is told so, at once", "[flow]") {
+TEST_CASE("a call that would wait in a posted function fails at once with a message", "[flow]") {
   connected_pair<rouse::fibers> pair;
   std::error_code ec;
   std::string message;
@@ -176,7 +178,7 @@ TEST_CASE("a posted function cannot wait: it is told so, at once", "[flow]") {
   CHECK(message.find("spawn one") != std::string::npos);
 }
 
-TEST_CASE("a fiber cannot run the loop that runs it", "[flow]") {
+TEST_CASE("run in a fiber of the same scheduler is refused", "[flow]") {
   rouse::fibers sched;
   sched.spawn([&] { sched.run(); });
   CHECK_THROWS_AS(sched.run(), std::system_error);
@@ -211,7 +213,7 @@ TEST_CASE("a fiber may wait inside a catch block while another throws", "[flow]"
   CHECK(second == "second");
 }
 
-TEST_CASE("fibers have the stack that was asked for", "[flow]") {
+TEST_CASE("fibers get the stack size that was requested", "[flow]") {
   rouse::fibers sched{rouse::stack_size{std::size_t{2} << 20}};
   bool reached = false;
   sched.spawn([&] {
@@ -224,7 +226,7 @@ TEST_CASE("fibers have the stack that was asked for", "[flow]") {
   CHECK(reached);
 }
 
-TEST_CASE("two kinds of flow run in one loop", "[flow]") {
+TEST_CASE("two schedulers of different wakers run in one loop", "[flow]") {
   connected_pair<rouse::fibers> pair;
   rouse::callbacks handlers{pair.sched.engine()};
   rouse::coroutines routines{pair.sched.engine()};
@@ -261,7 +263,7 @@ using pumped = rouse::basic_scheduler<rouse::native_engine, rouse::parking_waker
 
 } // namespace
 
-TEST_CASE("a waker of the user's own is two functions", "[flow][waker]") {
+TEST_CASE("a waker of your own needs two functions", "[flow][waker]") {
   pumped sched;
   pumping_parker::pump = [&] { sched.run_once(1s); };
   auto listener = listening(sched);
@@ -276,7 +278,7 @@ TEST_CASE("a waker of the user's own is two functions", "[flow][waker]") {
   CHECK(ec == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("a task that is awaited twice, or was moved from, says so", "[flow]",
+TEMPLATE_LIST_TEST_CASE("awaiting a task twice, or a moved-from one, is an error", "[flow]",
                         every_flowing) {
   TestType sched;
   int awaited = 0, refused = 0;

@@ -53,7 +53,7 @@ TEMPLATE_LIST_TEST_CASE("a foreign loop drives an echo over TCP, and its sleeps"
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a foreign loop hears what other threads post and ask to stop", "[foreign]",
+TEMPLATE_LIST_TEST_CASE("a post or a stop of another thread wakes a foreign loop", "[foreign]",
                         every_single) {
   TestType sched;
   std::stop_source stop;
@@ -70,8 +70,8 @@ TEMPLATE_LIST_TEST_CASE("a foreign loop hears what other threads post and ask to
   CHECK(sleeping.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("what is posted before a foreign loop asks for the deadline is due at once",
-                        "[foreign]", every_single) {
+TEMPLATE_LIST_TEST_CASE("a function posted before next_deadline() is due at once", "[foreign]",
+                        every_single) {
   TestType sched;
   auto sleeping = start<rouse::done>(sched, CALL(sched.sleep_for(patience, how...)));
   until_pending(sched, 1);
@@ -85,7 +85,7 @@ TEMPLATE_LIST_TEST_CASE("what is posted before a foreign loop asks for the deadl
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("the handle of a loop that has nothing to do is calm", "[foreign]",
+TEMPLATE_LIST_TEST_CASE("the wait handle of an idle loop is not readable", "[foreign]",
                         every_single) {
   TestType sched;
   const auto calm = [&] {
@@ -104,7 +104,7 @@ TEMPLATE_LIST_TEST_CASE("the handle of a loop that has nothing to do is calm", "
   CHECK(calm());
 }
 
-TEMPLATE_LIST_TEST_CASE("a forked child has no handle of a loop that its parent has used",
+TEMPLATE_LIST_TEST_CASE("a forked child gets no wait handle of a loop that its parent has used",
                         "[foreign][O8]", every_single) {
   TestType sched;
   auto sleeping = start<rouse::done>(sched, CALL(sched.sleep_for(patience, how...)));

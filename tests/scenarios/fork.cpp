@@ -79,7 +79,7 @@ struct busy_pair : connected_pair<S> {
 
 // ---- what a child does with what it has inherited
 
-TEMPLATE_LIST_TEST_CASE("fork: a child closes its sockets, and its parent's waits go on",
+TEMPLATE_LIST_TEST_CASE("fork: a child that closes its sockets does not affect its parent's waits",
                         "[fork][O8]", every_scheduler) {
   busy_pair<TestType> parent;
   child_process child([&] {
@@ -95,8 +95,9 @@ TEMPLATE_LIST_TEST_CASE("fork: a child closes its sockets, and its parent's wait
   CHECK(parent.goes_on());
 }
 
-TEMPLATE_LIST_TEST_CASE("fork: a child's scheduler goes without waiting, and closes what was open",
-                        "[fork][O8]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "fork: a scheduler is destroyed in a child without waiting, and closes its sockets",
+    "[fork][O8]", every_scheduler) {
   auto parent = std::make_unique<busy_pair<TestType>>();
   // Of a flow that only the parent has.
   rouse::socket idle{parent->sched, AF_INET, SOCK_DGRAM};
@@ -118,8 +119,9 @@ TEMPLATE_LIST_TEST_CASE("fork: a child's scheduler goes without waiting, and clo
   CHECK(parent->goes_on());
 }
 
-TEMPLATE_LIST_TEST_CASE("fork: a child exits with static schedulers, and its parent's waits go on",
-                        "[fork][O8]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "fork: a child that exits with static schedulers does not affect its parent's waits",
+    "[fork][O8]", every_scheduler) {
   static std::optional<busy_pair<TestType>> parent;
   parent.emplace();
   child_process child([] {
@@ -152,8 +154,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a child cannot use a scheduler that its parent ha
   CHECK(parent.goes_on());
 }
 
-TEST_CASE("fork: in a child handlers are told that their calls are refused, and no others",
-          "[fork][O8]") {
+TEST_CASE("fork: in a child only the handlers of refused calls are called", "[fork][O8]") {
   busy_pair<rouse::callbacks> parent;
   child_process child([&] {
     std::error_code sent, slept;
@@ -229,7 +230,7 @@ rouse::task<> fork_and_call(S& sched, rouse::socket<S>& s, rouse::socket<S>& lis
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("fork: each call of a flow in a child is refused, and its parent goes on",
+TEMPLATE_LIST_TEST_CASE("fork: each call of a flow in a child is refused, and the parent continues",
                         "[fork][O8]", every_flowing) {
   busy_pair<TestType> parent;
   rouse::channel<int, TestType> numbers{parent.sched};
@@ -277,8 +278,9 @@ void spawn_counting(S& sched, std::atomic<int>& count) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("fork: in a child of a flow no other flow runs, and run() refuses to go on",
-                        "[fork][O8]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "fork: in a child of a flow no other flow runs, and run() refuses to continue", "[fork][O8]",
+    every_single) {
   TestType sched;
   pid_t child = -1;
   std::atomic<int> others{0};
@@ -314,7 +316,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a flow that is ready when another one forks runs 
   CHECK(parent.goes_on());
 }
 
-TEMPLATE_TEST_CASE("fork: a call outside of flows whose loop has forked is refused in the child",
+TEMPLATE_TEST_CASE("fork: a call outside of flows is refused in a child that its loop has forked",
                    "[fork][O8]", rouse::fibers, rouse::threads) {
   TestType sched;
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
@@ -332,8 +334,8 @@ TEMPLATE_TEST_CASE("fork: a call outside of flows whose loop has forked is refus
   CHECK(ec == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("fork: a flow exits in a child, and its parent's waits go on", "[fork][O8]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("fork: a flow that exits in a child does not affect its parent's waits",
+                        "[fork][O8]", every_flowing) {
   static std::optional<busy_pair<TestType>> parent;
   parent.emplace();
   static std::atomic<pid_t> child;
@@ -356,7 +358,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a flow exits in a child, and its parent's waits g
   parent.reset();
 }
 
-TEST_CASE("fork: a child of a thread's flow ends with the flow", "[fork][O8]") {
+TEST_CASE("fork: a child of a flow of threads ends with the flow", "[fork][O8]") {
   if (ROUSE_TSAN) return; // its runtime does not survive that a child's first thread ends
   static std::optional<busy_pair<rouse::threads>> parent;
   parent.emplace();
@@ -372,7 +374,8 @@ TEST_CASE("fork: a child of a thread's flow ends with the flow", "[fork][O8]") {
   parent.reset();
 }
 
-TEST_CASE("fork: a child joins, cancels and drops what its parent waits for", "[fork][O8]") {
+TEST_CASE("fork: a child may join, cancel and drop the flows that its parent waits for",
+          "[fork][O8]") {
   rouse::fibers sched;
   bool ended = false;
   auto waiting = sched.spawn([&] {
@@ -402,7 +405,7 @@ TEST_CASE("fork: a child joins, cancels and drops what its parent waits for", "[
   CHECK(ended);
 }
 
-TEST_CASE("fork: a child's child is refused as well", "[fork][O8]") {
+TEST_CASE("fork: calls of a grandchild are refused too", "[fork][O8]") {
   busy_pair<rouse::callbacks> parent;
   child_process child([&] {
     const pid_t second = ::fork();
@@ -420,7 +423,7 @@ TEST_CASE("fork: a child's child is refused as well", "[fork][O8]") {
 
 // ---- an engine that was made, and never used
 
-TEMPLATE_LIST_TEST_CASE("fork: a scheduler that was never run works in children and their parent",
+TEMPLATE_LIST_TEST_CASE("fork: a scheduler that was never run works in children and in the parent",
                         "[fork][O8]", every_scheduler) {
   TestType sched;
   rouse::socket<TestType> listener = listening(sched);
@@ -446,7 +449,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a scheduler that was never run works in children 
   CHECK(too_late.wait() == 0);
 }
 
-TEST_CASE("fork: a call that was made before the loop first ran is the parent's", "[fork][O8]") {
+TEST_CASE("fork: a call made before the loop first ran belongs to the parent", "[fork][O8]") {
   rouse::callbacks sched;
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
   s.bind({"127.0.0.1", 0});
@@ -462,7 +465,7 @@ TEST_CASE("fork: a call that was made before the loop first ran is the parent's"
   CHECK(told == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("fork: a child has a scheduler of its own beside its parent's",
+TEMPLATE_LIST_TEST_CASE("fork: a child can use a scheduler of its own beside its parent's",
                         "[fork][O8]", every_scheduler) {
   busy_pair<TestType> parent;
   child_process child([&] {
@@ -473,7 +476,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a child has a scheduler of its own beside its par
   CHECK(parent.goes_on());
 }
 
-TEST_CASE("fork: a child serves a connection that it has taken over from its parent",
+TEST_CASE("fork: a child can serve a connection that it released from its parent's scheduler",
           "[fork][O8]") {
   busy_pair<rouse::coroutines> parent;
   auto& sched = parent.sched;
@@ -500,7 +503,7 @@ TEST_CASE("fork: a child serves a connection that it has taken over from its par
 
 // ---- children that execute another program
 
-TEMPLATE_LIST_TEST_CASE("fork: programs are executed by every way there is, and nothing waits less",
+TEMPLATE_LIST_TEST_CASE("fork: programs can be executed in every way, and waits are not shortened",
                         "[fork][O8]", every_scheduler) {
   busy_pair<TestType> parent;
   CHECK(std::system("exit 3") == 3 << 8);
@@ -530,7 +533,8 @@ TEMPLATE_LIST_TEST_CASE("fork: programs are executed by every way there is, and 
 
 // ---- other threads
 
-TEST_CASE("fork: a child looks names up although its parent's threads were at work", "[fork][O8]") {
+TEST_CASE("fork: a child can look up names although its parent's threads were doing so",
+          "[fork][O8]") {
   static std::atomic<bool> held;
   held = true;
   using rouse::detail::lookup_helpers;
@@ -563,7 +567,7 @@ TEST_CASE("fork: a child looks names up although its parent's threads were at wo
   lookup_helpers::look_up = before;
 }
 
-TEST_CASE("fork: a core's handler forks, and its server goes on", "[fork][O8]") {
+TEST_CASE("fork: a handler of per_core may fork, and the server continues", "[fork][O8]") {
   if (ROUSE_TSAN) return; // its runtime does not survive that a child's first thread ends
   rouse::per_core<rouse::fibers> server({"127.0.0.1", 0}, 2);
   std::atomic<pid_t> children[4] = {};
@@ -597,7 +601,7 @@ TEST_CASE("fork: a core's handler forks, and its server goes on", "[fork][O8]") 
   serving.join();
 }
 
-TEST_CASE("fork: a connection's flow forks, and its server goes on", "[fork][O8]") {
+TEST_CASE("fork: a flow of serve may fork, and the server continues", "[fork][O8]") {
   rouse::fibers sched;
   auto listener = listening(sched);
   const auto where = listener.local_endpoint();
@@ -665,7 +669,7 @@ rouse::task<> fork_often(S& sched, rouse::socket<S>& listener, int children, int
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("fork: many children come and go, and none of a server's bytes is lost",
+TEMPLATE_LIST_TEST_CASE("fork: no byte of a server is lost while many children come and go",
                         "[fork][O8]", every_flowing) {
   constexpr int connections = 16, rounds = 50, children = 8;
   TestType sched;
@@ -683,7 +687,7 @@ TEMPLATE_LIST_TEST_CASE("fork: many children come and go, and none of a server's
 
 // ---- signals
 
-TEMPLATE_LIST_TEST_CASE("fork: a signal to a child is the child's, and its parent hears nothing",
+TEMPLATE_LIST_TEST_CASE("fork: a signal to a child does not reach its parent",
                         "[fork][O8][signals]", every_scheduler) {
   TestType sched;
   rouse::signals caught{sched, {SIGUSR1}};
@@ -698,7 +702,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a signal to a child is the child's, and its paren
   CHECK(await<int>(sched, CALL(caught.wait(how...))).value == SIGUSR1);
 }
 
-TEST_CASE("fork: a child ignores again what was ignored before its parent waited for it",
+TEST_CASE("fork: a child ignores a signal that was ignored before its parent waited for it",
           "[fork][O8][signals]") {
   const auto before = std::signal(SIGUSR1, SIG_IGN);
   {
@@ -713,7 +717,7 @@ TEST_CASE("fork: a child ignores again what was ignored before its parent waited
   std::signal(SIGUSR1, before);
 }
 
-TEST_CASE("fork: a signal to a child of vfork ends the child, and its parent hears nothing",
+TEST_CASE("fork: a signal to a child of vfork ends the child and does not reach its parent",
           "[fork][O8][signals]") {
   rouse::callbacks sched;
   rouse::signals caught{sched, {SIGUSR1}};
@@ -728,7 +732,7 @@ TEST_CASE("fork: a signal to a child of vfork ends the child, and its parent hea
   CHECK(await<int>(sched, CALL(caught.wait(0s, how...))).ec == std::errc::timed_out);
 }
 
-TEST_CASE("fork: a child waits for signals of its own, on a scheduler of its own",
+TEST_CASE("fork: a child can wait for its own signals on its own scheduler",
           "[fork][O8][signals]") {
   rouse::callbacks sched;
   rouse::signals caught{sched, {SIGUSR1}};

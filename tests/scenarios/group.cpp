@@ -41,7 +41,7 @@ void run_flow(S& sched, F body) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("group: join waits until all have ended", "[group]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("group: join waits until all flows have ended", "[group]", every_flowing) {
   TestType sched;
   counter ended{0};
   int seen = -1;
@@ -60,8 +60,9 @@ TEMPLATE_LIST_TEST_CASE("group: join waits until all have ended", "[group]", eve
   CHECK(seen == 20);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: where one fails, the others are cancelled, and its error comes out",
-                        "[group]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "group: if one flow fails, the others are cancelled and join throws its error", "[group]",
+    every_flowing) {
   TestType sched;
   counter begun{0}, gone{0};
   std::string why;
@@ -87,8 +88,7 @@ TEMPLATE_LIST_TEST_CASE("group: where one fails, the others are cancelled, and i
   CHECK(begun == gone_then); // a thread may have been cancelled before it began
 }
 
-TEMPLATE_LIST_TEST_CASE("group: an error that comes after the first is dropped", "[group]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("group: errors after the first are dropped", "[group]", every_flowing) {
   TestType sched;
   std::string why;
   const auto body = [&]() -> rouse::task<> {
@@ -109,7 +109,7 @@ TEMPLATE_LIST_TEST_CASE("group: an error that comes after the first is dropped",
   CHECK(why == "first");
 }
 
-TEMPLATE_LIST_TEST_CASE("group: an error that nobody joins for comes out of run()", "[group]",
+TEMPLATE_LIST_TEST_CASE("group: run() throws an error that no join has taken", "[group]",
                         every_flowing) {
   TestType sched;
   const auto body = [&]() -> rouse::task<> {
@@ -120,7 +120,7 @@ TEMPLATE_LIST_TEST_CASE("group: an error that nobody joins for comes out of run(
   CHECK_THROWS_WITH(run_flow(sched, body), "first");
 }
 
-TEMPLATE_LIST_TEST_CASE("group: whoever leaves its scope leaves no flow behind", "[group]",
+TEMPLATE_LIST_TEST_CASE("group: leaving its scope leaves no flow behind", "[group]",
                         every_flowing) {
   TestType sched;
   counter begun{0}, gone{0};
@@ -147,7 +147,8 @@ TEMPLATE_LIST_TEST_CASE("group: whoever leaves its scope leaves no flow behind",
   CHECK(after_throw == 4);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: flows that have not begun go with it", "[group]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("group: flows that have not begun are destroyed with it", "[group]",
+                        every_flowing) {
   TestType sched;
   counter begun{0}, gone{0};
   run_flow(sched, [&]() -> rouse::task<> {
@@ -158,8 +159,8 @@ TEMPLATE_LIST_TEST_CASE("group: flows that have not begun go with it", "[group]"
   CHECK(begun == gone);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: a limit ends them, and join waits for their end", "[group]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("group: at its limit, join cancels the flows and waits for their end",
+                        "[group]", every_flowing) {
   TestType sched;
   counter begun{0}, gone{0};
   std::error_code why;
@@ -175,8 +176,8 @@ TEMPLATE_LIST_TEST_CASE("group: a limit ends them, and join waits for their end"
   CHECK(gone_then == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: a cancel of the flow that joins is a cancel of them all", "[group]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("group: cancelling the flow that joins cancels all flows of the group",
+                        "[group]", every_flowing) {
   TestType sched;
   counter begun{0}, gone{0};
   std::atomic<int> gone_then{-1};
@@ -195,7 +196,7 @@ TEMPLATE_LIST_TEST_CASE("group: a cancel of the flow that joins is a cancel of t
   CHECK(gone_then == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: a flow that is killed takes its group with it", "[group][O5]",
+TEMPLATE_LIST_TEST_CASE("group: killing the flow that owns a group ends the group", "[group][O5]",
                         every_flowing) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -226,8 +227,7 @@ TEMPLATE_LIST_TEST_CASE("group: a flow that is killed takes its group with it", 
   CHECK(receive(sched, pair.client, 5) == "after");
 }
 
-TEMPLATE_LIST_TEST_CASE("group: groups within groups end from the inside out", "[group]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("group: nested groups end from the inside out", "[group]", every_flowing) {
   TestType sched;
   counter begun{0}, gone{0};
   std::string why;
@@ -266,7 +266,7 @@ TEMPLATE_LIST_TEST_CASE("group: a flow spawned into a cancelled group is cancell
   CHECK(why == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: the scheduler may go while flows of it wait", "[group]",
+TEMPLATE_LIST_TEST_CASE("group: the scheduler may be destroyed while its flows wait", "[group]",
                         every_flowing) {
   counter begun{0}, gone{0};
   {
@@ -286,7 +286,8 @@ TEMPLATE_LIST_TEST_CASE("group: the scheduler may go while flows of it wait", "[
   CHECK(gone == 6);
 }
 
-TEMPLATE_LIST_TEST_CASE("group: outside of any flow it runs the loop", "[group]", every_stacked) {
+TEMPLATE_LIST_TEST_CASE("group: its destructor runs the loop outside of flows", "[group]",
+                        every_stacked) {
   TestType sched;
   counter begun{0}, gone{0};
   {

@@ -64,7 +64,7 @@ auto waiting_body(S& sched, F at_end) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("handles: copies of a channel come and go in other threads under traffic",
+TEMPLATE_LIST_TEST_CASE("handles: other threads may copy and drop a channel under traffic",
                         "[handles]", every_scheduler) {
   TestType sched;
   std::atomic<bool> over{false};
@@ -91,7 +91,7 @@ TEMPLATE_LIST_TEST_CASE("handles: copies of a channel come and go in other threa
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "handles: a wait ends when another thread drops the last end of its channel", "[handles]",
+    "handles: a wait ends when another thread drops the last end of the channel", "[handles]",
     every_scheduler) {
   TestType sched;
   for (int n = 0; n != 20; ++n) {
@@ -105,7 +105,7 @@ TEMPLATE_LIST_TEST_CASE(
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: what a channel holds is destroyed by the scheduler's thread",
+TEMPLATE_LIST_TEST_CASE("handles: values in a channel are destroyed on the scheduler's thread",
                         "[handles]", every_single) {
   TestType sched;
   std::atomic<std::thread::id> where{};
@@ -124,8 +124,9 @@ TEMPLATE_LIST_TEST_CASE("handles: what a channel holds is destroyed by the sched
   CHECK(where.load() == std::this_thread::get_id()); // at once
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: the ends of a channel may be dropped after its scheduler",
-                        "[handles]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "handles: ends of a channel may be dropped after the scheduler is destroyed", "[handles]",
+    every_scheduler) {
   std::atomic<std::thread::id> where{};
   std::optional<rouse::channel<traced, TestType>> ch;
   {
@@ -139,8 +140,9 @@ TEMPLATE_LIST_TEST_CASE("handles: the ends of a channel may be dropped after its
   CHECK(where.load() != std::thread::id());
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: a scheduler goes while other threads drop what it gave",
-                        "[handles]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "handles: a scheduler may be destroyed while other threads drop its handles", "[handles]",
+    every_scheduler) {
   for (int n = 0; n != 30; ++n) {
     std::atomic<int> ready{0}, ended{0};
     std::vector<std::thread> threads;
@@ -163,7 +165,7 @@ TEMPLATE_LIST_TEST_CASE("handles: a scheduler goes while other threads drop what
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: handles of flows are dropped in other threads while flows end",
+TEMPLATE_LIST_TEST_CASE("handles: other threads may drop handles of flows while the flows end",
                         "[handles]", every_scheduler) {
   TestType sched;
   std::atomic<int> ended{0};
@@ -181,7 +183,7 @@ TEMPLATE_LIST_TEST_CASE("handles: handles of flows are dropped in other threads 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "handles: what a flow threw comes out of run, if another thread drops its handle", "[handles]",
+    "handles: run throws the exception of a flow whose handle another thread drops", "[handles]",
     every_scheduler) {
   TestType sched;
   auto flow = spawn_short(sched, [] { throw std::runtime_error("not lost"); });
@@ -190,7 +192,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK_THROWS_WITH(sched.run(), "not lost");
 }
 
-TEST_CASE("handles: what the callable of a coroutine holds is destroyed by the scheduler's thread",
+TEST_CASE("handles: the callable of a coroutine is destroyed on the scheduler's thread",
           "[handles]") {
   rouse::coroutines sched;
   std::atomic<std::thread::id> where{};
@@ -202,8 +204,9 @@ TEST_CASE("handles: what the callable of a coroutine holds is destroyed by the s
   CHECK(where.load() == std::this_thread::get_id());
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: the handle of a flow may be dropped after its scheduler",
-                        "[handles]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "handles: the handle of a flow may be dropped after the scheduler is destroyed", "[handles]",
+    every_scheduler) {
   std::optional<rouse::flow_handle<TestType>> ended, killed;
   {
     TestType sched;
@@ -214,7 +217,7 @@ TEMPLATE_LIST_TEST_CASE("handles: the handle of a flow may be dropped after its 
   std::thread([a = std::move(*ended), b = std::move(*killed)] {}).join();
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: a server's handle may be dropped in any thread", "[handles]",
+TEMPLATE_LIST_TEST_CASE("handles: the handle of a server may be dropped on any thread", "[handles]",
                         every_flowing) {
   using S = TestType;
   auto sched = std::make_unique<S>();
@@ -229,8 +232,8 @@ TEMPLATE_LIST_TEST_CASE("handles: a server's handle may be dropped in any thread
   std::thread([s = std::move(late)] {}).join();
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: a group destroyed in another thread takes its flows with it",
-                        "[handles]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("handles: destroying a group on another thread ends its flows", "[handles]",
+                        every_flowing) {
   using S = TestType;
   S sched;
   for (int n = 0; n != 10; ++n) {
@@ -261,7 +264,7 @@ TEMPLATE_LIST_TEST_CASE("handles: a group destroyed in another thread takes its 
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: a group whose flows have ended may be destroyed in any thread",
+TEMPLATE_LIST_TEST_CASE("handles: a group whose flows have ended may be destroyed on any thread",
                         "[handles]", every_flowing) {
   using S = TestType;
   auto sched = std::make_unique<S>();
@@ -282,8 +285,9 @@ TEMPLATE_LIST_TEST_CASE("handles: a group whose flows have ended may be destroye
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: a scheduler may go as soon as what a thread posted has arrived",
-                        "[handles]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "handles: a scheduler may be destroyed as soon as a thread's post has arrived", "[handles]",
+    every_scheduler) {
   for (int n = 0; n != 50; ++n) {
     std::thread other;
     {

@@ -16,7 +16,7 @@ struct streams : connected_pair<S> {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("iostream: lines and numbers, to the end", "[iostream][P07]",
+TEMPLATE_LIST_TEST_CASE("iostream: reads lines and numbers up to the end", "[iostream][P07]",
                         every_stacked) {
   streams<TestType> s;
   s.client.send_all("first\n12 0.5 word\nlast");
@@ -39,9 +39,8 @@ TEMPLATE_LIST_TEST_CASE("iostream: lines and numbers, to the end", "[iostream][P
   CHECK(!s.io.error());
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "iostream: what is written goes by flush, before a read, and with the stream",
-    "[iostream][P07]", every_stacked) {
+TEMPLATE_LIST_TEST_CASE("iostream: output is sent by flush, before a read, and on destruction",
+                        "[iostream][P07]", every_stacked) {
   connected_pair<TestType> pair;
   {
     rouse::socket_stream io{std::move(pair.server)};
@@ -63,7 +62,8 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(receive(pair.sched, pair.client, 100) == "farewell"); // and the end
 }
 
-TEMPLATE_LIST_TEST_CASE("iostream: more than its buffers hold", "[iostream]", every_stacked) {
+TEMPLATE_LIST_TEST_CASE("iostream: transfers more than its buffers hold", "[iostream]",
+                        every_stacked) {
   streams<TestType> s;
   std::string text(100'000, 'x'), got(text.size(), '\0');
   for (std::size_t i = 0; i != text.size(); ++i) text[i] = static_cast<char>(i % 251);
@@ -79,7 +79,7 @@ TEMPLATE_LIST_TEST_CASE("iostream: more than its buffers hold", "[iostream]", ev
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "iostream: an error is badbit, error() says which; after clear() it goes on",
+    "iostream: an error sets badbit, error() returns it, and clear() allows more",
     "[iostream][P07][X01]", every_stacked) {
   streams<TestType> s;
   s.client.send_all("half ");
@@ -104,7 +104,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(thrown == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("iostream: closed, it sends what was written and does no more",
+TEMPLATE_LIST_TEST_CASE("iostream: close sends what was written, and later calls fail",
                         "[iostream][P07]", every_stacked) {
   streams<TestType> s;
   s.io << "the end";

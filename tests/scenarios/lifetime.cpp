@@ -20,9 +20,8 @@ struct witness {
 
 } // namespace
 
-TEST_CASE(
-    "a coroutine that waits in any call is destroyed with its scheduler, and so is what it holds",
-    "[lifetime][L01][O5]") {
+TEST_CASE("a coroutine that waits in any call is destroyed with its scheduler",
+          "[lifetime][L01][O5]") {
   int destroyed = 0;
   {
     connected_pair<rouse::coroutines> pair;
@@ -45,8 +44,7 @@ TEST_CASE(
   CHECK(destroyed == 4);
 }
 
-TEST_CASE("a fiber that waits in any call is unwound with its scheduler, quietly",
-          "[lifetime][L01][O5]") {
+TEST_CASE("a fiber that waits in any call is unwound with its scheduler", "[lifetime][L01][O5]") {
   int destroyed = 0;
   {
     connected_pair<rouse::fibers> pair;
@@ -80,7 +78,7 @@ TEST_CASE("a fiber that waits in any call is unwound with its scheduler, quietly
   CHECK(destroyed == 4);
 }
 
-TEST_CASE("a thread that waits in any call gets operation_canceled when its scheduler goes",
+TEST_CASE("a thread that waits in any call gets operation_canceled when its scheduler is destroyed",
           "[lifetime][L01][O5]") {
   std::atomic<int> cancelled{0};
   auto sched = std::make_unique<rouse::threads>();
@@ -103,7 +101,8 @@ TEST_CASE("a thread that waits in any call gets operation_canceled when its sche
   CHECK(cancelled == 6);
 }
 
-TEST_CASE("a handler that waits is destroyed with its scheduler, uncalled", "[lifetime][L01][O5]") {
+TEST_CASE("a waiting handler is destroyed with its scheduler and not called",
+          "[lifetime][L01][O5]") {
   int destroyed = 0, called = 0;
   {
     connected_pair<rouse::callbacks> pair;
@@ -116,7 +115,7 @@ TEST_CASE("a handler that waits is destroyed with its scheduler, uncalled", "[li
   CHECK(called == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("destroying a socket ends what is pending on it, once",
+TEMPLATE_LIST_TEST_CASE("destroying a socket ends its pending calls once",
                         "[lifetime][L02][O6][B9]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -132,7 +131,7 @@ TEMPLATE_LIST_TEST_CASE("destroying a socket ends what is pending on it, once",
   CHECK(sending.times() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("a socket may outlive its scheduler: its calls are errors then",
+TEMPLATE_LIST_TEST_CASE("a socket may outlive its scheduler, and its calls then fail",
                         "[lifetime][L04]", every_scheduler) {
   std::optional<rouse::socket<TestType>> survivor;
   {
@@ -149,7 +148,8 @@ TEMPLATE_LIST_TEST_CASE("a socket may outlive its scheduler: its calls are error
   survivor->close();
 }
 
-TEST_CASE("a million calls that finish at once grow no stack: coroutine", "[lifetime][L05][O2]") {
+TEST_CASE("a million calls that finish at once do not grow the stack: coroutine",
+          "[lifetime][L05][O2]") {
   connected_pair<rouse::coroutines> pair;
   std::size_t calls = 0;
   pair.sched.spawn([&]() -> rouse::task<> {
@@ -159,7 +159,8 @@ TEST_CASE("a million calls that finish at once grow no stack: coroutine", "[life
   CHECK(calls == 1'000'000);
 }
 
-TEST_CASE("a million calls that finish at once grow no stack: handler", "[lifetime][L05][O2]") {
+TEST_CASE("a million calls that finish at once do not grow the stack: handler",
+          "[lifetime][L05][O2]") {
   connected_pair<rouse::callbacks> pair;
   struct chain {
     connected_pair<rouse::callbacks>& pair;
@@ -202,8 +203,7 @@ struct foreign {
 
 } // namespace
 
-TEST_CASE("a chain of a million tasks, and a million tasks in a row, grow no stack",
-          "[lifetime][L05]") {
+TEST_CASE("a million tasks, in a chain or in a row, do not grow the stack", "[lifetime][L05]") {
   rouse::coroutines sched;
   std::size_t depth = 0, in_a_row = 0;
   sched.spawn([&]() -> rouse::task<> {
@@ -215,7 +215,7 @@ TEST_CASE("a chain of a million tasks, and a million tasks in a row, grow no sta
   CHECK(in_a_row == 1'000'000);
 }
 
-TEST_CASE("a chain of a million tasks that waits is destroyed without growing the stack",
+TEST_CASE("destroying a chain of a million waiting tasks does not grow the stack",
           "[lifetime][L05][O5]") {
   rouse::coroutines sched;
   sched.spawn(deep_wait(sched, 1'000'000));
@@ -223,7 +223,7 @@ TEST_CASE("a chain of a million tasks that waits is destroyed without growing th
   CHECK(sched.engine().active() == 1);
 }
 
-TEST_CASE("a coroutine of any promise type may await calls and tasks, a million of them",
+TEST_CASE("a coroutine of any promise type may await a million calls and tasks",
           "[lifetime][L05]") {
   connected_pair<rouse::coroutines> pair;
   std::size_t tasks = 0, bytes = 0;
@@ -245,7 +245,7 @@ TEST_CASE("a coroutine of any promise type may await calls and tasks, a million 
   CHECK(bytes == 5);
 }
 
-TEMPLATE_LIST_TEST_CASE("what a detached flow throws comes out of run, which can be called again",
+TEMPLATE_LIST_TEST_CASE("run throws the exception of a detached flow and can be called again",
                         "[lifetime][L08][O7]", every_scheduler) {
   TestType sched;
   std::atomic<int> others{0};
@@ -275,7 +275,7 @@ TEMPLATE_LIST_TEST_CASE("what a detached flow throws comes out of run, which can
   CHECK(others == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("what a posted function throws comes out of run", "[lifetime][L08][O7]",
+TEMPLATE_LIST_TEST_CASE("run throws the exception of a posted function", "[lifetime][L08][O7]",
                         every_scheduler) {
   TestType sched;
   bool ran = false;
@@ -286,9 +286,8 @@ TEMPLATE_LIST_TEST_CASE("what a posted function throws comes out of run", "[life
   CHECK(ran);
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "run ends when nothing is left, run_for in time, run_once after a turn, poll at once",
-    "[lifetime][L09]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("run, run_for, run_once and poll return when they should",
+                        "[lifetime][L09]", every_scheduler) {
   TestType sched;
   CHECK(sched.run() == 0);
   CHECK(sched.poll() == 0);
@@ -306,7 +305,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(waiting.finished());
 }
 
-TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread, also before it was called",
+TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread and also if called before run",
                         "[lifetime][L09]", every_scheduler) {
   TestType sched;
   auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
@@ -319,7 +318,7 @@ TEMPLATE_LIST_TEST_CASE("stop makes run return, from any thread, also before it 
   CHECK(!forever.finished());
 }
 
-TEMPLATE_LIST_TEST_CASE("post from other threads: each function runs once, in the loop",
+TEMPLATE_LIST_TEST_CASE("each function posted by another thread runs once, in the loop",
                         "[lifetime][L06]", every_scheduler) {
   TestType sched;
   auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
@@ -340,7 +339,7 @@ TEMPLATE_LIST_TEST_CASE("post from other threads: each function runs once, in th
   CHECK(ran == 3 * each);
 }
 
-TEMPLATE_LIST_TEST_CASE("stop by a posted function ends run, whichever thread runs the loop",
+TEMPLATE_LIST_TEST_CASE("stop in a posted function ends run, whichever thread runs the loop",
                         "[lifetime][L06][L09]", every_scheduler) {
   for (int round = 0; round != 200; ++round) {
     TestType sched;
@@ -405,7 +404,7 @@ TEMPLATE_LIST_TEST_CASE("a flooding peer does not starve a quiet one", "[lifetim
   sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("sleeping is never short, and yields let others run", "[lifetime]",
+TEMPLATE_LIST_TEST_CASE("a sleep is never short, and a yield lets others run", "[lifetime]",
                         every_scheduler) {
   TestType sched;
   const auto before = std::chrono::steady_clock::now();

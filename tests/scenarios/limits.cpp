@@ -7,9 +7,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE(
-    "a limit ends recv, accept and send with timed_out, never early, and the socket goes on",
-    "[limit][X01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a limit ends recv, accept and send with timed_out, never early",
+                        "[limit][X01]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   const auto before = std::chrono::steady_clock::now();
@@ -25,7 +24,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(sent.value < block.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls that give none", "[limit][X01]",
+TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls without one", "[limit][X01]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(pair.client.timeout() == rouse::clock::duration::max());
@@ -42,7 +41,7 @@ TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls that give none", "[limit
   CHECK(patient.wait().value == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("timeout: of zero takes what is there, of max waits for it", "[limit][P09]",
+TEMPLATE_LIST_TEST_CASE("timeout: zero takes what is there, max waits for it", "[limit][P09]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -58,8 +57,9 @@ TEMPLATE_LIST_TEST_CASE("timeout: of zero takes what is there, of max waits for 
   CHECK(waiting.wait().value == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the limit is gone",
-                        "[limit][X02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "an operation that beats its limit succeeds, and the limit no longer matters", "[limit][X02]",
+    every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto first = start(pair.sched, CALL(pair.client.recv(buf, 250ms, how...)));
@@ -75,8 +75,9 @@ TEMPLATE_LIST_TEST_CASE("an operation that beats its limit succeeds, and the lim
   CHECK(second.wait().value == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("a limit that has passed still takes what is there, else says timed_out",
-                        "[limit][X03]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "a call with a limit that has passed takes what is there or fails with timed_out",
+    "[limit][X03]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (const auto passed : {0ms, -5ms}) {
@@ -91,7 +92,7 @@ TEMPLATE_LIST_TEST_CASE("a limit that has passed still takes what is there, else
   CHECK(there.value == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("a token ends only the call that it was given to", "[limit][X04]",
+TEMPLATE_LIST_TEST_CASE("a stop_token ends only the call that it was given to", "[limit][X04]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
@@ -107,8 +108,8 @@ TEMPLATE_LIST_TEST_CASE("a token ends only the call that it was given to", "[lim
   CHECK(!sending.wait().ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told once", "[limit][X05]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a stop may be requested on any thread and ends the call once",
+                        "[limit][X05]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (int round = 0; round != 20; ++round) {
@@ -121,7 +122,7 @@ TEMPLATE_LIST_TEST_CASE("a stop may be requested from any thread, and is told on
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call without I/O",
+TEMPLATE_LIST_TEST_CASE("a stop_token that was stopped before ends every kind of call without I/O",
                         "[limit][X06][A11]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "untouched");
@@ -150,8 +151,8 @@ TEMPLATE_LIST_TEST_CASE("a token that was stopped before ends every kind of call
   CHECK(receive(pair.sched, pair.client, 9) == "untouched");
 }
 
-TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel win: none is lost", "[limit][X07][O4]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("bytes that arrived before the cancel win, and none is lost",
+                        "[limit][X07][O4]", every_single) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
@@ -168,8 +169,8 @@ TEMPLATE_LIST_TEST_CASE("bytes that came before the cancel win: none is lost", "
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a race of cancels with arriving bytes loses none", "[limit][X07][X11]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("no byte is lost when cancels race with arriving bytes",
+                        "[limit][X07][X11]", every_single) {
   connected_pair<TestType> pair;
   std::minstd_rand random{17};
   std::size_t sent = 0, got = 0;
@@ -262,7 +263,7 @@ private:
   }};
 };
 
-TEMPLATE_LIST_TEST_CASE("signals interrupt no call, and put off no limit", "[limit][P04]",
+TEMPLATE_LIST_TEST_CASE("signals interrupt no call and delay no limit", "[limit][P04]",
                         every_single) {
   connected_pair<TestType> pair;
   const interruptions many;
@@ -274,7 +275,7 @@ TEMPLATE_LIST_TEST_CASE("signals interrupt no call, and put off no limit", "[lim
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer will get",
+TEMPLATE_LIST_TEST_CASE("a cancelled send_all returns the number of bytes that the peer receives",
                         "[limit][X08][B13]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
@@ -290,7 +291,7 @@ TEMPLATE_LIST_TEST_CASE("a cancelled send_all gives the count of what the peer w
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("after a cancel the next call is unaffected", "[limit][X09][O4]",
+TEMPLATE_LIST_TEST_CASE("the next call after a cancel is unaffected", "[limit][X09][O4]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -306,7 +307,7 @@ TEMPLATE_LIST_TEST_CASE("after a cancel the next call is unaffected", "[limit][X
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a token ends a composed call as a whole", "[limit][X10]",
+TEMPLATE_LIST_TEST_CASE("a stop_token ends a composed call as a whole", "[limit][X10]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 100> buf;
@@ -320,7 +321,7 @@ TEMPLATE_LIST_TEST_CASE("a token ends a composed call as a whole", "[limit][X10]
   CHECK(receiving.wait().value == 4); // the count and the error
 }
 
-TEMPLATE_LIST_TEST_CASE("a limit and a cancel that race give one outcome", "[limit][X12]",
+TEMPLATE_LIST_TEST_CASE("a race of a limit with a cancel has one outcome", "[limit][X12]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -338,7 +339,7 @@ TEMPLATE_LIST_TEST_CASE("a limit and a cancel that race give one outcome", "[lim
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("each way to write a limit: a duration, a point in time, a token, both",
+TEMPLATE_LIST_TEST_CASE("a limit is a duration, a point in time, a stop_token, or both",
                         "[limit][X01][X04]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;

@@ -30,7 +30,7 @@ struct lingering_pair : connected_pair<S> {
 } // namespace
 
 // A close that lingers would take ten minutes.
-TEMPLATE_LIST_TEST_CASE("linger: close does not wait, and what was sent arrives", "[linger][E05]",
+TEMPLATE_LIST_TEST_CASE("linger: close does not wait, and the sent bytes arrive", "[linger][E05]",
                         every_scheduler) {
   lingering_pair<TestType> pair;
   pair.client.close();
@@ -38,7 +38,8 @@ TEMPLATE_LIST_TEST_CASE("linger: close does not wait, and what was sent arrives"
   pair.check_all_arrives();
 }
 
-TEMPLATE_LIST_TEST_CASE("linger: nor does the destructor", "[linger][E05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("linger: the destructor does not wait either", "[linger][E05]",
+                        every_scheduler) {
   lingering_pair<TestType> pair;
   {
     const auto gone = std::move(pair.client);
@@ -46,7 +47,7 @@ TEMPLATE_LIST_TEST_CASE("linger: nor does the destructor", "[linger][E05]", ever
   pair.check_all_arrives();
 }
 
-TEMPLATE_LIST_TEST_CASE("linger: nor a close of a socket that was accepted or adopted",
+TEMPLATE_LIST_TEST_CASE("linger: closing an accepted or adopted socket does not wait",
                         "[linger][E05]", every_single) {
   TestType sched;
   auto listener = listening(sched);
@@ -68,7 +69,7 @@ TEMPLATE_LIST_TEST_CASE("linger: nor a close of a socket that was accepted or ad
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("linger: with 0 it still resets the connection", "[linger][E02]",
+TEMPLATE_LIST_TEST_CASE("linger: a time of 0 still resets the connection", "[linger][E02]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -79,8 +80,7 @@ TEMPLATE_LIST_TEST_CASE("linger: with 0 it still resets the connection", "[linge
   CHECK(receiving.wait().ec == std::errc::connection_reset);
 }
 
-TEMPLATE_LIST_TEST_CASE("linger: a handle that was released keeps the option", "[linger]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("linger: a released handle keeps the option", "[linger]", every_single) {
   connected_pair<TestType> pair;
   pair.client.set_option(rouse::linger{true, 7s});
   const auto h = pair.client.release();
@@ -93,8 +93,9 @@ TEMPLATE_LIST_TEST_CASE("linger: a handle that was released keeps the option", "
 }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("linger: a forked child that closes its copy leaves the parent the option",
-                        "[linger][O8]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "linger: a forked child that closes its copy leaves the option of the parent's", "[linger][O8]",
+    every_single) {
   connected_pair<TestType> pair;
   pair.client.set_option(rouse::linger{true, 7s});
   std::array<char, 1> buf;

@@ -3,8 +3,9 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("lists: sent as one, filled one after the other, empty pieces passed over",
-                        "[stream][lists][T06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "lists: buffers are sent and filled one after the other, and empty ones skipped",
+    "[stream][lists][T06]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string head = "head", body = "and a body";
   const std::array parts{rouse::const_buffer(head), rouse::const_buffer(""),
@@ -26,8 +27,8 @@ TEMPLATE_LIST_TEST_CASE("lists: sent as one, filled one after the other, empty p
   CHECK(std::string(two.data(), 2) + twelve[0] == "abc");
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: longer than one request takes, in pieces of any size",
-                        "[stream][lists][T06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("lists: may be longer than one request takes", "[stream][lists][T06]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::string all;
   for (int i = 0; i != 3'000'000; ++i) all += static_cast<char>('a' + i % 23);
@@ -50,7 +51,7 @@ TEMPLATE_LIST_TEST_CASE("lists: longer than one request takes, in pieces of any 
   CHECK((got == all));
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: the end of the stream, and an error, tell what had come",
+TEMPLATE_LIST_TEST_CASE("lists: the end of the stream and an error come with the number of bytes",
                         "[stream][lists]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 3> first;
@@ -69,8 +70,8 @@ TEMPLATE_LIST_TEST_CASE("lists: the end of the stream, and an error, tell what h
   CHECK(await(pair.sched, CALL(pair.server.recv(places, how...))).value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: of nothing, and on a closed socket", "[stream][lists]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("lists: an empty list and a closed socket are handled as for one buffer",
+                        "[stream][lists]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::vector<rouse::const_buffer> nothing(3);
   const std::vector<rouse::mutable_buffer> nowhere(3);
@@ -82,7 +83,7 @@ TEMPLATE_LIST_TEST_CASE("lists: of nothing, and on a closed socket", "[stream][l
         std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: a datagram in pieces is one; one in too many is refused",
+TEMPLATE_LIST_TEST_CASE("lists: a list is sent as one datagram, and refused if it is too long",
                         "[datagram][lists]", every_scheduler) {
   TestType sched;
   rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
@@ -111,7 +112,7 @@ TEMPLATE_LIST_TEST_CASE("lists: a datagram in pieces is one; one in too many is 
   CHECK(std::string(bytes.data(), 5) == "stays");
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: send_to, recv_from: one datagram, with its sender's address",
+TEMPLATE_LIST_TEST_CASE("lists: send_to and recv_from transfer one datagram with its sender",
                         "[datagram][lists][U01]", every_scheduler) {
   TestType sched;
   for (const int family : {AF_INET, AF_INET6}) {
@@ -143,8 +144,9 @@ TEMPLATE_LIST_TEST_CASE("lists: send_to, recv_from: one datagram, with its sende
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: send_to, recv_from: what is larger, empty, in too many pieces",
-                        "[datagram][lists][U04][U06]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "lists: send_to and recv_from handle large and empty datagrams and long lists",
+    "[datagram][lists][U04][U06]", every_scheduler) {
   TestType sched;
   rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
   b.bind({"127.0.0.1", 0});
@@ -184,7 +186,7 @@ TEMPLATE_LIST_TEST_CASE("lists: send_to, recv_from: what is larger, empty, in to
         std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: recv_from: a limit, and a cancel, end it", "[datagram][lists]",
+TEMPLATE_LIST_TEST_CASE("lists: a limit and a cancel end recv_from", "[datagram][lists]",
                         every_scheduler) {
   TestType sched;
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
@@ -199,7 +201,7 @@ TEMPLATE_LIST_TEST_CASE("lists: recv_from: a limit, and a cancel, end it", "[dat
   CHECK(waiting.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("lists: written in braces, for each call that takes one buffer",
+TEMPLATE_LIST_TEST_CASE("lists: each call that takes one buffer takes several in braces",
                         "[stream][datagram][lists][T06]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string head = "head";

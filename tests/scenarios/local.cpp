@@ -65,8 +65,8 @@ std::error_code connect(S& sched, rouse::socket<S>& s, const rouse::endpoint& to
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("local stream: by a path, with the endpoints of both sides", "[local][P01]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("local stream: connects by a path, and both sides know their endpoints",
+                        "[local][P01]", every_scheduler) {
   if (!has_local()) return;
   TestType sched;
   const folder here;
@@ -100,8 +100,9 @@ TEMPLATE_LIST_TEST_CASE("local stream: by a path, with the endpoints of both sid
   CHECK(send(sched, client, "nobody").ec == std::errc::broken_pipe);
 }
 
-TEMPLATE_LIST_TEST_CASE("local: a file stays after its socket, and is in the way until removed",
-                        "[local][P01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "local: the file outlives its socket, and prevents a bind until it is removed", "[local][P01]",
+    every_scheduler) {
   if (!has_local()) return;
   TestType sched;
   const folder here;
@@ -123,7 +124,7 @@ TEMPLATE_LIST_TEST_CASE("local: a file stays after its socket, and is in the way
   CHECK(ec == std::errc::address_in_use);
 }
 
-TEMPLATE_LIST_TEST_CASE("local: paths that cannot be bound or connected to", "[local][P01]",
+TEMPLATE_LIST_TEST_CASE("local: reports paths that cannot be bound or connected to", "[local][P01]",
                         every_scheduler) {
   if (!has_local()) return;
   TestType sched;
@@ -148,7 +149,7 @@ TEMPLATE_LIST_TEST_CASE("local: paths that cannot be bound or connected to", "[l
   CHECK(connect(sched, t, here["d"]) == std::errc::wrong_protocol_type);
 }
 
-TEMPLATE_LIST_TEST_CASE("local: the longest path", "[local][P01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("local: the longest path works", "[local][P01]", every_scheduler) {
   if (!has_local()) return;
   TestType sched;
   const folder here;
@@ -161,7 +162,7 @@ TEMPLATE_LIST_TEST_CASE("local: the longest path", "[local][P01]", every_schedul
   CHECK(client.remote_endpoint() == where);
 }
 
-TEMPLATE_LIST_TEST_CASE("local: abstract names are those of open sockets alone", "[local][P01]",
+TEMPLATE_LIST_TEST_CASE("local: an abstract name exists as long as its socket", "[local][P01]",
                         every_scheduler) {
   if (ROUSE_WINDOWS) {
     WARN("not tried: abstract names are Linux's");
@@ -185,7 +186,7 @@ TEMPLATE_LIST_TEST_CASE("local: abstract names are those of open sockets alone",
   CHECK(second.local_endpoint() == longer);
 }
 
-TEMPLATE_LIST_TEST_CASE("local stream: much at once, both ways, and lent buffers",
+TEMPLATE_LIST_TEST_CASE("local stream: transfers much in both directions, also with lent buffers",
                         "[local][P01][T03]", every_flowing) {
   if (!has_local()) return;
   TestType sched;
@@ -212,8 +213,8 @@ TEMPLATE_LIST_TEST_CASE("local stream: much at once, both ways, and lent buffers
   CHECK(waiting.wait().value.text() == "lent");
 }
 
-TEMPLATE_LIST_TEST_CASE("local: connecting waits while the listener's queue is full",
-                        "[local][P01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("local: connect waits while the listener's queue is full", "[local][P01]",
+                        every_scheduler) {
   if (!has_local()) return;
   TestType sched;
   const folder here;
@@ -253,7 +254,7 @@ TEMPLATE_LIST_TEST_CASE("local: connecting waits while the listener's queue is f
         std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("local datagram: whole, with the sender's name, if it has one",
+TEMPLATE_LIST_TEST_CASE("local datagram: arrives whole, with the sender's name if it has one",
                         "[local][P01]", every_scheduler) {
   if (!has_local(SOCK_DGRAM)) return;
   TestType sched;
@@ -289,7 +290,7 @@ TEMPLATE_LIST_TEST_CASE("local datagram: whole, with the sender's name, if it ha
   CHECK(send_to(sched, b, "lost", here["a"]).ec == std::errc::connection_refused);
 }
 
-TEMPLATE_LIST_TEST_CASE("local datagram: sending waits while the receiver's queue is full",
+TEMPLATE_LIST_TEST_CASE("local datagram: send waits while the receiver's queue is full",
                         "[local][P01]", every_scheduler) {
   if (!has_local(SOCK_DGRAM)) return;
   TestType sched;
@@ -337,7 +338,7 @@ TEMPLATE_LIST_TEST_CASE("local datagram: sending waits while the receiver's queu
   CHECK(pieces.wait().value == 9);
 }
 
-TEMPLATE_LIST_TEST_CASE("local: options that apply, and one that does not", "[local][P01][C07]",
+TEMPLATE_LIST_TEST_CASE("local: options that apply work, others are errors", "[local][P01][C07]",
                         every_scheduler) {
   if (!has_local()) return;
   TestType sched;
@@ -354,7 +355,7 @@ TEMPLATE_LIST_TEST_CASE("local: options that apply, and one that does not", "[lo
   CHECK(client.template get_option<int>(SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
 }
 
-TEMPLATE_LIST_TEST_CASE("socket_pair: a stream between two sockets", "[local][P02]",
+TEMPLATE_LIST_TEST_CASE("socket_pair: connects two sockets by a stream", "[local][P02]",
                         every_scheduler) {
   TestType sched;
   auto [here, there] = rouse::socket_pair(sched);
@@ -416,8 +417,7 @@ TEMPLATE_LIST_TEST_CASE("socket_pair: datagrams keep their boundaries, and wait 
   CHECK(waiting.wait().value == 4);
 }
 
-TEMPLATE_LIST_TEST_CASE("socket_pair: of a type that there is not", "[local][P02]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("socket_pair: reports an unknown type", "[local][P02]", every_scheduler) {
   TestType sched;
   std::error_code ec;
   const auto pair = rouse::socket_pair(sched, 77, ec);
@@ -428,7 +428,7 @@ TEMPLATE_LIST_TEST_CASE("socket_pair: of a type that there is not", "[local][P02
 }
 
 #if !ROUSE_WINDOWS // where clock() is not the CPU's time
-TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up, and nobody reads: no CPU is used",
+TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up uses no CPU while no call reads",
                         "[local][E08]", every_scheduler) {
   TestType sched;
   const folder here;
@@ -455,7 +455,7 @@ TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up, and nobody reads: no CP
 }
 #endif
 
-TEMPLATE_LIST_TEST_CASE("a send that waits is cancelled, though the peer has shut down its side",
+TEMPLATE_LIST_TEST_CASE("a waiting send can be cancelled after the peer has shut down its side",
                         "[local][X04][E03]", every_scheduler) {
   if (!has_local()) return;
   const folder here;

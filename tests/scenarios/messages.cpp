@@ -28,7 +28,7 @@ bool begins(const std::string& text, const std::string& with) {
 
 } // namespace
 
-TEST_CASE("messages: a call on an empty buffer names itself and the buffer", "[messages]") {
+TEST_CASE("messages: an empty buffer is reported with the name of the call", "[messages]") {
   rouse::fibers sched;
   auto [a, b] = rouse::socket_pair(sched);
   char room[1];
@@ -45,7 +45,7 @@ TEST_CASE("messages: a call on an empty buffer names itself and the buffer", "[m
                "rouse: try_recv: empty buffer: "));
 }
 
-TEST_CASE("messages: a limit that passes names the call", "[messages]") {
+TEST_CASE("messages: a limit that passes is reported with the name of the call", "[messages]") {
   rouse::fibers sched;
   auto [a, b] = rouse::socket_pair(sched);
   char room[1];
@@ -63,7 +63,7 @@ TEST_CASE("messages: a limit that passes names the call", "[messages]") {
                "rouse: send through a channel: timed out"));
 }
 
-TEST_CASE("messages: an error that is none, and a port that is none, are named", "[messages]") {
+TEST_CASE("messages: an empty error and an invalid port are named", "[messages]") {
   rouse::fibers sched;
   rouse::channel<int, rouse::fibers> numbers(sched, 1);
   CHECK(begins(message_of(sched, [&] { return numbers.send_error(std::error_code()); }),
@@ -72,7 +72,7 @@ TEST_CASE("messages: an error that is none, and a port that is none, are named",
                "rouse: resolve: a port is a number from 0 to 65535: "));
 }
 
-TEST_CASE("messages: every error has words, on every platform", "[messages]") {
+TEST_CASE("messages: every error has a text on every platform", "[messages]") {
   rouse::fibers sched;
   auto [a, b] = rouse::socket_pair(sched);
   char room[1];

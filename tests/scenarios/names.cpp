@@ -52,7 +52,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: an address and a number need no lookup", "[nam
   CHECK(rouse::detail::lookup_helpers::threads() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: what can be no host and no port is refused without a lookup",
+TEMPLATE_LIST_TEST_CASE("resolve: impossible hosts and ports are refused without a lookup",
                         "[names][N06]", every_scheduler) {
   replaced_resolver system;
   TestType sched;
@@ -67,7 +67,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: what can be no host and no port is refused wit
   CHECK(system.begun() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: localhost, a host that cannot be, a service that nobody knows",
+TEMPLATE_LIST_TEST_CASE("resolve: finds localhost, and reports unknown hosts and services",
                         "[names][N07]", every_scheduler) {
   TestType sched;
   const auto here = look_up(sched, "localhost", "80");
@@ -82,7 +82,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: localhost, a host that cannot be, a service th
   CHECK(look_up(sched, "127.0.0.1", "no-such-service").ec == resolve_error::service_not_found);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: every endpoint of a name, and each reason for none",
+TEMPLATE_LIST_TEST_CASE("resolve: returns every endpoint of a name, or the reason for none",
                         "[names][N07]", every_scheduler) {
   replaced_resolver system;
   TestType sched;
@@ -95,7 +95,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: every endpoint of a name, and each reason for 
   CHECK(look_up(sched, "broken", "80").ec == std::errc::not_enough_memory);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: without an error_code, what went wrong is thrown", "[names][N07]",
+TEMPLATE_LIST_TEST_CASE("resolve: throws the error if there is no error_code", "[names][N07]",
                         every_flowing) {
   replaced_resolver system;
   TestType sched;
@@ -112,7 +112,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: without an error_code, what went wrong is thro
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: a limit, a stop_token and a cancel end a lookup that goes on",
+TEMPLATE_LIST_TEST_CASE("resolve: a limit, a stop_token and a cancel end the wait for a lookup",
                         "[names][N08]", every_scheduler) {
   replaced_resolver system;
   TestType sched;
@@ -131,7 +131,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: a limit, a stop_token and a cancel end a looku
   CHECK(stopped.times() == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: a flow that is cancelled goes on at once", "[names][N08]",
+TEMPLATE_LIST_TEST_CASE("resolve: a cancelled flow continues at once", "[names][N08]",
                         every_flowing) {
   replaced_resolver system;
   TestType sched;
@@ -143,7 +143,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: a flow that is cancelled goes on at once", "[n
   CHECK(flow.ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: a scheduler goes in the middle of lookups", "[names][N08]",
+TEMPLATE_LIST_TEST_CASE("resolve: a scheduler may be destroyed during lookups", "[names][N08]",
                         every_scheduler) {
   replaced_resolver system;
   auto sched = std::make_unique<TestType>();
@@ -156,8 +156,8 @@ TEMPLATE_LIST_TEST_CASE("resolve: a scheduler goes in the middle of lookups", "[
   for (auto& call : calls) CHECK(call.times() <= 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: a scheduler goes while answers are on their way", "[names][N08]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("resolve: a scheduler may be destroyed while results arrive",
+                        "[names][N08]", every_scheduler) {
   replaced_resolver system;
   for (int round = 0; round != 50; ++round) {
     TestType sched;
@@ -167,8 +167,9 @@ TEMPLATE_LIST_TEST_CASE("resolve: a scheduler goes while answers are on their wa
   CHECK(system.begun() <= 50);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: ten at once; eight are looked up, and other I/O goes on",
-                        "[names][N08]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "resolve: of ten calls eight are looked up at once, and other I/O continues", "[names][N08]",
+    every_scheduler) {
   replaced_resolver system;
   connected_pair<TestType> pair;
   std::vector<started<TestType, endpoints>> calls;
@@ -184,7 +185,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: ten at once; eight are looked up, and other I/
   CHECK(system.begun() == 10);
 }
 
-TEMPLATE_LIST_TEST_CASE("resolve: a lookup that was ended before its turn is never begun",
+TEMPLATE_LIST_TEST_CASE("resolve: a call that ends before its turn starts no lookup",
                         "[names][N08]", every_scheduler) {
   replaced_resolver system;
   TestType sched;
@@ -210,8 +211,7 @@ TEST_CASE("resolve: exit during lookups", "[.][names_exit]") {
   std::exit(42);
 }
 
-TEST_CASE("resolve: a program exits in the middle of lookups, which are never answered",
-          "[names][N08]") {
+TEST_CASE("resolve: a program may exit during lookups that never end", "[names][N08]") {
 #if ROUSE_WINDOWS
   char path[MAX_PATH];
   REQUIRE(::GetModuleFileNameA(nullptr, path, sizeof path) != 0);

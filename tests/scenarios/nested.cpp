@@ -39,8 +39,8 @@ void spawn(S& sched, F f) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("run inside a posted function is refused, and the others run", "[nested]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("run inside a posted function is refused, and other functions run",
+                        "[nested]", every_scheduler) {
   TestType sched;
   int refused = 0;
   bool other = false;
@@ -51,7 +51,7 @@ TEMPLATE_LIST_TEST_CASE("run inside a posted function is refused, and the others
   CHECK(other);
 }
 
-TEMPLATE_LIST_TEST_CASE("run inside a flow is refused, and the others run", "[nested]",
+TEMPLATE_LIST_TEST_CASE("run inside a flow is refused, and other flows run", "[nested]",
                         every_scheduler) {
   TestType sched;
   int refused = 0;
@@ -63,7 +63,7 @@ TEMPLATE_LIST_TEST_CASE("run inside a flow is refused, and the others run", "[ne
   CHECK(other);
 }
 
-TEST_CASE("run inside a handler is refused, and the others run", "[nested]") {
+TEST_CASE("run inside a handler is refused, and other handlers run", "[nested]") {
   rouse::callbacks sched;
   int refused = 0;
   bool other = false;
@@ -83,7 +83,8 @@ TEST_CASE("run of another scheduler on the engine that runs is refused", "[neste
   CHECK(refused == 4);
 }
 
-TEMPLATE_LIST_TEST_CASE("run inside the loop of another engine runs", "[nested]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("run inside the loop of another engine works", "[nested]",
+                        every_scheduler) {
   TestType sched;
   TestType other;
   bool slept = false;
@@ -97,7 +98,7 @@ TEMPLATE_LIST_TEST_CASE("run inside the loop of another engine runs", "[nested]"
   CHECK(slept);
 }
 
-TEMPLATE_LIST_TEST_CASE("run that an exception left can be called again", "[nested]",
+TEMPLATE_LIST_TEST_CASE("run can be called again after it has thrown", "[nested]",
                         every_scheduler) {
   TestType sched;
   sched.post([] { throw 1; });
@@ -119,7 +120,7 @@ TEMPLATE_TEST_CASE("a call that would wait in a posted function is refused", "[n
   CHECK(!outside);
 }
 
-TEST_CASE("a call that would wait in a handler of the engine's other scheduler is refused",
+TEST_CASE("a call that would wait in a handler of another scheduler of the engine is refused",
           "[nested]") {
   rouse::callbacks sched;
   rouse::fibers fibers{sched.engine()};
@@ -132,8 +133,7 @@ TEST_CASE("a call that would wait in a handler of the engine's other scheduler i
   CHECK(other);
 }
 
-TEST_CASE("a call that a thread waits in runs the loop, inside which no other can wait",
-          "[nested]") {
+TEST_CASE("no call can wait inside the loop that a waiting thread runs", "[nested]") {
   rouse::threads sched;
   std::error_code ec;
   sched.post([&] { sched.sleep_for(1ms, ec); });

@@ -14,8 +14,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("odd events: after shutdown_recv nothing is received any more",
-                        "[odd][E04]", every_single) {
+TEMPLATE_LIST_TEST_CASE("odd events: nothing is received after shutdown_recv", "[odd][E04]",
+                        every_single) {
   connected_pair<TestType> pair;
   rouse::socket datagrams{pair.sched, AF_INET, SOCK_DGRAM};
   datagrams.bind({"127.0.0.1", 0});
@@ -174,7 +174,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: a message in a datagram socket's error queu
   CHECK(lent.wait().value.text() == "later");
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: what waits beside an error queue ends by a limit and a cancel",
+TEMPLATE_LIST_TEST_CASE("odd events: a limit and a cancel end a wait beside an error queue",
                         "[odd]", every_scheduler) {
   udp_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -194,7 +194,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: what waits beside an error queue ends by a 
   CHECK(abandoned.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: sending that waits beside a message in the error queue",
+TEMPLATE_LIST_TEST_CASE("odd events: a waiting send continues beside a message in the error queue",
                         "[odd]", every_single) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -216,8 +216,8 @@ TEMPLATE_LIST_TEST_CASE("odd events: sending that waits beside a message in the 
   std::fclose(file);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: an urgent byte is waited for beside an error queue", "[odd]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("odd events: a wait for an urgent byte works beside an error queue",
+                        "[odd]", every_single) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
   fill_error_queue(sched, pair.server, pair.client);
@@ -230,8 +230,8 @@ TEMPLATE_LIST_TEST_CASE("odd events: an urgent byte is waited for beside an erro
   CHECK(buf[0] == 'X');
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: IP_RECVERR: the error of a refused datagram, told once",
-                        "[odd]", every_single) {
+TEMPLATE_LIST_TEST_CASE("odd events: with IP_RECVERR, a refused datagram is reported once", "[odd]",
+                        every_single) {
   udp_pair<TestType> pair;
   auto& sched = pair.sched;
   pair.a.set_option(IPPROTO_IP, IP_RECVERR, 1);
@@ -248,7 +248,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: IP_RECVERR: the error of a refused datagram
   check_recv(sched, pair.a, again);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: shutdown of one's own datagram socket ends what receives",
+TEMPLATE_LIST_TEST_CASE("odd events: shutdown of a datagram socket ends its receiving calls",
                         "[odd]", every_scheduler) {
   const auto how_shut = GENERATE(rouse::shutdown_recv, rouse::shutdown_both);
   const bool before = GENERATE(false, true);
@@ -283,8 +283,8 @@ TEMPLATE_LIST_TEST_CASE("odd events: shutdown of one's own datagram socket ends 
   CHECK(!await<rouse::loan>(lending.sched, CALL(lending.a.receive(10s, how...))).value);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: a datagram that came before a shutdown is received", "[odd]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("odd events: a datagram that arrived before a shutdown is received",
+                        "[odd]", every_single) {
   udp_pair<TestType> pair;
   CHECK(await(pair.sched, CALL(pair.b.send("one", how...))).value == 3);
   pair.a.shutdown(rouse::shutdown_recv);
@@ -293,7 +293,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: a datagram that came before a shutdown is r
   CHECK(await(pair.sched, CALL(pair.a.recv(buf, 10s, how...))).value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: shutdown of one's own stream ends what receives", "[odd]",
+TEMPLATE_LIST_TEST_CASE("odd events: shutdown of a stream ends its receiving calls", "[odd]",
                         every_scheduler) {
   const auto how_shut = GENERATE(rouse::shutdown_recv, rouse::shutdown_both);
   watched_pair<TestType> pair;
@@ -306,7 +306,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: shutdown of one's own stream ends what rece
   check_idle(pair.sched);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: a listener that is shut down ends its accept", "[odd]",
+TEMPLATE_LIST_TEST_CASE("odd events: shutdown of a listener ends its accept", "[odd]",
                         every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
@@ -317,8 +317,8 @@ TEMPLATE_LIST_TEST_CASE("odd events: a listener that is shut down ends its accep
   check_idle(sched);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: a stream adopted again at its old number", "[odd]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("odd events: a stream can be adopted again under its old descriptor",
+                        "[odd]", every_scheduler) {
   const bool filled = GENERATE(false, true);
   watched_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -332,8 +332,9 @@ TEMPLATE_LIST_TEST_CASE("odd events: a stream adopted again at its old number", 
   check_recv(sched, again, pair.client);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: two descriptors of one stream, of which one is closed",
-                        "[odd]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "odd events: closing one of two descriptors of a stream leaves the other usable", "[odd]",
+    every_scheduler) {
   watched_pair<TestType> pair;
   auto& sched = pair.sched;
   std::array<char, 16> buf;
@@ -356,8 +357,9 @@ TEMPLATE_LIST_TEST_CASE("odd events: two descriptors of one stream, of which one
   CHECK(receiving.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: a descriptor that another process keeps reports nothing more",
-                        "[odd]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "odd events: a closed descriptor that another process holds reports no events", "[odd]",
+    every_single) {
   watched_pair<TestType> pair;
   auto& sched = pair.sched;
   std::array<char, 16> buf;
@@ -377,7 +379,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: a descriptor that another process keeps rep
   CHECK(receiving.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: bytes that come together with the end", "[odd]",
+TEMPLATE_LIST_TEST_CASE("odd events: bytes that arrive together with the end are received", "[odd]",
                         every_scheduler) {
   watched_pair<TestType> pair;
   std::array<char, 16> buf;
@@ -391,7 +393,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: bytes that come together with the end", "[o
   check_idle(pair.sched);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: a handle that the program made non-blocking", "[odd]",
+TEMPLATE_LIST_TEST_CASE("odd events: a handle that the program made non-blocking works", "[odd]",
                         every_single) {
   const bool non_blocking = GENERATE(false, true);
   const auto set_mode = [&](int h) {
@@ -414,7 +416,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: a handle that the program made non-blocking
   CHECK(!accepting.wait().ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("odd events: after all of them an idle wait is idle, and others go on",
+TEMPLATE_LIST_TEST_CASE("odd events: an idle wait uses no CPU after them, and other sockets work",
                         "[odd]", every_single) {
   watched_pair<TestType> pair;
   auto& sched = pair.sched;

@@ -80,7 +80,7 @@ bool ask(const rouse::endpoint& where) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("per_core: connections come to every core, and stop ends them all",
+TEMPLATE_LIST_TEST_CASE("per_core: every core gets connections, and stop ends them all",
                         "[accept][per_core]", every_scheduler) {
   rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
   CHECK(server.cores() == 2);
@@ -106,7 +106,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: connections come to every core, and stop ends
   CHECK_THROWS_AS(ask(where), std::system_error); // nobody listens any more
 }
 
-TEMPLATE_LIST_TEST_CASE("per_core: stop before run, and with a connection that waits",
+TEMPLATE_LIST_TEST_CASE("per_core: stop works before run and with a waiting connection",
                         "[accept][per_core]", every_scheduler) {
   served seen;
   {
@@ -171,8 +171,8 @@ TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline lets connections end b
   } catch (const std::system_error&) {
   }
   CHECK(asked()); // as before
-  SECTION("the last one leaves") { conn.close(); }
-  SECTION("a later stop ends those that are left") {
+  SECTION("the last connection ends") { conn.close(); }
+  SECTION("a later stop ends the remaining connections") {
     server.stop();
     std::array<char, 1> buf;
     std::error_code ec;
@@ -182,13 +182,13 @@ TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline lets connections end b
   serving.join();
 }
 
-TEST_CASE("per_core: an address in use is said at once", "[accept][per_core]") {
+TEST_CASE("per_core: the constructor reports an address in use", "[accept][per_core]") {
   rouse::fibers sched;
   const auto taken = listening(sched);
   CHECK_THROWS_AS(rouse::per_core<rouse::fibers>(taken.local_endpoint(), 2), std::system_error);
 }
 
-TEST_CASE("per_core: what leaves a connection's flow comes out of run", "[accept][per_core]") {
+TEST_CASE("per_core: run throws the exception of a connection", "[accept][per_core]") {
   rouse::per_core<rouse::coroutines> server{{"127.0.0.1", 0}, 2};
   const auto where = server.local_endpoint();
   std::thread client([&] {
@@ -207,8 +207,9 @@ TEST_CASE("per_core: what leaves a connection's flow comes out of run", "[accept
   client.join();
 }
 
-TEMPLATE_LIST_TEST_CASE("per_core: with a hook, what leaves one connection ends none of the others",
-                        "[accept][per_core]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "per_core: with on_error, an exception of one connection does not end others",
+    "[accept][per_core]", every_flowing) {
   rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
   std::mutex mutex;
   std::vector<std::string> told;
@@ -249,7 +250,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: with a hook, what leaves one connection ends 
   CHECK(told == expected);
 }
 
-TEMPLATE_LIST_TEST_CASE("per_core: no more connections at once than it is to bear",
+TEMPLATE_LIST_TEST_CASE("per_core: no more connections are open than its limit",
                         "[accept][per_core]", every_flowing) {
   rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
   std::atomic<int> open{0}, most{0}, served_all{0};
@@ -281,8 +282,8 @@ TEMPLATE_LIST_TEST_CASE("per_core: no more connections at once than it is to bea
   serving.join();
 }
 
-TEMPLATE_LIST_TEST_CASE("accept_native: the handle is of no scheduler, another adopts it",
-                        "[accept]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("accept_native: another scheduler can adopt the handle", "[accept]",
+                        every_scheduler) {
   TestType sched;
   rouse::fibers other;
   auto listener = listening(sched);

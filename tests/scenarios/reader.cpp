@@ -24,7 +24,8 @@ struct reading : connected_pair<S> {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("reader: lines, however the bytes come", "[reader]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("reader: returns lines, however the bytes arrive", "[reader]",
+                        every_scheduler) {
   reading<TestType> r;
   r.peer_sends("first\nsec");
   CHECK(r.line().value == "first\n");
@@ -46,8 +47,9 @@ TEMPLATE_LIST_TEST_CASE("reader: lines, however the bytes come", "[reader]", eve
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("reader: a delimiter that comes in two parts, exact numbers of bytes",
-                        "[reader]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "reader: finds a delimiter that arrives in two parts, and reads exact numbers of bytes",
+    "[reader]", every_scheduler) {
   reading<TestType> r;
   auto waiting = start<view>(r.sched, CALL(r.in.read_until("\r\n\r\n", how...)));
   until_pending(r.sched, 1);
@@ -64,7 +66,7 @@ TEMPLATE_LIST_TEST_CASE("reader: a delimiter that comes in two parts, exact numb
   CHECK(r.exactly(0).ec == std::errc::invalid_argument);
 }
 
-TEMPLATE_LIST_TEST_CASE("reader: a limit, a cancel lose nothing", "[reader]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("reader: a limit and a cancel lose no byte", "[reader]", every_scheduler) {
   reading<TestType> r;
   r.peer_sends("half ");
   CHECK(await<view>(r.sched, CALL(r.in.read_line(5ms, how...))).ec == std::errc::timed_out);
@@ -77,7 +79,7 @@ TEMPLATE_LIST_TEST_CASE("reader: a limit, a cancel lose nothing", "[reader]", ev
   CHECK(r.line().value == "half a line\n");
 }
 
-TEMPLATE_LIST_TEST_CASE("reader: a piece longer than allowed is refused, and stays", "[reader]",
+TEMPLATE_LIST_TEST_CASE("reader: a piece longer than allowed is refused and not lost", "[reader]",
                         every_scheduler) {
   reading<TestType> r(10);
   r.peer_sends("0123456789abc\n");
@@ -88,7 +90,7 @@ TEMPLATE_LIST_TEST_CASE("reader: a piece longer than allowed is refused, and sta
   CHECK(r.line().value == "6789abc\n");
 }
 
-TEMPLATE_LIST_TEST_CASE("reader: many lines of all lengths", "[reader]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("reader: returns many lines of all lengths", "[reader]", every_scheduler) {
   reading<TestType> r;
   std::vector<std::string> lines;
   std::string all;
@@ -104,7 +106,7 @@ TEMPLATE_LIST_TEST_CASE("reader: many lines of all lengths", "[reader]", every_s
   CHECK(r.in.buffered() == lines.back()); // what the last call gave
 }
 
-TEMPLATE_LIST_TEST_CASE("reader: of a closed socket", "[reader]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("reader: reports a closed socket", "[reader]", every_scheduler) {
   reading<TestType> r;
   r.peer_sends("one\ntwo\n");
   CHECK(r.line().value == "one\n");

@@ -20,7 +20,7 @@ outcome<rouse::done> wait(S& sched, rouse::socket<S>& s, rouse::readiness what) 
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("wait: for what is there already, and for what comes; it takes nothing",
+TEMPLATE_LIST_TEST_CASE("wait: completes when bytes are there or arrive, and takes none",
                         "[readiness][T12]", every_scheduler) {
   connected_pair<TestType> pair;
   auto before = waiting(pair.sched, pair.server, readable);
@@ -40,8 +40,8 @@ TEMPLATE_LIST_TEST_CASE("wait: for what is there already, and for what comes; it
   CHECK(await(pair.sched, CALL(pair.server.recv(buf, 5s, how...))).value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: readable after recv had to wait, and before it has to again",
-                        "[readiness][T12]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("wait: reports new bytes after a recv that had to wait", "[readiness][T12]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 16> buf;
   for (int i = 0; i != 3; ++i) {
@@ -58,7 +58,7 @@ TEMPLATE_LIST_TEST_CASE("wait: readable after recv had to wait, and before it ha
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: writable once the peer has made room", "[readiness][T12]",
+TEMPLATE_LIST_TEST_CASE("wait: reports writable once the peer has made room", "[readiness][T12]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   CHECK(!wait(pair.sched, pair.client, writable).ec);
@@ -76,7 +76,7 @@ TEMPLATE_LIST_TEST_CASE("wait: writable once the peer has made room", "[readines
   CHECK(draining.wait().value < block.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: a datagram, which stays", "[readiness][datagram][T12]",
+TEMPLATE_LIST_TEST_CASE("wait: reports a datagram and leaves it", "[readiness][datagram][T12]",
                         every_scheduler) {
   TestType sched;
   rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
@@ -94,7 +94,7 @@ TEMPLATE_LIST_TEST_CASE("wait: a datagram, which stays", "[readiness][datagram][
   CHECK(none.ec == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: a listener is readable when there is one to accept",
+TEMPLATE_LIST_TEST_CASE("wait: a listener is readable when a connection can be accepted",
                         "[readiness][T12]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
@@ -121,7 +121,7 @@ TEMPLATE_LIST_TEST_CASE("wait: a listener is readable when there is one to accep
   CHECK(!await<rouse::socket<TestType>>(sched, CALL(listener.accept(5s, how...))).ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: takes its turn among recvs", "[readiness][T12]", every_single) {
+TEMPLATE_LIST_TEST_CASE("wait: queues in order with recvs", "[readiness][T12]", every_single) {
   connected_pair<TestType> pair;
   std::array<char, 3> three;
   auto first = start(pair.sched, CALL(pair.server.recv(three, how...)));
@@ -140,8 +140,9 @@ TEMPLATE_LIST_TEST_CASE("wait: takes its turn among recvs", "[readiness][T12]", 
   CHECK(last.wait().value == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: one that has not had its turn ends by a cancel, the others go on",
-                        "[readiness][T12][X04]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "wait: a cancel ends one in the middle of the queue, and the others continue",
+    "[readiness][T12][X04]", every_single) {
   connected_pair<TestType> pair;
   std::array<char, 3> three;
   auto first = start(pair.sched, CALL(pair.server.recv(three, how...)));
@@ -159,7 +160,7 @@ TEMPLATE_LIST_TEST_CASE("wait: one that has not had its turn ends by a cancel, t
   CHECK(last.wait().value == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: a limit, a token, a close end it", "[readiness][T12]",
+TEMPLATE_LIST_TEST_CASE("wait: a limit, a token and a close end it", "[readiness][T12]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   const auto timed = await<rouse::done>(pair.sched, CALL(pair.server.wait(readable, 0s, how...)));
@@ -179,8 +180,8 @@ TEMPLATE_LIST_TEST_CASE("wait: a limit, a token, a close end it", "[readiness][T
   CHECK(wait(pair.sched, pair.server, writable).ec == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: a reset makes readable, and recv says so", "[readiness][T12][E02]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("wait: a reset makes the socket readable, and recv reports it",
+                        "[readiness][T12][E02]", every_scheduler) {
   connected_pair<TestType> pair;
   auto ready = waiting(pair.sched, pair.server, readable);
   until_pending(pair.sched, 1);
@@ -192,8 +193,8 @@ TEMPLATE_LIST_TEST_CASE("wait: a reset makes readable, and recv says so", "[read
         std::errc::connection_reset);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: both sides have finished, which is no reset",
-                        "[readiness][T12][E01]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("wait: the end of both directions is not a reset", "[readiness][T12][E01]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   pair.server.shutdown(rouse::shutdown_send);
   pair.client.shutdown(rouse::shutdown_send);
@@ -206,7 +207,7 @@ TEMPLATE_LIST_TEST_CASE("wait: both sides have finished, which is no reset",
   CHECK(end.value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait: abandoned while it waits", "[readiness][T12][L01]",
+TEMPLATE_LIST_TEST_CASE("wait: may be abandoned while it waits", "[readiness][T12][L01]",
                         every_scheduler) {
   for (const bool answered : {false, true}) {
     connected_pair<TestType> pair;
@@ -217,7 +218,7 @@ TEMPLATE_LIST_TEST_CASE("wait: abandoned while it waits", "[readiness][T12][L01]
   } // the sanitizers see what is left over
 }
 
-TEMPLATE_LIST_TEST_CASE("peek: gives the bytes and leaves them", "[readiness][peek][T11]",
+TEMPLATE_LIST_TEST_CASE("peek: returns the bytes and leaves them", "[readiness][peek][T11]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -240,8 +241,8 @@ TEMPLATE_LIST_TEST_CASE("peek: gives the bytes and leaves them", "[readiness][pe
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("peek: before a recv that waits behind it", "[readiness][peek][T11]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("peek: leaves the bytes to a recv that waits behind it",
+                        "[readiness][peek][T11]", every_single) {
   connected_pair<TestType> pair;
   std::array<char, 8> peeked, received;
   auto first = start(pair.sched, CALL(pair.server.peek(peeked, how...)));
@@ -253,7 +254,7 @@ TEMPLATE_LIST_TEST_CASE("peek: before a recv that waits behind it", "[readiness]
   CHECK(second.wait().value == 3);
 }
 
-TEMPLATE_LIST_TEST_CASE("peek: a datagram, and the beginning of a larger one",
+TEMPLATE_LIST_TEST_CASE("peek: returns a datagram, or the beginning of a larger one",
                         "[readiness][peek][datagram][T11]", every_scheduler) {
   TestType sched;
   rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
@@ -270,8 +271,8 @@ TEMPLATE_LIST_TEST_CASE("peek: a datagram, and the beginning of a larger one",
   CHECK(std::string(buf.data(), 8) == "abcdefgh");
 }
 
-TEMPLATE_LIST_TEST_CASE("peek: of what is not connected, and after a reset",
-                        "[readiness][peek][T11]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("peek: reports an unconnected socket and a reset", "[readiness][peek][T11]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   rouse::socket lone{pair.sched};
@@ -285,7 +286,7 @@ TEMPLATE_LIST_TEST_CASE("peek: of what is not connected, and after a reset",
   CHECK(waits.wait().ec == std::errc::connection_reset);
 }
 
-TEMPLATE_LIST_TEST_CASE("try_recv, try_send: at once, or operation_would_block",
+TEMPLATE_LIST_TEST_CASE("try_recv, try_send: complete at once or fail with operation_would_block",
                         "[readiness][try][T11]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
@@ -330,7 +331,7 @@ TEMPLATE_LIST_TEST_CASE("try_recv, try_send: at once, or operation_would_block",
   CHECK(ec == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("try_recv: a datagram larger than the buffer, and an empty one",
+TEMPLATE_LIST_TEST_CASE("try_recv: handles a datagram larger than the buffer, and an empty one",
                         "[readiness][try][datagram][T11][U04]", every_scheduler) {
   TestType sched;
   rouse::socket a{sched, AF_INET, SOCK_DGRAM}, b{sched, AF_INET, SOCK_DGRAM};
@@ -349,7 +350,7 @@ TEMPLATE_LIST_TEST_CASE("try_recv: a datagram larger than the buffer, and an emp
   CHECK(!ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("out of band: the urgent byte comes beside the stream",
+TEMPLATE_LIST_TEST_CASE("out of band: the urgent byte is received beside the stream",
                         "[readiness][out_of_band]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf, more;
@@ -383,7 +384,7 @@ TEMPLATE_LIST_TEST_CASE("out of band: the urgent byte comes beside the stream",
   CHECK((!last.ec || last.ec == std::errc::connection_reset));
 }
 
-TEMPLATE_LIST_TEST_CASE("out of band: in line, it is in its place in the stream",
+TEMPLATE_LIST_TEST_CASE("out of band: in line, the urgent byte is at its place in the stream",
                         "[readiness][out_of_band]", every_scheduler) {
   connected_pair<TestType> pair;
   pair.server.set_option(rouse::out_of_band_inline{true});

@@ -12,8 +12,9 @@ outcome<rouse::loan> receive_loan(connected_pair<S>& pair) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("receive: gives what is there, and nothing at the end of the stream",
-                        "[stream][receive]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "receive: returns the bytes that are there, and none at the end of the stream",
+    "[stream][receive]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.client, "abc");
   auto first = receive_loan(pair);
@@ -33,7 +34,7 @@ TEMPLATE_LIST_TEST_CASE("receive: gives what is there, and nothing at the end of
   CHECK(end.value.data() == nullptr);
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: a loan may be changed, and sent", "[stream][receive]",
+TEMPLATE_LIST_TEST_CASE("receive: a loan may be changed and sent", "[stream][receive]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.client, "ping");
@@ -44,7 +45,7 @@ TEMPLATE_LIST_TEST_CASE("receive: a loan may be changed, and sent", "[stream][re
   CHECK(receive(pair.sched, pair.client, 4) == "Ping");
 }
 
-TEMPLATE_LIST_TEST_CASE("receive and recv of one socket take turns, in order", "[stream][receive]",
+TEMPLATE_LIST_TEST_CASE("receive and recv of one socket complete in order", "[stream][receive]",
                         every_single) {
   connected_pair<TestType> pair;
   std::array<char, 2> two;
@@ -60,7 +61,7 @@ TEMPLATE_LIST_TEST_CASE("receive and recv of one socket take turns, in order", "
   CHECK(receive(pair.sched, pair.server, 2) == "gh");
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: a limit, a cancel, a close end it; no byte is lost",
+TEMPLATE_LIST_TEST_CASE("receive: a limit, a cancel and a close end it, and no byte is lost",
                         "[stream][receive]", every_scheduler) {
   connected_pair<TestType> pair;
   const auto timed = await<rouse::loan>(pair.sched, CALL(pair.server.receive(1ms, how...)));
@@ -83,7 +84,7 @@ TEMPLATE_LIST_TEST_CASE("receive: a limit, a cancel, a close end it; no byte is 
   CHECK(receive_loan(pair).ec == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: a stopped token, and a socket that is not connected",
+TEMPLATE_LIST_TEST_CASE("receive: reports a stopped token and an unconnected socket",
                         "[stream][receive]", every_scheduler) {
   connected_pair<TestType> pair;
   std::stop_source source;
@@ -96,7 +97,7 @@ TEMPLATE_LIST_TEST_CASE("receive: a stopped token, and a socket that is not conn
   CHECK(await<rouse::loan>(pair.sched, CALL(lone.receive(how...))).ec == std::errc::not_connected);
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: a reset is an error", "[stream][receive]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("receive: reports a reset", "[stream][receive]", every_scheduler) {
   connected_pair<TestType> pair;
   auto waiting = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
   until_pending(pair.sched, 1);
@@ -105,8 +106,9 @@ TEMPLATE_LIST_TEST_CASE("receive: a reset is an error", "[stream][receive]", eve
   CHECK(waiting.wait().ec == std::errc::connection_reset);
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: many loans at once, then more than one holds",
-                        "[stream][receive]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "receive: may lend many buffers, and gives more bytes than one holds piece by piece",
+    "[stream][receive]", every_scheduler) {
   connected_pair<TestType> pair;
   std::vector<rouse::loan> loans;
   std::string all;
@@ -134,7 +136,7 @@ TEMPLATE_LIST_TEST_CASE("receive: many loans at once, then more than one holds",
   CHECK(largest <= std::size_t{16} << 10);
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: more connections at once than the engine has buffers ready",
+TEMPLATE_LIST_TEST_CASE("receive: serves more connections than the engine has buffers ready",
                         "[stream][receive]", every_single) {
   TestType sched;
   auto listener = listening(sched);
@@ -184,7 +186,7 @@ TEMPLATE_LIST_TEST_CASE("receive: a loan outlives its socket and its scheduler",
   CHECK(kept.text() == "kept");
 }
 
-TEMPLATE_LIST_TEST_CASE("receive: abandoned while it waits, or answered when nobody is left",
+TEMPLATE_LIST_TEST_CASE("receive: may be abandoned while it waits, or after its bytes arrived",
                         "[stream][receive][lifetime]", every_scheduler) {
   for (const bool answered : {false, true}) {
     connected_pair<TestType> pair;

@@ -20,7 +20,7 @@ outcome<std::size_t> chosen(S& sched, Call call) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("select: what is there already is taken, the first of it alone", "[select]",
+TEMPLATE_LIST_TEST_CASE("select: performs only the first case that is ready", "[select]",
                         every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> a{sched, 1}, b{sched, 1};
@@ -44,8 +44,8 @@ TEMPLATE_LIST_TEST_CASE("select: what is there already is taken, the first of it
   CHECK(a.balance() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("select: waits for the first that comes, and is in no other line then",
-                        "[select]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("select: waits for the first case, and leaves the other queues", "[select]",
+                        every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> in{sched}, out{sched};
   rouse::flow_semaphore<TestType> permits{sched, 0};
@@ -97,8 +97,8 @@ TEMPLATE_LIST_TEST_CASE("select: a limit and a cancel take nothing", "[select]",
   CHECK(!got);
 }
 
-TEMPLATE_LIST_TEST_CASE("select: a channel that is closed, an error that comes through it",
-                        "[select]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("select: reports a closed channel and an error from a channel", "[select]",
+                        every_scheduler) {
   TestType sched;
   rouse::channel<int, TestType> a{sched, 1}, b{sched};
   std::optional<int> got = 1;
@@ -121,7 +121,7 @@ TEMPLATE_LIST_TEST_CASE("select: a channel that is closed, an error that comes t
   CHECK(other.value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("select: a socket that becomes ready, whose bytes stay", "[select][T12]",
+TEMPLATE_LIST_TEST_CASE("select: reports a ready socket and leaves its bytes", "[select][T12]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -152,8 +152,8 @@ TEMPLATE_LIST_TEST_CASE("select: a socket that becomes ready, whose bytes stay",
   CHECK(receive(sched, pair.client, 5) == "after");
 }
 
-TEMPLATE_LIST_TEST_CASE("select: a socket that is closed meanwhile, or was", "[select]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("select: reports a socket that is closed before or during the wait",
+                        "[select]", every_scheduler) {
   connected_pair<TestType> pair;
   rouse::flow_event<TestType> event{pair.sched};
   const auto either = [&](auto&&... how) -> decltype(auto) {
@@ -172,8 +172,9 @@ TEMPLATE_LIST_TEST_CASE("select: a socket that is closed meanwhile, or was", "[s
             .ec == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("select: a flow may be killed, or go with its scheduler, as it waits",
-                        "[select]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "select: the flow may be killed, or destroyed with its scheduler, while it waits", "[select]",
+    every_flowing) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
   rouse::channel<int, TestType> numbers{sched};
@@ -190,7 +191,7 @@ TEMPLATE_LIST_TEST_CASE("select: a flow may be killed, or go with its scheduler,
   CHECK(numbers.balance() == -1);
 }
 
-TEST_CASE("select: values between threads, none lost and none doubled", "[select][stress]") {
+TEST_CASE("select: no value between threads is lost or doubled", "[select][stress]") {
   rouse::threads sched;
   constexpr int each = 300;
   rouse::channel<int, rouse::threads> a{sched}, b{sched};

@@ -45,7 +45,7 @@ struct thrower {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("serve: each connection is a flow; join waits for the last of them",
+TEMPLATE_LIST_TEST_CASE("serve: each connection is a flow, and join waits for the last one",
                         "[serve][L12]", every_flowing) {
   service<TestType> s;
   auto server = rouse::serve(s.sched, std::move(s.listener), echo());
@@ -74,7 +74,7 @@ TEMPLATE_LIST_TEST_CASE("serve: each connection is a flow; join waits for the la
   CHECK(server.connections() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("serve: what is left at the deadline is cancelled; an earlier one counts",
+TEMPLATE_LIST_TEST_CASE("serve: remaining connections are cancelled at the earliest deadline",
                         "[serve][L12][O4]", every_flowing) {
   service<TestType> s;
   auto server = rouse::serve(s.sched, std::move(s.listener), echo());
@@ -84,7 +84,7 @@ TEMPLATE_LIST_TEST_CASE("serve: what is left at the deadline is cancelled; an ea
   auto joined = start<rouse::done>(s.sched, CALL(server.join(how...)));
   SECTION("at once") { server.stop(); }
   SECTION("a little later") { server.stop(2ms); }
-  SECTION("earlier than was said first") {
+  SECTION("earlier than the first deadline") {
     server.stop(1h);
     s.sched.poll();
     server.stop(2ms);
@@ -96,7 +96,8 @@ TEMPLATE_LIST_TEST_CASE("serve: what is left at the deadline is cancelled; an ea
   s.sched.run(); // nothing of it comes out of run()
 }
 
-TEMPLATE_LIST_TEST_CASE("serve: no more connections than it bears", "[serve]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("serve: no more connections are open than its limit", "[serve]",
+                        every_flowing) {
   service<TestType> s;
   auto server = rouse::serve(s.sched, std::move(s.listener), echo(), {.connections = 1});
   auto one = s.connect(), two = s.connect(); // two waits in the listener's queue
@@ -117,8 +118,9 @@ TEMPLATE_LIST_TEST_CASE("serve: no more connections than it bears", "[serve]", e
   CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("serve: what a connection throws goes to the hook, the others go on",
-                        "[serve][L07]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "serve: on_error gets the exception of a connection, and the others continue", "[serve][L07]",
+    every_flowing) {
   service<TestType> s;
   std::atomic<int> told{0};
   rouse::endpoint who;
@@ -139,7 +141,7 @@ TEMPLATE_LIST_TEST_CASE("serve: what a connection throws goes to the hook, the o
   CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("serve: without a hook it comes out of run, which goes on afterwards",
+TEMPLATE_LIST_TEST_CASE("serve: without on_error run throws the exception, and can be called again",
                         "[serve][O7]", every_flowing) {
   service<TestType> s;
   auto server = rouse::serve(s.sched, std::move(s.listener), thrower());
@@ -152,7 +154,7 @@ TEMPLATE_LIST_TEST_CASE("serve: without a hook it comes out of run, which goes o
   CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("serve: goes on when its handle is dropped, ends with its scheduler",
+TEMPLATE_LIST_TEST_CASE("serve: continues when its handle is dropped, and ends with its scheduler",
                         "[serve][O5]", every_flowing) {
   auto s = std::make_unique<service<TestType>>();
   (void)rouse::serve(s->sched, std::move(s->listener), echo());
@@ -163,7 +165,7 @@ TEMPLATE_LIST_TEST_CASE("serve: goes on when its handle is dropped, ends with it
   CHECK(!client.is_open());
 }
 
-TEMPLATE_LIST_TEST_CASE("serve: why accepting has ended comes out of run", "[serve][L07]",
+TEMPLATE_LIST_TEST_CASE("serve: run throws the error that ended accepting", "[serve][L07]",
                         every_flowing) {
   TestType sched;
   const auto of_a_closed_one = Catch::Predicate<std::system_error>(

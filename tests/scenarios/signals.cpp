@@ -47,7 +47,7 @@ held wait_for_one(rouse::signals<rouse::coroutines>& s) { (void)co_await s.wait(
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("signals: one that comes while it is waited for, and one that came before",
+TEMPLATE_LIST_TEST_CASE("signals: a wait gets a signal that arrives during it or before it",
                         "[signals]", every_scheduler) {
   TestType sched;
   rouse::signals caught{sched, {SIGINT, SIGTERM}};
@@ -62,8 +62,8 @@ TEMPLATE_LIST_TEST_CASE("signals: one that comes while it is waited for, and one
   CHECK(await<int>(sched, CALL(caught.wait(1ms, how...))).ec == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: everybody who wants one gets it, until he is gone", "[signals]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("signals: every object gets each of its signals, until it is destroyed",
+                        "[signals]", every_scheduler) {
   TestType sched;
   rouse::signals first{sched, {SIGINT}}, other{sched, {SIGTERM}};
   {
@@ -81,7 +81,7 @@ TEMPLATE_LIST_TEST_CASE("signals: everybody who wants one gets it, until he is g
   CHECK(cancelled.wait().ec == std::errc::operation_canceled);
 }
 
-TEST_CASE("signals: what is none, or cannot be caught, is refused", "[signals]") {
+TEST_CASE("signals: numbers that are no signal or cannot be caught are refused", "[signals]") {
   rouse::fibers sched;
   const auto refused = [&](std::initializer_list<int> which) {
     try {
@@ -104,7 +104,7 @@ TEST_CASE("signals: what is none, or cannot be caught, is refused", "[signals]")
 #endif
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: a flood of one kind is all told, and takes nothing from another",
+TEMPLATE_LIST_TEST_CASE("signals: each signal of a flood is reported, and no other kind is lost",
                         "[signals]", every_scheduler) {
   TestType sched;
   rouse::signals caught{sched, {SIGINT, other_signal}};
@@ -122,7 +122,7 @@ TEMPLATE_LIST_TEST_CASE("signals: a flood of one kind is all told, and takes not
   CHECK(empty(sched, caught));
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: kinds are told of in the order in which they came", "[signals]",
+TEMPLATE_LIST_TEST_CASE("signals: signals are reported in the order of their arrival", "[signals]",
                         every_scheduler) {
   TestType sched;
   rouse::signals caught{sched, {SIGINT, other_signal}};
@@ -134,7 +134,7 @@ TEMPLATE_LIST_TEST_CASE("signals: kinds are told of in the order in which they c
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: two waits of one object take one signal each", "[signals]",
+TEMPLATE_LIST_TEST_CASE("signals: two waits of one object get one signal each", "[signals]",
                         every_scheduler) {
   TestType sched;
   rouse::signals caught{sched, {SIGINT, other_signal}};
@@ -148,7 +148,7 @@ TEMPLATE_LIST_TEST_CASE("signals: two waits of one object take one signal each",
   CHECK(empty(sched, caught));
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: a hundred objects for one signal each get it", "[signals]",
+TEMPLATE_LIST_TEST_CASE("signals: each of a hundred objects gets the signal", "[signals]",
                         every_scheduler) {
   TestType sched;
   std::vector<std::unique_ptr<rouse::signals<TestType>>> objects;
@@ -160,7 +160,7 @@ TEMPLATE_LIST_TEST_CASE("signals: a hundred objects for one signal each get it",
   for (auto& s : objects) CHECK(next(sched, *s) == SIGINT);
 }
 
-TEST_CASE("signals: one that reached a wait whose coroutine is destroyed is kept for the next",
+TEST_CASE("signals: the signal of a wait whose coroutine is destroyed is kept for the next wait",
           "[signals]") {
   rouse::coroutines sched;
   rouse::signals caught{sched, {SIGINT}};
@@ -172,7 +172,8 @@ TEST_CASE("signals: one that reached a wait whose coroutine is destroyed is kept
   CHECK(empty(sched, caught));
 }
 
-TEST_CASE("signals: an object may go while a wait that has its answer was not told", "[signals]") {
+TEST_CASE("signals: an object may be destroyed before a wait that has its signal completes",
+          "[signals]") {
   rouse::callbacks sched;
   int told = 0;
   {
@@ -186,7 +187,7 @@ TEST_CASE("signals: an object may go while a wait that has its answer was not to
 }
 
 #if ROUSE_WINDOWS
-TEST_CASE("signals: the handler of a closed console does not return while an object wants it",
+TEST_CASE("signals: the handler of a closed console does not return while an object waits for it",
           "[signals]") {
   rouse::fibers sched;
   const auto returned = std::make_shared<std::atomic<bool>>(false);
@@ -200,8 +201,7 @@ TEST_CASE("signals: the handler of a closed console does not return while an obj
   CHECK(!returned->load());
 }
 
-TEST_CASE("signals: a console event that no object wants is left to the next handler",
-          "[signals]") {
+TEST_CASE("signals: a console event without an object is left to the next handler", "[signals]") {
   rouse::fibers sched;
   rouse::signals caught{sched, {SIGINT}};
   CHECK(!rouse::os::signal_table::handle(CTRL_CLOSE_EVENT));

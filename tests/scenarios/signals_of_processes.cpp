@@ -57,7 +57,7 @@ int wait_until_heard() {
 
 } // namespace
 
-TEST_CASE("signals: what was there before comes back with the last object", "[signals]") {
+TEST_CASE("signals: the last object restores the former disposition", "[signals]") {
   const with_disposition first(SIGUSR1, &hear);
   rouse::fibers sched;
   auto one = std::make_unique<fiber_signals>(sched, std::initializer_list<int>{SIGUSR1});
@@ -71,7 +71,7 @@ TEST_CASE("signals: what was there before comes back with the last object", "[si
   CHECK(disposition(SIGUSR2) == SIG_DFL);
 }
 
-TEST_CASE("signals: a handler that the application installs later stays", "[signals]") {
+TEST_CASE("signals: a handler that the application installs later is kept", "[signals]") {
   const with_disposition first(SIGUSR1, SIG_DFL);
   rouse::fibers sched;
   {
@@ -84,9 +84,9 @@ TEST_CASE("signals: a handler that the application installs later stays", "[sign
   CHECK(disposition(SIGUSR1) == &hear);
 }
 
-TEST_CASE(
-    "signals: an object that is made after the application's handler hears, and gives it back",
-    "[signals]") {
+TEST_CASE("signals: an object made after the application's handler gets signals, and restores the "
+          "handler",
+          "[signals]") {
   const with_disposition first(SIGUSR1, SIG_DFL);
   rouse::fibers sched;
   {
@@ -101,7 +101,7 @@ TEST_CASE(
   CHECK(disposition(SIGUSR1) == &hear);
 }
 
-TEST_CASE("signals: a handler put back after the object has gone does what there was before",
+TEST_CASE("signals: a handler restored after the object's end does what the former one did",
           "[signals]") {
   const with_disposition first(SIGUSR1, &hear);
   rouse::fibers sched;
@@ -120,7 +120,7 @@ TEST_CASE("signals: a handler put back after the object has gone does what there
   CHECK(next(sched, again) == SIGUSR1);
 }
 
-TEST_CASE("signals: objects are made and destroyed while signals come in other threads",
+TEST_CASE("signals: objects may be made and destroyed while signals arrive on other threads",
           "[signals]") {
   rouse::threads sched;
   rouse::signals<rouse::threads> lasting{sched, {SIGUSR1}};
@@ -156,8 +156,7 @@ TEST_CASE("signals: a forked child has the handler that the application installe
   CHECK(empty(sched, caught));
 }
 
-TEST_CASE("signals: a child that knows nothing of its fork has the handler of before, too",
-          "[signals][O8]") {
+TEST_CASE("signals: a child forked without the C library has that handler too", "[signals][O8]") {
   const with_disposition first(SIGUSR1, &hear);
   rouse::fibers sched;
   fiber_signals caught{sched, {SIGUSR1}};
@@ -190,8 +189,7 @@ TEST_CASE("signals: a forked child destroys its copy of an object without effect
   CHECK(empty(sched, *caught));
 }
 
-TEST_CASE("signals: what a forked child waits for gives the child the disposition of before again",
-          "[signals][O8]") {
+TEST_CASE("signals: an object of a forked child restores the former disposition", "[signals][O8]") {
   const with_disposition first(SIGUSR1, &hear);
   rouse::fibers sched;
   fiber_signals caught{sched, {SIGUSR1}};
@@ -208,8 +206,7 @@ TEST_CASE("signals: what a forked child waits for gives the child the dispositio
   CHECK(empty(sched, caught));
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: an object whose scheduler has not run is the forked child's once "
-                        "it waits there",
+TEMPLATE_LIST_TEST_CASE("signals: a forked child may use an object whose scheduler has not run",
                         "[signals][O8]", every_scheduler) {
   const with_disposition first(SIGUSR1, &hear);
   auto sched = std::make_unique<TestType>();
@@ -229,7 +226,7 @@ TEMPLATE_LIST_TEST_CASE("signals: an object whose scheduler has not run is the f
   CHECK(await<int>(*sched, CALL(caught->wait(0s, how...))).ec == std::errc::timed_out);
 }
 
-TEST_CASE("signals: a wait in a forked child whose parent has run the scheduler is refused",
+TEST_CASE("signals: a wait in a forked child is refused if its parent has run the scheduler",
           "[signals][O8]") {
   rouse::fibers sched;
   fiber_signals caught{sched, {SIGUSR1}};

@@ -3,8 +3,8 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("an empty buffer: recv refuses it, send has nothing to do", "[stream][T01]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("an empty buffer is refused by recv and sent as nothing by send",
+                        "[stream][T01]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 1> none;
   const rouse::mutable_buffer empty{none.data(), 0};
@@ -20,8 +20,9 @@ TEMPLATE_LIST_TEST_CASE("an empty buffer: recv refuses it, send has nothing to d
   CHECK(receive(pair.sched, pair.server, 1) == "x");
 }
 
-TEMPLATE_LIST_TEST_CASE("recv: gives what is there, recv_exactly all or up to the end",
-                        "[stream][T02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "recv: returns the bytes that are there, recv_exactly all bytes or those up to the end",
+    "[stream][T02]", every_scheduler) {
   connected_pair<TestType> pair;
   send(pair.sched, pair.server, "abcdef");
   std::array<char, 4> four;
@@ -41,8 +42,8 @@ namespace {
 char pattern(std::size_t i) { return static_cast<char>((i * 2654435761u) >> 13); }
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("many megabytes each way at once arrive unchanged", "[stream][T03]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("many megabytes in both directions at once arrive unchanged",
+                        "[stream][T03]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::size_t size = std::size_t{ROUSE_WINDOWS ? 4 : 64} << 20;
   std::string there(size, 0), back(size, 0), got_there(size, 0), got_back(size, 0);
@@ -59,7 +60,8 @@ TEMPLATE_LIST_TEST_CASE("many megabytes each way at once arrive unchanged", "[st
   CHECK((back == got_back));
 }
 
-TEMPLATE_LIST_TEST_CASE("ten thousand single bytes", "[stream][T04][B18]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("ten thousand single bytes arrive in order", "[stream][T04][B18]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   const std::size_t n = ROUSE_WINDOWS ? 500 : 10000;
   std::string text(n, 0);
@@ -110,7 +112,7 @@ TEMPLATE_LIST_TEST_CASE("small sends in a row, also right after connect, keep th
   CHECK(receive(sched, accepted.wait().value, all.size()) == all);
 }
 
-TEMPLATE_LIST_TEST_CASE("send_all: waits while the peer does not read, then goes on",
+TEMPLATE_LIST_TEST_CASE("send_all: waits while the peer does not read, then continues",
                         "[stream][T07]", every_scheduler) {
   connected_pair<TestType> pair;
   const std::string block = large_block();
@@ -135,7 +137,8 @@ TEMPLATE_LIST_TEST_CASE("a recv and a send of one socket wait at the same time",
   CHECK(sending.wait().value == block.size());
 }
 
-TEMPLATE_LIST_TEST_CASE("two recvs of one socket queue up", "[stream][T09]", every_single) {
+TEMPLATE_LIST_TEST_CASE("two recvs of one socket complete in order", "[stream][T09]",
+                        every_single) {
   connected_pair<TestType> pair;
   std::array<char, 3> a, b;
   auto first = start(pair.sched, CALL(pair.client.recv(a, how...)));
@@ -150,8 +153,8 @@ TEMPLATE_LIST_TEST_CASE("two recvs of one socket queue up", "[stream][T09]", eve
 }
 
 // Where each recv is filled, what a short count says is not known.
-TEMPLATE_LIST_TEST_CASE("messages of just the size of the buffer", "[stream][T02][T10]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("messages of exactly the size of the buffer arrive whole",
+                        "[stream][T02][T10]", every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 4> buf;
   const auto exchange = [&](rouse::socket<TestType>& from, rouse::socket<TestType>& to,
@@ -224,7 +227,7 @@ void costs_nothing_to_leave(Pair& pair, std::array<char, 1>& buf) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("bytes that nobody reads use no CPU", "[stream][T10][L10]",
+TEMPLATE_LIST_TEST_CASE("bytes that no call reads use no CPU", "[stream][T10][L10]",
                         every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 1> buf;

@@ -5,7 +5,7 @@
 
 using namespace testing;
 
-TEMPLATE_LIST_TEST_CASE("flow_semaphore: who finds no permit waits, first come, first served",
+TEMPLATE_LIST_TEST_CASE("flow_semaphore: a flow waits for a permit, in order of arrival",
                         "[sync][B30]", every_scheduler) {
   TestType sched;
   rouse::flow_semaphore permits{sched, 1};
@@ -25,8 +25,8 @@ TEMPLATE_LIST_TEST_CASE("flow_semaphore: who finds no permit waits, first come, 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "flow_mutex: a limit and a cancel leave the line; the lock goes to the next", "[sync][O4][X12]",
-    every_scheduler) {
+    "flow_mutex: a limit and a cancel leave the queue, and the lock goes to the next flow",
+    "[sync][O4][X12]", every_scheduler) {
   TestType sched;
   rouse::flow_mutex m{sched};
   CHECK(m.try_lock());
@@ -77,7 +77,7 @@ TEMPLATE_LIST_TEST_CASE("flow_mutex: one flow at a time is between lock and unlo
   CHECK(times == 160);
 }
 
-TEMPLATE_LIST_TEST_CASE("flow_event: lets all pass once it is set, until it is reset", "[sync]",
+TEMPLATE_LIST_TEST_CASE("flow_event: lets all flows pass from set until reset", "[sync]",
                         every_scheduler) {
   TestType sched;
   rouse::flow_event ready{sched};
@@ -93,7 +93,7 @@ TEMPLATE_LIST_TEST_CASE("flow_event: lets all pass once it is set, until it is r
   CHECK(await<rouse::done>(sched, CALL(ready.wait(1ms, how...))).ec == std::errc::timed_out);
 }
 
-TEMPLATE_LIST_TEST_CASE("wait_group: waits until all are finished", "[sync]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("wait_group: waits until all parts are done", "[sync]", every_scheduler) {
   TestType sched;
   rouse::wait_group group{sched};
   CHECK(!await<rouse::done>(sched, CALL(group.wait(how...))).ec);
@@ -110,7 +110,7 @@ TEMPLATE_LIST_TEST_CASE("wait_group: waits until all are finished", "[sync]", ev
   CHECK(group.running() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("what waits for a lock that goes is cancelled", "[sync][O5]",
+TEMPLATE_LIST_TEST_CASE("destroying a lock cancels the flows that wait for it", "[sync][O5]",
                         every_scheduler) {
   TestType sched;
   std::optional<rouse::flow_event<TestType>> event{std::in_place, sched};

@@ -39,8 +39,9 @@ auto waiting_flow(S& sched, std::atomic<int>& gone, std::atomic<int>& caught, Ca
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("kill: a flow ends where it waits, its destructors run, nobody hears of it",
-                        "[tasklet][B28][O5]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "kill: a flow ends where it waits, its destructors run, and join reports no error",
+    "[tasklet][B28][O5]", every_flowing) {
   connected_pair<TestType> pair;
   auto& sched = pair.sched;
   std::atomic<int> gone{0}, caught{0};
@@ -62,7 +63,7 @@ TEMPLATE_LIST_TEST_CASE("kill: a flow ends where it waits, its destructors run, 
   sched.run();
 }
 
-TEMPLATE_LIST_TEST_CASE("kill: a value that came first is the flow's; it ends at its next call",
+TEMPLATE_LIST_TEST_CASE("kill: a flow keeps a value that arrived first, and ends at its next call",
                         "[tasklet][O4][X12]", every_single) {
   if constexpr (calls_back<TestType>) return; // no flows that wait
   TestType sched;
@@ -90,9 +91,8 @@ TEMPLATE_LIST_TEST_CASE("kill: a value that came first is the flow's; it ends at
   CHECK(ch.balance() == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "kill: a flow that has not begun never does, nor waits again in destructors", "[tasklet]",
-    every_flowing) {
+TEMPLATE_LIST_TEST_CASE("kill: a flow that has not begun never begins, and destructors cannot wait",
+                        "[tasklet]", every_flowing) {
   TestType sched;
   if constexpr (!is_threads<TestType>) { // a thread may have begun
     std::atomic<int> gone{0}, caught{0};
@@ -123,8 +123,7 @@ TEMPLATE_LIST_TEST_CASE(
 static_assert(
     std::is_same_v<decltype(std::declval<rouse::fibers&>().spawn([] {})), rouse::tasklet>);
 
-TEMPLATE_LIST_TEST_CASE("current: a flow knows itself, and may end itself", "[tasklet]",
-                        every_flowing) {
+TEMPLATE_LIST_TEST_CASE("current: a flow can kill itself", "[tasklet]", every_flowing) {
   TestType sched;
   CHECK(!sched.current().alive()); // nobody
   bool after = false;

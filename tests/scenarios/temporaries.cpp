@@ -18,7 +18,7 @@ TEMPLATE_LIST_TEST_CASE("temporaries: send_all of a temporary string that has to
   CHECK(sent.wait().value == size);
 }
 
-TEMPLATE_LIST_TEST_CASE("temporaries: every call that sends takes them, with and without a limit",
+TEMPLATE_LIST_TEST_CASE("temporaries: every call that sends takes them, with or without a limit",
                         "[stream]", every_stacked) {
   connected_pair<TestType> p;
   const std::string body = "body";
@@ -33,8 +33,8 @@ TEMPLATE_LIST_TEST_CASE("temporaries: every call that sends takes them, with and
   CHECK(receive(p.sched, p.server, 22) == "xxxheadbodyheadbodyxxx");
 }
 
-TEMPLATE_LIST_TEST_CASE("temporaries: a call fills a temporary, which is gone afterwards",
-                        "[stream]", every_stacked) {
+TEMPLATE_LIST_TEST_CASE("temporaries: a call may receive into a temporary", "[stream]",
+                        every_stacked) {
   connected_pair<TestType> p;
   REQUIRE(!send(p.sched, p.server, "123456").ec);
   CHECK(await(p.sched, CALL(p.client.recv_exactly(std::vector<char>(2), how...))).value == 2);
@@ -42,8 +42,8 @@ TEMPLATE_LIST_TEST_CASE("temporaries: a call fills a temporary, which is gone af
   CHECK(receive(p.sched, p.client, 2) == "56");
 }
 
-TEMPLATE_LIST_TEST_CASE("temporaries: datagrams, alone and in a batch", "[datagram]",
-                        every_stacked) {
+TEMPLATE_LIST_TEST_CASE("temporaries: datagrams may be sent from them, alone and in a batch",
+                        "[datagram]", every_stacked) {
   TestType sched;
   rouse::socket receiver{sched, AF_INET, SOCK_DGRAM}, sender{sched, AF_INET, SOCK_DGRAM};
   receiver.bind({"127.0.0.1", 0});

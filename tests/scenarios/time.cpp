@@ -28,7 +28,7 @@ bool sleeps(Duration d) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a sleep that is longer than the clock can say never ends", "[time]",
+TEMPLATE_LIST_TEST_CASE("a sleep that is longer than the clock's range never ends", "[time]",
                         every_scheduler) {
   CHECK(sleeps<TestType>(std::chrono::nanoseconds::max()));
   CHECK(sleeps<TestType>(std::chrono::microseconds::max()));
@@ -40,7 +40,7 @@ TEMPLATE_LIST_TEST_CASE("a sleep that is longer than the clock can say never end
   CHECK(sleeps<TestType>(real_seconds(infinity)));
 }
 
-TEMPLATE_LIST_TEST_CASE("a sleep may be of any type of duration, and is never short", "[time]",
+TEMPLATE_LIST_TEST_CASE("a sleep takes any type of duration and is never short", "[time]",
                         every_scheduler) {
   TestType sched;
   const auto check = [&](auto d) {
@@ -54,7 +54,7 @@ TEMPLATE_LIST_TEST_CASE("a sleep may be of any type of duration, and is never sh
   check(std::chrono::duration<short, std::micro>(1500));
 }
 
-TEMPLATE_LIST_TEST_CASE("a sleep that is negative or no number is over at once", "[time]",
+TEMPLATE_LIST_TEST_CASE("a sleep that is negative or not a number is over at once", "[time]",
                         every_scheduler) {
   TestType sched;
   const auto check = [&](auto d) {
@@ -69,7 +69,7 @@ TEMPLATE_LIST_TEST_CASE("a sleep that is negative or no number is over at once",
            .ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("sleep_until takes a time_point of the clock in any unit", "[time]",
+TEMPLATE_LIST_TEST_CASE("sleep_until takes a time_point of rouse::clock in any unit", "[time]",
                         every_scheduler) {
   using namespace std::chrono;
   TestType sched;
@@ -83,7 +83,7 @@ TEMPLATE_LIST_TEST_CASE("sleep_until takes a time_point of the clock in any unit
   CHECK(!sleeping.finished());
 }
 
-TEMPLATE_LIST_TEST_CASE("run_for and run_once take any duration, and one too long is no limit",
+TEMPLATE_LIST_TEST_CASE("run_for and run_once take any duration, and too long a one is no limit",
                         "[time]", every_scheduler) {
   TestType sched;
   const auto check = [&](auto run) {
@@ -104,9 +104,8 @@ TEMPLATE_LIST_TEST_CASE("run_for and run_once take any duration, and one too lon
   CHECK(!sleeping.finished());
 }
 
-TEMPLATE_LIST_TEST_CASE(
-    "a timeout of any duration is the limit of a call, and one too long is none", "[time]",
-    every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("timeout takes any duration, and too long a one is no limit", "[time]",
+                        every_scheduler) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   const auto check = [&](auto d, bool ends) {
@@ -130,8 +129,8 @@ TEMPLATE_LIST_TEST_CASE(
   check(real_seconds(std::numeric_limits<double>::quiet_NaN()), true);
 }
 
-TEMPLATE_LIST_TEST_CASE("what flows share, channels and select take a limit of any duration",
-                        "[time]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("locks, channels and select take a limit of any duration", "[time]",
+                        every_scheduler) {
   TestType sched;
   rouse::flow_mutex mutex{sched};
   rouse::flow_semaphore permits{sched, 0};
@@ -159,8 +158,8 @@ TEMPLATE_LIST_TEST_CASE("what flows share, channels and select take a limit of a
 
 // ---- sleeps take limits
 
-TEMPLATE_LIST_TEST_CASE("a sleep ends with operation_canceled when its token says so", "[time]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("a sleep ends with operation_canceled when its stop_token is stopped",
+                        "[time]", every_scheduler) {
   TestType sched;
   const auto check = [&](auto sleep) {
     std::stop_source stop;
@@ -190,7 +189,7 @@ TEMPLATE_LIST_TEST_CASE("a sleep ends with operation_canceled when its token say
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("a sleep whose token has said so already does not sleep", "[time]",
+TEMPLATE_LIST_TEST_CASE("a sleep with a token that was stopped before does not sleep", "[time]",
                         every_scheduler) {
   TestType sched;
   std::stop_source stop;
@@ -217,7 +216,7 @@ TEMPLATE_LIST_TEST_CASE("a sleep that is over before its limit is a success", "[
   CHECK(!await<rouse::done>(sched, CALL(sched.sleep_for({1ms, stop.get_token()}, how...))).ec);
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow that sleeps is woken by its cancel", "[time]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("cancelling a flow wakes it from a sleep", "[time]", every_flowing) {
   TestType sched;
   std::error_code ec;
   const auto sleep = CALL(sched.sleep_for(1h, how...));
@@ -238,7 +237,7 @@ TEMPLATE_LIST_TEST_CASE("a flow that sleeps is woken by its cancel", "[time]", e
 
 // ---- a sleep with a handler gives a handle
 
-TEST_CASE("a handle cancels the sleep that gave it, once", "[time]") {
+TEST_CASE("a sleep_handle cancels its sleep once", "[time]") {
   rouse::callbacks sched;
   std::vector<std::error_code> told;
   rouse::sleep_handle sleep = sched.sleep_for(1h, [&](std::error_code ec) { told.push_back(ec); });
@@ -252,7 +251,7 @@ TEST_CASE("a handle cancels the sleep that gave it, once", "[time]") {
   CHECK(sleep.ended());
 }
 
-TEST_CASE("a handle that is dropped lets its sleep go on", "[time]") {
+TEST_CASE("a sleep continues when its handle is dropped", "[time]") {
   rouse::callbacks sched;
   bool slept = false;
   {
@@ -262,7 +261,8 @@ TEST_CASE("a handle that is dropped lets its sleep go on", "[time]") {
   CHECK(slept);
 }
 
-TEST_CASE("a handle of a sleep that has ended hits no other sleep at the same place", "[time]") {
+TEST_CASE("the handle of a sleep that has ended does not affect another sleep at the same address",
+          "[time]") {
   rouse::callbacks sched;
   std::error_code ec = std::make_error_code(std::errc::interrupted);
   rouse::sleep_handle first, second;
@@ -276,7 +276,7 @@ TEST_CASE("a handle of a sleep that has ended hits no other sleep at the same pl
   CHECK(second.ended());
 }
 
-TEST_CASE("a handle that is moved cancels from its new place only", "[time]") {
+TEST_CASE("only the new place of a moved sleep_handle cancels", "[time]") {
   rouse::callbacks sched;
   std::error_code one, other;
   auto a = sched.sleep_for(1h, [&](std::error_code ec) { one = ec; });
@@ -292,7 +292,7 @@ TEST_CASE("a handle that is moved cancels from its new place only", "[time]") {
   CHECK(!other);
 }
 
-TEST_CASE("a handle may outlive its scheduler", "[time]") {
+TEST_CASE("a sleep_handle may outlive its scheduler", "[time]") {
   rouse::sleep_handle sleep;
   {
     rouse::callbacks sched;
@@ -303,7 +303,7 @@ TEST_CASE("a handle may outlive its scheduler", "[time]") {
   sleep.cancel();
 }
 
-TEST_CASE("a cancel that comes after the time of a sleep leaves it a success", "[time]") {
+TEST_CASE("a cancel after the time of a sleep leaves the sleep a success", "[time]") {
   rouse::callbacks sched;
   std::vector<std::error_code> told;
   rouse::sleep_handle second;
@@ -316,7 +316,7 @@ TEST_CASE("a cancel that comes after the time of a sleep leaves it a success", "
   CHECK(!told[0]);
 }
 
-TEST_CASE("a sleep with a limit and a handler gives a handle too", "[time]") {
+TEST_CASE("a sleep with a limit and a handler returns a sleep_handle too", "[time]") {
   rouse::callbacks sched;
   std::error_code ec;
   auto sleep = sched.sleep_for(1h, 2h, [&](std::error_code e) { ec = e; });

@@ -52,7 +52,7 @@ rouse::endpoint closed_port(S& sched) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a stream that was never connected: each call says not_connected",
+TEMPLATE_LIST_TEST_CASE("each call on a stream that was never connected fails with not_connected",
                         "[end][E04]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
@@ -60,7 +60,7 @@ TEMPLATE_LIST_TEST_CASE("a stream that was never connected: each call says not_c
   check_sends(sched, s);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stream whose connect was refused: each call says not_connected",
+TEMPLATE_LIST_TEST_CASE("each call on a stream whose connect was refused fails with not_connected",
                         "[end][E04]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
@@ -71,8 +71,9 @@ TEMPLATE_LIST_TEST_CASE("a stream whose connect was refused: each call says not_
   check_sends(sched, s);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stream that was shut down and never connected says not_connected",
-                        "[end][E04]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "calls on a stream that was shut down and never connected fail with not_connected",
+    "[end][E04]", every_single) {
   TestType sched;
   rouse::socket s{sched};
   std::error_code ec;
@@ -82,7 +83,7 @@ TEMPLATE_LIST_TEST_CASE("a stream that was shut down and never connected says no
   check_sends(sched, s);
 }
 
-TEMPLATE_LIST_TEST_CASE("a reader on a stream whose connect was refused says not_connected",
+TEMPLATE_LIST_TEST_CASE("a reader on a stream whose connect was refused fails with not_connected",
                         "[end][reader][E04]", every_single) {
   TestType sched;
   rouse::socket s{sched};
@@ -94,8 +95,9 @@ TEMPLATE_LIST_TEST_CASE("a reader on a stream whose connect was refused says not
         std::errc::not_connected);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stream that was connected ends, whatever became of it later",
-                        "[end][E01]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "calls on a stream that was connected report the end, whatever happened later", "[end][E01]",
+    every_single) {
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   pair.server.shutdown(rouse::shutdown_send);
@@ -111,14 +113,14 @@ TEMPLATE_LIST_TEST_CASE("a stream that was connected ends, whatever became of it
 
 #if ROUSE_LINUX
 // (Under Wine a recv on a listener waits for ever.)
-TEMPLATE_LIST_TEST_CASE("a listener is no stream: each call on it says not_connected", "[end][E04]",
+TEMPLATE_LIST_TEST_CASE("each stream call on a listener fails with not_connected", "[end][E04]",
                         every_single) {
   TestType sched;
   auto listener = listening(sched);
   check_calls(sched, listener);
 }
 
-TEMPLATE_LIST_TEST_CASE("a local stream that was never connected says not_connected",
+TEMPLATE_LIST_TEST_CASE("calls on a local stream that was never connected fail with not_connected",
                         "[end][local][E04]", every_single) {
   TestType sched;
   for (const int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
@@ -128,7 +130,7 @@ TEMPLATE_LIST_TEST_CASE("a local stream that was never connected says not_connec
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a stream that was connected by a system call of one's own ends",
+TEMPLATE_LIST_TEST_CASE("calls on a stream that a system call connected report the end",
                         "[end][E01]", every_single) {
   TestType sched;
   auto listener = listening(sched);
@@ -145,7 +147,7 @@ TEMPLATE_LIST_TEST_CASE("a stream that was connected by a system call of one's o
   CHECK(end.value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stream whose connect was refused can be connected on Linux",
+TEMPLATE_LIST_TEST_CASE("a stream whose connect was refused can connect again on Linux",
                         "[end][E04]", every_single) {
   TestType sched;
   rouse::socket s{sched};
@@ -166,7 +168,7 @@ TEMPLATE_LIST_TEST_CASE("a stream whose connect was refused can be connected on 
   CHECK(end.value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("send_file: on a stream that was never connected says not_connected",
+TEMPLATE_LIST_TEST_CASE("send_file: fails with not_connected on a stream that was never connected",
                         "[end][files][E04]", every_single) {
   TestType sched;
   rouse::socket s{sched};

@@ -54,7 +54,7 @@ std::string collect(std::size_t n, Recv recv_some) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("urgent: recv gets the bytes behind the mark", "[urgent]",
+TEMPLATE_LIST_TEST_CASE("urgent: recv returns the bytes behind the mark", "[urgent]",
                         every_scheduler) {
   const bool in_line = GENERATE(false, true);
   const auto how_before =
@@ -72,8 +72,9 @@ TEMPLATE_LIST_TEST_CASE("urgent: recv gets the bytes behind the mark", "[urgent]
   CHECK(all == (in_line ? "abcXdef" : "abcdef"));
 }
 
-TEMPLATE_LIST_TEST_CASE("urgent: receive, a list, recv_exactly and peek get the bytes behind it",
-                        "[urgent]", every_single) {
+TEMPLATE_LIST_TEST_CASE(
+    "urgent: receive, a list, recv_exactly and peek return the bytes behind the mark", "[urgent]",
+    every_single) {
   const bool in_line = GENERATE(false, true);
   const auto how_before =
       GENERATE(before_sending::nothing, before_sending::waited, before_sending::filled);
@@ -117,8 +118,9 @@ TEMPLATE_LIST_TEST_CASE("urgent: receive, a list, recv_exactly and peek get the 
         }) == whole);
 }
 
-TEMPLATE_LIST_TEST_CASE("urgent: the bytes behind the mark come also when its byte was taken first",
-                        "[urgent]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "urgent: the bytes behind the mark are received after the urgent byte was taken", "[urgent]",
+    every_scheduler) {
   const auto how_before =
       GENERATE(before_sending::nothing, before_sending::waited, before_sending::filled);
   connected_pair<TestType> pair;
@@ -134,8 +136,8 @@ TEMPLATE_LIST_TEST_CASE("urgent: the bytes behind the mark come also when its by
         }) == "abcdef");
 }
 
-TEMPLATE_LIST_TEST_CASE("urgent: one mark after another, while a recv waits", "[urgent]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("urgent: a waiting recv gets the bytes behind one mark after another",
+                        "[urgent]", every_single) {
   const bool in_line = GENERATE(false, true);
   connected_pair<TestType> pair;
   if (in_line) pair.server.set_option(rouse::out_of_band_inline{true});
@@ -158,7 +160,7 @@ TEMPLATE_LIST_TEST_CASE("urgent: one mark after another, while a recv waits", "[
 }
 
 #if ROUSE_LINUX
-TEMPLATE_LIST_TEST_CASE("urgent: a program that looks for the urgent byte itself", "[urgent]",
+TEMPLATE_LIST_TEST_CASE("urgent: a program may look for the urgent byte itself", "[urgent]",
                         every_single) {
   connected_pair<TestType> pair;
   prepare(pair, before_sending::waited);
@@ -174,7 +176,7 @@ TEMPLATE_LIST_TEST_CASE("urgent: a program that looks for the urgent byte itself
 }
 
 // Where a recv stands at the mark and a signal is pending, the kernel says EAGAIN for an EINTR.
-TEST_CASE("urgent: signals that come in between hide no bytes", "[urgent]") {
+TEST_CASE("urgent: signals in between hide no bytes", "[urgent]") {
   struct sigaction nothing{}, before{};
   nothing.sa_handler = [](int) {};
   REQUIRE(::sigaction(SIGUSR2, &nothing, &before) == 0);

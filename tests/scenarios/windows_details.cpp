@@ -85,7 +85,7 @@ private:
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("Windows: a short sleep is ended by a timer, a long one by the port",
+TEMPLATE_LIST_TEST_CASE("Windows: a timer ends a short sleep, the port a long one",
                         "[windows][limits]", every_scheduler) {
   TestType sched;
   watched spy("kernel32.dll", "SetWaitableTimer", &count_timer);
@@ -97,7 +97,7 @@ TEMPLATE_LIST_TEST_CASE("Windows: a short sleep is ended by a timer, a long one 
   CHECK(timers_started == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("Windows: without timers of high resolution a sleep ends all the same",
+TEMPLATE_LIST_TEST_CASE("Windows: a sleep ends without high-resolution timers too",
                         "[windows][limits]", every_scheduler) {
   replaced_import none("kernel32.dll", "CreateWaitableTimerExW",
                        reinterpret_cast<void*>(&refuse_timer));
@@ -107,7 +107,7 @@ TEMPLATE_LIST_TEST_CASE("Windows: without timers of high resolution a sleep ends
   CHECK(rouse::clock::now() - begun >= 5ms);
 }
 
-TEST_CASE("Windows: a thread that cannot run fibers says that memory is short",
+TEST_CASE("Windows: a thread that cannot run fibers reports not_enough_memory",
           "[windows][flows]") {
   replaced_import none("kernel32.dll", "ConvertThreadToFiberEx",
                        reinterpret_cast<void*>(&refuse_fiber));
@@ -125,8 +125,8 @@ TEST_CASE("Windows: a thread that cannot run fibers says that memory is short",
   CHECK(code == std::errc::not_enough_memory);
 }
 
-TEMPLATE_LIST_TEST_CASE("Windows: a large send is made in requests that need not lock all of it",
-                        "[windows][stream]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("Windows: a large send is split into several requests", "[windows][stream]",
+                        every_scheduler) {
   connected_pair<TestType> p;
   const auto block = large_block();
   watched spy("ws2_32.dll", "WSASend", &watch_send);
@@ -138,7 +138,7 @@ TEMPLATE_LIST_TEST_CASE("Windows: a large send is made in requests that need not
   CHECK(largest_send != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("Windows: a file that is open for overlapped use is sent, too",
+TEMPLATE_LIST_TEST_CASE("Windows: send_file sends a file that is open for overlapped I/O",
                         "[windows][files]", every_scheduler) {
   connected_pair<TestType> p;
   const overlapped_file file("0123456789");
@@ -149,7 +149,7 @@ TEMPLATE_LIST_TEST_CASE("Windows: a file that is open for overlapped use is sent
   CHECK(receive(p.sched, p.server, 2) == "89");
 }
 
-TEMPLATE_LIST_TEST_CASE("Windows: a wait asks for the handle below a layered provider",
+TEMPLATE_LIST_TEST_CASE("Windows: a wait uses the handle below a layered provider",
                         "[windows][readiness]", every_scheduler) {
   connected_pair<TestType> p;
   watched spy("ws2_32.dll", "WSAIoctl", &count_base_handles);
@@ -159,7 +159,7 @@ TEMPLATE_LIST_TEST_CASE("Windows: a wait asks for the handle below a layered pro
   CHECK(base_handles_asked != 0);
 }
 
-TEST_CASE("Windows: an address that the user lets be reused is bound without exclusive use",
+TEST_CASE("Windows: with reuse_address, an address is bound without exclusive use",
           "[windows][socket]") {
   rouse::callbacks sched;
   rouse::socket first{sched}, second{sched};

@@ -64,23 +64,24 @@ SOCKET WSAAPI refuse_socket(int, int, int, WSAPROTOCOL_INFOW*, GROUP, DWORD) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("Windows is told whose connection an accepted socket has",
-                        "[socket][windows]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("Windows knows the listener of an accepted socket", "[socket][windows]",
+                        every_scheduler) {
   option_spy spy;
   connected_pair<TestType> pair;
   CHECK(spy.count({pair.server.native_handle(), SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT,
                    pair.listener.native_handle()}) == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("Windows is told that a socket has connected", "[socket][windows]",
+TEMPLATE_LIST_TEST_CASE("Windows knows that a socket has connected", "[socket][windows]",
                         every_scheduler) {
   option_spy spy;
   connected_pair<TestType> pair;
   CHECK(spy.count({pair.client.native_handle(), SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, 0}) == 1);
 }
 
-TEMPLATE_LIST_TEST_CASE("accept: without sockets it waits, and goes on when there are some",
-                        "[accept][windows][A05]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "accept: waits while there are no sockets, and continues when there are some",
+    "[accept][windows][A05]", every_scheduler) {
   TestType sched;
   auto listener = listening(sched);
   rouse::socket client{sched};

@@ -59,7 +59,8 @@ rouse::task<> make_pair(S& sched, rouse::socket<S>& server, rouse::socket<S>& cl
     CHECK(given == wanted);                                                                        \
   }
 
-TEMPLATE_LIST_TEST_CASE("write once: streams", "[write_once]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("write once: streams work under every scheduler", "[write_once]",
+                        every_flowing) {
   TestType sched;
   run_to_end(sched, [&]() -> rouse::task<> {
     rouse::socket<TestType> server, client;
@@ -89,7 +90,8 @@ TEMPLATE_LIST_TEST_CASE("write once: streams", "[write_once]", every_flowing) {
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("write once: a reader", "[write_once]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("write once: a reader works under every scheduler", "[write_once]",
+                        every_flowing) {
   TestType sched;
   run_to_end(sched, [&]() -> rouse::task<> {
     rouse::socket<TestType> server, client;
@@ -106,7 +108,8 @@ TEMPLATE_LIST_TEST_CASE("write once: a reader", "[write_once]", every_flowing) {
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("write once: datagrams", "[write_once]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("write once: datagrams work under every scheduler", "[write_once]",
+                        every_flowing) {
   TestType sched;
   run_to_end(sched, [&]() -> rouse::task<> {
     rouse::socket here{sched, AF_INET, SOCK_DGRAM}, there{sched, AF_INET, SOCK_DGRAM};
@@ -126,7 +129,8 @@ TEMPLATE_LIST_TEST_CASE("write once: datagrams", "[write_once]", every_flowing) 
   });
 }
 
-TEMPLATE_LIST_TEST_CASE("write once: flows, sleeping, a signal", "[write_once]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE("write once: flows, sleeps and signals work under every scheduler",
+                        "[write_once]", every_flowing) {
   TestType sched;
   run_to_end(sched, [&]() -> rouse::task<> {
     std::error_code ec;

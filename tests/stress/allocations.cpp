@@ -118,7 +118,7 @@ struct handlers {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("after a warm-up no call allocates", "[stress][allocations]",
+TEMPLATE_LIST_TEST_CASE("no call allocates after a warm-up", "[stress][allocations]",
                         every_flowing) {
   connected_pair<TestType> pair;
   pair.client.set_option(rouse::tcp_no_delay{true});
@@ -128,7 +128,7 @@ TEMPLATE_LIST_TEST_CASE("after a warm-up no call allocates", "[stress][allocatio
   CHECK(counted == 0);
 }
 
-TEST_CASE("after a warm-up no call allocates: handlers", "[stress][allocations]") {
+TEST_CASE("no call allocates after a warm-up: handlers", "[stress][allocations]") {
   connected_pair<rouse::callbacks> pair;
   pair.client.set_option(rouse::tcp_no_delay{true});
   handlers h{pair};

@@ -77,7 +77,7 @@ double seconds(F f) {
 
 } // namespace
 
-TEST_CASE("install: 100 requests of a blocking DLL in one thread take about as long as one",
+TEST_CASE("install: 100 requests of a blocking DLL on one thread take about as long as one",
           "[install][windows][P08]") {
   constexpr int count = 100;
   const char* const port = std::getenv("SLOW_SERVER"); // run.py's: it thinks for 100 ms
@@ -112,8 +112,7 @@ TEST_CASE("install: 100 requests of a blocking DLL in one thread take about as l
   rouse::uninstall();
 }
 
-TEST_CASE("install: a call that blocks parks its fiber, and another goes on",
-          "[install][windows]") {
+TEST_CASE("install: a blocking call parks its fiber, and other fibers run", "[install][windows]") {
   installed here; // its sockets were made before: it makes no difference
   std::string order;
   result got;
@@ -133,7 +132,7 @@ TEST_CASE("install: a call that blocks parks its fiber, and another goes on",
   CHECK(sent == 3);
 }
 
-TEST_CASE("install: the import tables lead elsewhere, and uninstall restores them",
+TEST_CASE("install: the import tables are redirected, and uninstall restores them",
           "[install][windows]") {
   const auto real =
       reinterpret_cast<const void*>(::GetProcAddress(::GetModuleHandleW(L"ws2_32.dll"), "recv"));
@@ -155,7 +154,7 @@ TEST_CASE("install: the import tables lead elsewhere, and uninstall restores the
   CHECK(client_address_of_recv() == real);
 }
 
-TEST_CASE("install: a second one is refused until uninstall", "[install][windows]") {
+TEST_CASE("install: a second install is refused until uninstall", "[install][windows]") {
   installed here;
   rouse::fibers other;
   std::error_code ec;
@@ -170,7 +169,8 @@ TEST_CASE("install: a second one is refused until uninstall", "[install][windows
   rouse::install(other);
 }
 
-TEST_CASE("install: modules loaded later, and imports by number", "[install][windows]") {
+TEST_CASE("install: modules loaded later and imports by ordinal are redirected",
+          "[install][windows]") {
   installed here;
   const bool from_dll = GENERATE(false, true); // who loads it
   const char* const name = "blocking_client_by_number.dll";
@@ -189,7 +189,7 @@ TEST_CASE("install: modules loaded later, and imports by number", "[install][win
   CHECK(::FreeLibrary(later));
 }
 
-TEST_CASE("uninstall: calls block their thread again; who was parked is woken as before",
+TEST_CASE("uninstall: calls block their thread again, and parked fibers are still woken",
           "[install][windows]") {
   installed here;
   client_set_limits(here.b, 20);
@@ -210,7 +210,7 @@ TEST_CASE("uninstall: calls block their thread again; who was parked is woken as
   CHECK(parked.value == 1);
 }
 
-TEST_CASE("uninstall: a send that is half done goes on", "[install][windows]") {
+TEST_CASE("uninstall: a half-done send continues", "[install][windows]") {
   installed here;
   const std::string block(std::size_t{32} << 20, 'x');
   int sent = 0, error = 0;
@@ -234,7 +234,8 @@ TEST_CASE("uninstall: a send that is half done goes on", "[install][windows]") {
   CHECK(got == block.size());
 }
 
-TEST_CASE("blocking_scope: its fiber blocks, the others do not", "[install][windows]") {
+TEST_CASE("blocking_scope: calls of its fiber block the thread, those of others park",
+          "[install][windows]") {
   installed here;
   client_set_limits(here.a, 20);
   result inside, after;
@@ -256,7 +257,7 @@ TEST_CASE("blocking_scope: its fiber blocks, the others do not", "[install][wind
   CHECK(after.error == WSAETIMEDOUT);
 }
 
-TEST_CASE("install: other threads, and calls outside of fibers, are untouched",
+TEST_CASE("install: calls of other threads and outside of fibers are unaffected",
           "[install][windows]") {
   installed here;
   client_set_limits(here.a, 10);
@@ -267,7 +268,7 @@ TEST_CASE("install: other threads, and calls outside of fibers, are untouched",
   CHECK(here.sched.engine().active() == 0);
 }
 
-TEST_CASE("install: the limits of a socket hold, and end calls with their error",
+TEST_CASE("install: calls obey SO_RCVTIMEO and SO_SNDTIMEO, and fail with their error",
           "[install][windows]") {
   installed here;
   client_set_limits(here.a, 50);
@@ -291,7 +292,7 @@ TEST_CASE("install: the limits of a socket hold, and end calls with their error"
   CHECK(nothing.error == WSAETIMEDOUT);
 }
 
-TEST_CASE("install: FIONBIO is honoured, and its end", "[install][windows]") {
+TEST_CASE("install: calls obey FIONBIO, both set and reset", "[install][windows]") {
   installed here;
   const bound_socket listener(SOCK_STREAM);
   result at_once, later;
@@ -315,7 +316,7 @@ TEST_CASE("install: FIONBIO is honoured, and its end", "[install][windows]") {
   CHECK(later.value == 1);
 }
 
-TEST_CASE("install: a socket is left in the mode that it had", "[install][windows]") {
+TEST_CASE("install: a socket returns to its blocking mode", "[install][windows]") {
   installed here;
   client_set_limits(here.a, 20);
   here.run(
@@ -329,13 +330,14 @@ TEST_CASE("install: a socket is left in the mode that it had", "[install][window
   SECTION("for a call from outside of fibers") {
     CHECK(received(here.a).error == WSAETIMEDOUT); // it blocks
   }
-  SECTION("for whoever comes after uninstall") {
+  SECTION("after uninstall") {
     rouse::uninstall();
     CHECK(received(here.a).error == WSAETIMEDOUT);
   }
 }
 
-TEST_CASE("install: a blocking send takes all, MSG_WAITALL waits for all", "[install][windows]") {
+TEST_CASE("install: a blocking send sends all, and MSG_WAITALL receives all",
+          "[install][windows]") {
   installed here;
   const std::string block = large_block();
   const int size = static_cast<int>(block.size());
@@ -361,7 +363,7 @@ TEST_CASE("install: a blocking send takes all, MSG_WAITALL waits for all", "[ins
   CHECK(got == block);
 }
 
-TEST_CASE("install: connect and accept; a refused one; a socket that is not connected",
+TEST_CASE("install: connect and accept work, and fail with Winsock's errors",
           "[install][windows]") {
   installed here;
   unsigned short port = 0, nobody = 0;
@@ -394,7 +396,7 @@ TEST_CASE("install: connect and accept; a refused one; a socket that is not conn
   client_close(accepted), client_close(connected);
 }
 
-TEST_CASE("install: datagrams", "[install][windows]") {
+TEST_CASE("install: datagrams keep their boundaries and senders", "[install][windows]") {
   installed here;
   const bound_socket a(SOCK_DGRAM), b(SOCK_DGRAM);
   char bytes[8] = {};
@@ -419,7 +421,7 @@ TEST_CASE("install: datagrams", "[install][windows]") {
   CHECK(cut.error == WSAEMSGSIZE);
 }
 
-TEST_CASE("install: select and WSAPoll wait for several sockets, and end at their limits",
+TEST_CASE("install: select and WSAPoll wait for several sockets, and return at their limits",
           "[install][windows]") {
   installed here;
   const bound_socket other(SOCK_DGRAM);
@@ -442,7 +444,8 @@ TEST_CASE("install: select and WSAPoll wait for several sockets, and end at thei
   CHECK(which == 2);
 }
 
-TEST_CASE("install: select of more sockets than one request holds in place", "[install][windows]") {
+TEST_CASE("install: select takes more sockets than the fixed array of a request",
+          "[install][windows]") {
   installed here;
   std::vector<SOCKET> sockets;
   fd_set in;
@@ -460,7 +463,7 @@ TEST_CASE("install: select of more sockets than one request holds in place", "[i
   CHECK(FD_ISSET(here.a, &in));
 }
 
-TEST_CASE("install: sleeping lets the others run", "[install][windows]") {
+TEST_CASE("install: sleep lets other fibers run", "[install][windows]") {
   installed here;
   const double took = seconds([&] {
     for (int i = 0; i != 50; ++i) here.sched.spawn([] { client_sleep(100); });
@@ -511,7 +514,7 @@ std::vector<int> errors_of_success() {
 
 } // namespace
 
-TEST_CASE("install: a call that succeeds leaves the last error as Winsock's own does",
+TEST_CASE("install: a call that succeeds leaves the last error as Winsock does",
           "[install][windows]") {
   installed here;
   std::vector<int> plain, of_fiber;
@@ -520,7 +523,7 @@ TEST_CASE("install: a call that succeeds leaves the last error as Winsock's own 
   CHECK(of_fiber == plain);
 }
 
-TEST_CASE("install: a close by another fiber wakes who waits", "[install][windows]") {
+TEST_CASE("install: a close by another fiber wakes the fibers that wait", "[install][windows]") {
   installed here;
   const bound_socket other(SOCK_DGRAM);
   const SOCKET s = ::socket(AF_INET, SOCK_DGRAM, 0);
@@ -533,7 +536,7 @@ TEST_CASE("install: a close by another fiber wakes who waits", "[install][window
   CHECK(got.error == WSAENOTSOCK);
 }
 
-TEST_CASE("install: a cancelled flow's call ends with WSAECANCELLED", "[install][windows]") {
+TEST_CASE("install: a call of a cancelled flow fails with WSAECANCELLED", "[install][windows]") {
   installed here;
   result got;
   auto flow = here.sched.spawn([&] { got = received(here.a); });
@@ -543,7 +546,7 @@ TEST_CASE("install: a cancelled flow's call ends with WSAECANCELLED", "[install]
   CHECK(got.error == WSAECANCELLED);
 }
 
-TEST_CASE("install: when the scheduler goes, the calls fail and nothing is thrown through them",
+TEST_CASE("install: destroying the scheduler makes calls fail, and throws nothing through them",
           "[install][windows]") {
   rouse::native_handle_type ends[2];
   REQUIRE(!rouse::os::open_pair(SOCK_STREAM, ends));
@@ -568,7 +571,7 @@ TEST_CASE("install: when the scheduler goes, the calls fail and nothing is throw
   for (SOCKET s : ends) CHECK(::closesocket(s) == 0);
 }
 
-TEST_CASE("install: getaddrinfo asks beside the loop", "[install][windows]") {
+TEST_CASE("install: the loop goes on during getaddrinfo", "[install][windows]") {
   installed here;
   int local = -1, numeric = -1, unknown = -1, wide = -1;
   unsigned short port = 0, ignored = 0;
@@ -587,7 +590,7 @@ TEST_CASE("install: getaddrinfo asks beside the loop", "[install][windows]") {
   CHECK(wide == 0);
 }
 
-TEST_CASE("install: a fiber that never has to wait lets others run", "[install][windows]") {
+TEST_CASE("install: a fiber whose calls never wait lets others run", "[install][windows]") {
   installed here;
   bool over = false;
   long calls = 0;

@@ -30,7 +30,7 @@ TEST_CASE("batch: views arrays, vectors and spans", "[unit][batch]") {
   CHECK(rouse::incoming_batch(span.first(1)).size() == 1);
 }
 
-TEST_CASE("batch: of what is sent, also of what is const", "[unit][batch]") {
+TEST_CASE("batch: a batch to send may be const", "[unit][batch]") {
   const rouse::outgoing items[2] = {{"one"}, {"two"}};
   std::vector<rouse::outgoing> vector(4);
   check_views<rouse::outgoing_batch>(items);
@@ -38,7 +38,7 @@ TEST_CASE("batch: of what is sent, also of what is const", "[unit][batch]") {
   check_views<rouse::outgoing_batch>(std::as_const(vector));
 }
 
-TEST_CASE("batch: an item knows its buffer, and no more until it is told", "[unit][batch]") {
+TEST_CASE("batch: an item has its buffer only, until the call completes", "[unit][batch]") {
   std::array<char, 8> room;
   const rouse::incoming slot{room};
   CHECK(slot.buffer.data() == room.data());

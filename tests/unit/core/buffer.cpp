@@ -25,15 +25,14 @@ void check_views(R& range) {
 
 } // namespace
 
-TEST_CASE("buffer: one that was given nothing is empty", "[unit][buffer]") {
+TEST_CASE("buffer: a default-constructed buffer is empty", "[unit][buffer]") {
   CHECK(mutable_buffer().data() == nullptr);
   CHECK(mutable_buffer().size() == 0);
   CHECK(const_buffer().data() == nullptr);
   CHECK(const_buffer().size() == 0);
 }
 
-TEST_CASE("mutable_buffer: views any contiguous range of bytes that can be written",
-          "[unit][buffer]") {
+TEST_CASE("mutable_buffer: views any contiguous range of writable bytes", "[unit][buffer]") {
   char chars[4] = {};
   unsigned char unsigned_chars[5] = {};
   std::byte bytes[6] = {};
@@ -50,7 +49,7 @@ TEST_CASE("mutable_buffer: views any contiguous range of bytes that can be writt
   check_views<mutable_buffer>(span);
 }
 
-TEST_CASE("mutable_buffer: an array of char is taken whole, whatever is in it", "[unit][buffer]") {
+TEST_CASE("mutable_buffer: takes an array of char whole, whatever its contents", "[unit][buffer]") {
   char text[] = "four";
   CHECK(mutable_buffer(text).size() == 5);
 }
@@ -72,28 +71,29 @@ TEST_CASE("const_buffer: views any contiguous range of bytes", "[unit][buffer]")
   check_views<const_buffer>(span);
 }
 
-TEST_CASE("const_buffer: of a string literal its terminating zero is left out", "[unit][buffer]") {
+TEST_CASE("const_buffer: leaves out the terminating zero of a string literal", "[unit][buffer]") {
   CHECK(const_buffer("four").size() == 4);
   CHECK(const_buffer("").size() == 0);
 }
 
-TEST_CASE("const_buffer: of a string literal only the last zero is left out", "[unit][buffer]") {
+TEST_CASE("const_buffer: leaves out only the last zero of a string literal", "[unit][buffer]") {
   CHECK(const_buffer("a\0b").size() == 3);
   CHECK(const_buffer("a\0").size() == 2);
 }
 
-TEST_CASE("const_buffer: an array of const char without a zero at its end is taken whole",
+TEST_CASE("const_buffer: takes an array of const char without a zero at its end whole",
           "[unit][buffer]") {
   const char letters[] = {'a', 'b', 'c'};
   CHECK(const_buffer(letters).size() == 3);
 }
 
-TEST_CASE("const_buffer: an array of char that is not const is taken whole", "[unit][buffer]") {
+TEST_CASE("const_buffer: takes an array of char that is not const whole", "[unit][buffer]") {
   char text[] = "four";
   CHECK(const_buffer(text).size() == 5);
 }
 
-TEST_CASE("const_buffer: a mutable one is seen as it is", "[unit][buffer]") {
+TEST_CASE("const_buffer: views the same bytes as the mutable_buffer it is made from",
+          "[unit][buffer]") {
   std::string string = "text";
   const mutable_buffer writable = string;
   const const_buffer readable = writable;
@@ -101,7 +101,7 @@ TEST_CASE("const_buffer: a mutable one is seen as it is", "[unit][buffer]") {
   CHECK(readable.size() == 4);
 }
 
-TEST_CASE("buffer: a pointer and a size make one, typed or void", "[unit][buffer]") {
+TEST_CASE("buffer: is made from a pointer, typed or void, and a size", "[unit][buffer]") {
   char chars[8] = {};
   const auto is_first_four = [&](auto b) { return b.data() == chars && b.size() == 4; };
   CHECK(is_first_four(mutable_buffer{chars, 4}));
@@ -110,24 +110,23 @@ TEST_CASE("buffer: a pointer and a size make one, typed or void", "[unit][buffer
   CHECK(is_first_four(const_buffer{static_cast<const void*>(chars), 4}));
 }
 
-TEST_CASE("buffer: a temporary view, which borrows its bytes, is taken", "[unit][buffer]") {
+TEST_CASE("buffer: takes a temporary view, because it borrows its bytes", "[unit][buffer]") {
   std::string string = "text";
   CHECK(mutable_buffer(std::span(string).first(2)).size() == 2);
   CHECK(const_buffer(std::string_view(string).substr(1)).data() == string.data() + 1);
 }
 
-TEST_CASE("buffer: one to write into is not made from a pointer to const", "[unit][buffer]") {
+TEST_CASE("buffer: a mutable_buffer is not made from a pointer to const", "[unit][buffer]") {
   STATIC_REQUIRE(!std::is_constructible_v<mutable_buffer, const char*, std::size_t>);
   STATIC_REQUIRE(!std::is_constructible_v<mutable_buffer, const void*, std::size_t>);
 }
 
-TEST_CASE("buffer: is made in a constant expression", "[unit][buffer]") {
+TEST_CASE("buffer: can be made in a constant expression", "[unit][buffer]") {
   STATIC_REQUIRE(const_buffer("four").size() == 4);
   STATIC_REQUIRE(mutable_buffer().size() == 0);
 }
 
-TEST_CASE("buffer_list: made from an array, a vector, a span of buffers; no buffer itself",
-          "[unit][buffer]") {
+TEST_CASE("buffer_list: is made from an array, a vector or a span of buffers", "[unit][buffer]") {
   char one[3] = {}, two[4] = {};
   const std::array<mutable_buffer, 2> array{one, two};
   const std::vector<mutable_buffer> vector{one, two};

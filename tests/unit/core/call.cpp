@@ -116,7 +116,7 @@ constexpr bool limit_first = rouse::detail::limit_first<How...>;
 
 } // namespace
 
-TEST_CASE("call: one that is done at once is not delivered", "[unit][call]") {
+TEST_CASE("call: a call that is done at once is not delivered", "[unit][call]") {
   fake_engine engine;
   engine.at_once = true;
   unlimited call(&engine, {});
@@ -124,7 +124,7 @@ TEST_CASE("call: one that is done at once is not delivered", "[unit][call]") {
   CHECK(call.delivered == 0);
 }
 
-TEST_CASE("call: one that waits is delivered once, when it is told", "[unit][call]") {
+TEST_CASE("call: a call that waits is delivered once, when it completes", "[unit][call]") {
   fake_engine engine;
   unlimited call(&engine, {});
   CHECK(!call.start());
@@ -133,7 +133,7 @@ TEST_CASE("call: one that waits is delivered once, when it is told", "[unit][cal
   CHECK(call.delivered == 1);
 }
 
-TEST_CASE("call: goes round after round, whether each waits or not", "[unit][call]") {
+TEST_CASE("call: makes several rounds, whether each waits or not", "[unit][call]") {
   fake_engine engine;
   unlimited call(&engine, {.left = 5});
   CHECK(!call.start());
@@ -145,7 +145,7 @@ TEST_CASE("call: goes round after round, whether each waits or not", "[unit][cal
   CHECK(call.delivered == 1);
 }
 
-TEST_CASE("call: one that is refused is not submitted, but counted", "[unit][call]") {
+TEST_CASE("call: a refused call is counted, but not submitted", "[unit][call]") {
   fake_engine engine;
   unlimited call(&engine, {.refusal = std::errc::invalid_argument});
   SECTION("at once") { CHECK(call.start()); }
@@ -163,7 +163,7 @@ TEST_CASE("call: one that is refused is not submitted, but counted", "[unit][cal
   CHECK(ec == std::errc::invalid_argument);
 }
 
-TEST_CASE("call: without an engine it ends with bad_file_descriptor", "[unit][call]") {
+TEST_CASE("call: fails with bad_file_descriptor without an engine", "[unit][call]") {
   limited call(nullptr, {}, {1h});
   CHECK(call.start());
   std::error_code ec;
@@ -171,7 +171,7 @@ TEST_CASE("call: without an engine it ends with bad_file_descriptor", "[unit][ca
   CHECK(ec == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE("call: what went wrong is thrown, under the call's name", "[unit][call]") {
+TEST_CASE("call: throws the error with the name of the call", "[unit][call]") {
   fake_engine engine;
   unlimited call(&engine, {.refusal = std::errc::invalid_argument});
   (void)call.start();
@@ -179,7 +179,7 @@ TEST_CASE("call: what went wrong is thrown, under the call's name", "[unit][call
   CHECK_THROWS_WITH(call.take(nullptr), Catch::StartsWith("rouse: rounds"));
 }
 
-TEST_CASE("call: success clears the error_code and gives the value", "[unit][call]") {
+TEST_CASE("call: success clears the error_code and returns the value", "[unit][call]") {
   fake_engine engine;
   engine.at_once = true;
   unlimited call(&engine, {});
@@ -189,7 +189,7 @@ TEST_CASE("call: success clears the error_code and gives the value", "[unit][cal
   CHECK(!ec);
 }
 
-TEST_CASE("call: one that goes while it waits is abandoned", "[unit][call]") {
+TEST_CASE("call: a call that is destroyed while it waits is abandoned", "[unit][call]") {
   fake_engine engine;
   {
     unlimited call(&engine, {});
@@ -198,7 +198,7 @@ TEST_CASE("call: one that goes while it waits is abandoned", "[unit][call]") {
   CHECK(engine.abandoned == 1);
 }
 
-TEST_CASE("call: one that has ended, or never began, is not abandoned", "[unit][call]") {
+TEST_CASE("call: a call that has ended or never begun is not abandoned", "[unit][call]") {
   fake_engine engine;
   {
     unlimited never(&engine, {}), over(&engine, {});
@@ -208,7 +208,7 @@ TEST_CASE("call: one that has ended, or never began, is not abandoned", "[unit][
   CHECK(engine.abandoned == 0);
 }
 
-TEST_CASE("call: an answer that nobody took is discarded", "[unit][call]") {
+TEST_CASE("call: a result that is not taken is discarded", "[unit][call]") {
   fake_engine engine;
   {
     unlimited call(&engine, {.what = action::accept});
@@ -219,7 +219,7 @@ TEST_CASE("call: an answer that nobody took is discarded", "[unit][call]") {
   CHECK(engine.given_back == 1);
 }
 
-TEST_CASE("call: the socket's timeout is its limit if it has no other", "[unit][call]") {
+TEST_CASE("call: its limit is the socket's timeout if it has no other", "[unit][call]") {
   fake_engine engine;
   record socket;
   socket.default_timeout = 1h;
@@ -234,7 +234,7 @@ TEST_CASE("call: the socket's timeout is its limit if it has no other", "[unit][
   CHECK(token.due >= before + 1h);
 }
 
-TEST_CASE("call: a deadline of its own outranks the socket's timeout, also a later one",
+TEST_CASE("call: its own deadline replaces the socket's timeout, even if it is later",
           "[unit][call]") {
   fake_engine engine;
   record socket;
@@ -245,7 +245,7 @@ TEST_CASE("call: a deadline of its own outranks the socket's timeout, also a lat
   CHECK(call.due == when);
 }
 
-TEST_CASE("call: a token that was stopped before ends it with operation_canceled", "[unit][call]") {
+TEST_CASE("call: fails with operation_canceled if its token was stopped before", "[unit][call]") {
   fake_engine engine;
   std::stop_source source;
   source.request_stop();
@@ -257,7 +257,7 @@ TEST_CASE("call: a token that was stopped before ends it with operation_canceled
   CHECK(engine.stops == 0);
 }
 
-TEST_CASE("call: a stop while it waits is one request to the engine", "[unit][call]") {
+TEST_CASE("call: a stop while it waits makes one request to the engine", "[unit][call]") {
   fake_engine engine;
   std::stop_source source;
   limited call(&engine, {}, {source.get_token()});
@@ -267,7 +267,7 @@ TEST_CASE("call: a stop while it waits is one request to the engine", "[unit][ca
   CHECK(engine.stops == 1);
 }
 
-TEST_CASE("call: once it has ended a stop asks nothing any more", "[unit][call]") {
+TEST_CASE("call: a stop after its end makes no request", "[unit][call]") {
   fake_engine engine;
   std::stop_source source;
   limited told(&engine, {}, {source.get_token()});
@@ -280,7 +280,7 @@ TEST_CASE("call: once it has ended a stop asks nothing any more", "[unit][call]"
   CHECK(engine.stops == 0);
 }
 
-TEST_CASE("call: one that goes while it waits has its stop request withdrawn", "[unit][call]") {
+TEST_CASE("call: destroying a waiting call withdraws its stop request", "[unit][call]") {
   fake_engine engine;
   std::stop_source source;
   {
@@ -291,7 +291,7 @@ TEST_CASE("call: one that goes while it waits has its stop request withdrawn", "
   CHECK(engine.withdrawn == 1);
 }
 
-TEST_CASE("call: a time alone takes no room, and listens to no token", "[unit][call]") {
+TEST_CASE("call: a limit without a token takes no space for one", "[unit][call]") {
   using timed = waiter<rouse::time_limit>;
   STATIC_REQUIRE(sizeof(timed) == sizeof(unlimited));
   STATIC_REQUIRE(sizeof(timed) < sizeof(limited));
@@ -308,8 +308,7 @@ TEST_CASE("call: a time alone takes no room, and listens to no token", "[unit][c
   CHECK(never.due < when);
 }
 
-TEST_CASE("call: a socket's call with a time alone is as small as one without a limit",
-          "[unit][call]") {
+TEST_CASE("call: a limit without a token does not enlarge a socket's call", "[unit][call]") {
   using conn = rouse::socket<rouse::coroutines>;
   using buffer = std::vector<char>;
   using none = decltype(std::declval<conn&>().recv(std::declval<buffer&>()));
@@ -319,7 +318,7 @@ TEST_CASE("call: a socket's call with a time alone is as small as one without a 
   STATIC_REQUIRE(sizeof(timed) < sizeof(both));
 }
 
-TEST_CASE("call: gives its value back with nothing more, or with an error_code variable",
+TEST_CASE("call: returns its value without further arguments or with an error_code",
           "[unit][call]") {
   STATIC_REQUIRE(gives_back<>);
   STATIC_REQUIRE(gives_back<std::error_code&>);
@@ -328,7 +327,7 @@ TEST_CASE("call: gives its value back with nothing more, or with an error_code v
   STATIC_REQUIRE(!gives_back<std::error_code&, std::error_code&>);
 }
 
-TEST_CASE("call: what follows begins with a limit if it converts to one", "[unit][call]") {
+TEST_CASE("call: the first further argument is the limit if it converts to one", "[unit][call]") {
   STATIC_REQUIRE(limit_first<std::chrono::seconds>);
   STATIC_REQUIRE(limit_first<rouse::deadline, std::error_code&>);
   STATIC_REQUIRE(limit_first<const std::stop_token&>);

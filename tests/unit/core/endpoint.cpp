@@ -142,7 +142,7 @@ std::string what_of(auto&& call) {
 
 // ---- reading
 
-TEST_CASE("endpoint: reads every form of an address, and writes it canonically",
+TEST_CASE("endpoint: reads every form of an address and writes the canonical one",
           "[endpoint][N01]") {
   for (const auto& [text, written] : addresses) {
     INFO(text);
@@ -170,7 +170,7 @@ TEST_CASE("endpoint: the constructor takes neither brackets nor a port in the te
   }
 }
 
-TEST_CASE("endpoint: parse gives an address alone port 0", "[endpoint][N01]") {
+TEST_CASE("endpoint: parse gives port 0 to an address without a port", "[endpoint][N01]") {
   for (const auto& [text, written] : addresses) {
     INFO(text);
     CHECK(endpoint::parse(text) == endpoint(text, 0));
@@ -187,27 +187,27 @@ TEST_CASE("endpoint: parse reads any address with a port, IPv6 in brackets", "[e
   }
 }
 
-TEST_CASE("endpoint: parse refuses what is no address, without a port", "[endpoint][N01]") {
+TEST_CASE("endpoint: parse refuses invalid addresses without a port", "[endpoint][N01]") {
   for (const std::string_view text : no_addresses) check_refused(text);
 }
 
-TEST_CASE("endpoint: parse refuses what is no address, with a port", "[endpoint][N01]") {
+TEST_CASE("endpoint: parse refuses invalid addresses with a port", "[endpoint][N01]") {
   for (const std::string_view text : no_addresses) check_refused(with_port(text, "80"));
 }
 
-TEST_CASE("endpoint: parse refuses what is no port", "[endpoint][N01]") {
+TEST_CASE("endpoint: parse refuses invalid ports", "[endpoint][N01]") {
   for (const std::string_view port : no_ports) {
     check_refused(with_port("::1", port));
     check_refused(with_port("1.2.3.4", port));
   }
 }
 
-TEST_CASE("endpoint: parse refuses brackets but around an IPv6 address with a port",
+TEST_CASE("endpoint: parse accepts brackets only around an IPv6 address with a port",
           "[endpoint][N01]") {
   for (const std::string_view text : bad_brackets) check_refused(text);
 }
 
-TEST_CASE("endpoint: parse takes an unbracketed IPv6 address whole, never a port off its end",
+TEST_CASE("endpoint: parse never takes a port from an IPv6 address without brackets",
           "[endpoint][N01]") {
   CHECK(endpoint::parse("::1:80") == endpoint("::1:80", 0));
 }
@@ -216,7 +216,7 @@ TEST_CASE("endpoint: a port may have leading zeros up to five digits", "[endpoin
   CHECK(endpoint::parse("1.2.3.4:00080") == endpoint("1.2.3.4", 80));
 }
 
-TEST_CASE("endpoint: a text of a megabyte is refused, whatever it repeats", "[endpoint][N01]") {
+TEST_CASE("endpoint: a text of a megabyte is refused", "[endpoint][N01]") {
   for (const char c : "01:.[]%f"sv)
     for (const auto& [before, after] : {std::pair(""sv, ""sv), std::pair("1.2.3.4:"sv, "80"sv),
                                         std::pair("[::1%"sv, "1]:80"sv)}) {
@@ -226,11 +226,11 @@ TEST_CASE("endpoint: a text of a megabyte is refused, whatever it repeats", "[en
     }
 }
 
-TEST_CASE("endpoint: an empty view without memory is refused as empty text is", "[endpoint][N01]") {
+TEST_CASE("endpoint: a null view is refused like an empty text", "[endpoint][N01]") {
   check_refused(std::string_view());
 }
 
-TEST_CASE("endpoint: what follows the end of the view is not read", "[endpoint][N01]") {
+TEST_CASE("endpoint: characters after the end of the view are not read", "[endpoint][N01]") {
   CHECK(endpoint::parse("1.2.3.45:8080"sv.substr(0, 7)) == endpoint("1.2.3.4", 0));
   CHECK(endpoint::parse("[::1]:8080"sv.substr(0, 8)) == endpoint("::1", 80));
 }
@@ -247,7 +247,7 @@ TEST_CASE("endpoint: a scope is read into scope_id", "[endpoint][N01]") {
 }
 
 #if ROUSE_LINUX
-TEST_CASE("endpoint: a scope may be the name of an interface, which is written back",
+TEST_CASE("endpoint: a scope may be the name of an interface, and is written as that name",
           "[endpoint][N01][N02]") {
   const std::uint32_t index = if_nametoindex("lo");
   REQUIRE(index != 0);
@@ -264,7 +264,7 @@ TEST_CASE("endpoint: a scope may be the name of an interface, which is written b
   CHECK(std::ranges::equal(numbered.bytes(), named.bytes()));
 }
 
-TEST_CASE("endpoint: a name of 16 characters is no interface's, nor one with a NUL in it",
+TEST_CASE("endpoint: interface names of 16 characters or with a NUL are refused",
           "[endpoint][N01]") {
   std::error_code ec;
   for (const auto text : {"fe80::1%lo34567890123456"sv, "fe80::1%lo\0"sv, "fe80::1%lo "sv}) {
@@ -274,7 +274,7 @@ TEST_CASE("endpoint: a name of 16 characters is no interface's, nor one with a N
 }
 #endif
 
-TEST_CASE("endpoint: a number out of a port's range is refused, never cut down",
+TEST_CASE("endpoint: a number outside of a port's range is refused, never truncated",
           "[endpoint][N01]") {
   for (const long long port : {-1LL, 65536LL, 65536LL + 80, (1LL << 32) + 80, -(1LL << 48) + 80}) {
     INFO(port);
@@ -285,12 +285,12 @@ TEST_CASE("endpoint: a number out of a port's range is refused, never cut down",
   }
 }
 
-TEST_CASE("endpoint: the ends of a port's range are taken", "[endpoint][N01]") {
+TEST_CASE("endpoint: the smallest and the largest port are accepted", "[endpoint][N01]") {
   CHECK(endpoint("127.0.0.1", 0).port() == 0);
   CHECK(endpoint("127.0.0.1", 65535).port() == 65535);
 }
 
-TEST_CASE("endpoint: is made from braces where a function takes one", "[endpoint][N01]") {
+TEST_CASE("endpoint: can be made from braces as an argument", "[endpoint][N01]") {
   const auto port_of = [](const endpoint& ep) { return ep.port(); };
   CHECK(port_of({"127.0.0.1", 3000}) == 3000);
   CHECK(port_of({std::string("::1"), std::uint16_t{3000}}) == 3000);
@@ -309,7 +309,7 @@ TEST_CASE("endpoint: success clears the error_code", "[endpoint][N01]") {
   CHECK_FALSE(making);
 }
 
-TEST_CASE("endpoint: random garbage is refused, or reads back as it is written",
+TEST_CASE("endpoint: random text is refused, or written and read back unchanged",
           "[endpoint][N01]") {
   std::mt19937 random{1};
   const std::string_view letters = "0123456789afF::::::....[]%x \0"sv;
@@ -338,7 +338,7 @@ TEST_CASE("endpoint: the exception of the constructor quotes address and port", 
              Catch::StartsWith("rouse: \"127.0.0.1\", 70000: "));
 }
 
-TEST_CASE("endpoint: the exception quotes 60 characters whole", "[endpoint][N01]") {
+TEST_CASE("endpoint: the exception quotes up to 60 characters", "[endpoint][N01]") {
   const std::string text(60, 'x');
   CHECK_THAT(what_of([&] { (void)endpoint::parse(text); }), Catch::Contains('"' + text + '"'));
 }
@@ -367,9 +367,8 @@ TEST_CASE("endpoint: rouse::to_string is found by its full name too", "[endpoint
   CHECK(rouse::to_string(endpoint("1.2.3.4", 80)) == "1.2.3.4:80");
 }
 
-TEST_CASE(
-    "endpoint: :: stands for the longest run of zero groups, the first of equals, never for one",
-    "[endpoint][N02]") {
+TEST_CASE("endpoint: :: replaces the first longest run of two or more zero groups",
+          "[endpoint][N02]") {
   for (const auto& [text, written] :
        {reading{"0:0:1:0:0:0:1:0", "0:0:1::1:0"}, reading{"1:0:0:0:1:0:0:0", "1::1:0:0:0"},
         reading{"2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"},
@@ -395,7 +394,7 @@ TEST_CASE("endpoint: only ::ffff:0:0/96 is written with dots", "[endpoint][N02]"
   }
 }
 
-TEST_CASE("endpoint: what is written reads back equal", "[endpoint][N02]") {
+TEST_CASE("endpoint: a written endpoint reads back equal", "[endpoint][N02]") {
   std::mt19937 random{2};
   for (int i = 0; i != 50000; ++i) {
     const endpoint ep = any_endpoint(random);
@@ -414,7 +413,8 @@ TEST_CASE("endpoint: every octet is written and read", "[endpoint][N02]") {
   }
 }
 
-TEST_CASE("endpoint: a stream gets what to_string gives, under width and fill", "[endpoint][N02]") {
+TEST_CASE("endpoint: a stream writes the text of to_string, with width and fill",
+          "[endpoint][N02]") {
   std::stringstream out;
   out.width(10);
   out.fill('*');
@@ -422,7 +422,7 @@ TEST_CASE("endpoint: a stream gets what to_string gives, under width and fill", 
   CHECK(out.str() == "***[::1]:11.2.3.4:5");
 }
 
-TEST_CASE("endpoint: a stream of wide characters takes it too", "[endpoint][N02]") {
+TEST_CASE("endpoint: a stream of wide characters writes it too", "[endpoint][N02]") {
   std::wostringstream out;
   out << endpoint("::1", 1);
   CHECK(out.str() == L"[::1]:1");
@@ -442,7 +442,7 @@ TEST_CASE("endpoint: is trivially copyable and small", "[endpoint][N02]") {
   STATIC_REQUIRE(sizeof(endpoint) == 116);
 }
 
-TEST_CASE("endpoint: default-constructed it is unspecified", "[endpoint][N02]") {
+TEST_CASE("endpoint: a default-constructed endpoint is unspecified", "[endpoint][N02]") {
   const endpoint ep;
   CHECK(ep.family() == rouse::family_unspecified);
   CHECK(ep.port() == 0);
@@ -450,31 +450,32 @@ TEST_CASE("endpoint: default-constructed it is unspecified", "[endpoint][N02]") 
   CHECK(ep.bytes().empty());
 }
 
-TEST_CASE("endpoint: unspecified it is written as no text at all", "[endpoint][N02]") {
+TEST_CASE("endpoint: an unspecified endpoint is written as an empty text", "[endpoint][N02]") {
   CHECK(endpoint().address() == "");
   CHECK(to_string(endpoint()) == "");
 }
 
-TEST_CASE("endpoint: made from bytes it is what the text makes", "[endpoint][N02]") {
+TEST_CASE("endpoint: bytes and text make equal endpoints", "[endpoint][N02]") {
   CHECK(endpoint::ipv4({127, 0, 0, 1}, 80) == endpoint("127.0.0.1", 80));
   CHECK(endpoint::ipv6({0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 80, 7) ==
         endpoint("fe80::1%7", 80));
 }
 
-TEST_CASE("endpoint: is made from bytes and compared in constant expressions", "[endpoint][N02]") {
+TEST_CASE("endpoint: can be made from bytes and compared in constant expressions",
+          "[endpoint][N02]") {
   constexpr endpoint loopback = endpoint::ipv4({127, 0, 0, 1}, 80);
   STATIC_REQUIRE(loopback.port() == 80);
   STATIC_REQUIRE(loopback.bytes().size() == 4);
   STATIC_REQUIRE(loopback < endpoint::ipv6({}, 80));
 }
 
-TEST_CASE("endpoint: the family follows the address", "[endpoint][N02]") {
+TEST_CASE("endpoint: the family is that of the address", "[endpoint][N02]") {
   CHECK(endpoint("1.2.3.4", 0).family() == rouse::family_ipv4);
   CHECK(endpoint("::1", 0).family() == rouse::family_ipv6);
   CHECK(endpoint("::ffff:1.2.3.4", 0).family() == rouse::family_ipv6);
 }
 
-TEST_CASE("endpoint: port(p) changes the port alone", "[endpoint][N02]") {
+TEST_CASE("endpoint: port(p) changes the port only", "[endpoint][N02]") {
   endpoint ep("fe80::1%2", 80);
   ep.port(81);
   CHECK(ep == endpoint("fe80::1%2", 81));
@@ -484,7 +485,7 @@ TEST_CASE("endpoint: an IPv4 address and the same one mapped into IPv6 differ", 
   CHECK(endpoint("1.2.3.4", 80) != endpoint("::ffff:1.2.3.4", 80));
 }
 
-TEST_CASE("endpoint: ordered by family, then address, then scope, then port", "[endpoint][N02]") {
+TEST_CASE("endpoint: the order is by family, address, scope, port", "[endpoint][N02]") {
   const std::vector<endpoint> ascending = {endpoint(),
                                            {"1.2.3.4", 1},
                                            {"1.2.3.4", 2},
@@ -508,7 +509,7 @@ TEST_CASE("endpoint: ordered by family, then address, then scope, then port", "[
     }
 }
 
-TEST_CASE("endpoint: sorting random ones gives the same order from any start", "[endpoint][N02]") {
+TEST_CASE("endpoint: sorting random endpoints gives one order from any start", "[endpoint][N02]") {
   std::mt19937 random{3};
   std::vector<endpoint> a;
   for (int i = 0; i != 2000; ++i) a.push_back(any_endpoint(random));
@@ -518,14 +519,14 @@ TEST_CASE("endpoint: sorting random ones gives the same order from any start", "
   CHECK(a == b);
 }
 
-TEST_CASE("endpoint: is the key of a map", "[endpoint][N02]") {
+TEST_CASE("endpoint: can be the key of a map", "[endpoint][N02]") {
   std::map<endpoint, int> map = {{{"::1", 1}, 3}, {{"1.2.3.4", 2}, 2}, {{"1.2.3.4", 1}, 1}};
   CHECK(map.at(endpoint::parse("1.2.3.4:2")) == 2);
   CHECK(map.begin()->second == 1);
   CHECK_FALSE(map.contains({"1.2.3.4", 3}));
 }
 
-TEST_CASE("endpoint: is the key of a hash table", "[endpoint][N02]") {
+TEST_CASE("endpoint: can be the key of a hash table", "[endpoint][N02]") {
   const std::unordered_set<endpoint> set = {
       {"1.2.3.4", 1}, {"1.2.3.4", 2}, {"::1", 1}, {"::1%1", 1}, {"1.2.3.4", 1}};
   CHECK(set.size() == 4);
@@ -533,7 +534,8 @@ TEST_CASE("endpoint: is the key of a hash table", "[endpoint][N02]") {
   CHECK_FALSE(set.contains({"::1%2", 1}));
 }
 
-TEST_CASE("endpoint: equal ones hash alike, however they came to be", "[endpoint][N02]") {
+TEST_CASE("endpoint: equal endpoints have equal hashes, however they were made",
+          "[endpoint][N02]") {
   std::mt19937 random{4};
   for (int i = 0; i != 1000; ++i) {
     const endpoint ep = any_endpoint(random);

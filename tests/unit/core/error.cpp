@@ -70,20 +70,20 @@ const std::vector<meaning> meanings{
 };
 } // namespace
 
-TEST_CASE("failure: nothing is no failure", "[error]") {
+TEST_CASE("failure: a default-constructed one is no failure", "[error]") {
   CHECK(!failure());
   CHECK(!failure::from_os(0));
   CHECK(!failure().code());
 }
 
-TEST_CASE("failure: a std::errc keeps its meaning and has no number of the system", "[error]") {
+TEST_CASE("failure: a std::errc keeps its meaning and has no system number", "[error]") {
   const failure f(std::errc::timed_out);
   CHECK(f.os_number() == 0);
   CHECK(f.code() == std::errc::timed_out);
   CHECK(f.code().category() == rouse::errc_category());
 }
 
-TEST_CASE("failure: each std::errc has words, and equals itself", "[unit][error]") {
+TEST_CASE("failure: each std::errc has a text and equals itself", "[unit][error]") {
   for (const auto& row : rouse::detail::all_errc_words) {
     const std::error_code ec = failure(row.what).code();
     INFO(row.words);
@@ -94,14 +94,15 @@ TEST_CASE("failure: each std::errc has words, and equals itself", "[unit][error]
   }
 }
 
-TEST_CASE("failure: on Linux a std::errc has the words of the C library", "[unit][error]") {
+TEST_CASE("failure: on Linux a std::errc has the text of the C library", "[unit][error]") {
   if constexpr (!ROUSE_WINDOWS) {
     CHECK(failure(std::errc::timed_out).code() == std::make_error_code(std::errc::timed_out));
     CHECK(failure(std::errc::timed_out).code().message() == "Connection timed out");
   }
 }
 
-TEST_CASE("the category of std::errc on Windows means what the standard's means", "[unit][error]") {
+TEST_CASE("the category of std::errc on Windows has the meaning of the standard's",
+          "[unit][error]") {
   const rouse::detail::worded_errc_category worded;
   for (const auto& row : rouse::detail::all_errc_words) {
     const auto number = static_cast<int>(row.what);
@@ -114,12 +115,12 @@ TEST_CASE("the category of std::errc on Windows means what the standard's means"
   CHECK(worded.message(static_cast<int>(std::errc::timed_out)) == "timed out");
 }
 
-TEST_CASE("failure: a number of the system keeps its category", "[error]") {
+TEST_CASE("failure: a system number keeps its category", "[error]") {
   CHECK(failure::from_os(5).os_number() == 5);
   CHECK(failure::from_os(5).code() == std::error_code(5, rouse::os_category()));
 }
 
-TEST_CASE("failure: a resolve_error keeps its meaning, and is neither a std::errc nor the system's",
+TEST_CASE("failure: a resolve_error keeps its meaning, and equals no std::errc and no system error",
           "[error][N07]") {
   using rouse::resolve_error;
   for (const auto what : {resolve_error::host_not_found, resolve_error::service_not_found,
@@ -136,7 +137,7 @@ TEST_CASE("failure: a resolve_error keeps its meaning, and is neither a std::err
   CHECK(failure(resolve_error::host_not_found).code() != resolve_error::service_not_found);
 }
 
-TEST_CASE("windows_category: the numbers of Winsock and Win32 mean the same std::errc", "[error]") {
+TEST_CASE("windows_category: numbers of Winsock and Win32 map to the same std::errc", "[error]") {
   CHECK(std::error_code(10061, windows) == std::errc::connection_refused);
   CHECK(std::error_code(1225, windows) == std::errc::connection_refused);
   CHECK(std::error_code(10054, windows) == std::errc::connection_reset);
@@ -148,24 +149,23 @@ TEST_CASE("windows_category: a number without a meaning equals only itself", "[e
   CHECK(std::error_code(21, windows) != std::error_condition(21, std::generic_category()));
 }
 
-TEST_CASE("windows_category: a number that has a meaning has its words", "[error]") {
+TEST_CASE("windows_category: a number with a meaning has the text of its std::errc", "[error]") {
   CHECK(windows.message(10061) == "connection refused");
   CHECK(windows.message(1225) == "connection refused");
 }
 
-TEST_CASE("windows_category: a number without a meaning has the words of the system", "[error]") {
+TEST_CASE("windows_category: a number without a meaning has the system's text", "[error]") {
   CHECK(windows.message(21) == std::system_category().message(21));
 }
 
-TEST_CASE("failure: a number of the system equals the std::errc that it means", "[unit][error]") {
+TEST_CASE("failure: a system number equals the std::errc that it means", "[unit][error]") {
   for (const auto& [number, what] : meanings) {
     INFO(number);
     CHECK(failure::from_os(number).code() == what);
   }
 }
 
-TEST_CASE("failure: a number of the system equals no std::errc that it does not mean",
-          "[unit][error]") {
+TEST_CASE("failure: a system number equals no other std::errc", "[unit][error]") {
   for (const auto& [number, what] : meanings) {
     for (const auto& [other, meant] : meanings) {
       INFO(number << " and " << other);
@@ -174,21 +174,19 @@ TEST_CASE("failure: a number of the system equals no std::errc that it does not 
   }
 }
 
-TEST_CASE("failure: a std::errc gives a code that equals it alone", "[unit][error]") {
+TEST_CASE("failure: the code of a std::errc equals no other std::errc", "[unit][error]") {
   CHECK(failure(std::errc::connection_refused).code() == std::errc::connection_refused);
   CHECK(failure(std::errc::connection_refused).code() != std::errc::connection_reset);
 }
 
-TEST_CASE("failure: two are equal if they are the same number from the same source",
-          "[unit][error]") {
+TEST_CASE("failure: two failures are equal if number and source are equal", "[unit][error]") {
   CHECK(failure::from_os(5) == failure::from_os(5));
   CHECK(failure::from_os(5) != failure::from_os(6));
   CHECK(failure(std::errc::io_error) == failure(std::errc::io_error));
   CHECK(failure::from_os(EIO) != failure(std::errc::io_error));
 }
 
-TEST_CASE("throw_error: throws a system_error with the code, and says what was "
-          "called",
+TEST_CASE("throw_error: throws a system_error with the code and the name of the call",
           "[unit][error]") {
   try {
     rouse::detail::throw_error(failure(std::errc::timed_out).code(), "rouse: connect");

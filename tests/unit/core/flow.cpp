@@ -39,7 +39,7 @@ const auto bug = [] { throw std::logic_error("bug"); };
 
 } // namespace
 
-TEST_CASE("flow: the last one to drop it destroys it", "[unit][flow]") {
+TEST_CASE("flow: the last drop destroys it", "[unit][flow]") {
   counted_flow f;
   f.hold();
   f.drop();
@@ -48,7 +48,7 @@ TEST_CASE("flow: the last one to drop it destroys it", "[unit][flow]") {
   CHECK(f.destroyed == 1);
 }
 
-TEST_CASE("flow: dropped by several threads it is destroyed once", "[unit][flow]") {
+TEST_CASE("flow: drops by several threads destroy it once", "[unit][flow]") {
   for (int round = 0; round != 100; ++round) {
     counted_flow f;
     for (int i = 0; i != 3; ++i) f.hold();
@@ -59,21 +59,21 @@ TEST_CASE("flow: dropped by several threads it is destroyed once", "[unit][flow]
   }
 }
 
-TEST_CASE("flow: keeps what left it", "[unit][flow]") {
+TEST_CASE("flow: keeps the exception that left it", "[unit][flow]") {
   counted_flow f;
   end_with(f, bug);
   REQUIRE(f.thrown);
   CHECK_THROWS_AS(std::rethrow_exception(f.thrown), std::logic_error);
 }
 
-TEST_CASE("flow: that a cancelled one ended with operation_canceled is no news", "[unit][flow]") {
+TEST_CASE("flow: operation_canceled of a cancelled flow is not kept", "[unit][flow]") {
   counted_flow f;
   f.cancelled = true;
   end_with(f, canceled);
   CHECK(!f.thrown);
 }
 
-TEST_CASE("flow: any other exception of a cancelled one is kept", "[unit][flow]") {
+TEST_CASE("flow: any other exception of a cancelled flow is kept", "[unit][flow]") {
   for (const auto leave : {+reset, +bug}) {
     counted_flow f;
     f.cancelled = true;
@@ -82,13 +82,13 @@ TEST_CASE("flow: any other exception of a cancelled one is kept", "[unit][flow]"
   }
 }
 
-TEST_CASE("flow: operation_canceled that nobody asked of the flow is kept", "[unit][flow]") {
+TEST_CASE("flow: operation_canceled of a flow that was not cancelled is kept", "[unit][flow]") {
   counted_flow f;
   end_with(f, canceled);
   CHECK(f.thrown);
 }
 
-TEST_CASE("join: waits for the flow's gate", "[unit][flow]") {
+TEST_CASE("join: waits for the event that the flow has ended", "[unit][flow]") {
   counted_flow f;
   operation op(&nobody);
   CHECK(rouse::detail::join_call{&f}.prepare(op));
@@ -96,7 +96,7 @@ TEST_CASE("join: waits for the flow's gate", "[unit][flow]") {
   CHECK(op.awaited == &f.ended);
 }
 
-TEST_CASE("join: throws what the flow threw, once", "[unit][flow]") {
+TEST_CASE("join: throws the exception of the flow once", "[unit][flow]") {
   counted_flow f;
   end_with(f, bug);
   operation op(&nobody);
@@ -105,7 +105,7 @@ TEST_CASE("join: throws what the flow threw, once", "[unit][flow]") {
   CHECK_NOTHROW(join.value(op));
 }
 
-TEST_CASE("join: one that gave up leaves what was thrown to the next", "[unit][flow]") {
+TEST_CASE("join: one that gave up leaves the exception to the next", "[unit][flow]") {
   counted_flow f;
   end_with(f, bug);
   operation op(&nobody);
@@ -114,7 +114,7 @@ TEST_CASE("join: one that gave up leaves what was thrown to the next", "[unit][f
   CHECK(f.thrown);
 }
 
-TEST_CASE("sleep: its limit is its end, and no error", "[unit][flow]") {
+TEST_CASE("sleep: reaching its time is no error", "[unit][flow]") {
   operation op(&nobody);
   const auto when = rouse::clock::now() + std::chrono::hours(1);
   rouse::detail::sleep_call sleep{when};
@@ -125,7 +125,7 @@ TEST_CASE("sleep: its limit is its end, and no error", "[unit][flow]") {
   CHECK(!op.error);
 }
 
-TEST_CASE("sleep: that it was cancelled is an error", "[unit][flow]") {
+TEST_CASE("sleep: a cancellation is an error", "[unit][flow]") {
   operation op(&nobody);
   op.error = std::errc::operation_canceled;
   CHECK(rouse::detail::sleep_call{{}}.advance(op));

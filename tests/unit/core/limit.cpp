@@ -11,12 +11,12 @@ using rouse::deadline;
 using rouse::limit;
 using namespace std::chrono_literals;
 
-TEST_CASE("deadline: by default it is never", "[unit][limit]") {
+TEST_CASE("deadline: a default-constructed one is never", "[unit][limit]") {
   CHECK(deadline().never());
   CHECK(deadline().when() == (rouse::clock::time_point::max)());
 }
 
-TEST_CASE("deadline: a point in time is kept as it is", "[unit][limit]") {
+TEST_CASE("deadline: a point in time is kept unchanged", "[unit][limit]") {
   const auto when = rouse::clock::now() + 5s;
   CHECK(deadline(when).when() == when);
   CHECK(!deadline(when).never());
@@ -36,8 +36,7 @@ TEST_CASE("deadline: a duration may be of any unit and type", "[unit][limit]") {
   CHECK(deadline(std::chrono::days(2)).when() >= before + 48h);
 }
 
-TEST_CASE("deadline: a duration that is negative, however large, has passed already",
-          "[unit][limit]") {
+TEST_CASE("deadline: a negative duration of any size has passed already", "[unit][limit]") {
   for (const auto d : {-1ns, -1000000ns, (std::chrono::nanoseconds::min)()}) {
     const deadline due = d;
     CHECK(due.when() <= rouse::clock::now());
@@ -47,7 +46,7 @@ TEST_CASE("deadline: a duration that is negative, however large, has passed alre
   CHECK(longest_ago.when() <= rouse::clock::now());
 }
 
-TEST_CASE("deadline: a duration too long to be represented is never", "[unit][limit]") {
+TEST_CASE("deadline: a duration beyond the clock's range is never", "[unit][limit]") {
   CHECK(deadline((std::chrono::nanoseconds::max)()).never());
   CHECK(deadline((std::chrono::hours::max)()).never());
   CHECK(deadline(std::chrono::years(1000)).never());
@@ -55,14 +54,14 @@ TEST_CASE("deadline: a duration too long to be represented is never", "[unit][li
   CHECK(deadline(std::chrono::duration<double>(std::numeric_limits<double>::infinity())).never());
 }
 
-TEST_CASE("deadline: what is only just too long to be represented is never", "[unit][limit]") {
+TEST_CASE("deadline: a duration just beyond the clock's range is never", "[unit][limit]") {
   CHECK(deadline((std::chrono::nanoseconds::max)() - 1ns).never());
   const auto left = (rouse::clock::time_point::max)() - rouse::clock::now();
   CHECK(deadline(left).never()); // counted from a later now
   CHECK(!deadline(left - 1h).never());
 }
 
-TEST_CASE("deadline: no number has passed already", "[unit][limit]") {
+TEST_CASE("deadline: a duration that is not a number has passed already", "[unit][limit]") {
   using real = std::chrono::duration<double>;
   const deadline none = real(std::numeric_limits<double>::quiet_NaN());
   CHECK(none.when() <= rouse::clock::now());
@@ -70,7 +69,7 @@ TEST_CASE("deadline: no number has passed already", "[unit][limit]") {
   CHECK(longest_ago.when() <= rouse::clock::now());
 }
 
-TEST_CASE("deadline: a duration is never cut short by its unit", "[unit][limit]") {
+TEST_CASE("deadline: a duration is never shortened by its unit", "[unit][limit]") {
   const auto check = [](auto d) {
     const auto before = rouse::clock::now();
     const std::chrono::duration<double> wanted = d, got = deadline(d).when() - before;
@@ -95,17 +94,17 @@ TEST_CASE("deadline: a point in time may be in any unit", "[unit][limit]") {
   CHECK(limit(in_seconds(5s)).when() == deadline(rouse::clock::time_point(5s)));
 }
 
-TEST_CASE("deadline: a century is a deadline", "[unit][limit]") {
+TEST_CASE("deadline: a century is within the range", "[unit][limit]") {
   CHECK(!deadline(std::chrono::years(100)).never());
 }
 
-TEST_CASE("deadline: sooner is less, and never is greatest", "[unit][limit]") {
+TEST_CASE("deadline: an earlier one is less, and never is the greatest", "[unit][limit]") {
   CHECK(deadline(rouse::clock::time_point(1s)) < deadline(rouse::clock::time_point(2s)));
   CHECK(deadline(rouse::clock::time_point(2s)) < deadline());
   CHECK(deadline(rouse::clock::time_point(1s)) == deadline(rouse::clock::time_point(1s)));
 }
 
-TEST_CASE("limit: by default there is none", "[unit][limit]") {
+TEST_CASE("limit: a default-constructed one is no limit", "[unit][limit]") {
   CHECK(limit().when().never());
   CHECK(!limit().token().stop_possible());
 }
@@ -124,14 +123,14 @@ TEST_CASE("limit: a token alone sets no deadline", "[unit][limit]") {
   CHECK(l.token() == source.get_token());
 }
 
-TEST_CASE("limit: takes both, in braces", "[unit][limit]") {
+TEST_CASE("limit: takes a time and a token in braces", "[unit][limit]") {
   std::stop_source source;
   const limit l = {1h, source.get_token()};
   CHECK(!l.when().never());
   CHECK(l.token() == source.get_token());
 }
 
-TEST_CASE("limit: no bare number is one", "[unit][limit]") {
+TEST_CASE("limit: is not made from a plain number", "[unit][limit]") {
   STATIC_REQUIRE(!std::is_convertible_v<int, limit>);
   STATIC_REQUIRE(!std::is_convertible_v<double, deadline>);
 }

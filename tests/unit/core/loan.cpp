@@ -25,7 +25,7 @@ loan filled(pool& from, const char* text) {
 }
 } // namespace
 
-TEST_CASE("loan: its bytes, as bytes and as text", "[unit][loan]") {
+TEST_CASE("loan: gives its bytes as bytes and as text", "[unit][loan]") {
   const owned_pool from(new pool);
   const loan l = filled(*from, "hello");
   CHECK(l);
@@ -35,7 +35,7 @@ TEST_CASE("loan: its bytes, as bytes and as text", "[unit][loan]") {
   CHECK(rouse::const_buffer(l).size() == 5);
 }
 
-TEST_CASE("loan: moving it leaves an empty one; assigning gives the old buffer back",
+TEST_CASE("loan: a move leaves an empty loan, and an assignment returns the old buffer",
           "[unit][loan]") {
   const owned_pool from(new pool);
   loan a = filled(*from, "a"), b = filled(*from, "b");
@@ -50,7 +50,7 @@ TEST_CASE("loan: moving it leaves an empty one; assigning gives the old buffer b
   CHECK(c.text() == "a");
 }
 
-TEST_CASE("loan: one without bytes holds no buffer", "[unit][loan]") {
+TEST_CASE("loan: a loan without bytes holds no buffer", "[unit][loan]") {
   const owned_pool from(new pool);
   std::byte* const bytes = from->lend();
   const loan none(bytes, 0);
@@ -61,7 +61,7 @@ TEST_CASE("loan: one without bytes holds no buffer", "[unit][loan]") {
   pool::give_back(again);
 }
 
-TEST_CASE("buffer pool: buffers are apart, whole, and the last one back goes out first",
+TEST_CASE("buffer pool: buffers do not overlap, and the last returned is lent first",
           "[unit][loan]") {
   const owned_pool from(new pool);
   std::set<std::byte*> out;
@@ -82,8 +82,7 @@ TEST_CASE("buffer pool: buffers are apart, whole, and the last one back goes out
   pool::give_back(first);
 }
 
-TEST_CASE("buffer pool: gone with its last buffer, whichever thread gives it back",
-          "[unit][loan]") {
+TEST_CASE("buffer pool: is destroyed with its last buffer, on any thread", "[unit][loan]") {
   loan kept;
   {
     const owned_pool from(new pool);

@@ -44,7 +44,7 @@ std::string bytes_of(const endpoint& ep) { return {ep.bytes().begin(), ep.bytes(
 
 } // namespace
 
-TEST_CASE("local endpoint: its family, its bytes, its text, and back", "[endpoint][P01]") {
+TEST_CASE("local endpoint: has a family, bytes and a text that reads back", "[endpoint][P01]") {
   for (const auto& [name, bytes, written] : forms) {
     INFO(written);
     const endpoint ep = endpoint::local(name);
@@ -62,7 +62,7 @@ TEST_CASE("local endpoint: its family, its bytes, its text, and back", "[endpoin
   }
 }
 
-TEST_CASE("local endpoint: without a name", "[endpoint][P01]") {
+TEST_CASE("local endpoint: may have no name", "[endpoint][P01]") {
   const endpoint unnamed = endpoint::local();
   CHECK(unnamed.family() == rouse::family_local);
   CHECK(unnamed.bytes().empty());
@@ -73,14 +73,15 @@ TEST_CASE("local endpoint: without a name", "[endpoint][P01]") {
   STATIC_REQUIRE(constant.family() == rouse::family_local);
 }
 
-TEST_CASE("local endpoint: a file whose name begins with '@' is written as no abstract one",
+TEST_CASE("local endpoint: a file whose name begins with '@' is not written as an abstract name",
           "[endpoint][P01]") {
   const endpoint ep = endpoint::named("@x"); // from a kernel
   CHECK(to_string(ep) == "unix:./@x");
   CHECK(ep != endpoint::local("@x"));
 }
 
-TEST_CASE("local endpoint: too long, empty, or a NUL inside", "[endpoint][P01]") {
+TEST_CASE("local endpoint: refuses names that are too long, empty or contain a NUL",
+          "[endpoint][P01]") {
   std::error_code ec;
   const std::string path(107, 'x'), abstract = '@' + path;
   CHECK(endpoint::local(path).bytes().size() == 107);
@@ -102,8 +103,7 @@ TEST_CASE("local endpoint: too long, empty, or a NUL inside", "[endpoint][P01]")
   CHECK(!ec);
 }
 
-TEST_CASE("local endpoint: parse refuses what to_string never writes and cannot be read",
-          "[endpoint][P01]") {
+TEST_CASE("local endpoint: parse refuses text that to_string never writes", "[endpoint][P01]") {
   std::error_code ec;
   for (const std::string_view text :
        {"unix:"sv, "unix"sv, "Unix:/x"sv, "/run/x.sock"sv, "@name"sv, "unix:%"sv, "unix:%4"sv,
@@ -127,7 +127,7 @@ TEST_CASE("local endpoint: the exception quotes the name", "[endpoint][P01]") {
   }
 }
 
-TEST_CASE("local endpoint: ordered after the others, by name", "[endpoint][P01]") {
+TEST_CASE("local endpoint: is ordered after the others, by name", "[endpoint][P01]") {
   const std::vector<endpoint> ascending = {endpoint(),
                                            {"255.255.255.255", 65535},
                                            {"ffff::", 65535},
@@ -153,8 +153,7 @@ TEST_CASE("local endpoint: ordered after the others, by name", "[endpoint][P01]"
   CHECK(hashes.size() == ascending.size());
 }
 
-TEST_CASE("local endpoint: any bytes that a kernel may give are written and read back",
-          "[endpoint][P01]") {
+TEST_CASE("local endpoint: any bytes from a kernel are written and read back", "[endpoint][P01]") {
   std::mt19937 random{1};
   for (int i = 0; i != 3000; ++i) {
     std::string bytes(1 + random() % 107, ' ');

@@ -12,7 +12,8 @@ struct record final : rouse::socket_state {};
 
 } // namespace
 
-TEST_CASE("operation: a new one is idle, without limit, error or target", "[unit][operation]") {
+TEST_CASE("operation: a new operation is idle, without limit, error or target",
+          "[unit][operation]") {
   const operation op(&nobody);
   CHECK(op.state == rouse::operation_state::idle);
   CHECK(!op.linked());
@@ -24,15 +25,14 @@ TEST_CASE("operation: a new one is idle, without limit, error or target", "[unit
   CHECK(!op.more);
 }
 
-TEST_CASE("operation: what it asks of, or gets from, the kernel starts as null",
-          "[unit][operation]") {
+TEST_CASE("operation: the fields of request and result start as null", "[unit][operation]") {
   const operation op(&nobody);
   CHECK(op.data == nullptr);
   CHECK(op.size == 0);
   CHECK(op.bytes == 0);
 }
 
-TEST_CASE("descriptor: a new one is closed and idle", "[unit][operation]") {
+TEST_CASE("socket_state: a new one is closed and idle", "[unit][operation]") {
   const record d;
   CHECK(!d.open());
   CHECK(!d.busy());
@@ -40,7 +40,7 @@ TEST_CASE("descriptor: a new one is closed and idle", "[unit][operation]") {
   CHECK(d.default_timeout == (rouse::clock::duration::max)());
 }
 
-TEST_CASE("descriptor: is open while it has a handle, of which 0 is one", "[unit][operation]") {
+TEST_CASE("socket_state: is open while it has a handle, and 0 is a handle", "[unit][operation]") {
   record d;
   d.native = 0;
   CHECK(d.open());
@@ -48,7 +48,7 @@ TEST_CASE("descriptor: is open while it has a handle, of which 0 is one", "[unit
   CHECK(!d.open());
 }
 
-TEST_CASE("descriptor: is busy while anything is pending in either direction",
+TEST_CASE("socket_state: is busy while an operation is pending in either direction",
           "[unit][operation]") {
   record d;
   operation in(&nobody), out(&nobody);

@@ -21,13 +21,13 @@ std::vector<int> numbers_of(items& l) {
 
 } // namespace
 
-TEST_CASE("list: a new one is empty", "[unit][list]") {
+TEST_CASE("list: a new list is empty", "[unit][list]") {
   items l;
   CHECK(l.empty());
   CHECK(numbers_of(l).empty());
 }
 
-TEST_CASE("list: elements come in the order in which they were put in", "[unit][list]") {
+TEST_CASE("list: keeps the order of insertion", "[unit][list]") {
   items l;
   item a(1), b(2), c(3);
   for (item* i : {&a, &b, &c}) l.push_back(*i);
@@ -35,7 +35,7 @@ TEST_CASE("list: elements come in the order in which they were put in", "[unit][
   CHECK(&l.front() == &a);
 }
 
-TEST_CASE("list: pop_front gives the oldest, which is then free", "[unit][list]") {
+TEST_CASE("list: pop_front returns the oldest element and unlinks it", "[unit][list]") {
   items l;
   item a(1), b(2);
   l.push_back(a);
@@ -46,7 +46,8 @@ TEST_CASE("list: pop_front gives the oldest, which is then free", "[unit][list]"
   CHECK(l.empty());
 }
 
-TEST_CASE("list: an element leaves from the front, the middle and the end", "[unit][list]") {
+TEST_CASE("list: an element can be unlinked from the front, the middle and the end",
+          "[unit][list]") {
   items l;
   item a(1), b(2), c(3), d(4), e(5);
   for (item* i : {&a, &b, &c, &d, &e}) l.push_back(*i);
@@ -58,7 +59,7 @@ TEST_CASE("list: an element leaves from the front, the middle and the end", "[un
   CHECK(numbers_of(l) == std::vector{2, 4});
 }
 
-TEST_CASE("list: the only element leaves an empty list", "[unit][list]") {
+TEST_CASE("list: unlinking the only element leaves an empty list", "[unit][list]") {
   items l;
   item a(1);
   l.push_back(a);
@@ -67,7 +68,7 @@ TEST_CASE("list: the only element leaves an empty list", "[unit][list]") {
   CHECK(l.empty());
 }
 
-TEST_CASE("list: leaving twice does no harm", "[unit][list]") {
+TEST_CASE("list: unlinking an element twice is harmless", "[unit][list]") {
   items l;
   item a(1), b(2);
   l.push_back(a);
@@ -77,7 +78,7 @@ TEST_CASE("list: leaving twice does no harm", "[unit][list]") {
   CHECK(numbers_of(l) == std::vector{2});
 }
 
-TEST_CASE("list: what has left may be put in again, here or elsewhere", "[unit][list]") {
+TEST_CASE("list: an unlinked element may join this or another list", "[unit][list]") {
   items here, elsewhere;
   item a(1), b(2);
   here.push_back(a);

@@ -34,7 +34,7 @@ struct late_release {
 
 } // namespace
 
-TEST_CASE("recycler: a block holds the size that was asked for, aligned", "[unit][recycler]") {
+TEST_CASE("recycler: a block has the requested size, aligned", "[unit][recycler]") {
   for (const std::size_t size : sizes) {
     INFO(size);
     void* p = recycler::allocate(size);
@@ -50,7 +50,7 @@ TEST_CASE("recycler: a block holds the size that was asked for, aligned", "[unit
   }
 }
 
-TEST_CASE("recycler: what was released is given out again, the latest first", "[unit][recycler]") {
+TEST_CASE("recycler: released blocks are reused, the latest first", "[unit][recycler]") {
   void *a = nullptr, *b = nullptr, *first = nullptr, *second = nullptr;
   in_a_thread([&] {
     a = recycler::allocate(200);
@@ -114,7 +114,7 @@ TEST_CASE("recycler: a block serves the thread that released it", "[unit][recycl
 }
 
 #if !ROUSE_EMULATED_TLS // there the thread's own objects are freed before they are destroyed
-TEST_CASE("recycler: a thread's last objects may release a block, which is not lost",
+TEST_CASE("recycler: a block released by a thread's last destructors is not lost",
           "[unit][recycler]") {
   in_a_thread([] {
     static thread_local late_release late; // made before the cache, destroyed after it

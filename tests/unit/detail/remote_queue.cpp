@@ -25,13 +25,13 @@ std::vector<int> taken_from(parcels& q) {
 
 } // namespace
 
-TEST_CASE("remote_queue: of an empty one nothing is taken", "[unit][remote_queue]") {
+TEST_CASE("remote_queue: nothing is taken from an empty queue", "[unit][remote_queue]") {
   parcels q;
   CHECK(q.empty());
   CHECK(taken_from(q).empty());
 }
 
-TEST_CASE("remote_queue: everything is taken at once, oldest first", "[unit][remote_queue]") {
+TEST_CASE("remote_queue: a take returns everything, oldest first", "[unit][remote_queue]") {
   parcels q;
   parcel a(0, 1), b(0, 2), c(0, 3);
   for (parcel* p : {&a, &b, &c}) q.push(*p);
@@ -40,7 +40,7 @@ TEST_CASE("remote_queue: everything is taken at once, oldest first", "[unit][rem
   CHECK(q.empty());
 }
 
-TEST_CASE("remote_queue: what was taken may be pushed again", "[unit][remote_queue]") {
+TEST_CASE("remote_queue: a taken element may be pushed again", "[unit][remote_queue]") {
   parcels q;
   parcel a(0, 1), b(0, 2);
   q.push(a);
@@ -51,7 +51,8 @@ TEST_CASE("remote_queue: what was taken may be pushed again", "[unit][remote_que
   CHECK(taken_from(q) == std::vector{2, 1});
 }
 
-TEST_CASE("remote_queue: what is pushed during a take waits for the next", "[unit][remote_queue]") {
+TEST_CASE("remote_queue: elements pushed during a take wait for the next one",
+          "[unit][remote_queue]") {
   parcels q;
   parcel a(0, 1);
   q.push(a);
@@ -65,7 +66,7 @@ TEST_CASE("remote_queue: what is pushed during a take waits for the next", "[uni
   CHECK(taken_from(q) == std::vector{1});
 }
 
-TEST_CASE("remote_queue: what is taken may be destroyed", "[unit][remote_queue]") {
+TEST_CASE("remote_queue: a taken element may be destroyed", "[unit][remote_queue]") {
   parcels q;
   for (int n = 0; n != 3; ++n) q.push(*new parcel(0, n));
   int sum = 0;
@@ -73,7 +74,7 @@ TEST_CASE("remote_queue: what is taken may be destroyed", "[unit][remote_queue]"
   CHECK(sum == 0 + 1 + 2);
 }
 
-TEST_CASE("remote_queue: of several threads' pushes each is taken once, each thread's in order",
+TEST_CASE("remote_queue: pushes of several threads are taken once, each thread's in order",
           "[unit][remote_queue]") {
   constexpr int producers = 4, each = 5000;
   parcels q;

@@ -43,8 +43,7 @@ const auto ignore = [](timer_node&) {};
 
 } // namespace
 
-TEST_CASE("timer_wheel: a timer fires once, never early, within a tick of when it is due",
-          "[timer]") {
+TEST_CASE("timer_wheel: a timer fires once, never early, and at most one tick late", "[timer]") {
   for (const time_point start : ordinary) {
     for (int shift = 0; shift != 62; ++shift) {
       for (const duration more : {-1ns, 0ns, 1ns, 12345ns}) {
@@ -67,7 +66,7 @@ TEST_CASE("timer_wheel: a timer fires once, never early, within a tick of when i
   }
 }
 
-TEST_CASE("timer_wheel: what is due in the past is due at once", "[timer]") {
+TEST_CASE("timer_wheel: a time in the past is due at once", "[timer]") {
   for (const time_point start : ordinary) {
     timer_wheel wheel(start);
     for (const time_point now : {start, start + 5s, start + 10000h}) {
@@ -84,7 +83,7 @@ TEST_CASE("timer_wheel: what is due in the past is due at once", "[timer]") {
   }
 }
 
-TEST_CASE("timer_wheel: the far future does not fire, and does not overflow", "[timer]") {
+TEST_CASE("timer_wheel: a time in the far future does not fire or overflow", "[timer]") {
   constexpr std::uint64_t year = 365ull * 86400 * 1000000000;
   for (const time_point start : {first, time_point{-1h}, time_point{}, time_point{1000h}}) {
     timer_wheel wheel(start);
@@ -106,7 +105,7 @@ TEST_CASE("timer_wheel: the far future does not fire, and does not overflow", "[
   }
 }
 
-TEST_CASE("timer_wheel: disarming is exact, and harmless when there is nothing to disarm",
+TEST_CASE("timer_wheel: disarming affects one timer, and is harmless if it is not armed",
           "[timer]") {
   timer_wheel wheel(time_point{1000h});
   const time_point due = time_point{1000h} + 3s;
@@ -127,7 +126,7 @@ TEST_CASE("timer_wheel: disarming is exact, and harmless when there is nothing t
   CHECK(wheel.expire(due + 1h, count) == 0);
 }
 
-TEST_CASE("timer_wheel: arming again forgets the former time", "[timer]") {
+TEST_CASE("timer_wheel: arming again replaces the former time", "[timer]") {
   const time_point start{1000h};
   timer_wheel wheel(start);
   timer t;
@@ -168,7 +167,7 @@ TEST_CASE("timer_wheel: a timer may arm itself again as it fires", "[timer]") {
   }
 }
 
-TEST_CASE("timer_wheel: a timer that is always late fires once a round", "[timer]") {
+TEST_CASE("timer_wheel: a timer that is always late fires once per round", "[timer]") {
   const time_point start{1000h};
   timer_wheel wheel(start);
   timer t;
@@ -205,7 +204,7 @@ TEST_CASE("timer_wheel: a timer may disarm and move others that are due too", "[
   }
 }
 
-TEST_CASE("timer_wheel: a timer may be destroyed as it fires, and so may others", "[timer]") {
+TEST_CASE("timer_wheel: a timer may destroy itself and others as it fires", "[timer]") {
   const time_point start{1000h};
   timer_wheel wheel(start);
   std::vector<std::unique_ptr<timer>> timers;
@@ -346,7 +345,7 @@ struct soak {
 
 } // namespace
 
-TEST_CASE("timer_wheel: does what a sorted list of timers does", "[timer]") {
+TEST_CASE("timer_wheel: behaves like a sorted list of timers", "[timer]") {
   for (std::uint64_t seed = 0; seed != 50; ++seed) {
     INFO("seed " << seed);
     soak s(seed, 1 + seed * 7 % 300);
@@ -360,7 +359,7 @@ TEST_CASE("timer_wheel: does what a sorted list of timers does", "[timer]") {
   }
 }
 
-TEST_CASE("timer_wheel: a million timers", "[timer]") {
+TEST_CASE("timer_wheel: a million timers fire", "[timer]") {
   const time_point start{1000h + 1us};
   std::mt19937_64 random{3};
   std::vector<timer> timers(1000000);

@@ -144,8 +144,7 @@ struct yields_when_destroyed {
 
 } // namespace
 
-TEST_CASE("context: a new one begins with its argument, when it is first switched to",
-          "[context]") {
+TEST_CASE("context: begins with its argument at the first switch to it", "[context]") {
   struct place {
     context main, own;
     int value = 0;
@@ -165,7 +164,7 @@ TEST_CASE("context: a new one begins with its argument, when it is first switche
   CHECK(p.value == 1);
 }
 
-TEST_CASE("context: one that is switched to goes on where it was", "[context]") {
+TEST_CASE("context: continues where it was at the next switch to it", "[context]") {
   context main;
   std::string log;
   flow f([&](flow& me) {
@@ -199,7 +198,7 @@ TEST_CASE("context: the stack is aligned as after a call", "[context]") {
   CHECK(written == "1.25 2.5");
 }
 
-TEST_CASE("context: the stack has the size that was asked for", "[context]") {
+TEST_CASE("context: the stack has the requested size", "[context]") {
   context main;
   std::size_t touched = 0;
   flow f(
@@ -228,7 +227,7 @@ TEMPLATE_TEST_CASE("context: values live across a call that switches, on both si
 }
 
 #if !ROUSE_WINDOWS // fibers under Wine share it
-TEST_CASE("context: each has a rounding mode of its own", "[context]") {
+TEST_CASE("context: each context has its own rounding mode", "[context]") {
   context main;
   int first = -1, second = -1;
   flow f([&](flow& me) {
@@ -253,7 +252,7 @@ TEST_CASE("context: each has a rounding mode of its own", "[context]") {
 }
 #endif
 
-TEST_CASE("context: two take turns a hundred thousand times", "[context]") {
+TEST_CASE("context: two contexts alternate a hundred thousand times", "[context]") {
   context main;
   std::size_t turns = 0;
   flow f([&](flow& me) {
@@ -263,7 +262,7 @@ TEST_CASE("context: two take turns a hundred thousand times", "[context]") {
   CHECK(turns == 100'000);
 }
 
-TEST_CASE("context: one can yield in the depth of a recursion", "[context]") {
+TEST_CASE("context: can yield deep in a recursion", "[context]") {
   context main;
   std::size_t sum = 0, turns = 0;
   flow f([&](flow& me) { sum = descend(me, 200); });
@@ -272,7 +271,7 @@ TEST_CASE("context: one can yield in the depth of a recursion", "[context]") {
   CHECK(turns == 2 * 201 + 1);
 }
 
-TEST_CASE("context: one can switch to another, and that to the next", "[context]") {
+TEST_CASE("context: can switch to another, which switches to the next", "[context]") {
   constexpr std::size_t count = 100;
   context main;
   std::vector<std::unique_ptr<flow>> chain;
@@ -291,7 +290,7 @@ TEST_CASE("context: one can switch to another, and that to the next", "[context]
   CHECK(mirrored);
 }
 
-TEST_CASE("context: after a reset another flow begins on the same stack", "[context]") {
+TEST_CASE("context: after a reset another function begins on the same stack", "[context]") {
   context main;
   std::vector<int> log;
   flow f([&](flow&) { log.push_back(1); });
@@ -308,7 +307,7 @@ TEST_CASE("context: after a reset another flow begins on the same stack", "[cont
   CHECK(log == std::vector{1, 2, 3, 4});
 }
 
-TEST_CASE("context: an exception finds the handler on its stack, past switches", "[context]") {
+TEST_CASE("context: an exception finds the handler on its stack after switches", "[context]") {
   context main;
   std::string caught;
   flow f([&](flow& me) {
@@ -343,7 +342,7 @@ TEST_CASE("context: an exception is still handled after a switch inside its hand
   CHECK(after == "mine");
 }
 
-TEST_CASE("context: two that wait inside their handlers each keep their exception", "[context]") {
+TEST_CASE("context: two contexts that yield inside handlers keep their exceptions", "[context]") {
   context main;
   std::string first, second, nested;
   flow a([&](flow& me) {
@@ -380,7 +379,7 @@ TEST_CASE("context: two that wait inside their handlers each keep their exceptio
   CHECK(second == "b");
 }
 
-TEST_CASE("context: one begun inside a handler handles nothing", "[context]") {
+TEST_CASE("context: one that is begun inside a handler has no current exception", "[context]") {
   context main;
   bool none = false;
   flow f([&](flow&) { none = !std::current_exception(); });
@@ -393,7 +392,7 @@ TEST_CASE("context: one begun inside a handler handles nothing", "[context]") {
   CHECK(none);
 }
 
-TEST_CASE("context: only where an exception passes is one uncaught", "[context]") {
+TEST_CASE("context: uncaught_exceptions counts those of the current context only", "[context]") {
   context main;
   int inside = -1;
   struct looks {
@@ -418,7 +417,7 @@ TEST_CASE("context: only where an exception passes is one uncaught", "[context]"
   CHECK(inside == 1);
 }
 
-TEST_CASE("context: destructors can yield while an exception passes", "[context]") {
+TEST_CASE("context: destructors can yield while an exception unwinds", "[context]") {
   context main;
   std::string log, caught;
   flow f([&](flow& me) {
@@ -439,7 +438,7 @@ TEST_CASE("context: destructors can yield while an exception passes", "[context]
   CHECK(caught == "passed");
 }
 
-TEST_CASE("context: many throw and catch by turns", "[context]") {
+TEST_CASE("context: many contexts throw and catch alternately", "[context]") {
   constexpr int count = 50, rounds = 100;
   context main;
   int right = 0;
@@ -462,7 +461,7 @@ TEST_CASE("context: many throw and catch by turns", "[context]") {
   CHECK(right == count * rounds);
 }
 
-TEST_CASE("context: another thread can continue it, and its exception goes along", "[context]") {
+TEST_CASE("context: another thread can continue it with its exception", "[context]") {
   context main;
   std::vector<std::string> seen;
   flow f([&](flow& me) {
@@ -490,7 +489,7 @@ TEST_CASE("context: another thread can continue it, and its exception goes along
 }
 
 #if !ROUSE_WINDOWS
-TEST_CASE("context: below a stack is a page that ends the program", "[context]") {
+TEST_CASE("context: a guard page below the stack ends the program", "[context]") {
   rouse::os::detail::stack_memory stack;
   REQUIRE(!stack.allocate(std::size_t{64} << 10));
   const pid_t child = ::fork();

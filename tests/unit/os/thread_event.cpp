@@ -9,7 +9,7 @@
 
 using rouse::os::thread_event;
 
-TEST_CASE("thread_event: what was raised before is not waited for", "[unit][thread]") {
+TEST_CASE("thread_event: a wait after a raise returns at once", "[unit][thread]") {
   thread_event event;
   CHECK(event.raised() == 0);
   event.raise(2);
@@ -19,8 +19,7 @@ TEST_CASE("thread_event: what was raised before is not waited for", "[unit][thre
   CHECK(event.wait() == 3); // bits stay
 }
 
-TEST_CASE("thread_event: wakes a thread that sleeps, which sees what was written before",
-          "[unit][thread]") {
+TEST_CASE("thread_event: a woken thread sees what was written before the raise", "[unit][thread]") {
   for (int i = 0; i != 200; ++i) {
     // Destroyed by its owner as soon as it has seen the bit.
     auto event = std::make_unique<thread_event>();

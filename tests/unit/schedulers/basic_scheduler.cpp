@@ -32,7 +32,7 @@ TEST_CASE("basic_scheduler: run counts the waiters that it woke", "[unit][basic_
   CHECK(sched.run() == 3);
 }
 
-TEST_CASE("basic_scheduler: run counts over all its turns", "[unit][basic_scheduler]") {
+TEST_CASE("basic_scheduler: run counts over all turns", "[unit][basic_scheduler]") {
   scheduler sched;
   sched.yield([&](std::error_code) { sched.yield([&](std::error_code) { sched.post([] {}); }); });
   CHECK(sched.run() == 3);
@@ -51,14 +51,14 @@ TEST_CASE("basic_scheduler: poll makes one turn", "[unit][basic_scheduler]") {
   CHECK(calls == 2);
 }
 
-TEST_CASE("basic_scheduler: poll does not wait for what is pending", "[unit][basic_scheduler]") {
+TEST_CASE("basic_scheduler: poll does not wait for pending operations", "[unit][basic_scheduler]") {
   scheduler sched;
   const forever pending(sched);
   CHECK(sched.poll() == 0);
   CHECK(sched.engine().active() == 1);
 }
 
-TEST_CASE("basic_scheduler: run_once returns after the first that is ready",
+TEST_CASE("basic_scheduler: run_once returns after the first completion",
           "[unit][basic_scheduler]") {
   scheduler sched;
   const forever pending(sched);
@@ -77,7 +77,7 @@ TEST_CASE("basic_scheduler: run_once with a limit that has passed does not wait"
   CHECK(sched.run_once(-1h) == 0);
 }
 
-TEST_CASE("basic_scheduler: run_for without time still does what is ready",
+TEST_CASE("basic_scheduler: run_for with zero time still runs what is ready",
           "[unit][basic_scheduler]") {
   scheduler sched;
   const forever pending(sched);
@@ -94,8 +94,7 @@ TEST_CASE("basic_scheduler: run_for ends before its time when nothing is left",
   CHECK(sched.run_for(1000h) == 1);
 }
 
-TEST_CASE("basic_scheduler: stops that came before end one run, however many there were",
-          "[unit][basic_scheduler]") {
+TEST_CASE("basic_scheduler: any number of earlier stops end one run", "[unit][basic_scheduler]") {
   scheduler sched;
   sched.post([] {});
   sched.stop();
@@ -104,7 +103,7 @@ TEST_CASE("basic_scheduler: stops that came before end one run, however many the
   CHECK(sched.run() == 1);
 }
 
-TEST_CASE("basic_scheduler: a stop is for poll and run_once too", "[unit][basic_scheduler]") {
+TEST_CASE("basic_scheduler: a stop ends poll and run_once too", "[unit][basic_scheduler]") {
   scheduler sched;
   sched.post([] {});
   sched.stop();
@@ -114,7 +113,7 @@ TEST_CASE("basic_scheduler: a stop is for poll and run_once too", "[unit][basic_
   CHECK(sched.run_once() == 1);
 }
 
-TEST_CASE("basic_scheduler: stopped from inside, run finishes its turn",
+TEST_CASE("basic_scheduler: run finishes its turn after a stop from inside",
           "[unit][basic_scheduler]") {
   scheduler sched;
   const forever pending(sched);
@@ -126,7 +125,7 @@ TEST_CASE("basic_scheduler: stopped from inside, run finishes its turn",
   CHECK(sched.engine().active() == 1);
 }
 
-TEST_CASE("basic_scheduler: functions are called in the order in which they were posted",
+TEST_CASE("basic_scheduler: functions are called in the order of their posts",
           "[unit][basic_scheduler]") {
   scheduler sched;
   std::string order;
@@ -135,7 +134,7 @@ TEST_CASE("basic_scheduler: functions are called in the order in which they were
   CHECK(order == "abc");
 }
 
-TEST_CASE("basic_scheduler: a posted function is never called by post", "[unit][basic_scheduler]") {
+TEST_CASE("basic_scheduler: post never calls the function itself", "[unit][basic_scheduler]") {
   scheduler sched;
   bool posting = false, inside = false;
   const auto f = [&] { inside = inside || posting; };
@@ -148,7 +147,7 @@ TEST_CASE("basic_scheduler: a posted function is never called by post", "[unit][
   CHECK(!inside);
 }
 
-TEST_CASE("basic_scheduler: a posted function may be one that can only be moved, and goes after",
+TEST_CASE("basic_scheduler: a posted function may be move-only and is destroyed after the call",
           "[unit][basic_scheduler]") {
   scheduler sched;
   const auto witness = std::make_shared<int>(7);
@@ -159,7 +158,7 @@ TEST_CASE("basic_scheduler: a posted function may be one that can only be moved,
   CHECK(witness.use_count() == 1);
 }
 
-TEST_CASE("basic_scheduler: a posted function that was not called goes with the scheduler",
+TEST_CASE("basic_scheduler: a posted function that was not called is destroyed with the scheduler",
           "[unit][basic_scheduler]") {
   const auto witness = std::make_shared<int>();
   bool called = false;
@@ -171,7 +170,7 @@ TEST_CASE("basic_scheduler: a posted function that was not called goes with the 
   CHECK(witness.use_count() == 1);
 }
 
-TEST_CASE("basic_scheduler: two on one engine run each other's functions",
+TEST_CASE("basic_scheduler: two schedulers on one engine run each other's functions",
           "[unit][basic_scheduler]") {
   scheduler first;
   scheduler second{first.engine()};
@@ -182,7 +181,7 @@ TEST_CASE("basic_scheduler: two on one engine run each other's functions",
   CHECK(calls == 2);
 }
 
-TEST_CASE("basic_scheduler: of two on one engine, the one that goes takes only what is its own",
+TEST_CASE("basic_scheduler: destroying one of two schedulers on an engine ends only its own flows",
           "[unit][basic_scheduler]") {
   scheduler first;
   auto second = std::make_unique<scheduler>(first.engine());
@@ -198,7 +197,7 @@ TEST_CASE("basic_scheduler: of two on one engine, the one that goes takes only w
   CHECK(!goes.is_open());
 }
 
-TEST_CASE("basic_scheduler: of two on one engine, a stop is for the one that it was asked of",
+TEST_CASE("basic_scheduler: a stop of one of two schedulers on an engine does not stop the other",
           "[unit][basic_scheduler]") {
   scheduler first;
   scheduler second{first.engine()};
@@ -210,11 +209,11 @@ TEST_CASE("basic_scheduler: of two on one engine, a stop is for the one that it 
   CHECK(second.run() == 1);
 }
 
-TEST_CASE("basic_scheduler: says which engine runs", "[unit][basic_scheduler]") {
+TEST_CASE("basic_scheduler: engine_report names the engine", "[unit][basic_scheduler]") {
   CHECK(!scheduler().engine_report().empty());
 }
 
-TEST_CASE("flow_handle: one without a flow has ended", "[unit][basic_scheduler]") {
+TEST_CASE("flow_handle: without a flow it counts as ended", "[unit][basic_scheduler]") {
   rouse::flow_handle<scheduler> none;
   none.cancel();
   none.detach();
@@ -235,7 +234,7 @@ TEST_CASE("flow_handle: knows when its flow has ended", "[unit][basic_scheduler]
   CHECK(handle.ended());
 }
 
-TEST_CASE("flow_handle: a moved one leaves its flow to the other", "[unit][basic_scheduler]") {
+TEST_CASE("flow_handle: a move transfers the flow", "[unit][basic_scheduler]") {
   scheduler sched;
   auto handle = sched.spawn([] {});
   const auto other = std::move(handle);
@@ -243,7 +242,7 @@ TEST_CASE("flow_handle: a moved one leaves its flow to the other", "[unit][basic
   CHECK(!other.ended());
 }
 
-TEST_CASE("flow_handle: may outlive its scheduler, and then its flow has ended",
+TEST_CASE("flow_handle: may outlive its scheduler, and its flow has then ended",
           "[unit][basic_scheduler]") {
   rouse::flow_handle<scheduler> handle;
   bool called = false;

@@ -102,14 +102,14 @@ TEST_CASE("task: does not run before it is awaited", "[unit][task]") {
   CHECK(ran);
 }
 
-TEST_CASE("task: gives its value", "[unit][task]") { CHECK(result_of(number(42)) == 42); }
+TEST_CASE("task: returns its value", "[unit][task]") { CHECK(result_of(number(42)) == 42); }
 
-TEST_CASE("task: gives a value that can only be moved", "[unit][task]") {
+TEST_CASE("task: returns a move-only value", "[unit][task]") {
   auto t = []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(7); }();
   CHECK(*result_of(std::move(t)) == 7);
 }
 
-TEST_CASE("task: gives a value that cannot be default-constructed", "[unit][task]") {
+TEST_CASE("task: returns a value that cannot be default-constructed", "[unit][task]") {
   struct named {
     explicit named(std::string s) : name(std::move(s)) {}
     std::string name;
@@ -118,17 +118,17 @@ TEST_CASE("task: gives a value that cannot be default-constructed", "[unit][task
   CHECK(result_of(std::move(t)).name == "n");
 }
 
-TEST_CASE("task: gives a reference to the very object", "[unit][task]") {
+TEST_CASE("task: returns a reference to the same object", "[unit][task]") {
   int there = 1;
   auto t = [](int& i) -> task<int&> { co_return i; }(there);
   CHECK(&result_of(std::move(t)) == &there);
 }
 
-TEST_CASE("task: what leaves it is thrown where it is awaited", "[unit][task]") {
+TEST_CASE("task: its exception is thrown where it is awaited", "[unit][task]") {
   CHECK_THROWS_WITH(result_of(fails()), "inside");
 }
 
-TEST_CASE("task: an exception goes through each task that lets it", "[unit][task]") {
+TEST_CASE("task: an exception passes through each task that does not catch it", "[unit][task]") {
   auto t = []() -> task<int> {
     co_await []() -> task<> { co_await fails(); }();
     co_return 1;
@@ -136,8 +136,7 @@ TEST_CASE("task: an exception goes through each task that lets it", "[unit][task
   CHECK_THROWS_WITH(result_of(std::move(t)), "inside");
 }
 
-TEST_CASE("task: an exception can be caught by the one that awaits, which goes on",
-          "[unit][task]") {
+TEST_CASE("task: the awaiting task can catch an exception and continue", "[unit][task]") {
   auto t = []() -> task<int> {
     try {
       co_await fails();
@@ -148,7 +147,7 @@ TEST_CASE("task: an exception can be caught by the one that awaits, which goes o
   CHECK(result_of(std::move(t)) == 2);
 }
 
-TEST_CASE("task: nested ones run to their ends in order", "[unit][task]") {
+TEST_CASE("task: nested tasks end in order", "[unit][task]") {
   struct tree {
     static task<int> sum(int depth) {
       if (depth == 0) co_return 1;
@@ -159,7 +158,7 @@ TEST_CASE("task: nested ones run to their ends in order", "[unit][task]") {
   CHECK(result_of(tree::sum(10)) == 1024);
 }
 
-TEST_CASE("task: one that is never awaited is destroyed, with its parameters", "[unit][task]") {
+TEST_CASE("task: a task that is never awaited is destroyed with its parameters", "[unit][task]") {
   auto token = std::make_shared<int>();
   {
     const auto t = [](std::shared_ptr<int>) -> task<> { co_return; }(token);
@@ -168,7 +167,7 @@ TEST_CASE("task: one that is never awaited is destroyed, with its parameters", "
   CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("task: a moved one is empty, and may be assigned again", "[unit][task]") {
+TEST_CASE("task: a moved-from task is empty and may be assigned again", "[unit][task]") {
   bool first = false, second = false;
   task<> a = sets(first), b = std::move(a);
   a = sets(second);
@@ -177,19 +176,19 @@ TEST_CASE("task: a moved one is empty, and may be assigned again", "[unit][task]
   CHECK(second);
 }
 
-TEST_CASE("task: assigned to, it lets go of what it had", "[unit][task]") {
+TEST_CASE("task: an assignment destroys the former task", "[unit][task]") {
   auto token = std::make_shared<int>();
   auto t = [](std::shared_ptr<int>) -> task<> { co_return; }(token);
   t = task<>();
   CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("task: is moved, never copied", "[unit][task]") {
+TEST_CASE("task: can be moved, not copied", "[unit][task]") {
   STATIC_REQUIRE(std::is_nothrow_move_constructible_v<task<>>);
   STATIC_REQUIRE(!std::is_copy_constructible_v<task<>>);
 }
 
-TEST_CASE("task: destroyed while it waits, its variables go, the innermost task's first",
+TEST_CASE("task: destroying a waiting task destroys its variables, the innermost task's first",
           "[unit][task]") {
   std::string order;
   event never;
@@ -210,7 +209,7 @@ TEST_CASE("task: destroyed while it waits, its variables go, the innermost task'
   CHECK(order == "abc");
 }
 
-TEST_CASE("task: is gone as soon as the await is over", "[unit][task]") {
+TEST_CASE("task: is destroyed as soon as the await is over", "[unit][task]") {
   std::string order;
   result_of([](std::string& s) -> task<> {
     co_await [](std::string& s2) -> task<> {
@@ -222,7 +221,7 @@ TEST_CASE("task: is gone as soon as the await is over", "[unit][task]") {
   CHECK(order == "ab");
 }
 
-TEST_CASE("task: goes on when what it awaits resumes it, whatever that is", "[unit][task]") {
+TEST_CASE("task: continues when any awaitable resumes it", "[unit][task]") {
   event e;
   int got = 0;
   outside o = [](event& what, int& n) -> outside {
@@ -237,7 +236,7 @@ TEST_CASE("task: goes on when what it awaits resumes it, whatever that is", "[un
   CHECK(got == 3);
 }
 
-TEST_CASE("task: goes on when something of an operator co_await resumes it", "[unit][task]") {
+TEST_CASE("task: continues when the result of an operator co_await resumes it", "[unit][task]") {
   struct pointer_to_event {
     event* e;
     struct awaiter {
@@ -260,7 +259,7 @@ TEST_CASE("task: goes on when something of an operator co_await resumes it", "[u
   CHECK(got == 4);
 }
 
-TEST_CASE("task: a value that a call may return is awaited for free", "[unit][task]") {
+TEST_CASE("task: a value that a call may return can be awaited", "[unit][task]") {
   auto t = []() -> task<std::string_view> { co_return co_await std::string_view("here"); }();
   CHECK(result_of(std::move(t)) == "here");
 }
@@ -274,18 +273,19 @@ struct reply {
 template <>
 inline constexpr bool rouse::returned_by_call<reply> = true;
 
-TEST_CASE("task: a value of the user's own is awaited once it is marked", "[unit][task]") {
+TEST_CASE("task: a value of the user's type can be awaited if returned_by_call is specialized",
+          "[unit][task]") {
   auto t = []() -> task<int> { co_return (co_await reply{7}).value; }();
   CHECK(result_of(std::move(t)) == 7);
 }
 
-TEST_CASE("run_here: runs a task on the caller's stack, and gives or throws what it does",
+TEST_CASE("run_here: runs a task on the caller's stack and returns its value or throws",
           "[unit][task]") {
   CHECK(rouse::detail::run_here(number(5)) == 5);
   CHECK_THROWS_WITH(rouse::detail::run_here(fails()), "inside");
 }
 
-TEST_CASE("run_here: a task that suspends is told that it cannot, and goes", "[unit][task]") {
+TEST_CASE("run_here: a task that suspends is destroyed, and an error says so", "[unit][task]") {
   std::string order;
   event never;
   auto t = [](std::string& s, event& e) -> task<> {
@@ -299,7 +299,7 @@ TEST_CASE("run_here: a task that suspends is told that it cannot, and goes", "[u
   CHECK(order == "ab");
 }
 
-TEMPLATE_LIST_TEST_CASE("task: several may be in the middle at once, and end in any order",
+TEMPLATE_LIST_TEST_CASE("task: several tasks may be suspended at once and end in any order",
                         "[unit][task]", testing::every_flowing) {
   TestType sched;
   std::atomic<int> right{0};

@@ -40,31 +40,32 @@ struct sizeless_option {
 
 } // namespace
 
-TEST_CASE("options: a flag is 1 or 0 to the kernel", "[unit][options]") {
+TEST_CASE("options: the kernel gets a flag as 1 or 0", "[unit][options]") {
   CHECK(raw(rouse::tcp_no_delay{true}) == 1);
   CHECK(raw(rouse::tcp_no_delay{false}) == 0);
   CHECK(raw(rouse::tcp_no_delay{}) == 0);
 }
 
-TEST_CASE("options: a flag is on whatever number the kernel writes but 0", "[unit][options]") {
+TEST_CASE("options: a flag is on if the kernel returns any number but 0", "[unit][options]") {
   CHECK(written<rouse::keep_alive>(1).value());
   CHECK(written<rouse::keep_alive>(8).value()); // as some kernels do
   CHECK(!written<rouse::keep_alive>(0).value());
 }
 
-TEST_CASE("options: a flag is on by the number that the kernel wants for it", "[unit][options]") {
+TEST_CASE("options: a flag is set with the number that the kernel wants for it",
+          "[unit][options]") {
   using option = rouse::flag_option<IPPROTO_UDP, 1, 65527>;
   CHECK(raw(option{true}) == 65527);
   CHECK(raw(option{false}) == 0);
   CHECK(option{true}.value());
 }
 
-TEST_CASE("options: a flag is a condition", "[unit][options]") {
+TEST_CASE("options: a flag converts to bool", "[unit][options]") {
   CHECK(static_cast<bool>(rouse::v6_only{true}));
   CHECK(!static_cast<bool>(rouse::v6_only{false}));
 }
 
-TEST_CASE("options: a number is itself to the kernel", "[unit][options]") {
+TEST_CASE("options: the kernel gets a number unchanged", "[unit][options]") {
   CHECK(raw(rouse::receive_buffer_size{65536}) == 65536);
   CHECK(raw(rouse::time_to_live{}) == 0);
   CHECK(written<rouse::send_buffer_size>(4096).value() == 4096);
@@ -79,7 +80,7 @@ TEST_CASE("options: linger is the system's struct", "[unit][options]") {
   CHECK(seen.l_linger == 7);
 }
 
-TEST_CASE("options: linger takes any duration, in whole seconds, as long as the system can say",
+TEST_CASE("options: linger takes any duration, in whole seconds, within the system's range",
           "[unit][options]") {
   using longest = std::numeric_limits<decltype(::linger{}.l_linger)>;
   CHECK(rouse::linger(true, 1ms).time() == 1s); // 0 would reset the connection
@@ -89,14 +90,14 @@ TEST_CASE("options: linger takes any duration, in whole seconds, as long as the 
   CHECK(rouse::linger(true, std::chrono::seconds::max()).time().count() == longest::max());
 }
 
-TEST_CASE("options: linger keeps what it was given, and is off by default", "[unit][options]") {
+TEST_CASE("options: linger keeps its value and is off by default", "[unit][options]") {
   CHECK(rouse::linger(true, 0s).on());
   CHECK(rouse::linger(true, 1min).time() == 60s);
   CHECK(!rouse::linger(false, 1s).on());
   CHECK(!rouse::linger().on());
 }
 
-TEST_CASE("options: each has its own place", "[unit][options]") {
+TEST_CASE("options: each option has its own level and name", "[unit][options]") {
   std::vector<std::pair<int, int>> places;
   const auto add = [&](auto option) { places.emplace_back(option.level, option.name); };
   add(rouse::reuse_address{});
@@ -116,14 +117,16 @@ TEST_CASE("options: each has its own place", "[unit][options]") {
   CHECK(std::adjacent_find(places.begin(), places.end()) == places.end());
 }
 
-TEST_CASE("options: socket_option is met by a user's own, not by what lacks a size",
-          "[unit][options]") {
+TEST_CASE(
+    "options: the concept socket_option accepts a user's type, and refuses one without a size",
+    "[unit][options]") {
   STATIC_REQUIRE(rouse::socket_option<owners_option>);
   STATIC_REQUIRE(!rouse::socket_option<sizeless_option>);
   STATIC_REQUIRE(!rouse::socket_option<int>);
 }
 
-TEST_CASE("options: a user's own is set and got like any", "[unit][options]") {
+TEST_CASE("options: an option of the user's type is set and read like any other",
+          "[unit][options]") {
   rouse::callbacks sched;
   rouse::socket s{sched};
   s.set_option(owners_option{1});
@@ -131,7 +134,7 @@ TEST_CASE("options: a user's own is set and got like any", "[unit][options]") {
   CHECK(s.get_option<rouse::keep_alive>().value());
 }
 
-TEST_CASE("options: of a socket without a handle are errors", "[unit][options]") {
+TEST_CASE("options: of a closed socket are errors", "[unit][options]") {
   rouse::socket<rouse::callbacks> none;
   std::error_code ec;
   none.set_option(rouse::tcp_no_delay{true}, ec);
@@ -141,7 +144,7 @@ TEST_CASE("options: of a socket without a handle are errors", "[unit][options]")
   CHECK(ec == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE("options: reuse_port is the system's, or no_protocol_option", "[unit][options]") {
+TEST_CASE("options: reuse_port works, or fails with no_protocol_option", "[unit][options]") {
   rouse::callbacks sched;
   rouse::socket s{sched};
   std::error_code ec;

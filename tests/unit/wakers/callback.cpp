@@ -27,8 +27,7 @@ struct traced {
 
 } // namespace
 
-TEST_CASE("callback_waker: a handler is not called by the call that it is given to",
-          "[unit][callback]") {
+TEST_CASE("callback_waker: a call does not call its handler itself", "[unit][callback]") {
   scheduler sched;
   rouse::socket unconnected{sched};
   std::array<char, 8> buf;
@@ -45,7 +44,8 @@ TEST_CASE("callback_waker: a handler is not called by the call that it is given 
   CHECK(called);
 }
 
-TEST_CASE("callback_waker: nor by the call inside of a handler", "[unit][callback]") {
+TEST_CASE("callback_waker: a call inside of a handler does not call its own handler",
+          "[unit][callback]") {
   scheduler sched;
   bool calling = false, inside = false;
   int calls = 0;
@@ -62,7 +62,7 @@ TEST_CASE("callback_waker: nor by the call inside of a handler", "[unit][callbac
   CHECK(!inside);
 }
 
-TEST_CASE("callback_waker: a handler may be one that can only be moved", "[unit][callback]") {
+TEST_CASE("callback_waker: a handler may be move-only", "[unit][callback]") {
   scheduler sched;
   int got = 0;
   sched.yield([&got, p = std::make_unique<int>(7)](std::error_code) { got = *p; });
@@ -70,7 +70,7 @@ TEST_CASE("callback_waker: a handler may be one that can only be moved", "[unit]
   CHECK(got == 7);
 }
 
-TEST_CASE("callback_waker: a handler is called as the temporary that it is", "[unit][callback]") {
+TEST_CASE("callback_waker: a handler is called as an rvalue", "[unit][callback]") {
   struct once {
     int* calls;
     void operator()(std::error_code) && { ++*calls; }
@@ -82,8 +82,7 @@ TEST_CASE("callback_waker: a handler is called as the temporary that it is", "[u
   CHECK(calls == 1);
 }
 
-TEST_CASE("callback_waker: a handler with a name is copied, and stays as it was",
-          "[unit][callback]") {
+TEST_CASE("callback_waker: an lvalue handler is copied and stays unchanged", "[unit][callback]") {
   scheduler sched;
   int calls = 0;
   auto handler = [&calls, n = std::make_shared<int>(1)](std::error_code) { calls += *n; };
@@ -93,7 +92,7 @@ TEST_CASE("callback_waker: a handler with a name is copied, and stays as it was"
   CHECK(calls == 2);
 }
 
-TEST_CASE("callback_waker: a handler goes as soon as it was called", "[unit][callback]") {
+TEST_CASE("callback_waker: a handler is destroyed right after its call", "[unit][callback]") {
   scheduler sched;
   const auto witness = std::make_shared<int>();
   long left = -1;
@@ -103,7 +102,7 @@ TEST_CASE("callback_waker: a handler goes as soon as it was called", "[unit][cal
   CHECK(left == 1);
 }
 
-TEST_CASE("callback_waker: what a handler throws comes out of run, which can be called again",
+TEST_CASE("callback_waker: run throws the exception of a handler and can be called again",
           "[unit][callback]") {
   scheduler sched;
   bool other = false;
@@ -114,8 +113,7 @@ TEST_CASE("callback_waker: what a handler throws comes out of run, which can be 
   CHECK(other);
 }
 
-TEST_CASE("callback_waker: a call's block is free before its handler is called, which reuses it",
-          "[unit][callback]") {
+TEST_CASE("callback_waker: a handler can reuse the memory block of its call", "[unit][callback]") {
   scheduler sched;
   std::vector<const void*> places{nullptr};
   sched.yield(traced(sched, places, 10));
@@ -126,8 +124,7 @@ TEST_CASE("callback_waker: a call's block is free before its handler is called, 
   for (std::size_t i = 2; i < places.size(); i += 2) CHECK(places[i] == block);
 }
 
-TEST_CASE("callback_waker: a handler may destroy the socket that it was called for",
-          "[unit][callback]") {
+TEST_CASE("callback_waker: a handler may destroy its socket", "[unit][callback]") {
   scheduler sched;
   auto listener = std::make_unique<rouse::socket<scheduler>>(listening(sched));
   listener->accept([&](std::error_code ec, rouse::socket<scheduler>) {
@@ -139,7 +136,7 @@ TEST_CASE("callback_waker: a handler may destroy the socket that it was called f
   CHECK(!listener);
 }
 
-TEST_CASE("callback_waker: without a scheduler the handler is called, there being no loop",
+TEST_CASE("callback_waker: without a scheduler the call itself calls the handler",
           "[unit][callback]") {
   rouse::socket<scheduler> none;
   std::error_code ec;
@@ -148,7 +145,7 @@ TEST_CASE("callback_waker: without a scheduler the handler is called, there bein
   CHECK(ec == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE("callback_waker: a spawned function runs in the loop, once", "[unit][callback]") {
+TEST_CASE("callback_waker: a spawned function runs once, in the loop", "[unit][callback]") {
   scheduler sched;
   int calls = 0;
   sched.spawn([&calls, p = std::make_unique<int>(1)] { calls += *p; });
@@ -169,7 +166,8 @@ TEST_CASE("callback_waker: a spawned function that is cancelled before it began 
   CHECK(joined);
 }
 
-TEST_CASE("callback_waker: what a call ends with is a handler of its value", "[unit][callback]") {
+TEST_CASE("callback_waker: the last argument of a call is a handler of its value",
+          "[unit][callback]") {
   using rouse::callback_waker;
   const auto of_bytes = [](std::error_code, std::size_t) {};
   const auto of_nothing = [](std::error_code) {};

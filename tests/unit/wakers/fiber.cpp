@@ -36,7 +36,7 @@ rouse::flow* of(rouse::flow_handle<rouse::fibers> h) {
 
 } // namespace
 
-TEST_CASE("on_switch: is called as each fiber begins, waits, goes on and ends", "[unit][fiber]") {
+TEST_CASE("on_switch: is called as each fiber begins, waits, continues and ends", "[unit][fiber]") {
   rouse::fibers sched;
   switches seen(sched);
   seen.knows('a', of(sched.spawn([&] { sched.yield(); })));
@@ -45,8 +45,7 @@ TEST_CASE("on_switch: is called as each fiber begins, waits, goes on and ends", 
   CHECK(seen.log() == "+a-a+b-b+a-a");
 }
 
-TEST_CASE("on_switch: a thread's variable can be exchanged, so that each fiber has its own",
-          "[unit][fiber]") {
+TEST_CASE("on_switch: can give each fiber its own value of a thread's variable", "[unit][fiber]") {
   static int of_thread; // stands for what an interpreter keeps for a thread
   of_thread = 1000;
   rouse::fibers sched;
@@ -71,7 +70,8 @@ TEST_CASE("on_switch: a thread's variable can be exchanged, so that each fiber h
   CHECK(of_thread == 1000);
 }
 
-TEST_CASE("on_switch: a fiber's own values are destroyed while it is in", "[unit][fiber]") {
+TEST_CASE("on_switch: the values of a fiber are destroyed while it is switched in",
+          "[unit][fiber]") {
   static const rouse::flow* in_now;
   static const rouse::flow* in_at_end;
   in_now = in_at_end = nullptr;
@@ -91,7 +91,7 @@ TEST_CASE("on_switch: a fiber's own values are destroyed while it is in", "[unit
   CHECK(in_now == nullptr);
 }
 
-TEST_CASE("on_switch: sees a fiber go that is unwound with its scheduler", "[unit][fiber]") {
+TEST_CASE("on_switch: is called for a fiber that is unwound with its scheduler", "[unit][fiber]") {
   int comes_in = 0, goes_out = 0;
   {
     rouse::fibers sched;
@@ -108,7 +108,7 @@ TEST_CASE("on_switch: sees a fiber go that is unwound with its scheduler", "[uni
   CHECK(goes_out == 2);
 }
 
-TEST_CASE("on_switch: is called no more once it was given nullptr", "[unit][fiber]") {
+TEST_CASE("on_switch: nullptr removes the function", "[unit][fiber]") {
   rouse::fibers sched;
   int calls = 0;
   sched.on_switch([&](rouse::flow*, rouse::flow*) noexcept { ++calls; });
@@ -120,8 +120,7 @@ TEST_CASE("on_switch: is called no more once it was given nullptr", "[unit][fibe
   CHECK(calls == 1);
 }
 
-TEST_CASE("fiber_waker: a fiber that goes on in another thread finds itself there",
-          "[unit][fiber]") {
+TEST_CASE("fiber_waker: a fiber may continue on another thread", "[unit][fiber]") {
   rouse::fibers sched;
   const rouse::flow *before = nullptr, *after = nullptr;
   sched.spawn([&] {

@@ -100,7 +100,7 @@ TEST_CASE("parking_waker: an unpark may come before the park", "[unit][parking]"
   CHECK(events == "sup");
 }
 
-TEST_CASE("parking_waker: a call that is done at once parks nobody", "[unit][parking]") {
+TEST_CASE("parking_waker: a call that is done at once does not park", "[unit][parking]") {
   call<two_functions>(fake_engine::completions::at_once);
   CHECK(events == "s");
 }
@@ -110,7 +110,7 @@ TEST_CASE("parking_waker: a parker is made from the scheduler if it can be", "[u
   CHECK(events == "+spu");
 }
 
-TEST_CASE("parking_waker: a caller that cannot be parked is told so, before anything is submitted",
+TEST_CASE("parking_waker: a caller that cannot park gets an error before anything is submitted",
           "[unit][parking]") {
   std::error_code ec;
   call<refusing>(fake_engine::completions::in_park, ec);
@@ -120,14 +120,15 @@ TEST_CASE("parking_waker: a caller that cannot be parked is told so, before anyt
                     Catch::Contains("rouse: yield: not here"));
 }
 
-TEST_CASE("parking_waker: a parker that wants to know is told of the call's begin and end",
+TEST_CASE("parking_waker: a parker may observe the begin and the end of a call",
           "[unit][parking]") {
   call<entered>(fake_engine::completions::in_park);
   CHECK(events == "(spu)");
 }
 
-TEST_CASE("parking_waker: without a scheduler a call ends with bad_file_descriptor, unparked",
-          "[unit][parking]") {
+TEST_CASE(
+    "parking_waker: without a scheduler a call fails with bad_file_descriptor and does not park",
+    "[unit][parking]") {
   events.clear();
   std::error_code ec;
   rouse::parking_waker<two_functions>::initiate(static_cast<fake_scheduler*>(nullptr),
@@ -136,7 +137,7 @@ TEST_CASE("parking_waker: without a scheduler a call ends with bad_file_descript
   CHECK(events.empty());
 }
 
-TEST_CASE("parker: two functions suffice, of which unpark must not throw", "[unit][parking]") {
+TEST_CASE("parker: needs two functions, and unpark must not throw", "[unit][parking]") {
   STATIC_REQUIRE(rouse::parker<two_functions>);
   STATIC_REQUIRE(!rouse::parker<throwing_unpark>);
 }
@@ -148,7 +149,7 @@ TEST_CASE("parking_waker: two functions make a scheduler", "[unit][parking]") {
           rouse::basic_scheduler<rouse::native_engine, rouse::parking_waker<two_functions>>>);
 }
 
-TEST_CASE("parking_waker: a call takes nothing more, or an error_code variable",
+TEST_CASE("parking_waker: a call takes no further argument or an error_code variable",
           "[unit][parking]") {
   using waker = rouse::parking_waker<two_functions>;
   STATIC_REQUIRE(waker::accepts<done>);

@@ -2,7 +2,7 @@
 
 using namespace testing;
 
-TEST_CASE("thread_waker: a flow that is spawned while its scheduler ends is ended as well",
+TEST_CASE("thread_waker: a flow that is spawned while its scheduler is destroyed is ended too",
           "[unit][thread]") {
   std::error_code first, second;
   {
