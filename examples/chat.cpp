@@ -1,8 +1,9 @@
-// A chat for telnet: `chat [PORT]`. Who connects says a name first; what they say then, a line at a
-// time, goes to all others. `telnet 127.0.0.1 PORT`
+// A chat for telnet: `chat [PORT]`, then `telnet 127.0.0.1 PORT`. A guest first enters a name; each
+// further line goes to all other guests.
 //
-// Two fibers for each: one listens to them, one speaks to them, out of a channel that holds so many
-// lines. Whoever does not keep up is dropped; the others do not wait. Ctrl-C ends it.
+// Each guest has two fibers: one reads from the guest, the other writes to the guest from a channel
+// of limited capacity. A guest that does not keep up is dropped, so that the others do not wait.
+// Ctrl-C ends the chat.
 #include <rouse/rouse.hpp>
 
 #include <algorithm>
@@ -24,20 +25,20 @@ using namespace std::chrono_literals;
 using rouse::fibers;
 
 constexpr std::size_t longest_line = 1024; // a longer one ends the connection
-constexpr std::size_t lines_kept = 256; // for somebody who is slow
+constexpr std::size_t lines_kept = 256;
 
 struct guest {
   rouse::socket<fibers> conn;
-  rouse::channel<std::string, fibers> lines; // for them
+  rouse::channel<std::string, fibers> lines; // to this guest
   std::string farewell = " has left\n";
 
-  // Tells them what comes, until the channel is closed.
+  // Sends the guest the lines of the channel until it is closed.
   void speak() {
     std::error_code ec;
     while (auto line = lines.receive()) {
-      while (auto next = lines.try_receive()) *line += *next; // all that is there, in one piece
+      while (auto next = lines.try_receive()) *line += *next; // all lines, in one piece
       conn.send_all(*line, ec);
-      if (ec) return conn.close(); // whoever listens to them is woken
+      if (ec) return conn.close(); // wakes the fiber that reads
     }
   }
 };
@@ -52,14 +53,14 @@ void tell_all_but(const std::string& name, const guests& room, const std::string
   }
 }
 
-// A line without its end, and without what a terminal would obey.
+// A line without its end and without control characters.
 std::string clean(std::string_view line) {
   std::string text(line);
   std::erase_if(text, [](unsigned char c) { return c < ' ' || c == 127; });
   return text;
 }
 
-// A name that nobody has yet; none if they leave before they have said one.
+// A name that is not in use; none if the guest leaves before entering one.
 std::string ask_name(const guests& room, guest& g, rouse::reader<fibers>& in) {
   for (std::string_view question = "your name? ";; question = "another name? ") {
     g.conn.send_all(question, 10s);
@@ -73,7 +74,7 @@ std::string ask_name(const guests& room, guest& g, rouse::reader<fibers>& in) {
 void welcome(fibers& sched, guests& room, rouse::socket<fibers> conn) {
   const auto me = std::make_shared<guest>(std::move(conn),
                                           rouse::channel<std::string, fibers>(sched, lines_kept));
-  me->conn.set_option(rouse::tcp_no_delay{true}); // a line does not wait for the next
+  me->conn.set_option(rouse::tcp_no_delay{true}); // sends each line at once
   rouse::reader in{me->conn, longest_line};
   const std::string name = ask_name(room, *me, in);
   if (name.empty()) return;
@@ -83,12 +84,12 @@ void welcome(fibers& sched, guests& room, rouse::socket<fibers> conn) {
   std::error_code ec;
   for (std::string_view line; !(line = in.read_line(ec)).empty();) {
     tell_all_but(name, room, name + ": " + clean(line) + "\n");
-    sched.yield(ec); // however much one says at once, the others come to hear it
+    sched.yield(ec); // a guest that sends much does not starve others
   }
   room.erase(name);
   tell_all_but({}, room, "* " + name + me->farewell);
   me->lines.close();
-  speaker.join(5s, ec); // they may still be listening
+  speaker.join(5s, ec); // the guest may still be reading
   me->conn.close();
 }
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Guests of a chat server, with nothing of rouse's in them: chat_client.py PORT
+"""Guests of a chat server, without rouse: chat_client.py PORT
 
-They come, speak and leave, and must hear exactly what they should. One says a thousand lines at
-once, all of which must arrive; one hears nothing of megabytes that are said: it must be dropped,
-and the others must not wait for it.
+They enter, speak and leave, and must receive exactly the right lines. One guest sends a thousand
+lines at once, all of which must arrive. One guest reads none of the megabytes that are sent to it:
+it must be dropped, and the others must not wait for it.
 """
 import socket
 import sys
 import time
 
-PATIENCE = 60  # seconds; whatever takes longer has failed
+PATIENCE = 60  # seconds; anything slower has failed
 PORT = int(sys.argv[1])
 
 

@@ -1,4 +1,4 @@
-// An echo service in callbacks: a call that waits takes a handler. Compare the other three.
+// An echo service in callbacks: a waiting call takes a handler. Compare the other three.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -16,9 +16,9 @@ struct connection {
   std::array<char, 4096> buf;
 };
 
-void echo(std::shared_ptr<connection> self) { // the handler that waits keeps it alive
+void echo(std::shared_ptr<connection> self) { // the waiting handler keeps it alive
   self->conn.recv(self->buf, [self](std::error_code failed, std::size_t n) {
-    if (failed || n == 0) return; // the connection failed, or has ended: it alone ends
+    if (failed || n == 0) return; // ends this connection only
     self->conn.send_all({self->buf.data(), n}, [self](std::error_code broken, std::size_t) {
       if (!broken) echo(self);
     });

@@ -2,7 +2,7 @@
 //
 //   echo_client PORT [connections=64] [rounds=200] [bytes=64]
 //
-// One coroutine a connection: it sends a message, waits for the whole answer, and sends the next.
+// One coroutine per connection: it sends a message, waits for the whole reply, and sends the next.
 #include <rouse/rouse.hpp>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 using clock_type = std::chrono::steady_clock;
 using scheduler = rouse::coroutines;
 
-constexpr auto patience = 30s; // whatever takes longer has failed
+constexpr auto patience = 30s; // a slower reply is a failure
 
 struct statistics {
   std::vector<double> latencies; // microseconds
@@ -36,7 +36,7 @@ struct statistics {
   }
 };
 
-// Bytes that differ from message to message, and along each of them.
+// Bytes that differ between messages and within each message.
 void fill(std::string& message, std::uint64_t seed) {
   std::uint64_t x = (seed + 1) * 0x9e3779b97f4a7c15u;
   for (char& c : message) {
@@ -58,7 +58,7 @@ rouse::task<> say(rouse::socket<scheduler>& conn, const std::string& message, st
   co_await conn.send_all(message, patience, ec);
 }
 
-// Sends and receives at the same time: a long message comes back before its end is sent.
+// Sends and receives at the same time, because a long message returns before all of it is sent.
 rouse::task<bool> exchange(scheduler& sched, rouse::socket<scheduler>& conn,
                            const std::string& message, std::string& answer, statistics& stats) {
   std::error_code sent, received;

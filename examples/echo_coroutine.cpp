@@ -1,4 +1,4 @@
-// An echo service in coroutines: a call that waits is awaited. Compare the other three.
+// An echo service in coroutines: a waiting call is awaited. Compare the other three.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -14,7 +14,7 @@ rouse::task<> echo(rouse::socket<scheduler> conn) {
   try {
     while (auto n = co_await conn.recv(buf)) co_await conn.send_all({buf.data(), n});
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
 }
 
 rouse::task<> serve(scheduler& sched, rouse::socket<scheduler>& listener) {

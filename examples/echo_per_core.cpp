@@ -1,5 +1,5 @@
-// An echo service on every core: a thread, a scheduler and a listener each, sharing nothing. Its
-// connections hold no buffer while they are idle.
+// An echo service on every core: each has a thread, a scheduler and a listener, and they share
+// nothing. Idle connections hold no buffer.
 #include <rouse/rouse.hpp>
 
 #include <cstdint>
@@ -13,7 +13,7 @@ rouse::task<> echo(rouse::socket<scheduler> conn) {
   try {
     while (auto bytes = co_await conn.receive()) co_await conn.send_all(bytes);
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
 }
 
 int main(int argc, char** argv) {

@@ -1,4 +1,4 @@
-// An echo service in fibers or threads: one word says which. A call that waits just returns.
+// An echo service in fibers or threads, which differ in one word. A waiting call simply returns.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -15,7 +15,7 @@ void echo(rouse::socket<scheduler> conn) {
   try {
     while (auto n = conn.recv(buf)) conn.send_all({buf.data(), n});
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
 }
 
 void serve(scheduler& sched, rouse::socket<scheduler>& listener) {

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Talks to an echo service with nothing of rouse's in it: foreign_client.py PORT [connections=32]
+"""A client of an echo service, without rouse: foreign_client.py PORT [connections=32 [proxy]]
 
-With a third argument it does so through a SOCKS5 proxy on that port.
+With a third argument, it connects through the SOCKS5 proxy on that port.
 
-Each connection sends blocks of many sizes (every eighth one of 1 MiB) while it reads, half-closes,
-reads on to the end of the stream and compares. In between, some connections are reset without a
-word: the others must not notice.
+Each connection sends blocks of many sizes (every eighth one has 1 MiB) while it reads, half-closes,
+reads to the end of the stream and compares. In between, some connections are reset: this must not
+affect the others.
 """
 import random
 import socket
@@ -41,7 +41,7 @@ def blocks(number):
 
 
 def talk(port, number):
-    """Gives the number of bytes that came back unchanged; throws if anything is amiss."""
+    """Returns the number of bytes that came back unchanged; raises an exception otherwise."""
     to_send = list(blocks(number))
     failure = []
     with connect(port) as conn:

@@ -1,7 +1,8 @@
 // A web server for the files of a folder (HTTP/1.1, GET and HEAD): `http_files [PORT [FOLDER]]`.
 //
-// A coroutine for each connection takes its requests in turn, however many have come at once; the
-// system itself sends the files. Ctrl-C ends it, once what is being sent has had a second.
+// Each connection has a coroutine, which serves its requests one after the other, even if several
+// arrive at once. The kernel sends the files. After Ctrl-C, running transfers have one second to
+// end.
 #include <rouse/rouse.hpp>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 using scheduler = rouse::coroutines;
 
-constexpr auto patience = 30s; // for a request, and for each MiB of an answer
+constexpr auto patience = 30s; // for a request, and for each MiB sent
 constexpr std::uint64_t piece = 1 << 20;
 constexpr std::size_t longest_head = 8192;
 
@@ -44,7 +45,8 @@ open_file open(const fs::path& path) { return open_file(std::fopen(path.c_str(),
 rouse::native_file_type native(const open_file& f) { return fileno(f.get()); }
 #endif
 
-// Takes off a text what stands before a delimiter, and the delimiter.
+// Removes the text up to a delimiter, and the delimiter, from the front of `text`; returns the
+// former.
 std::string_view cut(std::string_view& text, std::string_view delimiter) {
   const std::string_view front = text.substr(0, text.find(delimiter));
   text.remove_prefix(std::min(text.size(), front.size() + delimiter.size()));
@@ -78,7 +80,7 @@ struct request { // RFC 9112
   }
 };
 
-// The file that a target names, or the status that says why it names none.
+// The file that a target names, or the HTTP status if it names none.
 int locate(std::string_view target, fs::path& path) try {
   target = target.substr(0, target.find_first_of("?#"));
   std::u8string name;
@@ -96,14 +98,14 @@ int locate(std::string_view target, fs::path& path) try {
   const fs::path relative(name);
   if (relative.has_root_path()) return 403; // "//etc/passwd", "C:"
   for (const fs::path& part : relative) {
-    if (part.native().starts_with('.')) return 403; // the folder above, and what is hidden
+    if (part.native().starts_with('.')) return 403; // parent folders and hidden files
   }
   std::error_code ec;
   path /= relative;
   if (fs::is_directory(path, ec)) path /= "index.html";
   return fs::is_regular_file(path, ec) ? 200 : 404;
 } catch (const std::system_error&) {
-  return 400; // no UTF-8, of which Windows' paths are made
+  return 400; // not UTF-8, which Windows' paths are made from
 }
 
 std::string_view type_of(const fs::path& path) {
@@ -144,13 +146,13 @@ std::string head_of(int status, std::string_view type, std::uint64_t size, bool 
 }
 
 rouse::task<> answer_all(rouse::socket<scheduler> conn, const fs::path& folder) {
-  conn.set_option(rouse::tcp_no_delay{true}); // a file does not wait until its head has arrived
+  conn.set_option(rouse::tcp_no_delay{true}); // sends the head at once
   rouse::reader in{conn, longest_head};
   std::error_code ec;
   for (bool again = true; again;) {
     const std::string_view received = co_await in.read_until("\r\n\r\n", patience, ec);
     const bool too_long = ec == std::errc::message_size;
-    if (!too_long && !received.ends_with("\r\n\r\n")) co_return; // has left, or is silent
+    if (!too_long && !received.ends_with("\r\n\r\n")) co_return; // the client left, or timed out
 
     const request asked(received);
     const bool with_body = asked.method != "HEAD";
@@ -171,11 +173,11 @@ rouse::task<> answer_all(rouse::socket<scheduler> conn, const fs::path& folder) 
     for (std::uint64_t at = 0; file && with_body && at != size;) {
       const auto part = std::min(size - at, piece);
       const auto sent = co_await conn.send_file(native(file), at, part, patience);
-      if (sent == 0) co_return; // the file has become shorter than promised
+      if (sent == 0) co_return; // the file is shorter than announced
       at += sent;
     }
   }
-  // Closing upon what the peer still sends would reset the connection, and the answer be lost.
+  // A close before the peer's bytes are read would reset the connection and lose the response.
   conn.shutdown(rouse::shutdown_send);
   std::array<char, 4096> rest;
   const auto end = rouse::clock::now() + 2s;

@@ -1,5 +1,5 @@
-// hiredis' blocking calls, first in turn, then in fibers of one thread: each of the requests waits
-// 0.1 s for a list that stays empty. A redis-server has to run; link with -lhiredis.
+// hiredis' blocking calls, first one after the other, then in fibers of one thread: each request
+// waits 0.1 s for a list that stays empty. Needs a running redis-server; link with -lhiredis.
 #include <rouse/install.hpp>
 #include <rouse/rouse.hpp>
 
@@ -12,7 +12,7 @@
 
 static constexpr int requests = 20;
 
-// Nothing here knows of rouse.
+// Nothing below refers to rouse.
 static bool ask(int port) {
   const std::unique_ptr<redisContext, void (*)(redisContext*)> c(redisConnect("127.0.0.1", port),
                                                                  &redisFree);

@@ -1,4 +1,4 @@
-// A wake-up of your own: two functions, and every socket call works. Here, for plain threads.
+// A wake-up of your own: with these two functions every socket call works. This one blocks threads.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -12,20 +12,20 @@
 #include <utility>
 
 struct my_parker {
-  void park() { // the calling thread sleeps until unpark(), which may have come first
+  void park() { // sleeps until unpark(), which may come first
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return told_; });
+    wake_.wait(lock, [this] { return woken_; });
   }
-  void unpark() noexcept { // from the thread that runs the engine
+  void unpark() noexcept { // on the thread that runs the engine
     std::lock_guard lock(mutex_);
-    told_ = true;
-    wake_.notify_one(); // under the lock: who wakes destroys this (a semaphore would race there)
+    woken_ = true;
+    wake_.notify_one(); // under the lock: the woken thread destroys this object
   }
 
 private:
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool told_ = false;
+  bool woken_ = false;
 };
 
 using scheduler =
@@ -36,7 +36,7 @@ void echo(rouse::socket<scheduler> conn) {
   try {
     while (auto n = conn.recv(buf)) conn.send_all({buf.data(), n});
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
 }
 
 void serve(rouse::socket<scheduler>& listener) {
@@ -52,5 +52,5 @@ int main(int argc, char** argv) {
   std::cout << "listening on 127.0.0.1:" << listener.local_endpoint().port()
             << ", engine: " << sched.engine_report() << std::endl;
   std::thread([&] { serve(listener); }).detach();
-  for (;;) sched.run(); // returns whenever nothing waits, as before the first accept
+  for (;;) sched.run(); // returns when nothing waits, as before the first accept
 }

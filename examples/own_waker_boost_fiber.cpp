@@ -1,4 +1,4 @@
-// The fibers of another library, Boost.Fiber: a parker of two functions, and a scheduling algorithm
+// Fibers of another library, Boost.Fiber: a parker of two functions, and a scheduling algorithm
 // that runs the engine when no fiber is ready. (Needs libboost-fiber-dev.)
 #include <rouse/rouse.hpp>
 
@@ -32,7 +32,7 @@ private:
 
 using scheduler = rouse::basic_scheduler<rouse::native_engine, rouse::parking_waker<parker>>;
 
-// Where Boost would let the thread sleep, the engine waits, for as long as the fibers' timers
+// Where Boost would let the thread sleep, the engine waits, no longer than the fibers' timers
 // allow.
 class io_algorithm : public fibers::algo::round_robin {
 public:
@@ -40,7 +40,7 @@ public:
 
   fibers::context* pick_next() noexcept override {
     if (++picked_ % 64 == 0)
-      sched_.turn((rouse::clock::time_point::min)()); // some are always ready
+      sched_.turn((rouse::clock::time_point::min)()); // some fibers are always ready
     return round_robin::pick_next();
   }
   void suspend_until(const std::chrono::steady_clock::time_point& when) noexcept override {
@@ -58,12 +58,12 @@ void echo(rouse::socket<scheduler> conn) {
   try {
     while (auto n = conn.recv(buf)) conn.send_all({buf.data(), n});
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
 }
 
 int main(int argc, char** argv) {
   const auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0);
-  static scheduler sched; // static: the thread's algorithm outlives what main holds
+  static scheduler sched; // the thread's algorithm outlives main's variables
   fibers::use_scheduling_algorithm<io_algorithm>(sched);
   rouse::socket listener{sched};
   listener.bind({"127.0.0.1", port});

@@ -1,5 +1,5 @@
-// A waker that does not wait: every call gives a std::future of its value. Such a waker implements
-// `initiate` itself. Here, an echo service of threads that get() what they started.
+// A waker that does not wait: every call returns a std::future of its value. Such a waker defines
+// `initiate` itself. Here, an echo service of threads that get() the results.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -14,7 +14,7 @@
 #include <thread>
 #include <utility>
 
-// The call, from its start until it is told, with the promise that it will keep.
+// The call from its start to its completion, with the promise for its result.
 template <class Engine, class Call, class Limit>
 class future_call final
     : public rouse::pending_call<Engine, Call, Limit, future_call<Engine, Call, Limit>> {
@@ -27,7 +27,7 @@ public:
     std::unique_ptr<future_call> self(new future_call(engine, std::move(call), std::move(limit)));
     std::future<value_type> future = self->promise_.get_future();
     if (future_call* started = self.release(); started->start()) started->deliver();
-    return future; // a call that was started may be told, and gone, by now
+    return future; // the call may be complete and destroyed by now
   }
 
 private:
@@ -43,7 +43,7 @@ private:
     } catch (...) {
       thrown = std::current_exception();
     }
-    self.reset(); // first: whoever is told may end the scheduler
+    self.reset(); // first: the woken thread may destroy the scheduler
     if (thrown)
       promise.set_exception(thrown);
     else
@@ -54,7 +54,7 @@ private:
 };
 
 struct future_waker {
-  // Nothing may follow a call's other arguments: an error is the future's exception.
+  // A call takes no further arguments: an error becomes the future's exception.
   template <class Value, class... How>
   static constexpr bool accepts = sizeof...(How) == 0;
 
@@ -66,7 +66,7 @@ struct future_waker {
   }
 };
 
-// The engine is a shared one: any thread may call.
+// The engine is shared: any thread may call.
 using scheduler = rouse::basic_scheduler<rouse::shared_native_engine, future_waker>;
 
 void echo(rouse::socket<scheduler> conn) {
@@ -74,13 +74,13 @@ void echo(rouse::socket<scheduler> conn) {
   try {
     while (auto n = conn.recv(buf).get()) conn.send_all({buf.data(), n}).get();
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
 }
 
 void serve(rouse::socket<scheduler>& listener) {
   for (auto next = listener.accept();;) {
     auto conn = next.get();
-    next = listener.accept(); // under way while this thread does something else
+    next = listener.accept(); // goes on while this thread does something else
     std::thread([conn = std::move(conn)]() mutable { echo(std::move(conn)); }).detach();
   }
 }
@@ -94,5 +94,5 @@ int main(int argc, char** argv) {
   std::cout << "listening on 127.0.0.1:" << listener.local_endpoint().port()
             << ", engine: " << sched.engine_report() << std::endl;
   std::thread([&] { serve(listener); }).detach();
-  for (;;) sched.run(); // returns whenever nothing waits, as before the first accept
+  for (;;) sched.run(); // returns when nothing waits, as before the first accept
 }

@@ -1,6 +1,6 @@
-// Which TCP ports of a host are open: `port_scanner HOST FIRST LAST [LIMIT in milliseconds]`.
+// Finds the open TCP ports of a host: `port_scanner HOST FIRST LAST [LIMIT in milliseconds]`.
 //
-// 200 coroutines, each of which tries the next port that none has tried, until there is none left.
+// 200 coroutines try the ports: each takes the next port until none is left.
 #include <rouse/rouse.hpp>
 
 #include <chrono>
@@ -19,7 +19,7 @@ constexpr int at_once = 200;
 
 struct scan {
   int next, last; // ports
-  std::chrono::milliseconds limit; // for each: one behind a firewall does not even refuse
+  std::chrono::milliseconds limit; // per port: a firewall may drop packets silently
   rouse::endpoint host;
   std::set<int> open;
 };
@@ -31,7 +31,7 @@ rouse::task<> try_ports(scheduler& sched, scan& s) {
     rouse::socket probe{sched, port.family()};
     std::error_code ec;
     co_await probe.connect(port, s.limit, ec);
-    // On this machine the system may choose, to connect from, the very port: it is then not open.
+    // On this machine, the system may choose the tested port as the local one: then it is not open.
     if (!ec && probe.local_endpoint() != port) s.open.insert(port.port());
   }
 }
@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
     scan s{first, last, std::chrono::milliseconds(limit), {}, {}};
     scheduler sched;
     sched.spawn(begin(sched, argv[1], s));
-    sched.run(); // until the last of them has ended
+    sched.run(); // until the last coroutine has ended
     for (const int port : s.open) std::cout << port << '\n';
   } catch (const std::exception& e) {
     std::cerr << "port_scanner: " << e.what() << '\n';

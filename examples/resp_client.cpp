@@ -1,6 +1,6 @@
 // A client of Redis (RESP2), written once: `resp_client PORT [coroutines|fibers|threads]`.
 //
-// What it awaits is an awaitable with coroutines, and a value with fibers and threads.
+// Its calls are awaitables with coroutines, and plain values with fibers and threads.
 #include <rouse/rouse.hpp>
 
 #include <charconv>
@@ -32,7 +32,7 @@ public:
 
   rouse::task<> connect(rouse::endpoint server) { co_await conn_.connect(server, 5s); }
 
-  // Adds a command to those that `send` sends: as many as wanted go in one piece.
+  // Adds a command to those that `send` sends in one piece.
   template <std::convertible_to<std::string_view>... Words>
   void add(const Words&... words) {
     commands_ += "*" + std::to_string(sizeof...(words)) + "\r\n";
@@ -46,7 +46,7 @@ public:
     commands_.clear();
   }
 
-  // The next answer. An error that the server reports is one, too: the connection goes on.
+  // The next reply. An error that the server reports is a reply too: the connection stays usable.
   rouse::task<reply> receive() {
     const std::string_view line = co_await in_.read_until("\r\n", 5s);
     if (!line.ends_with("\r\n") || line.size() < 3)
@@ -114,7 +114,7 @@ rouse::task<> talk(Scheduler& sched, rouse::endpoint server) {
   std::cout << "INCR: " << co_await db.call("INCR", "greeting") << '\n';
   std::cout << "SET: " << co_await db.call("SET", "counter", "40") << '\n';
 
-  for (int i = 0; i != 2; ++i) db.add("INCR", "counter"); // both go out in one piece
+  for (int i = 0; i != 2; ++i) db.add("INCR", "counter"); // both are sent in one piece
   co_await db.send();
   for (int i = 0; i != 2; ++i) std::cout << "INCR: " << co_await db.receive() << '\n';
 

@@ -1,8 +1,7 @@
 #!/bin/bash
-# Runs the examples: every engine x every server, under load from echo_client and from a client that knows nothing of rouse;
-# the time server is asked by rdate, resp_client asks a Redis server, tasklet_echo must tell what its clients do; http_files is asked
-# by curl and wrk, socks5 stands between clients and servers, chat has guests, port_scanner must find two servers. Ctrl-C must end
-# what says so with 0.
+# Runs the examples: each echo server on each engine, under load from echo_client and from a client without rouse. rdate asks the time
+# server, resp_client asks a Redis server, tasklet_echo must print what its clients do, curl and wrk fetch from http_files, socks5 stands
+# between clients and servers, chat has guests, and port_scanner must find two servers. A program that Ctrl-C ends must exit with 0.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -62,7 +61,7 @@ echo "compiling"
   printf 'windows %s\n' time_udp tasklet_echo http_files socks5 chat port_scanner resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
-# ---- Wine: a prefix of its own. The first process starts Wine's services, which would keep our pipes open: it gets none.
+# ---- Wine, with its own prefix. The first process gets no pipes: it starts Wine's services, which would keep them open.
 
 export WINEPREFIX=$out/wine WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml,winedbg.exe=" WINEARCH=win64
 wineserver=$(command -v wineserver || echo /usr/lib/wine/wineserver64)
@@ -80,13 +79,13 @@ table=()
 failures=0
 skipped=0
 
-# What went wrong first is what is told.
+# Records a failure; the first one is reported.
 fail() { [ "$result" != ok ] || result=$1; }
 
-# Why no engine was started, if that is what a program said.
+# The reason for which no engine was started, if the program printed one.
 refused() { sed -n 's/.*no engine could be started: /SKIPPED: /p' "$1"; }
 
-# Starts a server and waits for its port. Sets the caller's pid, port and result: ok, or why there is no port.
+# Starts a server and waits for its port. Sets the caller's pid, port and result: ok, or the reason for having no port.
 start() { # engine log command...
   local engine=$1 log=$2
   shift 2
@@ -106,7 +105,7 @@ start() { # engine log command...
   fi
 }
 
-# Ends it with a signal; where a code is given, it must end with that.
+# Ends a server with a signal. If a code is given, the server must exit with it.
 stop() { # pid signal [code]
   kill "-$2" "$1" 2>/dev/null || fail "server died"
   for _ in $(seq $((patience * 20))); do kill -0 "$1" 2>/dev/null && sleep 0.05 || break; done
@@ -137,15 +136,15 @@ cell() { # engine server connections rounds foreign-connections command...
     load=$(timeout "$patience" "$out/linux/echo_client" "$port" "$connections" "$rounds" 2>"$log.client") || fail "echo_client failed"
     timeout "$patience" "$out/linux/echo_client" "$port" 2 3 1000000 >"$log.large" 2>&1 || fail "large messages failed"
     foreign=$(timeout "$patience" python3 examples/foreign_client.py "$port" "$strangers" 2>"$log.foreign") || fail "foreign_client failed"
-    # After all that, and the resets among it, it must still serve.
-    timeout "$patience" "$out/linux/echo_client" "$port" 1 1 >"$log.after" 2>&1 || fail "served no more"
+    # After all that, resets included, it must still serve.
+    timeout "$patience" "$out/linux/echo_client" "$port" 1 1 >"$log.after" 2>&1 || fail "no longer serves"
     stop "$pid" TERM
   fi
   conclude "$engine" "$server" "${foreign%% bytes*}" "$result" "$(value connections "$load")" \
     "$(value requests_per_second "$load")" "$(value p50_us "$load")" "$(value p99_us "$load")"
 }
 
-# The time server: rdate asks, and must get this minute's time.
+# The time server: rdate must get the current time from it.
 time_cell() { # engine command...
   local engine=$1 log=$out/log/$1.time_udp pid port result told
   shift
@@ -153,13 +152,13 @@ time_cell() { # engine command...
   if [ -n "$port" ]; then
     for _ in 1 2 3; do told=$(timeout "$patience" rdate -u -p -o "$port" 127.0.0.1 2>>"$log.rdate"); done
     local off=$(($(date +%s) - $(date -d "${told:-@0}" +%s)))
-    [ "${off#-}" -le 5 ] || fail "told the time $off seconds wrong"
+    [ "${off#-}" -le 5 ] || fail "the time is $off seconds wrong"
     stop "$pid" TERM
   fi
   conclude "$engine" time_udp rdate "$result"
 }
 
-# A Redis server on a free port, which keeps nothing; the client talks to it under each waker.
+# A Redis server on a free port, which stores nothing on disk. The client uses it under each waker.
 redis_begin() {
   redis_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$out" >"$out/log/redis" 2>&1 &
@@ -179,7 +178,7 @@ redis_cell() { # engine command...
   conclude "$engine" resp_client redis-server "$result"
 }
 
-# The server that tells what happens: as many clients come, send and leave as there were, and Ctrl-C ends it.
+# The server that prints what happens: it must print each client's arrival, bytes and end, and Ctrl-C must end it.
 tasklet_cell() { # engine command...
   local engine=$1 log=$out/log/$1.tasklet_echo pid port result foreign=''
   shift
@@ -188,14 +187,14 @@ tasklet_cell() { # engine command...
     foreign=$(timeout "$patience" python3 examples/foreign_client.py "$port" 3 2>"$log.foreign") || fail "foreign_client failed"
     stop "$pid" INT 0
     for what in connected sent left; do
-      [ "$(grep -c " $what" "$log.told")" -ge 3 ] || fail "not told who $what"
+      [ "$(grep -c " $what" "$log.told")" -ge 3 ] || fail "a line with $what is missing"
     done
     grep -q '^interrupted' "$log.told" || fail "was not interrupted"
   fi
   conclude "$engine" tasklet_echo "${foreign%% bytes*}" "$result"
 }
 
-# What a server answers, until it closes, to bytes that printf writes.
+# Prints the server's reply to the bytes that printf writes, until the server closes.
 ask() { # port format argument...
   local conn port=$1
   shift
@@ -206,7 +205,7 @@ ask() { # port format argument...
   exec {conn}>&-
 }
 
-# A web site with what may go wrong: an empty file, a large one, a name with a space; and what is not of it beside it.
+# A web site with difficult files: an empty one, a large one, a name with a space. Files beside it do not belong to it.
 site=$out/site
 site_begin() {
   mkdir -p "$site/folder"
@@ -221,11 +220,11 @@ site_begin() {
     site_on_ipv6=$(sed -n 's/^Serving.*(\(.*\)\/).*/\1/p' "$out/log/site_on_ipv6")
     [ -z "$site_on_ipv6" ] && kill -0 "$ipv6_server" 2>/dev/null && sleep 0.05 || break
   done
-  [ -n "$site_on_ipv6" ] || echo "no IPv6 here: socks5 is not tried with it"
+  [ -n "$site_on_ipv6" ] || echo "no IPv6 here: socks5 is not tested with it"
 }
 site_end() { kill "$ipv6_server" 2>/dev/null && wait "$ipv6_server" 2>/dev/null; }
 
-# Whether the files of the site come through unchanged, byte for byte.
+# Whether the files of the site arrive unchanged, byte for byte.
 fetch_site() { # url curl-option...
   local url=$1 name
   shift
@@ -235,7 +234,7 @@ fetch_site() { # url curl-option...
   done
 }
 
-# The web server: curl fetches files, and what is none; then wrk fetches as much as it can.
+# The web server: curl fetches files and other paths; then wrk fetches as much as it can.
 http_cell() { # engine command...
   local engine=$1 log=$out/log/$1.http_files pid port result load=''
   shift
@@ -280,8 +279,8 @@ END
   conclude "$engine" http_files "curl, wrk" "$result" 32 "${load[@]}"
 }
 
-# The proxy: curl fetches the site through it, by name and by address; foreign_client talks to an echo service, of which it must
-# not notice the difference; what cannot be reached has a reply of its own, which curl tells with its error 97.
+# The proxy: curl fetches the site through it, by name and by address; foreign_client uses an echo service through it and must notice
+# no difference. For a destination that cannot be reached the proxy sends an error code, which curl reports with its error 97.
 socks_cell() { # engine folder suffix [wine]
   local engine=$1 log=$out/log/$1.socks5 run=("${@:4}") pid port result=ok foreign='' name told started=()
   local -A port_of=()
@@ -311,7 +310,7 @@ socks_cell() { # engine folder suffix [wine]
   conclude "$engine" socks5 "curl, ${foreign%% bytes*}" "$result"
 }
 
-# The chat: guests hear what they should, whoever else is slow.
+# The chat: guests receive each line, even if another guest is slow.
 chat_cell() { # engine command...
   local engine=$1 log=$out/log/$1.chat pid port result told=''
   shift
@@ -323,8 +322,8 @@ chat_cell() { # engine command...
   conclude "$engine" chat "$told" "$result"
 }
 
-# The scanner: of a hundred free ports, which the system does not give away, the first and the last become servers'; it must find
-# these and no others.
+# The scanner: of a hundred free ports outside the system's ephemeral range, the first and the last get a server; it must find these
+# two only.
 scanner_cell() { # engine folder suffix [wine]
   local engine=$1 log=$out/log/$1.port_scanner run=("${@:4}") pid port result=ok first name told started=()
   first=$(python3 - <<'END'
@@ -353,7 +352,7 @@ END
   conclude "$engine" port_scanner "2 of 100 ports" "$result"
 }
 
-# A library that knows nothing of rouse, against its real server: quicker together than in turn.
+# A library that does not know rouse, against its real server: its calls are faster together than one after the other.
 hiredis_cell() { # engine
   local log=$out/log/$1.install_hiredis result=ok told
   told=$(ROUSE_ENGINE=$1 timeout "$patience" "$out/linux/install_hiredis" "$redis_port" 2>"$log.client") || fail "install_hiredis failed"

@@ -1,7 +1,7 @@
 // A SOCKS5 proxy (RFC 1928; CONNECT, no authentication): `socks5 [PORT]`.
 //
-// Two fibers for each client, one a direction: where one side has said all it wants, the other is
-// told so and may go on. Ctrl-C ends it.
+// Each client has two fibers, one per direction: when one side has finished sending, the other side
+// learns of it and may continue. Ctrl-C ends the proxy.
 #include <rouse/rouse.hpp>
 
 #include <algorithm>
@@ -46,15 +46,15 @@ reply reply_for(std::error_code ec) {
   return no_way ? network_unreachable : general_failure;
 }
 
-// Takes so many bytes. What comes after them stays in the socket, for whoever reads it next.
+// Receives exactly `n` bytes. Bytes after them stay in the socket for the next call.
 bytes take(socket_type& from, std::size_t n, rouse::deadline until) {
   bytes taken(n);
   if (n != 0 && from.recv_exactly(taken, until) != n)
-    throw std::runtime_error("left before it had asked");
+    throw std::runtime_error("the client left before its request");
   return taken;
 }
 
-// Whether client and proxy speak alike.
+// Whether the client accepts version 5 without authentication.
 bool greet(socket_type& client, rouse::deadline until) {
   const bytes hello = take(client, 2, until); // version, number of methods
   const bytes methods = take(client, hello[1], until);
@@ -64,7 +64,7 @@ bool greet(socket_type& client, rouse::deadline until) {
   return alike;
 }
 
-// Connects to whom the client asks for.
+// Connects to the destination that the client requests.
 reply connect(fibers& sched, socket_type& client, socket_type& target, rouse::deadline until) {
   const bytes asked = take(client, 4, until); // version, command, 0, type of address
   std::string host;
@@ -97,7 +97,7 @@ void answer(socket_type& client, reply r, const rouse::endpoint& bound, rouse::d
   client.send_all(b, until);
 }
 
-// One direction of a tunnel. Its end is told to the other side.
+// One direction of a tunnel. Passes the end of the stream on to the other side.
 void pump(socket_type& from, socket_type& to) {
   while (auto some = from.receive()) to.send_all(some);
   to.shutdown(rouse::shutdown_send);
@@ -111,10 +111,10 @@ void serve_client(fibers& sched, socket_type client) {
   answer(client, r, r ? rouse::endpoint("0.0.0.0", 0) : target.local_endpoint(), until);
   if (r != succeeded) return;
   for (socket_type* s : {&client, &target}) {
-    s->set_option(rouse::tcp_no_delay{true}); // what is small goes on at once
+    s->set_option(rouse::tcp_no_delay{true}); // sends small pieces at once
     s->set_option(rouse::keep_alive{true}); // a tunnel may be silent, but not dead
   }
-  rouse::flow_group both{sched}; // where one direction breaks, the other ends, too
+  rouse::flow_group both{sched}; // if one direction fails, both end
   both.spawn([&] { pump(client, target); });
   both.spawn([&] { pump(target, client); });
   both.join();
@@ -142,7 +142,7 @@ int main(int argc, char** argv) {
   rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
   sched.spawn([&] {
     interrupted.wait();
-    service.stop(); // what waits is cancelled, all tunnels are torn down
+    service.stop(); // cancels all tunnels
     service.join();
   });
   sched.run();

@@ -1,4 +1,4 @@
-// An echo service that says what happens: a fiber for each connection, one that waits for them, one
+// An echo service that prints what happens: one fiber per connection, one that accepts, and one
 // that waits for Ctrl-C.
 #include <rouse/rouse.hpp>
 
@@ -42,8 +42,8 @@ int main(int argc, char** argv) {
   sched.spawn([&] {
     interrupted.wait();
     std::cout << "interrupted" << std::endl;
-    accepting.kill(); // nobody is let in any more
+    accepting.kill(); // no further clients are accepted
     sched.stop();
   });
   sched.run();
-} // the fibers that still wait are unwound: their sockets close
+} // unwinds the remaining fibers, which closes their sockets

@@ -1,5 +1,5 @@
-// The Time Protocol over UDP (RFC 868): whoever sends a datagram, an empty one will do, is answered
-// with the time: 32 bits, seconds since 1900.
+// The Time Protocol over UDP (RFC 868): each datagram, even an empty one, is answered with the
+// time, as 32 bits of seconds since 1900.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -30,11 +30,11 @@ int main(int argc, char** argv) {
   sched.spawn([&] {
     std::array<char, 1> anything;
     for (;;) {
-      std::error_code ec; // a longer question is cut short, which does not matter here
+      std::error_code ec; // a truncated request does not matter here
       const auto [n, from] = s.recv_from(anything, ec);
       if (ec && ec != std::errc::message_size) continue;
       const auto answer = now();
-      s.send_to(answer, from, ec); // one that cannot be answered is not: the others are
+      s.send_to(answer, from, ec); // a failure concerns this client only
     }
   });
   sched.run();

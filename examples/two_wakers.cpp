@@ -1,5 +1,5 @@
-// Two wakers on one engine: coroutines echo, and a callback reports, once a second, what they did.
-// All of it is one loop in one thread.
+// Two wakers on one engine: coroutines echo, and a callback reports once a second. All of it runs
+// in one loop on one thread.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -22,7 +22,7 @@ rouse::task<> echo(rouse::socket<rouse::coroutines> conn, statistics& stats) {
   try {
     while (auto n = co_await conn.recv(buf)) stats.bytes += co_await conn.send_all({buf.data(), n});
   } catch (const std::system_error&) {
-  } // the connection failed: it alone ends
+  } // ends this connection only
   --stats.connections;
 }
 
@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
   const auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0);
   statistics stats;
   rouse::coroutines sched;
-  rouse::callbacks timers{sched.engine()}; // on the other's engine
+  rouse::callbacks timers{sched.engine()}; // on the same engine
   rouse::socket listener{sched};
   listener.bind({"127.0.0.1", port});
   listener.listen();
@@ -51,5 +51,5 @@ int main(int argc, char** argv) {
             << ", engine: " << sched.engine_report() << std::endl;
   sched.spawn(serve(sched, listener, stats));
   report(timers, stats);
-  sched.run(); // of either: they share the loop
+  sched.run(); // runs both: they share the loop
 }
