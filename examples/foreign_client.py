@@ -13,7 +13,7 @@ import struct
 import sys
 import threading
 
-PATIENCE = 60  # seconds; whatever takes longer has failed
+PATIENCE = 60  # seconds; anything slower has failed
 SIZES = [1, 2, 79, 80, 81, 1000, 1459, 1460, 1461, 4095, 4096, 4097, 8192, 16384, 65536]
 proxy = int(sys.argv[3]) if len(sys.argv) > 3 else None
 

@@ -1,4 +1,4 @@
-// Accepting: section 4 of the scenarios.
+// accept: section 4 of scenarios.md.
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
@@ -69,7 +69,7 @@ TEMPLATE_LIST_TEST_CASE("accept: a client that resets before it is accepted does
   }
   rouse::socket patient{sched};
   REQUIRE(!await<rouse::done>(sched, CALL(patient.connect(listener.local_endpoint(), how...))).ec);
-  // The first may be given as a dead connection, or not at all.
+  // The first connection may be returned although it is dead, or not at all.
   auto got = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
   std::error_code ec;
   if (!got.ec && got.value.remote_endpoint(ec) != patient.local_endpoint()) {
@@ -151,7 +151,7 @@ TEMPLATE_LIST_TEST_CASE("destroying a scheduler leaves no descriptor open", "[ac
     auto listener = listening(sched);
     auto pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
     until_pending(sched, 1);
-    rouse::socket unclaimed{sched}; // connected in the kernel, never accepted by us
+    rouse::socket unclaimed{sched}; // connected by the kernel, never accepted
     REQUIRE(
         !await<rouse::done>(sched, CALL(unclaimed.connect(listener.local_endpoint(), how...))).ec);
   }
@@ -236,11 +236,11 @@ TEMPLATE_LIST_TEST_CASE(
     bound.set_value();
     const auto got = await<rouse::socket<TestType>>(there, CALL(second.accept(patience, how...)));
     served = !got.ec;
-    over.get_future().wait(); // its listener may have further clients in its queue
+    over.get_future().wait(); // the listener's queue may hold further clients
   });
   bound.get_future().wait();
   auto accepted = start<rouse::socket<TestType>>(here, CALL(first.accept(patience, how...)));
-  // The kernel spreads them by their addresses: enough of them, and both get some.
+  // The kernel distributes them by their addresses: with enough of them, both listeners get some.
   std::vector<rouse::socket<TestType>> clients;
   const auto until = rouse::clock::now() + patience;
   while ((!accepted.finished() || !served) && rouse::clock::now() < until) {
@@ -262,7 +262,7 @@ TEST_CASE("close: calls that other threads keep making do not delay it", "[accep
     rouse::flow_group group{sched};
     std::atomic<int> begun{0};
     for (int i = 0; i != 4; ++i)
-      group.spawn([&] { // one that goes on after whatever has ended its call
+      group.spawn([&] { // continues after any error but the close
         for (std::error_code ec; ec != std::errc::bad_file_descriptor; ++begun)
           (void)listener.accept(ec);
       });

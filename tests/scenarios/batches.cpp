@@ -1,4 +1,4 @@
-// Several datagrams in one call: row U08 of the scenarios.
+// Several datagrams in one call: row U08 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -23,7 +23,7 @@ struct places {
   std::string text(std::size_t i) const { return bytes[i].substr(0, slots[i].bytes); }
 };
 
-// "0", "1", "2", … to one address.
+// "0", "1", "2", ... to one address.
 struct numbers {
   std::vector<std::string> texts;
   std::vector<rouse::outgoing> items;
@@ -34,7 +34,7 @@ struct numbers {
   }
 };
 
-// Whatever is there, and no other.
+// Receives the datagrams that are there, without waiting for more.
 template <class S>
 std::size_t take(S& sched, rouse::socket<S>& s, places& p) {
   const auto got = await(sched, CALL(s.recv_batch(p.slots, 5s, how...)));
@@ -66,12 +66,12 @@ TEMPLATE_LIST_TEST_CASE(
       CHECK(p.slots[i].segment == p.slots[i].bytes);
       CHECK(!p.slots[i].truncated);
     }
-    // The others are as they were.
+    // The other slots are unchanged.
     CHECK(p.slots[3].bytes == 77);
     CHECK(p.slots[3].from == to);
     CHECK(p.slots[3].segment == 78);
     CHECK(p.slots[3].truncated);
-    // Fewer slots than datagrams: the rest is for the next call.
+    // Fewer slots than datagrams: the next call receives the rest.
     for (const char* text : {"1", "2", "3"}) send_to(sched, a, text, to);
     const std::span<rouse::incoming> two = std::span(p.slots).first(2);
     CHECK(await(sched, CALL(r.recv_batch(two, 5s, how...))).value == 2);
@@ -104,7 +104,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: a truncated or empty datagram does not affe
   for (const char* text : {"four", "", "12345678", "end"})
     send_to(sched, a, text, r.local_endpoint());
   places p(5, 4);
-  p.slots[0].truncated = true; // of an earlier call
+  p.slots[0].truncated = true; // from an earlier call
   CHECK(take(sched, r, p) == 4);
   const std::array texts{"four", "", "1234", "end"};
   for (std::size_t i = 0; i != texts.size(); ++i) {
@@ -112,7 +112,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: a truncated or empty datagram does not affe
     CHECK(p.slots[i].truncated == (i == 2));
     CHECK(p.slots[i].from == a.local_endpoint());
   }
-  // Alone, it is no error either.
+  // A truncated datagram alone is no error either.
   send_to(sched, a, "12345678", r.local_endpoint());
   CHECK(take(sched, r, p) == 1);
   CHECK(p.slots[0].truncated);
@@ -192,13 +192,13 @@ TEMPLATE_LIST_TEST_CASE(
     n.items[before] = {"other", {"::1", 9}};
     check(std::errc::address_family_not_supported);
   }
-  // Linux would send it, from a socket that takes both.
+  // Linux would send it from a socket of both families.
   auto both = bound(sched, AF_INET6);
   const std::array other{rouse::outgoing{"other", r.local_endpoint()}};
   CHECK(await(sched, CALL(both.send_batch(other, how...))).ec ==
         std::errc::address_family_not_supported);
   CHECK(send_to(sched, a, "works", r.local_endpoint()).value == 5);
-  CHECK(recv_text(sched, r) == "works"); // and nothing of what came after an error
+  CHECK(recv_text(sched, r) == "works"); // and no datagram after the failed one
 }
 
 TEMPLATE_LIST_TEST_CASE("batches: an empty batch, a stream and a closed socket are handled",
@@ -251,7 +251,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: a limit, a cancel, a stop token and a close
   until_pending(sched, 1);
   source.request_stop();
   CHECK(stopped.wait().ec == std::errc::operation_canceled);
-  // A limit that has passed already still takes what is there.
+  // A limit that has passed still takes the datagrams that are there.
   send_to(sched, s, "there", s.local_endpoint());
   CHECK(await(sched, CALL(s.recv_batch(p.slots, 0ms, how...))).value == 1);
   auto closed = start(sched, CALL(s.recv_batch(p.slots, how...)));
@@ -271,7 +271,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: no datagram is lost when a cancel races wit
   for (int round = 0; round != 200; ++round) {
     auto waiting = start(sched, CALL(s.recv_batch(p.slots, how...)));
     until_pending(sched, 1);
-    // Both are under way before the loop turns, the cancel first or last.
+    // Both happen before the loop turns, the cancel first or last.
     const numbers n(3, to);
     auto sending = [&] {
       const auto h = a.native_handle();
@@ -296,7 +296,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: no datagram is lost when a cancel races wit
     got += result.value;
     while (got != sent) {
       const std::size_t more = take(sched, s, p);
-      REQUIRE(more != 0); // else some were lost
+      REQUIRE(more != 0); // otherwise datagrams were lost
       got += more;
     }
   }
@@ -326,7 +326,7 @@ TEST_CASE(
   CHECK(send_to(sched, a, "1", one.local_endpoint()).value == 1);
   CHECK(send_to(sched, a, "2", two.local_endpoint()).value == 1);
   run_until(sched, [&] { return told == 2; });
-  // Who was not yet ready is canceled, and leaves his where it was.
+  // The call that was not yet ready is cancelled, and leaves its datagram in the socket.
   for (auto* s : {&one, &two})
     if (ended != 0 && got != 2)
       got += await(sched, CALL(s->recv_batch(p.slots, 1ms, how...))).value;
@@ -362,11 +362,11 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: may be abandoned while it waits", "[datagra
   places p(3);
   auto waiting = start(sched, CALL(s.recv_batch(p.slots, how...)));
   until_pending(sched, 1);
-} // the sanitizers see what is left over
+} // the sanitizers check what remains
 
 TEMPLATE_LIST_TEST_CASE("recv_batch: reports the error of a connected socket",
                         "[datagram][batch][U07]", every_scheduler) {
-  if (ROUSE_WINDOWS) return; // it is told of none
+  if (ROUSE_WINDOWS) return; // Windows reports no such error
   TestType sched;
   auto s = bound(sched);
   {
@@ -385,16 +385,16 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: reports the error of a connected socket",
 TEMPLATE_LIST_TEST_CASE("send_batch: waits while the receiver's queue is full, then continues",
                         "[datagram][batch][local]", every_scheduler) {
   TestType sched;
-  // Connected, and with the destination in each: the kernel tells of room only the former.
+  // For a connected socket the kernel reports room, for a destination per datagram it does not.
   for (const bool connected : {true, false}) {
     rouse::socket r{sched, AF_UNIX, SOCK_DGRAM}, s{sched, AF_UNIX, SOCK_DGRAM},
         other{sched, AF_UNIX, SOCK_DGRAM};
     r.bind(rouse::endpoint::local());
     const auto where = r.local_endpoint();
     if (connected) CHECK(!await<rouse::done>(sched, CALL(s.connect(where, how...))).ec);
-    constexpr std::size_t many = 3000; // more than any queue takes
+    constexpr std::size_t many = 3000; // more than any queue holds
     const numbers n(many, connected ? rouse::endpoint{} : where);
-    // Ended while it waits, it tells how many went.
+    // A call that ends while it waits reports how many datagrams were sent.
     const numbers filler(many, where);
     const auto late = await(sched, CALL(other.send_batch(filler.items, 20ms, how...)));
     CHECK(late.ec == std::errc::timed_out);
@@ -405,7 +405,7 @@ TEMPLATE_LIST_TEST_CASE("send_batch: waits while the receiver's queue is full, t
     s.cancel();
     CHECK(stuck.wait().ec == std::errc::operation_canceled);
     CHECK(stuck.wait().value == 0);
-    // And goes on when there is room, although all that filled the queue was another's.
+    // It continues when there is room, although another socket's datagrams filled the queue.
     auto sending = start(sched, CALL(s.send_batch(n.items, how...)));
     until_pending(sched, 1);
     places p(late.value);
@@ -435,7 +435,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: closes descriptors that arrive with a datag
   CHECK(p.text(0) == "one");
   std::array<char, 1> byte;
   const auto end = await(sched, CALL(kept.recv(byte, 5s, how...)));
-  CHECK(!end.ec); // nobody has the other end
+  CHECK(!end.ec); // the other end is closed
   CHECK(end.value == 0);
 }
 
@@ -451,7 +451,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: reports the senders' names of local datagra
   places p(3);
   CHECK(take(sched, r, p) == 2);
   CHECK(p.slots[0].from == named.local_endpoint());
-  CHECK(p.slots[1].from == rouse::endpoint{}); // as recv_from says
+  CHECK(p.slots[1].from == rouse::endpoint{}); // as with recv_from
 }
 #endif
 
@@ -503,7 +503,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(!p.slots[0].truncated);
   CHECK(p.text(1) == "alone");
   CHECK(p.slots[1].segment == 5);
-  // One that does not fit.
+  // A datagram that does not fit.
   CHECK(send_to(sched, a, text, r.local_endpoint()).value == 950);
   places small(2, 350);
   CHECK(take(sched, r, small) == 1);

@@ -1,4 +1,4 @@
-// Channels: values handed from one flow to another, under every waker.
+// Channels: values passed from one flow to another, under every waker.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -73,7 +73,7 @@ TEMPLATE_LIST_TEST_CASE("channel: with a capacity, a sender waits only while the
   CHECK(ch.size() == 2);
   CHECK(ch.balance() == 1);
   CHECK(receiving(sched, ch).wait().value == 0);
-  CHECK(!third.wait().ec); // its value has the room now
+  CHECK(!third.wait().ec); // there is room for its value now
   CHECK(ch.size() == 2);
   CHECK(receiving(sched, ch).wait().value == 1);
   CHECK(receiving(sched, ch).wait().value == 2);
@@ -94,7 +94,7 @@ TEMPLATE_LIST_TEST_CASE("channel: try_send and try_receive do nothing if they wo
   CHECK(**got == 1);
   auto waiting = start<std::optional<std::unique_ptr<int>>>(sched, CALL(ch.receive(how...)));
   until_pending(sched, 1);
-  CHECK(ch.try_send(kept)); // to whoever waits
+  CHECK(ch.try_send(kept)); // a receiver waits
   CHECK(**waiting.wait().value == 2);
   ch.close();
   CHECK(!ch.try_send(std::make_unique<int>(3)));
@@ -134,7 +134,7 @@ TEMPLATE_LIST_TEST_CASE("channel: the receiver gets an error that was sent", "[c
   const auto refused = std::make_error_code(std::errc::connection_refused);
   CHECK(!await<rouse::done>(sched, CALL(ch.send_error(refused, how...))).ec);
   CHECK(waiting.wait().ec == std::errc::connection_refused);
-  CHECK(!sending(sched, ch, 1).wait().ec); // in order, behind values as well
+  CHECK(!sending(sched, ch, 1).wait().ec); // errors keep their order behind values
   CHECK(!await<rouse::done>(sched, CALL(ch.send_error(refused, 5s, how...))).ec);
   CHECK(receiving(sched, ch).wait().value == 1);
   CHECK(receiving(sched, ch).wait().ec == std::errc::connection_refused);
@@ -187,7 +187,7 @@ TEMPLATE_LIST_TEST_CASE("channel: a limit ends the wait, and the value goes to t
   rouse::channel<int, TestType> ch{sched};
   CHECK(await<number>(sched, CALL(ch.receive(1ms, how...))).ec == std::errc::timed_out);
   CHECK(await<rouse::done>(sched, CALL(ch.send(1, 1ms, how...))).ec == std::errc::timed_out);
-  CHECK(ch.balance() == 0); // neither is in a line any more
+  CHECK(ch.balance() == 0); // neither is queued any more
   std::stop_source stop;
   auto ended = start<number>(sched, CALL(ch.receive(stop.get_token(), how...)));
   auto next = receiving(sched, ch);
@@ -196,7 +196,7 @@ TEMPLATE_LIST_TEST_CASE("channel: a limit ends the wait, and the value goes to t
   CHECK(ended.wait().ec == std::errc::operation_canceled);
   CHECK(!sending(sched, ch, 2).wait().ec);
   CHECK(next.wait().value == 2);
-  // Zero still takes what is there.
+  // A limit of zero still takes a value that is there.
   auto waiting = sending(sched, ch, 3);
   until_pending(sched, 1);
   CHECK(await<number>(sched, CALL(ch.receive(0s, how...))).value == 3);

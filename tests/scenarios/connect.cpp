@@ -1,4 +1,4 @@
-// Connecting: section 3 of the scenarios.
+// connect: section 3 of scenarios.md.
 #include <support/silent_peer.hpp>
 
 using namespace testing;
@@ -23,7 +23,7 @@ TEMPLATE_LIST_TEST_CASE("connect: fails with connection_refused if the port has 
                         "[connect][S02][B11]", every_scheduler) {
   TestType sched;
   const auto peer = [&] {
-    rouse::socket taken{sched}; // bound, so that nobody else listens there
+    rouse::socket taken{sched}; // bound, so that no other socket listens there
     taken.bind({"127.0.0.1", 0});
     return taken.local_endpoint();
   }();
@@ -100,7 +100,7 @@ TEMPLATE_LIST_TEST_CASE("bind: fails for a foreign address and for one in use", 
   CHECK(ec == std::errc::address_family_not_supported);
   auto first = listening(sched);
   s.bind(first.local_endpoint(), ec);
-  if (!ec) s.listen(ec); // Linux may find out only here
+  if (!ec) s.listen(ec); // Linux may report it only here
   CHECK(ec == std::errc::address_in_use);
 }
 
@@ -126,7 +126,7 @@ TEMPLATE_LIST_TEST_CASE(
   s.bind({"127.0.0.1", 0});
   const auto bound = s.local_endpoint();
   CHECK(bound.port() != 0);
-  CHECK(s.local_endpoint() == bound); // stays
+  CHECK(s.local_endpoint() == bound); // unchanged
   const auto refusing = [&] {
     rouse::socket taken{sched};
     taken.bind({"127.0.0.1", 0});

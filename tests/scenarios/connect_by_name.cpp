@@ -1,4 +1,4 @@
-// Connecting to a host by its name, and over a list of addresses: section 2 of the scenarios.
+// Connecting to a host by its name, and to a list of addresses: section 2 of scenarios.md.
 #include <support/replaced_resolver.hpp>
 #include <support/silent_peer.hpp>
 
@@ -11,7 +11,7 @@ using endpoints = std::vector<endpoint>;
 
 namespace {
 
-// A port at which nobody listens, nor can while this is there.
+// A port without a listener, which stays reserved while this exists.
 template <class S>
 struct deaf_port {
   rouse::socket<S> taken;
@@ -28,7 +28,7 @@ started<S, rouse::socket<S>> connecting(S& sched, const endpoints& list) {
   });
 }
 
-// What is at the other end of it.
+// The address of the peer.
 template <class S>
 endpoint reached(started<S, rouse::socket<S>> call) {
   auto& got = call.wait();
@@ -117,7 +117,7 @@ TEMPLATE_LIST_TEST_CASE("connect: if all addresses fail, it reports the last rea
   const auto last = connecting(sched, {deaf.where(), nowhere}).wait().ec;
 #if ROUSE_WINDOWS
   CHECK((last == std::errc::no_such_file_or_directory || last == std::errc::connection_refused ||
-         last == std::errc::address_family_not_supported)); // as far as there are local sockets
+         last == std::errc::address_family_not_supported)); // if there are local sockets
 #else
   CHECK(last == std::errc::no_such_file_or_directory);
 #endif
@@ -130,7 +130,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a later address overtakes one that does not an
   rouse::socket listener = listening(sched);
   CHECK(reached(connecting(sched, {silent.where(), listener.local_endpoint()})) ==
         listener.local_endpoint());
-  run_until(sched, [&] { return sched.engine().active() == 0; }); // the other one was given up
+  run_until(sched, [&] { return sched.engine().active() == 0; }); // the other attempt was abandoned
 }
 
 TEMPLATE_LIST_TEST_CASE("connect: a limit, a stop_token and a cancel end the list of attempts",
@@ -143,7 +143,7 @@ TEMPLATE_LIST_TEST_CASE("connect: a limit, a stop_token and a cancel end the lis
   std::stop_source source;
   auto stopped = start<rouse::socket<TestType>>(
       sched, CALL(rouse::connect(sched, list, source.get_token(), how...)));
-  until_pending(sched, 2); // the call, and its first attempt
+  until_pending(sched, 2); // the call and its first attempt
   source.request_stop();
   CHECK(stopped.wait().ec == std::errc::operation_canceled);
   run_until(sched, [&] { return sched.engine().active() == 0; });
@@ -171,7 +171,7 @@ TEMPLATE_LIST_TEST_CASE("connect: the scheduler may be destroyed while addresses
         });
     until_pending(*sched, 2);
     sched.reset();
-    CHECK(going.times() <= 1); // threads and callbacks are told; flows are ended where they wait
+    CHECK(going.times() <= 1); // flows end where they wait, without a result
   }
 }
 

@@ -1,4 +1,4 @@
-// Construction, handles, options: section 1 of the scenarios.
+// Construction, handles, options: section 1 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -78,7 +78,7 @@ TEMPLATE_LIST_TEST_CASE("release cancels pending calls and returns a handle for 
   CHECK(pending.wait().ec == std::errc::operation_canceled);
   CHECK(send(pair.sched, pair.server, "x").value == 1);
   char byte = 0;
-  CHECK(::recv(handle, &byte, 1, 0) == 1); // blocking, as the system makes sockets
+  CHECK(::recv(handle, &byte, 1, 0) == 1); // in blocking mode, as the system makes sockets
   CHECK(byte == 'x');
 #if ROUSE_WINDOWS
   ::closesocket(handle);

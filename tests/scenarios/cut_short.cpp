@@ -1,12 +1,12 @@
-// Datagrams and packets that are larger than their buffer: the beginning, how much of it there is,
-// and message_size, from every call.
+// Datagrams and packets that are larger than their buffer: every call gives their beginning, its
+// size, and message_size.
 #include <support/testing.hpp>
 
 using namespace testing;
 
 namespace {
 
-/// Two sockets that are connected to each other, of a type that keeps what is sent apart.
+/// Two connected sockets of a type that keeps message boundaries.
 template <class S>
 struct packet_pair {
   S sched;
@@ -84,7 +84,7 @@ TEMPLATE_LIST_TEST_CASE(
   std::array list{rouse::mutable_buffer(four.data(), 2), rouse::mutable_buffer(&four[2], 2)};
   const auto parts = sent_to([&] { return start(sched, CALL(pair.b.recv(list, 10s, how...))); });
   pair.check(parts, parts.value);
-  // Nothing of it is left, and what fits is no error.
+  // The rest is discarded, and a datagram that fits is no error.
   pair.send("next");
   const auto next = await(sched, CALL(pair.b.recv(four, 10s, how...)));
   CHECK(!next.ec);

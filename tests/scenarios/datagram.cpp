@@ -1,4 +1,4 @@
-// Datagrams: section 9 of the scenarios.
+// Datagrams: section 9 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -25,7 +25,7 @@ TEMPLATE_LIST_TEST_CASE("send_to, recv_from: a datagram arrives whole, with its 
     CHECK(recv_text(sched, b, &from) == "one");
     CHECK(from == a.local_endpoint());
     CHECK(recv_text(sched, b) == "second");
-    // And one that is waited for.
+    // With a recv_from that waits.
     std::array<char, 64> buf;
     auto waiting = start<rouse::datagram>(sched, CALL(a.recv_from(buf, how...)));
     until_pending(sched, 1);
@@ -86,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE("a datagram larger than the buffer gives its beginning a
     CHECK(bytes == 4);
     CHECK(std::string(four.data(), 4) == "abcd");
   };
-  // That is there already, and that is waited for; with the sender and without.
+  // With a datagram that is there and with one that arrives later; with the sender and without.
   send_to(sched, a, "abcdefgh", b.local_endpoint());
   const auto there = await<rouse::datagram>(sched, CALL(b.recv_from(four, 5s, how...)));
   check(there.value.bytes, there.ec);
@@ -104,7 +104,7 @@ TEMPLATE_LIST_TEST_CASE("a datagram larger than the buffer gives its beginning a
   until_pending(sched, 1);
   send_to(sched, a, "abcdefgh", b.local_endpoint());
   check(waiting_plain.wait().value, waiting_plain.wait().ec);
-  // The rest is gone, the next is whole.
+  // The rest is discarded; the next datagram is whole.
   send_to(sched, a, "next", b.local_endpoint());
   CHECK(recv_text(sched, b) == "next");
 }
@@ -152,7 +152,7 @@ TEMPLATE_LIST_TEST_CASE("receive: lends a buffer that holds one datagram", "[dat
   until_pending(sched, 1);
   send_to(sched, a, "third", b.local_endpoint());
   CHECK(waiting.wait().value.text() == "third");
-  // One that is larger than what is lent.
+  // A datagram larger than the lent buffer.
   const std::string large(20'000, 'x');
   for (const bool waits : {false, true}) {
     auto receiving = start<rouse::loan>(sched, CALL(b.receive(5s, how...)));
@@ -187,7 +187,7 @@ TEMPLATE_LIST_TEST_CASE("many datagrams in a row arrive separately and in order"
     for (int i = 0; i != many; ++i) send_to(sched, a, std::to_string(i), b.local_endpoint());
     for (int i = 0; i != many; ++i) CHECK(recv_text(sched, b) == std::to_string(i));
   }
-  // Several at once to one address stay several.
+  // Several datagrams at once to one address stay separate.
   const auto to = b.local_endpoint();
   std::vector<std::string> texts{"one", "two", "three"};
   auto first = start(sched, CALL(a.send_to(texts[0], to, how...)));
@@ -233,7 +233,7 @@ TEMPLATE_LIST_TEST_CASE("recv_from: may be abandoned while it waits", "[datagram
   std::array<char, 8> buf;
   auto waiting = start<rouse::datagram>(sched, CALL(s.recv_from(buf, how...)));
   until_pending(sched, 1);
-} // the sanitizers see what is left over
+} // the sanitizers check what remains
 
 TEMPLATE_LIST_TEST_CASE("sending to a broadcast address needs the option", "[datagram][U09]",
                         every_scheduler) {
@@ -261,7 +261,7 @@ TEMPLATE_LIST_TEST_CASE("multicast: members receive from the group until they le
   CHECK(sender.template get_option<rouse::multicast_time_to_live>().value() == 1);
 
   std::error_code ec;
-  member.join_group(loopback, 0, ec); // no group
+  member.join_group(loopback, 0, ec); // not a group
   CHECK(ec);
   member.join_group({"ff02::1", 0}, 0, ec);
   CHECK(ec == std::errc::address_family_not_supported);
@@ -273,7 +273,7 @@ TEMPLATE_LIST_TEST_CASE("multicast: members receive from the group until they le
     return;
   }
   member.join_group(group, first_interface, ec);
-  CHECK(ec); // a member already
+  CHECK(ec); // already a member
   const rouse::endpoint to{group.address(), member.local_endpoint().port()};
   CHECK(!send_to(sched, sender, "to all", to).ec);
   rouse::endpoint from;
@@ -281,9 +281,9 @@ TEMPLATE_LIST_TEST_CASE("multicast: members receive from the group until they le
   CHECK(from == sender.local_endpoint());
   member.leave_group(group, first_interface);
   member.leave_group(group, first_interface, ec);
-  CHECK(ec); // no member any more
+  CHECK(ec); // no longer a member
 
-  // From one source alone.
+  // From a single source only.
   member.join_group(group, first_interface, loopback);
   CHECK(!send_to(sched, sender, "from the source", to).ec);
   CHECK(recv_text(sched, member) == "from the source");

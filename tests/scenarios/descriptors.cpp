@@ -1,4 +1,4 @@
-// Descriptors passed over local sockets, which Linux has.
+// Passing descriptors over Unix-domain sockets. Linux.
 #include <support/testing.hpp>
 
 #include <filesystem>
@@ -36,7 +36,8 @@ std::ptrdiff_t open_descriptors() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
 }
 
-/// At the end as many descriptors are open as in the beginning. First of what is in a test.
+/// Checks that as many descriptors are open at the end as at the beginning. Declared first in a
+/// test.
 class no_leak {
 public:
   no_leak() : before_(open_descriptors()) {}
@@ -126,7 +127,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: those of a stream stay with their bytes",
   }
   CHECK(text == "beforewithagainafter");
   CHECK(came == 2);
-  // Who does not ask for them gets the bytes, all of them, however often the kernel stops.
+  // A call that does not ask for descriptors gets all bytes, however often the kernel stops.
   mixed();
   for (text.clear(); text.size() != 20;) {
     const std::string more = pair.recv();
@@ -134,7 +135,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: those of a stream stay with their bytes",
     text += more;
   }
   CHECK(text == "beforewithagainafter");
-  // None at all; and the end of the stream.
+  // No descriptors at all; and the end of the stream.
   pair.pass("none", {});
   CHECK(pair.receive().value.descriptors.empty());
   pair.a.close();
@@ -215,7 +216,7 @@ TEMPLATE_LIST_TEST_CASE("descriptors: an abandoned call leaks none", "[descripto
     std::array handles{pair.a.native_handle()};
     auto waiting = start<rouse::delivery>(sched, CALL(pair.b.recv_descriptors(pair.buf, how...)));
     until_pending(sched, 1);
-    // Sent past the engine: what has arrived is not told any more.
+    // Sent through another engine, so that the message arrives but its call never completes.
     if (there) {
       rouse::callbacks other;
       auto sender = rouse::socket<rouse::callbacks>::adopt(other, ::dup(pair.a.native_handle()));
@@ -237,7 +238,7 @@ TEST_CASE("descriptors: a result that is never taken leaks none", "[descriptors]
   rouse::detail::recv_descriptors_call call{&record, pair.buf};
   const auto before = open_descriptors();
   REQUIRE(call.prepare(op));
-  call.discard(op, pair.sched.engine()); // nothing has come
+  call.discard(op, pair.sched.engine()); // nothing has arrived
   REQUIRE(call.prepare(op));
   REQUIRE(rouse::os::try_recv_from(pair.b.native_handle(), op));
   CHECK(call.advance(op));

@@ -1,5 +1,4 @@
-// Descriptors that come beside what else the kernel may tell of a message: none is lost, and none
-// leaks.
+// Descriptors that arrive beside other control messages: none is lost, and none leaks.
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
@@ -16,7 +15,8 @@ std::ptrdiff_t open_now() {
   return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
 }
 
-/// At the end as many descriptors are open as in the beginning. First of what is in a test.
+/// Checks that as many descriptors are open at the end as at the beginning. Declared first in a
+/// test.
 class none_leaks {
 public:
   none_leaks() : before_(open_now()) {}
@@ -27,7 +27,7 @@ private:
   std::ptrdiff_t before_;
 };
 
-/// Local sockets, of which the second asks for all that the kernel can tell.
+/// Unix-domain sockets, of which the second requests every control message of the kernel.
 template <class S>
 struct talkative_pair {
   S sched;

@@ -16,7 +16,7 @@ std::vector<std::string> dumped(S& sched) {
   return lines;
 }
 
-// How many of the lines have all the words.
+// The number of lines that contain all the words.
 std::size_t count(const std::vector<std::string>& lines, std::initializer_list<std::string> words) {
   return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(), [&](const auto& line) {
     return std::all_of(words.begin(), words.end(),
@@ -278,7 +278,7 @@ TEMPLATE_LIST_TEST_CASE(
     CHECK(send(pair.sched, pair.server, "abc").value == 3);
     CHECK(receiving.wait().value == 3);
     auto left = start(pair.sched, CALL(pair.client.recv(buf, how...)));
-    until_pending(pair.sched, 1); // the end of the scheduler ends it
+    until_pending(pair.sched, 1); // the scheduler's destructor ends it
   }
   std::rewind(file);
   std::vector<std::string> lines;

@@ -1,4 +1,4 @@
-// The end of a stream, resets, half-close: section 6 of the scenarios.
+// The end of a stream, resets, half-close: section 6 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -94,7 +94,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(await(sched, CALL(s.recv(buf, how...))).ec == std::errc::not_connected);
   const auto sent = await(sched, CALL(s.send("x", how...)));
   CHECK((sent.ec == std::errc::not_connected ||
-         sent.ec == std::errc::broken_pipe)); // Linux says EPIPE
+         sent.ec == std::errc::broken_pipe)); // EPIPE on Linux
 }
 
 TEMPLATE_LIST_TEST_CASE("shutdown: bytes sent before it arrive", "[end][E05]", every_scheduler) {

@@ -1,4 +1,4 @@
-// How flows that ignore their end, wait for themselves, or call exit() end.
+// Flows that ignore their end, wait for themselves, or call exit().
 #include <support/child.hpp>
 #include <support/testing.hpp>
 
@@ -9,7 +9,7 @@ using namespace testing;
 
 namespace {
 
-// How Catch names the instances.
+// The names that Catch gives to the instances.
 template <class S>
 std::string stacked_child(const std::string& name) {
   return name + " - every_stacked - " + (is_threads<S> ? "1" : "0");
@@ -20,7 +20,7 @@ std::string child_of(const std::string& name) {
   return "child: " + name + " - every_scheduler - " + index;
 }
 
-// Calls without end, whatever the calls say.
+// Calls without end, ignoring every result.
 template <class S>
 void retry_for_ever(S& sched) {
   for (;;) {
@@ -41,13 +41,13 @@ rouse::task<> await_for_ever(S& sched, std::atomic<int>* tries = nullptr) {
   }
 }
 
-// In a child: the place that its flow is then spawned at.
+// In a child: the source line of its next spawn.
 std::source_location here(std::source_location place = std::source_location::current()) {
   std::printf("spawned at line %u.\n", static_cast<unsigned>(place.line()));
   std::fflush(stdout);
   return place;
 }
-// The message names that place.
+// The message contains that line.
 void check_named(const ending& e) {
   INFO(e.said);
   CHECK(e.aborted);
@@ -58,7 +58,7 @@ void check_named(const ending& e) {
   CHECK(e.said.find("has to end") != std::string::npos);
 }
 
-// A coroutine of another library: no scheduler owns it.
+// A coroutine of another library, which no scheduler owns.
 struct foreign_coroutine {
   struct promise_type {
     foreign_coroutine get_return_object() noexcept { return {}; }
@@ -109,7 +109,7 @@ TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", 
   {
     rouse::flow_group<TestType> group{sched};
     group.spawn([&] { retry_for_ever(sched); }, here());
-    until_pending(sched, 2); // the group waits for its flow, too
+    until_pending(sched, 2); // the flow, and the group that waits for it
   }
 }
 TEMPLATE_LIST_TEST_CASE(
@@ -299,7 +299,7 @@ TEMPLATE_LIST_TEST_CASE(
     group.spawn([&]() -> rouse::task<> { co_await group.join(ec); });
     sched.spawn([&]() -> rouse::task<> { co_await group.join(); });
   } else {
-    // The first one waits, so that it is of the group for certain when it joins.
+    // The first one waits, so that it certainly belongs to the group when it joins.
     group.spawn([&] {
       sched.sleep_for(1ms);
       group.join(ec);
@@ -326,7 +326,7 @@ auto exiting(S&, int status) {
     return [status] { std::exit(status); };
 }
 
-// Others that wait, or work, meanwhile.
+// Other flows that wait or work at the same time.
 template <class S>
 void add_traffic(S& sched) {
   if constexpr (calls_back<S>) {
@@ -389,7 +389,7 @@ TEMPLATE_LIST_TEST_CASE("endings: exit in a flow of a scheduler in main ends the
 TEMPLATE_LIST_TEST_CASE("child: exit in another thread", "[.child]", every_scheduler) {
   end_if_it_hangs();
   auto& sched = static_scheduler<TestType>();
-  sched.post([&] { // main calls it, in run()
+  sched.post([&] { // runs on main's thread, in run()
     add_traffic(sched);
     std::thread([] { std::exit(7); }).detach();
   });

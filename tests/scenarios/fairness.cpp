@@ -1,4 +1,4 @@
-// Fairness: every call counts against the budget, also one that the kernel never sees (O2).
+// Fairness: every call counts against the budget, also a call that the kernel never sees (O2).
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -8,7 +8,7 @@ namespace {
 using every_looped =
     std::tuple<rouse::coroutines, rouse::fibers,
                rouse::basic_scheduler<rouse::shared_native_engine, rouse::coroutine_waker>>;
-// More calls than others can have to wait for.
+// More calls than other flows may have to wait for.
 constexpr int most = 20'000;
 
 template <class Call>
@@ -48,8 +48,8 @@ auto rest_then_note(S& sched, std::atomic<bool>& done) {
     };
 }
 
-// A flow that makes one such call after the other lets a timer, another flow and a function that
-// was posted run, and a stop be heard.
+// While a flow makes one such call after the other, a timer, another flow and a posted function
+// must run, and a stop must take effect.
 template <class S, class Call>
 void check_fair(S& sched, const char* what, Call call) {
   INFO(what);
@@ -129,7 +129,7 @@ TEMPLATE_LIST_TEST_CASE("a flow whose connections are refused at once lets other
                         every_looped) {
   TestType sched;
   rouse::socket bound{sched};
-  bound.bind({"127.0.0.1", 0}); // and never listens
+  bound.bind({"127.0.0.1", 0}); // never listens
   const rouse::endpoint unheard = bound.local_endpoint();
   rouse::socket<TestType> s;
   check_fair(sched, "a refused connect", [&](std::error_code& ec) -> decltype(auto) {

@@ -1,4 +1,4 @@
-// Files that are sent.
+// Sending files.
 #include <support/testing.hpp>
 
 #include <cstdio>
@@ -10,7 +10,7 @@ using namespace testing;
 
 namespace {
 
-// A file of the test's own, gone with it.
+// A temporary file, removed at the end.
 class scratch {
 public:
   explicit scratch(const std::string& content) : file_(std::tmpfile()) {
@@ -101,14 +101,14 @@ TEMPLATE_LIST_TEST_CASE("send_file: an error comes with the number of bytes sent
   CHECK(timed.ec == std::errc::timed_out);
   CHECK(timed.value < size);
   const std::string got = receive(pair.sched, pair.server, static_cast<std::size_t>(timed.value));
-  CHECK(got.size() == timed.value); // so many bytes, and no more
+  CHECK(got.size() == timed.value); // exactly as many bytes as reported
   send(pair.sched, pair.client, "next");
   CHECK(receive(pair.sched, pair.server, 4) == "next");
 
   pair.server.set_option(rouse::linger{true, 0s});
   pair.server.close();
   std::error_code ec;
-  while (!ec) // no SIGPIPE
+  while (!ec) // without SIGPIPE
     ec = await<std::uint64_t>(pair.sched, CALL(pair.client.send_file(f, 0, 100, how...))).ec;
   CHECK((ec == std::errc::connection_reset || ec == std::errc::broken_pipe));
   CHECK(await<std::uint64_t>(pair.sched, CALL(pair.client.send_file(f, 0, 100, how...))).ec);

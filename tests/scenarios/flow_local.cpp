@@ -10,10 +10,10 @@ namespace {
 
 rouse::flow_local<int> depth{0};
 
-// What a function knows that is no coroutine and is told nothing.
+// A plain function, which gets no argument of its flow.
 int deeper() { return ++*depth; }
 
-// Says in `log` when it goes, and what `depth` was then.
+// Its destructor writes to `log`, with the value of `depth` at that time.
 struct noted {
   std::vector<std::string>* log = nullptr;
   std::string name;
@@ -168,7 +168,7 @@ TEMPLATE_LIST_TEST_CASE("flow_local: a value is created at first use, and again 
   });
   sched.run();
   CHECK(none == 1);
-  CHECK(made == 3); // that one did not ask
+  CHECK(made == 3); // that flow did not use it
 }
 
 TEMPLATE_LIST_TEST_CASE("flow_local: code outside of flows has its thread's value",
@@ -186,7 +186,7 @@ TEMPLATE_LIST_TEST_CASE("flow_local: code outside of flows has its thread's valu
   }
   sched.run();
   CHECK(posted < 500);
-  if (!is_threads<TestType>) CHECK(posted == (calls_back<TestType> ? 41 : 42)); // else any thread's
+  if (!is_threads<TestType>) CHECK(posted == (calls_back<TestType> ? 41 : 42)); // the thread's
   std::atomic<int> gone{0};
   static std::atomic<int>* counter;
   counter = &gone;

@@ -1,4 +1,4 @@
-// Flows: spawn, join, cancel, tasks on every kind, calls outside of any flow, two wakers on one
+// Flows: spawn, join, cancel, tasks under every waker, calls outside of flows, two wakers on one
 // engine.
 #include <support/testing.hpp>
 
@@ -120,7 +120,7 @@ TEMPLATE_LIST_TEST_CASE("cancelling a flow makes its waiting call and each later
           (void)co_await pair.client.recv(buf, ec);
           cancelled += ec == std::errc::operation_canceled;
         }
-        (void)co_await pair.client.recv(buf); // leaving with operation_canceled is no news
+        (void)co_await pair.client.recv(buf); // ending with operation_canceled is not reported
       });
     } else {
       return pair.sched.spawn([&] {
@@ -250,7 +250,7 @@ TEST_CASE("two schedulers of different wakers run in one loop", "[flow]") {
 
 namespace {
 
-// A wake-up of the user's own: a program that has a loop already.
+// A wake-up of the user's own, for a program with a loop of its own.
 struct pumping_parker {
   static inline std::function<void()> pump;
   bool told = false;
@@ -296,7 +296,7 @@ TEMPLATE_LIST_TEST_CASE("awaiting a task twice, or a moved-from one, is an error
     }
   });
   sched.spawn(rouse::task<>());
-  CHECK_THROWS_AS(sched.run(), std::system_error); // the empty one, spawned
+  CHECK_THROWS_AS(sched.run(), std::system_error); // the spawned moved-from task
   sched.run();
   CHECK(awaited == 1);
   CHECK(refused == 1);

@@ -10,7 +10,7 @@ using namespace testing;
 
 namespace {
 
-// Waits as a foreign loop does. False: in vain.
+// Waits as a foreign loop does. False if nothing happens.
 template <class S>
 bool wait(S& sched) {
   const rouse::deadline due = sched.next_deadline();
@@ -98,7 +98,7 @@ TEMPLATE_LIST_TEST_CASE("the wait handle of an idle loop is not readable", "[for
     return false;
   };
   CHECK(calm());
-  sched.stop(); // makes it ready once
+  sched.stop(); // makes the handle readable once
   CHECK(calm());
   CHECK(!await<rouse::done>(sched, CALL(sched.sleep_for(1ms, how...))).ec);
   CHECK(calm());

@@ -12,14 +12,13 @@
 using namespace testing;
 
 #if ROUSE_TSAN
-// Children of a program with threads may start some as well.
+// Children may be forked by a program with several threads.
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 #endif
 
 namespace {
 
-// The status of a child whose calls are as they have to be; else the line of the first one that is
-// not.
+// The exit status of a child: 0, or the line of its first failed check.
 #define HOLDS(...)                                                                                 \
   if (!(__VA_ARGS__)) return __LINE__ % 251 + 1
 
@@ -37,8 +36,8 @@ constexpr auto refusal = std::errc::operation_not_permitted;
 
 bool is_open(rouse::native_handle_type h) { return ::fcntl(h, F_GETFD) != -1; }
 
-// A connection under traffic: messages of just the buffer's size went to the server, and the next
-// one is waited for.
+// A connection under traffic: messages of exactly the buffer's size were sent to the server, which
+// waits for the next one.
 template <class S>
 struct busy_pair : connected_pair<S> {
   char got[4] = {};
@@ -77,7 +76,7 @@ struct busy_pair : connected_pair<S> {
 
 } // namespace
 
-// ---- what a child does with what it has inherited
+// ---- inherited schedulers and sockets
 
 TEMPLATE_LIST_TEST_CASE("fork: a child that closes its sockets does not affect its parent's waits",
                         "[fork][O8]", every_scheduler) {
@@ -99,7 +98,7 @@ TEMPLATE_LIST_TEST_CASE(
     "fork: a scheduler is destroyed in a child without waiting, and closes its sockets",
     "[fork][O8]", every_scheduler) {
   auto parent = std::make_unique<busy_pair<TestType>>();
-  // Of a flow that only the parent has.
+  // Of a flow that exists only in the parent.
   rouse::socket idle{parent->sched, AF_INET, SOCK_DGRAM};
   idle.bind({"127.0.0.1", 0});
   const auto h = idle.native_handle();
@@ -160,7 +159,7 @@ TEST_CASE("fork: in a child only the handlers of refused calls are called", "[fo
     std::error_code sent, slept;
     parent.client.send_all({"ping", 4}, [&](std::error_code ec, std::size_t) { sent = ec; });
     parent.sched.sleep_for(0s, [&](std::error_code ec) { slept = ec; });
-    HOLDS(!sent && !slept); // never within the call
+    HOLDS(!sent && !slept); // never inside the call
     HOLDS(thrown_by([&] { parent.sched.run(); }) == refusal);
     HOLDS(sent == refusal && slept == refusal);
     HOLDS(!parent.waiting->finished());
@@ -180,7 +179,7 @@ rouse::task<int> calls_in_child(S& sched, rouse::socket<S>& s, rouse::socket<S>&
                                 rouse::channel<int, S>& numbers, rouse::flow_event<S>& event) {
   char byte[1];
   std::error_code ec;
-  for (int i = 0; i != 100; ++i) { // more than the loop lets pass at once
+  for (int i = 0; i != 100; ++i) { // more than the loop permits at once
     co_await sched.yield(ec);
     if (ec != refusal) co_return 1;
   }
@@ -209,7 +208,7 @@ rouse::task<int> calls_in_child(S& sched, rouse::socket<S>& s, rouse::socket<S>&
   } catch (const std::system_error& e) {
     if (e.code() != refusal) co_return 12;
   }
-  event.set(); // what others wait for in the parent
+  event.set(); // flows of the parent wait for it
   numbers.post(1);
   s.close();
   co_return 0;
@@ -250,7 +249,7 @@ TEMPLATE_LIST_TEST_CASE("fork: each call of a flow in a child is refused, and th
 
 namespace {
 
-// A flow that forks; in the child it returns as in the parent.
+// A flow that forks; it returns in the child as in the parent.
 template <class S>
 void spawn_forking(S& sched, pid_t& child) {
   const auto fork_once = [&child] {
@@ -301,7 +300,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a flow that is ready when another one forks runs 
   pid_t child = -1;
   std::atomic<int> others{0};
   sched.post([&] { spawn_counting(sched, others); });
-  sched.post([&] { // the message is there: its waiter is told after this
+  sched.post([&] { // the message is there; the call completes after this
     (void)!::send(parent.client.native_handle(), "ping", 4, 0);
     child = ::fork();
     if (child == 0) child_process::guard();
@@ -359,7 +358,7 @@ TEMPLATE_LIST_TEST_CASE("fork: a flow that exits in a child does not affect its 
 }
 
 TEST_CASE("fork: a child of a flow of threads ends with the flow", "[fork][O8]") {
-  if (ROUSE_TSAN) return; // its runtime does not survive that a child's first thread ends
+  if (ROUSE_TSAN) return; // its runtime does not survive the end of a child's first thread
   static std::optional<busy_pair<rouse::threads>> parent;
   parent.emplace();
   std::atomic<pid_t> child{-1};
@@ -387,7 +386,7 @@ TEST_CASE("fork: a child may join, cancel and drop the flows that its parent wai
     group.spawn([&] { sched.sleep_for(1h); });
     group.join();
   });
-  until_pending(sched, 3); // the sleep, the join, the group's look at its flow
+  until_pending(sched, 3); // the sleep, the join, the group's wait for its flow
   child_process child([&] {
     std::error_code ec;
     waiting.join(ec);
@@ -421,14 +420,14 @@ TEST_CASE("fork: calls of a grandchild are refused too", "[fork][O8]") {
   CHECK(parent.goes_on());
 }
 
-// ---- an engine that was made, and never used
+// ---- an engine that was never used
 
 TEMPLATE_LIST_TEST_CASE("fork: a scheduler that was never run works in children and in the parent",
                         "[fork][O8]", every_scheduler) {
   TestType sched;
   rouse::socket<TestType> listener = listening(sched);
   std::atomic<int> begun{0};
-  if constexpr (!is_threads<TestType>) spawn_counting(sched, begun); // a copy for each
+  if constexpr (!is_threads<TestType>) spawn_counting(sched, begun); // one copy in each process
   const auto echo_works = [&] {
     rouse::socket client{sched};
     auto connected =
@@ -568,7 +567,7 @@ TEST_CASE("fork: a child can look up names although its parent's threads were do
 }
 
 TEST_CASE("fork: a handler of per_core may fork, and the server continues", "[fork][O8]") {
-  if (ROUSE_TSAN) return; // its runtime does not survive that a child's first thread ends
+  if (ROUSE_TSAN) return; // its runtime does not survive the end of a child's first thread
   rouse::per_core<rouse::fibers> server({"127.0.0.1", 0}, 2);
   std::atomic<pid_t> children[4] = {};
   std::atomic<int> forked{0};
@@ -580,13 +579,13 @@ TEST_CASE("fork: a handler of per_core may fork, and the server continues", "[fo
         if (p == 0) {
           child_process::guard();
           is_child = true;
-          return; // to a loop that is the parent's, and from there to the end of the thread
+          return; // to the parent's loop, and from there to the end of the thread
         }
         children[forked++] = p;
         conn.send_all("ok");
       });
     });
-    if (is_child) leave(ec == refusal ? 0 : 1); // on the core of this thread
+    if (is_child) leave(ec == refusal ? 0 : 1); // on this thread's core
   });
   {
     rouse::fibers sched;

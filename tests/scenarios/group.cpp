@@ -1,5 +1,4 @@
-// Flows that end together. What runs under coroutines, fibers and threads is written once, as a
-// task.
+// Flows that end together. Tests for coroutines, fibers and threads are written once, as a task.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -10,7 +9,7 @@ namespace {
 
 using counter = std::atomic<int>;
 
-// Counts when it goes.
+// Counts its destructions.
 struct witness {
   counter* gone;
   ~witness() { ++*gone; }
@@ -30,7 +29,7 @@ rouse::task<> failing(S& sched, const char* why) {
   throw std::runtime_error(why);
 }
 
-// Runs a task as a flow, to its end. What it throws is thrown here.
+// Runs a task as a flow to its end, and rethrows its exception.
 template <class S, class F>
 void run_flow(S& sched, F body) {
   auto flow = sched.spawn(std::move(body));
@@ -55,7 +54,7 @@ TEMPLATE_LIST_TEST_CASE("group: join waits until all flows have ended", "[group]
     co_await group.join();
     seen = ended;
     CHECK(group.running() == 0);
-    co_await group.join(); // nothing is left to wait for
+    co_await group.join(); // no flow is left
   });
   CHECK(seen == 20);
 }
@@ -85,7 +84,7 @@ TEMPLATE_LIST_TEST_CASE(
     }
   });
   CHECK(why == "one has failed, the group is as new");
-  CHECK(begun == gone_then); // a thread may have been cancelled before it began
+  CHECK(begun == gone_then); // a thread may be cancelled before it begins
 }
 
 TEMPLATE_LIST_TEST_CASE("group: errors after the first are dropped", "[group]", every_flowing) {
@@ -190,7 +189,7 @@ TEMPLATE_LIST_TEST_CASE("group: cancelling the flow that joins cancels all flows
   });
   run_until(sched, [&] { return begun == 3; });
   parent.cancel();
-  parent.cancel(); // once more changes nothing
+  parent.cancel(); // a second cancel changes nothing
   run_until(sched, [&] { return parent.ended(); });
   CHECK(why == std::errc::operation_canceled);
   CHECK(gone_then == 3);
@@ -208,7 +207,7 @@ TEMPLATE_LIST_TEST_CASE("group: killing the flow that owns a group ends the grou
       std::atomic<int>& then;
       ~later_than_the_group() { then = gone.load(); }
     } const last{gone, gone_then};
-    std::array<char, 64> shared; // by what the flows receive into
+    std::array<char, 64> shared; // the buffer of the flows
     rouse::flow_group group{sched};
     group.spawn([&]() -> rouse::task<> {
       const witness w{&gone};
@@ -222,7 +221,7 @@ TEMPLATE_LIST_TEST_CASE("group: killing the flow that owns a group ends the grou
   parent.kill();
   run_until(sched, [&] { return parent.ended(); });
   CHECK(gone_then == 2);
-  // The socket is as it was.
+  // The socket is still usable.
   CHECK(send(sched, pair.server, "after").value == 5);
   CHECK(receive(sched, pair.client, 5) == "after");
 }
@@ -260,7 +259,7 @@ TEMPLATE_LIST_TEST_CASE("group: a flow spawned into a cancelled group is cancell
     group.cancel();
     group.spawn([&]() -> rouse::task<> { co_await sched.sleep_for(1h, why); });
     co_await group.join();
-    group.spawn([&]() -> rouse::task<> { co_await sched.yield(); }); // not any more
+    group.spawn([&]() -> rouse::task<> { co_await sched.yield(); }); // no longer refused
     co_await group.join();
   });
   CHECK(why == std::errc::operation_canceled);

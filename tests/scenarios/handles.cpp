@@ -1,4 +1,4 @@
-// Handles of channels, flows, groups and servers, copied and dropped in other threads.
+// Handles of channels, flows, groups and servers, copied and dropped on other threads.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -10,7 +10,7 @@ namespace {
 template <class S>
 using channel = rouse::channel<int, S>;
 
-// A value that notes the thread that destroys it.
+// A value that records the thread that destroys it.
 struct traced {
   traced(std::atomic<std::thread::id>& where) noexcept : where_(&where) {}
   traced(traced&& other) noexcept : where_(std::exchange(other.where_, nullptr)) {}
@@ -238,7 +238,7 @@ TEMPLATE_LIST_TEST_CASE("handles: destroying a group on another thread ends its 
   S sched;
   for (int n = 0; n != 10; ++n) {
     std::atomic<int> alive{0};
-    struct living { // in the callable, which goes with its flow
+    struct living { // in the callable, which is destroyed with its flow
       explicit living(std::atomic<int>& c) noexcept : count(&c) { ++c; }
       living(living&& other) noexcept : count(std::exchange(other.count, nullptr)) {}
       ~living() {

@@ -59,7 +59,7 @@ TEMPLATE_LIST_TEST_CASE("iostream: output is sent by flush, before a read, and o
     CHECK(receive(pair.sched, pair.client, 9) == "question?");
     io << "farewell";
   }
-  CHECK(receive(pair.sched, pair.client, 100) == "farewell"); // and the end
+  CHECK(receive(pair.sched, pair.client, 100) == "farewell"); // up to the end
 }
 
 TEMPLATE_LIST_TEST_CASE("iostream: transfers more than its buffers hold", "[iostream]",

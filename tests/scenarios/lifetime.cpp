@@ -1,4 +1,4 @@
-// Lifetime, shutdown, the wake-up contract: section 8 of the scenarios.
+// Lifetime, shutdown, the contract of wake-ups: section 8 of scenarios.md.
 #include <support/testing.hpp>
 
 #include <coroutine>
@@ -8,7 +8,7 @@ using namespace testing;
 
 namespace {
 
-// Counts who has been destroyed.
+// Counts destructions.
 struct witness {
   int* count;
   explicit witness(int& c) : count(&c) {}
@@ -86,7 +86,7 @@ TEST_CASE("a thread that waits in any call gets operation_canceled when its sche
   rouse::socket other = listening(*sched);
   const auto waits = [&](auto call) {
     sched->spawn([&cancelled, call] {
-      for (int i = 0; i != 2; ++i) { // the one that waits, and the next
+      for (int i = 0; i != 2; ++i) { // the waiting call and the next one
         std::error_code ec;
         call(ec);
         cancelled += ec == std::errc::operation_canceled;
@@ -190,7 +190,7 @@ rouse::task<> deep_wait(rouse::coroutines& sched, std::size_t n) {
     co_await deep_wait(sched, n - 1);
 }
 
-// A coroutine of a kind that rouse does not know: starts at once, destroys itself.
+// A coroutine of a foreign type: starts at once, destroys itself.
 struct foreign {
   struct promise_type {
     foreign get_return_object() { return {}; }
@@ -323,7 +323,7 @@ TEMPLATE_LIST_TEST_CASE("each function posted by another thread runs once, in th
   TestType sched;
   auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
   constexpr int each = 500;
-  int ran = 0; // only the loop touches it
+  int ran = 0; // only the loop uses it
   std::vector<std::thread> posters;
   for (int t = 0; t != 3; ++t) {
     posters.emplace_back([&] {
@@ -344,7 +344,7 @@ TEMPLATE_LIST_TEST_CASE("stop in a posted function ends run, whichever thread ru
   for (int round = 0; round != 200; ++round) {
     TestType sched;
     auto forever = start<rouse::done>(sched, CALL(sched.sleep_for(1h, how...)));
-    int left = 40; // only the loop touches it
+    int left = 40; // only the loop uses it
     const auto poster = [&] {
       for (int i = 0; i != 20; ++i) {
         sched.post([&] {
@@ -369,7 +369,7 @@ TEMPLATE_LIST_TEST_CASE("a flooding peer does not starve a quiet one", "[lifetim
   REQUIRE(
       !await<rouse::done>(sched, CALL(quiet.connect(flood.listener.local_endpoint(), how...))).ec);
   auto& peer = accepted.wait().value;
-  // One call after the other that can be answered at once, without end.
+  // An endless sequence of calls that can be completed at once.
   bool stop = false;
   char byte = 0;
   const rouse::mutable_buffer one{&byte, 1};

@@ -1,4 +1,4 @@
-// Time-outs and cancellation: section 7 of the scenarios.
+// Time-outs and cancellation: section 7 of scenarios.md.
 #include <support/testing.hpp>
 
 #include <atomic>
@@ -35,7 +35,7 @@ TEMPLATE_LIST_TEST_CASE("timeout: is the limit of calls without one", "[limit][X
   CHECK(await(pair.sched, CALL(pair.client.recv(buf, never.get_token(), how...))).ec ==
         std::errc::timed_out);
   auto patient =
-      start(pair.sched, CALL(pair.client.recv(buf, 30s, how...))); // its own limit counts
+      start(pair.sched, CALL(pair.client.recv(buf, 30s, how...))); // its own limit applies
   until_pending(pair.sched, 1);
   send(pair.sched, pair.server, "x");
   CHECK(patient.wait().value == 1);
@@ -69,7 +69,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(!first.wait().ec);
   auto second = start(pair.sched, CALL(pair.client.recv(buf, how...)));
   until_pending(pair.sched, 1);
-  pair.sched.run_for(300ms); // the first one's limit passes
+  pair.sched.run_for(300ms); // the limit of the first call passes
   CHECK(!second.finished());
   send(pair.sched, pair.server, "y");
   CHECK(second.wait().value == 1);
@@ -135,7 +135,7 @@ TEMPLATE_LIST_TEST_CASE("a stop_token that was stopped before ends every kind of
       !await<rouse::done>(pair.sched, CALL(fresh.connect(pair.listener.local_endpoint(), how...)))
            .ec);
   CHECK(await<rouse::socket<TestType>>(pair.sched, CALL(pair.listener.accept(token, how...))).ec ==
-        std::errc::operation_canceled); // though a client has come
+        std::errc::operation_canceled); // although a client has connected
   fresh = rouse::socket{pair.sched};
   CHECK(await(pair.sched, CALL(pair.client.recv(buf, token, how...))).ec ==
         std::errc::operation_canceled);
@@ -158,7 +158,7 @@ TEMPLATE_LIST_TEST_CASE("bytes that arrived before the cancel win, and none is l
   auto pending = start(pair.sched, CALL(pair.client.recv(buf, how...)));
   until_pending(pair.sched, 1);
   REQUIRE(::send(pair.server.native_handle(), "bytes", 5, 0) == 5);
-  pair.client.cancel(); // in the same turn as the arrival
+  pair.client.cancel(); // in the same turn as the bytes arrive
   const auto& r = pending.wait();
   if (r.ec) {
     CHECK(r.ec == std::errc::operation_canceled);
@@ -193,7 +193,7 @@ TEMPLATE_LIST_TEST_CASE("no byte is lost when cancels race with arriving bytes",
   CHECK(got == sent);
 }
 
-// Makes a call, and calls `then` when it is done.
+// Makes a call, and calls `then` when it completes.
 template <class S, class Call, class Then>
 void when_done(S& sched, Call call, Then then) {
   if constexpr (awaits<S>) {
@@ -226,7 +226,7 @@ TEMPLATE_LIST_TEST_CASE("a cancel or a close between two requests of one call en
   });
   auto composed = start(pair.sched, CALL(pair.client.recv_exactly(all, how...)));
   until_pending(pair.sched, 2);
-  // Both answers come in one turn, and the first waiter ends the other one's call.
+  // Both results arrive in one turn, and the first waiter ends the other call.
   REQUIRE(::send(pair.client.native_handle(), "now", 3, 0) == 3);
   REQUIRE(::send(pair.server.native_handle(), "abc", 3, 0) == 3);
   pair.sched.run_for(patience);
@@ -318,7 +318,7 @@ TEMPLATE_LIST_TEST_CASE("a stop_token ends a composed call as a whole", "[limit]
   until_pending(pair.sched, 1);
   stop.request_stop();
   CHECK(receiving.wait().ec == std::errc::operation_canceled);
-  CHECK(receiving.wait().value == 4); // the count and the error
+  CHECK(receiving.wait().value == 4); // the count beside the error
 }
 
 TEMPLATE_LIST_TEST_CASE("a race of a limit with a cancel has one outcome", "[limit][X12]",
@@ -366,7 +366,7 @@ TEMPLATE_LIST_TEST_CASE("a limit is a duration, a point in time, a stop_token, o
   ends_with(canceled, CALL(pair.client.recv(buf, rouse::limit{token}, how...)));
   ends_with(canceled, CALL(pair.client.recv(buf, {rouse::deadline(), token}, how...)));
 
-  // Braces without a limit in them, and a deadline that never comes, are none.
+  // Braces without a limit, and a deadline that never comes, are no limit.
   send(pair.sched, pair.server, "abc");
   CHECK(await(pair.sched, CALL(pair.client.recv({buf.data(), 1}, {}, how...))).value == 1);
   CHECK(

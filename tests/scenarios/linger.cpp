@@ -1,4 +1,4 @@
-// SO_LINGER: closing a socket does not hold up the loop.
+// SO_LINGER: closing a socket does not block the loop.
 #include <support/child_process.hpp>
 #include <support/testing.hpp>
 
@@ -6,7 +6,7 @@ using namespace testing;
 
 namespace {
 
-/// A pair whose client has sent more than there is room for, and lingers.
+/// A pair whose client has sent more than the kernel buffers hold, and lingers.
 template <class S>
 struct lingering_pair : connected_pair<S> {
   std::size_t sent = 0;
@@ -18,7 +18,7 @@ struct lingering_pair : connected_pair<S> {
     sent = filled.value;
     this->client.set_option(rouse::linger{true, 600s});
   }
-  /// All that was sent arrives, and then the end.
+  /// Receives all bytes that were sent, and then the end.
   void check_all_arrives() {
     std::vector<char> sink(sent + 1);
     const auto got = await(this->sched, CALL(this->server.recv_exactly(sink, patience, how...)));

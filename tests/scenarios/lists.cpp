@@ -1,4 +1,4 @@
-// Scatter and gather: row T06 of the scenarios.
+// Scatter and gather: row T06 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -19,7 +19,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(got.value == 14);
   CHECK(std::string(two.data(), 2) + std::string(twelve.data(), 12) == "headand a body");
 
-  // One that waits.
+  // With a call that waits.
   auto waiting = start(pair.sched, CALL(pair.server.recv(places, how...)));
   until_pending(pair.sched, 1);
   send(pair.sched, pair.client, "abc");
@@ -101,7 +101,7 @@ TEMPLATE_LIST_TEST_CASE("lists: a list is sent as one datagram, and refused if i
   }
   const std::vector<rouse::const_buffer> many(17, rouse::const_buffer("x"));
   CHECK(await(sched, CALL(a.send(many, how...))).ec == std::errc::message_size);
-  // Nor is anything taken.
+  // Nothing is received either.
   CHECK(await(sched, CALL(a.send("stays", how...))).value == 5);
   std::array<char, 17> bytes;
   std::vector<rouse::mutable_buffer> too_many;
@@ -132,7 +132,7 @@ TEMPLATE_LIST_TEST_CASE("lists: send_to and recv_from transfer one datagram with
       CHECK(got.value.from == a.local_endpoint());
       CHECK(std::string(first.data(), 4) + std::string(second.data(), 8) == "one datagram");
     };
-    // One that is there already, and one that is waited for.
+    // With a datagram that is there, and with one that arrives later.
     CHECK(await(sched, CALL(a.send_to(parts, to, how...))).value == 12);
     check(await<rouse::datagram>(sched, CALL(b.recv_from(places, 5s, how...))));
     first = {};
@@ -221,7 +221,7 @@ TEMPLATE_LIST_TEST_CASE("lists: each call that takes one buffer takes several in
             .value == 10);
   CHECK(std::string(ten, 10) == "headbbbend");
 
-  // The list in braces is gone while the call waits.
+  // The list in braces is destroyed while the call waits.
   auto waiting = start(pair.sched, CALL(pair.server.recv_exactly({two, five}, how...)));
   until_pending(pair.sched, 1);
   send(pair.sched, pair.client, "abcdefg");
@@ -229,7 +229,7 @@ TEMPLATE_LIST_TEST_CASE("lists: each call that takes one buffer takes several in
   CHECK(two[1] == 'b');
   CHECK(five[4] == 'g');
 
-  // What is no list stays one buffer: a pointer and a size, a view.
+  // A pointer with a size, and a view, stay one buffer.
   CHECK(await(pair.sched, CALL(pair.client.send_all({head.data(), 2}, how...))).value == 2);
   CHECK(await(pair.sched, CALL(pair.client.send_all({head}, how...))).value == 4);
   CHECK(receive(pair.sched, pair.server, 6) == "hehead");

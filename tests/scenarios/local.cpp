@@ -1,4 +1,4 @@
-// Unix-domain sockets: section 10 of the scenarios.
+// Unix-domain sockets: section 10 of scenarios.md.
 #include <support/testing.hpp>
 
 #include <ctime>
@@ -10,7 +10,7 @@ using namespace testing;
 
 namespace {
 
-/// A folder for sockets' files, removed with all that is in it.
+/// A folder for the files of sockets, removed with its contents.
 class folder {
 public:
   folder() : path_(std::filesystem::temp_directory_path()) {
@@ -31,7 +31,7 @@ private:
   std::filesystem::path path_;
 };
 
-/// Whether this system has such sockets; says so if it has not.
+/// Whether this system has Unix-domain sockets; warns if it has not.
 bool has_local(int type = SOCK_STREAM) {
   rouse::callbacks sched;
   std::error_code ec;
@@ -82,7 +82,7 @@ TEMPLATE_LIST_TEST_CASE("local stream: connects by a path, and both sides know t
   CHECK(server.remote_endpoint() == rouse::endpoint::local());
   send(sched, client, "ping");
   CHECK(receive(sched, server, 4) == "ping");
-  // One that is waited for; and the end of the stream, again and again.
+  // With a call that waits; and the end of the stream, again and again.
   std::array<char, 8> buf;
   auto waiting = start(sched, CALL(client.recv(buf, how...)));
   until_pending(sched, 1);
@@ -117,7 +117,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(std::remove(here.file("x").c_str()) == 0);
   second.bind(here["x"], ec);
   CHECK(!ec);
-  // What is there and is no socket, is in the way as well.
+  // A file that is not a socket prevents the bind as well.
   std::ofstream(here.file("text")) << "text";
   rouse::socket third{sched, AF_UNIX};
   third.bind(here["text"], ec);
@@ -169,7 +169,7 @@ TEMPLATE_LIST_TEST_CASE("local: an abstract name exists as long as its socket", 
     return;
   }
   TestType sched;
-  auto listener = listening_at(sched, rouse::endpoint::local()); // the system chooses
+  auto listener = listening_at(sched, rouse::endpoint::local()); // the system chooses the name
   const auto where = listener.local_endpoint();
   CHECK(where.address().starts_with('@'));
   CHECK(where.bytes().size() > 1);
@@ -220,7 +220,7 @@ TEMPLATE_LIST_TEST_CASE("local: connect waits while the listener's queue is full
   const folder here;
   const auto where = here["x"];
   auto listener = listening_at(sched, where, 0);
-  // Where many fit in all the same, there is nothing to see.
+  // If many connections fit nevertheless, there is nothing to check.
   std::vector<rouse::socket<TestType>> clients;
   for (bool full = false; !full;) {
     auto& c = clients.emplace_back(sched, AF_UNIX);
@@ -246,7 +246,7 @@ TEMPLATE_LIST_TEST_CASE("local: connect waits while the listener's queue is full
   source.request_stop();
   CHECK(fourth.wait().ec == std::errc::operation_canceled);
   CHECK(!first.finished());
-  // Room: of those that were cancelled none is in the queue.
+  // There is room: no cancelled connection is left in the queue.
   for (std::size_t i = 0; i <= clients.size(); ++i)
     CHECK(!await<rouse::socket<TestType>>(sched, CALL(listener.accept(5s, how...))).ec);
   CHECK(!first.wait().ec);
@@ -270,7 +270,7 @@ TEMPLATE_LIST_TEST_CASE("local datagram: arrives whole, with the sender's name i
   CHECK(recv_text(sched, b) == "second");
   CHECK(recv_text(sched, b, &from) == "third");
   CHECK(from == rouse::endpoint());
-  // One that is waited for; one that is too large; an empty one.
+  // One that arrives later; one that is too large; an empty one.
   std::array<char, 4> four;
   auto waiting = start<rouse::datagram>(sched, CALL(a.recv_from(four, how...)));
   until_pending(sched, 1);
@@ -303,7 +303,7 @@ TEMPLATE_LIST_TEST_CASE("local datagram: send waits while the receiver's queue i
   };
   fill();
   REQUIRE(in_queue > 0);
-  // All that fills the queue is another's; connected or not.
+  // Datagrams of another socket fill the queue; connected or not.
   for (const bool connected : {false, true}) {
     if (connected) CHECK(!connect(sched, s, where));
     const auto call = [&](auto&&... how) -> decltype(auto) {
@@ -323,7 +323,7 @@ TEMPLATE_LIST_TEST_CASE("local datagram: send waits while the receiver's queue i
     CHECK(waiting.wait().value == 6);
     fill();
   }
-  // Without an address, and in pieces.
+  // Without an address, and as a list of buffers.
   auto plain = start(sched, CALL(s.send("plain", how...)));
   until_pending(sched, 1);
   std::array parts{rouse::const_buffer("in "), rouse::const_buffer("pieces")};
@@ -402,7 +402,7 @@ TEMPLATE_LIST_TEST_CASE("socket_pair: datagrams keep their boundaries, and wait 
   CHECK(recv_text(sched, b) == "one");
   CHECK(recv_text(sched, b) == "");
   CHECK(recv_text(sched, b) == "three");
-  // More than there is room for: all arrive, in order.
+  // More than the queue holds: all arrive, in order.
   const std::string filler(20'000, 'f');
   constexpr int many = 100;
   int sent = 0;
@@ -427,7 +427,7 @@ TEMPLATE_LIST_TEST_CASE("socket_pair: reports an unknown type", "[local][P02]", 
   CHECK_THROWS_AS(rouse::socket_pair(sched, 77), std::system_error);
 }
 
-#if !ROUSE_WINDOWS // where clock() is not the CPU's time
+#if !ROUSE_WINDOWS // where clock() is not CPU time
 TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up uses no CPU while no call reads",
                         "[local][E08]", every_scheduler) {
   TestType sched;
@@ -437,7 +437,7 @@ TEMPLATE_LIST_TEST_CASE("local: a peer that has hung up uses no CPU while no cal
   CHECK(!connect(sched, client, here["x"]));
   auto server = await<rouse::socket<TestType>>(sched, CALL(listener.accept(how...))).value;
   std::array<char, 8> buf;
-  // Something was waited for, so that the engine knows the socket.
+  // A call has waited, so that the engine watches the socket.
   CHECK(await(sched, CALL(client.recv(buf, 1ms, how...))).ec == std::errc::timed_out);
   auto other = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
   until_pending(sched, 1);

@@ -1,4 +1,4 @@
-// What exceptions say: the call, and why it failed.
+// The texts of exceptions: the name of the call, and the reason of its failure.
 #include <support/testing.hpp>
 
 #include <sstream>
@@ -7,7 +7,7 @@ using namespace testing;
 
 namespace {
 
-// What a call on fibers throws; empty if it does not.
+// The text that a call on fibers throws; empty if it throws nothing.
 template <class Call>
 std::string message_of(rouse::fibers& sched, Call call) {
   std::string what;

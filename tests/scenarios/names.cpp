@@ -1,4 +1,4 @@
-// Names of hosts and services: section 2 of the scenarios.
+// Names of hosts and services: section 2 of scenarios.md.
 #include <support/replaced_resolver.hpp>
 
 #include <algorithm>
@@ -13,7 +13,7 @@ using endpoints = std::vector<endpoint>;
 
 namespace {
 
-// A label may have 63 characters: the system says so without asking a server.
+// A label has at most 63 characters: the system refuses this one without asking a server.
 std::string impossible_name() { return std::string(64, 'x').append(".example"); }
 
 template <class S>
@@ -21,7 +21,7 @@ outcome<endpoints> look_up(S& sched, const std::string& host, const std::string&
   return await<endpoints>(sched, CALL(resolve(sched, host, service, patience, how...)));
 }
 
-// A flow that waits for a name, and the end that it comes to.
+// A flow that waits for a name, and its result.
 template <class S>
 struct asking {
   std::error_code ec;
@@ -125,7 +125,7 @@ TEMPLATE_LIST_TEST_CASE("resolve: a limit, a stop_token and a cancel end the wai
   CHECK(stopped.wait().ec == std::errc::operation_canceled);
   CHECK(await<endpoints>(sched, CALL(resolve(sched, "held", 80, 1ms, how...))).ec ==
         std::errc::timed_out);
-  // What comes of them reaches nobody; the next one is answered.
+  // Their results are dropped; the next lookup completes.
   system.release();
   CHECK(!look_up(sched, "name", "80").ec);
   CHECK(stopped.times() == 1);
@@ -202,9 +202,9 @@ TEMPLATE_LIST_TEST_CASE("resolve: a call that ends before its turn starts no loo
   CHECK(system.begun() == rouse::detail::lookup_helpers::most + 1);
 }
 
-// Run by the next test, in a program of its own.
+// Run by the next test in a process of its own.
 TEST_CASE("resolve: exit during lookups", "[.][names_exit]") {
-  replaced_resolver& system = *new replaced_resolver; // never released
+  replaced_resolver& system = *new replaced_resolver; // never destroyed
   rouse::callbacks sched;
   for (int i = 0; i != 10; ++i) resolve(sched, "held", 80, [](std::error_code, endpoints) {});
   system.until_inside(rouse::detail::lookup_helpers::most);
@@ -220,7 +220,7 @@ TEST_CASE("resolve: a program may exit during lookups that never end", "[names][
 #else
   const std::string path = std::filesystem::read_symlink("/proc/self/exe").string();
   const std::string quiet = " >/dev/null 2>&1";
-  const int expected = 42 << 8; // as waitpid(2) says
+  const int expected = 42 << 8; // as of waitpid(2)
 #endif
   CHECK(std::system((std::string(path) + " [names_exit]" + quiet).c_str()) == expected);
 }

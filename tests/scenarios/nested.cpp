@@ -1,4 +1,4 @@
-// A loop is not run inside itself: a turn inside a turn would leave the outer one's others waiting.
+// A loop is not run inside itself: an inner turn would delay the outer turn's other waiters.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -16,7 +16,7 @@ std::error_code error_of(F f) {
   return {};
 }
 
-// How often one of the four ways to run `sched` is refused.
+// The number of refused calls among the four ways to run `sched`.
 template <class S>
 int refusals(S& sched) {
   const auto refused = std::errc::operation_not_permitted;
@@ -137,7 +137,7 @@ TEST_CASE("no call can wait inside the loop that a waiting thread runs", "[neste
   rouse::threads sched;
   std::error_code ec;
   sched.post([&] { sched.sleep_for(1ms, ec); });
-  sched.sleep_for(2ms); // no thread is in run(): this one runs the engine
+  sched.sleep_for(2ms); // no thread is in run(): this thread runs the engine
   sched.run();
   CHECK(ec == std::errc::operation_not_permitted);
 }

@@ -1,5 +1,5 @@
-// What a kernel may report of a socket besides bytes and room: no call that waits spins on it, none
-// misses what comes later, and the other connections go on. The same on io_uring and on epoll.
+// Events that a kernel may report besides bytes and room: no waiting call spins on them or misses a
+// later event, and other connections are unaffected. The same on io_uring and on epoll.
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
@@ -39,14 +39,14 @@ double cpu_seconds() {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
-/// Runs the loop for a while, in which nothing is to happen: it hardly turns, and uses hardly any
-/// processor time.
+/// Runs the loop for a while in which nothing happens: it turns rarely, and uses hardly any CPU
+/// time.
 template <class S>
 void check_idle(S& sched) {
   rouse::socket silent{sched, AF_INET, SOCK_DGRAM};
   silent.bind({"127.0.0.1", 0});
   std::array<char, 1> unused;
-  auto waiting = start(sched, CALL(silent.recv(unused, how...))); // there is something to wait for
+  auto waiting = start(sched, CALL(silent.recv(unused, how...))); // a call that waits
   sched.poll();
   sched.poll();
   const auto begin = std::chrono::steady_clock::now();
@@ -62,8 +62,8 @@ void check_idle(S& sched) {
   CHECK(waiting.wait().ec == std::errc::operation_canceled);
 }
 
-/// A pair of which `server` is watched as an engine watches it where a recv waits because the one
-/// before was filled.
+/// A pair of which the engine watches `server` as it does when a recv waits after one that filled
+/// its buffer.
 template <class S>
 struct watched_pair : connected_pair<S> {
   watched_pair() {
@@ -75,7 +75,7 @@ struct watched_pair : connected_pair<S> {
   }
 };
 
-/// A recv on `s` waits in vain without spinning, and then gets what `peer` sends.
+/// A recv on `s` waits without spinning, and then receives what `peer` sends.
 template <class S>
 void check_recv(S& sched, rouse::socket<S>& s, rouse::socket<S>& peer) {
   std::array<char, 16> buf;
@@ -87,7 +87,7 @@ void check_recv(S& sched, rouse::socket<S>& s, rouse::socket<S>& peer) {
   CHECK(receiving.wait().value == 5);
 }
 
-/// The same of an attempt.
+/// Likewise with a call that is retried.
 template <class S>
 void check_peek(S& sched, rouse::socket<S>& s, rouse::socket<S>& peer) {
   std::array<char, 16> buf;
@@ -100,7 +100,7 @@ void check_peek(S& sched, rouse::socket<S>& s, rouse::socket<S>& peer) {
   CHECK(await(sched, CALL(s.recv(buf, how...))).value == 5);
 }
 
-/// From now on the kernel puts a message into the error queue of `s` for what it sends.
+/// From now on, the kernel puts a message into the error queue of `s` for each send.
 template <class S>
 void ask_for_timestamps(rouse::socket<S>& s) {
   s.set_option(SOL_SOCKET, SO_TIMESTAMPING,
@@ -139,7 +139,7 @@ struct udp_pair {
 TEMPLATE_LIST_TEST_CASE("odd events: a message in a stream's error queue ends no wait", "[odd]",
                         every_scheduler) {
   watched_pair<TestType> pair;
-  // It comes while a recv waits.
+  // The message arrives while a recv waits.
   std::array<char, 16> buf;
   auto receiving = start(pair.sched, CALL(pair.server.recv(buf, how...)));
   until_pending(pair.sched, 1);
@@ -148,7 +148,7 @@ TEMPLATE_LIST_TEST_CASE("odd events: a message in a stream's error queue ends no
   CHECK(!receiving.finished());
   CHECK(await(pair.sched, CALL(pair.client.send("later", how...))).value == 5);
   CHECK(receiving.wait().value == 5);
-  // It is there before.
+  // The message is there before.
   check_recv(pair.sched, pair.server, pair.client);
   check_peek(pair.sched, pair.server, pair.client);
 }
@@ -342,7 +342,7 @@ TEMPLATE_LIST_TEST_CASE(
   auto other = rouse::socket<TestType>::adopt(sched, ::dup(pair.server.native_handle()));
   CHECK(await(sched, CALL(other.recv(buf, 2ms, how...))).ec == std::errc::timed_out);
   pair.server.close();
-  // Its record, and perhaps its number, is the next socket's.
+  // The next socket gets its record, and perhaps its descriptor number.
   udp_pair<TestType> unrelated;
   rouse::socket next{sched, AF_INET, SOCK_DGRAM};
   next.bind({"127.0.0.1", 0});
@@ -368,7 +368,7 @@ TEMPLATE_LIST_TEST_CASE(
   pair.server.close();
   for (int i = 0; i != 100; ++i) CHECK(::send(pair.client.native_handle(), "x", 1, 0) == 1);
   pair.client.close();
-  // The number and the record are used again, and hear nothing of that.
+  // The number and the record are used again, and must not see those events.
   rouse::socket next{sched, AF_INET, SOCK_DGRAM};
   next.bind({"127.0.0.1", 0});
   auto receiving = start(sched, CALL(next.recv(buf, how...)));

@@ -1,4 +1,4 @@
-// per_core: a scheduler on each core. And accept_native, which it is made of.
+// per_core: a scheduler on each core; and accept_native, which it uses.
 #include <support/testing.hpp>
 
 #include <algorithm>
@@ -9,7 +9,7 @@ using namespace testing;
 
 namespace {
 
-// Which threads have served; and what is the same under every waker.
+// Counts connections and records the threads that serve them.
 struct served {
   std::mutex mutex;
   std::set<std::thread::id> threads;
@@ -31,7 +31,7 @@ rouse::task<> echo(rouse::socket<S> conn, served& seen) {
     (void)co_await conn.send_all({buf.data(), n}, ec);
 }
 
-// A handler that echoes one message.
+// A connection of callbacks that echoes one message.
 struct session {
   rouse::socket<rouse::callbacks> conn;
   std::array<char, 64> buf{};
@@ -65,7 +65,7 @@ void run(rouse::per_core<S>& server, served& seen) {
   }
 }
 
-// Connects, and has its message echoed.
+// Connects and checks that its message is echoed.
 bool ask_on(rouse::fibers& sched, const rouse::endpoint& where) {
   rouse::socket s{sched};
   s.connect(where, patience);
@@ -87,7 +87,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: every core gets connections, and stop ends th
   const auto where = server.local_endpoint();
   served seen;
   std::thread serving([&] { run(server, seen); });
-  // Which core a connection comes to is the system's to say; in the end each has had one.
+  // The system chooses the core of a connection; in the end each core has had one.
   const auto both = [&] {
     const std::lock_guard lock(seen.mutex);
     return is_threads<TestType> ? seen.connections >= 2 : seen.threads.size() == 2;
@@ -103,7 +103,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: every core gets connections, and stop ends th
   CHECK(seen.connections == asked);
   server.stop();
   serving.join();
-  CHECK_THROWS_AS(ask(where), std::system_error); // nobody listens any more
+  CHECK_THROWS_AS(ask(where), std::system_error); // there is no listener any more
 }
 
 TEMPLATE_LIST_TEST_CASE("per_core: stop works before run and with a waiting connection",
@@ -127,7 +127,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: stop works before run and with a waiting conn
   serving.join();
   std::array<char, 1> buf;
   std::error_code ec;
-  CHECK(idle.recv(buf, patience, ec) == 0); // closed by the server, whether politely or not
+  CHECK(idle.recv(buf, patience, ec) == 0); // closed by the server, with or without a reset
   CHECK(ec != std::errc::timed_out);
 }
 
@@ -140,7 +140,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline that never comes is a 
     run(server, seen);
   }
   SECTION("while it runs") {
-    std::thread serving([&] { run(server, seen); }); // what accept throws would end the program
+    std::thread serving([&] { run(server, seen); }); // an exception of accept would end the program
     CHECK(ask(server.local_endpoint()));
     server.stop(std::chrono::hours::max());
     serving.join();
@@ -163,7 +163,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline lets connections end b
   };
   CHECK(asked());
   server.stop(patience);
-  // The listeners close some time later; until then somebody may be served yet.
+  // The listeners close a little later; until then a connection may still be served.
   const auto until = std::chrono::steady_clock::now() + patience;
   try {
     while (std::chrono::steady_clock::now() < until) (void)ask(where);

@@ -103,7 +103,7 @@ TEMPLATE_LIST_TEST_CASE("reader: returns many lines of all lengths", "[reader]",
   for (const auto& l : lines) same = same && r.line().value == l;
   CHECK(same);
   CHECK(sending.wait().value == all.size());
-  CHECK(r.in.buffered() == lines.back()); // what the last call gave
+  CHECK(r.in.buffered() == lines.back()); // the bytes of the last call
 }
 
 TEMPLATE_LIST_TEST_CASE("reader: reports a closed socket", "[reader]", every_scheduler) {
@@ -111,6 +111,6 @@ TEMPLATE_LIST_TEST_CASE("reader: reports a closed socket", "[reader]", every_sch
   r.peer_sends("one\ntwo\n");
   CHECK(r.line().value == "one\n");
   r.server.close();
-  CHECK(r.line().value == "two\n"); // it was there already
+  CHECK(r.line().value == "two\n"); // it was buffered already
   CHECK(r.line().ec == std::errc::bad_file_descriptor);
 }

@@ -1,4 +1,4 @@
-// Readiness, and attempts that wait for it: rows T11 and T12 of the scenarios.
+// Readiness, and calls that wait for it: rows T11 and T12 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -28,14 +28,14 @@ TEMPLATE_LIST_TEST_CASE("wait: completes when bytes are there or arrive, and tak
   send(pair.sched, pair.client, "abc");
   CHECK(!before.wait().ec);
   CHECK(before.times() == 1);
-  CHECK(!wait(pair.sched, pair.server, readable).ec); // and again: nothing was taken
+  CHECK(!wait(pair.sched, pair.server, readable).ec); // still ready: nothing was taken
   CHECK(receive(pair.sched, pair.server, 2) == "ab");
-  CHECK(!wait(pair.sched, pair.server, readable).ec); // one is left
+  CHECK(!wait(pair.sched, pair.server, readable).ec); // one byte is left
   CHECK(receive(pair.sched, pair.server, 1) == "c");
   const auto none = await<rouse::done>(pair.sched, CALL(pair.server.wait(readable, 2ms, how...)));
   CHECK(none.ec == std::errc::timed_out);
   pair.client.close();
-  CHECK(!wait(pair.sched, pair.server, readable).ec); // the end
+  CHECK(!wait(pair.sched, pair.server, readable).ec); // the end of the stream
   std::array<char, 8> buf;
   CHECK(await(pair.sched, CALL(pair.server.recv(buf, 5s, how...))).value == 0);
 }
@@ -215,7 +215,7 @@ TEMPLATE_LIST_TEST_CASE("wait: may be abandoned while it waits", "[readiness][T1
     auto second = waiting(pair.sched, pair.server, readable);
     until_pending(pair.sched, 2);
     if (answered) send(pair.sched, pair.client, "for nobody");
-  } // the sanitizers see what is left over
+  } // the sanitizers check what remains
 }
 
 TEMPLATE_LIST_TEST_CASE("peek: returns the bytes and leaves them", "[readiness][peek][T11]",
@@ -318,7 +318,7 @@ TEMPLATE_LIST_TEST_CASE("try_recv, try_send: complete at once or fail with opera
   // The other calls work as before.
   auto receiving = start(pair.sched, CALL(pair.server.recv(buf, how...)));
   until_pending(pair.sched, 1);
-  CHECK(pair.server.try_recv(buf, ec) == 0); // that one is first
+  CHECK(pair.server.try_recv(buf, ec) == 0); // the waiting call is first
   CHECK(ec == std::errc::operation_would_block);
   send(pair.sched, pair.client, "more");
   CHECK(receiving.wait().value == 4);
@@ -358,7 +358,7 @@ TEMPLATE_LIST_TEST_CASE("out of band: the urgent byte is received beside the str
   auto receiving = start(pair.sched, CALL(pair.server.recv(more, how...)));
   until_pending(pair.sched, 2);
   send(pair.sched, pair.client, "abc");
-  CHECK(receiving.wait().value == 3); // not held up by the one before it
+  CHECK(receiving.wait().value == 3); // not delayed by the call before it
   CHECK(!urgent.finished());
   CHECK(await(pair.sched, CALL(pair.client.send_out_of_band("!", how...))).value == 1);
   CHECK(urgent.wait().value == 1);

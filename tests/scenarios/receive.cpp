@@ -26,7 +26,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(!waiting.finished());
   send(pair.sched, pair.client, "defg");
   CHECK(waiting.wait().value.text() == "defg");
-  CHECK(first.value.text() == "abc"); // its own buffer
+  CHECK(first.value.text() == "abc"); // in a buffer of its own
   pair.client.close();
   const auto end = receive_loan(pair);
   CHECK(!end.ec);
@@ -73,7 +73,7 @@ TEMPLATE_LIST_TEST_CASE("receive: a limit, a cancel and a close end it, and no b
   CHECK(cancelled.wait().ec == std::errc::operation_canceled);
   send(pair.sched, pair.client, "still here");
   const auto late = await<rouse::loan>(pair.sched, CALL(pair.server.receive(0s, how...)));
-  // Whether the bytes had arrived when it was asked is the kernel's to say; they are not lost.
+  // The kernel decides whether the bytes have arrived by now; they must not be lost.
   const std::string got =
       late.ec ? receive(pair.sched, pair.server, 10) : std::string(late.value.text());
   CHECK(got == "still here");
@@ -150,7 +150,7 @@ TEMPLATE_LIST_TEST_CASE("receive: serves more connections than the engine has bu
     REQUIRE(!connected.ec);
     servers.push_back(std::move(accepted.wait().value));
   }
-  // By value, since a call is made when its flow first runs.
+  // By value, because a call is made when its flow first runs.
   const auto receiving = [&](std::size_t i) {
     return start<rouse::loan>(
         sched, [s = &servers[i]](auto&&... how) -> decltype(auto) { return s->receive(how...); });
@@ -193,5 +193,5 @@ TEMPLATE_LIST_TEST_CASE("receive: may be abandoned while it waits, or after its 
     auto waiting = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
     until_pending(pair.sched, 1);
     if (answered) send(pair.sched, pair.client, "for nobody");
-  } // the sanitizers see what is left over
+  } // the sanitizers check what remains
 }

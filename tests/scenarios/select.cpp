@@ -1,4 +1,4 @@
-// Waiting for the first of several things.
+// Waiting for the first of several cases.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -12,7 +12,7 @@ using rouse::sending;
 
 namespace {
 
-// What came of a select: which case, or why none.
+// The result of a select: the index, or the error.
 template <class S, class Call>
 outcome<std::size_t> chosen(S& sched, Call call) {
   return await<std::size_t>(sched, std::move(call));
@@ -37,7 +37,7 @@ TEMPLATE_LIST_TEST_CASE("select: performs only the first case that is ready", "[
   CHECK(b.try_send(3));
   CHECK(chosen(sched, any).value == 0);
   CHECK(from_a == 1);
-  CHECK(b.size() == 1); // it stays
+  CHECK(b.size() == 1); // it stays in the channel
   CHECK(b.try_receive() == 3);
   event.set();
   CHECK(chosen(sched, any).value == 2);
@@ -93,7 +93,7 @@ TEMPLATE_LIST_TEST_CASE("select: a limit and a cancel take nothing", "[select]",
   source.request_stop();
   CHECK(stopped.wait().ec == std::errc::operation_canceled);
   CHECK((in.balance() == 0 && out.balance() == 0));
-  CHECK(!in.try_send(1)); // nobody is there
+  CHECK(!in.try_send(1)); // there is no receiver
   CHECK(!got);
 }
 
@@ -137,11 +137,11 @@ TEMPLATE_LIST_TEST_CASE("select: reports a ready socket and leaves its bytes", "
   CHECK(waits.wait().value == 1);
   CHECK(chosen(sched, any).value == 1); // at once
   CHECK(numbers.try_send(3));
-  CHECK(chosen(sched, any).value == 0); // stands before it
+  CHECK(chosen(sched, any).value == 0); // precedes it in the list
   CHECK(got == 3);
   CHECK(receive(sched, pair.client, 5) == "hello");
 
-  // It does not wait on the socket any more, once another is chosen.
+  // It no longer waits for the socket once another case is chosen.
   auto again = start(sched, any);
   run_until(sched, [&] { return numbers.balance() == -1; });
   auto sent = start<rouse::done>(sched, CALL(numbers.send(4, how...)));

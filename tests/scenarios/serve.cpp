@@ -1,4 +1,4 @@
-// Servers: a flow for each connection, a cap, an end with a deadline, errors of one connection.
+// Servers: a flow for each connection, a limit, a stop with a deadline, errors of one connection.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -7,7 +7,7 @@ using namespace testing;
 
 namespace {
 
-// A server of S whose connections are served by `handler`, and clients of it.
+// A server of S that serves connections with `handler`, and clients of it.
 template <class S>
 struct service {
   S sched;
@@ -21,7 +21,7 @@ struct service {
   }
 };
 
-// Sends back what comes, until the peer has ended; for every scheduler with flows.
+// Echoes until the peer has ended; for every scheduler with flows.
 struct echo {
   template <class S>
   rouse::task<> operator()(rouse::socket<S> conn) const {
@@ -60,7 +60,7 @@ TEMPLATE_LIST_TEST_CASE("serve: each connection is a flow, and join waits for th
   one.close();
   run_until(s.sched, [&] { return server.connections() == 1; });
   CHECK(!joined.finished());
-  // The listener is closed, the connection that is left goes on.
+  // The listener is closed; the remaining connection continues.
   run_until(s.sched, [&] {
     rouse::socket late{s.sched};
     return await<rouse::done>(s.sched, CALL(late.connect(s.where, how...))).ec ==
@@ -88,19 +88,19 @@ TEMPLATE_LIST_TEST_CASE("serve: remaining connections are cancelled at the earli
     server.stop(1h);
     s.sched.poll();
     server.stop(2ms);
-    server.stop(1h); // later: too late
+    server.stop(1h); // too late to matter
   }
   CHECK(!joined.wait().ec);
   CHECK(server.connections() == 0);
   CHECK(receive(s.sched, client, 1).empty()); // closed
-  s.sched.run(); // nothing of it comes out of run()
+  s.sched.run(); // run() throws nothing
 }
 
 TEMPLATE_LIST_TEST_CASE("serve: no more connections are open than its limit", "[serve]",
                         every_flowing) {
   service<TestType> s;
   auto server = rouse::serve(s.sched, std::move(s.listener), echo(), {.connections = 1});
-  auto one = s.connect(), two = s.connect(); // two waits in the listener's queue
+  auto one = s.connect(), two = s.connect(); // `two` waits in the listener's queue
   send(s.sched, one, "1");
   send(s.sched, two, "2");
   CHECK(receive(s.sched, one, 1) == "1");

@@ -1,4 +1,4 @@
-// Signals, waited for like anything else.
+// Waiting for signals.
 #include <support/testing.hpp>
 
 #include <coroutine>
@@ -10,7 +10,7 @@ using namespace testing;
 
 namespace {
 
-// A second signal, which some rouse::signals wants.
+// A second signal, which some rouse::signals waits for.
 #if ROUSE_WINDOWS
 constexpr int other_signal = SIGBREAK;
 void raise_other() { CHECK(rouse::os::signal_table::handle(CTRL_BREAK_EVENT)); }
@@ -31,7 +31,7 @@ bool empty(S& sched, rouse::signals<S>& s) {
   return await<int>(sched, CALL(s.wait(1ms, how...))).ec == std::errc::timed_out;
 }
 
-// A coroutine that is destroyed from outside, wherever it waits.
+// A coroutine that is destroyed from outside while it waits.
 struct held {
   struct promise_type {
     held get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
@@ -100,7 +100,7 @@ TEST_CASE("signals: numbers that are no signal or cannot be caught are refused",
   ::sigaction(SIGINT, nullptr, &before); // Catch2's
   CHECK(refused({SIGINT, SIGKILL}) == std::errc::invalid_argument);
   ::sigaction(SIGINT, nullptr, &after);
-  CHECK(after.sa_handler == before.sa_handler); // the one that could be caught is given back
+  CHECK(after.sa_handler == before.sa_handler); // the valid one is restored
 #endif
 }
 
@@ -115,7 +115,7 @@ TEMPLATE_LIST_TEST_CASE("signals: each signal of a flood is reported, and no oth
     const int n = next(sched, caught);
     first_kind += n == SIGINT;
     second_kind += n == other_signal;
-    if (i == 1) CHECK(second_kind == 1); // kinds take turns
+    if (i == 1) CHECK(second_kind == 1); // the kinds alternate
   }
   CHECK(first_kind == 300);
   CHECK(second_kind == 1);
@@ -166,7 +166,7 @@ TEST_CASE("signals: the signal of a wait whose coroutine is destroyed is kept fo
   rouse::signals caught{sched, {SIGINT}};
   const held waiting = wait_for_one(caught);
   until_pending(sched, 1);
-  ctrl_c(); // the kernel may give it to that wait
+  ctrl_c(); // the kernel may deliver it to that wait
   waiting.handle.destroy();
   CHECK(next(sched, caught) == SIGINT);
   CHECK(empty(sched, caught));
@@ -195,7 +195,7 @@ TEST_CASE("signals: the handler of a closed console does not return while an obj
   std::thread([returned] {
     (void)rouse::os::signal_table::handle(CTRL_CLOSE_EVENT);
     returned->store(true);
-  }).detach(); // it returns long after the object has gone
+  }).detach(); // it returns long after the object's end
   CHECK(next(sched, caught) == SIGTERM);
   CHECK(await<int>(sched, CALL(caught.wait(200ms, how...))).ec == std::errc::timed_out);
   CHECK(!returned->load());

@@ -1,4 +1,4 @@
-// Signals: what their dispositions are, before and after, and in forked children.
+// Dispositions of signals, before and after rouse::signals, and in forked children.
 #include <support/child_process.hpp>
 #include <support/testing.hpp>
 
@@ -25,7 +25,7 @@ void (*disposition(int n))(int) {
   return now.sa_handler;
 }
 
-// What a signal does at first; it has its own disposition again afterwards.
+// Sets the disposition of a signal, and restores the former one at the end.
 class with_disposition {
 public:
   with_disposition(int n, void (*what)(int)) : n_(n) {
@@ -177,7 +177,7 @@ TEST_CASE("signals: a forked child destroys its copy of an object without effect
           "[signals][O8]") {
   rouse::fibers sched;
   auto caught = std::make_unique<fiber_signals>(sched, std::initializer_list<int>{SIGUSR1});
-  ::raise(SIGUSR1); // untaken
+  ::raise(SIGUSR1); // no wait has taken it
   child_process child([&] {
     caught.reset();
     return disposition(SIGUSR1) == SIG_DFL ? 0 : 1;

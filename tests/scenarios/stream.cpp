@@ -1,4 +1,4 @@
-// Sending and receiving: section 5 of the scenarios.
+// Sending and receiving: section 5 of scenarios.md.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -16,7 +16,7 @@ TEMPLATE_LIST_TEST_CASE("an empty buffer is refused by recv and sent as nothing 
     CHECK(!r.ec);
     CHECK(r.value == 0);
   }
-  CHECK(send(pair.sched, pair.client, "x").value == 1); // and the stream has not ended
+  CHECK(send(pair.sched, pair.client, "x").value == 1); // the stream has not ended
   CHECK(receive(pair.sched, pair.server, 1) == "x");
 }
 
@@ -89,8 +89,8 @@ TEMPLATE_LIST_TEST_CASE("sends that queue up keep their order", "[stream][T05][B
     }));
   const std::string got = receive(pair.sched, pair.server, block * blocks.size());
   for (auto& s : sends) CHECK(s.wait().value == block);
-  // A send that the kernel took in part lets the next one in: send_all is one call, but not one
-  // request. Each call's own bytes are in order; those that fit at once are whole.
+  // After a send that the kernel took in part, the next call may send: send_all is one call, but
+  // not one request. The bytes of each call are in order; messages that fit at once are whole.
   for (const auto& b : blocks)
     CHECK(static_cast<std::size_t>(std::count(got.begin(), got.end(), b[0])) == block);
 }
@@ -152,7 +152,7 @@ TEMPLATE_LIST_TEST_CASE("two recvs of one socket complete in order", "[stream][T
   CHECK(std::string(b.data(), 3) == "def");
 }
 
-// Where each recv is filled, what a short count says is not known.
+// If each recv fills its buffer, short counts give no information.
 TEMPLATE_LIST_TEST_CASE("messages of exactly the size of the buffer arrive whole",
                         "[stream][T02][T10]", every_scheduler) {
   connected_pair<TestType> pair;
@@ -169,7 +169,7 @@ TEMPLATE_LIST_TEST_CASE("messages of exactly the size of the buffer arrive whole
     CHECK(exchange(pair.server, pair.client, "ping") == "ping");
     CHECK(exchange(pair.client, pair.server, "pong") == "pong");
   }
-  // Two that come at once, and one that nobody waits for.
+  // Two messages that arrive at once, and one without a waiting call.
   auto receiving = start(pair.sched, CALL(pair.client.recv(buf, how...)));
   until_pending(pair.sched, 1);
   send(pair.sched, pair.server, "oneetwo.");
@@ -182,14 +182,14 @@ TEMPLATE_LIST_TEST_CASE("messages of exactly the size of the buffer arrive whole
     CHECK(exchange(pair.server, pair.client, "ping") == "ping");
     CHECK(exchange(pair.server, pair.client, "in") == "in");
   }
-  // A recv that is cancelled, or meets its limit, takes nothing along.
+  // A recv that is cancelled or reaches its limit takes no bytes.
   auto cancelled = start(pair.sched, CALL(pair.server.recv(buf, how...)));
   until_pending(pair.sched, 1);
   pair.server.cancel();
   CHECK(cancelled.wait().ec == std::errc::operation_canceled);
   CHECK(await(pair.sched, CALL(pair.server.recv(buf, 1ms, how...))).ec == std::errc::timed_out);
   CHECK(exchange(pair.client, pair.server, "left") == "left");
-  // The end, twice, while something goes the other way.
+  // The end, twice, while bytes go the other way.
   pair.client.shutdown(rouse::shutdown_send);
   for (int i = 0; i != 2; ++i) {
     const auto end = await(pair.sched, CALL(pair.server.recv(buf, how...)));
@@ -216,7 +216,7 @@ void fill_often(Pair& pair, std::array<char, 1>& buf) {
 // Bytes that the client has no recv for.
 template <class Pair>
 void costs_nothing_to_leave(Pair& pair, std::array<char, 1>& buf) {
-  auto other = start(pair.sched, CALL(pair.server.recv(buf, how...))); // something to wait for
+  auto other = start(pair.sched, CALL(pair.server.recv(buf, how...))); // a call that waits
   until_pending(pair.sched, 1);
   send(pair.sched, pair.server, "nobody reads this");
   const std::clock_t cpu = std::clock();

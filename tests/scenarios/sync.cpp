@@ -1,4 +1,4 @@
-// Semaphores, locks, events and counts that park flows, under every waker.
+// Semaphores, mutexes, events and wait groups that park flows, under every waker.
 #include <support/testing.hpp>
 
 #include <mutex>
@@ -16,7 +16,7 @@ TEMPLATE_LIST_TEST_CASE("flow_semaphore: a flow waits for a permit, in order of 
   auto second = start<rouse::done>(sched, CALL(permits.acquire(5s, how...)));
   until_pending(sched, 2);
   permits.release();
-  CHECK(!permits.try_acquire()); // it went to the first
+  CHECK(!permits.try_acquire()); // the first waiter got it
   CHECK(!first.wait().ec);
   CHECK(!second.finished());
   permits.release(2);
@@ -42,7 +42,7 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(!next.wait().ec);
   CHECK(!m.try_lock());
   m.unlock();
-  CHECK(!await<rouse::done>(sched, CALL(m.lock(0s, how...))).ec); // free: zero takes it
+  CHECK(!await<rouse::done>(sched, CALL(m.lock(0s, how...))).ec); // free: a limit of zero takes it
 }
 
 TEMPLATE_LIST_TEST_CASE("flow_mutex: one flow at a time is between lock and unlock", "[sync]",

@@ -1,4 +1,4 @@
-// Flows that are killed: they end where they wait, and nobody hears of it.
+// Killing flows: they end where they wait, and no error is reported.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -7,13 +7,13 @@ using namespace testing;
 
 namespace {
 
-// Counts when it goes.
+// Counts its destructions.
 struct witness {
   std::atomic<int>* gone;
   ~witness() { ++*gone; }
 };
 
-// Starts a flow that makes `call` over and over; std::exception would be counted in `caught`.
+// Starts a flow that makes `call` over and over; a std::exception would be counted in `caught`.
 template <class S, class Call>
 auto waiting_flow(S& sched, std::atomic<int>& gone, std::atomic<int>& caught, Call call) {
   if constexpr (awaits<S>) {
@@ -65,7 +65,7 @@ TEMPLATE_LIST_TEST_CASE(
 
 TEMPLATE_LIST_TEST_CASE("kill: a flow keeps a value that arrived first, and ends at its next call",
                         "[tasklet][O4][X12]", every_single) {
-  if constexpr (calls_back<TestType>) return; // no flows that wait
+  if constexpr (calls_back<TestType>) return; // has no flows that wait
   TestType sched;
   rouse::channel<int, TestType> ch{sched};
   std::vector<int> got;
@@ -94,7 +94,7 @@ TEMPLATE_LIST_TEST_CASE("kill: a flow keeps a value that arrived first, and ends
 TEMPLATE_LIST_TEST_CASE("kill: a flow that has not begun never begins, and destructors cannot wait",
                         "[tasklet]", every_flowing) {
   TestType sched;
-  if constexpr (!is_threads<TestType>) { // a thread may have begun
+  if constexpr (!is_threads<TestType>) { // a thread may already have begun
     std::atomic<int> gone{0}, caught{0};
     auto flow = waiting_flow(sched, gone, caught, [&] { return sched.yield(); });
     flow.kill();
@@ -125,7 +125,7 @@ static_assert(
 
 TEMPLATE_LIST_TEST_CASE("current: a flow can kill itself", "[tasklet]", every_flowing) {
   TestType sched;
-  CHECK(!sched.current().alive()); // nobody
+  CHECK(!sched.current().alive()); // outside of flows
   bool after = false;
   auto flow = sched.spawn([&]() -> rouse::task<> {
     co_await sched.yield();

@@ -1,4 +1,5 @@
-// Calls that return only when they are done take buffers that live until the end of the expression.
+// Calls that return only when they have completed take buffers that live until the end of the
+// expression.
 #include <support/testing.hpp>
 
 using namespace testing;

@@ -1,4 +1,4 @@
-// Time: durations of any type and length, and sleeps, which take limits and can be cancelled.
+// Durations of any type and length, and sleeps, which take limits and can be cancelled.
 #include <support/testing.hpp>
 
 #include <limits>
@@ -235,7 +235,7 @@ TEMPLATE_LIST_TEST_CASE("cancelling a flow wakes it from a sleep", "[time]", eve
   CHECK(ec == std::errc::operation_canceled);
 }
 
-// ---- a sleep with a handler gives a handle
+// ---- a sleep with a handler returns a handle
 
 TEST_CASE("a sleep_handle cancels its sleep once", "[time]") {
   rouse::callbacks sched;
@@ -243,7 +243,7 @@ TEST_CASE("a sleep_handle cancels its sleep once", "[time]") {
   rouse::sleep_handle sleep = sched.sleep_for(1h, [&](std::error_code ec) { told.push_back(ec); });
   CHECK(!sleep.ended());
   sleep.cancel();
-  CHECK(told.empty()); // never from inside
+  CHECK(told.empty()); // never inside the call
   sleep.cancel();
   sched.run();
   REQUIRE(told.size() == 1);
@@ -267,8 +267,8 @@ TEST_CASE("the handle of a sleep that has ended does not affect another sleep at
   std::error_code ec = std::make_error_code(std::errc::interrupted);
   rouse::sleep_handle first, second;
   first = sched.sleep_for(1ms, [&](std::error_code) {
-    CHECK(first.ended()); // its own handler finds it over
-    second = sched.sleep_for(1ms, [&](std::error_code e) { ec = e; }); // in the same block
+    CHECK(first.ended()); // its own handler sees that it has ended
+    second = sched.sleep_for(1ms, [&](std::error_code e) { ec = e; }); // in the same memory block
     first.cancel();
   });
   sched.run();
@@ -285,7 +285,7 @@ TEST_CASE("only the new place of a moved sleep_handle cancels", "[time]") {
   CHECK(a.ended());
   a.cancel();
   CHECK(!c.ended());
-  b = std::move(c); // its own sleep goes on
+  b = std::move(c); // the sleep of b continues
   b.cancel();
   sched.run();
   CHECK(one == std::errc::operation_canceled);
@@ -307,7 +307,7 @@ TEST_CASE("a cancel after the time of a sleep leaves the sleep a success", "[tim
   rouse::callbacks sched;
   std::vector<std::error_code> told;
   rouse::sleep_handle second;
-  // Both are due in one turn: the first handler cancels what has ended already.
+  // Both are due in one turn: the first handler cancels the sleep that has ended already.
   const auto due = rouse::clock::now() - 1ms;
   sched.sleep_until(due, [&](std::error_code) { second.cancel(); });
   second = sched.sleep_until(due, [&](std::error_code ec) { told.push_back(ec); });

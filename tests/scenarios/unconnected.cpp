@@ -1,5 +1,5 @@
-// Streams that were never connected, or whose connect failed: not_connected from every call, and
-// never the end of a stream.
+// Streams that were never connected, or whose connect failed: every call fails with not_connected,
+// and none reports the end of a stream.
 #include <support/testing.hpp>
 
 #include <cstdio>
@@ -8,10 +8,10 @@ using namespace testing;
 
 namespace {
 
-/// Checks that each call on `s` says not_connected.
+/// Checks that each call on `s` fails with not_connected.
 template <class S>
 void check_calls(S& sched, rouse::socket<S>& s) {
-  for (int i = 0; i != 2; ++i) { // asked again, it says so again
+  for (int i = 0; i != 2; ++i) { // a second time as well
     std::array<char, 8> buf;
     std::error_code ec;
     std::array room{rouse::mutable_buffer(buf)};
@@ -42,7 +42,7 @@ void check_sends(S& sched, rouse::socket<S>& s) {
   }
 }
 
-/// A port where nothing listens.
+/// A port without a listener.
 template <class S>
 rouse::endpoint closed_port(S& sched) {
   rouse::socket s{sched};
@@ -112,7 +112,7 @@ TEMPLATE_LIST_TEST_CASE(
 }
 
 #if ROUSE_LINUX
-// (Under Wine a recv on a listener waits for ever.)
+// (Under Wine a recv on a listener waits forever.)
 TEMPLATE_LIST_TEST_CASE("each stream call on a listener fails with not_connected", "[end][E04]",
                         every_single) {
   TestType sched;

@@ -1,5 +1,5 @@
-// Urgent marks: a recv stops at one, with fewer bytes than are there. What is behind the mark must
-// come all the same, whoever receives it and whatever became of the urgent byte.
+// Urgent marks: a recv stops at one, with fewer bytes than are there. The bytes behind the mark
+// must be received by every call, whether or not the urgent byte was taken.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -7,9 +7,9 @@ using namespace testing;
 namespace {
 
 enum class before_sending {
-  nothing, // the engine has not yet waited for the server's socket
-  waited, // it has
-  filled, // a buffer was filled, and the next recv has waited: epoll then watches levels
+  nothing, // the engine has not yet waited for the socket
+  waited, // the engine has waited
+  filled, // a recv has waited after one that filled its buffer: epoll is level-triggered
 };
 
 template <class S>
@@ -30,7 +30,7 @@ void send_urgent(connected_pair<S>& pair, std::string_view text) {
   CHECK(await(pair.sched, CALL(pair.client.send_out_of_band(text, how...))).value == text.size());
 }
 
-/// Sends "abc", an urgent "X" and "def", and looks once what has become ready.
+/// Sends "abc", an urgent "X" and "def", and polls once.
 template <class S>
 void send_around_mark(connected_pair<S>& pair) {
   send(pair.sched, pair.client, "abc");
@@ -40,7 +40,7 @@ void send_around_mark(connected_pair<S>& pair) {
   pair.sched.poll();
 }
 
-/// All that comes until there are `n` bytes, by `recv_some`, which gives a piece.
+/// Receives until there are `n` bytes, with `recv_some`, which returns a piece.
 template <class Recv>
 std::string collect(std::size_t n, Recv recv_some) {
   std::string all;
@@ -175,7 +175,7 @@ TEMPLATE_LIST_TEST_CASE("urgent: a program may look for the urgent byte itself",
         }) == "abcdef");
 }
 
-// Where a recv stands at the mark and a signal is pending, the kernel says EAGAIN for an EINTR.
+// If a recv is at the mark and a signal is pending, the kernel reports EAGAIN for EINTR.
 TEST_CASE("urgent: signals in between hide no bytes", "[urgent]") {
   struct sigaction nothing{}, before{};
   nothing.sa_handler = [](int) {};

@@ -1,5 +1,5 @@
-// What Microsoft's pages ask for and Wine does not show by itself: the calls are watched, or
-// refused.
+// Requirements of Microsoft's documentation that have no effect under Wine: the calls are watched
+// or refused.
 #include <support/replaced_import.hpp>
 #include <support/testing.hpp>
 
@@ -8,7 +8,7 @@ using namespace testing;
 
 namespace {
 
-// Forwards to the function that it replaces, and keeps what a test asks about.
+// Forwards to the function that it replaces, and records its arguments.
 template <class Function>
 Function& original() {
   static Function f = nullptr;
@@ -56,7 +56,7 @@ struct watched : replaced_import {
   }
 };
 
-// A file of the test's own that is open for overlapped use, gone with it.
+// A temporary file that is open for overlapped I/O, removed at the end.
 class overlapped_file {
 public:
   explicit overlapped_file(std::string_view content) {
@@ -112,7 +112,7 @@ TEST_CASE("Windows: a thread that cannot run fibers reports not_enough_memory",
   replaced_import none("kernel32.dll", "ConvertThreadToFiberEx",
                        reinterpret_cast<void*>(&refuse_fiber));
   std::error_code code;
-  std::thread([&] { // a thread that is no fiber yet
+  std::thread([&] { // a thread that is not a fiber yet
     rouse::fibers sched;
     try {
       sched.spawn([] {});

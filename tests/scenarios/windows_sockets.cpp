@@ -1,5 +1,5 @@
-// What Windows must be told of a socket that AcceptEx or ConnectEx has connected: until then it has
-// no addresses and cannot be shut down. Under Wine it works either way, so the calls are watched.
+// Options that Windows needs after AcceptEx and ConnectEx: before, a socket has no addresses and
+// cannot be shut down. Wine works either way, so the calls are watched.
 #include <support/replaced_import.hpp>
 #include <support/testing.hpp>
 
@@ -11,13 +11,13 @@ using namespace testing;
 
 namespace {
 
-/// Records this program's calls of setsockopt while it lives.
+/// Records this program's calls of setsockopt while it exists.
 class option_spy {
 public:
   struct call {
     SOCKET socket;
     int level, name;
-    SOCKET value; // 0 where the option's value is no socket
+    SOCKET value; // 0 if the option's value is not a socket
     bool operator==(const call&) const = default;
   };
 

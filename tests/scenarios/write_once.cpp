@@ -1,5 +1,5 @@
-// Written once with co_await, for coroutines, fibers and threads: every waiting call that there is,
-// its value, its exception, its std::error_code.
+// Written once with co_await, for coroutines, fibers and threads: every waiting call, its value,
+// its exception, its std::error_code.
 #include <support/testing.hpp>
 
 #include <stdexcept>
@@ -8,8 +8,8 @@ using namespace testing;
 
 namespace {
 
-// Runs a flow to its end; what leaves it comes out here. Only this flow checks: with threads,
-// others would at the same time.
+// Runs a flow to its end and rethrows its exception. Only this flow checks, because with threads
+// others would check at the same time.
 template <class S, class Body>
 void run_to_end(S& sched, Body body) {
   std::atomic<bool> ended{false};
@@ -21,7 +21,7 @@ void run_to_end(S& sched, Body body) {
   CHECK(ended);
 }
 
-// What a call throws.
+// The error that a call throws.
 template <class Call>
 rouse::task<std::error_code> thrown_by(Call call) {
   std::error_code code;
@@ -40,7 +40,7 @@ rouse::task<rouse::socket<S>> connected(S& sched, rouse::endpoint peer) {
   co_return conn;
 }
 
-// Both ends, one made by accept, one by connect.
+// Both ends of a connection, one from accept, one from connect.
 template <class S>
 rouse::task<> make_pair(S& sched, rouse::socket<S>& server, rouse::socket<S>& client) {
   auto listener = listening(sched);
@@ -160,7 +160,7 @@ TEMPLATE_LIST_TEST_CASE("write once: flows, sleeps and signals work under every 
     co_await sleeper.join(1ms, ec);
     CHECK(ec == std::errc::timed_out);
     sleeper.cancel();
-    co_await sleeper.join(5s); // that it ended cancelled is no news
+    co_await sleeper.join(5s); // an end by cancellation is not reported
     CHECK(sleeper.ended());
   });
 }
