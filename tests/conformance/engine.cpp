@@ -50,11 +50,11 @@ struct bench {
     static void on_completed(rouse::operation& op) noexcept {
       auto& self = static_cast<observed&>(static_cast<typename core::operation&>(op));
       ++self.completed;
-      self.told_inside = self.told_inside || (self.busy && *self.busy);
+      self.completed_inside = self.completed_inside || (self.busy && *self.busy);
     }
     int completed = 0;
     bool* busy = nullptr; // set while a call on the engine is under way
-    bool told_inside = false;
+    bool completed_inside = false;
   };
 
   failure why;
@@ -223,7 +223,7 @@ TEMPLATE_LIST_TEST_CASE("no operation completes inside submit, cancel or close",
   CHECK(first.completed + second.completed + sleeping.completed == 0);
   for (auto* op : {&first, &second, &sleeping}) {
     b.finish(*op);
-    CHECK_FALSE(op->told_inside);
+    CHECK_FALSE(op->completed_inside);
   }
 }
 

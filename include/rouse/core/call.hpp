@@ -175,7 +175,7 @@ protected:
   bool start() noexcept {
     if (engine_ && prepare()) [[likely]]
       return start_prepared();
-    return end_unasked();
+    return end_without_request();
   }
 
   /// Before `start`: makes the call fail with `why`.
@@ -215,7 +215,7 @@ private:
 
   // Finishes a call that made no request. It counts against the fairness budget as any other does;
   // without an engine, that of the loop that the caller runs in.
-  ROUSE_NOINLINE bool end_unasked() noexcept {
+  ROUSE_NOINLINE bool end_without_request() noexcept {
     if (!engine_) {
       this->error = std::errc::bad_file_descriptor;
       engine_ = running<Engine>::here();

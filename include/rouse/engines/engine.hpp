@@ -233,7 +233,7 @@ public:
   /// For a foreign loop that waits in place of `turn`: submits everything to the kernel; until the
   /// next `turn`, `wake` makes `wait_handle()` readable.
   /// @returns when `turn` is due at the latest; `time_point::min()`: at once.
-  [[nodiscard]] clock::time_point rest_outside() noexcept
+  [[nodiscard]] clock::time_point prepare_foreign_wait() noexcept
     requires(!Threading::shared);
   /// What a foreign loop polls for readability; `no_handle` if the driver has no such handle.
   [[nodiscard]] native_handle_type wait_handle() noexcept;

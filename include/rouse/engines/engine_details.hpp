@@ -267,7 +267,7 @@ std::size_t basic_engine<D, T>::active() noexcept {
 }
 
 template <class D, class T>
-clock::time_point basic_engine<D, T>::rest_outside() noexcept
+clock::time_point basic_engine<D, T>::prepare_foreign_wait() noexcept
   requires(!T::shared)
 {
   lock_type lock(mutex_);

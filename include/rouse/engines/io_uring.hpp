@@ -311,8 +311,8 @@ private:
     }
   }
 
-  // The kernel does not find a request that it is about to retry. It is asked again until the request
-  // has ended or is found.
+  // The kernel does not find a request that it is about to retry. The cancel is repeated until
+  // the request has ended or is found.
   ROUSE_COLD void reap_cancel(operation& op, int result, completions& done) noexcept {
     const bool completed = !std::exchange(op.more, false);
     if (completed) {

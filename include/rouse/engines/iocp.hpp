@@ -192,7 +192,7 @@ private:
       start_held(r, queue, done);
   }
 
-  // ---- the call. True: done, the answer is in `op`.
+  // ---- the call. True: done, the result is in `op`.
 
   bool begin_recv(operation& op) noexcept {
     DWORD bytes = 0;
@@ -217,7 +217,7 @@ private:
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
+    if (!done && op.cancel_reason) cancel(op); // requested while there was nothing to cancel
     return done;
   }
 
@@ -276,7 +276,7 @@ private:
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
+        if (op.cancel_reason) cancel(op); // requested while there was nothing to cancel
         return false;
       }
       if (op.error) return true;
@@ -333,7 +333,7 @@ private:
     return !packet;
   }
 
-  // ---- the answer
+  // ---- the result
 
   void conclude(operation& op, failure error, std::size_t bytes) noexcept {
     op.error = error;

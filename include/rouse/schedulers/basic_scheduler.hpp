@@ -265,7 +265,7 @@ public:
   [[nodiscard]] deadline next_deadline() noexcept
     requires(!engine_type::threading::shared)
   {
-    return engine_->rest_outside();
+    return engine_->prepare_foreign_wait();
   }
 
   /// Makes `run` return after its current turn of the loop. If no thread is in `run`, the next call

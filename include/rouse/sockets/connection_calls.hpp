@@ -40,11 +40,11 @@ struct connect_call {
 // Skips connections that were closed while they waited in the queue. While descriptors or memory
 // are short, the connection stays in the queue, and the call retries after a pause.
 //
-// @tparam Answer  a socket of the listener's scheduler, or a native handle.
-template <class Answer>
+// @tparam Accepted  a socket of the listener's scheduler, or a native handle.
+template <class Accepted>
 struct accept_call {
-  using value_type = Answer;
-  static constexpr bool native = std::same_as<Answer, native_handle_type>;
+  using value_type = Accepted;
+  static constexpr bool native = std::same_as<Accepted, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
   static constexpr auto length = std::chrono::milliseconds(20);
   socket_state* socket;
@@ -77,11 +77,11 @@ struct accept_call {
     return true;
   }
 
-  Answer value(operation& op) noexcept {
+  Accepted value(operation& op) noexcept {
     if constexpr (native)
       return op.action == action::accept ? take_handle(op) : os::no_handle;
     else
-      return Answer::from(std::exchange(accepted, nullptr));
+      return Accepted::from(std::exchange(accepted, nullptr));
   }
   template <class Engine>
   void discard(operation& op, Engine& engine) noexcept {

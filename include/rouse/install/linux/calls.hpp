@@ -60,7 +60,7 @@ public:
 
   /// Whether calls on the file block.
   bool blocks() noexcept {
-    if (!asked_) ask();
+    if (!has_read_options_) read_options();
     return blocks_;
   }
   /// Waits until another attempt may succeed. If it returns false, errno is the error of the call.
@@ -99,8 +99,8 @@ private:
     errno = EAGAIN;
     return true;
   }
-  void ask() noexcept {
-    asked_ = true;
+  void read_options() noexcept {
+    has_read_options_ = true;
     const int flags = ::fcntl(file_.fd, F_GETFL);
     blocks_ = flags >= 0 && (flags & O_NONBLOCK) == 0;
     timeval limit{};
@@ -123,7 +123,7 @@ private:
   file_wait waits_{&file_, 1, ends_};
   const int option_;
   int nowait_ = MSG_DONTWAIT;
-  bool asked_ = false;
+  bool has_read_options_ = false;
   bool blocks_ = false;
   bool unannounced_ = false; // poll(2) may miss an event
   bool has_waited_ = false;
@@ -304,9 +304,9 @@ inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point 
 class select_sets {
 public:
   select_sets(int count, fd_set* in, fd_set* out, fd_set* urgent) noexcept
-      : count_(count), asked_{in, out, urgent} {
+      : count_(count), sets_{in, out, urgent} {
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k]) wanted_[k] = *asked_[k];
+      if (sets_[k]) wanted_[k] = *sets_[k];
     }
     for (int fd = 0; fd < count; ++fd) add(fd);
   }
@@ -315,13 +315,13 @@ public:
     fd_set now[3];
     fd_set* given[3];
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k]) now[k] = wanted_[k];
-      given[k] = asked_[k] ? &now[k] : nullptr;
+      if (sets_[k]) now[k] = wanted_[k];
+      given[k] = sets_[k] ? &now[k] : nullptr;
     }
     timeval none{};
     const int found = real::select(count_, given[0], given[1], given[2], &none);
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k] && found >= 0) *asked_[k] = now[k];
+      if (sets_[k] && found >= 0) *sets_[k] = now[k];
     }
     return found;
   }
@@ -335,13 +335,13 @@ private:
     constexpr short events[] = {POLLIN, POLLOUT, POLLPRI};
     short wanted = 0;
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k] && FD_ISSET(fd, &wanted_[k])) wanted = static_cast<short>(wanted | events[k]);
+      if (sets_[k] && FD_ISSET(fd, &wanted_[k])) wanted = static_cast<short>(wanted | events[k]);
     }
     if (wanted != 0) files_[size_++] = {fd, wanted, 0};
   }
 
   const int count_;
-  fd_set* const asked_[3];
+  fd_set* const sets_[3];
   fd_set wanted_[3];
   pollfd files_[FD_SETSIZE];
   nfds_t size_ = 0;

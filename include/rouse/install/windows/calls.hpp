@@ -45,14 +45,14 @@ public:
   bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
     using namespace std::chrono_literals;
     const auto begun = clock::now();
-    const bool rests = futile_waits_ >= 16;
-    if (rests) {
+    const bool sleeps = futile_waits_ >= 16;
+    if (sleeps) {
       files = nullptr;
       count = 0;
       if (begun + 5ms < until) until = begun + 5ms;
     }
     if (!park(files, count, until)) return false;
-    futile_waits_ = rests || clock::now() - begun < 1ms ? futile_waits_ + 1 : 0;
+    futile_waits_ = sleeps || clock::now() - begun < 1ms ? futile_waits_ + 1 : 0;
     return true;
   }
 
@@ -70,14 +70,14 @@ public:
   /// Waits until another attempt may succeed. If it returns false, the last error is that of the
   /// call.
   bool wait(readiness_wait& a) noexcept {
-    if (!std::exchange(asked_, true)) ask();
+    if (!std::exchange(has_read_option_, true)) read_option();
     if (clock::now() < until_) return a.wait(&file_, 1, until_);
     ::WSASetLastError(WSAETIMEDOUT);
     return false;
   }
 
 private:
-  void ask() noexcept {
+  void read_option() noexcept {
     DWORD milliseconds = 0;
     std::size_t size = sizeof milliseconds;
     if (!get_option(file_.fd, SOL_SOCKET, option_, &milliseconds, size) && milliseconds != 0)
@@ -86,7 +86,7 @@ private:
 
   const WSAPOLLFD file_;
   const int option_;
-  bool asked_ = false;
+  bool has_read_option_ = false;
   clock::time_point until_ = (clock::time_point::max)();
 };
 
@@ -274,31 +274,31 @@ inline int poll(WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept
 /// The sets of a select, which it overwrites. They may be larger than FD_SETSIZE of this program.
 class select_sets {
 public:
-  select_sets(fd_set* in, fd_set* out, fd_set* urgent) : asked_{in, out, urgent} {
+  select_sets(fd_set* in, fd_set* out, fd_set* urgent) : sets_{in, out, urgent} {
     constexpr SHORT events[] = {POLLRDNORM, POLLWRNORM, POLLRDBAND};
     for (int k = 0; k != 3; ++k) {
-      if (!asked_[k]) continue;
-      wanted_[k].assign(asked_[k]->fd_array, asked_[k]->fd_array + asked_[k]->fd_count);
+      if (!sets_[k]) continue;
+      wanted_[k].assign(sets_[k]->fd_array, sets_[k]->fd_array + sets_[k]->fd_count);
       for (const SOCKET s : wanted_[k]) files_.push_back({s, events[k], 0});
     }
   }
 
   int look() noexcept {
     for (int k = 0; k != 3; ++k) {
-      if (!asked_[k]) continue;
-      asked_[k]->fd_count = static_cast<u_int>(wanted_[k].size());
-      SOCKET* to = asked_[k]->fd_array;
+      if (!sets_[k]) continue;
+      sets_[k]->fd_count = static_cast<u_int>(wanted_[k].size());
+      SOCKET* to = sets_[k]->fd_array;
       for (const SOCKET s : wanted_[k]) *to++ = s;
     }
     timeval none{};
-    return real::select(0, asked_[0], asked_[1], asked_[2], &none);
+    return real::select(0, sets_[0], sets_[1], sets_[2], &none);
   }
 
   [[nodiscard]] const WSAPOLLFD* files() const noexcept { return files_.data(); }
   [[nodiscard]] ULONG size() const noexcept { return static_cast<ULONG>(files_.size()); }
 
 private:
-  fd_set* const asked_[3];
+  fd_set* const sets_[3];
   std::vector<SOCKET> wanted_[3];
   std::vector<WSAPOLLFD> files_;
 };
