@@ -1,5 +1,5 @@
 // Flows that ignore their end, wait for themselves, or call exit().
-#include <support/child.hpp>
+#include <support/run_test_case.hpp>
 #include <support/testing.hpp>
 
 #include <coroutine>
@@ -48,7 +48,7 @@ std::source_location here(std::source_location place = std::source_location::cur
   return place;
 }
 // The message contains that line.
-void check_named(const ending& e) {
+void check_named(const process_end& e) {
   INFO(e.said);
   CHECK(e.aborted);
   const std::size_t at = e.said.find("at line ");
@@ -88,7 +88,7 @@ TEMPLATE_LIST_TEST_CASE("child: kill of a flow that retries", "[.child]", every_
 TEMPLATE_LIST_TEST_CASE(
     "endings: a killed flow that retries forever aborts the program, which names it", "[endings]",
     every_stacked) {
-  check_named(run_child(stacked_child<TestType>("child: kill of a flow that retries")));
+  check_named(run_test_case(stacked_child<TestType>("child: kill of a flow that retries")));
 }
 
 TEMPLATE_LIST_TEST_CASE("child: end of a scheduler whose flow retries", "[.child]", every_stacked) {
@@ -100,7 +100,8 @@ TEMPLATE_LIST_TEST_CASE("child: end of a scheduler whose flow retries", "[.child
 TEMPLATE_LIST_TEST_CASE(
     "endings: a flow that retries forever while its scheduler is destroyed aborts the program",
     "[endings]", every_stacked) {
-  check_named(run_child(stacked_child<TestType>("child: end of a scheduler whose flow retries")));
+  check_named(
+      run_test_case(stacked_child<TestType>("child: end of a scheduler whose flow retries")));
 }
 
 TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", every_stacked) {
@@ -115,7 +116,7 @@ TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", 
 TEMPLATE_LIST_TEST_CASE(
     "endings: a flow that retries forever while its group is destroyed aborts the program",
     "[endings]", every_stacked) {
-  check_named(run_child(stacked_child<TestType>("child: end of a group whose flow retries")));
+  check_named(run_test_case(stacked_child<TestType>("child: end of a group whose flow retries")));
 }
 
 TEST_CASE("child: kill of a thread that retries slowly", "[.child]") {
@@ -133,7 +134,7 @@ TEST_CASE("child: kill of a thread that retries slowly", "[.child]") {
   until_pending(sched, 1);
 }
 TEST_CASE("endings: a killed thread that retries slowly forever aborts the program", "[endings]") {
-  check_named(run_child("child: kill of a thread that retries slowly"));
+  check_named(run_test_case("child: kill of a thread that retries slowly"));
 }
 
 TEST_CASE("child: end of a scheduler that a foreign coroutine uses", "[.child]") {
@@ -144,7 +145,7 @@ TEST_CASE("child: end of a scheduler that a foreign coroutine uses", "[.child]")
 TEST_CASE(
     "endings: a foreign coroutine that retries while its scheduler is destroyed aborts the program",
     "[endings]") {
-  const ending e = run_child("child: end of a scheduler that a foreign coroutine uses");
+  const process_end e = run_test_case("child: end of a scheduler that a foreign coroutine uses");
   INFO(e.said);
   CHECK(e.aborted);
   CHECK(e.said.find("without end") != std::string::npos);
@@ -211,25 +212,13 @@ TEMPLATE_LIST_TEST_CASE("endings: a cancelled flow that retries forever does not
   TestType sched;
   std::atomic<bool> enough{false};
   std::atomic<int> tries{0};
-  auto flow = [&] {
-    if constexpr (awaits<TestType>) {
-      return sched.spawn([&]() -> rouse::task<> {
-        while (!enough) {
-          std::error_code ec;
-          co_await sched.sleep_for(1h, ec);
-          ++tries;
-        }
-      });
-    } else {
-      return sched.spawn([&] {
-        while (!enough) {
-          std::error_code ec;
-          sched.sleep_for(1h, ec);
-          ++tries;
-        }
-      });
+  auto flow = sched.spawn([&]() -> rouse::task<> {
+    while (!enough) {
+      std::error_code ec;
+      co_await sched.sleep_for(1h, ec);
+      ++tries;
     }
-  }();
+  });
   until_pending(sched, 1);
   flow.cancel();
   CHECK(!await<rouse::done>(sched, CALL(sched.sleep_for(5ms, how...))).ec);
@@ -245,29 +234,16 @@ TEMPLATE_LIST_TEST_CASE("endings: a flow that joins itself gets resource_deadloc
   TestType sched;
   std::error_code ec, limited;
   std::string message;
-  if constexpr (awaits<TestType>) {
-    sched.spawn([&]() -> rouse::task<> {
-      auto me = sched.current();
-      co_await me.join(ec);
-      co_await me.join(1h, limited);
-      try {
-        co_await me.join();
-      } catch (const std::system_error& e) {
-        message = e.what();
-      }
-    });
-  } else {
-    sched.spawn([&] {
-      auto me = sched.current();
-      me.join(ec);
-      me.join(1h, limited);
-      try {
-        me.join();
-      } catch (const std::system_error& e) {
-        message = e.what();
-      }
-    });
-  }
+  sched.spawn([&]() -> rouse::task<> {
+    auto me = sched.current();
+    co_await me.join(ec);
+    co_await me.join(1h, limited);
+    try {
+      co_await me.join();
+    } catch (const std::system_error& e) {
+      message = e.what();
+    }
+  });
   sched.run();
   CHECK(ec == std::errc::resource_deadlock_would_occur);
   CHECK(limited == std::errc::resource_deadlock_would_occur);
@@ -295,17 +271,12 @@ TEMPLATE_LIST_TEST_CASE(
   TestType sched;
   rouse::flow_group<TestType> group{sched};
   std::error_code ec;
-  if constexpr (awaits<TestType>) {
-    group.spawn([&]() -> rouse::task<> { co_await group.join(ec); });
-    sched.spawn([&]() -> rouse::task<> { co_await group.join(); });
-  } else {
-    // The first one waits, so that it certainly belongs to the group when it joins.
-    group.spawn([&] {
-      sched.sleep_for(1ms);
-      group.join(ec);
-    });
-    sched.spawn([&] { group.join(); });
-  }
+  // The first one waits, so that it certainly belongs to the group when it joins.
+  group.spawn([&]() -> rouse::task<> {
+    co_await sched.sleep_for(1ms);
+    co_await group.join(ec);
+  });
+  sched.spawn([&]() -> rouse::task<> { co_await group.join(); });
   sched.run();
   CHECK(ec == std::errc::resource_deadlock_would_occur);
   CHECK(group.running() == 0);
@@ -352,7 +323,7 @@ S& static_scheduler() {
 
 template <class S>
 void check_exits(const std::string& name) {
-  const ending e = run_child(child_of<S>(name));
+  const process_end e = run_test_case(child_of<S>(name));
   INFO(e.said);
   CHECK(e.status == 7);
 }
@@ -425,7 +396,7 @@ TEST_CASE("child: exit in a thread whose end main awaits", "[.child]") {
   sched.spawn(exiting(sched, 7)).join();
 }
 TEST_CASE("endings: exit on a thread that main joins ends the program", "[endings]") {
-  const ending e = run_child("child: exit in a thread whose end main awaits");
+  const process_end e = run_test_case("child: exit in a thread whose end main awaits");
   INFO(e.said);
   CHECK(e.status == 7);
 }

@@ -1,4 +1,5 @@
-// A child process of a test: what it returns, and how it ended.
+// A child that is a copy of the running test: fork(2), what a function returns in the child, and how
+// the child ends. Linux. <support/run_test_case.hpp> executes this program anew instead.
 #pragma once
 #include <rouse/rouse.hpp>
 

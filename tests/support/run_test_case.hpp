@@ -1,4 +1,7 @@
-// Running one hidden test case in a process of its own, to see how that process ends.
+// Runs one hidden test case in another process, to see how the process ends and what it prints.
+//
+// The process executes this program anew: on Windows too, with threads, and with a main() that
+// returns. A child that is a copy of the running test is in <support/child_process.hpp>.
 #pragma once
 #include <catch2/catch.hpp>
 #include <rouse/rouse.hpp>
@@ -18,8 +21,8 @@
 
 namespace testing {
 
-struct ending {
-  int status = -1; ///< what the process gave to exit()
+struct process_end {
+  int status = -1; ///< the argument of exit()
   bool aborted = false; ///< it called abort() instead
   std::string said; ///< on both of its outputs
 };
@@ -34,8 +37,8 @@ inline void end_if_it_hangs() {
 
 /// Runs a test case of this program, tagged `[.child]`, in another process.
 /// @param name  without quotes and commas
-inline ending run_child(const std::string& name) {
-  ending e;
+inline process_end run_test_case(const std::string& name) {
+  process_end e;
 #if ROUSE_WINDOWS
   std::array<char, 1024> path{};
   ::GetModuleFileNameA(nullptr, path.data(), static_cast<DWORD>(path.size() - 1));
