@@ -754,7 +754,7 @@ public:
 
   /// Whether calls on the file block.
   bool blocks() noexcept {
-    if (!asked_) ask();
+    if (!has_read_options_) read_options();
     return blocks_;
   }
   /// Waits until another attempt may succeed. If it returns false, errno is the error of the call.
@@ -793,8 +793,8 @@ private:
     errno = EAGAIN;
     return true;
   }
-  void ask() noexcept {
-    asked_ = true;
+  void read_options() noexcept {
+    has_read_options_ = true;
     const int flags = ::fcntl(file_.fd, F_GETFL);
     blocks_ = flags >= 0 && (flags & O_NONBLOCK) == 0;
     timeval limit{};
@@ -817,7 +817,7 @@ private:
   file_wait waits_{&file_, 1, ends_};
   const int option_;
   int nowait_ = MSG_DONTWAIT;
-  bool asked_ = false;
+  bool has_read_options_ = false;
   bool blocks_ = false;
   bool unannounced_ = false; // poll(2) may miss an event
   bool has_waited_ = false;
@@ -998,9 +998,9 @@ inline int epoll_wait(int set, epoll_event* events, int most, clock::time_point 
 class select_sets {
 public:
   select_sets(int count, fd_set* in, fd_set* out, fd_set* urgent) noexcept
-      : count_(count), asked_{in, out, urgent} {
+      : count_(count), sets_{in, out, urgent} {
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k]) wanted_[k] = *asked_[k];
+      if (sets_[k]) wanted_[k] = *sets_[k];
     }
     for (int fd = 0; fd < count; ++fd) add(fd);
   }
@@ -1009,13 +1009,13 @@ public:
     fd_set now[3];
     fd_set* given[3];
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k]) now[k] = wanted_[k];
-      given[k] = asked_[k] ? &now[k] : nullptr;
+      if (sets_[k]) now[k] = wanted_[k];
+      given[k] = sets_[k] ? &now[k] : nullptr;
     }
     timeval none{};
     const int found = real::select(count_, given[0], given[1], given[2], &none);
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k] && found >= 0) *asked_[k] = now[k];
+      if (sets_[k] && found >= 0) *sets_[k] = now[k];
     }
     return found;
   }
@@ -1029,13 +1029,13 @@ private:
     constexpr short events[] = {POLLIN, POLLOUT, POLLPRI};
     short wanted = 0;
     for (int k = 0; k != 3; ++k) {
-      if (asked_[k] && FD_ISSET(fd, &wanted_[k])) wanted = static_cast<short>(wanted | events[k]);
+      if (sets_[k] && FD_ISSET(fd, &wanted_[k])) wanted = static_cast<short>(wanted | events[k]);
     }
     if (wanted != 0) files_[size_++] = {fd, wanted, 0};
   }
 
   const int count_;
-  fd_set* const asked_[3];
+  fd_set* const sets_[3];
   fd_set wanted_[3];
   pollfd files_[FD_SETSIZE];
   nfds_t size_ = 0;
@@ -2284,14 +2284,14 @@ public:
   bool wait(const WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept {
     using namespace std::chrono_literals;
     const auto begun = clock::now();
-    const bool rests = futile_waits_ >= 16;
-    if (rests) {
+    const bool sleeps = futile_waits_ >= 16;
+    if (sleeps) {
       files = nullptr;
       count = 0;
       if (begun + 5ms < until) until = begun + 5ms;
     }
     if (!park(files, count, until)) return false;
-    futile_waits_ = rests || clock::now() - begun < 1ms ? futile_waits_ + 1 : 0;
+    futile_waits_ = sleeps || clock::now() - begun < 1ms ? futile_waits_ + 1 : 0;
     return true;
   }
 
@@ -2309,14 +2309,14 @@ public:
   /// Waits until another attempt may succeed. If it returns false, the last error is that of the
   /// call.
   bool wait(readiness_wait& a) noexcept {
-    if (!std::exchange(asked_, true)) ask();
+    if (!std::exchange(has_read_option_, true)) read_option();
     if (clock::now() < until_) return a.wait(&file_, 1, until_);
     ::WSASetLastError(WSAETIMEDOUT);
     return false;
   }
 
 private:
-  void ask() noexcept {
+  void read_option() noexcept {
     DWORD milliseconds = 0;
     std::size_t size = sizeof milliseconds;
     if (!get_option(file_.fd, SOL_SOCKET, option_, &milliseconds, size) && milliseconds != 0)
@@ -2325,7 +2325,7 @@ private:
 
   const WSAPOLLFD file_;
   const int option_;
-  bool asked_ = false;
+  bool has_read_option_ = false;
   clock::time_point until_ = (clock::time_point::max)();
 };
 
@@ -2513,31 +2513,31 @@ inline int poll(WSAPOLLFD* files, ULONG count, clock::time_point until) noexcept
 /// The sets of a select, which it overwrites. They may be larger than FD_SETSIZE of this program.
 class select_sets {
 public:
-  select_sets(fd_set* in, fd_set* out, fd_set* urgent) : asked_{in, out, urgent} {
+  select_sets(fd_set* in, fd_set* out, fd_set* urgent) : sets_{in, out, urgent} {
     constexpr SHORT events[] = {POLLRDNORM, POLLWRNORM, POLLRDBAND};
     for (int k = 0; k != 3; ++k) {
-      if (!asked_[k]) continue;
-      wanted_[k].assign(asked_[k]->fd_array, asked_[k]->fd_array + asked_[k]->fd_count);
+      if (!sets_[k]) continue;
+      wanted_[k].assign(sets_[k]->fd_array, sets_[k]->fd_array + sets_[k]->fd_count);
       for (const SOCKET s : wanted_[k]) files_.push_back({s, events[k], 0});
     }
   }
 
   int look() noexcept {
     for (int k = 0; k != 3; ++k) {
-      if (!asked_[k]) continue;
-      asked_[k]->fd_count = static_cast<u_int>(wanted_[k].size());
-      SOCKET* to = asked_[k]->fd_array;
+      if (!sets_[k]) continue;
+      sets_[k]->fd_count = static_cast<u_int>(wanted_[k].size());
+      SOCKET* to = sets_[k]->fd_array;
       for (const SOCKET s : wanted_[k]) *to++ = s;
     }
     timeval none{};
-    return real::select(0, asked_[0], asked_[1], asked_[2], &none);
+    return real::select(0, sets_[0], sets_[1], sets_[2], &none);
   }
 
   [[nodiscard]] const WSAPOLLFD* files() const noexcept { return files_.data(); }
   [[nodiscard]] ULONG size() const noexcept { return static_cast<ULONG>(files_.size()); }
 
 private:
-  fd_set* const asked_[3];
+  fd_set* const sets_[3];
   std::vector<SOCKET> wanted_[3];
   std::vector<WSAPOLLFD> files_;
 };

@@ -2121,7 +2121,7 @@ protected:
   bool start() noexcept {
     if (engine_ && prepare()) [[likely]]
       return start_prepared();
-    return end_unasked();
+    return end_without_request();
   }
 
   /// Before `start`: makes the call fail with `why`.
@@ -2161,7 +2161,7 @@ private:
 
   // Finishes a call that made no request. It counts against the fairness budget as any other does;
   // without an engine, that of the loop that the caller runs in.
-  ROUSE_NOINLINE bool end_unasked() noexcept {
+  ROUSE_NOINLINE bool end_without_request() noexcept {
     if (!engine_) {
       this->error = std::errc::bad_file_descriptor;
       engine_ = running<Engine>::here();
@@ -5700,7 +5700,7 @@ public:
   /// For a foreign loop that waits in place of `turn`: submits everything to the kernel; until the
   /// next `turn`, `wake` makes `wait_handle()` readable.
   /// @returns when `turn` is due at the latest; `time_point::min()`: at once.
-  [[nodiscard]] clock::time_point rest_outside() noexcept
+  [[nodiscard]] clock::time_point prepare_foreign_wait() noexcept
     requires(!Threading::shared);
   /// What a foreign loop polls for readability; `no_handle` if the driver has no such handle.
   [[nodiscard]] native_handle_type wait_handle() noexcept;
@@ -6172,7 +6172,7 @@ std::size_t basic_engine<D, T>::active() noexcept {
 }
 
 template <class D, class T>
-clock::time_point basic_engine<D, T>::rest_outside() noexcept
+clock::time_point basic_engine<D, T>::prepare_foreign_wait() noexcept
   requires(!T::shared)
 {
   lock_type lock(mutex_);
@@ -9051,8 +9051,8 @@ private:
     }
   }
 
-  // The kernel does not find a request that it is about to retry. It is asked again until the request
-  // has ended or is found.
+  // The kernel does not find a request that it is about to retry. The cancel is repeated until
+  // the request has ended or is found.
   ROUSE_COLD void reap_cancel(operation& op, int result, completions& done) noexcept {
     const bool completed = !std::exchange(op.more, false);
     if (completed) {
@@ -9363,7 +9363,7 @@ private:
       start_held(r, queue, done);
   }
 
-  // ---- the call. True: done, the answer is in `op`.
+  // ---- the call. True: done, the result is in `op`.
 
   bool begin_recv(operation& op) noexcept {
     DWORD bytes = 0;
@@ -9388,7 +9388,7 @@ private:
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
+    if (!done && op.cancel_reason) cancel(op); // requested while there was nothing to cancel
     return done;
   }
 
@@ -9447,7 +9447,7 @@ private:
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.cancel_reason) cancel(op); // asked for while there was nothing to interrupt
+        if (op.cancel_reason) cancel(op); // requested while there was nothing to cancel
         return false;
       }
       if (op.error) return true;
@@ -9504,7 +9504,7 @@ private:
     return !packet;
   }
 
-  // ---- the answer
+  // ---- the result
 
   void conclude(operation& op, failure error, std::size_t bytes) noexcept {
     op.error = error;
@@ -12098,7 +12098,7 @@ public:
   [[nodiscard]] deadline next_deadline() noexcept
     requires(!engine_type::threading::shared)
   {
-    return engine_->rest_outside();
+    return engine_->prepare_foreign_wait();
   }
 
   /// Makes `run` return after its current turn of the loop. If no thread is in `run`, the next call
@@ -13132,11 +13132,11 @@ struct connect_call {
 // Skips connections that were closed while they waited in the queue. While descriptors or memory
 // are short, the connection stays in the queue, and the call retries after a pause.
 //
-// @tparam Answer  a socket of the listener's scheduler, or a native handle.
-template <class Answer>
+// @tparam Accepted  a socket of the listener's scheduler, or a native handle.
+template <class Accepted>
 struct accept_call {
-  using value_type = Answer;
-  static constexpr bool native = std::same_as<Answer, native_handle_type>;
+  using value_type = Accepted;
+  static constexpr bool native = std::same_as<Accepted, native_handle_type>;
   static constexpr const char* name = "rouse: accept";
   static constexpr auto length = std::chrono::milliseconds(20);
   socket_state* socket;
@@ -13169,11 +13169,11 @@ struct accept_call {
     return true;
   }
 
-  Answer value(operation& op) noexcept {
+  Accepted value(operation& op) noexcept {
     if constexpr (native)
       return op.action == action::accept ? take_handle(op) : os::no_handle;
     else
-      return Answer::from(std::exchange(accepted, nullptr));
+      return Accepted::from(std::exchange(accepted, nullptr));
   }
   template <class Engine>
   void discard(operation& op, Engine& engine) noexcept {

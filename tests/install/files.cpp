@@ -1,8 +1,7 @@
 // Reads and writes under install() of what is no socket: ordinary files keep their thread, what has
 // to wait for another party parks. Linux.
+#include "installed.hpp"
 #include "support/testing.hpp"
-
-#include <rouse/install.hpp>
 
 #include <cerrno>
 #include <cstdlib>
@@ -19,17 +18,6 @@
 using namespace testing;
 
 namespace {
-
-struct installed {
-  rouse::fibers sched;
-  installed() { rouse::install(sched); }
-  ~installed() { rouse::uninstall(); }
-  template <class... F>
-  void run(F... flows) {
-    (sched.spawn(std::move(flows)), ...);
-    sched.run();
-  }
-};
 
 struct file {
   int fd = -1;
@@ -48,6 +36,17 @@ struct pipe_ends {
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
     in.fd = ends[0], out.fd = ends[1];
+  }
+};
+
+// A terminal, and the end that a terminal emulator has.
+struct terminal_ends {
+  file master{::posix_openpt(O_RDWR | O_NOCTTY)}, terminal;
+  terminal_ends() {
+    REQUIRE(::grantpt(master.fd) == 0);
+    REQUIRE(::unlockpt(master.fd) == 0);
+    terminal.fd = ::open(::ptsname(master.fd), O_RDWR | O_NOCTTY);
+    REQUIRE(terminal.fd >= 0);
   }
 };
 
@@ -202,10 +201,7 @@ TEST_CASE("install: reads of eventfds, timerfds and terminals park their fiber",
           "[install][files]") {
   installed here;
   const file counter(::eventfd(0, 0)), timer(::timerfd_create(CLOCK_MONOTONIC, 0));
-  const file master(::posix_openpt(O_RDWR | O_NOCTTY));
-  REQUIRE(::grantpt(master.fd) == 0);
-  REQUIRE(::unlockpt(master.fd) == 0);
-  const file terminal(::open(::ptsname(master.fd), O_RDWR | O_NOCTTY));
+  const terminal_ends ends;
   std::uint64_t count = 0, expirations = 0;
   char line[16] = {};
   std::string order;
@@ -219,7 +215,7 @@ TEST_CASE("install: reads of eventfds, timerfds and terminals park their fiber",
         order += 't';
       },
       [&] {
-        (void)!::read(terminal.fd, line, sizeof line);
+        (void)!::read(ends.terminal.fd, line, sizeof line);
         order += 'l';
       },
       [&] {
@@ -228,7 +224,7 @@ TEST_CASE("install: reads of eventfds, timerfds and terminals park their fiber",
         (void)!::write(counter.fd, &three, sizeof three);
         const itimerspec soon{{}, {0, 1}};
         ::timerfd_settime(timer.fd, 0, &soon, nullptr);
-        (void)!::write(master.fd, "word\n", 5);
+        (void)!::write(ends.master.fd, "word\n", 5);
       });
   CHECK(order.front() == '-');
   CHECK(order.size() == 4);
@@ -283,19 +279,16 @@ TEST_CASE("install: calls on pipes and terminals obey O_NONBLOCK", "[install][fi
 
 TEST_CASE("install: a read of a terminal with VMIN 0 returns without bytes", "[install][files]") {
   installed here;
-  const file master(::posix_openpt(O_RDWR | O_NOCTTY));
-  REQUIRE(::grantpt(master.fd) == 0);
-  REQUIRE(::unlockpt(master.fd) == 0);
-  const file terminal(::open(::ptsname(master.fd), O_RDWR | O_NOCTTY));
+  const terminal_ends ends;
   termios mode{};
-  REQUIRE(::tcgetattr(terminal.fd, &mode) == 0);
+  REQUIRE(::tcgetattr(ends.terminal.fd, &mode) == 0);
   ::cfmakeraw(&mode);
   mode.c_cc[VMIN] = 0;
   mode.c_cc[VTIME] = 1; // a tenth of a second
-  REQUIRE(::tcsetattr(terminal.fd, TCSANOW, &mode) == 0);
+  REQUIRE(::tcsetattr(ends.terminal.fd, TCSANOW, &mode) == 0);
   char byte;
   ssize_t read = -1;
-  here.run([&] { read = ::read(terminal.fd, &byte, 1); });
+  here.run([&] { read = ::read(ends.terminal.fd, &byte, 1); });
   CHECK(read == 0);
 }
 

@@ -1,7 +1,6 @@
 // Signals and pthread_cancel in a program with install(). Linux.
+#include "installed.hpp"
 #include "support/testing.hpp"
-
-#include <rouse/install.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -30,17 +29,6 @@ struct pair_of {
     a = ends[0], b = ends[1];
   }
   ~pair_of() { ::close(a), ::close(b); }
-};
-
-struct installed {
-  rouse::fibers sched;
-  installed() { rouse::install(sched); }
-  ~installed() { rouse::uninstall(); }
-  template <class... F>
-  void run(F... flows) {
-    (sched.spawn(std::move(flows)), ...);
-    sched.run();
-  }
 };
 
 // ---- handlers

@@ -1,9 +1,9 @@
 // accept: section 4 of scenarios.md.
+#include <support/open_descriptors.hpp>
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
 #include <ctime>
-#include <dirent.h>
 #include <sys/resource.h>
 #endif
 
@@ -130,32 +130,19 @@ TEMPLATE_LIST_TEST_CASE("accept: closing or cancelling the listener wakes all wa
 }
 
 #if ROUSE_LINUX
-namespace {
-std::size_t open_descriptors() {
-  std::size_t n = 0;
-  DIR* d = ::opendir("/proc/self/fd");
-  while (::readdir(d)) ++n;
-  ::closedir(d);
-  return n;
-}
-} // namespace
-
 TEMPLATE_LIST_TEST_CASE("destroying a scheduler leaves no descriptor open", "[accept][A07][L03]",
                         every_scheduler) {
   {
     TestType warm_up;
   }
-  const std::size_t before = open_descriptors();
-  {
-    TestType sched;
-    auto listener = listening(sched);
-    auto pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
-    until_pending(sched, 1);
-    rouse::socket unclaimed{sched}; // connected by the kernel, never accepted
-    REQUIRE(
-        !await<rouse::done>(sched, CALL(unclaimed.connect(listener.local_endpoint(), how...))).ec);
-  }
-  CHECK(open_descriptors() == before);
+  const no_leak checked;
+  TestType sched;
+  auto listener = listening(sched);
+  auto pending = start<rouse::socket<TestType>>(sched, CALL(listener.accept(how...)));
+  until_pending(sched, 1);
+  rouse::socket unclaimed{sched}; // connected by the kernel, never accepted
+  REQUIRE(
+      !await<rouse::done>(sched, CALL(unclaimed.connect(listener.local_endpoint(), how...))).ec);
 }
 #endif
 

@@ -1,8 +1,6 @@
 // Passing descriptors over Unix-domain sockets. Linux.
+#include <support/open_descriptors.hpp>
 #include <support/testing.hpp>
-
-#include <filesystem>
-#include <iterator>
 
 #if ROUSE_LINUX
 #include <fcntl.h>
@@ -31,22 +29,6 @@ TEMPLATE_LIST_TEST_CASE("descriptors: only Unix-domain sockets pass them", "[des
 
 #if ROUSE_LINUX
 namespace {
-
-std::ptrdiff_t open_descriptors() {
-  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
-}
-
-/// Checks that as many descriptors are open at the end as at the beginning. Declared first in a
-/// test.
-class no_leak {
-public:
-  no_leak() : before_(open_descriptors()) {}
-  no_leak(const no_leak&) = delete;
-  ~no_leak() { CHECK(open_descriptors() == before_); }
-
-private:
-  std::ptrdiff_t before_;
-};
 
 template <class S>
 struct passing_pair {

@@ -1,31 +1,14 @@
 // Descriptors that arrive beside other control messages: none is lost, and none leaks.
+#include <support/open_descriptors.hpp>
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
-#include <filesystem>
-#include <iterator>
 #include <sys/resource.h>
 #include <unistd.h>
 
 using namespace testing;
 
 namespace {
-
-std::ptrdiff_t open_now() {
-  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
-}
-
-/// Checks that as many descriptors are open at the end as at the beginning. Declared first in a
-/// test.
-class none_leaks {
-public:
-  none_leaks() : before_(open_now()) {}
-  none_leaks(const none_leaks&) = delete;
-  ~none_leaks() { CHECK(open_now() == before_); }
-
-private:
-  std::ptrdiff_t before_;
-};
 
 /// Unix-domain sockets, of which the second requests every control message of the kernel.
 template <class S>
@@ -58,9 +41,9 @@ struct talkative_pair {
 TEMPLATE_LIST_TEST_CASE("descriptors: none is lost or leaks beside other control messages",
                         "[descriptors][P02]", every_scheduler) {
   const int type = GENERATE(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET);
-  const none_leaks checked;
+  const no_leak checked;
   talkative_pair<TestType> pair(type);
-  const auto before = open_now();
+  const auto before = open_descriptors();
   for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{253}}) {
     const std::vector<int> handles(n, pair.a.native_handle());
     pair.pass(handles);
@@ -68,19 +51,19 @@ TEMPLATE_LIST_TEST_CASE("descriptors: none is lost or leaks beside other control
     CHECK(!got.ec);
     CHECK(got.value.bytes == 4);
     CHECK(got.value.descriptors.size() == n);
-    CHECK(open_now() == before + static_cast<std::ptrdiff_t>(n));
+    CHECK(open_descriptors() == before + static_cast<std::ptrdiff_t>(n));
   }
-  CHECK(open_now() == before);
+  CHECK(open_descriptors() == before);
 }
 
 TEMPLATE_LIST_TEST_CASE("descriptors: other receiving calls leak none, with any control message",
                         "[descriptors][P02]", every_single) {
   const int type = GENERATE(SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET);
-  const none_leaks checked;
+  const no_leak checked;
   talkative_pair<TestType> pair(type);
   auto& sched = pair.sched;
   auto& b = pair.b;
-  const auto before = open_now();
+  const no_leak but_for_the_pair;
   const std::array handles{pair.a.native_handle()};
   std::array list{rouse::mutable_buffer(pair.buf)};
   std::error_code ec;
@@ -94,13 +77,12 @@ TEMPLATE_LIST_TEST_CASE("descriptors: other receiving calls leak none, with any 
     std::array slots{rouse::incoming{pair.buf}};
     CHECK(await(sched, CALL(b.recv_batch(slots, 10s, how...))).value == 1);
   }
-  CHECK(open_now() == before);
 }
 
 TEMPLATE_LIST_TEST_CASE(
     "descriptors: none leaks if there are too many beside other control messages",
     "[descriptors][P02]", every_single) {
-  const none_leaks checked;
+  const no_leak checked;
   talkative_pair<TestType> pair(SOCK_STREAM);
   const std::vector<int> handles(10, pair.a.native_handle());
   pair.pass(handles);
