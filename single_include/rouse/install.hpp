@@ -3484,7 +3484,7 @@ inline installed_scheduler& installed_here() { return *thread_object<installed_s
 /// for them every 20 ms. A signal that their mask blocks, but the thread's mask does not, still
 /// interrupts them. Inside a signal handler all calls are the system's: they never switch, lock or
 /// allocate. To this end sigaction, signal, sysv_signal and sigset are replaced too, and give the
-/// kernel a function that calls the program's handler. A handler that was installed by a bare
+/// kernel a function that calls the program's handler. A handler that was installed by a direct
 /// system call is not noticed.
 ///
 /// Differences from the system's calls:

@@ -9395,7 +9395,7 @@ private:
   bool begin_send(operation& op) noexcept {
     const record& r = record_of(op);
     if (r.reset) op.error = connection_reset();
-    // Whether one that is too large brings a packet is not certain: Windows is never asked.
+    // Not submitted if too large: it is not certain whether Windows would queue a packet.
     else if (r.type == SOCK_DGRAM && op.size > largest_datagram(r.family))
       op.error = failure::from_os(WSAEMSGSIZE);
     if (op.error) return true;

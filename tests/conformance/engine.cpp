@@ -1,4 +1,4 @@
-// The contracts O1 to O7, asked of each engine directly: no waker, no socket in between.
+// The contracts O1 to O7, tested on each engine directly: no waker, no socket in between.
 #include <support/testing.hpp>
 
 #include <random>
@@ -40,7 +40,7 @@ bool promised(const char* name) {
   return promise && std::string(promise) == name;
 }
 
-// An engine, a connection over it, and operations that count how often they are told.
+// An engine, a connection over it, and operations that count their completions.
 template <class E>
 struct bench {
   using core = typename decltype(E::make(std::declval<failure&>()))::element_type;
@@ -134,7 +134,7 @@ struct bench {
     busy = false;
     return done;
   }
-  // Submits; what is done at once counts as told.
+  // Submits; an operation that finishes at once counts as completed.
   void complete(observed& op) {
     if (submit(op)) ++op.completed;
   }
@@ -249,7 +249,7 @@ TEMPLATE_LIST_TEST_CASE("complete() may call the engine, because no lock is held
   CHECK_FALSE(b.engine->submit(op));
   while (op.completed == 0 || op.again) b.engine->turn(rouse::clock::now() + 1s);
   CHECK(op.completed == 3);
-  CHECK(op.active == 0); // it was told, so it is no longer in progress
+  CHECK(op.active == 0); // completed, so no longer in progress
   CHECK_FALSE(b.engine->take_raised());
 }
 
@@ -309,7 +309,7 @@ TEMPLATE_LIST_TEST_CASE(
     b.finish(sending);
     const bool cancelled = static_cast<bool>(op->error);
     op->~observed();
-    // The same address, the same question: only the peer can answer it.
+    // The same address, the same request: only bytes of the peer complete it.
     op = new (place) typename bench<TestType>::observed;
     typename bench<TestType>::observed more;
     if (!cancelled) {

@@ -86,7 +86,7 @@ public:
     return slot_->result;
   }
 
-  /// How often the completion was told.
+  /// The number of completions.
   [[nodiscard]] int times() const { return slot_->times.load(); }
 
 private:
