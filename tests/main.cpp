@@ -1,5 +1,5 @@
-// The main of each test program. It refuses to run on an engine other than the promised one, and
-// ends with a line that counts the tests by their result and by their waker.
+// main() of each test program. It refuses to run on another engine than ROUSE_PROMISED_ENGINE
+// names, and ends with a line that counts the tests by result and by waker.
 #define CATCH_CONFIG_RUNNER
 #define TESTING_MAIN
 #include <support/testing.hpp>
@@ -12,7 +12,7 @@
 
 namespace {
 
-/// "waker - every_scheduler - 1" is how Catch names a test's run for the second type of that list;
+/// Catch names a test's run for the second type of a list "name - every_scheduler - 1";
 /// TEMPLATE_TEST_CASE ends the name with the type itself.
 class waker_names {
 public:
@@ -89,6 +89,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "promised: %s\n", promised);
     return 1;
   }
-  std::cout << std::unitbuf; // a test that hangs is the one after the last that is reported
+  std::cout << std::unitbuf; // so that the last line names the test before one that hangs
   return Catch::Session().run(argc, argv);
 }

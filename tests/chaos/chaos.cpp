@@ -1,7 +1,7 @@
 // Many connections at once, with random cancels, limits, resets and half-closes: `chaos CONNECTIONS
-// SECONDS`. What is received must be what was sent, byte for byte; at the end no descriptor and no
-// memory is left over. The two sides are threads with tables of descriptors of their own, so that
-// there may be as many connections as a process may have descriptors.
+// SECONDS`. The received bytes must be the sent bytes, and at the end no descriptor and no memory
+// is left. The two sides are threads with descriptor tables of their own, so that there may be as
+// many connections as a process may have descriptors.
 #include <rouse/rouse.hpp>
 
 #include <dirent.h>
@@ -46,20 +46,20 @@ struct totals {
   std::atomic<unsigned long long> connections, resets, closes, bytes, limits, cancels;
 } total;
 
-// One direction of a connection. Its byte number k has a value of its own, nearly.
+// One direction of a connection. Its bytes follow from their index.
 struct direction {
   std::uint64_t seed = dice();
-  std::uint64_t sent = 0; // the sender's
-  std::uint64_t received = 0; // the receiver's
+  std::uint64_t sent = 0; // counted by the sender
+  std::uint64_t received = 0; // counted by the receiver
   [[nodiscard]] char byte(std::uint64_t k) const {
     return static_cast<char>((seed + k) * 0x9E3779B97F4A7C15u >> 56);
   }
 };
 
-// What both sides know of it.
+// The state that both sides share.
 struct connection {
-  std::array<direction, 2> ways; // by the sending side
-  std::atomic<bool> whole{true}; // not reset or closed in the middle
+  std::array<direction, 2> ways; // index: the sending side
+  std::atomic<bool> whole{true}; // neither reset nor closed early
   std::atomic<int> ends{2};
 };
 using arrival = std::shared_ptr<connection>;
@@ -75,7 +75,7 @@ rouse::limit some_limit() {
   }
 }
 
-// Whether the connection can go on after this.
+// Whether the connection can continue after this error.
 bool passing(std::error_code ec) {
   if (ec == std::errc::timed_out) return ++total.limits, true;
   if (ec == std::errc::operation_canceled) return ++total.cancels, true;
@@ -105,13 +105,13 @@ struct trial {
   std::size_t most; // connections at once
   std::chrono::steady_clock::time_point until;
   std::atomic<std::size_t> live{0};
-  std::size_t peak = 0; // the dialling side's
-  queue dialled{}; // and not answered
+  std::size_t peak = 0; // of `live`, on the dialling side
+  queue dialled{}; // and not yet answered
   std::atomic<bool> dialling{true};
   [[nodiscard]] bool over() const { return std::chrono::steady_clock::now() > until; }
 };
 
-// One end of each connection.
+// One side: it has one end of each connection.
 class side {
 public:
   side(trial& t, std::size_t number) : trial_(t), number_(number) {}
@@ -133,7 +133,7 @@ public:
       trial_.dialled.push(c);
       std::error_code ec;
       co_await s.connect(peer, ec);
-      if (ec == std::errc::address_not_available) { // no port is free: those just closed rest
+      if (ec == std::errc::address_not_available) { // no free port: recently closed ones linger
         (void)trial_.dialled.pop();
         co_await sched_.sleep_for(10ms);
         continue;
@@ -146,8 +146,8 @@ public:
     trial_.dialling = false;
   }
 
-  // They come in the order in which the other side dials. (Which cannot wake this one: here its
-  // descriptors are unknown.)
+  // Connections arrive in the order in which the other side dials. (The other side cannot wake this
+  // one: its descriptors are unknown here.)
   task<> answer(socket_type listener) {
     bool last = false;
     std::error_code ec;
@@ -172,7 +172,7 @@ private:
     sched_.spawn(disturb(e));
   }
 
-  // The longer, the more there are to be dialled.
+  // A longer time if there are more connections.
   [[nodiscard]] std::chrono::milliseconds a_while() const {
     return std::chrono::milliseconds(dice() % (20 + trial_.most));
   }
@@ -206,7 +206,7 @@ private:
     leave(*e);
   }
 
-  // Cancels now and then; some connections are reset or closed.
+  // Cancels now and then; resets or closes some connections.
   task<> disturb(std::shared_ptr<end> e) {
     for (unsigned times = dice() % 4; times != 0; --times) {
       std::error_code ec;
@@ -257,7 +257,8 @@ std::thread with_descriptors_of_its_own(F f) {
   });
 }
 
-// In threads, whose caches go with them. @returns how many connections there were at once.
+// Runs on threads of its own, so that their caches are freed. @returns the peak number of
+// connections.
 std::size_t run(std::size_t connections, std::chrono::seconds time) {
   trial all{connections, std::chrono::steady_clock::now() + time};
   std::promise<rouse::endpoint> listens;
@@ -291,7 +292,7 @@ int main(int count, char** arguments) {
   const rlimit enough{connections + 100, connections + 100};
   require(::setrlimit(RLIMIT_NOFILE, &enough) == 0, "the process may have that many descriptors");
 
-  run(10, 0s); // what the system and the library allocate once
+  run(10, 0s); // the system's and the library's one-time allocations
   const std::size_t memory = ::mallinfo2().uordblks;
   const std::size_t peak = run(connections, std::chrono::seconds(number(2, 5)));
   const std::size_t left = ::mallinfo2().uordblks;

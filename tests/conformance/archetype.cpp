@@ -1,5 +1,5 @@
-// A driver that has exactly what the concept asks for, and nothing more. Every scheduler and every
-// call compiles with it; nothing of it runs.
+// A driver that has exactly the functions that the concept requires, and nothing more. Every
+// scheduler and every call compiles with it; nothing of it runs.
 #include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
@@ -86,7 +86,7 @@ static_assert(rouse::driver<archetype>);
 using engine = rouse::basic_engine<archetype>;
 using shared_engine = rouse::basic_engine<archetype, rouse::any_thread>;
 
-// Every call, each with what may follow it.
+// Every call, with each form of further arguments.
 template <class S, class Call>
 void with_each(S& sched, Call call) {
   if constexpr (std::is_same_v<typename S::waker_type, rouse::callback_waker>) {
@@ -156,7 +156,7 @@ void use_everything(S& sched) {
 
 TEST_CASE("a driver that satisfies exactly the concept compiles with every call", "[conformance]") {
   using namespace archetypes;
-  // Their addresses are taken, so that they are compiled; no call is made.
+  // Taking the addresses compiles the functions; no call is made.
   CHECK(&use_everything<rouse::basic_scheduler<engine, rouse::coroutine_waker>> != nullptr);
   CHECK(&use_everything<rouse::basic_scheduler<engine, rouse::fiber_waker>> != nullptr);
   CHECK(&use_everything<rouse::basic_scheduler<shared_engine, rouse::thread_waker>> != nullptr);

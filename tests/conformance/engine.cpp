@@ -11,7 +11,7 @@ using rouse::failure;
 namespace {
 
 #if ROUSE_LINUX
-// A kernel as it was before it knew some of the setup flags.
+// A kernel that does not know some of the setup flags.
 template <std::uint32_t Forbidden>
 struct older_io_uring {
   using core = rouse::io_uring_engine;
@@ -34,7 +34,7 @@ using every_engine =
 using every_engine = std::tuple<rouse::iocp_engine, rouse::basic_iocp_engine<rouse::any_thread>>;
 #endif
 
-// Whether this run was promised an engine that the machine refuses.
+// Whether this run must have the engine.
 bool promised(const char* name) {
   const char* promise = std::getenv("ROUSE_PROMISED_ENGINE");
   return promise && std::string(promise) == name;
@@ -53,7 +53,7 @@ struct bench {
       self.completed_inside = self.completed_inside || (self.busy && *self.busy);
     }
     int completed = 0;
-    bool* busy = nullptr; // set while a call on the engine is under way
+    bool* busy = nullptr; // true during a call of the engine
     bool completed_inside = false;
   };
 
@@ -134,7 +134,7 @@ struct bench {
     busy = false;
     return done;
   }
-  // Submits; an operation that finishes at once counts as completed.
+  // Submits; an operation that is done at once counts as completed.
   void complete(observed& op) {
     if (submit(op)) ++op.completed;
   }
@@ -145,7 +145,7 @@ struct bench {
       REQUIRE(rouse::clock::now() < until);
     }
   }
-  // Until what was submitted is with the kernel.
+  // Lets the kernel receive what was submitted.
   void settle() {
     for (int i = 0; i != 3; ++i) engine->turn(time_point::min());
   }
@@ -278,7 +278,7 @@ TEMPLATE_LIST_TEST_CASE("bytes that arrived before the cancellation are the resu
   b.finish(sending);
   if (receiving.completed == 0) b.engine->cancel(receiving);
   b.finish(receiving);
-  // Either the bytes won, or they are still to be had.
+  // Either the bytes won, or they are still in the socket.
   std::size_t got = receiving.bytes;
   if (receiving.error) {
     CHECK(receiving.error == failure(std::errc::operation_canceled));
@@ -342,7 +342,7 @@ TEMPLATE_LIST_TEST_CASE("an abandoned operation never completes, and its buffer 
   b.finish(sending);
   b.complete(b.recv(next, other));
   b.finish(next);
-  CHECK(next.bytes == 3); // none was taken by what is gone
+  CHECK(next.bytes == 3); // the abandoned operation took none
 }
 
 TEMPLATE_LIST_TEST_CASE("abandoning an operation whose result has arrived leaves nothing behind",

@@ -1,4 +1,5 @@
-// The same without exceptions and run-time type information: every error is a std::error_code.
+// The round trip without exceptions and run-time type information: every error is a
+// std::error_code.
 #include <rouse/rouse.hpp>
 
 #include <array>

@@ -1,5 +1,5 @@
-// A program that uses the parts which an optimizer looks through: compiled from the vendored header
-// at every level of optimization, by every compiler, it must not draw a warning.
+// A program that uses the parts that an optimizer sees through. Compiled from the vendored header
+// at every level of optimization, by every compiler, it must not cause a warning.
 #include <rouse/rouse.hpp>
 
 #include <array>

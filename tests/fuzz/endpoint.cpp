@@ -1,4 +1,4 @@
-// Whatever text is read as an endpoint is written as a text that is read as the same endpoint.
+// Any text that parses as an endpoint is written as a text that parses as the same endpoint.
 #include "fuzz.hpp"
 
 #include <rouse/rouse.hpp>

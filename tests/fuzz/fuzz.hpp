@@ -1,4 +1,4 @@
-// What the fuzzers share: bytes to decide by, and an end that the fuzzer notices.
+// Shared by the fuzzers: a stream of input bytes, and a failure that the fuzzer notices.
 #pragma once
 #include <cstddef>
 #include <cstdint>

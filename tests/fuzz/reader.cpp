@@ -1,4 +1,4 @@
-// The buffered reader against a model: a string of all that was sent and not yet taken.
+// The buffered reader against a model: a string of all bytes that were sent and not yet read.
 #include "fuzz.hpp"
 
 #include <rouse/rouse.hpp>
@@ -73,7 +73,7 @@ private:
                  : std::errc::message_size);
   }
 
-  // @param found  how many bytes must be given; 0: what was asked for is not there.
+  // @param found  the number of bytes that must be returned; 0: the call must fail.
   template <class Call>
   void expect(std::size_t found, Call call, std::errc refused = {}) {
     int told = 0;
@@ -106,7 +106,7 @@ private:
   rouse::socket<scheduler> socket_;
   std::optional<rouse::reader<scheduler>> reader_;
   int writer_ = -1;
-  std::string sent_; // and not yet taken
+  std::string sent_; // and not yet read
   bool ended_ = false;
 };
 

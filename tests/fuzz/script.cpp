@@ -1,5 +1,5 @@
-// Random scripts of calls, cancels, closes and destructions against a model: each call is told
-// once, and what is received is what was sent, byte for byte.
+// Random scripts of calls, cancels, closes and destructions against a model: each call completes
+// once, and the received bytes are the sent bytes.
 #include "fuzz.hpp"
 
 #include <rouse/rouse.hpp>
@@ -24,13 +24,13 @@ constexpr std::size_t pairs = 2;
 // One direction of a connection.
 struct stream {
   std::string sent, received;
-  std::vector<std::size_t> sends; // calls in order, as indices
+  std::vector<std::size_t> sends; // indices of calls, in order
   std::array<int, 2> waiting{}; // receiving and sending calls
-  std::array<bool, 2> composed{}; // whether one of them takes several requests
+  std::array<bool, 2> composed{}; // whether a waiting call makes several requests
 };
 
 struct call {
-  std::string bytes; // to send, or room to receive into
+  std::string bytes; // to send, or the buffer to receive into
   std::stop_source stop;
   bool sends = false;
   int told = 0;
@@ -50,7 +50,7 @@ public:
 
   void run() {
     while (steps_ != 100 && !in_.empty()) step();
-    in_ = fuzz::input(nullptr, 0); // handlers start nothing more
+    in_ = fuzz::input(nullptr, 0); // handlers start no more calls
     if (steps_ % 3 == 0) return give_up();
     drain();
     compare();
@@ -117,8 +117,8 @@ private:
     start(streams_[which], std::move(bytes), true, composed, begin);
   }
 
-  // Calls in one direction queue up in order, so the bytes of a call follow those of the one
-  // before. One that takes several requests goes alone.
+  // Calls in one direction complete in order, so the bytes of a call follow those of the previous
+  // one. A call that makes several requests runs alone.
   template <class Begin>
   void start(stream& where, std::string bytes, bool sends, bool composed, Begin begin) {
     if (where.waiting[sends] != 0 && (composed || where.composed[sends])) return;
@@ -143,14 +143,14 @@ private:
     });
   }
 
-  // The scheduler goes while calls are pending.
+  // The scheduler is destroyed while calls are pending.
   void give_up() {
     sched_.reset();
     for (auto& s : sockets_) require(!s.is_open(), "no socket outlives its scheduler open");
     for (const auto& c : calls_) require(c->told <= 1, "a call is told once at most");
   }
 
-  // What waits is ended, then what is left in the connections is read.
+  // Ends the waiting calls, then reads the remaining bytes of the connections.
   void drain() {
     for (auto& s : sockets_) s.cancel();
     sched_->run();
@@ -180,13 +180,13 @@ private:
   }
 
   fuzz::input& in_;
-  std::vector<std::unique_ptr<call>> calls_; // before the scheduler: their memory is borrowed by it
-  std::array<stream, pairs * 2> streams_; // by sender
+  std::vector<std::unique_ptr<call>> calls_; // before the scheduler, which borrows them
+  std::array<stream, pairs * 2> streams_; // index: the sender
   std::unique_ptr<scheduler> sched_;
   std::array<rouse::socket<scheduler>, pairs * 2> sockets_;
   std::array<bool, pairs> intact_{true, true};
   std::size_t steps_ = 0, next_ = 0;
-  bool inside_ = false; // a handler
+  bool inside_ = false; // inside a handler
 };
 
 } // namespace

@@ -1,4 +1,4 @@
-// An echo service that ends on Ctrl-C, under any waker: server coroutine|fiber|thread|callback
+// An echo service that Ctrl-C ends, under any waker: server coroutine|fiber|thread|callback
 #include <rouse/rouse.hpp>
 
 #include <array>

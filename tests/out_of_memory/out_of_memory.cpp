@@ -1,10 +1,10 @@
 // The n-th allocation fails, for every n until none does: each public function that may allocate
-// then throws std::bad_alloc (or reports that memory, or a thread, could not be had), the program
-// goes on, nothing leaks, and the same scheduler still serves an echo.
+// then throws std::bad_alloc (or reports that memory or threads are short), the program continues,
+// nothing leaks, and the same scheduler still serves an echo.
 //
-// A program of its own, since it replaces operator new. Each round runs in a new thread, so that
-// the blocks which a thread keeps for its next calls are freed with it. An argument runs only the
-// scenarios whose name contains it.
+// A program of its own, because it replaces operator new. Each round runs on a new thread, so that
+// the memory blocks that a thread caches are freed with it. An argument runs only the scenarios
+// whose name contains it.
 #include <rouse/iostream.hpp>
 #include <rouse/rouse.hpp>
 
@@ -36,10 +36,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::atomic<long> left{0}; // above 0: so many more allocations, and the last of them fails
+std::atomic<long> left{0}; // if positive, the last of so many allocations fails
 std::atomic<bool> has_failed{false};
-std::atomic<bool> stays_short{false}; // all after it fail as well
-std::atomic<long> live{0}; // blocks
+std::atomic<bool> stays_short{false}; // all later allocations fail too
+std::atomic<long> live{0}; // allocated blocks
 
 bool fails() noexcept {
   if (left.load() > 0 && left.fetch_sub(1) == 1) {
@@ -76,7 +76,7 @@ void operator delete[](void* p, std::size_t) noexcept { give_back(p); }
 
 namespace {
 
-constexpr auto patience = 30s; // only a round that fails waits for it
+constexpr auto patience = 30s; // only a failing round waits that long
 
 const char* scenario_name = "";
 const char* waker_name = "";
@@ -95,15 +95,15 @@ long round_number = 0;
   fail("leaks");
 }
 
-// What may come out where memory is short: that it is; and, where the flow at the other end of a
-// connection has ended with it, how the connection ended.
+// The errors that a shortage of memory may cause: the shortage itself, and the end of a connection
+// whose other end has failed.
 bool is_shortage(const std::error_code& ec) {
   return ec == std::errc::not_enough_memory || ec == std::errc::resource_unavailable_try_again ||
          ec == std::errc::connection_refused || ec == std::errc::connection_reset ||
          ec == std::errc::broken_pipe || ec == std::errc::operation_canceled;
 }
 
-// Runs `f`; true: memory was short.
+// Runs `f`. True if memory was short.
 template <class F>
 bool falls_short(F f) {
   try {
@@ -128,7 +128,7 @@ rouse::failure known_names(const std::string&, const std::string&,
 template <class S>
 inline constexpr bool is_threads = std::is_same_v<typename S::waker_type, rouse::thread_waker>;
 
-// What the flows of a round share: the last one of them frees it.
+// Shared by the flows of a round: the last of them frees it.
 template <class S>
 struct world {
   explicit world(S& s) : sched(s), listener(s), client(s) {
@@ -143,7 +143,7 @@ struct world {
 template <class S>
 using shared_world = std::shared_ptr<world<S>>;
 
-// ---- an echo, whatever else is going on
+// ---- an echo, which must work afterwards
 
 template <class S>
 rouse::task<> serve_echo(shared_world<S> w) {
@@ -201,7 +201,7 @@ void run_until_done(S& sched, const std::atomic<bool>& done) {
   }
 }
 
-// After the failure: what was left behind may still report it.
+// After the failure: flows that were left behind may still report it.
 template <class S>
 void check_usable(S& sched) {
   const auto w = std::make_shared<world<S>>(sched);
@@ -213,8 +213,8 @@ void check_usable(S& sched) {
   }
 }
 
-// Exceptions, each of which comes out of run(); std::bad_alloc in place of some where memory stays
-// short.
+// Flows that throw: run() throws each exception. If memory stays short, some are replaced by
+// std::bad_alloc.
 struct thrown_numbers {
   int begun = 0, thrown = 0, short_of = 0;
   std::atomic<int> ended{0};
@@ -259,7 +259,7 @@ void every_allocation(const char* name, const char* waker, Body body) {
   waker_name = waker;
   round_number = 0;
   stays_short = false;
-  in_a_thread([&] { body(); }); // what a program makes once is made now
+  in_a_thread([&] { body(); }); // allocates the objects that a program creates once
   for (const bool short_of_memory : {false, true}) {
     stays_short = short_of_memory;
     for (round_number = 1;; ++round_number) {
@@ -269,7 +269,7 @@ void every_allocation(const char* name, const char* waker, Body body) {
       const bool over = !has_failed;
       has_failed = false;
       const auto until = std::chrono::steady_clock::now() + patience;
-      while (live > before) { // threads that nobody joins may still be ending
+      while (live > before) { // detached threads may still be ending
         if (std::chrono::steady_clock::now() > until) leaks();
         std::this_thread::yield();
       }
@@ -286,7 +286,7 @@ void disarm() {
   stays_short = false;
 }
 
-// A scheduler that is made; something that is done with it while an allocation fails; an echo.
+// One round: a scheduler is created, an operation on it fails to allocate, an echo must work.
 template <class S, class Body>
 void each_time(const char* name, const char* waker, Body body) {
   every_allocation(name, waker, [&] {
@@ -396,7 +396,7 @@ void with_flows(const char* waker) {
   });
   ON(S, "values sent with post, into a channel whose buffer grows", {
     auto numbers = std::make_shared<rouse::channel<int, S>>(sched, 0);
-    int sent = 0, came = 0, lost = 0; // each loss is told, or, where memory stays short, the first
+    int sent = 0, came = 0, lost = 0; // a loss is reported; if memory stays short, the first one is
     (void)falls_short([&] {
       for (; sent != 20; ++sent) numbers->post(sent);
     });
@@ -527,7 +527,7 @@ void with_flows(const char* waker) {
         out << std::string(50, 'x') << std::endl;
         std::string line;
         if (std::getline(in, line) && line.size() != 50) fail("another line");
-        if (in.bad() || out.bad()) throw std::bad_alloc(); // the streams keep what is thrown
+        if (in.bad() || out.bad()) throw std::bad_alloc(); // the streams swallow exceptions
         co_return;
       });
     });
@@ -587,7 +587,7 @@ constexpr int no_signal = 0;
 constexpr int no_signal = MSG_NOSIGNAL;
 #endif
 
-// A server on two cores, asked by a thread that allocates nothing.
+// A server on two cores, with a client thread that allocates nothing.
 template <class S>
 void per_core(const char* waker) {
   every_allocation("a server on two cores", waker, [] {

@@ -1,5 +1,5 @@
-// After a warm-up no call allocates, whatever wakes its caller.
-// (Not under ThreadSanitizer, whose own operator new cannot be replaced.)
+// No call allocates after a warm-up, with any waker. (Not under ThreadSanitizer: its own operator
+// new cannot be replaced.)
 #include <support/testing.hpp>
 
 #if !ROUSE_TSAN
@@ -36,7 +36,7 @@ namespace {
 
 constexpr int warm_up = 50, measured = 500;
 
-// One of each kind of call: written once, for all that have flows.
+// Each kind of call once: written once for all schedulers with flows.
 template <class S>
 rouse::task<> one_of_each(connected_pair<S>& pair, std::stop_token token) {
   std::array<char, 16> buf;
@@ -51,7 +51,7 @@ rouse::task<> one_of_each(connected_pair<S>& pair, std::stop_token token) {
   CHECK(ec == std::errc::timed_out);
   co_await pair.sched.yield();
   co_await pair.sched.sleep_for(0s);
-  // Among threads the block of a posted function goes over to the thread that runs it.
+  // With threads, the block of a posted function moves to the thread that runs it.
   if constexpr (!is_threads<S>) pair.sched.post([] {});
   rouse::socket<S> fresh{pair.sched};
   co_await fresh.connect(pair.listener.local_endpoint());

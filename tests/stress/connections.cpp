@@ -1,5 +1,5 @@
-// Ten thousand connections at once. Their other ends are held by a process of their own, since both
-// together are more descriptors than a process commonly has.
+// Ten thousand connections at once. A child process has their other ends, because both ends
+// together need more descriptors than a process usually may have.
 #include <support/testing.hpp>
 
 #if ROUSE_LINUX
@@ -13,7 +13,7 @@ using namespace testing;
 
 namespace {
 
-// Connects n times, and once all stand sends on each and expects it back. Plain system calls.
+// Connects n times; then sends on each connection and expects an echo. Plain system calls.
 int hold_connections(std::uint16_t port, std::size_t n) {
   sockaddr_in where{};
   where.sin_family = AF_INET;
@@ -34,7 +34,7 @@ int hold_connections(std::uint16_t port, std::size_t n) {
   return 0;
 }
 
-// A child process that holds the clients: it is told the port when there is one.
+// The child process with the clients. It receives the port through a pipe.
 class client_process {
 public:
   explicit client_process(std::size_t n) {
@@ -78,7 +78,7 @@ void allow_descriptors(std::size_t n) {
   REQUIRE(limit.rlim_max > n);
 }
 
-#if ROUSE_TSAN // it counts each fiber as a thread, of which it knows 8,000
+#if ROUSE_TSAN // ThreadSanitizer counts fibers as threads, and allows 8,000
 constexpr std::size_t many = 2'000;
 #else
 constexpr std::size_t many = 10'000;

@@ -17,14 +17,14 @@
 
 namespace testing {
 
-/// Ends a child, and nothing more: no sanitizer has a last word.
+/// Ends a child without any further code, such as that of a sanitizer.
 [[noreturn]] inline void leave(int status) noexcept {
   for (;;) ::syscall(SYS_exit_group, status);
 }
 
-// A leak checker, which comes last when a child exits, would report what only the stacks of its
-// parent's threads and fibers refer to. This is made before all other static objects, and so
-// destroyed after them.
+// The leak checker, which runs last when a child exits, would report memory that only the stacks of
+// the parent's threads and fibers refer to. This object is made before all other static objects,
+// and so destroyed after them.
 struct end_before_leak_check {
   bool wanted = false;
   ~end_before_leak_check() {
@@ -33,8 +33,8 @@ struct end_before_leak_check {
 };
 __attribute__((init_priority(101))) inline end_before_leak_check ends_before_leak_check;
 
-/// Forks. The child runs `f()`, which returns its exit status; one that hangs or spins is ended by
-/// a signal: after 30 s, or 5 s of CPU time. In the child no test macros may be used.
+/// Forks. The child runs `f()`, which returns its exit status. A child that hangs or spins is ended
+/// by a signal, after 30 s, or 5 s of CPU time. The child may use no test macros.
 class child_process {
 public:
   template <class F>
@@ -46,7 +46,7 @@ public:
     }
     REQUIRE(pid_ > 0);
   }
-  /// One that was forked already.
+  /// A child that was forked already.
   explicit child_process(pid_t pid) : pid_(pid) {}
   child_process(const child_process&) = delete;
   child_process& operator=(const child_process&) = delete;
@@ -56,7 +56,7 @@ public:
 
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
 
-  /// Its exit status; where a signal has ended it 1000 and the signal's number.
+  /// Its exit status, or if a signal ended it, 1000 and the number of the signal.
   int wait() {
     int status = 0;
     const pid_t ended = ::waitpid(std::exchange(pid_, -1), &status, 0);
@@ -64,7 +64,7 @@ public:
     return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
   }
 
-  /// What ends a child that hangs or spins, by itself.
+  /// Ends a child that hangs or spins.
   static void guard() noexcept {
     ends_before_leak_check.wanted = true;
     for (const int n : {SIGALRM, SIGXCPU}) std::signal(n, SIG_DFL);

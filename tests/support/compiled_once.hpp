@@ -1,5 +1,4 @@
-// The engines and the schedulers under test, which each test file would compile anew: main.cpp does
-// it for all of them.
+// The engines and schedulers under test are compiled in main.cpp only, not in each test file.
 #pragma once
 #include <rouse/rouse.hpp>
 

@@ -1,7 +1,7 @@
-// A network in memory: a driver that makes no system call, for stream sockets of one thread. It
-// shows all that a driver has to do, and lets the scenarios of streams run without a kernel.
+// A network in memory: a driver without system calls, for stream sockets of one thread. It shows
+// all that a driver has to do, and lets the tests of streams run without a kernel.
 //
-// A wait in which nothing can happen lets the time pass (rouse::clock), up to its end.
+// A wait in which nothing can happen advances the time (rouse::clock) to the wait's end.
 #pragma once
 #include <rouse/rouse.hpp>
 
@@ -16,15 +16,15 @@
 
 namespace testing {
 
-/// One end of a connection, or a listener. Its number is the native handle.
+/// One end of a connection, or a listener. Its index is the native handle.
 struct memory_socket {
-  static constexpr std::size_t room = std::size_t{64} << 10; // of `inbox`
+  static constexpr std::size_t room = std::size_t{64} << 10; // capacity of `inbox`
   rouse::endpoint local, remote;
   memory_socket* peer = nullptr; // null: not connected, or the peer has closed
   std::string inbox;
   bool connected = false, listening = false;
-  bool ended = false; // the peer sends no more
-  bool shut = false; // this end sends no more
+  bool ended = false; // the peer has shut down sending
+  bool shut = false; // this end has shut down sending
   std::deque<rouse::native_handle_type> backlog;
 };
 
@@ -37,7 +37,7 @@ inline memory_socket& memory_socket_of(rouse::native_handle_type h) {
   return *memory_sockets()[static_cast<std::size_t>(h)];
 }
 
-/// The calls that need no waiting.
+/// The calls that do not wait.
 struct memory_network {
   using handle = rouse::native_handle_type;
   using failure = rouse::failure;
@@ -106,7 +106,7 @@ struct memory_network {
     return {};
   }
 
-  // True: done. False: it would have to wait.
+  // True if done, false if the call would have to wait.
   static bool recv_now(handle h, int, void* data, std::size_t size, std::size_t& bytes,
                        failure& error) noexcept {
     memory_socket& s = memory_socket_of(h);
@@ -198,7 +198,7 @@ public:
   void wake() noexcept { woken_ = true; }
 
 private:
-  // True: done, the result is in `op`.
+  // True if done; the result is then in `op`.
   bool tried(operation& op) noexcept {
     const auto h = static_cast<rouse::native_handle_type>(op.target->native);
     switch (op.action) {

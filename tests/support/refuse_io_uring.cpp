@@ -1,5 +1,5 @@
-// refuse_io_uring ERRNO PROGRAM ARGUMENTS...: runs a program whose io_uring system calls fail with
-// that error, as they do under the seccomp profiles of containers.
+// refuse_io_uring ERRNO PROGRAM ARGUMENTS...: runs a program in which io_uring's system calls fail
+// with that error, as under the seccomp profiles of containers.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>

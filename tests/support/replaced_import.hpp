@@ -1,4 +1,5 @@
-// Functions of Windows, replaced in the tests' own import table: for what Wine does not show.
+// Replaces functions of Windows in the import table of the tests, for behaviour that Wine does not
+// have.
 #pragma once
 #include <rouse/rouse.hpp>
 
@@ -7,7 +8,7 @@
 
 namespace testing {
 
-/// Where this program's import table has the address of a function of a DLL.
+/// The entry of a DLL's function in this program's import table.
 inline void** import_of(const char* dll, const char* function) {
   const auto address = reinterpret_cast<void*>(::GetProcAddress(::GetModuleHandleA(dll), function));
   char* program = reinterpret_cast<char*>(::GetModuleHandleW(nullptr));
@@ -23,7 +24,7 @@ inline void** import_of(const char* dll, const char* function) {
   return nullptr;
 }
 
-/// Puts a function of the tests in place of an imported one while it lives.
+/// Replaces an imported function by one of the tests while it exists.
 class replaced_import {
 public:
   replaced_import(const char* dll, const char* function, void* by)

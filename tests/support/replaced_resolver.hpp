@@ -1,4 +1,4 @@
-// The system's resolver, replaced for a while: names that are held, found or not, without a
+// A replacement of the system's resolver: names that are held back, found or not found, without a
 // network.
 #pragma once
 #include <support/testing.hpp>
@@ -8,11 +8,11 @@
 
 namespace testing {
 
-/// Answers in place of the system. Outlives the schedulers that ask.
-/// - "held…" is found once `release` was called; others at once
+/// Looks names up in place of the system. Outlives the schedulers that use it.
+/// - "held...": found once `release` is called; other names at once
 /// - "missing", "refused", "broken": host_not_found, try_again, an exception
 /// - a service other than "" and "known": service_not_found; "known" is 7
-/// - what is found: 127.0.0.1 and ::1, or what `answers` says
+/// - the result: 127.0.0.1 and ::1, or `answers`
 class replaced_resolver {
 public:
   replaced_resolver() {
@@ -40,12 +40,12 @@ public:
     shared().released = true;
     shared().changed.notify_all();
   }
-  /// How many lookups were begun.
+  /// The number of lookups that have begun.
   int begun() const {
     const std::lock_guard lock(shared().mutex);
     return shared().begun;
   }
-  /// Until so many are held.
+  /// Waits until that many lookups are held.
   void until_inside(int n) {
     std::unique_lock lock(shared().mutex);
     if (!shared().changed.wait_for(lock, patience, [n] { return shared().inside >= n; }))
@@ -64,7 +64,7 @@ private:
     int begun = 0, inside = 0;
     std::vector<rouse::endpoint> answers;
   };
-  // Never destroyed: a program may exit in the middle of a lookup.
+  // Never destroyed: a program may exit during a lookup.
   static state& shared() {
     static state& s = *new state;
     return s;

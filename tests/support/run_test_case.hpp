@@ -23,11 +23,11 @@ namespace testing {
 
 struct process_end {
   int status = -1; ///< the argument of exit()
-  bool aborted = false; ///< it called abort() instead
-  std::string said; ///< on both of its outputs
+  bool aborted = false; ///< the process called abort() instead
+  std::string said; ///< the text of both outputs
 };
 
-/// In a child: ends the process with status 99 after a while, in case that it hangs.
+/// In a child: ends the process with status 99 after a minute, in case it hangs.
 inline void end_if_it_hangs() {
   std::thread([] {
     std::this_thread::sleep_for(std::chrono::seconds(60));
@@ -47,7 +47,7 @@ inline process_end run_test_case(const std::string& name) {
 #else
   std::array<char, 1024> path{};
   REQUIRE(::readlink("/proc/self/exe", path.data(), path.size() - 1) > 0);
-  // exit() on a fiber's stack: LeakSanitizer does not look at main's, and would change the status.
+  // exit() on a fiber's stack: LeakSanitizer does not scan main's, and would change the status.
   const std::string command = "ASAN_OPTIONS=\"$ASAN_OPTIONS:detect_leaks=0\" exec '" +
                               std::string(path.data()) + "' '" + name + "' 2>&1";
   std::FILE* const out = ::popen(command.c_str(), "r");

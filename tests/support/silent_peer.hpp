@@ -4,7 +4,7 @@
 
 namespace testing {
 
-/// A peer that never answers: a listener whose queue is full.
+/// A peer that never answers: a listener with a full queue.
 template <class S>
 struct silent_peer {
   S& sched;

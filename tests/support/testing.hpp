@@ -1,4 +1,4 @@
-// What the tests share: the schedulers under test, and one way to make a call under any of them.
+// Shared by the tests: the schedulers under test, and one way to make a call under any of them.
 #pragma once
 #include <rouse/rouse.hpp>
 #include <support/compiled_once.hpp>
@@ -24,18 +24,18 @@ namespace testing {
 
 using namespace std::chrono_literals;
 
-/// The engine is the platform's; the environment's ROUSE_ENGINE says which, and tests/run.sh runs
-/// the suite once for each.
+/// They use the platform's engine, or the one that ROUSE_ENGINE names; tests/run.sh runs the suite
+/// once for each.
 using every_scheduler =
     std::tuple<rouse::coroutines, rouse::fibers, rouse::threads, rouse::callbacks>;
-/// Those with flows that can wait in the middle of a function.
+/// Schedulers with flows that can wait in the middle of a function.
 using every_flowing = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads>;
-/// Those whose flows have a stack of their own, so that a call returns its result.
+/// Schedulers whose flows have their own stack, so that a call returns its result.
 using every_stacked = std::tuple<rouse::fibers, rouse::threads>;
-/// Those that one thread runs.
+/// Schedulers that one thread runs.
 using every_single = std::tuple<rouse::coroutines, rouse::fibers, rouse::callbacks>;
 
-/// After this long a test has failed; only a failing one ever waits for it.
+/// A test fails after this time; only a failing test waits that long.
 inline constexpr auto patience = 30s;
 
 template <class S>
@@ -45,14 +45,14 @@ inline constexpr bool calls_back = std::is_same_v<typename S::waker_type, rouse:
 template <class S>
 inline constexpr bool is_threads = std::is_same_v<typename S::waker_type, rouse::thread_waker>;
 
-/// What came of a call.
+/// The result of a call.
 template <class T>
 struct outcome {
   std::error_code ec;
   T value{};
 };
 
-/// Where a call leaves what came of it.
+/// The place where a call stores its result.
 template <class T>
 struct slot {
   virtual ~slot() = default;
@@ -68,7 +68,7 @@ struct slot {
   outcome<T> result;
 };
 
-/// A call that was started and may not be finished yet.
+/// A call that has been started and may not have completed.
 template <class S, class T>
 class started {
 public:
@@ -76,7 +76,7 @@ public:
 
   [[nodiscard]] bool finished() const { return slot_->finished.load(); }
 
-  /// Runs the scheduler until the call is finished.
+  /// Runs the scheduler until the call has completed.
   outcome<T>& wait() {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (!finished()) {
@@ -94,11 +94,11 @@ private:
   S* sched_;
 };
 
-/// A call yet to be made: `CALL(socket.recv(buffer, how...))`.
+/// A call to be made later: `CALL(socket.recv(buffer, how...))`.
 #define CALL(...) [&](auto&&... how) -> decltype(auto) { return __VA_ARGS__; }
 
-// The call that a flow is to make. Nothing else of what happens there is of the call's own type, so
-// that the rest is compiled once for all calls.
+// The call that a flow makes. Only this part depends on the type of the call, so that the rest is
+// compiled once for all calls.
 template <class S, class T>
 struct making : slot<T> {
   using given = std::conditional_t<awaits<S>, rouse::task<T>, T>;
@@ -146,7 +146,7 @@ started<S, T> start_making(S& sched, std::shared_ptr<making<S, T>> made) {
   return {sched, std::move(made)};
 }
 
-/// Starts a call under whatever waker S has: `call(how...)` makes it.
+/// Starts a call under the waker of S: `call(how...)` makes it.
 template <class T = std::size_t, class S, class Call>
 started<S, T> start(S& sched, Call call) {
   if constexpr (calls_back<S>) {
@@ -159,14 +159,14 @@ started<S, T> start(S& sched, Call call) {
   }
 }
 
-/// Makes a call and runs the scheduler until it is finished.
+/// Makes a call and runs the scheduler until it has completed.
 template <class T = std::size_t, class S, class Call>
 outcome<T> await(S& sched, Call call) {
   auto s = start<T>(sched, std::move(call));
   return std::move(s.wait());
 }
 
-/// Runs what is ready, until `holds()`.
+/// Runs what is ready until `holds()`.
 template <class S, class Condition>
 void run_until(S& sched, Condition holds) {
   const auto until = std::chrono::steady_clock::now() + patience;
@@ -176,11 +176,11 @@ void run_until(S& sched, Condition holds) {
   } while (!holds());
 }
 
-/// Runs what is ready, until `n` operations wait in the engine.
+/// Runs what is ready until `n` operations wait in the engine.
 template <class S>
 void until_pending(S& sched, std::size_t n) {
   run_until(sched, [&] { return sched.engine().active() == n; });
-  sched.poll(); // what was submitted in this turn reaches the kernel
+  sched.poll(); // submits the operations of this turn to the kernel
 }
 
 /// A listener and both ends of a connection, over loopback.
@@ -203,7 +203,7 @@ struct connected_pair {
   }
 };
 
-/// A listener of `sched` on a port of the system's choice.
+/// A listener of `sched` on a free port.
 template <class S>
 rouse::socket<S> listening(S& sched, int backlog = 128) {
   rouse::socket listener{sched};
@@ -217,7 +217,7 @@ outcome<std::size_t> send(S& sched, rouse::socket<S>& s, std::string_view text) 
   return await(sched, CALL(s.send_all(text, how...)));
 }
 
-/// Reads exactly n bytes (or to the end of the stream).
+/// Receives exactly n bytes, or those up to the end of the stream.
 template <class S>
 std::string receive(S& sched, rouse::socket<S>& s, std::size_t n) {
   std::string text(n, '\0');
@@ -227,14 +227,14 @@ std::string receive(S& sched, rouse::socket<S>& s, std::size_t n) {
   return text;
 }
 
-/// A datagram.
+/// Sends a datagram.
 template <class S>
 outcome<std::size_t> send_to(S& sched, rouse::socket<S>& s, std::string_view text,
                              const rouse::endpoint& to) {
   return await(sched, CALL(s.send_to(text, to, how...)));
 }
 
-/// The next datagram's text, and who sent it.
+/// The text of the next datagram, and its sender.
 template <class S>
 std::string recv_text(S& sched, rouse::socket<S>& s, rouse::endpoint* from = nullptr) {
   std::array<char, 64> buf;
@@ -247,7 +247,7 @@ std::string recv_text(S& sched, rouse::socket<S>& s, rouse::endpoint* from = nul
 /// More than the kernel's buffers hold: sending it waits until the peer reads.
 inline std::string large_block() { return std::string(std::size_t{32} << 20, 'x'); }
 
-/// Raises SIGINT as the system would, in another thread; a rouse::signals must be there for it.
+/// Raises SIGINT as the system would, on another thread; some rouse::signals must wait for it.
 inline void ctrl_c() {
 #if ROUSE_WINDOWS
   std::thread([] { CHECK(rouse::os::signal_table::handle(CTRL_C_EVENT)); }).join();

@@ -1,4 +1,4 @@
-// A shared library with a copy of rouse of its own, which waits for a signal.
+// A shared library with its own copy of rouse, which waits for a signal.
 #include <rouse/rouse.hpp>
 
 #include <chrono>
@@ -24,8 +24,8 @@ struct waiting {
 EXPORTED void* copy_open(int n) { return new waiting(n); }
 EXPORTED void copy_close(void* w) { delete static_cast<waiting*>(w); }
 
-// The next signal, or 0 if none comes in time. In a thread that ends: what rouse keeps for a thread
-// would keep the library in memory.
+// The next signal, or 0 if none arrives in time. On a thread that ends, because rouse's
+// thread-local objects would keep the library in memory.
 EXPORTED int copy_next(void* p, int milliseconds) {
   auto& w = *static_cast<waiting*>(p);
   int n = 0;

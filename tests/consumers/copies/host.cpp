@@ -1,5 +1,5 @@
 // Several copies of rouse in one process: host LIBRARY...
-// Each hears every signal, in whatever order they are loaded and unloaded.
+// Each copy gets every signal, in whatever order they are loaded and unloaded.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -71,7 +71,7 @@ private:
 
 using copies = std::vector<copy*>;
 
-// One signal comes to each that is there, once.
+// Each loaded copy gets a signal once.
 void check_all_hear(const copies& all) {
   ::raise(SIGUSR1);
   for (const copy* c : all) {
@@ -101,14 +101,14 @@ void every_order(const std::vector<std::string>& paths) {
         if (i != closing.back()) check_all_hear(all);
       }
       CHECK(heard == 0);
-      CHECK(disposition() == &hear); // what was there first
+      CHECK(disposition() == &hear); // the first handler
       ::raise(SIGUSR1);
       CHECK(heard == 1);
     } while (std::next_permutation(closing.begin(), closing.end()));
   } while (std::next_permutation(opening.begin(), opening.end()));
 }
 
-// What the application installs on top of them stays, whichever goes first.
+// A handler that the application installs on top stays, whichever copy is unloaded first.
 void application_on_top(const std::vector<std::string>& paths) {
   for (const bool first : {true, false}) {
     copy one(paths[0]), other(paths[1]);
@@ -119,7 +119,7 @@ void application_on_top(const std::vector<std::string>& paths) {
     ::signal(SIGUSR1, &hear_too);
     (first ? one : other).close();
     CHECK(disposition() == &hear_too);
-    if (first) { // and where it is taken away again, the other hears
+    if (first) { // if it is removed there, the other copy gets the signal
       ::sigaction(SIGUSR1, &theirs, nullptr);
       check_all_hear({&other});
     }
@@ -130,7 +130,7 @@ void application_on_top(const std::vector<std::string>& paths) {
   }
 }
 
-// A forked child has the disposition that there was before all of them, and may have objects too.
+// A forked child has the disposition from before all copies, and may have objects too.
 void forked(const std::vector<std::string>& paths) {
   for (const bool again : {false, true}) {
     heard = 0;
@@ -156,7 +156,7 @@ void forked(const std::vector<std::string>& paths) {
   }
 }
 
-// Objects of several copies come and go in several threads while signals come.
+// Objects of several copies are made and destroyed on several threads while signals arrive.
 void threads(const std::vector<std::string>& paths) {
   copy lasting(paths[0]), one(paths[1]), other(paths[2]);
   lasting.open();

@@ -1,6 +1,6 @@
 // The same on Windows: host_windows DLL DLL first|second
 // A console event reaches each copy of rouse; the first or the second is unloaded first. One order
-// for each process: what mingw-w64's runtime keeps for a thread does not outlive a DLL.
+// per process: the thread-local objects of mingw-w64's runtime do not outlive a DLL.
 #include <winsock2.h>
 
 #include <windows.h>
@@ -21,7 +21,7 @@ namespace {
     }                                                                                              \
   } while (false)
 
-HANDLE heard; // set by what was there first
+HANDLE heard; // set by the first handler
 
 BOOL WINAPI hear(DWORD) {
   ::SetEvent(heard);
@@ -70,7 +70,7 @@ private:
 int main(int argc, char** argv) {
   CHECK(argc == 4);
   ::FreeConsole();
-  CHECK(::AllocConsole()); // events are of a console
+  CHECK(::AllocConsole()); // events belong to a console
   heard = ::CreateEventW(nullptr, FALSE, FALSE, nullptr);
   CHECK(::SetConsoleCtrlHandler(&hear, TRUE));
   auto* stays = new copy(argv[1]);
@@ -87,7 +87,7 @@ int main(int argc, char** argv) {
   press_ctrl_c();
   CHECK(first_hears(30'000));
   std::FILE* const out =
-      std::fopen("copies.txt", "w"); // the standard streams went with the console
+      std::fopen("copies.txt", "w"); // the console closed the standard streams
   CHECK(out && std::fputs("ok\n", out) >= 0 && std::fclose(out) == 0);
   return 0;
 }

@@ -1,4 +1,4 @@
-// rouse after <windows.h>, whose macros min, max, near, small ... are all there.
+// rouse after <windows.h>, with its macros min, max, near, small and others.
 #if defined(_WIN32)
 #include <windows.h>
 #endif

@@ -1,4 +1,4 @@
-// What the two translation units of this program agree on.
+// Shared by the two translation units of this program.
 #pragma once
 
 namespace odr {
@@ -14,7 +14,7 @@ constexpr unsigned long long size_of = sizeof(T);
 
 sizes first();
 sizes second();
-// One unit opens, the other uses.
+// One unit opens the socket, the other uses it.
 rouse::socket<rouse::fibers> open_listener(rouse::fibers&);
 bool round_trip(rouse::fibers&, rouse::socket<rouse::fibers>& listener);
 bool all_wakers();

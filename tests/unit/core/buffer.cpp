@@ -140,7 +140,7 @@ TEST_CASE("buffer_list: is made from an array, a vector or a span of buffers", "
   CHECK(rouse::const_buffers().size() == 0);
   STATIC_REQUIRE(!std::is_constructible_v<mutable_buffer, const std::array<mutable_buffer, 2>&>);
   STATIC_REQUIRE(!std::is_constructible_v<const_buffer, const std::vector<const_buffer>&>);
-  // What is to be written into is not taken from what may only be read.
+  // A mutable_buffer is not made from bytes that are const.
   STATIC_REQUIRE(
       !std::is_constructible_v<rouse::mutable_buffers, const std::vector<const_buffer>&>);
 }

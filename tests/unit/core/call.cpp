@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-// Where calls want a handler, the forms without one must not be instantiated with their class.
+// With a waker that requires handlers, the forms without one must not be instantiated with the
+// class.
 template class rouse::socket<rouse::callbacks>;
 template class rouse::reader<rouse::callbacks>;
 template class rouse::flow_semaphore<rouse::callbacks>;
@@ -23,7 +24,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// An engine that does only what the test says, and counts what it is asked for.
+// An engine that does only what the test says, and counts its calls.
 struct fake_engine {
   struct operation : rouse::operation {
     using rouse::operation::operation;
@@ -32,8 +33,8 @@ struct fake_engine {
     rouse::operation* op = nullptr;
   };
 
-  bool busy = false; // whether a call that asks for nothing has to wait for its turn
-  bool at_once = false; // whether the next answers are there already
+  bool busy = false; // whether count() defers the call to a later turn
+  bool at_once = false; // whether the next operations are done at once
   int submitted = 0, abandoned = 0, given_back = 0, stops = 0, withdrawn = 0;
   operation* pending = nullptr;
 
@@ -68,7 +69,7 @@ struct fake_engine {
   void withdraw(stop_request&) noexcept { ++withdrawn; }
 };
 
-// A call of so many rounds, which may be refused.
+// A call with a given number of rounds, which may be refused.
 struct rounds {
   using value_type = int;
   static constexpr const char* name = "rouse: rounds";

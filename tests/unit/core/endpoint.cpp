@@ -28,7 +28,7 @@ struct reading {
   std::string_view text, written;
 };
 
-// An address alone, and how address() writes it.
+// An address, and the text that address() writes.
 constexpr reading addresses[] = {
     {"0.0.0.0", "0.0.0.0"},
     {"1.2.3.4", "1.2.3.4"},
@@ -58,17 +58,17 @@ constexpr reading addresses[] = {
 };
 
 constexpr std::string_view no_addresses[] = {
-    // nothing, names, things around an address
+    // nothing, names, characters around an address
     "", " ", "x", "localhost", "example.com", "/run/x.sock", "*", "-1.2.3.4", "+1.2.3.4",
     " 1.2.3.4", "1.2.3.4 ", "\t::1", "::1\n", "1.2.3.4x", "::1x", "1.2.3.4/24", "::1/64", "::1,::2",
-    // IPv4: parts
+    // IPv4: its parts
     ".", "...", "1", "1.2", "1.2.3", "1.2.3.", "1.2.3.4.", ".1.2.3.4", "1.2.3.4.5", "1..3.4",
     "1.2..4", "16909060", "0x1020304",
     // IPv4: numbers
     "01.2.3.4", "1.02.3.4", "1.2.3.04", "00.0.0.0", "1.2.3.00", "256.2.3.4", "1.2.3.256",
     "1.2.3.1000", "1.2.3.4294967296", "1.2.3.18446744073709551617", "0x1.2.3.4", "1.2.3.a",
     "1.2.-3.4", "1.2.+3.4", "1. 2.3.4",
-    // IPv4: a NUL in it, a scope
+    // IPv4: a NUL, a scope
     "1.2.3.4\0"sv, "1.2\0.3.4"sv, "1.2.3.4%1",
     // IPv6: groups
     ":", "1:", ":1", "1:2", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:", ":1:2:3:4:5:6:7",
@@ -77,20 +77,20 @@ constexpr std::string_view no_addresses[] = {
     // IPv6: "::"
     ":::", "::::", "1:::2", ":::1", "1:::", ":1::", "::1:", "1::2::3",
     "::1::", "1:2:3:4:5:6:7:8::", "::1:2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "1:2:3:4:5:6:7::8:9",
-    // IPv6: an IPv4 part too early, too many groups, or bad in itself
+    // IPv6: an IPv4 part that is too early, too long or wrong
     "1.2.3.4::", "1.2.3.4::1", "1::1.2.3.4:5", "::1.2.3.4:5", "1:2:3:4:5:6:7:1.2.3.4",
     "1:2:3:4:5:1.2.3.4", "1:2:3:4:5:6::1.2.3.4", "1:2:3:4:5:6:1.2.3.4::", "::1.2.3", "::1.2.3.4.5",
     "::01.2.3.4", "::1.2.3.256", "::.1.2.3", "::1.2.3.", "::ffff1.2.3.4",
-    // IPv6: a NUL in it, scopes
+    // IPv6: a NUL, scopes
     "::1\0"sv, "::\0"sv, "::1%1\0"sv, "::1%", "::1%no-interface!", "::1%1x", "::1%x1", "::1%-1",
     "::1%+1", "::1% 1", "::1%1%2", "::1%4294967296", "::1%00000000001", "%1", "%::1", "::%1:2",
     "::1%1::",
-    // over-long
+    // too long
     "000000000000000000000000000000001.2.3.4", "0000:0000:0000:0000:0000:0000:0000:0000:0000",
     "11111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"};
 
 constexpr std::string_view no_ports[] = {
-    // no digits alone
+    // not only digits
     "", " ", "-1", "+1", " 1", "1 ", "1x", "x", "0x50", "http", "80:", ":80", "8\0"sv, "\0"sv,
     // too large, too long
     "65536", "99999", "000080", "4294967296", "18446744073709551617"};
@@ -100,7 +100,7 @@ constexpr std::string_view bad_brackets[] = {
     "[", "]", "[]", "[]:80", "[::1", "::1]", "[::1]", "[::1]80", "[::1].80", "[::1]::80",
     "[::1] :80", " [::1]:80", "[[::1]]:80", "[[::1]:80", "[::1]]:80", "[::1:80]", "[::1]:80]",
     "[::1]:80]:80", "::1]:80", "[::1]%1:80",
-    // what is in them
+    // their contents
     "[1.2.3.4]", "[1.2.3.4]:80", "[localhost]:80", "[::1%]:80", "[::1\0]:80"sv, "[ ::1]:80",
     "[::1 ]:80"};
 
@@ -109,7 +109,7 @@ std::string with_port(std::string_view address, std::string_view port) {
   return std::string(six ? "[" : "").append(address).append(six ? "]:" : ":").append(port);
 }
 
-// Refused by every form: the value, the code, the exception.
+// Every form refuses it: the value, the code, the exception.
 void check_refused(std::string_view text) {
   INFO('"' << text << '"');
   std::error_code ec;
@@ -323,10 +323,10 @@ TEST_CASE("endpoint: random text is refused, or written and read back unchanged"
     if (ec ? ep != endpoint() : endpoint::parse(to_string(ep)) != ep)
       FAIL('"' << text << "\" as " << ep);
   }
-  CHECK(taken > 100); // else the letters tell nothing
+  CHECK(taken > 100); // otherwise the letters are badly chosen
 }
 
-// ---- what the exception says
+// ---- the text of the exception
 
 TEST_CASE("endpoint: the exception of parse quotes the text", "[endpoint][N01]") {
   CHECK_THAT(what_of([] { (void)endpoint::parse("localhost:80"); }),
@@ -556,5 +556,5 @@ TEST_CASE("endpoint: the ports of one address spread over the hash's low bits", 
   std::set<std::size_t> low;
   for (int port = 32768; port != 32768 + 4096; ++port)
     low.insert(std::hash<endpoint>()({"127.0.0.1", port}) & 1023);
-  CHECK(low.size() > 900); // of 1024; chance alone gives 1005
+  CHECK(low.size() > 900); // of 1024; chance gives 1005
 }

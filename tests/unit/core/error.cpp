@@ -14,7 +14,7 @@
 using rouse::failure;
 
 namespace {
-const rouse::detail::windows_category windows; // whose table is the same wherever it is read
+const rouse::detail::windows_category windows; // with the same table on every platform
 
 using meaning = std::pair<int, std::errc>;
 const std::vector<meaning> meanings{

@@ -20,7 +20,7 @@ struct counted_flow final : flow {
 
 void nobody(operation&) noexcept {}
 
-// Keeps what `leave` throws, as the end of a flow does.
+// Keeps the exception of `leave`, as the end of a flow does.
 template <class F>
 void end_with(flow& f, F leave) {
   try {

@@ -57,7 +57,7 @@ TEST_CASE("deadline: a duration beyond the clock's range is never", "[unit][limi
 TEST_CASE("deadline: a duration just beyond the clock's range is never", "[unit][limit]") {
   CHECK(deadline((std::chrono::nanoseconds::max)() - 1ns).never());
   const auto left = (rouse::clock::time_point::max)() - rouse::clock::now();
-  CHECK(deadline(left).never()); // counted from a later now
+  CHECK(deadline(left).never()); // counted from a later time
   CHECK(!deadline(left - 1h).never());
 }
 
@@ -76,7 +76,7 @@ TEST_CASE("deadline: a duration is never shortened by its unit", "[unit][limit]"
     CHECK(got >= wanted);
     CHECK(got < wanted + 10s);
   };
-  check(std::chrono::duration<int, std::ratio<1, 60>>(1)); // no whole number of nanoseconds
+  check(std::chrono::duration<int, std::ratio<1, 60>>(1)); // not a whole number of nanoseconds
   check(std::chrono::duration<long long, std::ratio<1, 60>>(60LL * 3600 * 24 * 365 * 200));
   check(std::chrono::duration<int, std::pico>(1));
   check(std::chrono::duration<float>(0.1F));

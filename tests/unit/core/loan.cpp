@@ -68,7 +68,7 @@ TEST_CASE("buffer pool: buffers do not overlap, and the last returned is lent fi
   for (std::size_t i = 0; i != pool::kept + 10; ++i) {
     std::byte* bytes = from->lend();
     REQUIRE(bytes);
-    std::memset(bytes, static_cast<int>(i), pool::room); // the sanitizer's to judge
+    std::memset(bytes, static_cast<int>(i), pool::room); // AddressSanitizer checks the bounds
     CHECK(out.insert(bytes).second);
   }
   std::byte* last = nullptr;

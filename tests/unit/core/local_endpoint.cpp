@@ -22,7 +22,7 @@ struct form {
   std::string_view name, bytes, written;
 };
 
-// What `local` takes, what the kernel gets, and what `to_string` writes.
+// The argument of `local`, the bytes that the kernel gets, and the text of `to_string`.
 constexpr form forms[] = {
     {"/run/x.sock", "/run/x.sock", "unix:/run/x.sock"},
     {"x", "x", "unix:x"},
@@ -75,7 +75,7 @@ TEST_CASE("local endpoint: may have no name", "[endpoint][P01]") {
 
 TEST_CASE("local endpoint: a file whose name begins with '@' is not written as an abstract name",
           "[endpoint][P01]") {
-  const endpoint ep = endpoint::named("@x"); // from a kernel
+  const endpoint ep = endpoint::named("@x"); // as from a kernel
   CHECK(to_string(ep) == "unix:./@x");
   CHECK(ep != endpoint::local("@x"));
 }
@@ -112,7 +112,7 @@ TEST_CASE("local endpoint: parse refuses text that to_string never writes", "[en
     CHECK(endpoint::parse(text, ec) == endpoint());
     CHECK(ec == std::errc::invalid_argument);
   }
-  // But other spellings of the same name.
+  // Other spellings of the same name are accepted.
   CHECK(endpoint::parse("unix:%2fx") == endpoint::local("/x"));
   CHECK(endpoint::parse("unix:%00name") == endpoint::local("@name"));
 }

@@ -13,18 +13,18 @@ using rouse::detail::recycler;
 
 namespace {
 
-// Of each class the last size, and the first of the next; then beyond the largest class.
+// The last size of each class and the first of the next; then sizes beyond the largest class.
 const std::vector<std::size_t> sizes{0,     1,     8,     9,     64,    72,     73,
                                      2039,  2040,  2041,  4088,  4089,  8192,   16384,
                                      32760, 32761, 65527, 65528, 65529, 100000, 1000000};
 
-// Each test has a thread, hence a cache, of its own.
+// Each test has a thread of its own, hence a cache of its own.
 template <class F>
 void in_a_thread(F f) {
   std::thread(f).join();
 }
 
-// Releases a block when the thread ends, after the cache is gone.
+// Releases a block when the thread ends, after its cache is destroyed.
 struct late_release {
   void* block = nullptr;
   ~late_release() {
@@ -39,9 +39,9 @@ TEST_CASE("recycler: a block has the requested size, aligned", "[unit][recycler]
     INFO(size);
     void* p = recycler::allocate(size);
     CHECK(reinterpret_cast<std::uintptr_t>(p) % __STDCPP_DEFAULT_NEW_ALIGNMENT__ == 0);
-    std::memset(p, 0xa5, size); // the sanitizer's to judge
+    std::memset(p, 0xa5, size); // AddressSanitizer checks the bounds
     recycler::release(p, size);
-    // Recycled by a smaller one of the same class, it must still hold this size.
+    // A smaller block of the same class that is reused must still have this size.
     p = recycler::allocate(size - (size > 1));
     recycler::release(p, size - (size > 1));
     p = recycler::allocate(size);
@@ -113,7 +113,7 @@ TEST_CASE("recycler: a block serves the thread that released it", "[unit][recycl
   CHECK(again == block);
 }
 
-#if !ROUSE_EMULATED_TLS // there the thread's own objects are freed before they are destroyed
+#if !ROUSE_EMULATED_TLS // which frees a thread's objects before their destructors run
 TEST_CASE("recycler: a block released by a thread's last destructors is not lost",
           "[unit][recycler]") {
   in_a_thread([] {

@@ -21,11 +21,11 @@ using duration = timer_wheel::clock::duration;
 
 constexpr duration tick{1 << 16};
 constexpr time_point first = (time_point::min)(), last = (time_point::max)();
-// Of ordinary times, one on a tick and others that are not.
+// Ordinary times, one of them on a tick.
 const std::vector<time_point> ordinary{time_point{}, time_point{1000h}, time_point{1000h + 77us},
                                        time_point{-1h}, time_point{1000h - 1ns}};
 
-// Later than t, as far as there is time.
+// The time `ns` after t, or the last one.
 time_point after(time_point t, std::uint64_t ns) {
   const auto since = static_cast<std::uint64_t>(t.time_since_epoch().count());
   const auto until = static_cast<std::uint64_t>(last.time_since_epoch().count());
@@ -35,7 +35,7 @@ time_point after(time_point t, std::uint64_t ns) {
 struct timer : timer_node {
   time_point due = last;
   int fired = 0;
-  bool in_round = false; // armed by a timer that fired in this very round
+  bool in_round = false; // armed by a timer that fired in this round
 };
 timer& of(timer_node& n) { return static_cast<timer&>(n); }
 const auto count = [](timer_node& n) { ++of(n).fired; };
@@ -187,7 +187,7 @@ TEST_CASE("timer_wheel: a timer may disarm and move others that are due too", "[
     time_point due = start;
     for (timer& t : timers) wheel.arm(t, due += apart);
     const time_point now = due + tick, later = now + 1h;
-    // Whoever is first stops a third of the others, and puts off another third.
+    // The first timer disarms a third of the others, and postpones another third.
     CHECK(wheel.expire(now, [&](timer_node& n) {
       CHECK(!n.armed());
       if (++of(n).fired; &n != &timers[0]) return;
@@ -248,7 +248,7 @@ TEST_CASE("timer_wheel: sleeping until next() makes progress and misses nothing"
     std::size_t wakes = 0, fired = 0, wrong = 0;
     for (time_point now = start; !wheel.empty();) {
       REQUIRE(wheel.next() > now);
-      REQUIRE(++wakes <= 8 * timers.size()); // a timer costs at most seven moves, and its firing
+      REQUIRE(++wakes <= 8 * timers.size()); // a timer moves at most seven times, and fires
       now = wheel.next();
       fired += wheel.expire(
           now, [&](timer_node& n) { wrong += of(n).due > now || of(n).due + tick <= now; });
@@ -260,7 +260,7 @@ TEST_CASE("timer_wheel: sleeping until next() makes progress and misses nothing"
 
 namespace {
 
-// A wheel and, next to it, what it stands for.
+// A wheel and a model of it.
 struct soak {
   explicit soak(std::uint64_t seed, std::size_t size)
       : random(seed), now(after(first, random())), wheel(now), timers(size) {}
@@ -314,7 +314,7 @@ struct soak {
       for (auto left = random() % 3; left != 0; --left) arm_or_disarm();
     });
     expiring = false;
-    // What is still there is not due, or was armed in this round.
+    // The remaining timers are not due, or were armed in this round.
     for (auto& [due, t] : model) {
       if (due > now - tick) break;
       wrong += !t->in_round;

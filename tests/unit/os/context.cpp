@@ -28,7 +28,7 @@ using rouse::os::context;
 
 namespace {
 
-/// A function with a stack of its own, which can give its turn back in the middle.
+/// A function with its own stack, which can yield.
 class flow {
 public:
   static constexpr std::size_t default_stack = std::size_t{256} << 10;
@@ -38,7 +38,7 @@ public:
     REQUIRE(!place.create(stack, &flow::enter, this));
   }
 
-  /// From whoever runs in `from`: continues this until it yields or ends.
+  /// Called in `from`: continues this function until it yields or ends.
   void resume(context& from) {
     back_ = &from;
     from.enter_thread();
@@ -67,7 +67,7 @@ private:
   context* back_ = nullptr;
 };
 
-/// The text of the exception that is being handled.
+/// The text of the current exception.
 std::string handled() {
   try {
     throw;
@@ -76,7 +76,7 @@ std::string handled() {
   }
 }
 
-/// Throws and catches: whatever of another flow's exceptions were in reach would be lost.
+/// Throws and catches, which would disturb exceptions that contexts shared.
 void disturb_exceptions() {
   try {
     throw std::runtime_error("a disturbance");
@@ -88,7 +88,7 @@ void disturb_exceptions() {
   }
 }
 
-/// Keeps as many values over `in_between` as a compiler has registers for.
+/// Holds at least as many values across `in_between` as there are registers.
 template <class T, class F>
 ROUSE_NOINLINE T hold_many(const volatile T* seed, F in_between) {
   const T a = seed[0], b = seed[1], c = seed[2], d = seed[3], e = seed[4], f = seed[5], g = seed[6],
@@ -121,7 +121,7 @@ struct in_a_call {
   ROUSE_NOINLINE static void resume(flow& f, context& from) { f.resume(from); }
 };
 
-/// Yields in the depth of a recursion, on its way down and on its way up.
+/// Yields in each call of a recursion, on the way down and on the way up.
 std::size_t descend(flow& me, std::size_t depth) {
   const volatile std::size_t mine = depth;
   me.yield();
@@ -130,7 +130,7 @@ std::size_t descend(flow& me, std::size_t depth) {
   return below + mine;
 }
 
-/// Gives the turn back while an exception passes.
+/// Yields while an exception unwinds.
 struct yields_when_destroyed {
   flow& me;
   std::string& log;
@@ -226,7 +226,7 @@ TEMPLATE_TEST_CASE("context: values live across a call that switches, on both si
   keeps_values<TestType, in_a_call>();
 }
 
-#if !ROUSE_WINDOWS // fibers under Wine share it
+#if !ROUSE_WINDOWS // fibers under Wine share the rounding mode
 TEST_CASE("context: each context has its own rounding mode", "[context]") {
   context main;
   int first = -1, second = -1;
@@ -370,7 +370,7 @@ TEST_CASE("context: two contexts that yield inside handlers keep their exception
   a.resume(main);
   b.resume(main);
   b.resume(main);
-  a.resume(main); // ends its handler while b is in two
+  a.resume(main); // ends its handler while b is inside two handlers
   CHECK(a.ended);
   b.resume(main);
   CHECK(b.ended);
@@ -494,7 +494,7 @@ TEST_CASE("context: a guard page below the stack ends the program", "[context]")
   REQUIRE(!stack.allocate(std::size_t{64} << 10));
   const pid_t child = ::fork();
   if (child == 0) {
-    std::signal(SIGSEGV, SIG_DFL); // a sanitizer's own would end it with a report
+    std::signal(SIGSEGV, SIG_DFL); // a sanitizer's handler would end with a report
     *static_cast<volatile char*>(stack.bottom()) = 1;
     *static_cast<volatile char*>(stack.bottom() - 1) = 1;
     ::_exit(0);
@@ -506,8 +506,8 @@ TEST_CASE("context: a guard page below the stack ends the program", "[context]")
 }
 
 TEST_CASE("context: there is room for more stacks than a process has mappings", "[context]") {
-  // Only where the kernel has guard pages within a mapping, since Linux 6.13; else half as many.
-  // An emulator may let the advice pass and do nothing.
+  // Only if the kernel has guard pages within a mapping, since Linux 6.13; otherwise half as many.
+  // An emulator may accept the advice and ignore it.
   rouse::os::detail::stack_memory probe;
   REQUIRE(!probe.allocate(0));
   constexpr int populate_read = 22, guard_install = 102;

@@ -1,4 +1,4 @@
-// thread_event: how one thread sleeps until another one says something.
+// thread_event: a thread sleeps until another thread raises a bit.
 #include <rouse/rouse.hpp>
 
 #include <catch2/catch.hpp>
@@ -16,12 +16,12 @@ TEST_CASE("thread_event: a wait after a raise returns at once", "[unit][thread]"
   CHECK(event.raised() == 2);
   CHECK(event.wait() == 2);
   event.raise(1);
-  CHECK(event.wait() == 3); // bits stay
+  CHECK(event.wait() == 3); // earlier bits stay
 }
 
 TEST_CASE("thread_event: a woken thread sees what was written before the raise", "[unit][thread]") {
   for (int i = 0; i != 200; ++i) {
-    // Destroyed by its owner as soon as it has seen the bit.
+    // The owner destroys it as soon as it sees the bit.
     auto event = std::make_unique<thread_event>();
     thread_event* const there = event.get();
     int message = 0;

@@ -6,7 +6,7 @@ namespace {
 
 using scheduler = rouse::callbacks;
 
-// Something that waits, so that a loop has a reason to.
+// A waiting call, so that the loop has something to wait for.
 struct forever {
   std::stop_source source;
   explicit forever(scheduler& s) {

@@ -13,7 +13,7 @@ using rouse::task;
 
 namespace {
 
-// A coroutine of another kind, which runs at once and awaits a task. It goes with its handle.
+// A foreign coroutine, which starts at once and awaits a task. It is destroyed with its handle.
 struct outside {
   struct promise_type {
     outside get_return_object() {
@@ -31,7 +31,7 @@ struct outside {
   std::coroutine_handle<promise_type> handle;
 };
 
-// Something to wait for that knows nothing of tasks.
+// An awaitable that does not know tasks.
 struct event {
   std::coroutine_handle<> waiter;
   bool await_ready() const noexcept { return false; }
@@ -39,7 +39,7 @@ struct event {
   void await_resume() const noexcept {}
 };
 
-// What a task gives that never waits.
+// The result of a task that never waits.
 template <class T>
 T result_of(task<T> t) {
   if constexpr (std::is_void_v<T>) {
@@ -85,7 +85,7 @@ task<int> yields(S& sched, int times) {
   co_return times;
 }
 
-// Says when it is destroyed, and in which order.
+// Logs its destruction.
 struct mark {
   std::string& order;
   char letter;
@@ -313,7 +313,7 @@ TEMPLATE_LIST_TEST_CASE("task: several tasks may be suspended at once and end in
     sched.spawn([&body, rounds] { return body(rounds); });
   }
   sched.run();
-  sched.spawn([&body] { return body(2); }); // where others have been
+  sched.spawn([&body] { return body(2); }); // on a stack that was used before
   sched.run();
   CHECK(right == 1 + 5 + 2 + 7 + 3 + 1 + 4 + 1 + 2);
 }

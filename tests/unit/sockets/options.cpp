@@ -7,7 +7,7 @@ using namespace testing;
 
 namespace {
 
-// What the kernel would see, and write.
+// The bytes that the kernel gets, and those that it returns.
 template <class O>
 int raw(const O& option) {
   int value = -1;
@@ -22,7 +22,7 @@ O written(int value) {
   return option;
 }
 
-// One of a user's own: level, name, and the kernel's form of the value.
+// An option of the user's type: level, name, and the kernel's form of the value.
 struct owners_option {
   static constexpr int level = SOL_SOCKET, name = SO_KEEPALIVE;
   int value = 0;

@@ -6,7 +6,7 @@ namespace {
 
 using scheduler = rouse::callbacks;
 
-// A handler that says where it is whenever it is moved.
+// A handler that records its address whenever it is moved.
 struct traced {
   scheduler* sched;
   std::vector<const void*>* places;
@@ -18,10 +18,10 @@ struct traced {
   }
   void operator()(std::error_code) {
     if (rounds == 0) return;
-    // The last place that the next one is moved to, before its call begins, is in its block.
+    // The last address before the call begins is in the call's memory block.
     places->push_back(nullptr);
     sched->yield(traced(*sched, *places, rounds - 1));
-    places->push_back(nullptr); // what comes later is out of the block again
+    places->push_back(nullptr); // later moves are out of the block
   }
 };
 

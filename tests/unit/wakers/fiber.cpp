@@ -4,7 +4,7 @@ using namespace testing;
 
 namespace {
 
-// What is switched, in words: "+a" where the fiber named a comes in, "-a" where it goes out.
+// The switches in words: "+a" when fiber a is switched in, "-a" when it is switched out.
 class switches {
 public:
   explicit switches(rouse::fibers& s) {
@@ -46,7 +46,7 @@ TEST_CASE("on_switch: is called as each fiber begins, waits, continues and ends"
 }
 
 TEST_CASE("on_switch: can give each fiber its own value of a thread's variable", "[unit][fiber]") {
-  static int of_thread; // stands for what an interpreter keeps for a thread
+  static int of_thread; // for the state that an interpreter keeps for a thread
   of_thread = 1000;
   rouse::fibers sched;
   rouse::flow_local<int> own{0};

@@ -11,10 +11,10 @@ using rouse::no_limit;
 
 namespace {
 
-// What happened, in order: (s)ubmit, (p)ark, (u)npark, and what a test adds.
+// The events in order: (s)ubmit, (p)ark, (u)npark, and those of a test.
 std::string events;
 
-// Answers at once, before its submit returns (as another thread may), or when the caller is parked.
+// Completes at once, before submit returns (as another thread may), or when the caller is parked.
 struct fake_engine {
   struct operation : rouse::operation {
     using rouse::operation::operation;
@@ -75,7 +75,7 @@ struct throwing_unpark {
   void unpark() {}
 };
 
-// One call on a fake scheduler, and what came of it.
+// One call on a fake scheduler, and its result.
 template <class Parker, class... How>
 void call(fake_engine::completions when, How&&... how) {
   fake_scheduler s;
