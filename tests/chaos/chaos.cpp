@@ -90,7 +90,7 @@ public:
   }
   arrival pop() {
     const std::lock_guard lock(mutex_);
-    require(!waiting_.empty(), "who is answered has dialled");
+    require(!waiting_.empty(), "an accepted connection was dialled before");
     arrival c = std::move(waiting_.front());
     waiting_.pop_front();
     return c;
@@ -119,7 +119,7 @@ public:
   [[nodiscard]] scheduler& sched() { return sched_; }
   void run() {
     sched_.run();
-    require(sched_.engine().active() == 0, "nothing is pending");
+    require(sched_.engine().active() == 0, "no operation is pending");
   }
 
   task<> dial(rouse::endpoint peer) {
@@ -138,7 +138,7 @@ public:
         co_await sched_.sleep_for(10ms);
         continue;
       }
-      require(!ec || !c->whole, "connected, and at most reset since");
+      require(!ec || !c->whole, "connect fails only after a reset");
       trial_.peak = std::max(trial_.peak, ++trial_.live);
       ++total.connections;
       begin(std::move(c), std::move(s));
@@ -199,10 +199,10 @@ private:
     do {
       n = co_await e->s.recv(std::span(room).first(1 + dice() % room.size()), some_limit(), ec);
       for (std::size_t i = 0; i != n; ++i)
-        require(room[i] == way.byte(way.received + i), "each byte comes once, and in order");
+        require(room[i] == way.byte(way.received + i), "each byte arrives once and in order");
       way.received += n;
     } while (passing(ec) && (n != 0 || ec));
-    if (ec) require(!e->c->whole, "only a reset or a close ends a connection before its end");
+    if (ec) require(!e->c->whole, "only a reset or a close ends a connection early");
     leave(*e);
   }
 
@@ -228,7 +228,7 @@ private:
     --trial_.live;
     for (const direction& way : e.c->ways) {
       total.bytes += way.received;
-      require(way.received <= way.sent, "no byte comes from nowhere");
+      require(way.received <= way.sent, "no more bytes arrive than were sent");
       require(!e.c->whole || way.received == way.sent, "no byte is lost");
     }
   }
@@ -250,7 +250,7 @@ std::size_t open_descriptors() {
 template <class F>
 std::thread with_descriptors_of_its_own(F f) {
   return std::thread([f = std::move(f)]() mutable {
-    require(::unshare(CLONE_FILES) == 0, "a thread may have descriptors of its own");
+    require(::unshare(CLONE_FILES) == 0, "unshare() succeeds");
     const std::size_t before = open_descriptors();
     f();
     require(open_descriptors() == before, "no descriptor is left");
@@ -290,7 +290,7 @@ int main(int count, char** arguments) {
   };
   const auto connections = static_cast<std::size_t>(number(1, 1000));
   const rlimit enough{connections + 100, connections + 100};
-  require(::setrlimit(RLIMIT_NOFILE, &enough) == 0, "the process may have that many descriptors");
+  require(::setrlimit(RLIMIT_NOFILE, &enough) == 0, "setrlimit() succeeds");
 
   run(10, 0s); // the system's and the library's one-time allocations
   const std::size_t memory = ::mallinfo2().uordblks;

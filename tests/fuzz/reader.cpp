@@ -76,16 +76,16 @@ private:
   // @param found  the number of bytes that must be returned; 0: the call must fail.
   template <class Call>
   void expect(std::size_t found, Call call, std::errc refused = {}) {
-    int told = 0;
+    int called = 0;
     std::error_code ec;
     std::string_view got;
     call([&](std::error_code error, std::string_view piece) {
-      ++told;
+      ++called;
       ec = error;
       got = piece;
     });
     sched_.run();
-    require(told == 1, "the handler is called once");
+    require(called == 1, "the handler is called once");
     if (refused != std::errc{})
       require(ec == refused && got.empty(), "a senseless call is refused");
     else if (found != 0)

@@ -33,7 +33,7 @@ struct call {
   std::string bytes; // to send, or the buffer to receive into
   std::stop_source stop;
   bool sends = false;
-  int told = 0;
+  int completed = 0;
   std::size_t moved = 0;
 };
 
@@ -130,7 +130,7 @@ private:
     if (sends) where.sends.push_back(calls_.size() - 1);
     const bool chain = in_.byte() % 4 == 0;
     begin(c, [this, &c, &where, chain](std::error_code, std::size_t n) {
-      require(++c.told == 1, "a call is told once");
+      require(++c.completed == 1, "a call completes once");
       --where.waiting[c.sends];
       require(n <= c.bytes.size(), "no more is moved than was asked for");
       c.moved = n;
@@ -147,14 +147,14 @@ private:
   void give_up() {
     sched_.reset();
     for (auto& s : sockets_) require(!s.is_open(), "no socket outlives its scheduler open");
-    for (const auto& c : calls_) require(c->told <= 1, "a call is told once at most");
+    for (const auto& c : calls_) require(c->completed <= 1, "a call completes at most once");
   }
 
   // Ends the waiting calls, then reads the remaining bytes of the connections.
   void drain() {
     for (auto& s : sockets_) s.cancel();
     sched_->run();
-    for (const auto& c : calls_) require(c->told == 1, "each call is told");
+    for (const auto& c : calls_) require(c->completed == 1, "each call completes");
     for (std::size_t i = 0; i != sockets_.size(); ++i) {
       if (!intact_[i / 2]) continue;
       for (bool more = true; more;) {

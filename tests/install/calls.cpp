@@ -344,11 +344,11 @@ TEST_CASE("install: connect and accept work, and a connect can be refused", "[in
              again = made([&] { return listener.connect(s); });
              ::close(s);
              const tcp_listener gone(1);
-             const auto nobody = gone.address;
+             const auto closed = gone.address;
              ::shutdown(gone.fd, SHUT_RDWR);
              const int t = ::socket(AF_INET, SOCK_STREAM, 0);
              refused = made([&] {
-               return ::connect(t, reinterpret_cast<const sockaddr*>(&nobody), sizeof nobody);
+               return ::connect(t, reinterpret_cast<const sockaddr*>(&closed), sizeof closed);
              });
              ::close(t);
            });

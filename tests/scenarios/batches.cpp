@@ -311,12 +311,12 @@ TEST_CASE(
   auto a = bound(sched), one = bound(sched), two = bound(sched);
   places p(2), q(2);
   std::size_t got = 0;
-  int told = 0, ended = 0;
+  int completed = 0, ended = 0;
   const auto then = [&](rouse::socket<rouse::callbacks>& other) {
     return [&](std::error_code ec, std::size_t n) {
       other.cancel();
       got += n;
-      ++told;
+      ++completed;
       ended += ec == std::errc::operation_canceled;
     };
   };
@@ -325,7 +325,7 @@ TEST_CASE(
   until_pending(sched, 2);
   CHECK(send_to(sched, a, "1", one.local_endpoint()).value == 1);
   CHECK(send_to(sched, a, "2", two.local_endpoint()).value == 1);
-  run_until(sched, [&] { return told == 2; });
+  run_until(sched, [&] { return completed == 2; });
   // The call that was not yet ready is cancelled, and leaves its datagram in the socket.
   for (auto* s : {&one, &two})
     if (ended != 0 && got != 2)

@@ -306,10 +306,10 @@ TEST_CASE("channel: connects flows of different wakers on one engine", "[channel
   });
   sched.run();
   CHECK(sum == 110);
-  std::error_code told;
-  back.on(third).send(1, [&](std::error_code ec) { told = ec; });
+  std::error_code result;
+  back.on(third).send(1, [&](std::error_code ec) { result = ec; });
   sched.run();
-  CHECK(told == std::errc::broken_pipe);
+  CHECK(result == std::errc::broken_pipe);
   rouse::fibers elsewhere;
   CHECK_THROWS_AS(out.on(elsewhere), std::system_error);
 }

@@ -253,11 +253,11 @@ namespace {
 // A wake-up of the user's own, for a program with a loop of its own.
 struct pumping_parker {
   static inline std::function<void()> pump;
-  bool told = false;
+  bool unparked = false;
   void park() {
-    while (!told) pump();
+    while (!unparked) pump();
   }
-  void unpark() noexcept { told = true; }
+  void unpark() noexcept { unparked = true; }
 };
 using pumped = rouse::basic_scheduler<rouse::native_engine, rouse::parking_waker<pumping_parker>>;
 

@@ -453,15 +453,15 @@ TEST_CASE("fork: a call made before the loop first ran belongs to the parent", "
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
   s.bind({"127.0.0.1", 0});
   char byte[1];
-  std::error_code told;
-  s.recv_from(byte, 10ms, [&](std::error_code ec, rouse::datagram) { told = ec; });
+  std::error_code result;
+  s.recv_from(byte, 10ms, [&](std::error_code ec, rouse::datagram) { result = ec; });
   child_process child([&] {
-    HOLDS(thrown_by([&] { sched.run(); }) == refusal && !told);
+    HOLDS(thrown_by([&] { sched.run(); }) == refusal && !result);
     return 0;
   });
   CHECK(child.wait() == 0);
   sched.run();
-  CHECK(told == std::errc::timed_out);
+  CHECK(result == std::errc::timed_out);
 }
 
 TEMPLATE_LIST_TEST_CASE("fork: a child can use a scheduler of its own beside its parent's",

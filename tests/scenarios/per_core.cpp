@@ -212,7 +212,7 @@ TEMPLATE_LIST_TEST_CASE(
     "[accept][per_core]", every_flowing) {
   rouse::per_core<TestType> server{{"127.0.0.1", 0}, 2};
   std::mutex mutex;
-  std::vector<std::string> told;
+  std::vector<std::string> messages;
   std::thread serving([&] {
     server.run(
         [](rouse::socket<TestType> conn) -> rouse::task<> {
@@ -227,7 +227,7 @@ TEMPLATE_LIST_TEST_CASE(
           try {
             std::rethrow_exception(thrown);
           } catch (const std::exception& e) {
-            told.push_back(std::string(e.what()) + " from " + to_string(peer));
+            messages.push_back(std::string(e.what()) + " from " + to_string(peer));
           }
         });
   });
@@ -245,9 +245,9 @@ TEMPLATE_LIST_TEST_CASE(
   CHECK(ask(server.local_endpoint()));
   server.stop();
   serving.join();
-  std::sort(told.begin(), told.end());
+  std::sort(messages.begin(), messages.end());
   std::sort(expected.begin(), expected.end());
-  CHECK(told == expected);
+  CHECK(messages == expected);
 }
 
 TEMPLATE_LIST_TEST_CASE("per_core: no more connections are open than its limit",

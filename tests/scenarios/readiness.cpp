@@ -368,10 +368,10 @@ TEMPLATE_LIST_TEST_CASE("out of band: the urgent byte is received beside the str
 
   const auto none = await(pair.sched, CALL(pair.server.recv_out_of_band(buf, 2ms, how...)));
   CHECK(none.ec == std::errc::timed_out);
-  auto told = waiting(pair.sched, pair.server, rouse::urgent);
+  auto ready = waiting(pair.sched, pair.server, rouse::urgent);
   until_pending(pair.sched, 1);
   CHECK(await(pair.sched, CALL(pair.client.send_out_of_band("?", how...))).value == 1);
-  CHECK(!told.wait().ec);
+  CHECK(!ready.wait().ec);
   CHECK(await(pair.sched, CALL(pair.server.recv_out_of_band(buf, 5s, how...))).value == 1);
   CHECK(buf[0] == '?');
 

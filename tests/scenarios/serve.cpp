@@ -122,21 +122,21 @@ TEMPLATE_LIST_TEST_CASE(
     "serve: on_error gets the exception of a connection, and the others continue", "[serve][L07]",
     every_flowing) {
   service<TestType> s;
-  std::atomic<int> told{0};
-  rouse::endpoint who;
+  std::atomic<int> reported{0};
+  rouse::endpoint peer_of_last;
   auto server = rouse::serve(s.sched, std::move(s.listener), thrower(), {},
                              [&](std::exception_ptr e, const rouse::endpoint& peer) {
                                CHECK_THROWS_AS(std::rethrow_exception(e), oops);
-                               who = peer;
-                               ++told;
+                               peer_of_last = peer;
+                               ++reported;
                              });
   auto one = s.connect(), two = s.connect();
   send(s.sched, one, "x");
-  run_until(s.sched, [&] { return told == 1; });
-  CHECK(who == one.local_endpoint());
+  run_until(s.sched, [&] { return reported == 1; });
+  CHECK(peer_of_last == one.local_endpoint());
   run_until(s.sched, [&] { return server.connections() == 1; });
   send(s.sched, two, "x");
-  run_until(s.sched, [&] { return told == 2; });
+  run_until(s.sched, [&] { return reported == 2; });
   server.stop();
   CHECK(!await<rouse::done>(s.sched, CALL(server.join(how...))).ec);
 }

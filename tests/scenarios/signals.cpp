@@ -175,15 +175,15 @@ TEST_CASE("signals: the signal of a wait whose coroutine is destroyed is kept fo
 TEST_CASE("signals: an object may be destroyed before a wait that has its signal completes",
           "[signals]") {
   rouse::callbacks sched;
-  int told = 0;
+  int completed = 0;
   {
     rouse::signals caught{sched, {SIGINT}};
-    caught.wait([&](std::error_code, int) { ++told; });
+    caught.wait([&](std::error_code, int) { ++completed; });
     until_pending(sched, 1);
     ctrl_c();
   }
   sched.run();
-  CHECK(told == 1);
+  CHECK(completed == 1);
 }
 
 #if ROUSE_WINDOWS

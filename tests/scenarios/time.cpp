@@ -239,15 +239,16 @@ TEMPLATE_LIST_TEST_CASE("cancelling a flow wakes it from a sleep", "[time]", eve
 
 TEST_CASE("a sleep_handle cancels its sleep once", "[time]") {
   rouse::callbacks sched;
-  std::vector<std::error_code> told;
-  rouse::sleep_handle sleep = sched.sleep_for(1h, [&](std::error_code ec) { told.push_back(ec); });
+  std::vector<std::error_code> results;
+  rouse::sleep_handle sleep =
+      sched.sleep_for(1h, [&](std::error_code ec) { results.push_back(ec); });
   CHECK(!sleep.ended());
   sleep.cancel();
-  CHECK(told.empty()); // never inside the call
+  CHECK(results.empty()); // never inside the call
   sleep.cancel();
   sched.run();
-  REQUIRE(told.size() == 1);
-  CHECK(told[0] == std::errc::operation_canceled);
+  REQUIRE(results.size() == 1);
+  CHECK(results[0] == std::errc::operation_canceled);
   CHECK(sleep.ended());
 }
 
@@ -305,15 +306,15 @@ TEST_CASE("a sleep_handle may outlive its scheduler", "[time]") {
 
 TEST_CASE("a cancel after the time of a sleep leaves the sleep a success", "[time]") {
   rouse::callbacks sched;
-  std::vector<std::error_code> told;
+  std::vector<std::error_code> results;
   rouse::sleep_handle second;
   // Both are due in one turn: the first handler cancels the sleep that has ended already.
   const auto due = rouse::clock::now() - 1ms;
   sched.sleep_until(due, [&](std::error_code) { second.cancel(); });
-  second = sched.sleep_until(due, [&](std::error_code ec) { told.push_back(ec); });
+  second = sched.sleep_until(due, [&](std::error_code ec) { results.push_back(ec); });
   sched.run();
-  REQUIRE(told.size() == 1);
-  CHECK(!told[0]);
+  REQUIRE(results.size() == 1);
+  CHECK(!results[0]);
 }
 
 TEST_CASE("a sleep with a limit and a handler returns a sleep_handle too", "[time]") {

@@ -45,8 +45,8 @@ public:
     if (child_ == 0) {
       std::uint16_t port = 0;
       ::close(ends[1]);
-      const bool told = ::read(ends[0], &port, sizeof port) == sizeof port;
-      ::_exit(told ? hold_connections(port, n) : 4);
+      const bool has_port = ::read(ends[0], &port, sizeof port) == sizeof port;
+      ::_exit(has_port ? hold_connections(port, n) : 4);
     }
     ::close(ends[0]);
     pipe_ = ends[1];

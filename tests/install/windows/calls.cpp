@@ -366,9 +366,9 @@ TEST_CASE("install: a blocking send sends all, and MSG_WAITALL receives all",
 TEST_CASE("install: connect and accept work, and fail with Winsock's errors",
           "[install][windows]") {
   installed here;
-  unsigned short port = 0, nobody = 0;
+  unsigned short port = 0, closed_port = 0;
   {
-    nobody = bound_socket(SOCK_STREAM).port;
+    closed_port = bound_socket(SOCK_STREAM).port;
   }
   SOCKET accepted = INVALID_SOCKET, connected = INVALID_SOCKET;
   int accept_error = 0, error = 0, refusal = 0;
@@ -382,7 +382,7 @@ TEST_CASE("install: connect and accept work, and fail with Winsock's errors",
       [&] {
         connected = client_connect(listener.port, &error);
         said = received(connected);
-        client_connect(nobody, &refusal);
+        client_connect(closed_port, &refusal);
         const SOCKET s = ::socket(AF_INET, SOCK_STREAM, 0);
         unconnected = received(s);
         client_close(s);

@@ -271,8 +271,8 @@ TEST_CASE("call: a stop while it waits makes one request to the engine", "[unit]
 TEST_CASE("call: a stop after its end makes no request", "[unit][call]") {
   fake_engine engine;
   std::stop_source source;
-  limited told(&engine, {}, {source.get_token()});
-  (void)told.start();
+  limited stopped(&engine, {}, {source.get_token()});
+  (void)stopped.start();
   engine.answer();
   engine.at_once = true;
   limited at_once(&engine, {}, {source.get_token()});

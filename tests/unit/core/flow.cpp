@@ -18,7 +18,7 @@ struct counted_flow final : flow {
   void destroy() noexcept override { ++destroyed; }
 };
 
-void nobody(operation&) noexcept {}
+void never_called(operation&) noexcept {}
 
 // Keeps the exception of `leave`, as the end of a flow does.
 template <class F>
@@ -90,7 +90,7 @@ TEST_CASE("flow: operation_canceled of a flow that was not cancelled is kept", "
 
 TEST_CASE("join: waits for the event that the flow has ended", "[unit][flow]") {
   counted_flow f;
-  operation op(&nobody);
+  operation op(&never_called);
   CHECK(rouse::detail::join_call{&f}.prepare(op));
   CHECK(op.action == action::wait);
   CHECK(op.awaited == &f.ended);
@@ -99,7 +99,7 @@ TEST_CASE("join: waits for the event that the flow has ended", "[unit][flow]") {
 TEST_CASE("join: throws the exception of the flow once", "[unit][flow]") {
   counted_flow f;
   end_with(f, bug);
-  operation op(&nobody);
+  operation op(&never_called);
   rouse::detail::join_call join{&f};
   CHECK_THROWS_AS(join.value(op), std::logic_error);
   CHECK_NOTHROW(join.value(op));
@@ -108,14 +108,14 @@ TEST_CASE("join: throws the exception of the flow once", "[unit][flow]") {
 TEST_CASE("join: one that gave up leaves the exception to the next", "[unit][flow]") {
   counted_flow f;
   end_with(f, bug);
-  operation op(&nobody);
+  operation op(&never_called);
   op.error = std::errc::timed_out;
   CHECK_NOTHROW(rouse::detail::join_call{&f}.value(op));
   CHECK(f.thrown);
 }
 
 TEST_CASE("sleep: reaching its time is no error", "[unit][flow]") {
-  operation op(&nobody);
+  operation op(&never_called);
   const auto when = rouse::clock::now() + std::chrono::hours(1);
   rouse::detail::sleep_call sleep{when};
   CHECK(sleep.prepare(op));
@@ -126,7 +126,7 @@ TEST_CASE("sleep: reaching its time is no error", "[unit][flow]") {
 }
 
 TEST_CASE("sleep: a cancellation is an error", "[unit][flow]") {
-  operation op(&nobody);
+  operation op(&never_called);
   op.error = std::errc::operation_canceled;
   CHECK(rouse::detail::sleep_call{{}}.advance(op));
   CHECK(op.error.code() == std::errc::operation_canceled);

@@ -6,7 +6,7 @@ using rouse::operation;
 
 namespace {
 
-void nobody(operation&) noexcept {}
+void never_called(operation&) noexcept {}
 
 struct record final : rouse::socket_state {};
 
@@ -14,7 +14,7 @@ struct record final : rouse::socket_state {};
 
 TEST_CASE("operation: a new operation is idle, without limit, error or target",
           "[unit][operation]") {
-  const operation op(&nobody);
+  const operation op(&never_called);
   CHECK(op.state == rouse::operation_state::idle);
   CHECK(!op.linked());
   CHECK(!op.armed());
@@ -26,7 +26,7 @@ TEST_CASE("operation: a new operation is idle, without limit, error or target",
 }
 
 TEST_CASE("operation: the fields of request and result start as null", "[unit][operation]") {
-  const operation op(&nobody);
+  const operation op(&never_called);
   CHECK(op.data == nullptr);
   CHECK(op.size == 0);
   CHECK(op.bytes == 0);
@@ -51,7 +51,7 @@ TEST_CASE("socket_state: is open while it has a handle, and 0 is a handle", "[un
 TEST_CASE("socket_state: is busy while an operation is pending in either direction",
           "[unit][operation]") {
   record d;
-  operation in(&nobody), out(&nobody);
+  operation in(&never_called), out(&never_called);
   d.inbound.push_back(in);
   d.outbound.push_back(out);
   in.unlink();

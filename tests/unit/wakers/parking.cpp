@@ -45,15 +45,15 @@ struct fake_scheduler {
 fake_engine* running = nullptr;
 
 struct two_functions {
-  bool told = false;
+  bool unparked = false;
   void park() {
     events += 'p';
-    if (!told) running->answer();
-    CHECK(told);
+    if (!unparked) running->answer();
+    CHECK(unparked);
   }
   void unpark() noexcept {
     events += 'u';
-    told = true;
+    unparked = true;
   }
 };
 
