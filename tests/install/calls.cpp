@@ -1,4 +1,4 @@
-// The blocking calls under install(), as any library makes them. Linux.
+// The blocking calls under install(), made as any library makes them. Linux.
 #include "support/testing.hpp"
 
 #include <rouse/install.hpp>
@@ -38,7 +38,7 @@ struct installed {
     rouse::uninstall();
     ::close(a), ::close(b);
   }
-  // Runs two flows, the first until it waits, then the second; REQUIREs nothing inside fibers.
+  // Runs two flows, the first until it waits, then the second. Uses no REQUIRE inside fibers.
   template <class F, class G>
   void run(F first, G second) {
     sched.spawn(std::move(first));
@@ -51,7 +51,7 @@ struct result {
   long value = -2;
   int error = 0;
 };
-// The kernel may interrupt a call that really blocks, where a ring has work for its thread.
+// If io_uring has work for the thread, the kernel may interrupt a call that really blocks.
 template <class Call>
 result made(Call call) {
   result r;
@@ -95,7 +95,7 @@ struct tcp_listener {
 } // namespace
 
 TEST_CASE("install: a blocking call parks its fiber, and other fibers run", "[install][P08]") {
-  installed here; // its sockets were made before: it makes no difference
+  installed here; // its sockets existed before, which makes no difference
   char got[8] = {};
   result received, sent;
   std::string order;
@@ -363,7 +363,7 @@ TEST_CASE("install: connect and accept work, and a connect can be refused", "[in
 TEST_CASE("install: a connect that SO_SNDTIMEO ends fails with EINPROGRESS", "[install]") {
   installed here;
   const tcp_listener full(0);
-  std::vector<int> fillers; // connections that nobody accepts, until the queue takes no more
+  std::vector<int> fillers; // fills the queue of a listener that does not accept
   for (int i = 0; i != 4; ++i) {
     fillers.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
     (void)full.connect(fillers.back());
@@ -382,7 +382,7 @@ TEST_CASE("install: a connect that SO_SNDTIMEO ends fails with EINPROGRESS", "[i
 TEST_CASE("install: a connect waits while a Unix-domain listener's queue is full", "[install]") {
   installed here;
   sockaddr_un path{};
-  path.sun_family = AF_UNIX; // abstract, of the system's choice
+  path.sun_family = AF_UNIX; // abstract; the system chooses the name
   socklen_t size = sizeof path;
   const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
   REQUIRE(::bind(listener, reinterpret_cast<sockaddr*>(&path), sizeof path.sun_family) == 0);
@@ -564,7 +564,7 @@ TEST_CASE("install: destroying the scheduler makes calls fail, and throws nothin
   }
   CHECK(first.error == ECANCELED);
   CHECK(second.error == ECANCELED);
-  // Nothing is installed any more, though nobody said so.
+  // uninstall was not called, but nothing is installed any more.
   limit_to(ends[0], SO_RCVTIMEO, 5ms);
   char byte;
   rouse::fibers other;
@@ -575,7 +575,7 @@ TEST_CASE("install: destroying the scheduler makes calls fail, and throws nothin
 }
 
 TEST_CASE("install: a thread that ends without uninstall leaves nothing behind", "[install][B7]") {
-  struct closer { // destroyed after what install keeps
+  struct closer { // destroyed after the state of install()
     int fd = -1;
     ~closer() { (void)!::close(fd); }
   };

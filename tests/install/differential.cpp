@@ -1,5 +1,5 @@
-// A fiber's calls under install() end as the same calls of a plain thread do: result, errno, bytes,
-// what else they write. Linux.
+// A fiber's calls under install() have the same results as those of a plain thread: return value,
+// errno, bytes, and other output. Linux.
 #include "trial.hpp"
 
 #include <linux/sockios.h>
@@ -17,7 +17,7 @@ const std::string& large() {
   static const std::string block(std::size_t{8} << 20, 'x');
   return block;
 }
-/// Reads until the end, or until `most` bytes have come; how many.
+/// Reads until the end, or until `most` bytes have arrived; returns their number.
 long drain(int fd, long most) {
   std::vector<char> room(std::size_t{1} << 16);
   long all = 0;
@@ -48,7 +48,7 @@ void put_descriptor(int fd, std::string_view bytes, int sent) {
 }
 void nonblocking(int fd) { (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-/// A UDP socket whose only message met a closed port, and which has heard of it.
+/// A UDP socket whose only message was refused by a closed port.
 int refused(trial& t, bool queue) {
   const int fd = t.bound(SOCK_DGRAM), gone = ::socket(AF_INET, SOCK_DGRAM, 0);
   if (queue) t.set(fd, IPPROTO_IP, IP_RECVERR, 1);
@@ -83,7 +83,7 @@ int connect_path(int fd, const char* path) {
   return ::connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
 }
 
-/// A listener that takes no more connections.
+/// A listener with a full queue.
 sockaddr_in full(trial& t) {
   const int l = t.listener(0);
   for (int i = 0; i != 4; ++i) {
@@ -118,7 +118,7 @@ void epoll_wait(trial& t, int set, int most, int timeout) {
 
 void look_up(trial& t, const char* host, const char* service, addrinfo hints) {
   addrinfo* found = nullptr;
-  const int result = ::getaddrinfo(host, service, &hints, &found); // errno is not promised
+  const int result = ::getaddrinfo(host, service, &hints, &found); // errno is unspecified
   t.note("getaddrinfo = %d", result);
   for (const addrinfo* a = result == 0 ? found : nullptr; a; a = a->ai_next) {
     t.note("family %d type %d protocol %d size %u %s", a->ai_family, a->ai_socktype, a->ai_protocol,
@@ -2104,7 +2104,7 @@ const row table[] = {
        t.call("read", [&] { return ::read(fd, &got, sizeof got); });
      }},
 
-    // ---- another thread closes what a call waits for
+    // ---- another thread closes the handle of a waiting call
     {"recv: another thread closes the socket while it waits, then bytes come",
      [](trial& t) {
        const auto [a, b] = t.local();
@@ -2149,7 +2149,7 @@ const row table[] = {
        t.put(d, "other");
        t.meanwhile([a, b, c] {
          ::close(a);
-         // Not by dup: the race for the number is meant, and is none that a sanitizer shall report.
+         // Not by dup: the race for the number is intended, and a sanitizer must not report it.
          if (::syscall(SYS_dup, c) == a) trial::put(b, "abc");
        });
        t.recv(a, 8, MSG_PEEK);

@@ -1,5 +1,5 @@
-// Reads and writes under install() of what is no socket: ordinary files keep their thread, what has
-// to wait for another party parks. Linux.
+// Reads and writes under install() of files other than sockets: on ordinary files they keep the
+// thread, on pipes and similar files they park. Linux.
 #include "installed.hpp"
 #include "support/testing.hpp"
 
@@ -39,7 +39,7 @@ struct pipe_ends {
   }
 };
 
-// A terminal, and the end that a terminal emulator has.
+// A terminal, and the end of a terminal emulator.
 struct terminal_ends {
   file master{::posix_openpt(O_RDWR | O_NOCTTY)}, terminal;
   terminal_ends() {
@@ -50,7 +50,7 @@ struct terminal_ends {
   }
 };
 
-// An ordinary file, with some bytes in it, that has no name any more.
+// An ordinary file without a name, with some bytes in it.
 int ordinary_file() {
   char name[] = "/tmp/rouse_ordinary_XXXXXX";
   const int fd = ::mkstemp(name);
@@ -109,7 +109,7 @@ TEST_CASE("install: a lock held while an ordinary file is written is free for th
   int blocked = 0;
   const auto write_lines = [&] {
     for (int i = 0; i != 200; ++i) {
-      std::unique_lock lock(mutex, std::try_to_lock); // one that waits would never end
+      std::unique_lock lock(mutex, std::try_to_lock); // a blocking lock would never return
       blocked += lock.owns_lock() ? 0 : 1;
       (void)!::write(log.fd, "line\n", 5);
     }
@@ -147,7 +147,7 @@ TEST_CASE("install: a read of an empty pipe parks its fiber until bytes or the e
 TEST_CASE("install: a write to a full pipe parks its fiber until all is written",
           "[install][files]") {
   installed here;
-  const bool named = GENERATE(false, true); // a FIFO knows no calls that do not wait
+  const bool named = GENERATE(false, true); // a FIFO has no calls that do not wait
   CAPTURE(named);
   pipe_ends p;
   std::string name;
@@ -155,7 +155,7 @@ TEST_CASE("install: a write to a full pipe parks its fiber until all is written"
     name = name_of_fifo();
     REQUIRE(::mkfifo(name.c_str(), 0600) == 0);
     p.in.close(), p.out.close();
-    const file both(::open(name.c_str(), O_RDWR)); // so that the others need not wait
+    const file both(::open(name.c_str(), O_RDWR)); // so that the other opens do not wait
     p.in.fd = ::open(name.c_str(), O_RDONLY);
     p.out.fd = ::open(name.c_str(), O_WRONLY);
     ::unlink(name.c_str());

@@ -1,4 +1,4 @@
-// Processes that fibers make under install(): a child never disturbs the fibers of its parent, and
+// Processes that fibers start under install(): a child never disturbs the fibers of its parent, and
 // its own calls are the system's. Linux.
 #include "support/child_process.hpp"
 #include "support/testing.hpp"
@@ -16,13 +16,13 @@
 using namespace testing;
 
 #if ROUSE_TSAN
-// Children of a program with threads may start some as well.
+// Children may be forked by a program with several threads.
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 #endif
 
 namespace {
 
-// A fiber that waits for a message, while another one makes a child.
+// A fiber waits for a message while another one forks a child.
 struct parent {
   rouse::fibers sched;
   int a = -1, b = -1;
@@ -38,17 +38,17 @@ struct parent {
     rouse::uninstall();
     ::close(a), ::close(b);
   }
-  // `make` returns the child's id. True: it ended well, and no wait has ended before its time.
+  // `make` returns the child's id. True if the child ended well and no wait ended early.
   template <class F>
   bool undisturbed_by(F make) {
     bool good = true;
     int status = -1;
     sched.spawn([&] { receive(); });
     sched.spawn([&] {
-      ::usleep(1); // the other one waits in the kernel
+      ::usleep(1); // the other fiber waits in the kernel
       const pid_t child = make();
       good &= ::waitpid(child, &status, 0) == child && got.empty();
-      for (int i = 0; i != 3; ++i) ::usleep(1000); // what the child has done would show
+      for (int i = 0; i != 3; ++i) ::usleep(1000); // time for effects of the child to show
       good &= got.empty() && ::send(b, "x", 1, 0) == 1;
     });
     sched.spawn([] { ::usleep(2000); });

@@ -1,4 +1,4 @@
-// hiredis' own test program, unchanged, as a fiber: its main is called hiredis_tests here.
+// hiredis' own test program, unchanged, as a fiber; its main is renamed to hiredis_tests.
 #include <rouse/install.hpp>
 #include <rouse/rouse.hpp>
 
@@ -12,7 +12,7 @@ int main(int count, char** arguments) {
   int result = 1;
   long turns = 0;
   auto tests = sched.spawn([&] { result = hiredis_tests(count, arguments); });
-  sched.spawn([&] { // goes on beside them, if they are parked where they wait
+  sched.spawn([&] { // runs whenever the tests are parked
     while (!tests.ended()) {
       sched.sleep_for(std::chrono::milliseconds(1));
       ++turns;

@@ -1,4 +1,4 @@
-// libcurl's easy interface against nginx, whose backend answers after 100 ms.
+// libcurl's easy interface against nginx, which forwards to a server that waits 100 ms.
 #include "measure.hpp"
 
 #include <curl/curl.h>
@@ -11,7 +11,7 @@ static std::size_t append(char* data, std::size_t size, std::size_t count, void*
   return size * count;
 }
 
-// What one fiber fetches, again and again, over the connection that its handle keeps.
+// The requests of one fiber, over the connection that its handle keeps.
 struct fetch {
   std::string path, text;
   CURL* handle = nullptr;

@@ -1,5 +1,5 @@
-// libpq, blocking, against PostgreSQL: each request sleeps 100 ms in the server. The connections
-// are made before, in fibers as well: for each the server starts a process, which takes its time.
+// libpq, blocking, against PostgreSQL: each request sleeps 100 ms in the server. Fibers open the
+// connections before, because the server starts a process for each.
 #include "measure.hpp"
 
 #include <libpq-fe.h>

@@ -1,5 +1,5 @@
-// What the programs here measure: requests that a server delays, made by a library's blocking
-// calls, one and then many at a time, in fibers of one thread.
+// Measures requests that a server delays, made with a library's blocking calls: first one, then
+// many at a time, in fibers of one thread.
 #pragma once
 #include <rouse/install.hpp>
 #include <rouse/rouse.hpp>
@@ -14,7 +14,7 @@ namespace measure {
 using seconds = std::chrono::duration<double>;
 inline constexpr int many = 100;
 
-/// How long `n` requests take, each in a fiber of its own.
+/// The time that `n` requests take, each in a fiber of its own.
 inline seconds in_fibers(rouse::fibers& sched, int n, const std::function<void(int)>& request) {
   const auto begun = rouse::clock::now();
   for (int i = 0; i != n; ++i) sched.spawn([&request, i] { request(i); });
@@ -22,10 +22,10 @@ inline seconds in_fibers(rouse::fibers& sched, int n, const std::function<void(i
   return rouse::clock::now() - begun;
 }
 
-/// Prints how long one request takes and how long many take together, and gives main's result.
+/// Prints the time of one request and of many together. @returns the result of main.
 ///
-/// @param prepare  called for each number before, in a fiber as well.
-/// @param request  takes a number, and gives whether it had the right answer.
+/// @param prepare  called for each number before, also in a fiber.
+/// @param request  takes a number and returns whether the reply was right.
 inline int compare(const char* library, const std::function<void(int)>& prepare,
                    const std::function<bool(int)>& request) {
   rouse::fibers sched{rouse::stack_size{std::size_t{512} << 10}};
@@ -44,7 +44,7 @@ inline int compare(const char* library, const std::function<void(int)>& prepare,
       library, sched.engine_report().c_str(), one.count(), many, serial, all.count(),
       all.count() / one.count(), times, right, many + 1);
   if (all.count() > 3 * one.count()) std::printf("%s: above the goal of 3 times one\n", library);
-  // Blocking calls would give 1; the margin is for machines with other work.
+  // Blocking calls would give 1; the margin is for busy machines.
   return right == many + 1 && times > 4 ? 0 : 1;
 }
 

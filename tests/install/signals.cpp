@@ -36,7 +36,7 @@ struct pair_of {
 std::atomic<int> handled{0};
 void count_one(int) { ++handled; }
 
-// A handler of SIGUSR1, as long as it exists.
+// A handler of SIGUSR1 while it exists.
 class handling {
 public:
   explicit handling(void (*f)(int) = &count_one, int flags = 0) {
@@ -63,8 +63,8 @@ result made(Call call) {
   return {value, errno};
 }
 
-// What a call gives during which a handler runs, because another fiber raises the signal;
-// `finish()` then lets it end.
+// The result of a call during which a handler runs, because another fiber raises the signal;
+// `finish()` then completes the call.
 template <class Call, class Finish>
 result interrupted(int flags, Call call, Finish finish) {
   const handling h(&count_one, flags);
@@ -97,7 +97,7 @@ void fill(int fd) {
 
 // ---- pthread_cancel
 
-// What a thread does until it is cancelled, which is pending before it does it.
+// Makes `call` on a thread with a pending cancellation. True if the thread was unwound.
 template <class Call>
 bool cancelled(Call call) {
   struct context {
@@ -126,7 +126,7 @@ bool cancelled(Call call) {
 
 TEST_CASE("install: pthread_cancel ends each call outside of fibers, and unwinds its thread",
           "[install][cancel]") {
-  const bool elsewhere = GENERATE(false, true); // installed, in another thread
+  const bool elsewhere = GENERATE(false, true); // installed on another thread
   rouse::fibers sched;
   if (elsewhere) rouse::install(sched);
   const pair_of p;
@@ -251,7 +251,7 @@ TEST_CASE("install: a signal handler interrupts the calls that are never restart
   CHECK(ends(interrupted(flags, [&] { return ::poll(&file, 1, -1); })));
   CHECK(ends(interrupted(flags, [&] { return ::ppoll(&file, 1, nullptr, nullptr); })));
   CHECK(ends(interrupted(flags, [&] { return ::select(p.a + 1, &in, nullptr, nullptr, &limit); })));
-  CHECK(limit.tv_sec < 30); // what is left
+  CHECK(limit.tv_sec < 30); // the remaining time
   CHECK(limit.tv_sec > 0);
   CHECK(ends(interrupted(
       flags, [&] { return ::pselect(p.a + 1, &in, nullptr, nullptr, nullptr, nullptr); })));
@@ -449,7 +449,7 @@ TEST_CASE("install: sigaction returns the program's own handlers", "[install][si
   CHECK(value == 42);
   CHECK(::sigaction(SIGUSR1, nullptr, &now) == 0);
   CHECK(now.sa_sigaction == a.sa_sigaction);
-  CHECK(::signal(SIGUSR1, &count_one) == a.sa_handler); // in the place of sa_sigaction
+  CHECK(::signal(SIGUSR1, &count_one) == a.sa_handler); // instead of sa_sigaction
   CHECK(::signal(SIGUSR1, SIG_IGN) == &count_one);
   CHECK(::signal(SIGUSR1, SIG_DFL) == SIG_IGN);
   CHECK(::signal(SIGKILL, &count_one) == SIG_ERR);

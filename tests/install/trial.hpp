@@ -1,4 +1,4 @@
-// One run of a row of the differential test: in a plain thread, or in a fiber under install().
+// One run of a row of the differential test: on a plain thread, or in a fiber under install().
 #pragma once
 #include "support/testing.hpp"
 
@@ -18,10 +18,10 @@
 
 namespace testing {
 
-/// What a call must not leave behind in errno, and what it must not change when it succeeds.
+/// A value of errno that a failing call replaces and a successful call keeps.
 inline constexpr int untouched = 4711;
 
-/// An address that no process can use. The compiler does not see it.
+/// An address that no process can use, hidden from the compiler.
 template <class T = void>
 T* nowhere() {
   static volatile std::uintptr_t address = 16;
@@ -32,10 +32,10 @@ struct ends {
   int a, b;
 };
 
-/// Makes a row's calls and writes down, as text, what each of them gives.
+/// Makes the calls of a row and records their results as text.
 class trial {
 public:
-  /// @param parks  whose fiber the caller is; null: a plain thread.
+  /// @param parks  the scheduler of the calling fiber; null: a plain thread.
   explicit trial(rouse::fibers* parks) : sched_(parks) {}
   trial(const trial&) = delete;
   ~trial() {
@@ -45,14 +45,14 @@ public:
 
   [[nodiscard]] const std::string& seen() const { return seen_; }
 
-  // ---- what a row needs: files, which are closed after it
+  // ---- files for a row, which are closed after it
 
   int keep(int fd) {
     if (fd < 0) note("a file could not be made: %s", ::strerrorname_np(errno));
     files_.push_back(fd);
     return fd;
   }
-  /// Another thread closes it.
+  /// The row closes it itself.
   void forget(int fd) { std::erase(files_, fd); }
   int socket(int family, int type) { return keep(::socket(family, type, 0)); }
 
@@ -83,7 +83,7 @@ public:
   static int connect_to(int fd, const sockaddr_in& a) {
     return ::connect(fd, reinterpret_cast<const sockaddr*>(&a), sizeof a);
   }
-  /// On a free port of the loopback.
+  /// On a free port of the loopback interface.
   int bound(int type) {
     const int fd = socket(AF_INET, type);
     const sockaddr_in any = loopback();
@@ -95,7 +95,7 @@ public:
     (void)::listen(fd, backlog);
     return fd;
   }
-  /// An address where nothing listens.
+  /// An address without a listener.
   sockaddr_in nothing_there() {
     const int fd = bound(SOCK_STREAM);
     return name_of(fd);
@@ -123,14 +123,14 @@ public:
   static void put(int fd, std::string_view bytes, int flags = 0) {
     (void)!::send(fd, bytes.data(), bytes.size(), flags | MSG_NOSIGNAL);
   }
-  /// The connection is reset, not finished.
+  /// Resets the connection instead of ending it.
   static void reset(int fd) {
     const linger hard{1, 0};
     (void)::setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    (void)::dup2(spare(), fd); // the number stays taken
+    (void)::dup2(spare(), fd); // keeps the number in use
   }
 
-  // ---- what is written down
+  // ---- records
 
   template <class... Values>
   void note(const char* format, Values... values) {
@@ -146,7 +146,7 @@ public:
     if (size >= 0) note("'%.*s'", static_cast<int>(size), data);
   }
 
-  /// Another thread does this while the next call waits.
+  /// Runs on another thread while the next call waits.
   template <class Act>
   void meanwhile(Act act) {
     begun_ = returned_ = false;
@@ -156,7 +156,7 @@ public:
     });
   }
 
-  /// @returns what the call returned.
+  /// @returns the call's return value.
   template <class Call>
   auto call(const char* name, Call made) {
     begun_ = true;
@@ -172,7 +172,7 @@ public:
     if (error != untouched) note("errno %s", error == 0 ? "0" : ::strerrorname_np(error));
     return result;
   }
-  /// The same; it must not end before `d` has passed.
+  /// Likewise; fails if the call ends before `d` has passed.
   template <class Call>
   auto call_lasting(std::chrono::microseconds d, const char* name, Call made) {
     const auto begun = std::chrono::steady_clock::now();
@@ -192,7 +192,7 @@ public:
   long send(int fd, std::string_view bytes, int flags = MSG_NOSIGNAL) {
     return call("send", [&] { return ::send(fd, bytes.data(), bytes.size(), flags); });
   }
-  /// With room for `control` bytes of control data, in pieces of two bytes.
+  /// With space for `control` bytes of control data, in pieces of two bytes.
   long recvmsg(int fd, std::size_t size, int flags = 0, std::size_t room = 0) {
     char data[64] = {};
     alignas(cmsghdr) char control[256];
@@ -246,8 +246,7 @@ private:
     }
   }
 
-  // The caller's thread sleeps in the kernel; and if the caller is a fiber, the loop goes on
-  // beside.
+  // The caller's thread sleeps in the kernel; if the caller is a fiber, the loop goes on.
   const char* until_it_waits(pid_t caller) {
     const auto end = std::chrono::steady_clock::now() + patience;
     for (int asleep = 0; asleep != 2; std::this_thread::sleep_for(500us)) {
@@ -309,7 +308,7 @@ inline std::string in_a_fiber(const row& r) {
       r.body(t);
       seen = t.seen();
     });
-    sched.run_for(patience); // what then still waits ends with ECANCELED
+    sched.run_for(patience); // calls that still wait then end with ECANCELED
   }).join();
   return seen;
 }

@@ -1,5 +1,5 @@
-// install() on Windows: fibers call a DLL that was compiled without rouse and knows blocking
-// Winsock only.
+// install() on Windows: fibers call a DLL that was compiled without rouse and uses blocking
+// Winsock.
 #include "support/testing.hpp"
 
 #include <rouse/install.hpp>
@@ -31,7 +31,7 @@ struct installed {
     rouse::uninstall();
     ::closesocket(a), ::closesocket(b);
   }
-  // Runs two flows, the first until it waits, then the second; REQUIREs nothing inside fibers.
+  // Runs two flows, the first until it waits, then the second. Uses no REQUIRE inside fibers.
   template <class F, class G>
   void run(F first, G second) {
     sched.spawn(std::move(first));
@@ -80,7 +80,7 @@ double seconds(F f) {
 TEST_CASE("install: 100 requests of a blocking DLL on one thread take about as long as one",
           "[install][windows][P08]") {
   constexpr int count = 100;
-  const char* const port = std::getenv("SLOW_SERVER"); // run.py's: it thinks for 100 ms
+  const char* const port = std::getenv("SLOW_SERVER"); // of run.py: it waits 100 ms
   REQUIRE(port);
   rouse::fibers sched;
   rouse::install(sched);
@@ -96,7 +96,7 @@ TEST_CASE("install: 100 requests of a blocking DLL on one thread take about as l
     }
     return seconds([&] { sched.run(); });
   };
-  // The best of some rounds: Wine works hard for each call, and the machine may be busy.
+  // The best of some rounds: Wine's calls are slow, and the machine may be busy.
   double times = 1000;
   int rounds = 0;
   for (const auto begun = clock_type::now(); times > 3 && clock_type::now() - begun < patience;
@@ -113,7 +113,7 @@ TEST_CASE("install: 100 requests of a blocking DLL on one thread take about as l
 }
 
 TEST_CASE("install: a blocking call parks its fiber, and other fibers run", "[install][windows]") {
-  installed here; // its sockets were made before: it makes no difference
+  installed here; // its sockets existed before, which makes no difference
   std::string order;
   result got;
   int sent = 0, error = 0;
@@ -172,7 +172,7 @@ TEST_CASE("install: a second install is refused until uninstall", "[install][win
 TEST_CASE("install: modules loaded later and imports by ordinal are redirected",
           "[install][windows]") {
   installed here;
-  const bool from_dll = GENERATE(false, true); // who loads it
+  const bool from_dll = GENERATE(false, true); // which module loads it
   const char* const name = "blocking_client_by_number.dll";
   const HMODULE later = from_dll ? static_cast<HMODULE>(client_load(name)) : ::LoadLibraryA(name);
   REQUIRE(later);
@@ -328,7 +328,7 @@ TEST_CASE("install: a socket returns to its blocking mode", "[install][windows]"
       },
       [] {});
   SECTION("for a call from outside of fibers") {
-    CHECK(received(here.a).error == WSAETIMEDOUT); // it blocks
+    CHECK(received(here.a).error == WSAETIMEDOUT); // the socket is in blocking mode
   }
   SECTION("after uninstall") {
     rouse::uninstall();
@@ -475,7 +475,7 @@ TEST_CASE("install: sleep lets other fibers run", "[install][windows]") {
 
 namespace {
 
-// The last error after calls that succeed, before each of which it was 4711.
+// The last error after calls that succeed; before each it was 4711.
 std::vector<int> errors_of_success() {
   std::vector<int> errors;
   const auto after = [&](auto call) {
