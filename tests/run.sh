@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds the tests in every configuration, runs them on every engine of the platform, and ends with a
-# table of what ran where. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64;
-# and coverage, which is not run by itself: how much of include/ the suite goes through on Linux.
+# Installs missing packages, builds the tests in every configuration, runs them on every engine of the platform, and ends with a table
+# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64. A further one,
+# which does not run by default, is coverage: the share of the lines of include/ that the suite executes on Linux.
 #
-# CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. Here is what CMake cannot do.
+# CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. This script does the rest.
 set -u
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -41,7 +41,7 @@ row() { # what, engine, passed, failed, seconds, how many tests ran under each w
   printf '%-10s %-34s passed %s, failed %s (%s s)\n' "$1" "$2" "$3" "$4" "$5"
 }
 
-# A check that either holds or not.
+# Runs a command that succeeds or fails as a whole.
 check() { # configuration, name, command...
   local configuration=$1 name=$2 begun=$SECONDS
   shift 2
@@ -52,7 +52,7 @@ check() { # configuration, name, command...
   fi
 }
 
-# Builds what the preset of that name builds.
+# Builds the preset of that name.
 build() { # configuration
   echo "building $1"
   { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; } > "$out/$1-build.log" 2>&1 && return
@@ -61,7 +61,7 @@ build() { # configuration
   return 1
 }
 
-# Runs the tests of the preset, and one more of them at once than there are processors, since most are one thread that waits.
+# Runs the tests of the preset, one more at once than there are processors, because most of them wait most of the time.
 run() { # configuration
   local junit=$out/$1.xml name passed failed seconds wakers
   rm -f "$junit"
@@ -76,12 +76,12 @@ run() { # configuration
 wine_up() {
   export WINEPREFIX=$out/wine WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml,winedbg.exe=" WINEARCH=win64
   unset DISPLAY WAYLAND_DISPLAY
-  # The services are started here, with streams of their own, so that no test's output is held open by them.
+  # Starts Wine's services here, with their own streams, so that they do not keep the output of a test open.
   { wineserver -p && { [ -f "$WINEPREFIX/.ready" ] || { wine wineboot -i && wine winecfg -v win10 && touch "$WINEPREFIX/.ready"; }; } &&
     wine cmd /c exit; } < /dev/null > /dev/null 2>&1
 }
 
-# Each fuzzer goes through its corpus, then on from there for some seconds. `FUZZ_SECONDS=600 tests/run.sh fuzz` for longer.
+# Each fuzzer runs its corpus, then continues from there for some seconds. `FUZZ_SECONDS=600 tests/run.sh fuzz` runs longer.
 fuzz() {
   local name engine
   mkdir -p "$out/fuzz"
@@ -100,7 +100,7 @@ fuzz_one() { # fuzzer, engine
     -artifact_prefix="$out/fuzz/" "$out/fuzz/found-$1-$2" "tests/fuzz/corpus/$1"
 }
 
-# The lines of include/ that the suite goes through on both Linux engines. Code for Windows is not compiled here.
+# The lines of include/ that the suite executes on both Linux engines. Code for Windows is not compiled here.
 coverage() {
   have gcovr || apt-get install -y --no-install-recommends gcovr >> "$out/apt.log" 2>&1
   build coverage || return
@@ -125,7 +125,7 @@ windows() {
   wineserver -k > /dev/null 2>&1
 }
 
-# Vendored, the header draws no warning, whatever the optimizer finds out.
+# The vendored header causes no warning at any level of optimization.
 no_warning() { # compiler with its options...
   local compiler
   for compiler; do

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs echo servers against the load generator, interleaved, and prints medians with their range.
+"""Runs echo servers against the load generator, in alternating rounds, and prints medians with their range.
 
   bench.py verify [--servers A,B]             every server echoes correctly
   bench.py load   --scenario NAME [...]       throughput, latency, server CPU per request
   bench.py idle | alloc | icount | syscalls   memory per idle connection, allocations, user instructions, system calls
   bench.py scaling                            one core against two, each with a scheduler of its own
-  bench.py targets --out FILE                 what FILE has, beside what was aimed at
-  bench.py micro                              fiber switches, hand-overs, posts, limits, datagrams, each beside its measure
+  bench.py targets --out FILE                 the figures of FILE beside the goals
+  bench.py micro                              fiber switches, hand-overs, posts, limits, datagrams, each beside a reference
   bench.py wine                               requests to wineserver per echo, callback, coroutine and fiber on IOCP
 """
 import argparse, itertools, json, os, re, signal, statistics, subprocess, sys, time
@@ -180,7 +180,7 @@ def cmd_load(a):
             if rnd % 2: order.reverse()
             for n in order:
                 try:
-                    # A run that somebody else's work disturbed is done again, at most four times; the calmest one counts.
+                    # A run that other processes disturbed is repeated, at most four times; the least disturbed one counts.
                     tries = []
                     while len(tries) < 4:
                         with Server(n, buf, a.nbuf or nbuf) as s:
@@ -241,7 +241,7 @@ def cmd_alloc(a):
             with Server(n, 4096, 256, env) as s:
                 # taskset itself is a short-lived process that counts into the same file: the server truncates it again at start
                 c0 = read()
-                # what the first connections leave for the next is not a connection's own
+                # memory that the first connections leave to later ones is not counted per connection
                 loadgen(s, ["--mode", "connect-rate", "--connections", "8", "--count", "500", "--seconds", "5"]); time.sleep(.05); cw = read()
                 r1 = loadgen(s, ["--mode", "connect-rate", "--connections", "8", "--count", "2000", "--seconds", "5"])
                 time.sleep(.05); c1 = read()
@@ -272,7 +272,7 @@ def cmd_icount(a):
             ic.terminate()
             return r["requests"], json.loads(ic.communicate()[0])
     for n in names(a.servers):
-        for conns, k1, k2 in ((1, 10, 50), (16, 160, 480)):  # enough that also in the shorter run all connections are there
+        for conns, k1, k2 in ((1, 10, 50), (16, 160, 480)):  # enough for all connections to exist even in the shorter run
             try:
                 (r1, i1), (r2, i2) = run(n, conns, k1), run(n, conns, k2)
                 d = r2 - r1
@@ -284,7 +284,7 @@ def cmd_icount(a):
             sys.stdout.flush()
 
 def cmd_syscalls(a):
-    """perf counts the raw_syscalls tracepoint: far lighter than strace, so batching is as it is without it."""
+    """perf counts the raw_syscalls tracepoint: far lighter than strace, so it does not change the batching."""
     print("\n### System calls per request under load (perf stat -e raw_syscalls:sys_enter)\n")
     print("| server | " + " | ".join(a.scenario.split(",")) + " |\n|---|" + "---|" * len(a.scenario.split(",")))
     for n in names(a.servers):
@@ -324,7 +324,7 @@ def record(a, what):
 
 WINESERVER = "/usr/lib/wine/wineserver64"
 def cmd_wine(a):
-    """wineserver says each request in its log: a measure without noise. Two runs of different length are subtracted."""
+    """wineserver logs each request: a figure without noise. Two runs of different length are subtracted."""
     print("\n### Requests to wineserver per echo of 64 B (IOCP under Wine; two run lengths subtracted)\n")
     if not (os.path.exists(WINESERVER) and os.path.exists(B + "/srv_rouse.exe")):
         print("not measured: this needs Debian's wine64 and g++-mingw-w64-x86-64-posix"); return
@@ -338,7 +338,7 @@ def cmd_wine(a):
     is_request = re.compile(r"^[0-9a-f]{4}: \w+\( ", re.M)
     def requests():
         last = -1
-        while True:  # the log is still until its length stays
+        while True:  # until the log stops growing
             time.sleep(0.3)
             text = open(log_path, errors="replace").read()
             if len(text) == last: return len(is_request.findall(text))
@@ -368,7 +368,7 @@ def cmd_wine(a):
         subprocess.run([WINESERVER, "-k"], **quiet)
         ws.wait()
 
-# program, engine that rouse takes, rows
+# program, engine of rouse, rows
 LOCKSTEP = [("ls_rouse", "io_uring", []), ("ls_rouse", "epoll", []),
             ("ls_raw", "", ["epoll-lt", "epoll-et", "uring-rf", "uring-pf", "uring-ms", "uring-ms-direct", "uring-ms-sys", "uring-poll"])]
 RIVALS = [(p, "", []) for p in ("ls_asio_cb", "ls_asio_tuned", "ls_asio_co", "ls_asio_uring", "ls_asio_co_uring", "ls_uv")]
@@ -401,7 +401,7 @@ def cmd_lockstep(a):
         print(f"| {n} | " + " | ".join(spread(v[c], lambda x: f"{x:+.0f}") if c in v else "-" for c in cols) + " |")
 
 def cmd_scaling(a):
-    """Both cores are the generator's as well: what counts is the server's own time per request, which does not grow if nothing is shared."""
+    """The generator uses both cores as well: the figure is the server's own time per request, which does not grow if nothing is shared."""
     print("\n### From one core to two (per_core, coroutines, 64 connections, 64 B; the generator runs on both cores too)\n")
     print("| server | req/s median [min–max] | server CPU µs/req median [min–max] |\n|---|---|---|")
     rows = {n: [] for n in ("rouse-cores-1-uring", "rouse-cores-2-uring", "rouse-cores-1-epoll", "rouse-cores-2-epoll")}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures rouse beside hand-written engines and other libraries, interleaved, and writes medians with their range to
-# build/bench/report.md, with plots beside it. `run.sh quick` takes about fifteen minutes on
-# two quiet cores, `run.sh` longer. Wine is measured where it is installed.
+# Measures rouse beside hand-written engines and other libraries in alternating rounds, and writes medians with their range to
+# build/bench/report.md, with plots beside it. `run.sh quick` takes about fifteen minutes on two quiet cores, `run.sh` longer. Wine is
+# measured if it is installed.
 set -eu
 cd "$(dirname "$0")"
 out=../../build/bench
@@ -19,7 +19,7 @@ fi
 make -j2 > "$out/make.log" 2>&1 || { tail -20 "$out/make.log"; exit 1; }
 export BENCH_PLOTS=$out
 [ "$(id -u)" = 0 ] || export BENCH_NICE=0
-# Figures as JSON lines, from which the table of targets is made. An absolute path: compile.sh works elsewhere.
+# Figures as JSON lines, the source of the table of targets. An absolute path, because compile.sh changes the folder.
 data=$(cd "$out" && pwd)/figures.jsonl
 : > "$data"
 export BENCH_OUT=$data

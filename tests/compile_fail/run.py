@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Misuse must be refused with a sentence: compiles each file here twice, broken and mended.
+"""Misuse must be refused with a message: compiles each file here twice, broken and mended.
 
     run.py g++ -std=c++20        (any compiler that takes GCC's options, from any directory)
 
-With -DBROKEN a file must not compile, and what the compiler says must hold the sentence of the
-file's first line, `// expect: ...`. Without, it must compile without a warning: all do it together,
-each in a namespace of its own. The library is read once, as a precompiled header.
+With -DBROKEN a file must not compile, and the compiler's output must contain the sentence of the
+file's first line, `// expect: ...`. Without it, the file must compile without a warning: all
+files are compiled together, each in a namespace of its own. The library is a precompiled header.
 """
 import os
 import re
@@ -23,24 +23,24 @@ MARK = "// expect: "
 
 
 def compiled(command, file, *flags):
-    """Whether it compiles, and what the compiler says, on one line."""
+    """Whether it compiles, and the compiler's output as one line."""
     run = subprocess.run([*command, *FLAGS, *flags, file], capture_output=True, text=True,
                          encoding="utf-8", errors="replace", env={**os.environ, "LC_ALL": "C"})
     return run.returncode == 0, " ".join(run.stderr.split())
 
 
 def precompiled(command, folder):
-    """The options that have the library read already."""
+    """The options that use the precompiled library."""
     header = Path(folder) / "library.hpp"
     header.write_text("#include <rouse/rouse.hpp>\n", encoding="utf-8")
     fine, said = compiled(command, header, "-xc++-header", "-o", f"{header}.gch")
     if not fine:
         sys.exit(f"the library does not compile: {said[:300]}")
-    return ["-fsyntax-only", "-include", header]  # both compilers look for library.hpp.gch
+    return ["-fsyntax-only", "-include", header]  # both compilers use library.hpp.gch
 
 
 def fault_of_broken(command, file):
-    """What is wrong with the file; None if nothing is."""
+    """The fault of the file; None if there is none."""
     first = file.read_text(encoding="utf-8").partition("\n")[0]
     if not first.startswith(MARK):
         return f"its first line is not '{MARK}...'"
@@ -54,7 +54,7 @@ def fault_of_broken(command, file):
 
 
 def fault_of_mended(command, files, folder):
-    """The same of all together."""
+    """Likewise, for all files together."""
     texts = [file.read_text(encoding="utf-8") for file in files]
     headers = sorted(set(re.findall(r"^#include <[a-z_/.]+>$", "\n".join(texts), re.MULTILINE)))
     source = Path(folder) / "mended.cpp"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # [P06] Uses rouse as its users do: the bare header, a folder in a CMake project, an installed package. Each program is run.
-# `run.sh linux` or `run.sh windows` (there with Wine, whose environment is the caller's).
+# `run.sh linux` or `run.sh windows` (with Wine; the caller sets its environment).
 set -u
 cd "$(dirname "$0")"
 platform=${1:-linux}
@@ -40,7 +40,7 @@ in_cmake() { # name, source folder, more options; configures, builds, runs
   attempt "$name" sh -c "cmake -G Ninja -S $source -B '$build' $* && cmake --build '$build' && ${EMULATOR:-} '$build/round_trip${SUFFIX:-}'"
 }
 
-# Two at a time.
+# Runs two at a time.
 if [ "$platform" = linux ]; then
   {
     with "g++ -std=c++20 -pthread" "g++, C++20"

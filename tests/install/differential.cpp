@@ -130,7 +130,7 @@ void look_up(trial& t, const char* host, const char* service, addrinfo hints) {
 
 const row table[] = {
     // ---- recv: streams
-    {"recv: the bytes that come while it waits",
+    {"recv: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::put(b, "abc"); });
@@ -143,7 +143,7 @@ const row table[] = {
        t.recv(a, 2);
        t.recv(a, 8);
      }},
-    {"recv on TCP: the bytes that come while it waits",
+    {"recv on TCP: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { trial::put(b, "abc"); });
@@ -189,34 +189,34 @@ const row table[] = {
        t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
-    {"recv of nothing waits until there is something",
+    {"recv of 0 bytes waits until there are bytes",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 0);
        t.recv(a, 8);
      }},
-    {"recv of nothing on TCP waits until there is something",
+    {"recv of 0 bytes on TCP waits until there are bytes",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 0);
        t.recv(a, 8);
      }},
-    {"recv of nothing where bytes are there",
+    {"recv of 0 bytes when bytes are there",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
        t.recv(a, 0);
        t.recv(a, 8);
      }},
-    {"recv of nothing at the end",
+    {"recv of 0 bytes at the end",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        ::shutdown(b, SHUT_WR);
        t.recv(a, 0);
      }},
-    {"recv with MSG_PEEK leaves the bytes that come while it waits",
+    {"recv with MSG_PEEK leaves bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::put(b, "abc"); });
@@ -230,7 +230,7 @@ const row table[] = {
        t.call("recv", [a] { return ::recv(a, nullptr, 4, MSG_TRUNC); });
        t.recv(a, 8);
      }},
-    {"recv with MSG_TRUNC and MSG_WAITALL on TCP discards what is to come",
+    {"recv with MSG_TRUNC and MSG_WAITALL on TCP discards bytes to come",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
@@ -261,7 +261,7 @@ const row table[] = {
        t.recv(a, 6, MSG_WAITALL);
        t.recv(a, 6, MSG_WAITALL);
      }},
-    {"recv with MSG_WAITALL on TCP: bytes and a reset come while it waits",
+    {"recv with MSG_WAITALL on TCP: bytes and a reset arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
@@ -279,7 +279,7 @@ const row table[] = {
        t.recv(a, 8);
        t.recv(a, 8);
      }},
-    {"recv with MSG_WAITALL ends at SO_RCVTIMEO with what it has",
+    {"recv with MSG_WAITALL ends at SO_RCVTIMEO with the bytes it has",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.limit(a, SO_RCVTIMEO);
@@ -287,20 +287,20 @@ const row table[] = {
        t.recv(a, 6, MSG_WAITALL);
        t.recv(a, 6, MSG_WAITALL);
      }},
-    {"recv with MSG_WAITALL and MSG_DONTWAIT takes what is there",
+    {"recv with MSG_WAITALL and MSG_DONTWAIT takes the bytes that are there",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
        t.recv(a, 6, MSG_WAITALL | MSG_DONTWAIT);
        t.recv(a, 6, MSG_WAITALL | MSG_DONTWAIT);
      }},
-    {"recv with MSG_WAITALL on a non-blocking socket takes what is there",
+    {"recv with MSG_WAITALL on a non-blocking socket takes the bytes that are there",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc"), nonblocking(a);
        t.recv(a, 6, MSG_WAITALL);
      }},
-    {"recv with MSG_WAITALL and MSG_PEEK on TCP waits until all is there",
+    {"recv with MSG_WAITALL and MSG_PEEK on TCP waits until all bytes are there",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
@@ -308,7 +308,7 @@ const row table[] = {
        t.recv(a, 6, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
-    {"recv with MSG_WAITALL and MSG_PEEK on TCP: nothing is there at first",
+    {"recv with MSG_WAITALL and MSG_PEEK on TCP: no bytes are there at first",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { trial::put(b, "abcdef"); });
@@ -323,7 +323,7 @@ const row table[] = {
        t.recv(a, 6, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
-    {"recv with MSG_WAITALL and MSG_PEEK on TCP ends at SO_RCVTIMEO with what is there",
+    {"recv with MSG_WAITALL and MSG_PEEK on TCP ends at SO_RCVTIMEO with the bytes that are there",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.limit(a, SO_RCVTIMEO);
@@ -331,7 +331,7 @@ const row table[] = {
        t.recv(a, 6, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
-    {"recv with MSG_WAITALL and MSG_PEEK on a local stream gives what is there",
+    {"recv with MSG_WAITALL and MSG_PEEK on a local stream returns the bytes that are there",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.limit(a, SO_RCVTIMEO);
@@ -425,7 +425,7 @@ const row table[] = {
        t.recv(a, 1, MSG_OOB);
        t.recv(a, 8);
      }},
-    {"recv stops at the urgent byte, and goes on behind it",
+    {"recv stops at the urgent byte, and continues behind it",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc"), t.put(b, "!", MSG_OOB), t.put(b, "def");
@@ -448,7 +448,7 @@ const row table[] = {
        t.recv(a, 6, MSG_WAITALL);
        t.recv(a, 3, MSG_WAITALL);
      }},
-    {"recv with SO_OOBINLINE gives the urgent byte with the others",
+    {"recv with SO_OOBINLINE returns the urgent byte with the others",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.set(a, SOL_SOCKET, SO_OOBINLINE, 1);
@@ -513,14 +513,14 @@ const row table[] = {
        const auto [a, b] = t.local(SOCK_STREAM | SOCK_NONBLOCK);
        t.recv(a, 8);
      }},
-    {"recv with O_NONBLOCK that a duplicate has got",
+    {"recv with O_NONBLOCK that was set on a duplicate",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int twin = t.keep(::dup(a));
        nonblocking(twin);
        t.recv(a, 8);
      }},
-    {"recv goes on to wait where O_NONBLOCK is set meanwhile",
+    {"recv continues to wait when O_NONBLOCK is set meanwhile",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([a, b] { nonblocking(a), trial::put(b, "abc"); });
@@ -568,7 +568,7 @@ const row table[] = {
        t.limit(a, SO_RCVTIMEO);
        t.recv(a, 8);
      }},
-    {"recv of more than there is memory",
+    {"recv of more bytes than there is memory",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "abc");
@@ -588,7 +588,7 @@ const row table[] = {
      }},
 
     // ---- datagrams
-    {"recv: a datagram that comes while it waits",
+    {"recv: a datagram that arrives while it waits",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.meanwhile([b] { trial::put(b, "abc"); });
@@ -602,21 +602,21 @@ const row table[] = {
        t.limit(a, SO_RCVTIMEO);
        t.recv(a, 8);
      }},
-    {"recv of nothing takes a datagram",
+    {"recv of 0 bytes takes a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.put(b, "abc"), t.put(b, "def");
        t.recv(a, 0);
        t.recv(a, 8);
      }},
-    {"recv cuts a datagram",
+    {"recv truncates a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.put(b, "abcdef"), t.put(b, "ghi");
        t.recv(a, 2);
        t.recv(a, 8);
      }},
-    {"recv with MSG_TRUNC tells the size of a datagram",
+    {"recv with MSG_TRUNC returns the size of a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.put(b, "abcdef");
@@ -635,7 +635,7 @@ const row table[] = {
        t.recv(a, 8, MSG_WAITALL | MSG_PEEK);
        t.recv(a, 8);
      }},
-    {"recv: SO_RCVLOWAT is nothing to a datagram",
+    {"recv: SO_RCVLOWAT has no effect on a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.set(a, SOL_SOCKET, SO_RCVLOWAT, 5);
@@ -695,7 +695,7 @@ const row table[] = {
        t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
-    {"recv on a local datagram socket waits though its peer is gone",
+    {"recv on a local datagram socket waits although its peer has closed",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_DGRAM);
        t.reset(b);
@@ -715,7 +715,7 @@ const row table[] = {
        t.limit(a, SO_RCVTIMEO);
        t.recv(a, 8);
      }},
-    {"send on UDP: the port was refused; the next one goes out",
+    {"send on UDP: the port was refused; the next one is sent",
      [](trial& t) {
        const int a = refused(t, false);
        t.send(a, "x");
@@ -754,19 +754,19 @@ const row table[] = {
        const auto [a, b] = t.tcp();
        t.recvmsg(a, 8, MSG_ERRQUEUE, 256);
      }},
-    {"recvmsg with MSG_ERRQUEUE waits on a local socket, which has none",
+    {"recvmsg with MSG_ERRQUEUE waits on a local socket, which has no error queue",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_DGRAM);
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.recvmsg(a, 8, MSG_ERRQUEUE, 64);
      }},
-    {"recv with MSG_OOB waits on UDP, which has none",
+    {"recv with MSG_OOB waits on UDP, which has no urgent data",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8, MSG_OOB);
      }},
-    {"recvmsg with MSG_ERRQUEUE gives the message that came back",
+    {"recvmsg with MSG_ERRQUEUE returns the message that came back",
      [](trial& t) {
        const int a = refused(t, true);
        t.recvmsg(a, 8, MSG_ERRQUEUE, 256);
@@ -774,20 +774,20 @@ const row table[] = {
      }},
 
     // ---- packets
-    {"recv: a packet that comes while it waits",
+    {"recv: a packet that arrives while it waits",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.recv(a, 8);
      }},
-    {"recv cuts a packet",
+    {"recv truncates a packet",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
        t.put(b, "abcdef"), t.put(b, "ghi");
        t.recv(a, 2);
        t.recv(a, 8);
      }},
-    {"recv with MSG_TRUNC tells the size of a packet",
+    {"recv with MSG_TRUNC returns the size of a packet",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
        t.put(b, "abcdef");
@@ -811,7 +811,7 @@ const row table[] = {
        t.meanwhile([a] { ::shutdown(a, SHUT_RD); });
        t.recv(a, 8);
      }},
-    {"recv of nothing takes a packet",
+    {"recv of 0 bytes takes a packet",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
        t.put(b, "abc"), t.put(b, "def");
@@ -820,25 +820,25 @@ const row table[] = {
      }},
 
     // ---- recvmsg
-    {"recvmsg in pieces, after a wait",
+    {"recvmsg with several buffers, after a wait",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { trial::put(b, "abcd"); });
        t.recvmsg(a, 8);
      }},
-    {"recvmsg tells who sent a datagram, after a wait",
+    {"recvmsg reports the sender of a datagram, after a wait",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.meanwhile([b] { trial::put(b, "abcd"); });
        t.recvmsg(a, 8);
      }},
-    {"recvmsg marks a datagram that is cut",
+    {"recvmsg marks a datagram that is truncated",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.meanwhile([b] { trial::put(b, "abcdef"); });
        t.recvmsg(a, 4);
      }},
-    {"recvmsg with MSG_TRUNC marks a packet that is cut, and tells its size",
+    {"recvmsg with MSG_TRUNC marks a packet that is truncated, and returns its size",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_SEQPACKET);
        t.meanwhile([b] { trial::put(b, "abcdef"); });
@@ -850,51 +850,51 @@ const row table[] = {
        t.put(b, "abc", MSG_EOR);
        t.recvmsg(a, 8);
      }},
-    {"recvmsg leaves all as it was where it fails",
+    {"recvmsg changes nothing if it fails",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.limit(a, SO_RCVTIMEO);
        t.recvmsg(a, 8, 0, 128);
      }},
-    {"recvmsg: a descriptor comes while it waits",
+    {"recvmsg: a descriptor arrives while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { put_descriptor(b, "abc", b); });
        t.recvmsg(a, 8, 0, 64);
      }},
-    {"recvmsg: a descriptor that is to be closed on exec",
+    {"recvmsg: a descriptor with MSG_CMSG_CLOEXEC",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { put_descriptor(b, "abc", b); });
        t.recvmsg(a, 8, MSG_CMSG_CLOEXEC, 64);
      }},
-    {"recvmsg: a descriptor for which there is no room",
+    {"recvmsg: a descriptor without space for it",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { put_descriptor(b, "abc", b); });
        t.recvmsg(a, 8);
      }},
-    {"recvmsg: room for a part of the control data",
+    {"recvmsg: space for a part of the control data",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_DGRAM);
        put_descriptor(b, "abc", b);
        t.recvmsg(a, 8, 0, 12);
      }},
-    {"recvmsg with MSG_WAITALL stops behind the bytes that a descriptor came with",
+    {"recvmsg with MSG_WAITALL stops after the bytes of a descriptor",
      [](trial& t) {
        const auto [a, b] = t.local();
        put_descriptor(b, "abc", b);
        t.limit(a, SO_RCVTIMEO, 10s);
        t.recvmsg(a, 8, MSG_WAITALL, 64);
      }},
-    {"recvmsg with MSG_WAITALL: a descriptor comes with the rest",
+    {"recvmsg with MSG_WAITALL: a descriptor arrives with the rest",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
        t.meanwhile([b] { put_descriptor(b, "de", b); });
        t.recvmsg(a, 8, MSG_WAITALL, 64);
      }},
-    {"recv with MSG_WAITALL stops behind the bytes that a descriptor came with",
+    {"recv with MSG_WAITALL stops after the bytes of a descriptor",
      [](trial& t) {
        const auto [a, b] = t.local();
        put_descriptor(b, "abc", b);
@@ -930,14 +930,14 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.recvmsg(a, 8, 0, 128);
      }},
-    {"recvmsg with MSG_WAITALL in pieces, and the peer finishes early",
+    {"recvmsg with MSG_WAITALL with several buffers, and the peer finishes early",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "a");
        t.meanwhile([b] { trial::put(b, "bcd"), ::shutdown(b, SHUT_WR); });
        t.recvmsg(a, 8, MSG_WAITALL);
      }},
-    {"recvmsg with MSG_WAITALL and MSG_PEEK in pieces",
+    {"recvmsg with MSG_WAITALL and MSG_PEEK with several buffers",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.put(b, "a");
@@ -951,14 +951,14 @@ const row table[] = {
        t.call("recvmsg", [a] { return ::recvmsg(a, nullptr, 0); });
        t.call("recvmsg", [a] { return ::recvmsg(a, nowhere<msghdr>(), 0); });
      }},
-    {"recvmsg with a bad list of pieces",
+    {"recvmsg with a bad list of buffers",
      [](trial& t) {
        const auto [a, b] = t.local();
        msghdr m{};
        m.msg_iov = nowhere<iovec>(), m.msg_iovlen = 2;
        t.call("recvmsg", [&] { return ::recvmsg(a, &m, MSG_WAITALL); });
      }},
-    {"recvmsg with too many pieces",
+    {"recvmsg with too many buffers",
      [](trial& t) {
        const auto [a, b] = t.local();
        std::vector<iovec> pieces(1025);
@@ -966,7 +966,7 @@ const row table[] = {
        m.msg_iov = pieces.data(), m.msg_iovlen = pieces.size();
        t.call("recvmsg", [&] { return ::recvmsg(a, &m, 0); });
      }},
-    {"recvmsg with no piece takes a datagram",
+    {"recvmsg without buffers takes a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.put(b, "abc");
@@ -982,13 +982,13 @@ const row table[] = {
        t.send(a, "abc");
        t.recv(b, 8);
      }},
-    {"send of nothing to a stream",
+    {"send of 0 bytes to a stream",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.send(a, "");
        t.send(t.local().a, "");
      }},
-    {"send of nothing to a full stream",
+    {"send of 0 bytes to a full stream",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        fill(a);
@@ -1001,19 +1001,19 @@ const row table[] = {
        t.send(a, "");
        t.recv(b, 8);
      }},
-    {"send waits for room, and takes all",
+    {"send waits for room, and sends all",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { drain(b, static_cast<long>(large().size())); });
        t.send(a, large());
      }},
-    {"send on TCP waits for room, and takes all",
+    {"send on TCP waits for room, and sends all",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { drain(b, static_cast<long>(large().size())); });
        t.send(a, large());
      }},
-    {"writev on TCP waits for room, and takes all",
+    {"writev on TCP waits for room, and sends all",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        char* const data = const_cast<char*>(large().data());
@@ -1043,7 +1043,7 @@ const row table[] = {
        });
        t.send(a, "abc");
      }},
-    {"sendto a local datagram socket that it is not connected to waits for room",
+    {"sendto a local datagram socket to which it is not connected waits for room",
      [](trial& t) {
        const local_listener to(t, 0, SOCK_DGRAM);
        const int a = t.socket(AF_UNIX, SOCK_DGRAM);
@@ -1070,7 +1070,7 @@ const row table[] = {
        fill(a);
        t.call_lasting(20ms, "send", [a] { return ::send(a, large().data(), 4096, 0); });
      }},
-    {"send ends at SO_SNDTIMEO with what it has sent",
+    {"send ends at SO_SNDTIMEO with the number of bytes sent",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.limit(a, SO_SNDTIMEO);
@@ -1102,7 +1102,7 @@ const row table[] = {
        t.send(a, "abc");
        t.send(a, "abc");
      }},
-    {"send: the peer closes when a part is sent",
+    {"send: the peer closes after a part is sent",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::reset(b); });
@@ -1118,7 +1118,7 @@ const row table[] = {
        t.send(a, "abc");
        t.send(a, "abc");
      }},
-    {"send on TCP: the peer resets when a part is sent",
+    {"send on TCP: the peer resets after a part is sent",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { trial::reset(b); });
@@ -1149,7 +1149,7 @@ const row table[] = {
        ::shutdown(a, SHUT_WR);
        t.send(a, "abc");
      }},
-    {"send after shutdown(SHUT_WR) raises SIGPIPE, but with MSG_NOSIGNAL",
+    {"send after shutdown(SHUT_WR) raises SIGPIPE unless MSG_NOSIGNAL is set",
      [](trial& t) {
        const auto [a, b] = t.local();
        ::shutdown(a, SHUT_WR);
@@ -1166,13 +1166,13 @@ const row table[] = {
        ::sigtimedwait(&broken, nullptr, &none);
        ::pthread_sigmask(SIG_UNBLOCK, &broken, nullptr);
      }},
-    {"send to a peer that is gone",
+    {"send to a peer that has closed",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.reset(b);
        t.send(a, "abc");
      }},
-    {"send to a datagram peer that is gone",
+    {"send to a datagram peer that has closed",
      [](trial& t) {
        const auto [a, b] = t.local(SOCK_DGRAM);
        t.reset(b);
@@ -1198,7 +1198,7 @@ const row table[] = {
        t.send(t.udp().a, large());
        t.send(t.local(SOCK_DGRAM).a, large());
      }},
-    {"send with MSG_OOB where there is no such thing",
+    {"send with MSG_OOB on a socket without urgent data",
      [](trial& t) {
        t.send(t.udp().a, "abc", MSG_OOB);
        t.send(t.local(SOCK_SEQPACKET).a, "abc", MSG_OOB | MSG_NOSIGNAL);
@@ -1226,7 +1226,7 @@ const row table[] = {
        t.call("sendmsg", [a] { return ::sendmsg(a, nullptr, 0); });
        t.call("sendmsg", [a] { return ::sendmsg(a, nowhere<msghdr>(), 0); });
      }},
-    {"sendmsg with a bad list, with too many pieces, with none",
+    {"sendmsg with a bad list, with too many buffers, with none",
      [](trial& t) {
        const auto [a, b] = t.local();
        msghdr m{};
@@ -1238,7 +1238,7 @@ const row table[] = {
        m.msg_iovlen = 0;
        t.call("sendmsg", [&] { return ::sendmsg(a, &m, 0); });
      }},
-    {"sendmsg with control data that is none",
+    {"sendmsg with invalid control data",
      [](trial& t) {
        const auto [a, b] = t.local();
        char byte = 'x', control[4] = {};
@@ -1295,7 +1295,7 @@ const row table[] = {
          return ::sendto(a, large().data(), large().size(), MSG_FASTOPEN, any, sizeof to);
        });
      }},
-    {"sendto with MSG_FASTOPEN: nothing listens",
+    {"sendto with MSG_FASTOPEN: without a listener",
      [](trial& t) {
        const int a = t.socket(AF_INET, SOCK_STREAM);
        const sockaddr_in to = t.nothing_there();
@@ -1333,7 +1333,7 @@ const row table[] = {
        const int l = t.listener();
        t.connect(t.socket(AF_INET, SOCK_STREAM), t.name_of(l));
      }},
-    {"connect: nothing listens; and again where something does",
+    {"connect: without a listener, then with one",
      [](trial& t) {
        const int a = t.socket(AF_INET, SOCK_STREAM);
        t.connect(a, t.nothing_there());
@@ -1404,7 +1404,7 @@ const row table[] = {
        const int l = t.listener();
        t.connect(l, t.name_of(l));
      }},
-    {"connect: what is refused at once",
+    {"connect: calls that are refused at once",
      [](trial& t) {
        sockaddr_in to = t.name_of(t.listener());
        t.connect(-1, to);
@@ -1417,7 +1417,7 @@ const row table[] = {
        to.sin_family = AF_INET6;
        t.connect(a, to);
      }},
-    {"connect to a path where nothing is",
+    {"connect to a path without a file",
      [](trial& t) {
        const int a = t.socket(AF_UNIX, SOCK_STREAM);
        t.call("connect", [&] { return connect_path(a, "/proc/self/nothing"); });
@@ -1436,7 +1436,7 @@ const row table[] = {
        t.call("connect", [&] { return ::connect(a, to.any(), to.size); });
        t.call("connect", [&] { return ::connect(a, to.any(), to.size); });
      }},
-    {"connect to a local listener whose queue is full waits",
+    {"connect to a local listener with a full queue waits",
      [](trial& t) {
        const local_listener to(t, 0);
        const int a = t.socket(AF_UNIX, SOCK_STREAM), b = t.socket(AF_UNIX, SOCK_STREAM);
@@ -1444,7 +1444,7 @@ const row table[] = {
        t.meanwhile([fd = to.fd] { ::close(::accept(fd, nullptr, nullptr)); });
        t.call("connect", [&] { return ::connect(b, to.any(), to.size); });
      }},
-    {"connect to a local listener whose queue is full, with limits",
+    {"connect to a local listener with a full queue, with limits",
      [](trial& t) {
        const local_listener to(t, 0);
        const int a = t.socket(AF_UNIX, SOCK_STREAM), b = t.socket(AF_UNIX, SOCK_STREAM);
@@ -1454,7 +1454,7 @@ const row table[] = {
        nonblocking(b);
        t.call("connect", [&] { return ::connect(b, to.any(), to.size); });
      }},
-    {"connect to a local listener that goes while it waits",
+    {"connect to a local listener that closes while it waits",
      [](trial& t) {
        const local_listener to(t, 0);
        const int a = t.socket(AF_UNIX, SOCK_STREAM), b = t.socket(AF_UNIX, SOCK_STREAM);
@@ -1464,7 +1464,7 @@ const row table[] = {
      }},
 
     // ---- accept
-    {"accept: a connection that comes while it waits",
+    {"accept: a connection that arrives while it waits",
      [](trial& t) {
        const int l = t.listener(), a = t.socket(AF_INET, SOCK_STREAM);
        t.meanwhile([a, to = t.name_of(l)] { (void)trial::connect_to(a, to); });
@@ -1479,7 +1479,7 @@ const row table[] = {
        t.note("flags %d %d", ::fcntl(s, F_GETFL), ::fcntl(s, F_GETFD));
        t.recv(s, 8);
      }},
-    {"accept4 with flags that there are not refuses at once",
+    {"accept4 with unknown flags is refused at once",
      [](trial& t) {
        const int l = t.listener();
        t.limit(l, SO_RCVTIMEO);
@@ -1517,7 +1517,7 @@ const row table[] = {
        t.meanwhile([fd = to.fd] { ::shutdown(fd, SHUT_RDWR); });
        t.accept(to.fd);
      }},
-    {"accept: what is refused at once",
+    {"accept: calls that are refused at once",
      [](trial& t) {
        t.accept(-1);
        t.accept(t.pipe().a);
@@ -1537,7 +1537,7 @@ const row table[] = {
        t.call("accept", [&] { return ::accept(l, any, nowhere<socklen_t>()); });
        t.call("accept", [&] { return ::accept(l, any, &size); });
      }},
-    {"accept gives the part of a name for which there is room",
+    {"accept returns the part of a name that fits",
      [](trial& t) {
        const int l = t.listener();
        (void)t.connect_to(t.socket(AF_INET, SOCK_STREAM), t.name_of(l));
@@ -1549,7 +1549,7 @@ const row table[] = {
      }},
 
     // ---- poll
-    {"poll: bytes that come while it waits",
+    {"poll: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::put(b, "abc"); });
@@ -1560,7 +1560,7 @@ const row table[] = {
        const auto [a, b] = t.local();
        t.poll({{a, POLLIN | POLLOUT, 0}, {b, POLLIN, 0}, {-1, POLLIN, 0}}, -1);
      }},
-    {"poll without waiting, and until its timeout",
+    {"poll without waiting and until its timeout",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.poll({{a, POLLIN, 0}}, 0);
@@ -1569,13 +1569,13 @@ const row table[] = {
          return ::poll(&p, 1, 20);
        });
      }},
-    {"poll with any negative timeout waits for ever",
+    {"poll with any negative timeout waits forever",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{a, POLLIN, 0}}, -77);
      }},
-    {"poll of no file is a sleep",
+    {"poll without files is a sleep",
      [](trial& t) {
        t.call_lasting(5ms, "poll", [] { return ::poll(nullptr, 0, 5); });
        t.call_lasting(5ms, "poll", [] { return ::poll(nowhere<pollfd>(), 0, 5); });
@@ -1596,13 +1596,13 @@ const row table[] = {
        t.call("poll", [] { return ::poll(nowhere<pollfd>(), 2, -1); });
        t.call("poll", [] { return ::poll(nowhere<pollfd>(), nfds_t{1} << 30, -1); });
      }},
-    {"poll asked for nothing tells of the end of both directions",
+    {"poll without events reports the end of both directions",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.meanwhile([b] { trial::reset(b); });
        t.poll({{a, 0, 0}}, -1);
      }},
-    {"poll tells of a reset",
+    {"poll reports a reset",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { trial::reset(b); });
@@ -1610,7 +1610,7 @@ const row table[] = {
        t.recv(a, 8);
        t.poll({{a, POLLIN | POLLRDHUP, 0}}, -1);
      }},
-    {"poll with POLLRDHUP tells of the peer's end",
+    {"poll with POLLRDHUP reports the peer's end",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        t.meanwhile([b] { ::shutdown(b, SHUT_WR); });
@@ -1622,7 +1622,7 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "abc"), trial::put(b, "!", MSG_OOB); });
        t.poll({{a, POLLPRI, 0}}, -1);
      }},
-    {"poll tells of a message in the error queue",
+    {"poll reports a message in the error queue",
      [](trial& t) {
        const int a = refused(t, true);
        t.recv(a, 8);
@@ -1647,7 +1647,7 @@ const row table[] = {
        t.meanwhile([a, to = t.name_of(l)] { (void)trial::connect_to(a, to); });
        t.poll({{l, POLLIN, 0}}, -1);
      }},
-    {"poll of one file that is named twice",
+    {"poll of one file that is listed twice",
      [](trial& t) {
        const auto [a, b] = t.local();
        fill(a);
@@ -1661,7 +1661,7 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{twin, POLLIN, 0}, {a, POLLIN, 0}}, -1);
      }},
-    {"poll of a regular file, of a pipe whose reader is gone, of an eventfd",
+    {"poll of a regular file, of a pipe whose reader is closed, of an eventfd",
      [](trial& t) {
        t.poll({{t.keep(::open("/proc/self/exe", O_RDONLY)), POLLIN | POLLOUT, 0}}, -1);
        const auto [a, b] = t.pipe();
@@ -1669,13 +1669,13 @@ const row table[] = {
        t.poll({{b, POLLOUT, 0}}, -1);
        t.poll({{t.keep(::eventfd(1, 0)), POLLIN, 0}}, -1);
      }},
-    {"poll: the last writer of a pipe goes while it waits",
+    {"poll: the last writer of a pipe closes while it waits",
      [](trial& t) {
        const auto [a, b] = t.pipe();
        t.meanwhile([b] { trial::reset(b); });
        t.poll({{a, POLLIN, 0}}, -1);
      }},
-    {"ppoll: its timeout, one that is none, and a mask",
+    {"ppoll: its timeout, an invalid timeout, and a mask",
      [](trial& t) {
        const auto [a, b] = t.local();
        pollfd p{a, POLLIN, 0};
@@ -1688,7 +1688,7 @@ const row table[] = {
        t.call("ppoll", [&] { return ::ppoll(&p, 1, &negative, nullptr); });
        t.call_lasting(5ms, "ppoll", [&] { return ::ppoll(&p, 1, &d, &mask); });
      }},
-    {"ppoll with a mask: bytes that come while it waits",
+    {"ppoll with a mask: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        pollfd p{a, POLLIN, 0};
@@ -1700,7 +1700,7 @@ const row table[] = {
      }},
 
     // ---- select
-    {"select: bytes that come while it waits",
+    {"select: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        fd_set in = set_of({a, b}), out = set_of({});
@@ -1717,7 +1717,7 @@ const row table[] = {
        t.note("%d %d %d %d %d", FD_ISSET(a, &in), FD_ISSET(b, &in), FD_ISSET(a, &out),
               FD_ISSET(b, &out), FD_ISSET(a, &urgent));
      }},
-    {"select until its timeout clears the sets, and tells what is left",
+    {"select until its timeout clears the sets, and returns the remaining time",
      [](trial& t) {
        const auto [a, b] = t.local();
        fd_set in = set_of({a});
@@ -1737,13 +1737,13 @@ const row table[] = {
        t.call("select", [&] { return ::select(a + 1, &in, nullptr, nullptr, &d); });
        t.note("%d, %d left", FD_ISSET(a, &in), d.tv_sec > 10);
      }},
-    {"select: a timeout that is none",
+    {"select: an invalid timeout",
      [](trial& t) {
        timeval negative{-1, 0}, wrong{0, -1};
        t.call("select", [&] { return ::select(0, nullptr, nullptr, nullptr, &negative); });
        t.call("select", [&] { return ::select(0, nullptr, nullptr, nullptr, &wrong); });
      }},
-    {"select: a count that is none, and a descriptor that is not open",
+    {"select: an invalid count, and a descriptor that is not open",
      [](trial& t) {
        const int gone = ::dup(t.local().a);
        ::close(gone);
@@ -1752,12 +1752,12 @@ const row table[] = {
        t.call("select", [&] { return ::select(FD_SETSIZE, &in, nullptr, nullptr, nullptr); });
        t.note("%d", FD_ISSET(gone, &in));
      }},
-    {"select of nothing is a sleep",
+    {"select without files is a sleep",
      [](trial& t) {
        timeval d{0, 5000};
        t.call_lasting(5ms, "select", [&] { return ::select(0, nullptr, nullptr, nullptr, &d); });
      }},
-    {"select passes over files beyond its count",
+    {"select ignores files beyond its count",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.put(b, "abc");
@@ -1766,7 +1766,7 @@ const row table[] = {
        t.call("select", [&] { return ::select(a, &in, nullptr, nullptr, &d); });
        t.note("%d", FD_ISSET(a, &in));
      }},
-    {"select for urgent bytes waits though the peer is gone",
+    {"select for urgent bytes waits although the peer has closed",
      [](trial& t) {
        const auto [a, b] = t.local();
        const auto [c, d] = t.local();
@@ -1776,7 +1776,7 @@ const row table[] = {
        t.call("select", [&] { return ::select(FD_SETSIZE, &in, nullptr, &urgent, nullptr); });
        t.note("%d %d", FD_ISSET(c, &in), FD_ISSET(a, &urgent));
      }},
-    {"select for urgent bytes: one comes while it waits",
+    {"select for urgent bytes: one arrives while it waits",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        fd_set urgent = set_of({a});
@@ -1784,7 +1784,7 @@ const row table[] = {
        t.call("select", [&] { return ::select(a + 1, nullptr, nullptr, &urgent, nullptr); });
        t.note("%d", FD_ISSET(a, &urgent));
      }},
-    {"select tells of a reset in two sets",
+    {"select reports a reset in two sets",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        fill(a);
@@ -1793,7 +1793,7 @@ const row table[] = {
        t.call("select", [&] { return ::select(a + 1, &in, &out, nullptr, nullptr); });
        t.note("%d %d", FD_ISSET(a, &in), FD_ISSET(a, &out));
      }},
-    {"pselect: its timeout, one that is none, and a mask",
+    {"pselect: its timeout, an invalid timeout, and a mask",
      [](trial& t) {
        const auto [a, b] = t.local();
        fd_set in = set_of({a});
@@ -1807,7 +1807,7 @@ const row table[] = {
      }},
 
     // ---- epoll
-    {"epoll_wait: bytes that come while it waits",
+    {"epoll_wait: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
@@ -1815,7 +1815,7 @@ const row table[] = {
        epoll_wait(t, set, 4, -1);
        epoll_wait(t, set, 4, -1); // still there
      }},
-    {"epoll_wait: an edge is told once",
+    {"epoll_wait: reports an edge once",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN | static_cast<std::uint32_t>(EPOLLET));
@@ -1859,14 +1859,14 @@ const row table[] = {
          return ::epoll_wait(set, &e, 1, 5);
        });
      }},
-    {"epoll_wait with any negative timeout waits for ever",
+    {"epoll_wait with any negative timeout waits forever",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
        t.meanwhile([b] { trial::put(b, "abc"); });
        epoll_wait(t, set, 4, -77);
      }},
-    {"epoll_wait: what is refused at once",
+    {"epoll_wait: calls that are refused at once",
      [](trial& t) {
        const int set = epoll_of(t, t.local().a, EPOLLOUT);
        epoll_wait(t, set, 0, -1);
@@ -1875,7 +1875,7 @@ const row table[] = {
        epoll_wait(t, t.pipe().a, 4, -1);
        t.call("epoll_wait", [set] { return ::epoll_wait(set, nowhere<epoll_event>(), 4, -1); });
      }},
-    {"epoll_pwait with a mask: bytes that come while it waits",
+    {"epoll_pwait with a mask: bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
@@ -1885,7 +1885,7 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.call("epoll_pwait", [&] { return ::epoll_pwait(set, &e, 1, -1, &mask); });
      }},
-    {"epoll_pwait2: its timeout, and bytes that come while it waits",
+    {"epoll_pwait2: its timeout, and bytes that arrive while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        const int set = epoll_of(t, a, EPOLLIN);
@@ -1909,7 +1909,7 @@ const row table[] = {
        t.call("usleep", [] { return ::usleep(0); });
        t.call("sleep", [] { return ::sleep(0); });
      }},
-    {"nanosleep: what is refused at once",
+    {"nanosleep: calls that are refused at once",
      [](trial& t) {
        const timespec wrong{0, 1'000'000'000}, negative{-1, 0}, below{0, -1};
        for (const timespec* d : {&wrong, &negative, &below})
@@ -1917,7 +1917,7 @@ const row table[] = {
        const timespec* volatile none = nullptr;
        t.call("nanosleep", [&] { return ::nanosleep(none, nullptr); });
      }},
-    {"clock_nanosleep: for a time, and until one",
+    {"clock_nanosleep: for a duration, and until a time",
      [](trial& t) {
        const timespec d{0, 5'000'000};
        for (clockid_t id : {CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI}) {
@@ -1932,14 +1932,14 @@ const row table[] = {
          t.note("%d", std::pair(now.tv_sec, now.tv_nsec) >= std::pair(at.tv_sec, at.tv_nsec));
        }
      }},
-    {"clock_nanosleep until a time that is over",
+    {"clock_nanosleep until a time in the past",
      [](trial& t) {
        const timespec past{1, 0};
        t.call("until", [&] {
          return ::clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &past, nullptr);
        });
      }},
-    {"clock_nanosleep: what is refused at once",
+    {"clock_nanosleep: calls that are refused at once",
      [](trial& t) {
        const timespec d{0, 0}, wrong{0, 1'000'000'000}, negative{-1, 0};
        t.call("clock", [&] { return ::clock_nanosleep(77, 0, &d, nullptr); });
@@ -1985,7 +1985,7 @@ const row table[] = {
        hints.ai_flags = AI_CANONNAME, hints.ai_family = AF_INET;
        look_up(t, "localhost", nullptr, hints);
      }},
-    {"getaddrinfo: what is refused at once",
+    {"getaddrinfo: calls that are refused at once",
      [](trial& t) {
        addrinfo hints{};
        look_up(t, nullptr, nullptr, hints);
@@ -2015,7 +2015,7 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "def"); });
        t.note_bytes(data, t.call("read", [&] { return ::read(a, data, 8); }));
      }},
-    {"read and write of nothing do not wait",
+    {"read and write of 0 bytes do not wait",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        char byte;
@@ -2026,7 +2026,7 @@ const row table[] = {
        t.call("writev", [&] { return ::writev(a, none, 2); });
        t.call("readv", [&] { return ::readv(a, none, 0); });
      }},
-    {"readv of nothing leaves a datagram",
+    {"readv of 0 bytes leaves a datagram",
      [](trial& t) {
        const auto [a, b] = t.udp();
        t.put(b, "abc");
@@ -2035,7 +2035,7 @@ const row table[] = {
        t.call("readv", [&] { return ::readv(a, none, 1); });
        t.recv(a, 8);
      }},
-    {"readv in pieces, after a wait",
+    {"readv with several buffers, after a wait",
      [](trial& t) {
        const auto [a, b] = t.tcp();
        char data[8] = {};
@@ -2043,7 +2043,7 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.note_bytes(data, t.call("readv", [&] { return ::readv(a, pieces, 3); }));
      }},
-    {"readv and writev of a socket: what is refused at once",
+    {"readv and writev of a socket: calls that are refused at once",
      [](trial& t) {
        const auto [a, b] = t.local();
        std::vector<iovec> many(1025);
@@ -2105,7 +2105,7 @@ const row table[] = {
      }},
 
     // ---- another thread closes the handle of a waiting call
-    {"recv: another thread closes the socket while it waits, then bytes come",
+    {"recv: another thread closes the socket while it waits, then bytes arrive",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.forget(a);
@@ -2142,7 +2142,7 @@ const row table[] = {
        t.meanwhile([a] { ::shutdown(a, SHUT_RDWR), ::close(a); });
        t.recv(a, 8);
      }},
-    {"recv: another thread gives the number to another socket while it waits",
+    {"recv: another thread gives the descriptor number to another socket while it waits",
      [](trial& t) {
        const auto [a, b] = t.local();
        const auto [c, d] = t.local();
@@ -2167,7 +2167,7 @@ const row table[] = {
        });
        t.recv(a, 4, MSG_WAITALL);
      }},
-    {"recv ends at SO_RCVTIMEO though another thread has closed the socket",
+    {"recv ends at SO_RCVTIMEO although another thread has closed the socket",
      [](trial& t) {
        const auto [a, b] = t.local();
        t.forget(a);
@@ -2184,7 +2184,7 @@ const row table[] = {
        t.send(a, large());
        t.recv(b, 8);
      }},
-    {"accept: another thread closes the listener while it waits, then a connection comes",
+    {"accept: another thread closes the listener while it waits, then a connection arrives",
      [](trial& t) {
        const int l = t.listener(), a = t.socket(AF_INET, SOCK_STREAM);
        t.forget(l);

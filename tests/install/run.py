@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""install() under libraries that know nothing of rouse, each with its real server on loopback.
+"""install() under libraries that do not know rouse, each with its real server on loopback.
 
     tests/install/run.py [NAME...]      of hiredis hiredis_tests libcurl libpq; on Debian, as root if packages are missing
 
@@ -64,7 +64,7 @@ def until_answering(port, server):
 
 @contextlib.contextmanager
 def serving(name, port, *command, **options):
-    """A server, until it is no longer needed."""
+    """Runs a server for the duration of the context."""
     with open(OUT / f"{name}.log", "w") as log:
         server = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log, **options)
         try:
@@ -79,7 +79,7 @@ def serving(name, port, *command, **options):
                 server.wait()
 
 
-# ---- the servers; each gives the arguments of its program's runs
+# ---- the servers; each yields the arguments of its program's runs
 
 
 @contextlib.contextmanager
@@ -104,7 +104,7 @@ def redis_both(directory):
 
 
 def unprivileged():
-    """PostgreSQL refuses to be root's."""
+    """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     user = pwd.getpwnam("postgres")
@@ -126,7 +126,7 @@ def postgresql(directory):
 
 
 async def delaying(reader, writer):
-    """Answers after 100 ms with the path that was asked for."""
+    """Replies after 100 ms with the requested path."""
     path = (await reader.readline()).split()[1]
     while (await reader.readline()).strip():
         pass
@@ -136,7 +136,7 @@ async def delaying(reader, writer):
 
 
 def backend():
-    """Serves in a thread; its port. (A thread for each request would take longer than all that is measured.)"""
+    """Serves on a thread; returns the port. (A thread per request would take longer than the measured time.)"""
     started = queue.SimpleQueue()
 
     async def serve():
@@ -182,7 +182,7 @@ def nginx(directory):
 
 
 def hiredis_test_object():
-    """hiredis' own test program from Debian's source package, with another name for its main; None if it cannot be had."""
+    """hiredis' own test program from Debian's source package, with its main renamed; None if it is not available."""
     source, lists = OUT / "hiredis_source", OUT / "lists"
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     source.mkdir(exist_ok=True)
@@ -205,7 +205,7 @@ def hiredis_test_object():
     return OUT / "hiredis_test.o"
 
 
-# name: (server, what follows the source when it is compiled)
+# name: (server, compiler options after the source)
 PROGRAMS = {
     "hiredis": (redis_port, ["-lhiredis"]),
     "hiredis_tests": (redis_both, ["-lhiredis"]),
@@ -215,7 +215,7 @@ PROGRAMS = {
 
 
 def build(name):
-    """The program; None if it cannot be had."""
+    """The program; None if it is not available."""
     flags = PROGRAMS[name][1]
     if name == "hiredis_tests":
         theirs = hiredis_test_object()

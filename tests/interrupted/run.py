@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A server that is interrupted ends quietly: run.py SERVER, run.py --wine SERVER.EXE
 
-For each waker and engine: 100 idle connections, 10 whose peer sends and never reads, then a real
+For each waker and engine: 100 idle connections, 10 with a peer that sends and never reads, then a real
 SIGINT to the process (under Wine Ctrl-C, typed into its console). It must close its port and exit
 with code 0.
 """
@@ -19,14 +19,14 @@ PATIENCE = 20  # seconds
 
 
 def start(server, waker, engine):
-    """The process, and how to interrupt it."""
+    """Returns the process and a function that interrupts it."""
     if engine != "IOCP":
         environment = {**os.environ, "ROUSE_ENGINE": engine}
         p = subprocess.Popen([server, waker], stdout=subprocess.PIPE, text=True, env=environment)
         return p, lambda: p.send_signal(signal.SIGINT)
     keyboard, terminal = pty.openpty()
 
-    def rule():  # Wine takes the terminal that rules the process for its console
+    def rule():  # Wine uses the controlling terminal as its console
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
@@ -36,7 +36,7 @@ def start(server, waker, engine):
 
 
 def fault(server, waker, engine):
-    """What is wrong, or None."""
+    """Returns the fault, or None."""
     p, interrupt = start(server, waker, engine)
     try:
         port, report = p.stdout.readline().split(" ", 1)
@@ -44,12 +44,12 @@ def fault(server, waker, engine):
             return f"another engine: {report.strip()}"
         where = ("127.0.0.1", int(port))
         idle = [socket.create_connection(where, timeout=PATIENCE) for _ in range(100)]
-        for i, s in enumerate(idle):  # each is served, and waits for more
+        for i, s in enumerate(idle):  # each is served once, and then waits
             s.sendall(b"%d" % i)
             if s.recv(16) != b"%d" % i:
                 return "does not echo"
         halves = [socket.create_connection(where, timeout=PATIENCE) for _ in range(10)]
-        for s in halves:  # until the server's send waits, and so ours
+        for s in halves:  # until the server's send waits, and therefore ours
             s.setblocking(False)
             while select.select([], [s], [], 0.2)[1]:
                 try:

@@ -1,4 +1,4 @@
-# Cross build for AArch64 Linux with Debian's g++-aarch64-linux-gnu; what is built is run by qemu.
+# Cross build for AArch64 Linux with Debian's g++-aarch64-linux-gnu; qemu runs the programs.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(triple aarch64-linux-gnu)

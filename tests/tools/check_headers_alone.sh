@@ -3,7 +3,7 @@
 #
 #   tests/tools/check_headers_alone.sh g++ -std=c++20 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror
 #
-# For compilers that understand g++'s options. ROUSE_INCLUDE (default: include/) says where the headers are.
+# For compilers that take g++'s options. ROUSE_INCLUDE (default: include/) is the folder of the headers.
 set -u
 [ $# -gt 0 ] || { echo "usage: $0 COMPILER [OPTION...]" >&2; exit 2; }
 ROUSE_INCLUDE=${ROUSE_INCLUDE:-$(dirname "$0")/../../include}
@@ -11,7 +11,7 @@ export ROUSE_INCLUDE
 headers=$(cd "$ROUSE_INCLUDE" && find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort)
 [ -n "$headers" ] || { echo "check_headers_alone: no headers in $ROUSE_INCLUDE"; exit 1; }
 
-# A shell for each header, two at a time; it speaks once, when it is done.
+# A shell for each header, two at a time; each prints its result once, at the end.
 failures=$(printf '%s\n' "$headers" | xargs -P2 -I'{header}' sh -c '
   header=$1
   shift

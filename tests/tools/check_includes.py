@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Checks the house, as the design draws it: check_includes.py [--root DIR] [--self-test]
+"""Checks the rules for headers: check_includes.py [--root DIR] [--self-test]
 
 Prints one line for each finding, file:line: what; exits 1 if any of them is an error. --self-test
-breaks every rule once, in a tree of its own, and exits 1 if one of them is not noticed.
+breaks every rule once, in a temporary tree, and exits 1 if a finding is missing.
 """
 import argparse
 import pathlib
@@ -30,16 +30,16 @@ SEES["serving"] = SEES["flows"] | {"flows"}
 SEES["rouse"] = set(SEES)
 SEES["install"] = SEES["iostream"] = set(SEES)
 
-# The folders that may ask the system: they include its headers, read errno and depend on the platform.
+# The folders that may include system headers, read errno and depend on the platform.
 SYSTEM = {"os", "install"}
 
 # The one header that reads std::chrono::steady_clock.
 CLOCK = "rouse/core/clock.hpp"
 
-# Threads, calls and flows are no persons.
+# Words for persons, which comments must not use for threads, calls and flows.
 PERSON = re.compile(r"\b(who|whom|whoever|whose|he|him)\b", re.IGNORECASE)
 
-# Of os/, what includes nothing of the library but config.hpp: core may ask the system by it.
+# The headers of os/ that include only config.hpp of the library, and that core may therefore include.
 LEAVES = {"rouse/os/interface_index.hpp"}
 
 OS_HEADER = re.compile(
@@ -55,7 +55,7 @@ RULES = {
     "rooted": "{} is not rooted: write <rouse/...>",
     "missing": "{} does not exist",
     "layer": "{0} may not include {1}: it is not below it",
-    "no layer": "{} is none of the house's folders",
+    "no layer": "{} is in no known folder",
     "platform folder": "{} is for os/, install/ and engines/ only",
     "lost": "{} inside an #if: the single header would lose it",
     "os header": "{} outside os/",
@@ -74,7 +74,7 @@ RULES = {
 
 
 def layer_of(name):
-    """rouse/core/limit.hpp is of core, rouse/fwd.hpp of fwd."""
+    """rouse/core/limit.hpp is in core, rouse/fwd.hpp in fwd."""
     folder, _, rest = name.partition("/")
     return rest.split("/")[0].removesuffix(".hpp") if folder == "rouse" else name
 
@@ -188,7 +188,7 @@ class Header:
 
 
 def check(root):
-    """Gives the number of headers, and (header, line, rule, sentence) for each finding."""
+    """Returns the number of headers, and (header, line, rule, sentence) for each finding."""
     include = root / "include"
     headers = [Header(include, path) for path in sorted(include.rglob("*.hpp"))]
     return len(headers), [(header.name, *finding) for header in headers for finding in header.check()]
@@ -221,7 +221,7 @@ def including(name):
     return f"{ONCE}#include {name}\n"
 
 
-# The header that is bad, what it holds, and all that is to be found: (line, rule).
+# The name of a bad header, its content, and the expected findings: (line, rule).
 BAD = [
     ("core/bad.hpp", including('"limit.hpp"'), [(2, "rooted")]),
     ("core/bad.hpp", including("<core/limit.hpp>"), [(2, "rooted")]),
@@ -266,7 +266,7 @@ BAD = [
                     "sanitizer/tsan_interface.h".split()),
 ]
 
-# Who may include whom: a row includes, a column is included.
+# Permitted includes: a row includes, a column is included.
 SAMPLE = "config.hpp fwd.hpp detail/list.hpp core/limit.hpp concepts/engine.hpp os/poll.hpp engines/epoll.hpp " \
          "wakers/fiber.hpp schedulers/aliases.hpp sockets/socket.hpp rouse.hpp".split()
 MAY = """

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The headers as a compiler for Microsoft's ABI reads them, on a machine that has none: clang, libc++ and the headers of
-# mingw-w64, which then forget their names. It catches broken _MSC_VER branches, GNU extensions, assumptions about sizes, and names
-# that <windows.h> takes. Nothing is linked, and Microsoft's own compiler and library have the last word.
+# Compiles the headers for Microsoft's ABI without Microsoft's compiler: with clang, libc++ and the headers of mingw-w64, but without
+# their predefined names. This finds broken _MSC_VER branches, GNU extensions, assumptions about sizes, and names that are macros in
+# <windows.h>. Nothing is linked, and only Microsoft's own compiler and library can prove that the code works there.
 #
 # CXX (clang++-19), LIBCXX (/usr/lib/llvm-19/include/c++/v1), MINGW (/usr/x86_64-w64-mingw32/include) and CATCH
-# (/usr/include/catch2/catch.hpp) say what is used.
+# (/usr/include/catch2/catch.hpp) in the environment replace these defaults.
 set -u
 cd "$(dirname "$0")/../.."
 dir=build/tests/msvc
@@ -18,9 +18,9 @@ msvc() {
     -Iinclude -Itests -Wall -Wextra -Wgnu -Wmicrosoft -Wvla-extension -Wundef -Werror "$@"
 }
 
-# All headers of the system come first, since they need the compiler's names (and stop_token is an experiment in libc++ 19).
-# Nothing that is poisoned is known to Microsoft's compiler; it may stand where the preprocessor skips it. offsetof is what
-# Microsoft's C library has for C++: no constant expression to clang.
+# All system headers come first, because they need the compiler's predefined names (and stop_token is experimental in libc++ 19).
+# Microsoft's compiler knows none of the poisoned names; they may only occur where the preprocessor skips them. offsetof is defined as
+# in Microsoft's C library for C++, which is not a constant expression for clang.
 printf '#pragma once\n#if defined(__x86_64__) || defined(__i386__)\n#include <x86intrin.h>\n#endif\n' > "$dir/stub/intrin.h"
 cp "${CATCH:-/usr/include/catch2/catch.hpp}" "$dir/stub/catch2/catch.hpp" || exit 1
 {
@@ -43,12 +43,12 @@ expect() { # name, command...
   fails "$1" "$said"
   failures=$((failures + 1))
 }
-# As <windows.h> has them without NOMINMAX.
+# As <windows.h> defines them without NOMINMAX.
 macros=$(printf '#define %s(a, b) (((a) %s (b)) ? (a) : (b))\n' min '<' max '>')
 after_systems() { msvc -include-pch "$dir/systems.pch" -fsyntax-only "$@"; }
 read_source() { printf '%s\n' "$1" | after_systems -x c++ -; }
 
-# What is read must be what Microsoft's compiler would read.
+# The preprocessor must take the branches that Microsoft's compiler takes.
 expect "the names of clang and mingw are forgotten" read_source '#if !defined(_MSC_VER) || defined(__GNUC__) || defined(__clang__)
 #error
 #endif'
@@ -60,12 +60,12 @@ headers=$(cd include && find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort)
 expect "the headers, after <windows.h>" read_source "$macros
 $(printf '#include <%s>\n' $headers)"
 
-# The programs, which make use of it all. What the tests include is read once.
+# The programs, which use all headers. The headers of the tests are precompiled.
 echo '#include <support/testing.hpp>' > "$dir/testing.hpp"
 expect "the tests' own headers" msvc -include-pch "$dir/systems.pch" -x c++-header "$dir/testing.hpp" -o "$dir/testing.pch"
 expect "what the tests compile once" read_source '#define TESTING_MAIN
 #include <support/compiled_once.hpp>'
-program() { # says what is wrong with it
+program() { # prints its errors
   local said read=systems
   case $1 in tests/*) read=testing ;; esac
   said=$(msvc -include-pch "$dir/$read.pch" -fsyntax-only "$1" 2>&1) || fails "$1" "$said"
@@ -77,8 +77,8 @@ wrong=$(find examples tests/unit tests/conformance tests/scenarios tests/stress 
 [ -z "$wrong" ] || printf '%s\n' "$wrong"
 failures=$((failures + $(printf '%s\n' "$wrong" | grep -c '^FAILS FOR MSVC: ')))
 
-# As Microsoft's compiler reads templates (when they are instantiated), and on its other processors: the headers, and what the tests
-# compile once, which instantiates most of them.
+# With templates parsed at their instantiation, as Microsoft's compiler does, and for its other processors: the headers, and
+# compiled_once.hpp, which instantiates most of them.
 for pass in "x86_64 -fms-compatibility -fdelayed-template-parsing -Wno-delayed-template-parsing-in-cxx20" aarch64 "i686 -D_X86_=1 -U__MINGW64__"; do
   read -r target more <<< "$pass"
   expect "the headers of the system, $pass" read_systems

@@ -21,8 +21,8 @@ PRELUDE = """#include <rouse/rouse.hpp>
 #include <vector>
 using namespace std::chrono_literals;
 """
-# What each block uses: declarations that come before it, and the parameters of the function that it becomes. With a line as third entry,
-# the block stands outside of functions up to the line that begins so; "" means: the whole block.
+# For each block: the declarations before it, and the parameters of its function. If there is a third entry, the block is outside of
+# functions up to the line that begins with it; "" means the whole block.
 CONTEXT = {
     "rouse": ("", "", ""),
     "Streams": ("", "rouse::socket<S> conn"),

@@ -2,20 +2,20 @@
 """One line for each test program that ctest ran: report.py JUNIT.XML
 
 The columns, separated by tabs: program and engine, tests that passed, tests that failed, seconds, and how many tests ran
-under coroutines, fibers, threads, callbacks and without a waker. What failed is shown on the standard error output.
+under coroutines, fibers, threads, callbacks and without a waker. Failures are shown on stderr.
 """
 import re
 import sys
 from xml.etree import ElementTree
 
-PLAIN = {"chaos", "interrupted", "out_of_memory"}  # programs that count no tests: each is one
+PLAIN = {"chaos", "interrupted", "out_of_memory"}  # programs without Catch2: each counts as one test
 COUNTED = re.compile(r"^counted: (\d+) passed, (\d+) failed; (\d+) coroutines, (\d+) fibers, (\d+) threads, (\d+) callbacks, (\d+) no waker",
                      re.MULTILINE)
 FAILURE = re.compile(r"FAILED:|ERROR|WARNING: Thread")
 
 
 def title(name):
-    """install_calls.epoll is install calls, epoll."""
+    """install_calls.epoll becomes "install calls, epoll"."""
     program, _, engine = name.partition(".")
     return program.replace("_", " ") + (", " + engine.replace("_E", " E") if engine else "")
 
@@ -27,14 +27,14 @@ def result(name, status, output):
     counts = COUNTED.findall(output)
     if not counts:
         return 0, 1, ""
-    passed, failed, *wakers = map(int, counts[-1])  # the last: a test may have run this program itself
+    passed, failed, *wakers = map(int, counts[-1])  # the last one, because a test may have run this program
     if failed == 0 and (status != "run" or passed == 0):
         failed = 1
     return passed, failed, "{:9} {:5} {:6} {:8} {:5}".format(*wakers)
 
 
 def show(name, status, output):
-    """The failures in what the program wrote, or else its last lines."""
+    """Prints the failures in the program's output, or else its last lines."""
     lines = output.splitlines()
     near = sorted({n for at, line in enumerate(lines) if FAILURE.search(line) for n in range(at, min(at + 13, len(lines)))})
     print(f"{name}: {status}", *([lines[n] for n in near][:60] or lines[-20:]), sep="\n", file=sys.stderr)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which tests show that each row of scenarios.md holds.
+"""Lists the tests that show each row of scenarios.md.
 
     scenarios.py --check         fails if the generated parts are out of date, or if a row has neither a test nor a reason
     scenarios.py --write         generates them: the last column of scenarios.md, and the whole of scenarios_tests.md
@@ -30,7 +30,7 @@ def text_of(literals):
 
 
 def found():
-    """For each row, its tests: (file, name), where a script has no name."""
+    """The tests of each row: (file, name); a script has no name."""
     tests = {}
     for file in sorted(TESTS.rglob("*")):
         if file.suffix not in {".cpp", ".hpp", ".py", ".sh"} or file == Path(__file__).resolve():
@@ -58,7 +58,7 @@ def files_of(tests):
 
 
 def table_anew(table, tests):
-    """scenarios.md with its last column as the tests say, and what is wrong with it."""
+    """scenarios.md with its last column generated from the tests, and the faults found."""
     lines, wrong, rows = [], [], set()
     for line in table.splitlines():
         row = ROW.match(line)
@@ -72,7 +72,7 @@ def table_anew(table, tests):
                 wrong.append(f"{name} has neither a test nor a reason")
             line = f"| {name} | {what} | {shown} |"
         lines.append(line)
-    # O1 to O8 are the contracts of core/operation.hpp, and have no row.
+    # O1 to O8 are the contracts of core/operation.hpp, which have no row.
     wrong += [f"a test names {name}, which is no row" for name in sorted(tests) if name not in rows and name[0] != "O"]
     return "\n".join(lines) + "\n", wrong
 
@@ -96,7 +96,7 @@ def main(arguments):
         if arguments == ["--write"]:
             path.write_text(content, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
-            wrong.append(f"{path.name} is not what the tests say: run tests/tools/scenarios.py --write")
+            wrong.append(f"{path.name} does not match the tests: run tests/tools/scenarios.py --write")
     print("\n".join(wrong) or "each scenario has a test or a reason")
     return bool(wrong)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Several copies of rouse in one process: shared libraries that are loaded and unloaded in every order. `run.sh COMPILER...`,
-# or `run.sh windows` (with Wine, whose environment is the caller's).
+# or `run.sh windows` (with Wine; the caller sets its environment).
 set -eu
 cd "$(dirname "$0")/../../.."
 out=$(mktemp -d)

@@ -1,4 +1,4 @@
-/* A library that knows nothing of rouse: sockets as Winsock's tutorials have them, all of them blocking. */
+/* A library without rouse: blocking sockets, as in Winsock's tutorials. */
 #ifndef BLOCKING_CLIENT_H
 #define BLOCKING_CLIENT_H
 #include <winsock2.h>
@@ -14,10 +14,10 @@ extern "C" {
 #define CLIENT_API __declspec(dllimport)
 #endif
 
-/* Resolves, connects, sends a line, receives one. Its length, or minus Winsock's error. */
+/* Resolves, connects, sends a line, receives one. Returns its length, or minus Winsock's error. */
 CLIENT_API int client_request(const char* host, const char* port, const char* line, char* reply, int room);
 
-/* One call each; -1, or the like, with the error in the last argument. */
+/* One call each; on failure -1 or INVALID_SOCKET, and the error in the last argument. */
 CLIENT_API SOCKET client_connect(unsigned short port, int* error);
 CLIENT_API int client_send(SOCKET s, const char* data, int size, int* error);
 CLIENT_API int client_recv(SOCKET s, char* data, int size, int flags, int* error);
@@ -34,7 +34,7 @@ CLIENT_API int client_set_limits(SOCKET s, int milliseconds);
 CLIENT_API int client_lookup(const char* host, int flags, unsigned short* port);
 CLIENT_API int client_lookup_wide(const wchar_t* host);
 CLIENT_API void client_sleep(int milliseconds);
-/* What this module's import table says. */
+/* From this module's import table. */
 CLIENT_API const void* client_address_of_recv(void);
 CLIENT_API void* client_load(const char* module);
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """install() on Windows, under Wine: run.py [ARGUMENTS OF CATCH...]
 
-Builds a DLL that knows nothing of rouse (once importing Winsock by name, once by number) and the program whose fibers call it, starts
-the server that thinks for 100 ms before it answers, and runs the program. Builds go to build/tests/install-windows.
+Builds a DLL without rouse (once importing Winsock by name, once by ordinal) and a program with fibers that call it, starts a server
+that replies after 100 ms, and runs the program. Builds go to build/tests/install-windows.
 """
 import asyncio
 import os
@@ -54,7 +54,7 @@ def serve(started):
 
 
 def slow_server():
-    """Its port."""
+    """Returns its port."""
     port, there = [], threading.Event()
     threading.Thread(target=serve, args=[lambda p: (port.append(p), there.set())], daemon=True).start()
     there.wait()
