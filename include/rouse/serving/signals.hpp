@@ -127,7 +127,7 @@ private:
     // dynamic loader never unloads a shared library that defines one.
     std::shared_ptr<os::signal_inbox> inbox(new os::signal_inbox);
     using sockets = typename Scheduler::engine_type::sockets;
-    native_handle_type pair[2];
+    native_handle_type pair[2] = {os::no_handle, os::no_handle};
     std::error_code ec = sockets::open_pair(SOCK_STREAM, pair).code();
     if (ec) return ec;
     inbox->announce_in(pair[1]);
