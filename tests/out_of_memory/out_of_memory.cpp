@@ -115,7 +115,7 @@ bool falls_short(F f) {
   } catch (const std::exception& e) {
     fail("threw", e.what());
   }
-  if (!has_failed) fail("fell short although no allocation has failed");
+  if (!has_failed) fail("memory is short although no allocation has failed");
   return true;
 }
 
@@ -348,7 +348,7 @@ void with_any_waker(const char* waker) {
     if (sched.engine_report().empty() || lines == 0) fail("no lines");
     run_until_done(sched, w->done);
   });
-  ON(S, "what posted functions throw comes out of run()", {
+  ON(S, "run() throws the exceptions of posted functions", {
     thrown_numbers numbers;
     numbers.begin([&] { sched.post([&numbers] { numbers.throw_one(); }); });
     numbers.check(sched);
@@ -363,7 +363,7 @@ void with_flows(const char* waker) {
     *flow = sched.spawn([&sched]() -> rouse::task<> { co_await sched.yield(); });
     run_one(sched, [flow]() -> rouse::task<> { co_await flow->join(); });
   });
-  ON(S, "what flows throw comes out of run()", {
+  ON(S, "run() throws the exceptions of flows", {
     thrown_numbers numbers;
     numbers.begin([&] {
       sched.spawn([&numbers, &sched]() -> rouse::task<> {
@@ -402,7 +402,7 @@ void with_flows(const char* waker) {
     });
     while (falls_short([&] { sched.run(); })) ++lost;
     while (numbers->try_receive()) ++came;
-    if (came + lost != sent && (!stays_short || lost == 0)) fail("a value is lost silently");
+    if (came + lost != sent && (!stays_short || lost == 0)) fail("a lost value is not reported");
   });
   ON(S, "flow_local", {
     static rouse::flow_local<std::string> text{std::string(100, 'x')};
@@ -484,7 +484,7 @@ void with_flows(const char* waker) {
       const rouse::native_handle_type one[] = {pair->first.native_handle()};
       co_await pair->first.send_descriptors("x", one);
       auto [n, handles] = co_await pair->second.recv_descriptors(buf);
-      if (n != 1 || handles.size() != 1) fail("no descriptor came");
+      if (n != 1 || handles.size() != 1) fail("no descriptor arrived");
     });
   });
   ON(S, "signals", {
@@ -574,7 +574,7 @@ void with_handlers(const char* waker) {
                    });
     run_until_done(sched, w->done);
   });
-  ON(S, "what handlers throw comes out of run()", {
+  ON(S, "run() throws the exceptions of handlers", {
     thrown_numbers numbers;
     numbers.begin([&] { sched.yield([&numbers](std::error_code) { numbers.throw_one(); }); });
     numbers.check(sched);

@@ -373,7 +373,7 @@ TEMPLATE_LIST_TEST_CASE("recv_batch: reports the error of a connected socket",
     auto gone = bound(sched);
     CHECK(!await<rouse::done>(sched, CALL(s.connect(gone.local_endpoint(), how...))).ec);
   }
-  const std::array items{rouse::outgoing{"to nobody"}};
+  const std::array items{rouse::outgoing{"to a closed port"}};
   CHECK(await(sched, CALL(s.send_batch(items, how...))).value == 1);
   places p(3);
   const auto got = await(sched, CALL(s.recv_batch(p.slots, 5s, how...)));
@@ -464,7 +464,7 @@ TEMPLATE_LIST_TEST_CASE(
   a.set_option(rouse::udp_segment{100}, ec);
   if (ec) {
     CHECK(ec == std::errc::no_protocol_option);
-    WARN("not tried: this system cuts no datagrams: " << ec.message());
+    WARN("skipped: this system does not split a send into datagrams: " << ec.message());
     r.set_option(rouse::udp_gro{true}, ec);
     CHECK(ec == std::errc::no_protocol_option);
     return;
@@ -490,7 +490,7 @@ TEMPLATE_LIST_TEST_CASE(
   r.set_option(rouse::udp_gro{true}, ec);
   if (ec) {
     CHECK(ec == std::errc::no_protocol_option);
-    WARN("not tried: on this system no datagrams come as one: " << ec.message());
+    WARN("skipped: this system does not receive several datagrams as one: " << ec.message());
     return;
   }
   CHECK(r.template get_option<rouse::udp_gro>().value());

@@ -48,8 +48,9 @@ TEMPLATE_LIST_TEST_CASE("send_to: an unbound socket gets an address", "[datagram
   CHECK(from.port() != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("connected datagram sockets use send and recv, and hear their peer only",
-                        "[datagram][U02]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE(
+    "connected datagram sockets use send and recv, and receive from their peer only",
+    "[datagram][U02]", every_scheduler) {
   TestType sched;
   auto peer = bound(sched), foreign = bound(sched), s = bound(sched);
   CHECK(!await<rouse::done>(sched, CALL(s.connect(peer.local_endpoint(), how...))).ec);
@@ -67,9 +68,10 @@ TEMPLATE_LIST_TEST_CASE("send without a destination fails, and so does send_to a
                         "[datagram][U03]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched, AF_INET, SOCK_DGRAM};
-  CHECK(await(sched, CALL(s.send("nobody", how...))).ec == std::errc::destination_address_required);
+  CHECK(await(sched, CALL(s.send("without a destination", how...))).ec ==
+        std::errc::destination_address_required);
   auto with_address = bound(sched);
-  CHECK(await(sched, CALL(with_address.send("nobody", how...))).ec ==
+  CHECK(await(sched, CALL(with_address.send("without a destination", how...))).ec ==
         std::errc::destination_address_required);
   CHECK(send_to(sched, s, "other", {"::1", 9}).ec == std::errc::address_family_not_supported);
   rouse::socket<TestType> closed;
@@ -167,13 +169,13 @@ TEMPLATE_LIST_TEST_CASE("receive: lends a buffer that holds one datagram", "[dat
 TEMPLATE_LIST_TEST_CASE("a closed port does not affect datagrams from others", "[datagram][U07]",
                         every_scheduler) {
   TestType sched;
-  rouse::endpoint nobody;
+  rouse::endpoint closed_port;
   {
     auto gone = bound(sched);
-    nobody = gone.local_endpoint();
+    closed_port = gone.local_endpoint();
   }
   auto s = bound(sched), live = bound(sched);
-  CHECK(!send_to(sched, s, "to nobody", nobody).ec);
+  CHECK(!send_to(sched, s, "to a closed port", closed_port).ec);
   CHECK(!send_to(sched, live, "alive", s.local_endpoint()).ec);
   CHECK(recv_text(sched, s) == "alive");
 }
@@ -268,7 +270,7 @@ TEMPLATE_LIST_TEST_CASE("multicast: members receive from the group until they le
   constexpr unsigned first_interface = 1; // the loopback one, here and under Wine
   member.join_group(group, first_interface, ec);
   if (ec) {
-    WARN("not tried: this machine has no multicast route on its loopback interface: "
+    WARN("skipped: this machine has no multicast route on its loopback interface: "
          << ec.value() << ", " << ec.message());
     return;
   }

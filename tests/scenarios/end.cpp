@@ -38,7 +38,7 @@ TEMPLATE_LIST_TEST_CASE(
     "[end][E02][E07][B15]", every_scheduler) {
   for (const bool waits : {true, false}) {
     if (ROUSE_WINDOWS && !waits) {
-      WARN("skipped: Wine 8 gives the end of the stream to a recv that comes after the reset");
+      WARN("skipped: Wine 8 reports the end of the stream to a recv after the reset");
       continue;
     }
     connected_pair<TestType> pair;

@@ -97,10 +97,10 @@ TEMPLATE_LIST_TEST_CASE("a flow whose socket calls need no kernel lets other flo
   check_fair(sched, "a recv into nothing", CALL(here.recv(rouse::mutable_buffer(), how...)));
   check_fair(sched, "a recv_exactly into nothing",
              CALL(here.recv_exactly(rouse::mutable_buffer(), how...)));
-  check_fair(sched, "a recv whose limit is past", CALL(here.recv(buf, -1s, how...)));
+  check_fair(sched, "a recv with a limit in the past", CALL(here.recv(buf, -1s, how...)));
   std::stop_source stopped;
   stopped.request_stop();
-  check_fair(sched, "a recv whose token has said so",
+  check_fair(sched, "a recv with a stopped token",
              CALL(here.recv(buf, stopped.get_token(), how...)));
   std::array<rouse::outgoing, 1> items;
   check_fair(sched, "a batch of none",

@@ -58,14 +58,14 @@ TEST_CASE("a fiber that waits in any call is unwound with its scheduler", "[life
       witness w(destroyed);
       std::error_code ec;
       (void)pair.client.send_all(block, ec);
-      FAIL("an unwound fiber went on");
+      FAIL("an unwound fiber continued");
     });
     pair.sched.spawn([&] {
       witness w(destroyed);
       try {
         (void)pair.listener.accept(5s);
       } catch (const std::exception&) {
-        FAIL("the unwinding is no std::exception");
+        FAIL("the unwinding must not be a std::exception");
       }
     });
     pair.sched.spawn([&] {

@@ -167,7 +167,7 @@ TEMPLATE_LIST_TEST_CASE("per_core: a stop with a deadline lets connections end b
   const auto until = std::chrono::steady_clock::now() + patience;
   try {
     while (std::chrono::steady_clock::now() < until) (void)ask(where);
-    FAIL("somebody listens still");
+    FAIL("a listener is still open");
   } catch (const std::system_error&) {
   }
   CHECK(asked()); // as before

@@ -214,7 +214,7 @@ TEMPLATE_LIST_TEST_CASE("wait: may be abandoned while it waits", "[readiness][T1
     auto first = waiting(pair.sched, pair.server, readable);
     auto second = waiting(pair.sched, pair.server, readable);
     until_pending(pair.sched, 2);
-    if (answered) send(pair.sched, pair.client, "for nobody");
+    if (answered) send(pair.sched, pair.client, "for no call");
   } // the sanitizers check what remains
 }
 

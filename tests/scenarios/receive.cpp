@@ -192,6 +192,6 @@ TEMPLATE_LIST_TEST_CASE("receive: may be abandoned while it waits, or after its 
     connected_pair<TestType> pair;
     auto waiting = start<rouse::loan>(pair.sched, CALL(pair.server.receive(how...)));
     until_pending(pair.sched, 1);
-    if (answered) send(pair.sched, pair.client, "for nobody");
+    if (answered) send(pair.sched, pair.client, "for no call");
   } // the sanitizers check what remains
 }

@@ -218,7 +218,7 @@ template <class Pair>
 void costs_nothing_to_leave(Pair& pair, std::array<char, 1>& buf) {
   auto other = start(pair.sched, CALL(pair.server.recv(buf, how...))); // a call that waits
   until_pending(pair.sched, 1);
-  send(pair.sched, pair.server, "nobody reads this");
+  send(pair.sched, pair.server, "no call reads this");
   const std::clock_t cpu = std::clock();
   pair.sched.run_for(300ms);
   CHECK(std::clock() - cpu < CLOCKS_PER_SEC / 20);

@@ -81,7 +81,7 @@ public:
     const auto until = std::chrono::steady_clock::now() + patience;
     while (!finished()) {
       sched_->run_once(1s);
-      if (std::chrono::steady_clock::now() > until) FAIL("a call did not finish");
+      if (std::chrono::steady_clock::now() > until) FAIL("a call did not complete");
     }
     return slot_->result;
   }
@@ -172,7 +172,7 @@ void run_until(S& sched, Condition holds) {
   const auto until = std::chrono::steady_clock::now() + patience;
   do {
     sched.poll();
-    if (std::chrono::steady_clock::now() > until) FAIL("what was waited for did not come to hold");
+    if (std::chrono::steady_clock::now() > until) FAIL("the condition did not become true");
   } while (!holds());
 }
 

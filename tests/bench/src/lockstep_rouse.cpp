@@ -64,8 +64,9 @@ static void run(const char* waker, lockstep::Args a) {
   });
 }
 
-// Calls that return directly, made by the thread itself: it meets bytes that are there, as a blocking recv() and send()
-// would, so this is what a call of a shared engine costs. (What waking another thread costs, the load runs show.)
+// Calls that return directly, made by the thread itself: the bytes are there, as for a blocking
+// recv() and send(), so this is the cost of a call of a shared engine. (The load runs show the cost
+// of waking another thread.)
 static void run_threads(lockstep::Args a) {
   lockstep::Pairs p(a.batch);
   rouse::threads sched;

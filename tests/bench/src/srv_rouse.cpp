@@ -68,7 +68,7 @@ static void echo_blocking_lent(rouse::socket<rouse::fibers>& s) {
   }
 }
 
-// Fibers and threads differ in the scheduler's name alone.
+// Fibers and threads differ only in the name of the scheduler.
 template <class S>
 static void blocking(int port, void (*session)(rouse::socket<S>&)) {
   S sched;

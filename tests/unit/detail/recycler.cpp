@@ -120,6 +120,6 @@ TEST_CASE("recycler: a block released by a thread's last destructors is not lost
     static thread_local late_release late; // made before the cache, destroyed after it
     late.block = recycler::allocate(100);
   });
-  SUCCEED("the sanitizer would tell of a block that was lost, or freed twice");
+  SUCCEED("the sanitizer reports a block that is lost or freed twice");
 }
 #endif

@@ -513,7 +513,7 @@ TEST_CASE("context: there is room for more stacks than a process has mappings", 
   constexpr int populate_read = 22, guard_install = 102;
   if (::madvise(probe.bottom(), 4096, guard_install) != 0 ||
       ::madvise(probe.bottom(), 4096, populate_read) == 0) {
-    WARN("not tried: this kernel has no guard pages within a mapping");
+    WARN("skipped: this kernel has no guard pages within a mapping");
     return;
   }
   std::vector<std::unique_ptr<rouse::os::detail::stack_memory>> stacks;
