@@ -122,6 +122,12 @@ def postgresql(directory):
         run(binaries / "initdb", "-D", data, "-U", "tester", "-A", "trust", "-N", stdout=log, stderr=log, **as_user)
     with serving("postgresql", port, binaries / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", directory,
                  "-c", "max_connections=150", "-c", "fsync=off", **as_user):
+        # The port answers while the database still starts up, and refuses every client meanwhile.
+        end = time.monotonic() + PATIENCE
+        while subprocess.run([binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode != 0:
+            if time.monotonic() > end:
+                raise RuntimeError(f"postgresql does not accept clients; see {OUT}")
+            time.sleep(0.05)
         yield [[f"host=127.0.0.1 port={port} user=tester dbname=postgres"]]
 
 
