@@ -17,8 +17,20 @@
 #define ROUSE_LINUX 0
 #endif
 
-#if !ROUSE_WINDOWS && !ROUSE_LINUX
-#error "rouse: there is an engine for Linux and one for Windows; this platform has none yet"
+#if defined(__APPLE__)
+#define ROUSE_DARWIN 1
+#else
+#define ROUSE_DARWIN 0
+#endif
+
+// Whether the engine is kqueue(2). A test defines it as 1 on Linux, and brings a <sys/event.h> that
+// emulates it.
+#if !defined(ROUSE_KQUEUE)
+#define ROUSE_KQUEUE ROUSE_DARWIN
+#endif
+
+#if !ROUSE_WINDOWS && !ROUSE_LINUX && !ROUSE_DARWIN
+#error "rouse: there are engines for Linux, macOS and Windows; this platform has none yet"
 #endif
 
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)

@@ -10,7 +10,10 @@ using rouse::failure;
 
 namespace {
 
-#if ROUSE_LINUX
+#if ROUSE_KQUEUE
+using every_engine =
+    std::tuple<rouse::kqueue_engine, rouse::basic_kqueue_engine<rouse::any_thread>>;
+#elif ROUSE_LINUX
 // A kernel that does not know some of the setup flags.
 template <std::uint32_t Forbidden>
 struct older_io_uring {
@@ -161,7 +164,7 @@ struct bench {
     return;                                                                                        \
   }
 
-#if ROUSE_LINUX
+#if ROUSE_LINUX && !ROUSE_KQUEUE
 TEMPLATE_LIST_TEST_CASE("a kernel that refuses newer setup flags gets a ring without them",
                         "[conformance]", every_engine) {
   ENGINE_UNDER_TEST(b)

@@ -48,8 +48,8 @@ OS_HEADER = re.compile(
     r"|(winsock2?|ws2tcpip|mswsock|windows|winternl|afunix)\.h)>",
     re.IGNORECASE,
 )
-PLATFORM_FOLDER = re.compile(r"rouse/(os|install)/(posix|linux|windows)/")
-PLATFORM = re.compile(r"\b(ROUSE_WINDOWS|ROUSE_LINUX|_WIN32|_WIN64|__linux__|__linux|__unix__|__APPLE__)\b")
+PLATFORM_FOLDER = re.compile(r"rouse/(os|install)/(posix|linux|darwin|windows)/")
+PLATFORM = re.compile(r"\b(ROUSE_WINDOWS|ROUSE_LINUX|ROUSE_DARWIN|ROUSE_KQUEUE|_WIN32|_WIN64|__linux__|__linux|__unix__|__APPLE__)\b")
 
 RULES = {
     "rooted": "{} is not rooted: write <rouse/...>",

@@ -28,7 +28,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 inline constexpr int family_unspecified = 0;
 inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
-inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
+inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : ROUSE_DARWIN ? 30 : 10;
 
 /// The address of a socket or of its peer: an IPv4 or IPv6 address and a port, or the name of a
 /// Unix-domain socket.
@@ -43,8 +43,8 @@ inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 /// name again. Signs, spaces and trailing characters are refused. Host names are not endpoints: see
 /// `resolve`.
 ///
-/// Threads: as an int. Cost: 116 bytes, because the longest local name has 108; only the strings
-/// that it returns or throws are allocated.
+/// Threads: as an int. Cost: 116 bytes, because the longest local name has 108 (104 on macOS); only
+/// the strings that it returns or throws are allocated.
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
@@ -149,7 +149,7 @@ public:
     return ep;
   }
   /// Makes an endpoint of the name in a sockaddr_un, where an abstract name begins with a NUL.
-  /// Bytes after the first 108 are ignored.
+  /// Bytes after the first 108 (104 on macOS) are ignored.
   [[nodiscard]] static constexpr endpoint named(std::string_view bytes) noexcept {
     endpoint ep;
     ep.kind_ = kind::local;
@@ -205,7 +205,7 @@ public:
 
 private:
   enum class kind : unsigned char { none, ipv4, ipv6, local };
-  static constexpr std::size_t longest_name = 108; // of a sockaddr_un
+  static constexpr std::size_t longest_name = ROUSE_DARWIN ? 104 : 108; // of a sockaddr_un
   static constexpr std::size_t scope_name = 16; // its offset in the bytes of an IPv6 address
   static constexpr std::string_view local_prefix = "unix:";
   friend std::string to_string(const endpoint&);

@@ -11,6 +11,7 @@
 #include <rouse/os/linux/poll.hpp>
 
 #if ROUSE_LINUX
+#include <cstddef>
 #include <cstdint>
 
 namespace rouse { inline namespace ROUSE_ABI {
@@ -24,6 +25,7 @@ public:
   using event_list = epoll_event[os::poll_set::batch];
   static constexpr std::uint32_t readable = EPOLLIN, writable = EPOLLOUT, urgent = EPOLLPRI,
                                  peer_closed = EPOLLRDHUP, broken = EPOLLHUP | EPOLLERR;
+  static constexpr std::size_t generations = 1;
   static void* tag_of(const epoll_event& e) noexcept { return e.data.ptr; }
   static std::uint32_t events_of(const epoll_event& e) noexcept { return e.events; }
 
@@ -39,7 +41,8 @@ public:
   failure watch_bytes(native_handle_type h, void* tag) noexcept {
     return set_.change(h, tag, EPOLLIN);
   }
-  void remove(native_handle_type h) noexcept { set_.remove(h); }
+  void remove(native_handle_type h, bool) noexcept { set_.remove(h); }
+  static void prepare_wait(bool) noexcept {}
   ROUSE_ALWAYS_INLINE int wait(event_list& events, clock::time_point until) noexcept {
     return set_.wait(events, until);
   }

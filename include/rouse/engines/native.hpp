@@ -1,5 +1,5 @@
-// The driver of this platform: completion ports on Windows; on Linux io_uring, or epoll if the kernel
-// refuses it.
+// The driver of this platform: completion ports on Windows, kqueue on macOS; on Linux io_uring, or
+// epoll if the kernel refuses it.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -13,6 +13,7 @@
 #include <rouse/engines/epoll.hpp>
 #include <rouse/engines/io_uring.hpp>
 #include <rouse/engines/iocp.hpp>
+#include <rouse/engines/kqueue.hpp>
 #include <rouse/os/system_sockets.hpp>
 
 #include <cstdlib>
@@ -25,6 +26,20 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 template <bool Shared>
 using native_driver = iocp_driver;
+
+template <class Threading = one_thread>
+using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
+
+using native_engine = basic_native_engine<>;
+/// The same for any thread: what `threads` uses.
+using shared_native_engine = basic_native_engine<any_thread>;
+
+}} // namespace rouse::ROUSE_ABI
+#elif ROUSE_KQUEUE
+namespace rouse { inline namespace ROUSE_ABI {
+
+template <bool Shared>
+using native_driver = kqueue_driver;
 
 template <class Threading = one_thread>
 using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;

@@ -18,6 +18,7 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/core/waiting.hpp>
 #include <rouse/detail/buffer_pool.hpp>
+#include <rouse/detail/threading.hpp>
 #include <rouse/engines/lend.hpp>
 #include <rouse/os/socket.hpp>
 #include <rouse/os/system_sockets.hpp>
@@ -28,6 +29,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -35,10 +37,15 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `open()`, `name`; `wake()` from any thread, which ends the current or the next `wait`;
 /// - `watch_edges(h, tag, first)` reports each edge of everything, `watch_bytes(h, tag)` that there
 ///   is something to read, as long as it is so; both report at once what already holds;
-///   `remove(h)`;
+///   `remove(h, keep_open)`;
 /// - `wait(events, until)` fills a `Set::event_list` and gives the number of events; of each,
 ///   `Set::tag_of(e)` (null: `wake` was called) and `Set::events_of(e)`, a combination of
-///   `readable`, `writable`, `urgent`, `peer_closed` and `broken` (an error or a hang-up).
+///   `readable`, `writable`, `urgent`, `peer_closed` and `broken` (an error or a hang-up);
+/// - `prepare_wait(alone)`, called before, with the engine's lock. `alone`: until `wait` returns,
+///   nothing but `wake` is called. Then the set may put off what `watch_edges` does until `wait`,
+///   and reports what has failed by `Set::failure_of(e)`;
+/// - `generations`: 1 if the set never reports an event of a handle that was removed before; else a
+///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle.
 ///
 /// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one call
 /// of the poll set for the first wait on a socket, and for the first recv that waits because the one
@@ -71,10 +78,11 @@ public:
   /// another one remains (by dup(2), fork(2) or SCM_RIGHTS), the set would go on reporting the file
   /// under a record that belongs to another socket by then, and refuse the same number when it comes
   /// back.
-  void detach(socket_state& s, bool) noexcept {
+  void detach(socket_state& s, bool keep_open) noexcept {
     record& r = record_of(s);
-    if (r.watched != watch::nothing) set_.remove(handle_of(r));
+    if (r.watched != watch::nothing) set_.remove(handle_of(r), keep_open);
     r.watched = watch::nothing;
+    ++r.generation;
   }
 
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
@@ -95,12 +103,13 @@ public:
   template <class Lock>
   ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
     typename Set::event_list events;
+    set_.prepare_wait(std::is_same_v<Lock, one_thread::lock>);
     lock.unlock();
     const int n = set_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
       if (void* const tag = Set::tag_of(events[i])) [[likely]]
-        handle(*static_cast<record*>(tag), Set::events_of(events[i]), done);
+        handle(tag, events[i], done);
       else
         done.interrupt();
     }
@@ -116,7 +125,7 @@ private:
     edges, // of everything
     bytes, // while there are some: no recv has to see EAGAIN before the next one waits
   };
-  struct record final : socket_state {
+  struct alignas(socket_state) alignas(Set::generations) record final : socket_state {
     bool readable = true; // has not given EAGAIN since the last event
     bool writable = true;
     watch watched = watch::nothing;
@@ -125,10 +134,30 @@ private:
     // shut down its side or has sent an urgent mark, at which a recv stops.
     bool drains = true;
     bool odd = false; // there was an event other than readable and writable
+    unsigned char generation = 0; // of the tag; counts the sockets that it has stood for
   };
   static record& record_of(socket_state& s) noexcept { return static_cast<record&>(s); }
   static native_handle_type handle_of(const socket_state& s) noexcept {
     return static_cast<native_handle_type>(s.native);
+  }
+
+  // The tag of a record: its address, with the generation in the bits that alignment leaves free.
+  static void* tag_of(record& r) noexcept {
+    if constexpr (Set::generations == 1)
+      return &r;
+    else
+      return reinterpret_cast<unsigned char*>(&r) + r.generation % Set::generations;
+  }
+  // Null: the tag is that of a socket which has left.
+  static record* record_of(void* tag) noexcept {
+    if constexpr (Set::generations == 1) {
+      return static_cast<record*>(tag);
+    } else {
+      const auto generation = reinterpret_cast<std::uintptr_t>(tag) % Set::generations;
+      void* const at = static_cast<unsigned char*>(tag) - generation;
+      record* const r = static_cast<record*>(at);
+      return r->generation % Set::generations == generation ? r : nullptr;
+    }
   }
 
   // ---- starting
@@ -151,7 +180,7 @@ private:
   }
   ROUSE_COLD failure watch_edges(record& r) noexcept {
     const bool first = r.watched == watch::nothing;
-    const failure why = set_.watch_edges(handle_of(r), &r, first);
+    const failure why = set_.watch_edges(handle_of(r), tag_of(r), first);
     if (!why) r.watched = watch::edges;
     r.settled = !first;
     return why;
@@ -163,7 +192,7 @@ private:
   ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
     if (r.watched != watch::edges) return r.watched == watch::bytes || watch_everything(r, op);
     if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
-        !set_.watch_bytes(handle_of(r), &r))
+        !set_.watch_bytes(handle_of(r), tag_of(r)))
       r.watched = watch::bytes;
     return true;
   }
@@ -174,6 +203,29 @@ private:
   }
 
   // ---- events
+
+  template <class Event>
+  ROUSE_ALWAYS_INLINE void handle(void* tag, const Event& e, completions& done) noexcept {
+    record* const r = record_of(tag);
+    if constexpr (Set::generations != 1) {
+      if (!r) [[unlikely]]
+        return;
+    }
+    if constexpr (requires { Set::failure_of(e); }) {
+      if (const failure why = Set::failure_of(e)) [[unlikely]]
+        return fail(*r, why, done);
+    }
+    handle(*r, Set::events_of(e), done);
+  }
+  // The set cannot watch `r`, so no event would ever end what waits.
+  ROUSE_COLD void fail(record& r, failure why, completions& done) noexcept {
+    const auto end = [&](operation& op) { done.add(op, why, 0); };
+    r.inbound.for_each(end);
+    r.outbound.for_each(end);
+    r.urgent.for_each(end);
+    set_.remove(handle_of(r), true);
+    r.watched = watch::nothing;
+  }
 
   ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
     if (events & ~(Set::readable | Set::writable)) [[unlikely]]

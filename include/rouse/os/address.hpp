@@ -75,7 +75,7 @@ struct socket_address {
   socklen_t length = 0;
 
   /// The size of the largest address, which is the room for the kernel to write to. (For a path of
-  /// 108 bytes the kernel reports a length of 111, which includes a NUL that did not fit.)
+  /// 108 bytes Linux reports a length of 111, which includes a NUL that did not fit.)
   static constexpr socklen_t room = sizeof(sockaddr_un);
   /// The offset of the name. (clang does not accept offsetof of Windows' C library as a constant
   /// expression.)
@@ -83,20 +83,8 @@ struct socket_address {
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {
-    const auto bytes = ep.bytes();
-    any.sa_family = static_cast<decltype(any.sa_family)>(ep.family());
-    if (ep.family() == AF_INET) {
-      v4.sin_port = htons(ep.port());
-      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
-      length = sizeof v4;
-    } else if (ep.family() == AF_INET6) {
-      v6.sin6_port = htons(ep.port());
-      v6.sin6_scope_id = ep.scope_id();
-      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
-      length = sizeof v6;
-    } else if (ep.family() == AF_UNIX) {
-      name(bytes);
-    }
+    assign(ep);
+    note_length();
   }
   /// The wildcard address and port 0 of a family; for Unix-domain sockets an address without a
   /// name. For other families the length is 0.
@@ -109,6 +97,7 @@ struct socket_address {
       a.length = sizeof a.v6;
     else if (family == AF_UNIX)
       a.length = before_name;
+    a.note_length();
     return a;
   }
 
@@ -130,6 +119,30 @@ struct socket_address {
   }
 
 private:
+  void assign(const endpoint& ep) noexcept {
+    const auto bytes = ep.bytes();
+    any.sa_family = static_cast<decltype(any.sa_family)>(ep.family());
+    if (ep.family() == AF_INET) {
+      v4.sin_port = htons(ep.port());
+      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
+      length = sizeof v4;
+    } else if (ep.family() == AF_INET6) {
+      v6.sin6_port = htons(ep.port());
+      v6.sin6_scope_id = ep.scope_id();
+      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
+      length = sizeof v6;
+    } else if (ep.family() == AF_UNIX) {
+      name(bytes);
+    }
+  }
+
+  // Some systems keep the length in the address, too.
+  void note_length() noexcept {
+#if ROUSE_DARWIN
+    any.sa_len = static_cast<decltype(any.sa_len)>(length);
+#endif
+  }
+
   // A path ends with a NUL if there is room for one, and the NUL counts. An abstract name (Linux
   // only) starts with a NUL, and its length is that of the address.
   void name(std::span<const unsigned char> bytes) noexcept {

@@ -1,4 +1,5 @@
-// Several datagrams at once, without waiting. One of the two headers is empty.
+// Several datagrams at once, without waiting. All but one of the headers are empty.
 #pragma once
+#include <rouse/os/darwin/batch.hpp>
 #include <rouse/os/linux/batch.hpp>
 #include <rouse/os/windows/batch.hpp>

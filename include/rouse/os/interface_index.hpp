@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <net/if.h>
 #endif
 
@@ -16,7 +16,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 ///
 /// Cost: three system calls. Source: if_nametoindex(3).
 inline std::uint32_t interface_index(std::string_view name) noexcept {
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
   char text[IF_NAMESIZE] = {};
   if (name.size() >= sizeof text || name.find('\0') != name.npos) return 0;
   name.copy(text, name.size());

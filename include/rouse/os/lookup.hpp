@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <netdb.h>
 #endif
 

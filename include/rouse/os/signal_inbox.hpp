@@ -14,22 +14,28 @@
 #include <atomic>
 #include <cstdint>
 
+#if !ROUSE_WINDOWS
+#include <unistd.h>
+#endif
 #if ROUSE_LINUX
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 /// The number of the current process, which differs in a forked child.
 inline int this_process() noexcept { return static_cast<int>(::getpid()); }
 
-/// Writes one byte without waiting. Async-signal-safe: a raw system call, which unlike send(2) is
-/// no cancellation point either.
+/// Writes one byte without waiting. Async-signal-safe. On Linux a raw system call, which unlike
+/// send(2) is no cancellation point either.
 inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
+#if !ROUSE_LINUX
+  return ::send(to, &byte, 1, MSG_DONTWAIT | no_signal) == 1;
+#else
   return ::syscall(SYS_sendto, to, &byte, std::size_t{1}, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr,
                    0) == 1;
+#endif
 }
 #else
 inline int this_process() noexcept { return 0; } // there is no fork

@@ -2,7 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <csignal>
 #endif
 
@@ -13,10 +13,10 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 /// signals for threads, and the object does nothing.
 class without_signals {
 public:
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
   without_signals() noexcept {
     sigset_t all;
-    ::sigfillset(&all);
+    sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -27,7 +27,7 @@ public:
   without_signals(const without_signals&) = delete;
   without_signals& operator=(const without_signals&) = delete;
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 private:
   sigset_t before_;
 #endif

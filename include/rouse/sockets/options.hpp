@@ -171,7 +171,7 @@ using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 /// `release` keeps the option.
 class linger {
 public:
-  static constexpr int level = SOL_SOCKET, name = SO_LINGER;
+  static constexpr int level = SOL_SOCKET, name = os::linger_name;
   linger() noexcept = default;
   /// @param time  rounded up to seconds; a negative one is 0. A time beyond the system's range
   /// (65535 s on Windows) is the longest possible one.

@@ -4,49 +4,16 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/os/posix/socket.hpp>
+#include <rouse/os/posix/time_left.hpp>
+#include <rouse/os/posix/unique_fd.hpp>
 
 #if ROUSE_LINUX
-#include <ctime>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// A file descriptor. The destructor closes it.
-class unique_fd {
-public:
-  unique_fd() noexcept = default;
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  ~unique_fd() { reset(); }
-  unique_fd(unique_fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  unique_fd& operator=(unique_fd&& other) noexcept {
-    if (this != &other) {
-      reset();
-      fd_ = other.fd_;
-      other.fd_ = -1;
-    }
-    return *this;
-  }
-
-  void reset() noexcept {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
-private:
-  int fd_ = -1;
-};
-
-/// The time that is left until `until`; not negative.
-inline timespec time_left(clock::time_point until) noexcept {
-  const auto now = clock::now();
-  const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
-  return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
-}
 
 /// Wakes a thread that waits in the kernel. Threads: any may call `signal`. Cost: one write(2).
 /// Each write is an edge for epoll, so no thread needs to read the counter.

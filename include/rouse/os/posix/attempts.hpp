@@ -7,12 +7,11 @@
 #include <rouse/core/error.hpp>
 #include <rouse/os/posix/socket.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <csignal>
 #include <cstdint>
 #include <ctime>
 #include <fcntl.h>
-#include <sys/sendfile.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -27,8 +26,8 @@ bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
 /// then `size`, and the rest of the datagram is lost.
 inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::call_now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  const auto call = [&] { return system_calls::recv(h, type, data, size); };
+  if (!detail::call_now(bytes, error, call)) return false;
   if (bytes > size) {
     bytes = size;
     error = std::errc::message_size;
@@ -48,7 +47,7 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
 /// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  const int flags = MSG_DONTWAIT | no_signal | (urgent ? MSG_OOB : 0);
   return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
 }
 
@@ -64,16 +63,14 @@ public:
   explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
       : h_(h), mode_(::fcntl(h, F_GETFL)) {
     if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&pipe_); // a macro on some systems
+    sigaddset(&pipe_, SIGPIPE);
+    was_pending_ = is_pending();
     ::pthread_sigmask(SIG_BLOCK, &pipe_, &old_mask_);
   }
   ~nonblocking_without_sigpipe() {
     const int number = errno;
-    const timespec none{};
-    if (number == EPIPE && !was_pending_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    if (number == EPIPE && !was_pending_) consume();
     ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
     if (blocking()) ::fcntl(h_, F_SETFL, mode_);
     errno = number;
@@ -82,6 +79,19 @@ public:
   nonblocking_without_sigpipe& operator=(const nonblocking_without_sigpipe&) = delete;
 
 private:
+  static bool is_pending() noexcept {
+    sigset_t pending;
+    return ::sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+  }
+  void consume() noexcept {
+#if ROUSE_LINUX
+    const timespec none{};
+    (void)::sigtimedwait(&pipe_, nullptr, &none);
+#else
+    int signal = 0;
+    if (is_pending()) (void)::sigwait(&pipe_, &signal);
+#endif
+  }
   [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
 
   native_handle_type h_;
@@ -95,15 +105,14 @@ private:
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   return detail::call_now(bytes, error, [&] {
-    auto from = static_cast<off_t>(offset);
     const detail::nonblocking_without_sigpipe scope(h);
-    return ::sendfile(h, file, &from, size);
+    return system_calls::sendfile(h, file, offset, size);
   });
 }
 
-/// Receives the urgent byte: recv(2) with MSG_OOB. Linux reports EINVAL if there is no urgent data,
-/// if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the last
-/// is an error here. `bytes` is 0 once the connection has ended.
+/// Receives the urgent byte: recv(2) with MSG_OOB. The kernel reports EINVAL if there is no urgent
+/// data, if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the
+/// last is an error here. `bytes` is 0 once the connection has ended.
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done =

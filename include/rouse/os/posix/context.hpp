@@ -1,4 +1,5 @@
-// Flows of execution that have their own stacks (fibers), and the switch between them, on Linux.
+// Flows of execution that have their own stacks (fibers), and the switch between them, on Unix-like
+// systems.
 //
 //   the mapping of a stack, low to high addresses:
 //     | guard page | <- the stack grows down | object of create_with |
@@ -15,7 +16,7 @@
 #pragma once
 #include <rouse/config.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -51,7 +52,11 @@ struct exception_state {
 // <cxxabi.h> declares __cxa_get_globals with the attribute `const`. The compiler could then reuse
 // the result across a switch, after which the code may run on another thread. This declaration has
 // no such attribute.
+#if ROUSE_DARWIN
+extern "C" void* rouse_exception_globals() noexcept asm("___cxa_get_globals");
+#else
 extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
+#endif
 
 /// @param globals  the exception state of the running thread
 inline void swap_exceptions(void* globals, exception_state& from,
@@ -81,8 +86,7 @@ public:
     constexpr std::size_t least = 16384, most = std::size_t{1} << 46;
     if (bytes > most) return std::make_error_code(std::errc::not_enough_memory);
     const std::size_t size = ((bytes < least ? least : bytes) + page - 1) / page * page + page;
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, mapping, -1, 0);
     if (p == MAP_FAILED) return {errno, std::generic_category()};
     base_ = static_cast<char*>(p);
     size_ = size;
@@ -102,6 +106,9 @@ public:
   }
 
 private:
+#if ROUSE_LINUX
+  static constexpr int mapping = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+
   // Makes the guard page without splitting the mapping, so that the kernel can merge the mappings
   // of many stacks. A process may have 65,530 mappings (vm.max_map_count); with two for each stack,
   // that limits it to half as many fibers. Since Linux 6.13. Emulators accept advice that they do
@@ -110,6 +117,10 @@ private:
     constexpr int populate_read = 22, guard_install = 102; // MADV_...
     return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
   }
+#else
+  static constexpr int mapping = MAP_PRIVATE | MAP_ANON | MAP_NORESERVE;
+  static bool guard_within_mapping(void*, std::size_t) noexcept { return false; }
+#endif
 
   char* base_ = nullptr;
   std::size_t size_ = 0, guard_ = 0, reserved_ = 0;
@@ -335,11 +346,15 @@ private:
                  : "+r"(argument), "+r"(save), "+r"(load)
                  :
                  : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-                   "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-                   "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
-                   "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
-                   "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                   "v30", "v31"
+                   "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+                   "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
+                   "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19",
+                   "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                   "v31"
+#if !ROUSE_DARWIN // where it belongs to the system, and no program keeps anything in it
+                   ,
+                   "x18"
+#endif
 #if defined(__ARM_FEATURE_SVE)
                    ,
                    "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",

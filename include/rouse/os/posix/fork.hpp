@@ -4,7 +4,7 @@
 #include <rouse/config.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <csignal>
 #include <ctime>
 #include <mutex>
@@ -97,10 +97,14 @@ public:
 
   /// Sleeps for two milliseconds, by a call that <rouse/install.hpp> does not replace.
   static void nap() noexcept {
+    const timespec moment{0, 2'000'000};
+#if ROUSE_LINUX
     sigset_t none;
     ::sigemptyset(&none);
-    const timespec moment{0, 2'000'000};
     ::sigtimedwait(&none, nullptr, &moment);
+#else
+    ::nanosleep(&moment, nullptr);
+#endif
   }
 
 private:

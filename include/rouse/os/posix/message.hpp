@@ -3,8 +3,10 @@
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
 #include <rouse/os/address.hpp>
+#include <rouse/os/darwin/socket_calls.hpp>
+#include <rouse/os/linux/socket_calls.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -30,7 +32,7 @@ public:
   void in_pieces(iovec* pieces, std::size_t count) noexcept {
     header_ = {};
     header_.msg_iov = pieces;
-    header_.msg_iovlen = count;
+    header_.msg_iovlen = static_cast<decltype(header_.msg_iovlen)>(count);
   }
   /// These two add an address to a message that `in_pieces` has filled in.
   void with_sender() noexcept { address(socket_address::room); }
@@ -94,7 +96,8 @@ public:
   bool enclose(std::span<const int> handles) noexcept {
     if (handles.size() > most) return false;
     if (handles.empty()) return true;
-    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
+    const auto length = static_cast<decltype(cmsghdr::cmsg_len)>(CMSG_LEN(handles.size_bytes()));
+    const cmsghdr head{length, SOL_SOCKET, SCM_RIGHTS};
     std::memcpy(control_, &head, sizeof head);
     std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
     enclosed_ = CMSG_SPACE(handles.size_bytes());
@@ -114,7 +117,10 @@ public:
     for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
       if (c->cmsg_level != SOL_SOCKET) continue;
       if (c->cmsg_type == SCM_RIGHTS)
-        for_each(*c, to);
+        for_each(*c, [&](int h) {
+          system_calls::prepare_received(h);
+          to(h);
+        });
       else if (c->cmsg_type == pid_descriptor)
         for_each(*c, [](int h) { ::close(h); }); // a negative number is an error
     }
@@ -140,7 +146,7 @@ private:
     piece_ = {data, size};
     in_pieces(&piece_, 1);
     header().msg_control = control != 0 ? control_ : nullptr;
-    header().msg_controllen = control;
+    header().msg_controllen = static_cast<decltype(msghdr::msg_controllen)>(control);
   }
 
   iovec piece_{};

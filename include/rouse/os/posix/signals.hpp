@@ -21,15 +21,17 @@
 #include <rouse/os/signal_inbox.hpp>
 #include <rouse/os/socket.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <link.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+#if ROUSE_LINUX
+#include <link.h>
+#include <sys/syscall.h>
+#endif
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -128,15 +130,21 @@ private:
   // Calls f while no other thread changes anything here or in another copy, and no shared library
   // is unloaded. It holds the lock of the dynamic loader, the only lock that all copies in a
   // process share. (musl does not hold its lock here, and unloads nothing. With musl, signals
-  // objects of different copies must not be made or destroyed at the same time.)
+  // objects of different copies must not be made or destroyed at the same time. The same holds on
+  // macOS.)
   template <class F>
   static void exclusively(F f) noexcept {
+#if ROUSE_LINUX
     const auto call = [](dl_phdr_info*, std::size_t, void* what) {
       const lock own;
       (*static_cast<F*>(what))();
       return 1; // ends the iteration
     };
     ::dl_iterate_phdr(call, &f);
+#else
+    const lock own;
+    f();
+#endif
   }
 
   // The lock of this copy. It names the process of its holder, so that a forked child can take over
@@ -177,30 +185,41 @@ private:
   // ---- dispositions
 
   // The signals that the handler's mask leaves unblocked: an arbitrary pattern, which no other mask
-  // in the process is likely to have.
+  // in the process is likely to have. It is in the numbers of the real-time signals. macOS has none,
+  // so there it is in those from SIGURG to SIGUSR2, without SIGSTOP, which no mask contains.
+#if ROUSE_LINUX
+  static constexpr int first_unmasked = 35, last_unmasked = signal_inbox::most_numbers;
+  static constexpr std::uint64_t pattern = 0x1c9bd5dc;
+#else
+  static constexpr int first_unmasked = 16, last_unmasked = 31;
+  static constexpr std::uint64_t pattern = 0x9bd6;
+#endif
   static constexpr bool unmasked(int n) noexcept {
-    return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
+    return n >= first_unmasked && ((pattern >> (n - first_unmasked)) & 1);
   }
   static struct sigaction our_disposition() noexcept {
     struct sigaction a = {};
     a.sa_sigaction = &handle;
     a.sa_flags = SA_RESTART | SA_SIGINFO;
-    ::sigfillset(&a.sa_mask);
-    for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
-      if (unmasked(n)) ::sigdelset(&a.sa_mask, n);
+    sigfillset(&a.sa_mask); // these are macros on some systems
+    for (int n = first_unmasked; n <= last_unmasked; ++n) {
+      if (unmasked(n)) sigdelset(&a.sa_mask, n);
     }
     return a;
   }
   static bool is_ours(const struct sigaction& a) noexcept {
     return (a.sa_flags & SA_SIGINFO) && a.sa_sigaction == &handle;
   }
+  static bool is_masked(const struct sigaction& a, int n) noexcept {
+    return sigismember(&a.sa_mask, n) != 0;
+  }
   // Whether `a` is the handler of any copy of this library.
   static bool is_rouse(const struct sigaction& a) noexcept {
     if (!(a.sa_flags & SA_SIGINFO)) return false;
-    for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
-      if ((::sigismember(&a.sa_mask, n) == 1) == unmasked(n)) return false;
+    for (int n = first_unmasked; n <= last_unmasked; ++n) {
+      if (is_masked(a, n) == unmasked(n)) return false;
     }
-    return ::sigismember(&a.sa_mask, SIGTERM) == 1 && ::sigismember(&a.sa_mask, SIGSEGV) == 1;
+    return is_masked(a, SIGTERM) && is_masked(a, SIGSEGV);
   }
 
   static void send_request(detail::signal_handler* copy, request& r) noexcept {
@@ -324,8 +343,13 @@ private:
   // once this handler has returned.
   static void restore_and_resend(int n, siginfo_t* info) noexcept {
     if (!restore_if_ours(n, owners_[n].found)) return;
+#if ROUSE_LINUX
     const auto thread = static_cast<int>(::syscall(SYS_gettid));
-    if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) != 0) ::raise(n);
+    if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) == 0) return;
+#else
+    (void)info;
+#endif
+    ::raise(n);
   }
 };
 

@@ -1,14 +1,16 @@
-// Sockets on Linux: the calls that need no engine, and the non-blocking attempts that the epoll
-// driver makes.
+// Sockets on Unix-like systems: the calls that need no engine, and the non-blocking attempts that
+// `poll_driver` makes.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/os/address.hpp>
+#include <rouse/os/darwin/socket_calls.hpp>
+#include <rouse/os/linux/socket_calls.hpp>
 #include <rouse/os/posix/message.hpp>
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,10 +21,6 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
-/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and the value that switches UDP_GRO on.
-inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
-/// Whether the system distributes connections among several listeners that share an address.
-inline constexpr bool spreads_connections = true;
 /// The most bytes that one request asks for. The kernel counts them in an int.
 inline constexpr std::size_t largest_request = std::size_t{1} << 30;
 /// The number of accepts that a server keeps pending. Here one suffices, since it takes all waiting
@@ -39,13 +37,13 @@ inline failure outcome(int result) noexcept { return result < 0 ? last_error() :
 /// Like socket(2). Programs that this one executes do not inherit the handle.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
                            native_handle_type& out) noexcept {
-  out = ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
+  out = system_calls::socket(family, type, protocol, blocking);
   return outcome(out);
 }
 
 /// Makes two sockets that are connected to each other, in blocking mode. Source: socketpair(2).
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
-  return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
+  return outcome(system_calls::socketpair(type, out));
 }
 
 /// For a forked child. Does not touch SO_LINGER as `close_socket` does: the parent's handle shares
@@ -116,15 +114,15 @@ inline failure get_option(native_handle_type h, int level, int name, void* value
 
 /// Determines the family and the type of a handle that was made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
-  std::size_t size = sizeof family;
-  if (failure f = get_option(h, SOL_SOCKET, SO_DOMAIN, &family, size)) return f;
-  size = sizeof type;
+  if (system_calls::family_of(h, family) < 0) return last_error();
+  std::size_t size = sizeof type;
   return get_option(h, SOL_SOCKET, SO_TYPE, &type, size);
 }
 
-/// io_uring waits only on blocking handles. The epoll driver needs non-blocking ones for accept and
+/// io_uring waits only on blocking handles. `poll_driver` needs non-blocking ones for accept and
 /// connect (its other calls pass MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
+  if (system_calls::prepare_adopted(h) < 0) return last_error();
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
   const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
@@ -145,10 +143,10 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
-/// Whether the error is the EAGAIN of a Unix-domain socket for a full queue of its peer: that of a
+/// Whether the error is that of a Unix-domain socket for a full queue of its peer: that of a
 /// listener, or of a datagram socket that this one is not connected to. No event announces when the
 /// queue has room again.
-inline bool is_crowded(failure f) noexcept { return f.os_number() == EAGAIN; }
+inline bool is_crowded(failure f) noexcept { return system_calls::is_crowded(f.os_number()); }
 
 /// Whether accept(2) failed because a connection died in the queue. The next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
@@ -158,12 +156,11 @@ inline bool is_stillborn(failure f) noexcept {
   case ENETDOWN:
   case ENOPROTOOPT:
   case EHOSTDOWN:
-  case ENONET:
   case EHOSTUNREACH:
   case ENETUNREACH:
     return true;
   default:
-    return false;
+    return system_calls::is_stillborn(f.os_number());
   }
 }
 
@@ -173,18 +170,10 @@ inline bool is_continuous(int family, int type) noexcept {
   return type == SOCK_STREAM && family != AF_UNIX;
 }
 
-/// Programs that this one executes do not inherit the descriptors that come with a message.
-inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
-
 /// Whether sockets of this type must be connected before they can receive.
 inline bool is_connected_type(int type) noexcept {
   return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
-
-/// The flags of a recv. With MSG_TRUNC the kernel returns the real size of a datagram or packet,
-/// which shows whether it was larger than the buffer. (On a TCP stream the flag would discard the
-/// bytes.)
-inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
 
 /// Finds the right error for a stream that was never connected. Once its connect has failed or it
 /// was shut down, the kernel reports that it has ended (0 bytes) or is broken (EPIPE), and EINVAL
@@ -273,15 +262,14 @@ ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
-    return ::recv(static_cast<int>(o.target->native), o.data, o.size,
-                  MSG_DONTWAIT | recv_flags(o.target->type));
+    return system_calls::recv(static_cast<int>(o.target->native), o.target->type, o.data, o.size);
   });
 }
 
 /// Without SIGPIPE: if the peer is gone, that is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
-    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | no_signal);
   });
 }
 
@@ -301,10 +289,9 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done =
-      detail::store_result(op, detail::retry_interrupted([&] {
-                             return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-                           }));
+  const bool done = detail::store_result(op, detail::retry_interrupted([&] {
+                                           return ::sendmsg(h, &header, MSG_DONTWAIT | no_signal);
+                                         }));
   if (op.error) explain_unconnected(op);
   if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
   op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
@@ -314,9 +301,9 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
 /// The events of poll(2) that an attempt waits for.
 inline short readiness(action what) noexcept {
   if (what == action::when_writable) return POLLOUT;
-  // A stream never has POLLRDBAND. But the kernel's wake-up for urgent data carries it, and
-  // io_uring ignores that wake-up if the request asks for POLLPRI alone.
-  return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
+  // On Linux, a stream never has POLLRDBAND. But the kernel's wake-up for urgent data carries it,
+  // and io_uring ignores that wake-up if the request asks for POLLPRI alone.
+  return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | system_calls::peer_closed;
 }
 
 /// Which of `events` hold now, and of POLLERR, POLLHUP and POLLNVAL.
@@ -335,7 +322,7 @@ inline bool run_retry(operation& op) noexcept {
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
-  out = detail::retry_interrupted([&] { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); });
+  out = detail::retry_interrupted([&] { return system_calls::accept(h); });
   return detail::store_result(op, out < 0 ? -1 : 0);
 }
 
@@ -349,16 +336,12 @@ inline bool start_connect(native_handle_type h, operation& op) noexcept {
 }
 
 /// Whether a started connect has ended. The result is then in `op`.
-///
-/// A second connect(2) tells whether it has, or is still in progress (the event may be left over
-/// from before the connect). Only this call makes the kernel treat the socket as connected, or,
-/// after a failure, as one that was never connected.
 inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   const socket_address a(*op.peer);
-  const bool connected = ::connect(h, &a.any, a.length) == 0 || errno == EISCONN;
-  if (!connected && (errno == EALREADY || errno == EINPROGRESS || errno == EINTR)) return false;
-  if (!connected) op.error = last_error();
-  op.target->unconnected = !connected;
+  int error = 0;
+  if (!system_calls::connect_has_ended(h, a.any, a.length, error)) return false;
+  if (error != 0) op.error = failure::from_os(error);
+  op.target->unconnected = error != 0;
   return true;
 }
 
@@ -368,7 +351,7 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
-  if ((poll_now(h, POLLRDHUP) & POLLRDHUP) == 0) return false;
+  if ((poll_now(h, system_calls::peer_closed) & system_calls::peer_closed) == 0) return false;
   if (op.action == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }

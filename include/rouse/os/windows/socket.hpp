@@ -18,6 +18,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
+/// The name of the option with the seconds of lingering.
+inline constexpr int linger_name = SO_LINGER;
 /// Windows has no such option. The number is that of the BSDs, and no option of Winsock has it.
 inline constexpr int reuse_port_name = 0x0200;
 /// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and the value that
