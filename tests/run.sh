@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds the tests in every configuration, runs them on every engine of the platform, and ends with a table
-# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64. A further one,
-# which does not run by default, is coverage: the share of the lines of include/ that the suite executes on Linux.
+# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64 kqueue. A
+# further one, which does not run by default, is coverage: the share of the lines of include/ that the suite executes on Linux.
 #
 # CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. This script does the rest.
 set -u
@@ -27,6 +27,8 @@ have aarch64-linux-gnu-g++ || need="$need g++-aarch64-linux-gnu"
 have qemu-aarch64 || need="$need qemu-user"
 have cmake || need="$need cmake"
 have ninja || need="$need ninja-build"
+have llvm-objdump-19 || need="$need llvm-19"
+have npm || need="$need npm"
 [ -f /etc/protocols ] || need="$need netbase"
 if [ -n "$need" ]; then
   echo "installing:$need"
@@ -169,6 +171,12 @@ for configuration in $wanted; do
     check gcc "copies in one process" tests/consumers/copies/run.sh g++ clang++-19 &
     check gcc install tests/install/run.py
     wait
+    ;;
+  kqueue)
+    # The kqueue driver over an emulation, and everything compiled for macOS. Nothing runs on a Mac.
+    check kqueue "compiled for macOS" tests/tools/check_macos.sh
+    build kqueue && run kqueue
+    build kqueue_tsan && run kqueue_tsan
     ;;
   asan | tsan | aarch64) build "$configuration" && run "$configuration" ;;
   fuzz) fuzz ;;

@@ -255,6 +255,10 @@ inline bool remove(native_handle_type, const WSAPOLLFD*, ULONG) noexcept { retur
 // The interface by which blocking calls park the calling fiber. install.hpp implements it, so that
 // the replacements of system calls depend on no scheduler.
 
+#if !ROUSE_LINUX && !ROUSE_WINDOWS
+#error "rouse: install() is for Linux and Windows only"
+#endif
+
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Whether one of the files is `h`.

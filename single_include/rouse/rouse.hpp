@@ -36,8 +36,20 @@
 #define ROUSE_LINUX 0
 #endif
 
-#if !ROUSE_WINDOWS && !ROUSE_LINUX
-#error "rouse: there is an engine for Linux and one for Windows; this platform has none yet"
+#if defined(__APPLE__)
+#define ROUSE_DARWIN 1
+#else
+#define ROUSE_DARWIN 0
+#endif
+
+// Whether the engine is kqueue(2). A test defines it as 1 on Linux, and brings a <sys/event.h> that
+// emulates it.
+#if !defined(ROUSE_KQUEUE)
+#define ROUSE_KQUEUE ROUSE_DARWIN
+#endif
+
+#if !ROUSE_WINDOWS && !ROUSE_LINUX && !ROUSE_DARWIN
+#error "rouse: there are engines for Linux, macOS and Windows; this platform has none yet"
 #endif
 
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
@@ -3133,7 +3145,7 @@ consteval void explain_endpoint() {
 // ---- rouse/os/interface_index.hpp
 // The index of a network interface, from its name: the scope in "fe80::1%eth0".
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <net/if.h>
 #endif
 
@@ -3144,7 +3156,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 ///
 /// Cost: three system calls. Source: if_nametoindex(3).
 inline std::uint32_t interface_index(std::string_view name) noexcept {
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
   char text[IF_NAMESIZE] = {};
   if (name.size() >= sizeof text || name.find('\0') != name.npos) return 0;
   name.copy(text, name.size());
@@ -3175,7 +3187,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 inline constexpr int family_unspecified = 0;
 inline constexpr int family_local = 1;
 inline constexpr int family_ipv4 = 2;
-inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
+inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : ROUSE_DARWIN ? 30 : 10;
 
 /// The address of a socket or of its peer: an IPv4 or IPv6 address and a port, or the name of a
 /// Unix-domain socket.
@@ -3190,8 +3202,8 @@ inline constexpr int family_ipv6 = ROUSE_WINDOWS ? 23 : 10;
 /// name again. Signs, spaces and trailing characters are refused. Host names are not endpoints: see
 /// `resolve`.
 ///
-/// Threads: as an int. Cost: 116 bytes, because the longest local name has 108; only the strings
-/// that it returns or throws are allocated.
+/// Threads: as an int. Cost: 116 bytes, because the longest local name has 108 (104 on macOS); only
+/// the strings that it returns or throws are allocated.
 class endpoint {
 public:
   constexpr endpoint() noexcept = default;
@@ -3296,7 +3308,7 @@ public:
     return ep;
   }
   /// Makes an endpoint of the name in a sockaddr_un, where an abstract name begins with a NUL.
-  /// Bytes after the first 108 are ignored.
+  /// Bytes after the first 108 (104 on macOS) are ignored.
   [[nodiscard]] static constexpr endpoint named(std::string_view bytes) noexcept {
     endpoint ep;
     ep.kind_ = kind::local;
@@ -3352,7 +3364,7 @@ public:
 
 private:
   enum class kind : unsigned char { none, ipv4, ipv6, local };
-  static constexpr std::size_t longest_name = 108; // of a sockaddr_un
+  static constexpr std::size_t longest_name = ROUSE_DARWIN ? 104 : 108; // of a sockaddr_un
   static constexpr std::size_t scope_name = 16; // its offset in the bytes of an IPv6 address
   static constexpr std::string_view local_prefix = "unix:";
   friend std::string to_string(const endpoint&);
@@ -4308,7 +4320,7 @@ private:
 // Hooks that run in each child process of fork(2), for objects that must not be used there as they
 // are.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <csignal>
 #include <ctime>
 #include <mutex>
@@ -4401,10 +4413,14 @@ public:
 
   /// Sleeps for two milliseconds, by a call that <rouse/install.hpp> does not replace.
   static void nap() noexcept {
+    const timespec moment{0, 2'000'000};
+#if ROUSE_LINUX
     sigset_t none;
     ::sigemptyset(&none);
-    const timespec moment{0, 2'000'000};
     ::sigtimedwait(&none, nullptr, &moment);
+#else
+    ::nanosleep(&moment, nullptr);
+#endif
   }
 
 private:
@@ -4511,7 +4527,7 @@ struct socket_address {
   socklen_t length = 0;
 
   /// The size of the largest address, which is the room for the kernel to write to. (For a path of
-  /// 108 bytes the kernel reports a length of 111, which includes a NUL that did not fit.)
+  /// 108 bytes Linux reports a length of 111, which includes a NUL that did not fit.)
   static constexpr socklen_t room = sizeof(sockaddr_un);
   /// The offset of the name. (clang does not accept offsetof of Windows' C library as a constant
   /// expression.)
@@ -4519,20 +4535,8 @@ struct socket_address {
 
   socket_address() noexcept { std::memset(&v6, 0, sizeof v6); }
   explicit socket_address(const endpoint& ep) noexcept : socket_address() {
-    const auto bytes = ep.bytes();
-    any.sa_family = static_cast<decltype(any.sa_family)>(ep.family());
-    if (ep.family() == AF_INET) {
-      v4.sin_port = htons(ep.port());
-      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
-      length = sizeof v4;
-    } else if (ep.family() == AF_INET6) {
-      v6.sin6_port = htons(ep.port());
-      v6.sin6_scope_id = ep.scope_id();
-      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
-      length = sizeof v6;
-    } else if (ep.family() == AF_UNIX) {
-      name(bytes);
-    }
+    assign(ep);
+    note_length();
   }
   /// The wildcard address and port 0 of a family; for Unix-domain sockets an address without a
   /// name. For other families the length is 0.
@@ -4545,6 +4549,7 @@ struct socket_address {
       a.length = sizeof a.v6;
     else if (family == AF_UNIX)
       a.length = before_name;
+    a.note_length();
     return a;
   }
 
@@ -4566,6 +4571,30 @@ struct socket_address {
   }
 
 private:
+  void assign(const endpoint& ep) noexcept {
+    const auto bytes = ep.bytes();
+    any.sa_family = static_cast<decltype(any.sa_family)>(ep.family());
+    if (ep.family() == AF_INET) {
+      v4.sin_port = htons(ep.port());
+      std::memcpy(&v4.sin_addr, bytes.data(), sizeof v4.sin_addr);
+      length = sizeof v4;
+    } else if (ep.family() == AF_INET6) {
+      v6.sin6_port = htons(ep.port());
+      v6.sin6_scope_id = ep.scope_id();
+      std::memcpy(&v6.sin6_addr, bytes.data(), sizeof v6.sin6_addr);
+      length = sizeof v6;
+    } else if (ep.family() == AF_UNIX) {
+      name(bytes);
+    }
+  }
+
+  // Some systems keep the length in the address, too.
+  void note_length() noexcept {
+#if ROUSE_DARWIN
+    any.sa_len = static_cast<decltype(any.sa_len)>(length);
+#endif
+  }
+
   // A path ends with a NUL if there is room for one, and the NUL counts. An abstract name (Linux
   // only) starts with a NUL, and its length is that of the address.
   void name(std::span<const unsigned char> bytes) noexcept {
@@ -4585,10 +4614,231 @@ private:
 } // namespace os
 }} // namespace rouse::ROUSE_ABI
 
+// ---- rouse/os/darwin/socket_calls.hpp
+// What os/posix/ needs and each Unix-like system does in its own way: macOS, and mostly the BSDs.
+// The same names are in os/linux/socket_calls.hpp.
+//
+//   Linux                          here
+//   SOCK_CLOEXEC, accept4          fcntl(2) afterwards: a fork in another thread comes in between
+//   MSG_NOSIGNAL                   SO_NOSIGPIPE, set on each socket
+//   MSG_TRUNC as a flag of recv    recvmsg(2), which reports it
+//   SO_DOMAIN                      getsockname(2)
+//   a second connect tells         SO_ERROR and getpeername(2)
+
+#if ROUSE_DARWIN
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// There are no such options: no_protocol_option.
+inline constexpr int udp_segment_name = 0x7f01, udp_gro_name = 0x7f02, udp_gro_on = 1;
+/// SO_LINGER counts ticks.
+inline constexpr int linger_name = SO_LINGER_SEC;
+/// Of several listeners that share an address, the last one gets all connections.
+inline constexpr bool spreads_connections = false;
+inline constexpr int message_flags = 0; // see prepare_received
+inline constexpr int no_signal = 0; // see prepare_adopted
+
+namespace system_calls {
+
+inline int close_after_error(int h) noexcept {
+  const int number = errno;
+  ::close(h);
+  errno = number;
+  return -1;
+}
+
+/// SO_NOSIGPIPE must be set, or a send could end the process. The kernel refuses it (EINVAL) on a
+/// connection that was reset meanwhile.
+inline int suppress_sigpipe(int h) noexcept {
+  const int on = 1;
+  if (::setsockopt(h, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on) == 0 || errno == ENOTSOCK) return 0;
+  if (errno == EINVAL) errno = ECONNABORTED;
+  return -1;
+}
+inline int make_private(int h) noexcept { return ::fcntl(h, F_SETFD, FD_CLOEXEC); }
+
+inline int prepare_adopted(int h) noexcept { return suppress_sigpipe(h); }
+inline void prepare_received(int h) noexcept { make_private(h); }
+
+inline int socket(int family, int type, int protocol, bool blocking) noexcept {
+  const int h = ::socket(family, type, protocol);
+  if (h < 0) return h;
+  const bool ready = make_private(h) == 0 && suppress_sigpipe(h) == 0 &&
+                     (blocking || ::fcntl(h, F_SETFL, O_NONBLOCK) == 0);
+  return ready ? h : close_after_error(h);
+}
+inline int socketpair(int type, int (&out)[2]) noexcept {
+  if (::socketpair(AF_UNIX, type, 0, out) != 0) return -1;
+  for (const int h : out) {
+    if (make_private(h) == 0 && suppress_sigpipe(h) == 0) continue;
+    close_after_error(out[0]);
+    return close_after_error(out[1]);
+  }
+  return 0;
+}
+/// The new handle has the mode of the listener.
+inline int accept(int h) noexcept {
+  const int made = ::accept(h, nullptr, nullptr);
+  if (made < 0) return made;
+  return make_private(made) == 0 && suppress_sigpipe(made) == 0 ? made : close_after_error(made);
+}
+
+inline int family_of(int h, int& family) noexcept {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (::getsockname(h, reinterpret_cast<sockaddr*>(&name), &size) != 0) return -1;
+  // An unnamed Unix-domain socket may have an address without anything in it.
+  family = size == 0 ? AF_UNIX : name.ss_family;
+  return 0;
+}
+
+inline ssize_t recv(int h, int type, void* data, std::size_t size) noexcept {
+  if (type == SOCK_STREAM) return ::recv(h, data, size, MSG_DONTWAIT);
+  iovec piece{data, size};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  const ssize_t n = ::recvmsg(h, &message, MSG_DONTWAIT);
+  return n >= 0 && (message.msg_flags & MSG_TRUNC) ? static_cast<ssize_t>(size) + 1 : n;
+}
+
+/// Bytes that were sent before an error count: the next call reports the error.
+inline ssize_t sendfile(int h, int file, std::uint64_t offset, std::size_t size) noexcept {
+  auto bytes = static_cast<off_t>(size);
+  if (bytes == 0) return 0; // would mean: up to the end of the file
+  const int result = ::sendfile(file, h, static_cast<off_t>(offset), &bytes, nullptr, 0);
+  return result == 0 || bytes != 0 ? static_cast<ssize_t>(bytes) : -1;
+}
+
+inline bool connect_has_ended(int h, const sockaddr&, socklen_t, int& error) noexcept {
+  socklen_t size = sizeof error;
+  if (::getsockopt(h, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) return true;
+  sockaddr_storage peer{};
+  size = sizeof peer;
+  if (::getpeername(h, reinterpret_cast<sockaddr*>(&peer), &size) == 0) return true;
+  // Without a peer and without an error: the event was left over, unless the socket is dead.
+  pollfd p{h, POLLOUT, 0};
+  if (::poll(&p, 1, 0) <= 0 || (p.revents & (POLLHUP | POLLERR)) == 0) return false;
+  error = ECONNREFUSED;
+  return true;
+}
+
+inline constexpr short peer_closed =
+    0; // recv(2) returns 0 whenever the receiving side is shut down
+
+inline bool is_stillborn(int) noexcept { return false; }
+
+/// A full queue of a network interface, or of a Unix-domain socket's peer.
+inline bool is_crowded(int number) noexcept { return number == ENOBUFS || number == EAGAIN; }
+
+} // namespace system_calls
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/linux/socket_calls.hpp
+// What os/posix/ needs and each Unix-like system does in its own way: Linux. The same names are in
+// os/darwin/socket_calls.hpp.
+
+#if ROUSE_LINUX
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and the value that switches UDP_GRO on.
+inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
+/// The name of the option with the seconds of lingering.
+inline constexpr int linger_name = SO_LINGER;
+/// Whether the system distributes connections among several listeners that share an address.
+inline constexpr bool spreads_connections = true;
+/// Programs that this one executes do not inherit the descriptors that come with a message.
+inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
+/// The flag of a send without SIGPIPE.
+inline constexpr int no_signal = MSG_NOSIGNAL;
+
+/// The flags of a recv. With MSG_TRUNC the kernel returns the real size of a datagram or packet,
+/// which shows whether it was larger than the buffer. (On a TCP stream the flag would discard the
+/// bytes.)
+inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
+
+namespace system_calls {
+
+// Programs that this one executes do not inherit any of the handles.
+
+inline int socket(int family, int type, int protocol, bool blocking) noexcept {
+  return ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
+}
+inline int socketpair(int type, int (&out)[2]) noexcept {
+  return ::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out);
+}
+inline int accept(int h) noexcept { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); }
+
+/// Prepares a socket that was made elsewhere. Returns a negative number after an error.
+inline int prepare_adopted(int /*h*/) noexcept { return 0; }
+/// The same for a descriptor that came with a message.
+inline void prepare_received(int /*h*/) noexcept {}
+
+/// The family of a socket. Returns a negative number after an error.
+inline int family_of(int h, int& family) noexcept {
+  socklen_t size = sizeof family;
+  return ::getsockopt(h, SOL_SOCKET, SO_DOMAIN, &family, &size);
+}
+
+/// Like recv(2); of a datagram or packet that is larger than the buffer, a number above `size`.
+inline ssize_t recv(int h, int type, void* data, std::size_t size) noexcept {
+  return ::recv(h, data, size, MSG_DONTWAIT | recv_flags(type));
+}
+
+inline ssize_t sendfile(int h, int file, std::uint64_t offset, std::size_t size) noexcept {
+  auto from = static_cast<off_t>(offset);
+  return ::sendfile(h, file, &from, size);
+}
+
+/// Whether a connect that was in progress has ended. If so, `error` is 0 or an error number.
+///
+/// A second connect(2) tells whether it has, or is still in progress (the event may be left over
+/// from before the connect). Only this call makes the kernel treat the socket as connected, or,
+/// after a failure, as one that was never connected.
+inline bool connect_has_ended(int h, const sockaddr& to, socklen_t length, int& error) noexcept {
+  error = ::connect(h, &to, length) == 0 || errno == EISCONN ? 0 : errno;
+  return error != EALREADY && error != EINPROGRESS && error != EINTR;
+}
+
+/// The events of poll(2) of a peer that sends no more.
+inline constexpr short peer_closed = POLLRDHUP;
+
+/// The errors of accept(2) about a connection that died, besides those of all systems.
+inline bool is_stillborn(int number) noexcept { return number == ENONET; }
+
+/// The error of a full queue that no event announces to have room again: that of a Unix-domain
+/// socket's peer.
+inline bool is_crowded(int number) noexcept { return number == EAGAIN; }
+
+} // namespace system_calls
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
 // ---- rouse/os/posix/message.hpp
 // Messages for recvmsg(2) and sendmsg(2): with an address, in several pieces, with descriptors.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -4614,7 +4864,7 @@ public:
   void in_pieces(iovec* pieces, std::size_t count) noexcept {
     header_ = {};
     header_.msg_iov = pieces;
-    header_.msg_iovlen = count;
+    header_.msg_iovlen = static_cast<decltype(header_.msg_iovlen)>(count);
   }
   /// These two add an address to a message that `in_pieces` has filled in.
   void with_sender() noexcept { address(socket_address::room); }
@@ -4678,7 +4928,8 @@ public:
   bool enclose(std::span<const int> handles) noexcept {
     if (handles.size() > most) return false;
     if (handles.empty()) return true;
-    const cmsghdr head{CMSG_LEN(handles.size_bytes()), SOL_SOCKET, SCM_RIGHTS};
+    const auto length = static_cast<decltype(cmsghdr::cmsg_len)>(CMSG_LEN(handles.size_bytes()));
+    const cmsghdr head{length, SOL_SOCKET, SCM_RIGHTS};
     std::memcpy(control_, &head, sizeof head);
     std::memcpy(control_ + CMSG_LEN(0), handles.data(), handles.size_bytes());
     enclosed_ = CMSG_SPACE(handles.size_bytes());
@@ -4698,7 +4949,10 @@ public:
     for (cmsghdr* c = CMSG_FIRSTHDR(&header()); c; c = CMSG_NXTHDR(&header(), c)) {
       if (c->cmsg_level != SOL_SOCKET) continue;
       if (c->cmsg_type == SCM_RIGHTS)
-        for_each(*c, to);
+        for_each(*c, [&](int h) {
+          system_calls::prepare_received(h);
+          to(h);
+        });
       else if (c->cmsg_type == pid_descriptor)
         for_each(*c, [](int h) { ::close(h); }); // a negative number is an error
     }
@@ -4724,7 +4978,7 @@ private:
     piece_ = {data, size};
     in_pieces(&piece_, 1);
     header().msg_control = control != 0 ? control_ : nullptr;
-    header().msg_controllen = control;
+    header().msg_controllen = static_cast<decltype(msghdr::msg_controllen)>(control);
   }
 
   iovec piece_{};
@@ -4736,10 +4990,10 @@ private:
 #endif
 
 // ---- rouse/os/posix/socket.hpp
-// Sockets on Linux: the calls that need no engine, and the non-blocking attempts that the epoll
-// driver makes.
+// Sockets on Unix-like systems: the calls that need no engine, and the non-blocking attempts that
+// `poll_driver` makes.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
@@ -4750,10 +5004,6 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 inline constexpr native_handle_type no_handle = -1;
 inline constexpr int shutdown_recv = SHUT_RD, shutdown_send = SHUT_WR, shutdown_both = SHUT_RDWR;
 inline constexpr int reuse_port_name = SO_REUSEPORT;
-/// UDP_SEGMENT and UDP_GRO of <linux/udp.h>, and the value that switches UDP_GRO on.
-inline constexpr int udp_segment_name = 103, udp_gro_name = 104, udp_gro_on = 1;
-/// Whether the system distributes connections among several listeners that share an address.
-inline constexpr bool spreads_connections = true;
 /// The most bytes that one request asks for. The kernel counts them in an int.
 inline constexpr std::size_t largest_request = std::size_t{1} << 30;
 /// The number of accepts that a server keeps pending. Here one suffices, since it takes all waiting
@@ -4770,13 +5020,13 @@ inline failure outcome(int result) noexcept { return result < 0 ? last_error() :
 /// Like socket(2). Programs that this one executes do not inherit the handle.
 inline failure open_socket(int family, int type, int protocol, bool blocking,
                            native_handle_type& out) noexcept {
-  out = ::socket(family, type | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), protocol);
+  out = system_calls::socket(family, type, protocol, blocking);
   return outcome(out);
 }
 
 /// Makes two sockets that are connected to each other, in blocking mode. Source: socketpair(2).
 inline failure open_pair(int type, native_handle_type (&out)[2]) noexcept {
-  return outcome(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out));
+  return outcome(system_calls::socketpair(type, out));
 }
 
 /// For a forked child. Does not touch SO_LINGER as `close_socket` does: the parent's handle shares
@@ -4847,15 +5097,15 @@ inline failure get_option(native_handle_type h, int level, int name, void* value
 
 /// Determines the family and the type of a handle that was made elsewhere.
 inline failure describe(native_handle_type h, int& family, int& type) noexcept {
-  std::size_t size = sizeof family;
-  if (failure f = get_option(h, SOL_SOCKET, SO_DOMAIN, &family, size)) return f;
-  size = sizeof type;
+  if (system_calls::family_of(h, family) < 0) return last_error();
+  std::size_t size = sizeof type;
   return get_option(h, SOL_SOCKET, SO_TYPE, &type, size);
 }
 
-/// io_uring waits only on blocking handles. The epoll driver needs non-blocking ones for accept and
+/// io_uring waits only on blocking handles. `poll_driver` needs non-blocking ones for accept and
 /// connect (its other calls pass MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
+  if (system_calls::prepare_adopted(h) < 0) return last_error();
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
   const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
@@ -4876,10 +5126,10 @@ inline bool is_shortage(failure f) noexcept {
   }
 }
 
-/// Whether the error is the EAGAIN of a Unix-domain socket for a full queue of its peer: that of a
+/// Whether the error is that of a Unix-domain socket for a full queue of its peer: that of a
 /// listener, or of a datagram socket that this one is not connected to. No event announces when the
 /// queue has room again.
-inline bool is_crowded(failure f) noexcept { return f.os_number() == EAGAIN; }
+inline bool is_crowded(failure f) noexcept { return system_calls::is_crowded(f.os_number()); }
 
 /// Whether accept(2) failed because a connection died in the queue. The next one may be sound.
 inline bool is_stillborn(failure f) noexcept {
@@ -4889,12 +5139,11 @@ inline bool is_stillborn(failure f) noexcept {
   case ENETDOWN:
   case ENOPROTOOPT:
   case EHOSTDOWN:
-  case ENONET:
   case EHOSTUNREACH:
   case ENETUNREACH:
     return true;
   default:
-    return false;
+    return system_calls::is_stillborn(f.os_number());
   }
 }
 
@@ -4904,18 +5153,10 @@ inline bool is_continuous(int family, int type) noexcept {
   return type == SOCK_STREAM && family != AF_UNIX;
 }
 
-/// Programs that this one executes do not inherit the descriptors that come with a message.
-inline constexpr int message_flags = MSG_CMSG_CLOEXEC;
-
 /// Whether sockets of this type must be connected before they can receive.
 inline bool is_connected_type(int type) noexcept {
   return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
-
-/// The flags of a recv. With MSG_TRUNC the kernel returns the real size of a datagram or packet,
-/// which shows whether it was larger than the buffer. (On a TCP stream the flag would discard the
-/// bytes.)
-inline int recv_flags(int type) noexcept { return type == SOCK_STREAM ? 0 : MSG_TRUNC; }
 
 /// Finds the right error for a stream that was never connected. Once its connect has failed or it
 /// was shut down, the kernel reports that it has ended (0 bytes) or is broken (EPIPE), and EINVAL
@@ -5004,15 +5245,14 @@ ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
-    return ::recv(static_cast<int>(o.target->native), o.data, o.size,
-                  MSG_DONTWAIT | recv_flags(o.target->type));
+    return system_calls::recv(static_cast<int>(o.target->native), o.target->type, o.data, o.size);
   });
 }
 
 /// Without SIGPIPE: if the peer is gone, that is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
-    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | no_signal);
   });
 }
 
@@ -5032,10 +5272,9 @@ inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
 
 inline bool try_send_to(native_handle_type h, operation& op) noexcept {
   msghdr& header = static_cast<message*>(op.data)->header();
-  const bool done =
-      detail::store_result(op, detail::retry_interrupted([&] {
-                             return ::sendmsg(h, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-                           }));
+  const bool done = detail::store_result(op, detail::retry_interrupted([&] {
+                                           return ::sendmsg(h, &header, MSG_DONTWAIT | no_signal);
+                                         }));
   if (op.error) explain_unconnected(op);
   if (done || op.target->family != AF_UNIX || !header.msg_name) return done;
   op.error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
@@ -5045,9 +5284,9 @@ inline bool try_send_to(native_handle_type h, operation& op) noexcept {
 /// The events of poll(2) that an attempt waits for.
 inline short readiness(action what) noexcept {
   if (what == action::when_writable) return POLLOUT;
-  // A stream never has POLLRDBAND. But the kernel's wake-up for urgent data carries it, and
-  // io_uring ignores that wake-up if the request asks for POLLPRI alone.
-  return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | POLLRDHUP;
+  // On Linux, a stream never has POLLRDBAND. But the kernel's wake-up for urgent data carries it,
+  // and io_uring ignores that wake-up if the request asks for POLLPRI alone.
+  return what == action::when_urgent ? POLLPRI | POLLRDBAND : POLLIN | system_calls::peer_closed;
 }
 
 /// Which of `events` hold now, and of POLLERR, POLLHUP and POLLNVAL.
@@ -5066,7 +5305,7 @@ inline bool run_retry(operation& op) noexcept {
 }
 
 inline bool try_accept(native_handle_type h, operation& op, native_handle_type& out) noexcept {
-  out = detail::retry_interrupted([&] { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); });
+  out = detail::retry_interrupted([&] { return system_calls::accept(h); });
   return detail::store_result(op, out < 0 ? -1 : 0);
 }
 
@@ -5080,16 +5319,12 @@ inline bool start_connect(native_handle_type h, operation& op) noexcept {
 }
 
 /// Whether a started connect has ended. The result is then in `op`.
-///
-/// A second connect(2) tells whether it has, or is still in progress (the event may be left over
-/// from before the connect). Only this call makes the kernel treat the socket as connected, or,
-/// after a failure, as one that was never connected.
 inline bool finish_connect(native_handle_type h, operation& op) noexcept {
   const socket_address a(*op.peer);
-  const bool connected = ::connect(h, &a.any, a.length) == 0 || errno == EISCONN;
-  if (!connected && (errno == EALREADY || errno == EINPROGRESS || errno == EINTR)) return false;
-  if (!connected) op.error = last_error();
-  op.target->unconnected = !connected;
+  int error = 0;
+  if (!system_calls::connect_has_ended(h, a.any, a.length, error)) return false;
+  if (error != 0) op.error = failure::from_os(error);
+  op.target->unconnected = error != 0;
   return true;
 }
 
@@ -5099,7 +5334,7 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
-  if ((poll_now(h, POLLRDHUP) & POLLRDHUP) == 0) return false;
+  if ((poll_now(h, system_calls::peer_closed) & system_calls::peer_closed) == 0) return false;
   if (op.action == action::recv_from) static_cast<message*>(op.data)->header().msg_namelen = 0;
   return true;
 }
@@ -5115,6 +5350,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 inline constexpr native_handle_type no_handle = ~native_handle_type{0}; // INVALID_SOCKET
 inline constexpr int shutdown_recv = SD_RECEIVE, shutdown_send = SD_SEND, shutdown_both = SD_BOTH;
+/// The name of the option with the seconds of lingering.
+inline constexpr int linger_name = SO_LINGER;
 /// Windows has no such option. The number is that of the BSDs, and no option of Winsock has it.
 inline constexpr int reuse_port_name = 0x0200;
 /// UDP_SEND_MSG_SIZE and UDP_RECV_MAX_COALESCED_SIZE of newer <ws2ipdef.h>, and the value that
@@ -6474,12 +6711,11 @@ bool lend(operation& op, buffer_pool& from, Recv recv) noexcept {
 // Each of them returns false if it would have to wait. Otherwise it returns true, with the result
 // in `bytes` and `error`.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <csignal>
 #include <cstdint>
 #include <ctime>
 #include <fcntl.h>
-#include <sys/sendfile.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -6494,8 +6730,8 @@ bool call_now(std::size_t& bytes, failure& error, Call call) noexcept {
 /// then `size`, and the rest of the datagram is lost.
 inline bool recv_now(native_handle_type h, int type, void* data, std::size_t size,
                      std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | recv_flags(type);
-  if (!detail::call_now(bytes, error, [&] { return ::recv(h, data, size, flags); })) return false;
+  const auto call = [&] { return system_calls::recv(h, type, data, size); };
+  if (!detail::call_now(bytes, error, call)) return false;
   if (bytes > size) {
     bytes = size;
     error = std::errc::message_size;
@@ -6515,7 +6751,7 @@ inline bool peek_now(native_handle_type h, void* data, std::size_t size, std::si
 /// @param urgent  sends the last byte as out-of-band data (MSG_OOB).
 inline bool send_now(native_handle_type h, const void* data, std::size_t size, bool urgent,
                      std::size_t& bytes, failure& error) noexcept {
-  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (urgent ? MSG_OOB : 0);
+  const int flags = MSG_DONTWAIT | no_signal | (urgent ? MSG_OOB : 0);
   return detail::call_now(bytes, error, [&] { return ::send(h, data, size, flags); });
 }
 
@@ -6531,16 +6767,14 @@ public:
   explicit nonblocking_without_sigpipe(native_handle_type h) noexcept
       : h_(h), mode_(::fcntl(h, F_GETFL)) {
     if (blocking()) ::fcntl(h_, F_SETFL, mode_ | O_NONBLOCK);
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    sigset_t pending;
-    was_pending_ = ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&pipe_); // a macro on some systems
+    sigaddset(&pipe_, SIGPIPE);
+    was_pending_ = is_pending();
     ::pthread_sigmask(SIG_BLOCK, &pipe_, &old_mask_);
   }
   ~nonblocking_without_sigpipe() {
     const int number = errno;
-    const timespec none{};
-    if (number == EPIPE && !was_pending_) (void)::sigtimedwait(&pipe_, nullptr, &none);
+    if (number == EPIPE && !was_pending_) consume();
     ::pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
     if (blocking()) ::fcntl(h_, F_SETFL, mode_);
     errno = number;
@@ -6549,6 +6783,19 @@ public:
   nonblocking_without_sigpipe& operator=(const nonblocking_without_sigpipe&) = delete;
 
 private:
+  static bool is_pending() noexcept {
+    sigset_t pending;
+    return ::sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+  }
+  void consume() noexcept {
+#if ROUSE_LINUX
+    const timespec none{};
+    (void)::sigtimedwait(&pipe_, nullptr, &none);
+#else
+    int signal = 0;
+    if (is_pending()) (void)::sigwait(&pipe_, &signal);
+#endif
+  }
   [[nodiscard]] bool blocking() const noexcept { return mode_ >= 0 && !(mode_ & O_NONBLOCK); }
 
   native_handle_type h_;
@@ -6562,15 +6809,14 @@ private:
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   return detail::call_now(bytes, error, [&] {
-    auto from = static_cast<off_t>(offset);
     const detail::nonblocking_without_sigpipe scope(h);
-    return ::sendfile(h, file, &from, size);
+    return system_calls::sendfile(h, file, offset, size);
   });
 }
 
-/// Receives the urgent byte: recv(2) with MSG_OOB. Linux reports EINVAL if there is no urgent data,
-/// if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the last
-/// is an error here. `bytes` is 0 once the connection has ended.
+/// Receives the urgent byte: recv(2) with MSG_OOB. The kernel reports EINVAL if there is no urgent
+/// data, if it has not arrived yet, and if the socket receives it in line (SO_OOBINLINE). Only the
+/// last is an error here. `bytes` is 0 once the connection has ended.
 inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, std::size_t& bytes,
                             failure& error) noexcept {
   const bool done =
@@ -6708,6 +6954,62 @@ inline bool recv_urgent_now(native_handle_type h, void* data, std::size_t size, 
 // ---- rouse/os/attempts.hpp
 // Socket calls that never wait: recv_now, send_now and others. Each returns false if it would have
 // to wait, else true, with the result in `bytes` and `error`. One of the two headers is empty.
+
+// ---- rouse/os/darwin/batch.hpp
+// Several datagrams without waiting, one after the other: macOS has no call for more than one.
+
+#if ROUSE_DARWIN
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// The most datagrams that are sent before other operations have their turn.
+inline constexpr std::size_t largest_batch = 64;
+
+/// Receives the datagrams that are there, at most one for each slot. Returns false if there are
+/// none. An error after the first datagram is not reported.
+/// @param taken  0 before the call, the number of filled slots after it.
+inline bool recv_batch_now(native_handle_type h, int /*family*/, std::span<incoming> slots,
+                           std::size_t& taken, failure& error) noexcept {
+  for (incoming& slot : slots) {
+    message m;
+    m.to_receive(slot.buffer.data(), slot.buffer.size());
+    const ssize_t n =
+        detail::retry_interrupted([&] { return ::recvmsg(h, &m.header(), MSG_DONTWAIT); });
+    if (n < 0) return taken != 0 || detail::store_error(error);
+    slot.bytes = slot.segment = static_cast<std::size_t>(n);
+    slot.truncated = m.cut_short();
+    slot.from = m.peer();
+    ++taken;
+  }
+  return true;
+}
+
+/// Sends `items` in order, up to the first that fails or would have to wait. Returns false if that
+/// is the first of all and it would have to wait. `error` is set only if the first of all fails.
+/// @param items  at most `largest_batch`.
+inline bool send_batch_now(native_handle_type h, int family, std::span<const outgoing> items,
+                           std::size_t& sent, failure& error) noexcept {
+  for (const outgoing& item : items) {
+    message m;
+    void* const data = const_cast<void*>(item.buffer.data()); // read only
+    const bool named = item.to.family() != family_unspecified;
+    m.to_send(data, item.buffer.size(), item.to);
+    if (!named) m.header().msg_name = nullptr;
+    const ssize_t n = detail::retry_interrupted(
+        [&] { return ::sendmsg(h, &m.header(), MSG_DONTWAIT | no_signal); });
+    if (n >= 0) {
+      ++sent;
+      continue;
+    }
+    if (sent != 0 || detail::store_error(error)) return true;
+    if (family != AF_UNIX || !named) return false;
+    error = failure::from_os(EAGAIN); // no edge will come: see is_crowded
+    return true;
+  }
+  return true;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
 
 // ---- rouse/os/linux/batch.hpp
 // Several datagrams in one system call that never waits.
@@ -7437,7 +7739,7 @@ inline bool send_batch_now(native_handle_type h, int /*family*/, std::span<const
 #endif
 
 // ---- rouse/os/batch.hpp
-// Several datagrams at once, without waiting. One of the two headers is empty.
+// Several datagrams at once, without waiting. All but one of the headers are empty.
 
 // ---- rouse/os/system_sockets.hpp
 // The system's sockets as one type, so that a driver can bring others: a network in memory.
@@ -7545,7 +7847,7 @@ struct system_sockets {
 // ---- rouse/os/without_signals.hpp
 // A scope in which the calling thread receives no signals.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <csignal>
 #endif
 
@@ -7556,10 +7858,10 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 /// signals for threads, and the object does nothing.
 class without_signals {
 public:
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
   without_signals() noexcept {
     sigset_t all;
-    ::sigfillset(&all);
+    sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~without_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -7570,7 +7872,7 @@ public:
   without_signals(const without_signals&) = delete;
   without_signals& operator=(const without_signals&) = delete;
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 private:
   sigset_t before_;
 #endif
@@ -7599,6 +7901,7 @@ private:
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -7606,10 +7909,15 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `open()`, `name`; `wake()` from any thread, which ends the current or the next `wait`;
 /// - `watch_edges(h, tag, first)` reports each edge of everything, `watch_bytes(h, tag)` that there
 ///   is something to read, as long as it is so; both report at once what already holds;
-///   `remove(h)`;
+///   `remove(h, keep_open)`;
 /// - `wait(events, until)` fills a `Set::event_list` and gives the number of events; of each,
 ///   `Set::tag_of(e)` (null: `wake` was called) and `Set::events_of(e)`, a combination of
-///   `readable`, `writable`, `urgent`, `peer_closed` and `broken` (an error or a hang-up).
+///   `readable`, `writable`, `urgent`, `peer_closed` and `broken` (an error or a hang-up);
+/// - `prepare_wait(alone)`, called before, with the engine's lock. `alone`: until `wait` returns,
+///   nothing but `wake` is called. Then the set may put off what `watch_edges` does until `wait`,
+///   and reports what has failed by `Set::failure_of(e)`;
+/// - `generations`: 1 if the set never reports an event of a handle that was removed before; else a
+///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle.
 ///
 /// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one call
 /// of the poll set for the first wait on a socket, and for the first recv that waits because the one
@@ -7642,10 +7950,11 @@ public:
   /// another one remains (by dup(2), fork(2) or SCM_RIGHTS), the set would go on reporting the file
   /// under a record that belongs to another socket by then, and refuse the same number when it comes
   /// back.
-  void detach(socket_state& s, bool) noexcept {
+  void detach(socket_state& s, bool keep_open) noexcept {
     record& r = record_of(s);
-    if (r.watched != watch::nothing) set_.remove(handle_of(r));
+    if (r.watched != watch::nothing) set_.remove(handle_of(r), keep_open);
     r.watched = watch::nothing;
+    ++r.generation;
   }
 
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
@@ -7666,12 +7975,13 @@ public:
   template <class Lock>
   ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
     typename Set::event_list events;
+    set_.prepare_wait(std::is_same_v<Lock, one_thread::lock>);
     lock.unlock();
     const int n = set_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
       if (void* const tag = Set::tag_of(events[i])) [[likely]]
-        handle(*static_cast<record*>(tag), Set::events_of(events[i]), done);
+        handle(tag, events[i], done);
       else
         done.interrupt();
     }
@@ -7687,7 +7997,7 @@ private:
     edges, // of everything
     bytes, // while there are some: no recv has to see EAGAIN before the next one waits
   };
-  struct record final : socket_state {
+  struct alignas(socket_state) alignas(Set::generations) record final : socket_state {
     bool readable = true; // has not given EAGAIN since the last event
     bool writable = true;
     watch watched = watch::nothing;
@@ -7696,10 +8006,30 @@ private:
     // shut down its side or has sent an urgent mark, at which a recv stops.
     bool drains = true;
     bool odd = false; // there was an event other than readable and writable
+    unsigned char generation = 0; // of the tag; counts the sockets that it has stood for
   };
   static record& record_of(socket_state& s) noexcept { return static_cast<record&>(s); }
   static native_handle_type handle_of(const socket_state& s) noexcept {
     return static_cast<native_handle_type>(s.native);
+  }
+
+  // The tag of a record: its address, with the generation in the bits that alignment leaves free.
+  static void* tag_of(record& r) noexcept {
+    if constexpr (Set::generations == 1)
+      return &r;
+    else
+      return reinterpret_cast<unsigned char*>(&r) + r.generation % Set::generations;
+  }
+  // Null: the tag is that of a socket which has left.
+  static record* record_of(void* tag) noexcept {
+    if constexpr (Set::generations == 1) {
+      return static_cast<record*>(tag);
+    } else {
+      const auto generation = reinterpret_cast<std::uintptr_t>(tag) % Set::generations;
+      void* const at = static_cast<unsigned char*>(tag) - generation;
+      record* const r = static_cast<record*>(at);
+      return r->generation % Set::generations == generation ? r : nullptr;
+    }
   }
 
   // ---- starting
@@ -7722,7 +8052,7 @@ private:
   }
   ROUSE_COLD failure watch_edges(record& r) noexcept {
     const bool first = r.watched == watch::nothing;
-    const failure why = set_.watch_edges(handle_of(r), &r, first);
+    const failure why = set_.watch_edges(handle_of(r), tag_of(r), first);
     if (!why) r.watched = watch::edges;
     r.settled = !first;
     return why;
@@ -7734,7 +8064,7 @@ private:
   ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
     if (r.watched != watch::edges) return r.watched == watch::bytes || watch_everything(r, op);
     if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
-        !set_.watch_bytes(handle_of(r), &r))
+        !set_.watch_bytes(handle_of(r), tag_of(r)))
       r.watched = watch::bytes;
     return true;
   }
@@ -7745,6 +8075,29 @@ private:
   }
 
   // ---- events
+
+  template <class Event>
+  ROUSE_ALWAYS_INLINE void handle(void* tag, const Event& e, completions& done) noexcept {
+    record* const r = record_of(tag);
+    if constexpr (Set::generations != 1) {
+      if (!r) [[unlikely]]
+        return;
+    }
+    if constexpr (requires { Set::failure_of(e); }) {
+      if (const failure why = Set::failure_of(e)) [[unlikely]]
+        return fail(*r, why, done);
+    }
+    handle(*r, Set::events_of(e), done);
+  }
+  // The set cannot watch `r`, so no event would ever end what waits.
+  ROUSE_COLD void fail(record& r, failure why, completions& done) noexcept {
+    const auto end = [&](operation& op) { done.add(op, why, 0); };
+    r.inbound.for_each(end);
+    r.outbound.for_each(end);
+    r.urgent.for_each(end);
+    set_.remove(handle_of(r), true);
+    r.watched = watch::nothing;
+  }
 
   ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
     if (events & ~(Set::readable | Set::writable)) [[unlikely]]
@@ -7861,15 +8214,30 @@ private:
 }} // namespace rouse::ROUSE_ABI
 #endif
 
-// ---- rouse/os/linux/poll.hpp
-// epoll(7) and eventfd(2).
+// ---- rouse/os/posix/time_left.hpp
+// A point in time as the relative time that system calls take.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <ctime>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// The time that is left until `until`; not negative.
+inline timespec time_left(clock::time_point until) noexcept {
+  const auto now = clock::now();
+  const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
+  return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/posix/unique_fd.hpp
+// A file descriptor that is closed with its owner.
+
+#if !ROUSE_WINDOWS
 #include <unistd.h>
+#include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -7893,6 +8261,8 @@ public:
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
+  /// Gives the descriptor up without closing it.
+  int release() noexcept { return std::exchange(fd_, -1); }
   [[nodiscard]] int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
 
@@ -7900,12 +8270,19 @@ private:
   int fd_ = -1;
 };
 
-/// The time that is left until `until`; not negative.
-inline timespec time_left(clock::time_point until) noexcept {
-  const auto now = clock::now();
-  const auto left = until > now ? std::chrono::nanoseconds(until - now).count() : 0;
-  return {static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
-}
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/linux/poll.hpp
+// epoll(7) and eventfd(2).
+
+#if ROUSE_LINUX
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Wakes a thread that waits in the kernel. Threads: any may call `signal`. Cost: one write(2).
 /// Each write is an edge for epoll, so no thread needs to read the counter.
@@ -7997,6 +8374,7 @@ private:
 // The driver for epoll: a poll set for `poll_driver`.
 
 #if ROUSE_LINUX
+#include <cstddef>
 #include <cstdint>
 
 namespace rouse { inline namespace ROUSE_ABI {
@@ -8010,6 +8388,7 @@ public:
   using event_list = epoll_event[os::poll_set::batch];
   static constexpr std::uint32_t readable = EPOLLIN, writable = EPOLLOUT, urgent = EPOLLPRI,
                                  peer_closed = EPOLLRDHUP, broken = EPOLLHUP | EPOLLERR;
+  static constexpr std::size_t generations = 1;
   static void* tag_of(const epoll_event& e) noexcept { return e.data.ptr; }
   static std::uint32_t events_of(const epoll_event& e) noexcept { return e.events; }
 
@@ -8025,7 +8404,8 @@ public:
   failure watch_bytes(native_handle_type h, void* tag) noexcept {
     return set_.change(h, tag, EPOLLIN);
   }
-  void remove(native_handle_type h) noexcept { set_.remove(h); }
+  void remove(native_handle_type h, bool) noexcept { set_.remove(h); }
+  static void prepare_wait(bool) noexcept {}
   ROUSE_ALWAYS_INLINE int wait(event_list& events, clock::time_point until) noexcept {
     return set_.wait(events, until);
   }
@@ -9598,15 +9978,306 @@ using iocp_engine = basic_iocp_engine<>;
 }} // namespace rouse::ROUSE_ABI
 #endif
 
+// ---- rouse/os/darwin/kqueue.hpp
+// kqueue(2): the system's calls, and how a thread that waits in it is woken.
+
+#if ROUSE_KQUEUE
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <ctime>
+#include <fcntl.h>
+#include <span>
+#include <sys/event.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+using kernel_event = struct kevent;
+
+/// An entry of a list of changes: adds or deletes the filter of one descriptor, or triggers it.
+inline kernel_event change_of(std::uintptr_t ident, int filter, unsigned flags,
+                              std::uint32_t fflags, void* tag) noexcept {
+  kernel_event e{};
+  e.ident = ident;
+  e.filter = static_cast<decltype(e.filter)>(filter);
+  e.flags = static_cast<decltype(e.flags)>(flags);
+  e.fflags = fflags;
+  e.udata = tag;
+  return e;
+}
+
+/// Why a filter was refused, of an event with EV_ERROR.
+///
+/// It is no failure if a file lacks a filter: a terminal or a pipe has no urgent data, and one end
+/// of a pipe no room to write. Everything that can be waited for has EVFILT_READ.
+inline failure refusal_of(const kernel_event& e) noexcept {
+  const int number = static_cast<int>(e.data);
+  const bool lacks_filter = e.filter != EVFILT_READ && number != ENOMEM && number != EBADF;
+  return number == 0 || lacks_filter ? failure{} : failure::from_os(number);
+}
+
+/// One kqueue, and a wake-up for the thread that waits in it.
+///
+/// The wake-up is an EVFILT_USER event. Where the kernel accepts that filter and then never reports
+/// it, which `create` finds out by a trial, it is a pipe.
+class kernel_queue {
+public:
+  static constexpr int batch = 256;
+
+  kernel_queue() noexcept = default;
+  kernel_queue(const kernel_queue&) = delete;
+  kernel_queue& operator=(const kernel_queue&) = delete;
+  /// A forked child does not inherit the kqueue: its number may be that of another file there.
+  ~kernel_queue() {
+    if (!process_.is_here()) fd_.release();
+  }
+
+  failure create() noexcept {
+    fd_ = unique_fd(::kqueue());
+    if (!fd_) return last_error();
+    process_.move_here();
+    return wakes_by_event() ? failure{} : wake_by_pipe();
+  }
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+
+  /// Submits `changes` and waits for events until `until` (min: not at all; max: for ever). Returns
+  /// their number, or a negative number after an error, such as an interruption by a signal; the
+  /// changes are in effect then, too. A change that the kernel refuses is an event with EV_ERROR.
+  int wait(std::span<const kernel_event> changes, kernel_event (&events)[batch],
+           clock::time_point until) noexcept {
+    const bool forever = until == (clock::time_point::max)();
+    timespec left{};
+    if (!forever && until != (clock::time_point::min)()) left = time_left(until);
+    if (left.tv_sec > longest_wait) left = {longest_wait, 0};
+    const int n = ::kevent(fd_.get(), changes.data(), static_cast<int>(changes.size()), events,
+                           batch, forever ? nullptr : &left);
+    if (pipe_out_) drain(std::span(events, n > 0 ? static_cast<std::size_t>(n) : 0));
+    return n;
+  }
+
+  /// Submits changes that all have EV_RECEIPT, and replaces each by what the kernel said about it:
+  /// `data` is an error number, or 0. No event is taken from the queue.
+  failure submit(std::span<kernel_event> changes) noexcept {
+    const auto n = static_cast<int>(changes.size());
+    const timespec none{};
+    const int result = detail::retry_interrupted(
+        [&] { return ::kevent(fd_.get(), changes.data(), n, changes.data(), n, &none); });
+    return outcome(result);
+  }
+
+  /// From any thread: ends the current wait or the next one, by an event without `udata`.
+  /// Cost: a system call.
+  void wake() const noexcept {
+    if (pipe_in_) {
+      const char byte = 0;
+      (void)!::write(pipe_in_.get(), &byte, 1); // a full pipe is an event already
+      return;
+    }
+    const kernel_event trigger = change_of(0, EVFILT_USER, 0, NOTE_TRIGGER, nullptr);
+    (void)::kevent(fd_.get(), &trigger, 1, nullptr, 0, nullptr);
+  }
+
+private:
+  static constexpr std::time_t longest_wait = 100'000'000; // a longer one is EINVAL
+
+  [[nodiscard]] bool wakes_by_event() const noexcept {
+    // Without EV_CLEAR, the event would be reported again and again.
+    const kernel_event add = change_of(0, EVFILT_USER, EV_ADD | EV_CLEAR, 0, nullptr);
+    const timespec none{};
+    if (::kevent(fd_.get(), &add, 1, nullptr, 0, &none) < 0) return false;
+    wake();
+    kernel_event reported{};
+    return ::kevent(fd_.get(), nullptr, 0, &reported, 1, &none) == 1 &&
+           (reported.flags & EV_ERROR) == 0;
+  }
+
+  failure wake_by_pipe() noexcept {
+    int ends[2];
+    if (::pipe(ends) < 0) return last_error();
+    pipe_out_ = unique_fd(ends[0]);
+    pipe_in_ = unique_fd(ends[1]);
+    for (const int end : ends) {
+      ::fcntl(end, F_SETFD, FD_CLOEXEC);
+      ::fcntl(end, F_SETFL, O_NONBLOCK);
+    }
+    kernel_event add = change_of(static_cast<std::uintptr_t>(ends[0]), EVFILT_READ,
+                                 EV_ADD | EV_CLEAR | EV_RECEIPT, 0, nullptr);
+    if (const failure why = submit({&add, 1})) return why;
+    return failure::from_os(static_cast<int>(add.data));
+  }
+  // A pipe that is full would not announce the next wake-up.
+  void drain(std::span<const kernel_event> events) const noexcept {
+    char bytes[512];
+    for (const kernel_event& e : events) {
+      if (e.udata) continue;
+      while (::read(pipe_out_.get(), bytes, sizeof bytes) > 0) {
+      }
+    }
+  }
+
+  unique_fd fd_;
+  unique_fd pipe_out_, pipe_in_;
+  process_mark process_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/engines/kqueue.hpp
+// The driver for kqueue(2), of macOS and the BSDs: a poll set for `poll_driver`.
+//
+//   filter             event means                          with EV_EOF
+//   EVFILT_READ        recv or accept may find something    the same: bytes may be left first
+//   EVFILT_WRITE       send or connect may go on            the same: the attempt gets an error
+//   EVFILT_EXCEPT      there is urgent data, and its mark in the stream
+//   EVFILT_USER        another thread called `wake`
+//
+// EV_EOF stands for the end of receiving, for the death of sending and for errors, on two filters.
+// So it decides nothing here: it only makes the driver try, and the results of recv(2) and send(2),
+// and SO_ERROR, tell what has happened.
+
+#if ROUSE_KQUEUE
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+/// Edge-triggered (EV_CLEAR), with every filter of a socket from its first wait on.
+///
+/// If one thread does everything, registrations are submitted by the kevent(2) that waits, and cost
+/// no system call. An engine of several threads submits each at once, because one thread may wait
+/// while another closes a socket: a registration that is still on its way would then be applied to
+/// the next socket with the same number.
+class kqueue_set {
+public:
+  static constexpr const char* name = "kqueue";
+  using event_list = os::kernel_event[os::kernel_queue::batch];
+  static constexpr std::uint32_t readable = 1, writable = 2, urgent = 4, peer_closed = 8,
+                                 broken = 16;
+  /// Tags point to objects with this alignment: the bits below hold the object's generation.
+  static constexpr std::size_t generations = 64;
+  static void* tag_of(const os::kernel_event& e) noexcept { return e.udata; }
+  static std::uint32_t events_of(const os::kernel_event& e) noexcept {
+    const bool ended = (e.flags & EV_EOF) != 0;
+    if (e.filter == EVFILT_READ)
+      return readable | (ended ? peer_closed : 0) | (ended && e.fflags != 0 ? broken : 0);
+    if (e.filter == EVFILT_WRITE) return writable | (ended ? broken : 0);
+    // The mark in the stream, at which a recv may have stopped, is known only now.
+    return urgent | readable;
+  }
+  /// Why a registration that was put off has failed.
+  static failure failure_of(const os::kernel_event& e) noexcept {
+    if ((e.flags & EV_ERROR) == 0) [[likely]]
+      return {};
+    return os::refusal_of(e);
+  }
+
+  failure open() noexcept { return queue_.create(); }
+
+  failure watch_edges(native_handle_type h, void* tag, bool) noexcept {
+    if (alone_ && put_off_ + filters <= room) {
+      describe(std::span(changes_).subspan(put_off_), h, tag, EV_ADD | EV_CLEAR);
+      put_off_ += filters;
+      return {};
+    }
+    os::kernel_event adding[filters];
+    describe(adding, h, tag, EV_ADD | EV_CLEAR | EV_RECEIPT);
+    if (const failure why = queue_.submit(adding)) return why;
+    for (const os::kernel_event& e : adding) {
+      if (const failure why = failure_of(e)) return why;
+    }
+    return {};
+  }
+  /// Refused: a filter with EV_CLEAR reports every arrival, so there is nothing to be gained.
+  static failure watch_bytes(native_handle_type, void*) noexcept {
+    return std::errc::operation_not_supported;
+  }
+  /// close(2) removes the filters of a descriptor.
+  void remove(native_handle_type h, bool keep_open) noexcept {
+    const bool submitted = !drop_changes(h);
+    if (!keep_open || !submitted) return;
+    os::kernel_event deleting[filters];
+    describe(deleting, h, nullptr, EV_DELETE | EV_RECEIPT);
+    (void)queue_.submit(deleting);
+  }
+
+  void prepare_wait(bool alone) noexcept { alone_ = alone; }
+  int wait(event_list& events, clock::time_point until) noexcept {
+    if (put_off_ == 0) [[likely]]
+      return queue_.wait({}, events, until);
+    const std::span<const os::kernel_event> changes(changes_, put_off_);
+    put_off_ = 0;
+    return queue_.wait(changes, events, until);
+  }
+  void wake() noexcept { queue_.wake(); }
+  [[nodiscard]] native_handle_type handle() const noexcept { return queue_.get(); }
+
+private:
+  static constexpr std::size_t filters = 3; // of each descriptor
+  static constexpr std::size_t room = 32 * filters;
+
+  static void describe(std::span<os::kernel_event> out, native_handle_type h, void* tag,
+                       unsigned flags) noexcept {
+    const auto ident = static_cast<std::uintptr_t>(h);
+    out[0] = os::change_of(ident, EVFILT_READ, flags, 0, tag);
+    out[1] = os::change_of(ident, EVFILT_WRITE, flags, 0, tag);
+    out[2] = os::change_of(ident, EVFILT_EXCEPT, flags, NOTE_OOB, tag);
+  }
+
+  // Forgets what was put off for `h`. Returns whether there was something.
+  bool drop_changes(native_handle_type h) noexcept {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i != put_off_; ++i) {
+      if (changes_[i].ident != static_cast<std::uintptr_t>(h)) changes_[kept++] = changes_[i];
+    }
+    return std::exchange(put_off_, kept) != kept;
+  }
+
+  os::kernel_queue queue_;
+  bool alone_ = false; // no other thread calls while one waits
+  std::size_t put_off_ = 0;
+  os::kernel_event changes_[room]; // the first `put_off_` are to be submitted
+};
+
+} // namespace detail
+
+/// For macOS and the BSDs.
+using kqueue_driver = poll_driver<detail::kqueue_set>;
+
+template <class Threading = one_thread>
+using basic_kqueue_engine = basic_engine<kqueue_driver, Threading>;
+using kqueue_engine = basic_kqueue_engine<>;
+
+}} // namespace rouse::ROUSE_ABI
+#endif
+
 // ---- rouse/engines/native.hpp
-// The driver of this platform: completion ports on Windows; on Linux io_uring, or epoll if the kernel
-// refuses it.
+// The driver of this platform: completion ports on Windows, kqueue on macOS; on Linux io_uring, or
+// epoll if the kernel refuses it.
 
 #if ROUSE_WINDOWS
 namespace rouse { inline namespace ROUSE_ABI {
 
 template <bool Shared>
 using native_driver = iocp_driver;
+
+template <class Threading = one_thread>
+using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
+
+using native_engine = basic_native_engine<>;
+/// The same for any thread: what `threads` uses.
+using shared_native_engine = basic_native_engine<any_thread>;
+
+}} // namespace rouse::ROUSE_ABI
+#elif ROUSE_KQUEUE
+namespace rouse { inline namespace ROUSE_ABI {
+
+template <bool Shared>
+using native_driver = kqueue_driver;
 
 template <class Threading = one_thread>
 using basic_native_engine = basic_engine<native_driver<Threading::shared>, Threading>;
@@ -10796,10 +11467,11 @@ private:
 }}} // namespace rouse::ROUSE_ABI::os
 #endif
 
-// ---- rouse/os/windows/thread_event.hpp
-// An event that one thread waits for and others raise, by a condition variable.
+// ---- rouse/os/thread_event.hpp
+// An event that one thread waits for and others raise: by futex(2) on Linux, elsewhere by a
+// condition variable.
 
-#if ROUSE_WINDOWS
+#if !ROUSE_LINUX
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -10810,7 +11482,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 /// raised.
 ///
 /// The owner may destroy the event as soon as it has seen the last bit that will be raised. Source:
-/// std::condition_variable (WaitOnAddress would require another library to link).
+/// std::condition_variable (on Windows, WaitOnAddress would require another library to link).
 class thread_event {
 public:
   static constexpr std::uint32_t all = 0x7fffffff; ///< the bits that may be raised
@@ -10846,9 +11518,6 @@ private:
 
 }}} // namespace rouse::ROUSE_ABI::os
 #endif
-
-// ---- rouse/os/thread_event.hpp
-// thread_event on this platform. One of the two headers is empty.
 
 // ---- rouse/schedulers/dump.hpp
 // The text of `basic_scheduler::dump`.
@@ -14184,7 +14853,7 @@ using reuse_port = flag_option<SOL_SOCKET, os::reuse_port_name>;
 /// `release` keeps the option.
 class linger {
 public:
-  static constexpr int level = SOL_SOCKET, name = SO_LINGER;
+  static constexpr int level = SOL_SOCKET, name = os::linger_name;
   linger() noexcept = default;
   /// @param time  rounded up to seconds; a negative one is 0. A time beyond the system's range
   /// (65535 s on Windows) is the longest possible one.
@@ -15474,7 +16143,8 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/os/posix/context.hpp
-// Flows of execution that have their own stacks (fibers), and the switch between them, on Linux.
+// Flows of execution that have their own stacks (fibers), and the switch between them, on Unix-like
+// systems.
 //
 //   the mapping of a stack, low to high addresses:
 //     | guard page | <- the stack grows down | object of create_with |
@@ -15489,7 +16159,7 @@ public:
 // `jump` is inline assembly for the System V ABIs of x86-64 and AArch64, and swapcontext(3) on
 // other machines (ROUSE_CONTEXT_UCONTEXT).
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -15525,7 +16195,11 @@ struct exception_state {
 // <cxxabi.h> declares __cxa_get_globals with the attribute `const`. The compiler could then reuse
 // the result across a switch, after which the code may run on another thread. This declaration has
 // no such attribute.
+#if ROUSE_DARWIN
+extern "C" void* rouse_exception_globals() noexcept asm("___cxa_get_globals");
+#else
 extern "C" void* rouse_exception_globals() noexcept asm("__cxa_get_globals");
+#endif
 
 /// @param globals  the exception state of the running thread
 inline void swap_exceptions(void* globals, exception_state& from,
@@ -15555,8 +16229,7 @@ public:
     constexpr std::size_t least = 16384, most = std::size_t{1} << 46;
     if (bytes > most) return std::make_error_code(std::errc::not_enough_memory);
     const std::size_t size = ((bytes < least ? least : bytes) + page - 1) / page * page + page;
-    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    void* p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, mapping, -1, 0);
     if (p == MAP_FAILED) return {errno, std::generic_category()};
     base_ = static_cast<char*>(p);
     size_ = size;
@@ -15576,6 +16249,9 @@ public:
   }
 
 private:
+#if ROUSE_LINUX
+  static constexpr int mapping = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+
   // Makes the guard page without splitting the mapping, so that the kernel can merge the mappings
   // of many stacks. A process may have 65,530 mappings (vm.max_map_count); with two for each stack,
   // that limits it to half as many fibers. Since Linux 6.13. Emulators accept advice that they do
@@ -15584,6 +16260,10 @@ private:
     constexpr int populate_read = 22, guard_install = 102; // MADV_...
     return ::madvise(at, size, guard_install) == 0 && ::madvise(at, size, populate_read) != 0;
   }
+#else
+  static constexpr int mapping = MAP_PRIVATE | MAP_ANON | MAP_NORESERVE;
+  static bool guard_within_mapping(void*, std::size_t) noexcept { return false; }
+#endif
 
   char* base_ = nullptr;
   std::size_t size_ = 0, guard_ = 0, reserved_ = 0;
@@ -15809,11 +16489,15 @@ private:
                  : "+r"(argument), "+r"(save), "+r"(load)
                  :
                  : "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-                   "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-                   "x26", "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6",
-                   "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
-                   "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",
-                   "v30", "v31"
+                   "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+                   "x27", "x28", "memory", "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7",
+                   "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19",
+                   "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30",
+                   "v31"
+#if !ROUSE_DARWIN // where it belongs to the system, and no program keeps anything in it
+                   ,
+                   "x18"
+#endif
 #if defined(__ARM_FEATURE_SVE)
                    ,
                    "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
@@ -17724,22 +18408,28 @@ private:
 // So the socket holds at most one byte for each signal number, however many signals arrive. Its
 // buffer is never full, no signal displaces another, and the signals take turns.
 
+#if !ROUSE_WINDOWS
+#include <unistd.h>
+#endif
 #if ROUSE_LINUX
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 /// The number of the current process, which differs in a forked child.
 inline int this_process() noexcept { return static_cast<int>(::getpid()); }
 
-/// Writes one byte without waiting. Async-signal-safe: a raw system call, which unlike send(2) is
-/// no cancellation point either.
+/// Writes one byte without waiting. Async-signal-safe. On Linux a raw system call, which unlike
+/// send(2) is no cancellation point either.
 inline bool send_byte(native_handle_type to, unsigned char byte) noexcept {
+#if !ROUSE_LINUX
+  return ::send(to, &byte, 1, MSG_DONTWAIT | no_signal) == 1;
+#else
   return ::syscall(SYS_sendto, to, &byte, std::size_t{1}, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr,
                    0) == 1;
+#endif
 }
 #else
 inline int this_process() noexcept { return 0; } // there is no fork
@@ -17816,15 +18506,17 @@ private:
 //
 // Copies of all versions must agree on the mask, on that number, and on signal_request.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <link.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+#if ROUSE_LINUX
+#include <link.h>
+#include <sys/syscall.h>
+#endif
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -17923,15 +18615,21 @@ private:
   // Calls f while no other thread changes anything here or in another copy, and no shared library
   // is unloaded. It holds the lock of the dynamic loader, the only lock that all copies in a
   // process share. (musl does not hold its lock here, and unloads nothing. With musl, signals
-  // objects of different copies must not be made or destroyed at the same time.)
+  // objects of different copies must not be made or destroyed at the same time. The same holds on
+  // macOS.)
   template <class F>
   static void exclusively(F f) noexcept {
+#if ROUSE_LINUX
     const auto call = [](dl_phdr_info*, std::size_t, void* what) {
       const lock own;
       (*static_cast<F*>(what))();
       return 1; // ends the iteration
     };
     ::dl_iterate_phdr(call, &f);
+#else
+    const lock own;
+    f();
+#endif
   }
 
   // The lock of this copy. It names the process of its holder, so that a forked child can take over
@@ -17972,30 +18670,41 @@ private:
   // ---- dispositions
 
   // The signals that the handler's mask leaves unblocked: an arbitrary pattern, which no other mask
-  // in the process is likely to have.
+  // in the process is likely to have. It is in the numbers of the real-time signals. macOS has none,
+  // so there it is in those from SIGURG to SIGUSR2, without SIGSTOP, which no mask contains.
+#if ROUSE_LINUX
+  static constexpr int first_unmasked = 35, last_unmasked = signal_inbox::most_numbers;
+  static constexpr std::uint64_t pattern = 0x1c9bd5dc;
+#else
+  static constexpr int first_unmasked = 16, last_unmasked = 31;
+  static constexpr std::uint64_t pattern = 0x9bd6;
+#endif
   static constexpr bool unmasked(int n) noexcept {
-    return n > 34 && ((std::uint64_t{0x1c9bd5dc} >> (n - 35)) & 1);
+    return n >= first_unmasked && ((pattern >> (n - first_unmasked)) & 1);
   }
   static struct sigaction our_disposition() noexcept {
     struct sigaction a = {};
     a.sa_sigaction = &handle;
     a.sa_flags = SA_RESTART | SA_SIGINFO;
-    ::sigfillset(&a.sa_mask);
-    for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
-      if (unmasked(n)) ::sigdelset(&a.sa_mask, n);
+    sigfillset(&a.sa_mask); // these are macros on some systems
+    for (int n = first_unmasked; n <= last_unmasked; ++n) {
+      if (unmasked(n)) sigdelset(&a.sa_mask, n);
     }
     return a;
   }
   static bool is_ours(const struct sigaction& a) noexcept {
     return (a.sa_flags & SA_SIGINFO) && a.sa_sigaction == &handle;
   }
+  static bool is_masked(const struct sigaction& a, int n) noexcept {
+    return sigismember(&a.sa_mask, n) != 0;
+  }
   // Whether `a` is the handler of any copy of this library.
   static bool is_rouse(const struct sigaction& a) noexcept {
     if (!(a.sa_flags & SA_SIGINFO)) return false;
-    for (int n = 35; n <= signal_inbox::most_numbers; ++n) {
-      if ((::sigismember(&a.sa_mask, n) == 1) == unmasked(n)) return false;
+    for (int n = first_unmasked; n <= last_unmasked; ++n) {
+      if (is_masked(a, n) == unmasked(n)) return false;
     }
-    return ::sigismember(&a.sa_mask, SIGTERM) == 1 && ::sigismember(&a.sa_mask, SIGSEGV) == 1;
+    return is_masked(a, SIGTERM) && is_masked(a, SIGSEGV);
   }
 
   static void send_request(detail::signal_handler* copy, request& r) noexcept {
@@ -18119,8 +18828,13 @@ private:
   // once this handler has returned.
   static void restore_and_resend(int n, siginfo_t* info) noexcept {
     if (!restore_if_ours(n, owners_[n].found)) return;
+#if ROUSE_LINUX
     const auto thread = static_cast<int>(::syscall(SYS_gettid));
-    if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) != 0) ::raise(n);
+    if (::syscall(SYS_rt_tgsigqueueinfo, this_process(), thread, n, info) == 0) return;
+#else
+    (void)info;
+#endif
+    ::raise(n);
   }
 };
 
@@ -18440,7 +19154,7 @@ private:
 // ---- rouse/os/lookup.hpp
 // Name resolution by the system's own call, which blocks, so it needs a thread of its own.
 
-#if ROUSE_LINUX
+#if !ROUSE_WINDOWS
 #include <netdb.h>
 #endif
 

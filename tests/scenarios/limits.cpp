@@ -227,6 +227,7 @@ TEMPLATE_LIST_TEST_CASE("a cancel or a close between two requests of one call en
   auto composed = start(pair.sched, CALL(pair.client.recv_exactly(all, how...)));
   until_pending(pair.sched, 2);
   // Both results arrive in one turn, and the first waiter ends the other call.
+  const punctual_kernel punctual;
   REQUIRE(::send(pair.client.native_handle(), "now", 3, 0) == 3);
   REQUIRE(::send(pair.server.native_handle(), "abc", 3, 0) == 3);
   pair.sched.run_for(patience);

@@ -2,7 +2,7 @@
 #include <support/child_process.hpp>
 #include <support/testing.hpp>
 
-#if !ROUSE_WINDOWS
+#if ROUSE_LINUX
 #include <csignal>
 #include <memory>
 #include <sys/syscall.h>

@@ -11,6 +11,9 @@
 #if ROUSE_WINDOWS
 TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::iocp_driver, rouse::one_thread>;
 TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::iocp_driver, rouse::any_thread>;
+#elif ROUSE_KQUEUE
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::kqueue_driver, rouse::one_thread>;
+TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::kqueue_driver, rouse::any_thread>;
 #else
 TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::epoll_driver, rouse::one_thread>;
 TESTING_COMPILED_ONCE class rouse::basic_engine<rouse::epoll_driver, rouse::any_thread>;

@@ -1,21 +1,22 @@
 // kqueue() and kevent() on Linux, over epoll(7): for tests of the kqueue driver, and hostile to it.
 //
 // What real kernels do rarely, or only some of them, happens here often, by dice:
-//   - events of one socket come one by one, in any order, and late: by a later kevent() than the one
-//     that found them, even if the descriptor was closed meanwhile
+//   - events of one socket come one by one, in any order, and late: by a later kevent() than that
+//     which found them, even if the descriptor was closed meanwhile
 //   - events come although nothing has happened
-//   - EV_EOF comes while there is data left, and on the write filter after a reset; the error number
-//     that comes with it is not the socket's
+//   - EV_EOF comes while there is data left, and on the write filter after a reset; the error
+//     number that comes with it is not the socket's
 //   - a wait is interrupted by a signal after its changes have taken effect
 //   - with every fourth seed, EVFILT_USER is accepted and never reported
-// As the real ones, it reports a refused change by EV_ERROR, refuses waits of more than 10^8 seconds,
-// drops the filters of a descriptor that is closed, and is not inherited by a forked child.
+// Like the real ones, it reports a refused change by EV_ERROR, refuses waits of more than 10^8
+// seconds, drops the filters of a closed descriptor, and is not inherited by a forked child.
 //
 // ROUSE_KQUEUE_SEED in the environment is the seed; 0: nothing of the above. Only filters with
 // EV_CLEAR are emulated.
 #pragma once
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -70,6 +71,15 @@ private:
   std::uint64_t seed_, state_;
 };
 
+/// For tests that want one of these events at a given moment.
+struct control {
+  static inline std::atomic<int> refuse_adds{0}; // the error of each EV_ADD; 0: none is refused
+  static inline std::atomic<bool> punctual{false}; // no event is late
+  static inline std::atomic<bool> mute_user{false}; // EVFILT_USER is accepted and never reported
+  static inline std::atomic<int> calls{0}; // of kevent()
+  static inline std::atomic<int> refused{0}; // changes
+};
+
 /// The filters of one descriptor in one queue.
 struct knote {
   static constexpr std::array<int, 3> filters = {EVFILT_READ, EVFILT_WRITE, EVFILT_EXCEPT};
@@ -119,6 +129,7 @@ public:
 
   int run(int kq, const struct kevent* changes, int n_changes, struct kevent* events, int n_events,
           const timespec* timeout) {
+    ++control::calls;
     if (timeout && timeout->tv_sec > 100'000'000) return failed(EINVAL);
     const timespec due = timeout ? later(*timeout) : timespec{};
     std::unique_lock lock(mutex_);
@@ -129,6 +140,7 @@ public:
     for (int i = 0; i != n_changes; ++i) {
       struct kevent c = changes[i];
       const int error = apply(kq, q, c);
+      if (error != 0) ++control::refused;
       if (error == 0 && !(c.flags & EV_RECEIPT)) continue;
       if (out.full()) return failed(error);
       c.flags = EV_ERROR;
@@ -228,9 +240,12 @@ private:
   bool is_open(int kq) {
     const auto at = queues_.find(kq);
     if (at == queues_.end()) return false;
-    // Only an epoll set that `open` made contains the alarm.
+    // Only an epoll set that `open` made contains the alarm. (Nothing is changed: a forked child
+    // shares the set with its parent.)
     epoll_event e = tagged(alarm_, 0, 0);
-    return ::epoll_ctl(kq, EPOLL_CTL_MOD, alarm_, &e) == 0;
+    if (::epoll_ctl(kq, EPOLL_CTL_ADD, alarm_, &e) != 0) return errno == EEXIST;
+    ::epoll_ctl(kq, EPOLL_CTL_DEL, alarm_, nullptr);
+    return false;
   }
   void sound_alarm(int kq, const queue& q) {
     const bool on = q.late_count != 0 || q.user_triggered;
@@ -263,6 +278,7 @@ private:
 
   static int add(int kq, int fd, knote& n, const struct kevent& c, const struct stat& s) {
     if (!(c.flags & EV_ADD) || !(c.flags & EV_CLEAR)) return EINVAL;
+    if (control::refuse_adds != 0) return control::refuse_adds;
     const bool is_socket = S_ISSOCK(s.st_mode);
     if (c.filter == EVFILT_EXCEPT && (!is_socket || c.fflags != NOTE_OOB)) return EINVAL;
     const int mode = ::fcntl(fd, F_GETFL) & O_ACCMODE;
@@ -296,7 +312,8 @@ private:
       q.user_udata = c.udata;
     }
     if (!q.user_added) return ENOENT;
-    if ((c.fflags & NOTE_TRIGGER) && dice_.seed() % 4 != 3) q.user_triggered = true;
+    const bool mute = control::mute_user || dice_.seed() % 4 == 3;
+    if ((c.fflags & NOTE_TRIGGER) && !mute) q.user_triggered = true;
     sound_alarm(kq, q);
     return 0;
   }
@@ -346,7 +363,8 @@ private:
     e.fflags = error ? ENOTRECOVERABLE : filter == EVFILT_EXCEPT ? NOTE_OOB : 0;
     e.data = static_cast<std::intptr_t>(dice_.number(100)); // misleads about the number of bytes
     e.udata = n.udata[i];
-    const bool late = (out.full() || dice_.one_in(4)) && q.late_count != q.late.size();
+    const bool late =
+        (out.full() || (!control::punctual && dice_.one_in(4))) && q.late_count != q.late.size();
     if (late)
       q.late[q.late_count++] = {e, n.serial};
     else if (!out.full())

@@ -244,6 +244,19 @@ std::string recv_text(S& sched, rouse::socket<S>& s, rouse::endpoint* from = nul
   return {buf.data(), got.value.bytes};
 }
 
+/// While it exists, an emulated kernel reports all events of one moment together, as a real one
+/// does: for a test of what happens then.
+class punctual_kernel {
+public:
+#if ROUSE_KQUEUE && ROUSE_LINUX
+  punctual_kernel() { kqueue_emulation::control::punctual = true; }
+  ~punctual_kernel() { kqueue_emulation::control::punctual = false; }
+#else
+  punctual_kernel() {}
+  ~punctual_kernel() {}
+#endif
+};
+
 /// More than the kernel's buffers hold: sending it waits until the peer reads.
 inline std::string large_block() { return std::string(std::size_t{32} << 20, 'x'); }
 

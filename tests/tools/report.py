@@ -17,7 +17,7 @@ FAILURE = re.compile(r"FAILED:|ERROR|WARNING: Thread")
 def title(name):
     """install_calls.epoll becomes "install calls, epoll"."""
     program, _, engine = name.partition(".")
-    return program.replace("_", " ") + (", " + engine.replace("_E", " E") if engine else "")
+    return program.replace("_", " ") + (", " + engine.replace("_E", " E").replace("_seed_", ", seed ") if engine else "")
 
 
 def result(name, status, output):

@@ -3,7 +3,7 @@
 //   filter             event means                          with EV_EOF
 //   EVFILT_READ        recv or accept may find something    the same: bytes may be left first
 //   EVFILT_WRITE       send or connect may go on            the same: the attempt gets an error
-//   EVFILT_EXCEPT      there is urgent data
+//   EVFILT_EXCEPT      there is urgent data, and its mark in the stream
 //   EVFILT_USER        another thread called `wake`
 //
 // EV_EOF stands for the end of receiving, for the death of sending and for errors, on two filters.
@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
@@ -48,13 +49,14 @@ public:
     if (e.filter == EVFILT_READ)
       return readable | (ended ? peer_closed : 0) | (ended && e.fflags != 0 ? broken : 0);
     if (e.filter == EVFILT_WRITE) return writable | (ended ? broken : 0);
-    return urgent;
+    // The mark in the stream, at which a recv may have stopped, is known only now.
+    return urgent | readable;
   }
   /// Why a registration that was put off has failed.
   static failure failure_of(const os::kernel_event& e) noexcept {
     if ((e.flags & EV_ERROR) == 0) [[likely]]
       return {};
-    return serious(e) ? failure::from_os(static_cast<int>(e.data)) : failure{};
+    return os::refusal_of(e);
   }
 
   failure open() noexcept { return queue_.create(); }
@@ -107,17 +109,6 @@ private:
     out[0] = os::change_of(ident, EVFILT_READ, flags, 0, tag);
     out[1] = os::change_of(ident, EVFILT_WRITE, flags, 0, tag);
     out[2] = os::change_of(ident, EVFILT_EXCEPT, flags, NOTE_OOB, tag);
-  }
-
-  // Not everything that can be waited for has all filters: a terminal or a pipe has no urgent data,
-  // and one end of a pipe no room to write.
-  static bool serious(const os::kernel_event& e) noexcept {
-    return e.data != 0 && (e.filter == EVFILT_READ || is_general(static_cast<int>(e.data)));
-  }
-  static bool is_general(int number) noexcept {
-    const failure why = failure::from_os(number);
-    return why == failure(std::errc::not_enough_memory) ||
-           why == failure(std::errc::bad_file_descriptor);
   }
 
   // Forgets what was put off for `h`. Returns whether there was something.

@@ -12,6 +12,10 @@
 
 #include <thread>
 
+#if !ROUSE_LINUX && !ROUSE_WINDOWS
+#error "rouse: install() is for Linux and Windows only"
+#endif
+
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Whether one of the files is `h`.

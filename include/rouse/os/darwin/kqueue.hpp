@@ -34,6 +34,16 @@ inline kernel_event change_of(std::uintptr_t ident, int filter, unsigned flags,
   return e;
 }
 
+/// Why a filter was refused, of an event with EV_ERROR.
+///
+/// It is no failure if a file lacks a filter: a terminal or a pipe has no urgent data, and one end
+/// of a pipe no room to write. Everything that can be waited for has EVFILT_READ.
+inline failure refusal_of(const kernel_event& e) noexcept {
+  const int number = static_cast<int>(e.data);
+  const bool lacks_filter = e.filter != EVFILT_READ && number != ENOMEM && number != EBADF;
+  return number == 0 || lacks_filter ? failure{} : failure::from_os(number);
+}
+
 /// One kqueue, and a wake-up for the thread that waits in it.
 ///
 /// The wake-up is an EVFILT_USER event. Where the kernel accepts that filter and then never reports
