@@ -15009,6 +15009,18 @@ template <class>
 class connect_attempt;
 template <class>
 class ready_case;
+
+// The calls of its driver that need no waiting; none for a type that is no scheduler.
+template <class Scheduler>
+struct sockets_of {
+  using type = void;
+};
+template <class Scheduler>
+  requires requires { typename Scheduler::engine_type::sockets; }
+struct sockets_of<Scheduler> {
+  using type = typename Scheduler::engine_type::sockets;
+};
+
 } // namespace detail
 
 /// A socket. How its calls wait depends on the scheduler: with `fibers` and `threads` they return
@@ -15058,7 +15070,7 @@ class [[nodiscard]] socket : public detail::batch_calls<socket<Scheduler>>,
 
 public:
   using scheduler_type = Scheduler;
-  using sockets = typename Scheduler::engine_type::sockets;
+  using sockets = typename detail::sockets_of<Scheduler>::type;
 
   socket() noexcept = default;
 
