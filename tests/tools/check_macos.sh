@@ -38,7 +38,7 @@ mac() { # processor, version, options...
 expect() { # name, command...
   local said
   said=$("${@:2}" 2>&1) && return
-  printf 'FAILS FOR MACOS: %s\n%s\n' "$1" "$said"
+  printf 'FAILS FOR MACOS: %s\n%s\n' "$1" "$(head -12 <<< "$said")"
   failures=$((failures + 1))
 }
 

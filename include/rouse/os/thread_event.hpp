@@ -3,12 +3,14 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/detail/immortal.hpp>
+#include <rouse/os/fork.hpp>
 #include <rouse/os/linux/thread_event.hpp>
 
 #if !ROUSE_LINUX
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <new>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -43,8 +45,13 @@ public:
 
 private:
   // One mutex for all events, since it must outlive the event that it guards. It is never
-  // destroyed, because an event may belong to a static scheduler.
-  static std::mutex& mutex() noexcept { return rouse::detail::immortal<std::mutex>(); }
+  // destroyed, because an event may belong to a static scheduler. A forked child gets a new one: a
+  // thread of the parent may have held the old one.
+  struct guard {
+    std::mutex mutex;
+    fork_hook in_child{[](void* m) noexcept { ::new (m) std::mutex; }, &mutex};
+  };
+  static std::mutex& mutex() noexcept { return rouse::detail::immortal<guard>().mutex; }
 
   std::uint32_t bits_ = 0;
   std::condition_variable wake_;

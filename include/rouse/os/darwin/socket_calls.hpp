@@ -52,6 +52,7 @@ inline int suppress_sigpipe(int h) noexcept {
 }
 inline int make_private(int h) noexcept { return ::fcntl(h, F_SETFD, FD_CLOEXEC); }
 
+/// Called when a socket that was made elsewhere leaves blocking mode.
 inline int prepare_adopted(int h) noexcept { return suppress_sigpipe(h); }
 inline void prepare_received(int h) noexcept { make_private(h); }
 

@@ -43,7 +43,8 @@ inline int socketpair(int type, int (&out)[2]) noexcept {
 }
 inline int accept(int h) noexcept { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); }
 
-/// Prepares a socket that was made elsewhere. Returns a negative number after an error.
+/// Prepares a socket that was made elsewhere, before it leaves blocking mode. Returns a negative
+/// number after an error.
 inline int prepare_adopted(int /*h*/) noexcept { return 0; }
 /// The same for a descriptor that came with a message.
 inline void prepare_received(int /*h*/) noexcept {}

@@ -122,7 +122,7 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
 /// io_uring waits only on blocking handles. `poll_driver` needs non-blocking ones for accept and
 /// connect (its other calls pass MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
-  if (system_calls::prepare_adopted(h) < 0) return last_error();
+  if (!blocking && system_calls::prepare_adopted(h) < 0) return last_error();
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
   const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
