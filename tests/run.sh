@@ -6,6 +6,7 @@
 # CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. This script does the rest.
 set -u
 cd "$(dirname "$0")/.."
+[ "$(uname)" = Darwin ] && exec tests/run_macos.sh
 root=$PWD
 out=$root/build/tests
 mkdir -p "$out"
