@@ -112,8 +112,13 @@ struct queue {
 class emulation {
 public:
   static emulation& instance() {
+#if defined(KQUEUE_EMULATION_BY_THREAD) // for threads that share no descriptors
+    static thread_local emulation the;
+    return the;
+#else
     static auto* const the = new emulation; // usable at exit
     return *the;
+#endif
   }
 
   int open() {

@@ -71,7 +71,6 @@ using shared = fixture<rouse::basic_kqueue_engine<rouse::any_thread>>;
 
 // A poll set that reports what the test wants.
 struct scripted_set {
-  static constexpr const char* name = "scripted";
   static constexpr std::size_t generations = 64;
   static constexpr std::uint32_t readable = 1, writable = 2, urgent = 4, peer_closed = 8,
                                  broken = 16;
