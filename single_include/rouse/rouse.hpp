@@ -4667,6 +4667,7 @@ inline int suppress_sigpipe(int h) noexcept {
 }
 inline int make_private(int h) noexcept { return ::fcntl(h, F_SETFD, FD_CLOEXEC); }
 
+/// Called when a socket that was made elsewhere leaves blocking mode.
 inline int prepare_adopted(int h) noexcept { return suppress_sigpipe(h); }
 inline void prepare_received(int h) noexcept { make_private(h); }
 
@@ -4790,7 +4791,8 @@ inline int socketpair(int type, int (&out)[2]) noexcept {
 }
 inline int accept(int h) noexcept { return ::accept4(h, nullptr, nullptr, SOCK_CLOEXEC); }
 
-/// Prepares a socket that was made elsewhere. Returns a negative number after an error.
+/// Prepares a socket that was made elsewhere, before it leaves blocking mode. Returns a negative
+/// number after an error.
 inline int prepare_adopted(int /*h*/) noexcept { return 0; }
 /// The same for a descriptor that came with a message.
 inline void prepare_received(int /*h*/) noexcept {}
@@ -5105,7 +5107,7 @@ inline failure describe(native_handle_type h, int& family, int& type) noexcept {
 /// io_uring waits only on blocking handles. `poll_driver` needs non-blocking ones for accept and
 /// connect (its other calls pass MSG_DONTWAIT).
 inline failure set_blocking(native_handle_type h, bool blocking) noexcept {
-  if (system_calls::prepare_adopted(h) < 0) return last_error();
+  if (!blocking && system_calls::prepare_adopted(h) < 0) return last_error();
   const int flags = ::fcntl(h, F_GETFL);
   if (flags < 0) return last_error();
   const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
@@ -11475,6 +11477,7 @@ private:
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <new>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -11509,8 +11512,13 @@ public:
 
 private:
   // One mutex for all events, since it must outlive the event that it guards. It is never
-  // destroyed, because an event may belong to a static scheduler.
-  static std::mutex& mutex() noexcept { return rouse::detail::immortal<std::mutex>(); }
+  // destroyed, because an event may belong to a static scheduler. A forked child gets a new one: a
+  // thread of the parent may have held the old one.
+  struct guard {
+    std::mutex mutex;
+    fork_hook in_child{[](void* m) noexcept { ::new (m) std::mutex; }, &mutex};
+  };
+  static std::mutex& mutex() noexcept { return rouse::detail::immortal<guard>().mutex; }
 
   std::uint32_t bits_ = 0;
   std::condition_variable wake_;

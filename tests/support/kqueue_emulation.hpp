@@ -74,7 +74,7 @@ private:
 /// For tests that want one of these events at a given moment.
 struct control {
   static inline std::atomic<int> refuse_adds{0}; // the error of each EV_ADD; 0: none is refused
-  static inline std::atomic<bool> punctual{false}; // no event is late
+  static inline std::atomic<bool> punctual{false}; // no event is late or invented
   static inline std::atomic<bool> mute_user{false}; // EVFILT_USER is accepted and never reported
   static inline std::atomic<int> calls{0}; // of kevent()
   static inline std::atomic<int> refused{0}; // changes
@@ -338,7 +338,7 @@ private:
       q.user_triggered = false;
       out.add({0, static_cast<std::int16_t>(EVFILT_USER), 0, 0, 0, q.user_udata});
     }
-    if (dice_.one_in(8)) invent(q, out);
+    if (!control::punctual && dice_.one_in(8)) invent(q, out);
     if (out.count == 0) release(q, out, true);
     return out.count != 0;
   }

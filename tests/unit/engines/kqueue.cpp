@@ -198,6 +198,7 @@ TEST_CASE("an event of a closed socket does not reach the next one with its reco
 }
 
 TEST_CASE("a kernel that never reports EVFILT_USER is woken by a pipe", "[kqueue]") {
+  const punctual_kernel punctual;
   kernel::mute_user = true;
   rouse::os::kernel_queue q;
   REQUIRE(!q.create());
