@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds the tests in every configuration, runs them on every engine of the platform, and ends with a table
-# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64 kqueue. A
-# further one, which does not run by default, is coverage: the share of the lines of include/ that the suite executes on Linux.
+# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64. Two
+# more do not run by default: kqueue, the suite on the kqueue driver over an emulation, and everything compiled for macOS; and coverage,
+# the share of the lines of include/ that the suite executes on Linux.
 #
 # CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. This script does the rest.
 set -u

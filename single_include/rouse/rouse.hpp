@@ -8,7 +8,7 @@
 //   core/        operation, endpoint, buffer, batch, limit, error   then core/operation.hpp
 //   concepts/    the requirements on engines, wakers, schedulers
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
-//   engines/     io_uring, epoll, iocp, native                      one file each
+//   engines/     io_uring, epoll, kqueue, iocp, native              one file each
 //   schedulers/  basic_scheduler, its aliases, task, observed
 //   flows/       channel, sync, group, select
 //   serving/     serve, per_core, signals
