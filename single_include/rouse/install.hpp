@@ -389,7 +389,7 @@ public:
   }
   Function* find() noexcept {
     Function* f = found_.load(std::memory_order_relaxed);
-    if (!f) [[unlikely]] {
+    if (!f) {
       f = reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name_));
       found_.store(f, std::memory_order_relaxed);
     }
@@ -618,8 +618,7 @@ public:
   /// Has to be called before a descriptor is closed.
   static void closing(int fd) noexcept {
     if (fd < 0 || fd >= descriptors) return;
-    if (waiting(calls_[fd].load(std::memory_order_relaxed)) != 0) [[unlikely]]
-      leave_open(fd);
+    if (waiting(calls_[fd].load(std::memory_order_relaxed)) != 0) leave_open(fd);
   }
   /// Resets the counts in a forked child, which has a copy of its parent's memory but none of its
   /// calls. (A child of vfork(2) shares the memory.) Has to be called before calls wait.
@@ -2082,7 +2081,7 @@ public:
   /// Null if the system does not have the function.
   Function* find() noexcept {
     Function* f = found_.load(std::memory_order_relaxed);
-    if (!f) [[unlikely]] {
+    if (!f) {
       f = in(module_);
       found_.store(f, std::memory_order_relaxed);
     }

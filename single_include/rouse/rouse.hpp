@@ -145,9 +145,17 @@
 #define ROUSE_NEVER_INLINE __attribute__((noipa))
 #endif
 
+// Placement. Compilers decide well by themselves; these are the exceptions, and each one costs at
+// least an instruction per call with g++ or clang when it is left out.
+//
 // ROUSE_HOT: functions that every call runs. They are placed together, because the instruction
-// cache is cold after a system call. ROUSE_COLD: rare functions, placed elsewhere and optimized for
-// size.
+// cache is cold after a system call.
+// ROUSE_COLD: rare functions that hot ones call, placed elsewhere and optimized for size. A branch
+// to one needs no [[unlikely]].
+// ROUSE_NOINLINE: the same if it is not that rare (limits, further rounds of a call): inlined, it
+// would make its caller save registers, or too large to be inlined itself.
+// ROUSE_ALWAYS_INLINE: parts of one hot function, which are larger than what g++ inlines at -O2;
+// and what lies between a fiber's call and the switch of stacks (see fiber_suspension).
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ROUSE_HOT
 #define ROUSE_COLD __declspec(noinline)
@@ -263,9 +271,8 @@ public:
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The error code. This is the only place that makes one of a number.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
-    if (value_ == 0) [[likely]]
-      return {};
+  [[nodiscard]] std::error_code code() const noexcept {
+    if (value_ == 0) return {};
     return name_it();
   }
 
@@ -285,11 +292,11 @@ private:
 namespace detail {
 
 #if ROUSE_EXCEPTIONS
-[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] inline void throw_error(std::error_code ec, const std::string& what) {
   throw std::system_error(ec, what);
 }
 #else
-[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] inline void throw_error(std::error_code ec, const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", what.c_str(), ec.message().c_str());
   std::abort();
 }
@@ -585,8 +592,7 @@ public:
   static constexpr bool is_steady = true;
 
   static time_point now() noexcept {
-    if (const replacement* const r = replaced()) [[unlikely]]
-      return r->now_;
+    if (const replacement* const r = replaced()) return r->now_;
     return std::chrono::steady_clock::now();
   }
 
@@ -1176,7 +1182,7 @@ class operation : public detail::list_node, public detail::timer_node {
 public:
   using completion_handler = void(operation&) noexcept;
 
-  ROUSE_ALWAYS_INLINE explicit operation(completion_handler* c) noexcept : complete(c) {}
+  explicit operation(completion_handler* c) noexcept : complete(c) {}
 
   // ---- the request
   completion_handler* complete; ///< called on the thread that runs the engine; may destroy `*this`
@@ -1200,13 +1206,13 @@ public:
     due = when;
     limited = when != (clock::time_point::max)();
   }
-  /// Without a limit of its own, a call has that of its socket, counted from now.
-  ROUSE_ALWAYS_INLINE void apply_default_timeout() noexcept {
-    if (!limited && target->default_timeout != (clock::duration::max)()) [[unlikely]]
-      limit_to_default();
+  /// Whether the limit of its socket applies to it.
+  [[nodiscard]] bool has_default_timeout() const noexcept {
+    return !limited && target->default_timeout != (clock::duration::max)();
   }
-  ROUSE_NOINLINE void limit_to_default() noexcept {
-    limit_to(deadline(target->default_timeout).when());
+  /// Without a limit of its own, a call has that of its socket, counted from now.
+  void apply_default_timeout() noexcept {
+    if (has_default_timeout()) limit_to(deadline(target->default_timeout).when());
   }
 
   /// Whether it waits for something to come in.
@@ -1238,8 +1244,7 @@ public:
 
 inline detail::list<operation>& socket_state::queue_of(const operation& op) noexcept {
   if (op.inward()) return inbound;
-  if (op.action <= action::when_writable) [[likely]]
-    return outbound;
+  if (op.action <= action::when_writable) return outbound;
   return op.action == action::when_urgent ? urgent : paused;
 }
 
@@ -1274,9 +1279,9 @@ public:
     ready_.push_back(op);
   }
   /// The same for drivers: the kernel's result for a pending operation.
-  ROUSE_ALWAYS_INLINE void add(operation& op, failure error, std::size_t bytes) noexcept {
+  void add(operation& op, failure error, std::size_t bytes) noexcept {
     // The kernel says "canceled" whatever the reason was.
-    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason)
       error = op.cancel_reason;
     op.error = error;
     op.bytes = bytes;
@@ -1465,7 +1470,7 @@ namespace detail {
 /// Identifies the calling thread by an address that no other living thread has. (std::thread::id
 /// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
 /// on another thread.
-ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
+inline const void* this_thread() noexcept {
   static constinit thread_local char mark = 0;
   return &mark;
 }
@@ -2120,8 +2125,7 @@ protected:
     if constexpr (may_be_stopped) {
       if (engine_) watch_.forget(*engine_);
     }
-    if (in_progress()) [[unlikely]]
-      engine_->abandon(*this);
+    if (in_progress()) engine_->abandon(*this);
     // A result that was not taken.
     if constexpr (requires { call_.discard(*this, *engine_); }) {
       if (engine_) call_.discard(*this, *engine_);
@@ -2131,8 +2135,7 @@ protected:
   /// True: finished. False: `deliver` will be called; on a shared engine possibly before this
   /// function returns.
   bool start() noexcept {
-    if (engine_ && prepare()) [[likely]]
-      return start_prepared();
+    if (engine_ && prepare()) return start_prepared();
     return end_without_request();
   }
 
@@ -2152,8 +2155,7 @@ protected:
 
   /// The value. An error is stored in `ec`, or thrown if `ec` is null.
   value_type take(std::error_code* ec) {
-    if (this->error || (ec && *ec)) [[unlikely]]
-      report(this->error, ec);
+    if (this->error || (ec && *ec)) report(this->error, ec);
     return value();
   }
   ROUSE_COLD static void report(failure error, std::error_code* ec) {
@@ -2184,7 +2186,7 @@ private:
   }
 
   // `prepare` of a sleep sets `due`; the limit then applies only if it is earlier.
-  ROUSE_ALWAYS_INLINE bool prepare() noexcept {
+  bool prepare() noexcept {
     if constexpr (!may_end) {
       return call_.prepare(*this);
     } else {
@@ -2203,22 +2205,27 @@ private:
         watch_.watch(*engine_, *this, token_);
     }
     if (!submit_first()) return false;
-    if (!advance() && !proceed()) [[unlikely]]
-      return false;
+    if (!advance() && !proceed()) return false;
     disarm();
     return true;
   }
-  ROUSE_ALWAYS_INLINE bool advance() noexcept {
+  bool advance() noexcept {
     if constexpr (requires { call_.advance(*this, *engine_); })
       return call_.advance(*this, *engine_);
     else
       return call_.advance(*this);
   }
-  ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
+  bool submit_first() noexcept {
     if constexpr (requires(completions& c) { call_.waiter.enter(*this, c); })
       return engine_->submit(*this, call_.waiter);
     else
-      return engine_->submit(*this);
+      return submit();
+  }
+  bool submit() noexcept {
+    // Then the engine need not look it up.
+    if constexpr (requires { kept<Call>::only_action; })
+      ROUSE_ASSUME(this->action == kept<Call>::only_action);
+    return engine_->submit(*this);
   }
 
   // Starts further rounds until one has to wait (false) or the call is finished (true). After
@@ -2228,7 +2235,7 @@ private:
       this->continues = true;
       this->error = {};
       this->bytes = 0;
-      if (!engine_->submit(*this)) return false;
+      if (!submit()) return false;
     } while (!advance());
     return true;
   }
@@ -2239,12 +2246,11 @@ private:
 
   ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.advance() && !self.proceed()) [[unlikely]]
-      return;
+    if (!self.advance() && !self.proceed()) return;
     self.disarm();
     static_cast<Receiver&>(self).deliver();
   }
-  ROUSE_HOT static void on_finished(rouse::operation& base) noexcept {
+  static void on_finished(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     static_cast<Receiver&>(self).deliver();
   }
@@ -2310,6 +2316,7 @@ public:
     list_.push_back(*spare_.release());
     spare_.reset(new (std::nothrow) place);
   }
+  [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
   /// Removes the oldest and returns it; null if there is none.
   [[nodiscard]] raised* pop() noexcept { return list_.empty() ? nullptr : &list_.pop_front(); }
 
@@ -2508,14 +2515,14 @@ public:
 
   /// Whether the flow ends at a call that completed with `error`. If the call succeeded although
   /// the flow was killed, the flow keeps the value and ends at its next call.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
+  [[nodiscard]] bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
   }
 
   /// Counts a call that was refused because the flow has to end. If the flow ignores too many
   /// refusals, prints a message and aborts the program.
-  ROUSE_COLD void note_refusal() noexcept {
+  void note_refusal() noexcept {
     // More refusals than the clean-up of an ending flow causes.
     constexpr unsigned some = 100, too_many = 10000;
     constexpr auto too_long = std::chrono::seconds(10);
@@ -2577,7 +2584,7 @@ private:
 namespace detail {
 
 // The flow that runs on the calling thread, or null. For code that stays on its thread.
-ROUSE_ALWAYS_INLINE flow*& this_flow_inlined() noexcept {
+inline flow*& this_flow_inlined() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
@@ -2593,11 +2600,10 @@ inline flow* flow_waiting_by(const operation& op) noexcept {
 // While it exists, `f` is the flow that runs on this thread. For code that resumes a flow.
 class current_flow {
 public:
-  ROUSE_ALWAYS_INLINE explicit current_flow(flow* f) noexcept
-      : before_(std::exchange(this_flow_inlined(), f)) {}
+  explicit current_flow(flow* f) noexcept : before_(std::exchange(this_flow_inlined(), f)) {}
   current_flow(const current_flow&) = delete;
   current_flow& operator=(const current_flow&) = delete;
-  ROUSE_ALWAYS_INLINE ~current_flow() { this_flow_inlined() = before_; }
+  ~current_flow() { this_flow_inlined() = before_; }
 
 private:
   flow* before_;
@@ -2740,7 +2746,7 @@ private:
       auto& f = static_cast<engine_flow<Engine>&>(batch.pop_front());
       const Engine& engine = *f.engine();
       f.begin();
-      if (engine.inert()) [[unlikely]] // forked: the rest are the parent's
+      if (engine.inert()) // forked: the rest are the parent's
         break;
     }
     while (!batch.empty()) self.unbegun_.push_back(batch.pop_front());
@@ -4109,7 +4115,7 @@ public:
   // ---- the loop's thread
 
   /// Before a wait. False: there is mail, so it must not wait.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool fall_asleep() noexcept {
+  [[nodiscard]] bool fall_asleep() noexcept {
     auto was = state::awake;
     return state_.compare_exchange_strong(was, state::asleep, std::memory_order_acq_rel);
   }
@@ -4121,9 +4127,9 @@ public:
   ///
   /// The plain store may overwrite a concurrent notify(); that thread has then seen `asleep` and
   /// interrupts the next wait, which reports it by `note_interruption`.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool wake_up() noexcept {
+  [[nodiscard]] bool wake_up() noexcept {
     const state now = state_.load(std::memory_order_relaxed);
-    if (now == state::asleep) [[likely]]
+    if (now == state::asleep)
       state_.store(state::awake, std::memory_order_relaxed);
     else if (now == state::woken)
       return state_.exchange(state::awake, std::memory_order_acq_rel) == state::woken;
@@ -4170,9 +4176,8 @@ public:
   /// To which operations are added as they complete.
   [[nodiscard]] completions& done() noexcept { return done_; }
   /// Whether a driver has reported an interruption since the last call.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool take_interruption() noexcept {
-    if (!done_.interrupted_) [[likely]]
-      return false;
+  [[nodiscard]] bool take_interruption() noexcept {
+    if (!done_.interrupted_) return false;
     done_.interrupted_ = false;
     return true;
   }
@@ -4187,7 +4192,7 @@ public:
   // ---- an operation's way
 
   /// `op` waits in `to` from now on.
-  ROUSE_ALWAYS_INLINE void add_pending(Operation& op, list_type& to) noexcept {
+  void add_pending(Operation& op, list_type& to) noexcept {
     to.push_back(op);
     op.state = operation_state::pending;
     ++active_;
@@ -4197,8 +4202,8 @@ public:
   void arm(Operation& op) noexcept { done_.timers_.arm(op, op.due); }
 
   /// `op` was done at once. True: its flow may go on. False: it completes in the next turn.
-  ROUSE_ALWAYS_INLINE bool complete_at_once(Operation& op) noexcept {
-    if (within_budget()) [[likely]] {
+  bool complete_at_once(Operation& op) noexcept {
+    if (within_budget()) {
       observer_.at_once(op);
       return true;
     }
@@ -4206,18 +4211,17 @@ public:
     return false;
   }
   /// Of the threads that share an engine, only the one in the loop keeps others waiting.
-  ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
+  bool within_budget() noexcept {
     if constexpr (Threading::shared) {
-      if (completing_ != this_thread()) [[likely]]
-        return true;
+      if (completing_ != this_thread()) return true;
     }
     return --left_ >= 0;
   }
   /// Whether a call may be done without an operation, which `spend` then counts.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_spend() const noexcept { return left_ != 0; }
-  ROUSE_ALWAYS_INLINE void spend() noexcept { --left_; }
+  [[nodiscard]] bool may_spend() const noexcept { return left_ != 0; }
+  void spend() noexcept { --left_; }
 
-  ROUSE_NOINLINE void defer(Operation& op) noexcept {
+  void defer(Operation& op) noexcept {
     left_ = 0;
     put_off(op);
   }
@@ -4237,20 +4241,18 @@ public:
   // ---- a turn
 
   void take_deferred() noexcept {
-    while (!later_.empty()) [[unlikely]]
-      done_.ready_.push_back(later_.pop_front());
+    while (!later_.empty()) done_.ready_.push_back(later_.pop_front());
   }
 
   /// Calls `end(op)` for each operation that is past its limit.
   template <class End>
   void expire(End end) noexcept {
-    if (!done_.timers_.empty()) [[unlikely]]
-      expire_now(end);
+    if (!done_.timers_.empty()) expire_now(end);
   }
 
   /// Completes what is ready, with the lock released. Returns how many.
   template <class Lock>
-  ROUSE_ALWAYS_INLINE std::size_t complete_ready(Lock& lock) noexcept {
+  std::size_t complete_ready(Lock& lock) noexcept {
     std::size_t done = 0;
     for (; done < at_most_ && !done_.ready_.empty(); ++done) {
       auto& op = static_cast<Operation&>(done_.ready_.pop_front());
@@ -5165,8 +5167,7 @@ inline bool is_connected_type(int type) noexcept {
 /// for a Unix-domain stream. The right error is not_connected.
 /// @param ended  whether the call was to receive and has received nothing.
 /// @returns ENOTCONN in this case, else `error`.
-ROUSE_COLD inline failure explain_unconnected(const socket_state& d, bool ended,
-                                              failure error) noexcept {
+inline failure explain_unconnected(const socket_state& d, bool ended, failure error) noexcept {
   const int number = error.os_number();
   const bool doubtful =
       error ? number == EPIPE || (number == EINVAL && d.family == AF_UNIX) : ended;
@@ -5197,14 +5198,13 @@ ROUSE_COLD inline void explain_received(operation& op) noexcept {
 // ---- attempts on a non-blocking handle: false if the call would have to wait
 
 namespace detail {
-ROUSE_NOINLINE inline bool store_error(failure& error) noexcept {
+inline bool store_error(failure& error) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   error = last_error();
   return true;
 }
 inline bool store_result(std::size_t& bytes, failure& error, ssize_t result) noexcept {
-  if (result < 0) [[unlikely]]
-    return store_error(error);
+  if (result < 0) return store_error(error);
   bytes = static_cast<std::size_t>(result);
   return true;
 }
@@ -5213,11 +5213,10 @@ inline bool store_result(operation& op, ssize_t result) noexcept {
 }
 
 template <class Call>
-ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
+auto retry_interrupted(Call call) noexcept {
   while (true) {
     const auto result = call();
-    if (result >= 0 || errno != EINTR) [[likely]]
-      return result;
+    if (result >= 0 || errno != EINTR) return result;
   }
 }
 
@@ -5236,10 +5235,9 @@ ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noex
 // A single comparison detects an error, 0 bytes, and a size larger than the buffer: minus one and
 // as an unsigned number, each of these is at least `op.size`.
 template <class Call>
-ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
+bool store_result_of(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
-  if (static_cast<std::size_t>(result) - 1 >= op.size) [[unlikely]]
-    return store_unusual(op, result, call);
+  if (static_cast<std::size_t>(result) - 1 >= op.size) return store_unusual(op, result, call);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
@@ -5252,7 +5250,7 @@ ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
 }
 
 /// Without SIGPIPE: if the peer is gone, that is an error code.
-ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
+inline bool try_send(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
     return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | no_signal);
   });
@@ -5333,7 +5331,7 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 /// Called after an attempt to receive has found nothing. That is also what the kernel reports for a
 /// datagram socket with a shut-down receiving side, where a blocking call returns 0 bytes.
 /// Returns true in this case: the operation completes with 0 bytes.
-ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
+inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
   if ((poll_now(h, system_calls::peer_closed) & system_calls::peer_closed) == 0) return false;
@@ -5814,10 +5812,8 @@ public:
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
-    if (op.cancellation != cancellation::all) [[unlikely]]
-      forget_cancel_reason(op);
-    if (op.cancel_reason || closing_) [[unlikely]]
-      return submit_elsewhere(op);
+    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+    if (op.cancel_reason || closing_) return submit_elsewhere(op);
     if (enter(op, what)) return queue_.complete_at_once(op);
     add_pending(op, waiting_);
     return false;
@@ -5825,7 +5821,7 @@ public:
 
   /// Whether a waiter may enter without an operation: its call need not be deferred, and no observer
   /// wants to hear of it.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_enter() const noexcept
+  [[nodiscard]] bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
     return !closing_ && queue_.may_spend();
@@ -5839,7 +5835,7 @@ public:
   }
   /// `op` waits in that queue.
   template <class Queue, class Waiter>
-  ROUSE_ALWAYS_INLINE void enqueue(Queue& queue, Waiter& waiter, operation& op) noexcept {
+  void enqueue(Queue& queue, Waiter& waiter, operation& op) noexcept {
     request_wait(op, &waiter);
     waiter.enqueue(queue, op);
     add_pending(op, waiting_);
@@ -5919,7 +5915,10 @@ public:
   }
 
   /// Nothing is pending, ready or posted.
-  [[nodiscard]] bool idle() noexcept;
+  [[nodiscard]] bool idle() noexcept {
+    lock_type lock(mutex_);
+    return queue_.active() == 0 && mailbox_.posted.empty();
+  }
   /// The number of operations in progress: submitted, and not yet completed.
   [[nodiscard]] std::size_t active() noexcept;
   /// Whether the calling thread may run the engine: operations in flight may belong to another.
@@ -5948,6 +5947,10 @@ public:
   void raise(std::exception_ptr e) noexcept;
   /// The same; the engine owns `r` from then on.
   void raise(detail::raised& r) noexcept;
+  [[nodiscard]] bool any_raised() noexcept {
+    lock_type lock(mutex_);
+    return !raised_.empty();
+  }
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept;
 
@@ -5985,14 +5988,14 @@ private:
   // For a driver that is one of several (`native_driver`), each call branches once, here, to what
   // is compiled for the one that is open. `f` gets its type, and finds it by `the`.
   template <class F>
-  ROUSE_ALWAYS_INLINE decltype(auto) with_driver(F f) noexcept {
+  decltype(auto) with_driver(F f) noexcept {
     if constexpr (requires { driver_.visit(f); })
       return driver_.visit(f);
     else
       return f(std::type_identity<Driver>());
   }
   template <class D>
-  ROUSE_ALWAYS_INLINE D& the() noexcept {
+  D& the() noexcept {
     if constexpr (std::is_same_v<D, Driver>)
       return driver_;
     else
@@ -6016,21 +6019,19 @@ private:
   template <class D>
   ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, list_type& to) noexcept {
     lock_type lock(mutex_);
-    if (!may_start(op) && !may_start_after_all(op)) [[unlikely]]
-      return submit_elsewhere(op);
+    if (!may_start(op) && !may_start_after_all(op)) return submit_elsewhere(op);
     op.cancel_count = op.target->cancel_count;
     if (d.start(op)) return queue_.complete_at_once(op);
-    op.apply_default_timeout();
-    add_pending(op, to);
+    queue_.add_pending(op, to);
+    if (op.limited || op.has_default_timeout()) return arm(op);
     return false;
   }
-  // Most waits do not concern a socket.
-  ROUSE_NOINLINE bool submit_wait(operation& op) noexcept;
-  bool submit_elsewhere(operation& op) noexcept;
+  bool submit_wait(operation& op) noexcept;
+  ROUSE_COLD bool submit_elsewhere(operation& op) noexcept;
   bool start_elsewhere(operation& op) noexcept;
   void note_refusal() noexcept;
 
-  ROUSE_ALWAYS_INLINE bool may_start(const operation& op) const noexcept {
+  bool may_start(const operation& op) const noexcept {
     return !op.cancel_reason && !closing_ && !op.target->closing &&
            (!op.continues || op.cancel_count == op.target->cancel_count);
   }
@@ -6038,14 +6039,14 @@ private:
   ROUSE_COLD bool may_start_after_all(operation& op) const noexcept;
   static void forget_cancel_reason(operation& op) noexcept;
 
-  ROUSE_ALWAYS_INLINE void add_pending(operation& op, list_type& to) noexcept {
+  void add_pending(operation& op, list_type& to) noexcept {
     queue_.add_pending(op, to);
-    if (op.limited) [[unlikely]]
-      arm(op);
+    if (op.limited) arm(op);
   }
-  ROUSE_NOINLINE void arm(operation& op) noexcept;
+  // Its limit counts from now on. False, for a tail call: it is pending.
+  ROUSE_NOINLINE bool arm(operation& op) noexcept;
   template <class Awaited>
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
+  bool enter(operation& op, Awaited& what) noexcept {
     const bool done = what.enter(op, queue_.done());
     if (queue_.done().any()) wake_others();
     return done;
@@ -6060,14 +6061,14 @@ private:
   // ---- waiting and completing
 
   // How long the driver may wait; min: not at all.
-  ROUSE_ALWAYS_INLINE clock::time_point fall_asleep(clock::time_point until) noexcept {
+  clock::time_point fall_asleep(clock::time_point until) noexcept {
     // Another thread that waited meanwhile (in a close) may have made something ready.
     const bool sleeps =
         until != (clock::time_point::min)() && queue_.nothing_ready() && mailbox_.fall_asleep();
     if (!sleeps) return (clock::time_point::min)();
     return queue_.no_limits() ? until : next_limit(until);
   }
-  ROUSE_NOINLINE clock::time_point next_limit(clock::time_point until) const noexcept;
+  clock::time_point next_limit(clock::time_point until) const noexcept;
 
   template <class D>
   ROUSE_HOT ROUSE_NOINLINE std::size_t turn_with(clock::time_point until) noexcept {
@@ -6079,8 +6080,7 @@ private:
     wait(the<D>(), fall_asleep(until), lock);
     std::size_t done = 0;
     if constexpr (Threading::shared) queue_.completes(detail::this_thread());
-    if (mailbox_.wake_up()) [[unlikely]]
-      done = run_mail(lock);
+    if (mailbox_.wake_up()) done = run_mail(lock);
     // After the wait: an operation past its limit still takes what the kernel has.
     queue_.expire([this](operation& op) { end(op, std::errc::timed_out); });
     done += queue_.complete_ready(lock);
@@ -6097,20 +6097,18 @@ private:
       waits_until_ = until;
     }
     d.wait(until, lock, queue_.done());
-    if (queue_.take_interruption()) [[unlikely]]
-      mailbox_.note_interruption();
+    if (queue_.take_interruption()) mailbox_.note_interruption();
     if constexpr (Threading::shared) {
       waits_until_ = (clock::time_point::min)();
       waits_ = false;
       waited_.notify_all();
     }
   }
-  // Clears the wait handle. False: something has happened already.
   bool wait_outside(lock_type& lock) noexcept;
   // Waits for some of the kernel's results; `complete` is called later.
-  ROUSE_NOINLINE void reap(lock_type& lock) noexcept;
+  void reap(lock_type& lock) noexcept;
 
-  std::size_t run_mail(lock_type& lock) noexcept;
+  ROUSE_COLD std::size_t run_mail(lock_type& lock) noexcept;
   void drop_posted() noexcept;
 
   // In a shared engine, the thread that waits for the kernel has to see what another one changed.
@@ -6162,35 +6160,37 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 // ---- operations
 
+// Most waits do not concern a socket.
 template <class D, class T>
-ROUSE_NOINLINE bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
+bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
   if (op.awaited && !op.target) return submit(op, *op.awaited);
   lock_type lock(mutex_);
   if (op.cancellation != cancellation::all) forget_cancel_reason(op);
-  if (op.cancel_reason || closing_ || op.target) [[unlikely]]
-    return submit_elsewhere(op);
+  if (op.cancel_reason || closing_ || op.target) return submit_elsewhere(op);
   add_pending(op, waiting_);
   return false;
 }
 
 template <class D, class T>
-ROUSE_COLD bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
+bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
   if (op.cancellation == cancellation::all) return false;
   forget_cancel_reason(op);
   return may_start(op);
 }
 
 template <class D, class T>
-ROUSE_NOINLINE void basic_engine<D, T>::arm(operation& op) noexcept {
+bool basic_engine<D, T>::arm(operation& op) noexcept {
+  if (op.target) op.apply_default_timeout();
+  if (!op.limited) return false;
   queue_.arm(op);
   if (T::shared && op.due < waits_until_) wake();
+  return false;
 }
 
 template <class D, class T>
 void basic_engine<D, T>::defer(operation& op) noexcept {
   lock_type lock(mutex_);
-  if (inert_) [[unlikely]]
-    return refuse_later(op);
+  if (inert_) return refuse_later(op);
   queue_.add_ready(op);
 }
 
@@ -6237,8 +6237,7 @@ void basic_engine<D, T>::forget_cancel_reason(operation& op) noexcept {
 
 template <class D, class T>
 bool basic_engine<D, T>::submit_other(operation& op) noexcept {
-  if (op.target && op.action < action::wait) [[likely]]
-    return submit_to(driver_, op, op.target->queue_of(op));
+  if (op.target && op.action < action::wait) return submit_to(driver_, op, op.target->queue_of(op));
   lock_type lock(mutex_);
   if (op.cancellation != cancellation::all) forget_cancel_reason(op);
   return submit_elsewhere(op);
@@ -6246,7 +6245,7 @@ bool basic_engine<D, T>::submit_other(operation& op) noexcept {
 
 // What does not go to the kernel, or no longer does.
 template <class D, class T>
-ROUSE_COLD bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
+bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
   if (inert_) {
     op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
     return true;
@@ -6280,7 +6279,7 @@ bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
 // The engine ends. A flow that no scheduler can end (a coroutine of another library, for example)
 // may go on calling for ever.
 template <class D, class T>
-ROUSE_COLD void basic_engine<D, T>::note_refusal() noexcept {
+void basic_engine<D, T>::note_refusal() noexcept {
   if (refusals_left_-- != 0) return;
   std::fputs("rouse: a scheduler is being destroyed, and its waiting calls end with "
              "operation_canceled, but they are made again without end\n",
@@ -6297,8 +6296,7 @@ void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
   op.cancel_reason = reason;
   if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
     return;
-  if (inert_) [[unlikely]]
-    return; // it is the parent's, and this process's driver does not know it
+  if (inert_) return; // it is the parent's, and this process's driver does not know it
   completions& done = queue_.done();
   if (op.action == action::wait) {
     if (op.awaited) op.awaited->leave(op);
@@ -6312,8 +6310,7 @@ void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
 template <class D, class T>
 bool basic_engine<D, T>::abandon(operation& op) noexcept {
   lock_type lock(mutex_);
-  if (inert_) [[unlikely]]
-    return queue_.forget(op);
+  if (inert_) return queue_.forget(op);
   if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
   while (op.state == operation_state::pending) reap(lock);
   if (op.state == operation_state::idle) return false;
@@ -6322,7 +6319,7 @@ bool basic_engine<D, T>::abandon(operation& op) noexcept {
 }
 
 template <class D, class T>
-ROUSE_COLD std::size_t basic_engine<D, T>::run_mail(lock_type& lock) noexcept {
+std::size_t basic_engine<D, T>::run_mail(lock_type& lock) noexcept {
   run_stops();
   std::size_t done = 0;
   lock.unlock();
@@ -6384,7 +6381,7 @@ native_handle_type basic_engine<D, T>::wait_handle() noexcept {
 }
 
 template <class D, class T>
-ROUSE_NOINLINE void basic_engine<D, T>::reap(lock_type& lock) noexcept {
+void basic_engine<D, T>::reap(lock_type& lock) noexcept {
   if constexpr (T::shared) {
     if (waits_) return waited_.wait(lock);
   }
@@ -6392,16 +6389,9 @@ ROUSE_NOINLINE void basic_engine<D, T>::reap(lock_type& lock) noexcept {
 }
 
 template <class D, class T>
-ROUSE_NOINLINE clock::time_point
-basic_engine<D, T>::next_limit(clock::time_point until) const noexcept {
+clock::time_point basic_engine<D, T>::next_limit(clock::time_point until) const noexcept {
   const auto next = queue_.next_limit();
   return next < until ? next : until;
-}
-
-template <class D, class T>
-bool basic_engine<D, T>::idle() noexcept {
-  lock_type lock(mutex_);
-  return queue_.active() == 0 && mailbox_.posted.empty();
 }
 
 template <class D, class T>
@@ -6424,6 +6414,7 @@ clock::time_point basic_engine<D, T>::prepare_foreign_wait() noexcept
   return (clock::time_point::min)();
 }
 
+// Clears the wait handle. False: something has happened already.
 template <class D, class T>
 bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
   wait(driver_, (clock::time_point::min)(), lock);
@@ -6480,7 +6471,7 @@ void basic_engine<D, T>::belong_to_process() noexcept {
 
 // An engine that nothing has used works on; any other becomes inert.
 template <class D, class T>
-ROUSE_COLD void basic_engine<D, T>::forked() noexcept {
+void basic_engine<D, T>::forked() noexcept {
   if constexpr (T::shared) { // a thread that does not exist here may hold them
     ::new (&mutex_) typename T::mutex;
     ::new (&waited_) typename T::condition;
@@ -6604,7 +6595,7 @@ template <class D, class T>
 socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int family, int type,
                                         failure& why) noexcept {
   lock_type lock(mutex_);
-  if (inert_) [[unlikely]] {
+  if (inert_) {
     why = std::errc::operation_not_permitted;
     return nullptr;
   }
@@ -6635,7 +6626,7 @@ native_handle_type basic_engine<D, T>::take_handle(socket_state& s, bool keep_op
                                                    lock_type& lock) noexcept {
   if (!s.open()) return os::no_handle;
   s.closing = true; // reap() releases the lock
-  if (!inert_) [[likely]] {
+  if (!inert_) {
     cancel_all(s);
     while (s.busy()) reap(lock);
     driver_.detach(s, keep_open);
@@ -6647,7 +6638,7 @@ template <class D, class T>
 void basic_engine<D, T>::close(socket_state& s, lock_type& lock) noexcept {
   const auto h = take_handle(s, false, lock);
   if (h == os::no_handle) return;
-  if (inert_) [[unlikely]]
+  if (inert_)
     sockets::close_copy(h);
   else
     sockets::close(h);
@@ -7982,7 +7973,7 @@ public:
     const int n = set_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (void* const tag = Set::tag_of(events[i])) [[likely]]
+      if (void* const tag = Set::tag_of(events[i]))
         handle(tag, events[i], done);
       else
         done.interrupt();
@@ -8036,7 +8027,7 @@ private:
 
   // ---- starting
 
-  ROUSE_NOINLINE bool start_other(record& r, operation& op) noexcept {
+  bool start_other(record& r, operation& op) noexcept {
     const bool done = op.inward() ? r.readable && try_first(r, op) : start_outbound(r, op);
     return done || !watch_everything(r, op);
   }
@@ -8049,7 +8040,7 @@ private:
   }
 
   // From now on the set reports the edges of `r`. False: it cannot, and the error is in `op`.
-  ROUSE_ALWAYS_INLINE bool watch_everything(record& r, operation& op) noexcept {
+  bool watch_everything(record& r, operation& op) noexcept {
     return r.watched == watch::edges || !(op.error = watch_edges(r));
   }
   ROUSE_COLD failure watch_edges(record& r) noexcept {
@@ -8063,7 +8054,7 @@ private:
   // The same after a recv has seen EAGAIN. If it was tried only because the one before was filled
   // (buffers of just the size of what comes), the set rather reports that there are bytes: until
   // some arrive that no operation waits for, or something else has to wait.
-  ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
+  bool await_bytes(record& r, operation& op) noexcept {
     if (r.watched != watch::edges) return r.watched == watch::bytes || watch_everything(r, op);
     if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
         !set_.watch_bytes(handle_of(r), tag_of(r)))
@@ -8071,7 +8062,7 @@ private:
     return true;
   }
   // There are bytes, and no operation waits for them.
-  ROUSE_COLD void stop_watching_bytes(record& r) noexcept {
+  void stop_watching_bytes(record& r) noexcept {
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
   }
@@ -8079,15 +8070,13 @@ private:
   // ---- events
 
   template <class Event>
-  ROUSE_ALWAYS_INLINE void handle(void* tag, const Event& e, completions& done) noexcept {
+  void handle(void* tag, const Event& e, completions& done) noexcept {
     record* const r = record_of(tag);
     if constexpr (Set::generations != 1) {
-      if (!r) [[unlikely]]
-        return;
+      if (!r) return;
     }
     if constexpr (requires { Set::failure_of(e); }) {
-      if (const failure why = Set::failure_of(e)) [[unlikely]]
-        return fail(*r, why, done);
+      if (const failure why = Set::failure_of(e)) return fail(*r, why, done);
     }
     handle(*r, Set::events_of(e), done);
   }
@@ -8101,32 +8090,29 @@ private:
     r.watched = watch::nothing;
   }
 
-  ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
-    if (events & ~(Set::readable | Set::writable)) [[unlikely]]
-      events = handle_odd(r, events, done);
-    if (events & Set::readable) [[likely]] {
+  void handle(record& r, std::uint32_t events, completions& done) noexcept {
+    if (events & ~(Set::readable | Set::writable)) events = handle_odd(r, events, done);
+    if (events & Set::readable) {
       r.readable = true;
-      if (r.inbound.empty()) [[unlikely]]
+      if (r.inbound.empty())
         stop_watching_bytes(r);
-      else if (try_front(r, done)) [[unlikely]]
+      else if (try_front(r, done))
         try_inbound_queue(r, done);
     }
-    if ((events & Set::writable) && !r.writable) [[unlikely]]
-      try_outbound_queue(r, done);
+    if ((events & Set::writable) && !r.writable) try_outbound_queue(r, done);
   }
 
   // Tries the first of those that wait for something to come in. True: there may be more.
-  ROUSE_ALWAYS_INLINE bool try_front(record& r, completions& done) noexcept {
+  bool try_front(record& r, completions& done) noexcept {
     operation& op = r.inbound.front();
-    if (try_inbound(r, op)) [[likely]]
-      done.add(op);
+    if (try_inbound(r, op)) done.add(op);
     return r.readable;
   }
-  ROUSE_NOINLINE void try_inbound_queue(record& r, completions& done) noexcept {
+  void try_inbound_queue(record& r, completions& done) noexcept {
     while (!r.inbound.empty() && try_front(r, done)) {
     }
   }
-  ROUSE_NOINLINE void try_outbound_queue(record& r, completions& done) noexcept {
+  void try_outbound_queue(record& r, completions& done) noexcept {
     r.writable = true;
     while (r.writable && !r.outbound.empty()) {
       operation& op = r.outbound.front();
@@ -8154,11 +8140,11 @@ private:
 
   // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
 
-  ROUSE_ALWAYS_INLINE bool try_inbound(record& r, operation& op) noexcept {
+  bool try_inbound(record& r, operation& op) noexcept {
     const bool done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
     // After a short count the set reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
-        [[likely]]
+
       r.readable = false;
     return done || (r.odd && try_again(r, op));
   }
@@ -8175,7 +8161,7 @@ private:
     return r.readable = done;
   }
 
-  ROUSE_NOINLINE bool try_other(record& r, operation& op) noexcept {
+  bool try_other(record& r, operation& op) noexcept {
     const auto h = handle_of(r);
     if (op.action == action::receive)
       return detail::lend(op, *buffers_, [&] { return os::try_recv(op); });
@@ -8197,9 +8183,8 @@ private:
     return done;
   }
 
-  ROUSE_ALWAYS_INLINE bool try_send(record& r, operation& op) noexcept {
-    if (os::try_send(op)) [[likely]]
-      return true;
+  bool try_send(record& r, operation& op) noexcept {
+    if (os::try_send(op)) return true;
     return r.writable = false;
   }
   bool try_outbound(record& r, operation& op) noexcept {
@@ -8330,7 +8315,7 @@ public:
 
   /// Waits for events until `until` (min: not at all; max: for ever). Returns their number, or a
   /// negative number after an error, such as an interruption by a signal.
-  ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
+  int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
     if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
     return wait_until(events, until);
   }
@@ -8408,7 +8393,7 @@ public:
   }
   void remove(native_handle_type h, bool) noexcept { set_.remove(h); }
   static void prepare_wait(bool) noexcept {}
-  ROUSE_ALWAYS_INLINE int wait(event_list& events, clock::time_point until) noexcept {
+  int wait(event_list& events, clock::time_point until) noexcept {
     return set_.wait(events, until);
   }
   void wake() noexcept { waker_.signal(); }
@@ -8923,7 +8908,7 @@ ROUSE_NOINLINE inline operation* first_of(list<operation>& queue) noexcept {
   });
   return first;
 }
-ROUSE_ALWAYS_INLINE operation* first_in_line(list<operation>& queue) noexcept {
+inline operation* first_in_line(list<operation>& queue) noexcept {
   return queue.empty() ? nullptr : first_of(queue);
 }
 
@@ -8948,8 +8933,7 @@ inline std::uint8_t opcode_of(action a) noexcept {
 }
 
 /// A recv or a send of plain bytes.
-ROUSE_ALWAYS_INLINE void fill_move(os::uring::submission& s, const operation& op,
-                                   int flags) noexcept {
+inline void fill_move(os::uring::submission& s, const operation& op, int flags) noexcept {
   s.addr = reinterpret_cast<std::uintptr_t>(op.data);
   const std::size_t size = op.size < os::largest_request ? op.size : os::largest_request;
   s.len = static_cast<std::uint32_t>(size);
@@ -9020,7 +9004,7 @@ public:
   }
 
 private:
-  ROUSE_COLD bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
+  bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
     if (!begun_) {
       begun_ = true;
       supported_ = !ring_.create(ring.get());
@@ -9053,7 +9037,7 @@ private:
 template <bool Shared>
 class ring_owner {
 public:
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool is_this_thread(os::uring::ring& ring) const noexcept {
+  [[nodiscard]] bool is_this_thread(os::uring::ring& ring) const noexcept {
     if constexpr (Shared) return ring.get() >= 0;
     return owner_ == this_thread();
   }
@@ -9202,15 +9186,14 @@ public:
   /// they share the one system call of the turn.
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
     if (op.action == action::recv) {
-      if (!detail::first_in_line(op.target->inbound)) [[likely]] {
+      if (!detail::first_in_line(op.target->inbound)) {
         request_recv(op);
         hand_over();
       }
       return false;
     }
-    if (op.action == action::send && !detail::by_hand(op)) [[likely]] {
-      if (detail::first_in_line(op.target->outbound)) [[unlikely]]
-        return false;
+    if (op.action == action::send && !detail::by_hand(op)) {
+      if (detail::first_in_line(op.target->outbound)) return false;
       if (few_completions() && os::try_send(op)) return true;
       request_send(op);
       hand_over();
@@ -9230,11 +9213,9 @@ public:
 
   template <class Lock>
   ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
-    if (!own_by_this_thread()) [[unlikely]]
-      return;
+    if (!own_by_this_thread()) return;
     // A turn that does not wait needs no wake-up: a foreign loop's handle has the waker in it.
-    if (!listening_ && until != (clock::time_point::min)()) [[unlikely]]
-      listen_for_wake_up();
+    if (!listening_ && until != (clock::time_point::min)()) listen_for_wake_up();
     const bool waits = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Shared) {
       ring_.submit();
@@ -9255,7 +9236,8 @@ public:
   void wake() noexcept { waker_.signal(); }
 
   [[nodiscard]] bool usable_here() const noexcept {
-    return in_flight_ == 0 || owner_.allows_this_thread();
+    // The other threads of a shared engine change `in_flight_`, and any of them may run it.
+    return Shared || in_flight_ == 0 || owner_.allows_this_thread();
   }
   /// Kernels before 5.18 register an eventfd only after all requests have ended.
   [[nodiscard]] native_handle_type wait_handle() noexcept {
@@ -9277,7 +9259,7 @@ private:
 
   using record = detail::uring_socket;
 
-  ROUSE_NOINLINE bool start_other(operation& op) noexcept {
+  bool start_other(operation& op) noexcept {
     if (op.action == action::connect && !detail::room_for_peer(op)) return true;
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
@@ -9303,10 +9285,8 @@ private:
     return reinterpret_cast<std::uintptr_t>(&op);
   }
 
-  ROUSE_ALWAYS_INLINE os::uring::submission& entry(std::uint8_t opcode, int fd,
-                                                   std::uint64_t user_data) noexcept {
-    if (ring_.full()) [[unlikely]]
-      make_room();
+  os::uring::submission& entry(std::uint8_t opcode, int fd, std::uint64_t user_data) noexcept {
+    if (ring_.full()) make_room();
     os::uring::submission& s = ring_.next();
     s.opcode = opcode;
     s.fd = fd;
@@ -9320,13 +9300,11 @@ private:
     }
   }
 
-  ROUSE_ALWAYS_INLINE void request_recv(operation& op) noexcept {
+  void request_recv(operation& op) noexcept {
     request_move(op, os::uring::op_recv, os::recv_flags(op.target->type));
   }
-  ROUSE_ALWAYS_INLINE void request_send(operation& op) noexcept {
-    request_move(op, os::uring::op_send, MSG_NOSIGNAL);
-  }
-  ROUSE_ALWAYS_INLINE void request_move(operation& op, std::uint8_t opcode, int flags) noexcept {
+  void request_send(operation& op) noexcept { request_move(op, os::uring::op_send, MSG_NOSIGNAL); }
+  void request_move(operation& op, std::uint8_t opcode, int flags) noexcept {
     ++in_flight_;
     detail::fill_move(entry(opcode, static_cast<int>(op.target->native), address_of(op)), op,
                       flags);
@@ -9334,7 +9312,7 @@ private:
 
   /// @param offer  a receive may take one of the offered buffers.
   /// @param goes_on  a poll reports each change until it is cancelled.
-  ROUSE_NOINLINE void submit(operation& op, bool offer = true, bool goes_on = false) noexcept {
+  void submit(operation& op, bool offer = true, bool goes_on = false) noexcept {
     if (detail::moves_bytes(op))
       return op.action == action::recv ? request_recv(op) : request_send(op);
     ++in_flight_;
@@ -9385,18 +9363,16 @@ private:
   // ---- completions
 
   ROUSE_ALWAYS_INLINE void reap(const os::uring::completion& c, completions& done) noexcept {
-    if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
-      return reap_rare(c, done);
+    if (c.user_data & (wake_up | cancel_bit)) return reap_rare(c, done);
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
-    if (c.res < 0 || !detail::moves_bytes(op)) [[unlikely]]
-      return reap_rare(c, done);
+    if (c.res < 0 || !detail::moves_bytes(op)) return reap_rare(c, done);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
-    if (op.bytes - 1 >= op.size) [[unlikely]] // none at all, or more than there was room for
+    if (op.bytes - 1 >= op.size) // none at all, or more than there was room for
       explain(op);
     finish(op, done);
   }
-  ROUSE_COLD static void explain(operation& op) noexcept {
+  static void explain(operation& op) noexcept {
     if (op.inward()) os::explain_received(op);
   }
 
@@ -9410,8 +9386,7 @@ private:
         *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
     const bool goes_on = os::uring::follows_more(c.flags); // a poll
     if (!goes_on) --in_flight_;
-    if (c.user_data & cancel_bit) [[unlikely]]
-      return reap_cancel(op, c.res, done);
+    if (c.user_data & cancel_bit) return reap_cancel(op, c.res, done);
     if (goes_on || op.has_result) return reap_poll(op, goes_on, done);
     if (os::uring::took_buffer(c.flags))
       op.data = buffers_.take(os::uring::buffer_id(c.flags), *pool_);
@@ -9422,7 +9397,7 @@ private:
   }
 
   // A multishot poll has reported: the socket may be ready, or the poll has ended.
-  ROUSE_COLD void reap_poll(operation& op, bool goes_on, completions& done) noexcept {
+  void reap_poll(operation& op, bool goes_on, completions& done) noexcept {
     if (op.has_result) {
       if (goes_on) return;
       op.has_result = op.more;
@@ -9435,7 +9410,7 @@ private:
 
   // The kernel does not find a request that it is about to retry. The cancel is repeated until
   // the request has ended or is found.
-  ROUSE_COLD void reap_cancel(operation& op, int result, completions& done) noexcept {
+  void reap_cancel(operation& op, int result, completions& done) noexcept {
     const bool completed = !std::exchange(op.more, false);
     if (completed) {
       op.has_result = false;
@@ -9447,7 +9422,7 @@ private:
 
   void succeed(operation& op, int result, completions& done) noexcept {
     op.error = {};
-    if (detail::by_hand(op)) [[unlikely]] {
+    if (detail::by_hand(op)) {
       if (try_or_poll(op)) finish(op, done);
       return;
     }
@@ -9522,12 +9497,11 @@ private:
   // A cancelled operation completes only when the cancel has completed too: until then the kernel may
   // look for its address.
   ROUSE_ALWAYS_INLINE void finish(operation& op, completions& done) noexcept {
-    if (op.more) [[unlikely]] {
+    if (op.more) {
       op.more = false;
       return;
     }
-    if (op.accompanied()) [[unlikely]]
-      return finish_first(op, done);
+    if (op.accompanied()) return finish_first(op, done);
     done.add(op, op.error, op.bytes);
   }
   // Others are queued on the same socket. The next one is submitted, unless they are accepts, which
@@ -9541,9 +9515,7 @@ private:
   }
 
   // False: there is no ring; this is the copy in a forked child.
-  ROUSE_ALWAYS_INLINE bool own_by_this_thread() noexcept {
-    return owner_.is_this_thread(ring_) || change_owner();
-  }
+  bool own_by_this_thread() noexcept { return owner_.is_this_thread(ring_) || change_owner(); }
   ROUSE_COLD bool change_owner() noexcept {
     if (ring_.get() < 0) return false;
     if (owner_.change(ring_, in_flight_ != 0, entries)) {
@@ -9635,10 +9607,8 @@ public:
   /// handles.)
   bool start(operation& op) noexcept {
     const auto& queue = op.target->queue_of(op);
-    if (op.is_retry() && op.retry->files) [[unlikely]]
-      return begin(op);
-    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
-        [[unlikely]] {
+    if (op.is_retry() && op.retry->files) return begin(op);
+    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0)) {
       op.held = true;
       ++record_of(op).held;
       return false;
@@ -9690,8 +9660,7 @@ private:
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
   // Starts what has its turn now.
-  ROUSE_NOINLINE void start_held(record& r, detail::list<rouse::operation>& queue,
-                                 completions& done) noexcept {
+  void start_held(record& r, detail::list<rouse::operation>& queue, completions& done) noexcept {
     bool first = true, stop = false;
     queue.for_each([&](rouse::operation& one) {
       auto& op = static_cast<operation&>(one);
@@ -9741,8 +9710,7 @@ private:
     record& r = record_of(op);
     auto& queue = op.target->queue_of(op);
     done.add(op, op.error, op.bytes);
-    if (r.held != 0) [[unlikely]]
-      start_held(r, queue, done);
+    if (r.held != 0) start_held(r, queue, done);
   }
 
   // ---- the call. True: done, the result is in `op`.
@@ -10173,8 +10141,7 @@ public:
   }
   /// Why a registration that was put off has failed.
   static failure failure_of(const os::kernel_event& e) noexcept {
-    if ((e.flags & EV_ERROR) == 0) [[likely]]
-      return {};
+    if ((e.flags & EV_ERROR) == 0) return {};
     return os::refusal_of(e);
   }
 
@@ -10209,8 +10176,7 @@ public:
 
   void prepare_wait(bool alone) noexcept { alone_ = alone; }
   int wait(event_list& events, clock::time_point until) noexcept {
-    if (put_off_ == 0) [[likely]]
-      return queue_.wait({}, events, until);
+    if (put_off_ == 0) return queue_.wait({}, events, until);
     const std::span<const os::kernel_event> changes(changes_, put_off_);
     put_off_ = 0;
     return queue_.wait(changes, events, until);
@@ -10352,11 +10318,11 @@ public:
 
   /// Calls `f` with the type of the driver that is open, and gives access to it.
   template <class F>
-  ROUSE_ALWAYS_INLINE decltype(auto) visit(F f) noexcept {
+  decltype(auto) visit(F f) noexcept {
     return uring_ ? f(std::type_identity<first>()) : f(std::type_identity<second>());
   }
   template <class Driver>
-  ROUSE_ALWAYS_INLINE Driver& the() noexcept {
+  Driver& the() noexcept {
     if constexpr (std::is_same_v<Driver, first>)
       return io_uring_;
     else
@@ -10454,7 +10420,7 @@ template <class Derived, class Base = waiter>
 class waiter_base : public Base {
 public:
   using Base::Base;
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, completions& completed) noexcept final {
+  bool enter(operation& op, completions& completed) noexcept final {
     list<waiter>* queue = static_cast<Derived&>(*this).try_enter(op.error, completed);
     if (!queue) return true;
     this->enqueue(*queue, op);
@@ -10611,15 +10577,15 @@ public:
     else
       set(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
-  ROUSE_ALWAYS_INLINE item(item&& other) noexcept { take(other); }
-  ROUSE_ALWAYS_INLINE item& operator=(item&& other) noexcept {
+  item(item&& other) noexcept { take(other); }
+  item& operator=(item&& other) noexcept {
     if (this != &other) {
       clear();
       take(other);
     }
     return *this;
   }
-  ROUSE_ALWAYS_INLINE ~item() { clear(); }
+  ~item() { clear(); }
 
   [[nodiscard]] bool empty() const noexcept { return kind_ == kind::nothing; }
   [[nodiscard]] failure error() const noexcept { return kind_ == kind::error ? error_ : failure(); }
@@ -10627,8 +10593,7 @@ public:
   [[nodiscard]] T& value() noexcept { return value_; }
   // Moves the value out, or throws the exception. Empty if there is neither.
   ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
-    if (kind_ != kind::value) [[unlikely]]
-      return unwrap_error();
+    if (kind_ != kind::value) return unwrap_error();
     std::optional<T> unwrapped(std::move(value_));
     std::destroy_at(&value_);
     kind_ = kind::nothing;
@@ -10636,9 +10601,9 @@ public:
   }
 
   /// Moves from `other`. Precondition: this one is empty.
-  ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
+  void take(item& other) noexcept {
     kind_ = std::exchange(other.kind_, kind::nothing);
-    if (kind_ == kind::value) [[likely]] {
+    if (kind_ == kind::value) {
       std::construct_at(&value_, std::move(other.value_));
       std::destroy_at(&other.value_);
     } else if (kind_ == kind::error) {
@@ -10669,9 +10634,8 @@ private:
   }
 
   // The destruction is not inlined: otherwise g++ 12 warns that the bytes are uninitialized.
-  ROUSE_ALWAYS_INLINE void clear() noexcept {
-    if (kind_ == kind::value || kind_ == kind::thrown) [[unlikely]]
-      destroy_content();
+  void clear() noexcept {
+    if (kind_ == kind::value || kind_ == kind::thrown) destroy_content();
     kind_ = kind::nothing;
   }
   ROUSE_COLD void destroy_content() noexcept {
@@ -10736,7 +10700,7 @@ public:
   // queue to wait in, and the item is unchanged.
   ROUSE_ALWAYS_INLINE list<detail::waiter>* send(item<T>& from, failure& why,
                                                  completions& completed) noexcept {
-    if (from.empty() || closed_) [[unlikely]] {
+    if (from.empty() || closed_) {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
       waiter& first = front(receivers_);
@@ -11741,11 +11705,11 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 class recycler {
 public:
   // Inlined, so that a constant size gives a constant class.
-  ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
+  static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return fresh(size);
     cache& mine = local();
-    if (block* b = mine.free[c]) [[likely]] {
+    if (block* b = mine.free[c]) {
       mine.free[c] = b->next;
       ++mine.room[c];
       return b;
@@ -11753,11 +11717,10 @@ public:
     return fresh(size_of(c));
   }
 
-  ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
+  static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.room[c] == 0) [[unlikely]]
-      return keep_or_drop(p, c);
+    if (c >= classes || mine.room[c] == 0) return keep_or_drop(p, c);
     mine.keep(p, c);
   }
 
@@ -11783,7 +11746,7 @@ private:
     void open() noexcept {
       for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
     }
-    ROUSE_ALWAYS_INLINE void keep(void* p, std::size_t c) noexcept {
+    void keep(void* p, std::size_t c) noexcept {
       free[c] = ::new (p) block{free[c]};
       --room[c];
     }
@@ -11824,7 +11787,7 @@ private:
     static constinit cache empty;
     return empty;
   }
-  ROUSE_HOT ROUSE_NEVER_INLINE static cache& local() noexcept {
+  ROUSE_NEVER_INLINE static cache& local() noexcept {
     cache* const mine = thread_object<cache>(std::nothrow);
     return mine ? *mine : none();
   }
@@ -11969,8 +11932,7 @@ protected:
           failure(std::errc::operation_not_permitted).code(),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
-    if (engine_->inert()) [[unlikely]]
-      run_in_child();
+    if (engine_->inert()) run_in_child();
     refuse_nested();
     const running here(*self());
     const loop_exit at_end{waker_};
@@ -11978,12 +11940,12 @@ protected:
     for (bool turned = false;; turned = true) {
       // Before rethrow_raised(): the last flow may be a thread, which may throw as it ends.
       const bool nothing_left = idle();
-      rethrow_raised();
+      if (engine_->any_raised()) rethrow_raised();
       if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
       if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
     }
-    if (engine_->inert()) [[unlikely]] // a flow or function in this loop has forked
+    if (engine_->inert()) // a flow or function in this loop has forked
       run_in_child();
     return done;
   }
@@ -11998,7 +11960,7 @@ protected:
     if constexpr (requires { waker_.notify(); }) waker_.notify();
   }
 
-  ROUSE_COLD static void refuse_in_child(const char* what) {
+  static void refuse_in_child(const char* what) {
     throw_error(std::make_error_code(std::errc::operation_not_permitted),
                 std::string(what) +
                     ": a forked child cannot use a scheduler that its parent has used");
@@ -12039,7 +12001,7 @@ private:
     engine_->orphan(self());
     if (owned_) owned_.release()->leave_behind();
   }
-  ROUSE_COLD void run_in_child() {
+  void run_in_child() {
     engine_->complete_refused();
     refuse_in_child("rouse: run");
   }
@@ -12614,8 +12576,7 @@ public:
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
-    if (engine_->inert()) [[unlikely]]
-      loop::refuse_in_child("rouse: spawn");
+    if (engine_->inert()) loop::refuse_in_child("rouse: spawn");
     flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
     started.spawned_at(where);
     return flow_handle<basic_scheduler>(started);
@@ -13607,8 +13568,7 @@ struct when_there_is_room : Call {
 
   bool advance(operation& op) noexcept {
     if (pause::is(op)) return !retry_pause.end(op) || !this->prepare(op);
-    if (!os::is_crowded(op.error)) [[likely]]
-      return Call::advance(op);
+    if (!os::is_crowded(op.error)) return Call::advance(op);
     retry_pause.begin(op, length);
     return false;
   }
@@ -14319,6 +14279,7 @@ inline void request_send(operation& op, socket_state* d, const_buffer b) noexcep
 // The requests that fit into the operation. `check` is false if there is nothing to request.
 
 struct recv_request {
+  static constexpr action only_action = action::recv;
   static constexpr const char* whole = "rouse: recv_exactly";
   static constexpr const char* misuse = empty_buffer;
   socket_state* socket;
@@ -14326,15 +14287,14 @@ struct recv_request {
 
   void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::recv); // the engine need not look it up
-    if (op.size != 0) [[likely]]
-      return true;
+    if (op.size != 0) return true;
     op.error = std::errc::invalid_argument; // 0 would mean the end of the stream
     return false;
   }
 };
 
 struct send_request {
+  static constexpr action only_action = action::send;
   static constexpr const char* whole = "rouse: send_all";
   socket_state* socket;
   const_buffer buffer;
@@ -14342,9 +14302,7 @@ struct send_request {
   void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
   // An empty buffer sends nothing, except an empty datagram.
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::send);
-    if (op.size != 0) [[likely]]
-      return true;
+    if (op.size != 0) return true;
     if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
     return false;
   }
@@ -14355,6 +14313,7 @@ struct recv_call : recv_request {
   static constexpr const char* name = "rouse: recv";
 
   struct request {
+    static constexpr action only_action = action::recv;
     bool prepare(operation& op) noexcept { return recv_request::check(op); }
     bool advance(operation&) noexcept { return true; }
     std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -14386,6 +14345,7 @@ struct send_call : send_request {
   static constexpr const char* name = "rouse: send";
 
   struct request {
+    static constexpr action only_action = action::send;
     bool prepare(operation& op) noexcept {
       return send_request::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
     }
@@ -14401,12 +14361,11 @@ struct whole_call : Request {
   static constexpr const char* name = Request::whole;
 
   struct request {
+    static constexpr action only_action = Request::only_action;
     std::size_t moved = 0; // by earlier requests
 
     bool prepare(operation& op) noexcept { return Request::check(op); }
-    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
-      return op.bytes == op.size || !go_on(op);
-    }
+    bool advance(operation& op) noexcept { return op.bytes == op.size || !go_on(op); }
     bool go_on(operation& op) noexcept {
       if (op.bytes == 0 || op.error) return false;
       moved += op.bytes;
@@ -15818,7 +15777,11 @@ private:
   struct owner {
     callback_call* call;
     ~owner() { free(); }
-    void free() noexcept { delete std::exchange(call, nullptr); }
+    void free() noexcept {
+      if (!call) return;
+      ROUSE_ASSUME(!call->in_progress()); // the destructor need not check
+      delete std::exchange(call, nullptr);
+    }
   };
 
   Handler handler_;
@@ -15876,8 +15839,21 @@ public:
     static_assert(handled || detail::misplaced<How...>,
                   "rouse: a call of callbacks ends with its handler, void(std::error_code, "
                   "T), or void(std::error_code) where there is no value");
-    if constexpr (handled)
-      return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
+    if constexpr (handled) {
+      using engine = typename Scheduler::engine_type;
+      using block = detail::callback_call<engine, Call, Limit, std::decay_t<How>...>;
+      auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
+                          std::forward<How>(how)...);
+      Scheduler* const home = s ? s : detail::running<Scheduler>::here();
+      if (home) home->waker().pending_.push_back(*b);
+      if constexpr (detail::gives_handle<Call>) {
+        sleep_handle handle(*b, &block::cancel);
+        b->begin();
+        return handle;
+      } else {
+        b->begin();
+      }
+    }
   }
 
   /// @param f  a callable without parameters. The loop calls it once, and destroys it afterwards.
@@ -15901,23 +15877,6 @@ public:
   static constexpr const char* flow_name = "function";
 
 private:
-  template <class Scheduler, class Call, class Limit, class Handler>
-  static auto begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
-    using engine = typename Scheduler::engine_type;
-    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
-    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
-                        std::forward<Handler>(handler));
-    Scheduler* const home = s ? s : detail::running<Scheduler>::here();
-    if (home) home->waker().pending_.push_back(*b);
-    if constexpr (detail::gives_handle<Call>) {
-      sleep_handle handle(*b, &block::cancel);
-      b->begin();
-      return handle;
-    } else {
-      b->begin();
-    }
-  }
-
   detail::list<detail::waiting_handler> pending_;
 };
 
@@ -15953,8 +15912,7 @@ public:
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
-    if (this->in_progress()) [[unlikely]]
-      clear_waiting();
+    if (this->in_progress()) clear_waiting();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -15968,16 +15926,14 @@ public:
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
       f = chain_->spawned_flow;
-      if (f) [[likely]] {
+      if (f) {
         f->waiting = this;
-        if (f->cancelled) [[unlikely]]
-          this->refuse(std::errc::operation_canceled);
+        if (f->cancelled) this->refuse(std::errc::operation_canceled);
       }
     }
     if (!this->start()) return true;
-    if (!f) [[unlikely]]
-      return false;
-    if (f->ends_with(this->error)) [[unlikely]] {
+    if (!f) return false;
+    if (f->ends_with(this->error)) {
       this->deliver_later(); // the loop destroys the coroutines: this one still runs
       return true;
     }
@@ -16021,16 +15977,15 @@ private:
   ROUSE_HOT void deliver() noexcept {
     coroutine_chain* const chain = chain_;
     flow* const f = chain ? chain->spawned_flow : nullptr;
-    if (f) [[likely]] {
+    if (f) {
       f->waiting = nullptr;
-      if (f->ends_with(this->error)) [[unlikely]]
-        return f->end_suspended();
+      if (f->ends_with(this->error)) return f->end_suspended();
     }
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
     const current_flow resumed(f);
     const auto resume = [=] {
-      if (chain) [[likely]]
+      if (chain)
         chain->resume(h);
       else
         h.resume();
@@ -16672,7 +16627,7 @@ private:
 #endif
   // Ends the program if an unprepared thread cannot become a fiber: no context could switch back to
   // it.
-  [[noreturn]] ROUSE_COLD static void abort_unprepared() noexcept {
+  [[noreturn]] static void abort_unprepared() noexcept {
     std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
     std::abort();
   }
@@ -16732,7 +16687,7 @@ namespace detail {
 template <class Engine, class Suspension>
 class parked_wait final : Engine::operation {
 public:
-  ROUSE_ALWAYS_INLINE explicit parked_wait(Suspension caller) noexcept
+  explicit parked_wait(Suspension caller) noexcept
       : Engine::operation(&parked_wait::on_completed), caller_(caller) {}
 
   // Suspends the caller until the waiter is admitted or cancelled; returns the error, if any.
@@ -16765,15 +16720,14 @@ public:
     if constexpr (
         waits_in_queue<Call> && !base::may_end && requires { Parker::uncancelled(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
-      if (s && s->engine().may_enter()) [[likely]] {
+      if (s && s->engine().may_enter()) {
         if (const auto caller = Parker::uncancelled(*s)) {
           Engine& engine = s->engine();
           failure why;
           if (list<waiter>* line = engine.try_enter(call.waiter, why))
             why = parked_wait<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
                 engine, *line, call.waiter);
-          if (why || (ec && *ec)) [[unlikely]]
-            base::report(why, ec);
+          if (why || (ec && *ec)) base::report(why, ec);
           return call.value();
         }
       }
@@ -16786,16 +16740,16 @@ private:
 
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
-    if (!s && this_flow()) [[unlikely]]
+    if (!s && this_flow())
       s = running<Scheduler>::here(); // waits there if its fairness budget is used up
     if (!s)
       (void)this->start();
-    else if (const char* why = wait(*s)) [[unlikely]]
+    else if (const char* why = wait(*s))
       refuse(why, ec);
     return this->take(ec);
   }
 
-  ROUSE_COLD void refuse(const char* why, std::error_code* ec) {
+  void refuse(const char* why, std::error_code* ec) {
     this->error = std::errc::operation_not_permitted;
     if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
   }
@@ -16807,13 +16761,7 @@ private:
         std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
         "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
         "constructor");
-    if constexpr (std::constructible_from<Parker, Scheduler&>)
-      return wait_with(Parker(s));
-    else
-      return wait_with(Parker());
-  }
-
-  ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
+    Parker parker = make_parker(s);
     parker_ = &parker;
     // Optional in a parker: `refusal` says why the caller cannot be suspended; `enter` registers
     // the operation with the caller's flow, so that a cancel of the flow finds it.
@@ -16827,6 +16775,14 @@ private:
     else
       parker.park();
     return nullptr;
+  }
+
+  template <class Scheduler>
+  static Parker make_parker(Scheduler& s) {
+    if constexpr (std::constructible_from<Parker, Scheduler&>)
+      return Parker(s);
+    else
+      return Parker();
   }
 
   void deliver() noexcept { parker_->unpark(); }
@@ -16958,15 +16914,12 @@ public:
 
   // Called in the loop: runs the fiber until it waits or ends.
   ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
-    if (!loop_runs_) [[unlikely]]
-      return switch_from_foreign_loop(f);
+    if (!loop_runs_) return switch_from_foreign_loop(f);
     running_ = &f;
     this_flow_inlined() = f.self;
-    if (listener_) [[unlikely]]
-      listener_->switched(nullptr, f.self);
+    if (listener_) listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
-    if (listener_ && !ended_) [[unlikely]]
-      listener_->switched(f.self, nullptr);
+    if (listener_ && !ended_) listener_->switched(f.self, nullptr);
     this_flow_inlined() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
@@ -17005,7 +16958,7 @@ private:
     const current_flow no_flow_{nullptr}; // a flow of another scheduler may run the loop
   };
   // Called in the loop of another scheduler on the same engine.
-  ROUSE_NOINLINE void switch_from_foreign_loop(fiber_stack& f) noexcept {
+  void switch_from_foreign_loop(fiber_stack& f) noexcept {
     const loop_scope here(*this);
     switch_to(f);
   }
@@ -17052,13 +17005,12 @@ public:
   }
   // After a call that completed with `error`: throws if that ends the flow. (If the call succeeded
   // although the flow was killed, the flow keeps the value and ends at its next call.)
-  ROUSE_ALWAYS_INLINE void throw_if_ended(failure error) const {
-    if (error == failure(std::errc::operation_canceled)) [[unlikely]]
-      unwind_if_ended();
+  void throw_if_ended(failure error) const {
+    if (error == failure(std::errc::operation_canceled)) unwind_if_ended();
   }
   // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
   // wait then. A call made by a destructor during the unwinding returns an error instead.
-  ROUSE_NOINLINE void unwind_if_ended() const {
+  void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
 #if ROUSE_EXCEPTIONS
@@ -17116,8 +17068,7 @@ public:
                           detail::fiber_runtime&>
   explicit fiber_parker(Scheduler& s) noexcept
       : runtime_(s.waker().runtime()), fiber_(runtime_.running()) {
-    if (fiber_) [[likely]]
-      return;
+    if (fiber_) return;
     in_loop_ =
         runtime_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
     scheduler_ = &s;
@@ -17143,21 +17094,19 @@ public:
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
-    if (!in_loop_) [[likely]]
-      return nullptr;
+    if (!in_loop_) return nullptr;
     return "called inside the loop but outside any fiber (by a posted function, for example), so "
            "there is no fiber to suspend; spawn one";
   }
 
   void enter(operation& op) {
     if (!fiber_) return;
-    if (fiber_.cancelled()) [[unlikely]]
-      refuse(op);
+    if (fiber_.cancelled()) refuse(op);
     fiber_.self().waiting = op_ = &op;
   }
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
-    if (fiber_) [[likely]] {
+    if (fiber_) {
       while (!completed_) fiber_.suspend();
       if (op_) fiber_.throw_if_ended(op_->error);
     } else {
@@ -18134,7 +18083,7 @@ public:
     detail::guarded(start_others, [this] { fail(); });
     run_core(0, start);
     for (auto& t : others) {
-      if (forked_) [[unlikely]]
+      if (forked_)
         ::new (&t) std::thread; // its thread exists only in the parent
       else
         t.join();

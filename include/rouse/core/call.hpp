@@ -162,8 +162,7 @@ protected:
     if constexpr (may_be_stopped) {
       if (engine_) watch_.forget(*engine_);
     }
-    if (in_progress()) [[unlikely]]
-      engine_->abandon(*this);
+    if (in_progress()) engine_->abandon(*this);
     // A result that was not taken.
     if constexpr (requires { call_.discard(*this, *engine_); }) {
       if (engine_) call_.discard(*this, *engine_);
@@ -173,8 +172,7 @@ protected:
   /// True: finished. False: `deliver` will be called; on a shared engine possibly before this
   /// function returns.
   bool start() noexcept {
-    if (engine_ && prepare()) [[likely]]
-      return start_prepared();
+    if (engine_ && prepare()) return start_prepared();
     return end_without_request();
   }
 
@@ -194,8 +192,7 @@ protected:
 
   /// The value. An error is stored in `ec`, or thrown if `ec` is null.
   value_type take(std::error_code* ec) {
-    if (this->error || (ec && *ec)) [[unlikely]]
-      report(this->error, ec);
+    if (this->error || (ec && *ec)) report(this->error, ec);
     return value();
   }
   ROUSE_COLD static void report(failure error, std::error_code* ec) {
@@ -226,7 +223,7 @@ private:
   }
 
   // `prepare` of a sleep sets `due`; the limit then applies only if it is earlier.
-  ROUSE_ALWAYS_INLINE bool prepare() noexcept {
+  bool prepare() noexcept {
     if constexpr (!may_end) {
       return call_.prepare(*this);
     } else {
@@ -245,22 +242,27 @@ private:
         watch_.watch(*engine_, *this, token_);
     }
     if (!submit_first()) return false;
-    if (!advance() && !proceed()) [[unlikely]]
-      return false;
+    if (!advance() && !proceed()) return false;
     disarm();
     return true;
   }
-  ROUSE_ALWAYS_INLINE bool advance() noexcept {
+  bool advance() noexcept {
     if constexpr (requires { call_.advance(*this, *engine_); })
       return call_.advance(*this, *engine_);
     else
       return call_.advance(*this);
   }
-  ROUSE_ALWAYS_INLINE bool submit_first() noexcept {
+  bool submit_first() noexcept {
     if constexpr (requires(completions& c) { call_.waiter.enter(*this, c); })
       return engine_->submit(*this, call_.waiter);
     else
-      return engine_->submit(*this);
+      return submit();
+  }
+  bool submit() noexcept {
+    // Then the engine need not look it up.
+    if constexpr (requires { kept<Call>::only_action; })
+      ROUSE_ASSUME(this->action == kept<Call>::only_action);
+    return engine_->submit(*this);
   }
 
   // Starts further rounds until one has to wait (false) or the call is finished (true). After
@@ -270,7 +272,7 @@ private:
       this->continues = true;
       this->error = {};
       this->bytes = 0;
-      if (!engine_->submit(*this)) return false;
+      if (!submit()) return false;
     } while (!advance());
     return true;
   }
@@ -281,12 +283,11 @@ private:
 
   ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
-    if (!self.advance() && !self.proceed()) [[unlikely]]
-      return;
+    if (!self.advance() && !self.proceed()) return;
     self.disarm();
     static_cast<Receiver&>(self).deliver();
   }
-  ROUSE_HOT static void on_finished(rouse::operation& base) noexcept {
+  static void on_finished(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     static_cast<Receiver&>(self).deliver();
   }

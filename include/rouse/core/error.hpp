@@ -70,9 +70,8 @@ public:
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The error code. This is the only place that makes one of a number.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
-    if (value_ == 0) [[likely]]
-      return {};
+  [[nodiscard]] std::error_code code() const noexcept {
+    if (value_ == 0) return {};
     return name_it();
   }
 
@@ -92,11 +91,11 @@ private:
 namespace detail {
 
 #if ROUSE_EXCEPTIONS
-[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] inline void throw_error(std::error_code ec, const std::string& what) {
   throw std::system_error(ec, what);
 }
 #else
-[[noreturn]] ROUSE_COLD inline void throw_error(std::error_code ec, const std::string& what) {
+[[noreturn]] inline void throw_error(std::error_code ec, const std::string& what) {
   std::fprintf(stderr, "%s: %s\n", what.c_str(), ec.message().c_str());
   std::abort();
 }

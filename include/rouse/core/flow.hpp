@@ -98,14 +98,14 @@ public:
 
   /// Whether the flow ends at a call that completed with `error`. If the call succeeded although
   /// the flow was killed, the flow keeps the value and ends at its next call.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool ends_with(failure error) const noexcept {
+  [[nodiscard]] bool ends_with(failure error) const noexcept {
     return error == failure(std::errc::operation_canceled) &&
            killed.load(std::memory_order_relaxed);
   }
 
   /// Counts a call that was refused because the flow has to end. If the flow ignores too many
   /// refusals, prints a message and aborts the program.
-  ROUSE_COLD void note_refusal() noexcept {
+  void note_refusal() noexcept {
     // More refusals than the clean-up of an ending flow causes.
     constexpr unsigned some = 100, too_many = 10000;
     constexpr auto too_long = std::chrono::seconds(10);
@@ -167,7 +167,7 @@ private:
 namespace detail {
 
 // The flow that runs on the calling thread, or null. For code that stays on its thread.
-ROUSE_ALWAYS_INLINE flow*& this_flow_inlined() noexcept {
+inline flow*& this_flow_inlined() noexcept {
   static constinit thread_local flow* f = nullptr;
   return f;
 }
@@ -183,11 +183,10 @@ inline flow* flow_waiting_by(const operation& op) noexcept {
 // While it exists, `f` is the flow that runs on this thread. For code that resumes a flow.
 class current_flow {
 public:
-  ROUSE_ALWAYS_INLINE explicit current_flow(flow* f) noexcept
-      : before_(std::exchange(this_flow_inlined(), f)) {}
+  explicit current_flow(flow* f) noexcept : before_(std::exchange(this_flow_inlined(), f)) {}
   current_flow(const current_flow&) = delete;
   current_flow& operator=(const current_flow&) = delete;
-  ROUSE_ALWAYS_INLINE ~current_flow() { this_flow_inlined() = before_; }
+  ~current_flow() { this_flow_inlined() = before_; }
 
 private:
   flow* before_;
@@ -330,7 +329,7 @@ private:
       auto& f = static_cast<engine_flow<Engine>&>(batch.pop_front());
       const Engine& engine = *f.engine();
       f.begin();
-      if (engine.inert()) [[unlikely]] // forked: the rest are the parent's
+      if (engine.inert()) // forked: the rest are the parent's
         break;
     }
     while (!batch.empty()) self.unbegun_.push_back(batch.pop_front());

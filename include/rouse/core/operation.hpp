@@ -90,7 +90,7 @@ class operation : public detail::list_node, public detail::timer_node {
 public:
   using completion_handler = void(operation&) noexcept;
 
-  ROUSE_ALWAYS_INLINE explicit operation(completion_handler* c) noexcept : complete(c) {}
+  explicit operation(completion_handler* c) noexcept : complete(c) {}
 
   // ---- the request
   completion_handler* complete; ///< called on the thread that runs the engine; may destroy `*this`
@@ -114,13 +114,13 @@ public:
     due = when;
     limited = when != (clock::time_point::max)();
   }
-  /// Without a limit of its own, a call has that of its socket, counted from now.
-  ROUSE_ALWAYS_INLINE void apply_default_timeout() noexcept {
-    if (!limited && target->default_timeout != (clock::duration::max)()) [[unlikely]]
-      limit_to_default();
+  /// Whether the limit of its socket applies to it.
+  [[nodiscard]] bool has_default_timeout() const noexcept {
+    return !limited && target->default_timeout != (clock::duration::max)();
   }
-  ROUSE_NOINLINE void limit_to_default() noexcept {
-    limit_to(deadline(target->default_timeout).when());
+  /// Without a limit of its own, a call has that of its socket, counted from now.
+  void apply_default_timeout() noexcept {
+    if (has_default_timeout()) limit_to(deadline(target->default_timeout).when());
   }
 
   /// Whether it waits for something to come in.
@@ -152,8 +152,7 @@ public:
 
 inline detail::list<operation>& socket_state::queue_of(const operation& op) noexcept {
   if (op.inward()) return inbound;
-  if (op.action <= action::when_writable) [[likely]]
-    return outbound;
+  if (op.action <= action::when_writable) return outbound;
   return op.action == action::when_urgent ? urgent : paused;
 }
 

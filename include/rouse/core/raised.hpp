@@ -45,6 +45,7 @@ public:
     list_.push_back(*spare_.release());
     spare_.reset(new (std::nothrow) place);
   }
+  [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
   /// Removes the oldest and returns it; null if there is none.
   [[nodiscard]] raised* pop() noexcept { return list_.empty() ? nullptr : &list_.pop_front(); }
 

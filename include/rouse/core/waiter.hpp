@@ -59,7 +59,7 @@ template <class Derived, class Base = waiter>
 class waiter_base : public Base {
 public:
   using Base::Base;
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, completions& completed) noexcept final {
+  bool enter(operation& op, completions& completed) noexcept final {
     list<waiter>* queue = static_cast<Derived&>(*this).try_enter(op.error, completed);
     if (!queue) return true;
     this->enqueue(*queue, op);

@@ -35,9 +35,9 @@ public:
     ready_.push_back(op);
   }
   /// The same for drivers: the kernel's result for a pending operation.
-  ROUSE_ALWAYS_INLINE void add(operation& op, failure error, std::size_t bytes) noexcept {
+  void add(operation& op, failure error, std::size_t bytes) noexcept {
     // The kernel says "canceled" whatever the reason was.
-    if (error == failure(std::errc::operation_canceled) && op.cancel_reason) [[unlikely]]
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason)
       error = op.cancel_reason;
     op.error = error;
     op.bytes = bytes;

@@ -55,7 +55,7 @@ public:
   // ---- the loop's thread
 
   /// Before a wait. False: there is mail, so it must not wait.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool fall_asleep() noexcept {
+  [[nodiscard]] bool fall_asleep() noexcept {
     auto was = state::awake;
     return state_.compare_exchange_strong(was, state::asleep, std::memory_order_acq_rel);
   }
@@ -67,9 +67,9 @@ public:
   ///
   /// The plain store may overwrite a concurrent notify(); that thread has then seen `asleep` and
   /// interrupts the next wait, which reports it by `note_interruption`.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool wake_up() noexcept {
+  [[nodiscard]] bool wake_up() noexcept {
     const state now = state_.load(std::memory_order_relaxed);
-    if (now == state::asleep) [[likely]]
+    if (now == state::asleep)
       state_.store(state::awake, std::memory_order_relaxed);
     else if (now == state::woken)
       return state_.exchange(state::awake, std::memory_order_acq_rel) == state::woken;

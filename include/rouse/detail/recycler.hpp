@@ -21,11 +21,11 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 class recycler {
 public:
   // Inlined, so that a constant size gives a constant class.
-  ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
+  static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return fresh(size);
     cache& mine = local();
-    if (block* b = mine.free[c]) [[likely]] {
+    if (block* b = mine.free[c]) {
       mine.free[c] = b->next;
       ++mine.room[c];
       return b;
@@ -33,11 +33,10 @@ public:
     return fresh(size_of(c));
   }
 
-  ROUSE_ALWAYS_INLINE static void release(void* p, std::size_t size) noexcept {
+  static void release(void* p, std::size_t size) noexcept {
     const std::size_t c = class_of(size);
     cache& mine = local();
-    if (c >= classes || mine.room[c] == 0) [[unlikely]]
-      return keep_or_drop(p, c);
+    if (c >= classes || mine.room[c] == 0) return keep_or_drop(p, c);
     mine.keep(p, c);
   }
 
@@ -63,7 +62,7 @@ private:
     void open() noexcept {
       for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
     }
-    ROUSE_ALWAYS_INLINE void keep(void* p, std::size_t c) noexcept {
+    void keep(void* p, std::size_t c) noexcept {
       free[c] = ::new (p) block{free[c]};
       --room[c];
     }
@@ -104,7 +103,7 @@ private:
     static constinit cache empty;
     return empty;
   }
-  ROUSE_HOT ROUSE_NEVER_INLINE static cache& local() noexcept {
+  ROUSE_NEVER_INLINE static cache& local() noexcept {
     cache* const mine = thread_object<cache>(std::nothrow);
     return mine ? *mine : none();
   }

@@ -12,7 +12,7 @@ namespace detail {
 /// Identifies the calling thread by an address that no other living thread has. (std::thread::id
 /// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
 /// on another thread.
-ROUSE_ALWAYS_INLINE const void* this_thread() noexcept {
+inline const void* this_thread() noexcept {
   static constinit thread_local char mark = 0;
   return &mark;
 }

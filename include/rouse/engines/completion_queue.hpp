@@ -29,9 +29,8 @@ public:
   /// To which operations are added as they complete.
   [[nodiscard]] completions& done() noexcept { return done_; }
   /// Whether a driver has reported an interruption since the last call.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool take_interruption() noexcept {
-    if (!done_.interrupted_) [[likely]]
-      return false;
+  [[nodiscard]] bool take_interruption() noexcept {
+    if (!done_.interrupted_) return false;
     done_.interrupted_ = false;
     return true;
   }
@@ -46,7 +45,7 @@ public:
   // ---- an operation's way
 
   /// `op` waits in `to` from now on.
-  ROUSE_ALWAYS_INLINE void add_pending(Operation& op, list_type& to) noexcept {
+  void add_pending(Operation& op, list_type& to) noexcept {
     to.push_back(op);
     op.state = operation_state::pending;
     ++active_;
@@ -56,8 +55,8 @@ public:
   void arm(Operation& op) noexcept { done_.timers_.arm(op, op.due); }
 
   /// `op` was done at once. True: its flow may go on. False: it completes in the next turn.
-  ROUSE_ALWAYS_INLINE bool complete_at_once(Operation& op) noexcept {
-    if (within_budget()) [[likely]] {
+  bool complete_at_once(Operation& op) noexcept {
+    if (within_budget()) {
       observer_.at_once(op);
       return true;
     }
@@ -65,18 +64,17 @@ public:
     return false;
   }
   /// Of the threads that share an engine, only the one in the loop keeps others waiting.
-  ROUSE_ALWAYS_INLINE bool within_budget() noexcept {
+  bool within_budget() noexcept {
     if constexpr (Threading::shared) {
-      if (completing_ != this_thread()) [[likely]]
-        return true;
+      if (completing_ != this_thread()) return true;
     }
     return --left_ >= 0;
   }
   /// Whether a call may be done without an operation, which `spend` then counts.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_spend() const noexcept { return left_ != 0; }
-  ROUSE_ALWAYS_INLINE void spend() noexcept { --left_; }
+  [[nodiscard]] bool may_spend() const noexcept { return left_ != 0; }
+  void spend() noexcept { --left_; }
 
-  ROUSE_NOINLINE void defer(Operation& op) noexcept {
+  void defer(Operation& op) noexcept {
     left_ = 0;
     put_off(op);
   }
@@ -96,20 +94,18 @@ public:
   // ---- a turn
 
   void take_deferred() noexcept {
-    while (!later_.empty()) [[unlikely]]
-      done_.ready_.push_back(later_.pop_front());
+    while (!later_.empty()) done_.ready_.push_back(later_.pop_front());
   }
 
   /// Calls `end(op)` for each operation that is past its limit.
   template <class End>
   void expire(End end) noexcept {
-    if (!done_.timers_.empty()) [[unlikely]]
-      expire_now(end);
+    if (!done_.timers_.empty()) expire_now(end);
   }
 
   /// Completes what is ready, with the lock released. Returns how many.
   template <class Lock>
-  ROUSE_ALWAYS_INLINE std::size_t complete_ready(Lock& lock) noexcept {
+  std::size_t complete_ready(Lock& lock) noexcept {
     std::size_t done = 0;
     for (; done < at_most_ && !done_.ready_.empty(); ++done) {
       auto& op = static_cast<Operation&>(done_.ready_.pop_front());

@@ -108,10 +108,8 @@ public:
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
-    if (op.cancellation != cancellation::all) [[unlikely]]
-      forget_cancel_reason(op);
-    if (op.cancel_reason || closing_) [[unlikely]]
-      return submit_elsewhere(op);
+    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+    if (op.cancel_reason || closing_) return submit_elsewhere(op);
     if (enter(op, what)) return queue_.complete_at_once(op);
     add_pending(op, waiting_);
     return false;
@@ -119,7 +117,7 @@ public:
 
   /// Whether a waiter may enter without an operation: its call need not be deferred, and no observer
   /// wants to hear of it.
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool may_enter() const noexcept
+  [[nodiscard]] bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
     return !closing_ && queue_.may_spend();
@@ -133,7 +131,7 @@ public:
   }
   /// `op` waits in that queue.
   template <class Queue, class Waiter>
-  ROUSE_ALWAYS_INLINE void enqueue(Queue& queue, Waiter& waiter, operation& op) noexcept {
+  void enqueue(Queue& queue, Waiter& waiter, operation& op) noexcept {
     request_wait(op, &waiter);
     waiter.enqueue(queue, op);
     add_pending(op, waiting_);
@@ -213,7 +211,10 @@ public:
   }
 
   /// Nothing is pending, ready or posted.
-  [[nodiscard]] bool idle() noexcept;
+  [[nodiscard]] bool idle() noexcept {
+    lock_type lock(mutex_);
+    return queue_.active() == 0 && mailbox_.posted.empty();
+  }
   /// The number of operations in progress: submitted, and not yet completed.
   [[nodiscard]] std::size_t active() noexcept;
   /// Whether the calling thread may run the engine: operations in flight may belong to another.
@@ -242,6 +243,10 @@ public:
   void raise(std::exception_ptr e) noexcept;
   /// The same; the engine owns `r` from then on.
   void raise(detail::raised& r) noexcept;
+  [[nodiscard]] bool any_raised() noexcept {
+    lock_type lock(mutex_);
+    return !raised_.empty();
+  }
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept;
 
@@ -279,14 +284,14 @@ private:
   // For a driver that is one of several (`native_driver`), each call branches once, here, to what
   // is compiled for the one that is open. `f` gets its type, and finds it by `the`.
   template <class F>
-  ROUSE_ALWAYS_INLINE decltype(auto) with_driver(F f) noexcept {
+  decltype(auto) with_driver(F f) noexcept {
     if constexpr (requires { driver_.visit(f); })
       return driver_.visit(f);
     else
       return f(std::type_identity<Driver>());
   }
   template <class D>
-  ROUSE_ALWAYS_INLINE D& the() noexcept {
+  D& the() noexcept {
     if constexpr (std::is_same_v<D, Driver>)
       return driver_;
     else
@@ -310,21 +315,19 @@ private:
   template <class D>
   ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, list_type& to) noexcept {
     lock_type lock(mutex_);
-    if (!may_start(op) && !may_start_after_all(op)) [[unlikely]]
-      return submit_elsewhere(op);
+    if (!may_start(op) && !may_start_after_all(op)) return submit_elsewhere(op);
     op.cancel_count = op.target->cancel_count;
     if (d.start(op)) return queue_.complete_at_once(op);
-    op.apply_default_timeout();
-    add_pending(op, to);
+    queue_.add_pending(op, to);
+    if (op.limited || op.has_default_timeout()) return arm(op);
     return false;
   }
-  // Most waits do not concern a socket.
-  ROUSE_NOINLINE bool submit_wait(operation& op) noexcept;
-  bool submit_elsewhere(operation& op) noexcept;
+  bool submit_wait(operation& op) noexcept;
+  ROUSE_COLD bool submit_elsewhere(operation& op) noexcept;
   bool start_elsewhere(operation& op) noexcept;
   void note_refusal() noexcept;
 
-  ROUSE_ALWAYS_INLINE bool may_start(const operation& op) const noexcept {
+  bool may_start(const operation& op) const noexcept {
     return !op.cancel_reason && !closing_ && !op.target->closing &&
            (!op.continues || op.cancel_count == op.target->cancel_count);
   }
@@ -332,14 +335,14 @@ private:
   ROUSE_COLD bool may_start_after_all(operation& op) const noexcept;
   static void forget_cancel_reason(operation& op) noexcept;
 
-  ROUSE_ALWAYS_INLINE void add_pending(operation& op, list_type& to) noexcept {
+  void add_pending(operation& op, list_type& to) noexcept {
     queue_.add_pending(op, to);
-    if (op.limited) [[unlikely]]
-      arm(op);
+    if (op.limited) arm(op);
   }
-  ROUSE_NOINLINE void arm(operation& op) noexcept;
+  // Its limit counts from now on. False, for a tail call: it is pending.
+  ROUSE_NOINLINE bool arm(operation& op) noexcept;
   template <class Awaited>
-  ROUSE_ALWAYS_INLINE bool enter(operation& op, Awaited& what) noexcept {
+  bool enter(operation& op, Awaited& what) noexcept {
     const bool done = what.enter(op, queue_.done());
     if (queue_.done().any()) wake_others();
     return done;
@@ -354,14 +357,14 @@ private:
   // ---- waiting and completing
 
   // How long the driver may wait; min: not at all.
-  ROUSE_ALWAYS_INLINE clock::time_point fall_asleep(clock::time_point until) noexcept {
+  clock::time_point fall_asleep(clock::time_point until) noexcept {
     // Another thread that waited meanwhile (in a close) may have made something ready.
     const bool sleeps =
         until != (clock::time_point::min)() && queue_.nothing_ready() && mailbox_.fall_asleep();
     if (!sleeps) return (clock::time_point::min)();
     return queue_.no_limits() ? until : next_limit(until);
   }
-  ROUSE_NOINLINE clock::time_point next_limit(clock::time_point until) const noexcept;
+  clock::time_point next_limit(clock::time_point until) const noexcept;
 
   template <class D>
   ROUSE_HOT ROUSE_NOINLINE std::size_t turn_with(clock::time_point until) noexcept {
@@ -373,8 +376,7 @@ private:
     wait(the<D>(), fall_asleep(until), lock);
     std::size_t done = 0;
     if constexpr (Threading::shared) queue_.completes(detail::this_thread());
-    if (mailbox_.wake_up()) [[unlikely]]
-      done = run_mail(lock);
+    if (mailbox_.wake_up()) done = run_mail(lock);
     // After the wait: an operation past its limit still takes what the kernel has.
     queue_.expire([this](operation& op) { end(op, std::errc::timed_out); });
     done += queue_.complete_ready(lock);
@@ -391,20 +393,18 @@ private:
       waits_until_ = until;
     }
     d.wait(until, lock, queue_.done());
-    if (queue_.take_interruption()) [[unlikely]]
-      mailbox_.note_interruption();
+    if (queue_.take_interruption()) mailbox_.note_interruption();
     if constexpr (Threading::shared) {
       waits_until_ = (clock::time_point::min)();
       waits_ = false;
       waited_.notify_all();
     }
   }
-  // Clears the wait handle. False: something has happened already.
   bool wait_outside(lock_type& lock) noexcept;
   // Waits for some of the kernel's results; `complete` is called later.
-  ROUSE_NOINLINE void reap(lock_type& lock) noexcept;
+  void reap(lock_type& lock) noexcept;
 
-  std::size_t run_mail(lock_type& lock) noexcept;
+  ROUSE_COLD std::size_t run_mail(lock_type& lock) noexcept;
   void drop_posted() noexcept;
 
   // In a shared engine, the thread that waits for the kernel has to see what another one changed.

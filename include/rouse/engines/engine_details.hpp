@@ -18,35 +18,37 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 // ---- operations
 
+// Most waits do not concern a socket.
 template <class D, class T>
-ROUSE_NOINLINE bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
+bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
   if (op.awaited && !op.target) return submit(op, *op.awaited);
   lock_type lock(mutex_);
   if (op.cancellation != cancellation::all) forget_cancel_reason(op);
-  if (op.cancel_reason || closing_ || op.target) [[unlikely]]
-    return submit_elsewhere(op);
+  if (op.cancel_reason || closing_ || op.target) return submit_elsewhere(op);
   add_pending(op, waiting_);
   return false;
 }
 
 template <class D, class T>
-ROUSE_COLD bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
+bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
   if (op.cancellation == cancellation::all) return false;
   forget_cancel_reason(op);
   return may_start(op);
 }
 
 template <class D, class T>
-ROUSE_NOINLINE void basic_engine<D, T>::arm(operation& op) noexcept {
+bool basic_engine<D, T>::arm(operation& op) noexcept {
+  if (op.target) op.apply_default_timeout();
+  if (!op.limited) return false;
   queue_.arm(op);
   if (T::shared && op.due < waits_until_) wake();
+  return false;
 }
 
 template <class D, class T>
 void basic_engine<D, T>::defer(operation& op) noexcept {
   lock_type lock(mutex_);
-  if (inert_) [[unlikely]]
-    return refuse_later(op);
+  if (inert_) return refuse_later(op);
   queue_.add_ready(op);
 }
 
@@ -93,8 +95,7 @@ void basic_engine<D, T>::forget_cancel_reason(operation& op) noexcept {
 
 template <class D, class T>
 bool basic_engine<D, T>::submit_other(operation& op) noexcept {
-  if (op.target && op.action < action::wait) [[likely]]
-    return submit_to(driver_, op, op.target->queue_of(op));
+  if (op.target && op.action < action::wait) return submit_to(driver_, op, op.target->queue_of(op));
   lock_type lock(mutex_);
   if (op.cancellation != cancellation::all) forget_cancel_reason(op);
   return submit_elsewhere(op);
@@ -102,7 +103,7 @@ bool basic_engine<D, T>::submit_other(operation& op) noexcept {
 
 // What does not go to the kernel, or no longer does.
 template <class D, class T>
-ROUSE_COLD bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
+bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
   if (inert_) {
     op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
     return true;
@@ -136,7 +137,7 @@ bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
 // The engine ends. A flow that no scheduler can end (a coroutine of another library, for example)
 // may go on calling for ever.
 template <class D, class T>
-ROUSE_COLD void basic_engine<D, T>::note_refusal() noexcept {
+void basic_engine<D, T>::note_refusal() noexcept {
   if (refusals_left_-- != 0) return;
   std::fputs("rouse: a scheduler is being destroyed, and its waiting calls end with "
              "operation_canceled, but they are made again without end\n",
@@ -153,8 +154,7 @@ void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
   op.cancel_reason = reason;
   if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
     return;
-  if (inert_) [[unlikely]]
-    return; // it is the parent's, and this process's driver does not know it
+  if (inert_) return; // it is the parent's, and this process's driver does not know it
   completions& done = queue_.done();
   if (op.action == action::wait) {
     if (op.awaited) op.awaited->leave(op);
@@ -168,8 +168,7 @@ void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
 template <class D, class T>
 bool basic_engine<D, T>::abandon(operation& op) noexcept {
   lock_type lock(mutex_);
-  if (inert_) [[unlikely]]
-    return queue_.forget(op);
+  if (inert_) return queue_.forget(op);
   if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
   while (op.state == operation_state::pending) reap(lock);
   if (op.state == operation_state::idle) return false;
@@ -178,7 +177,7 @@ bool basic_engine<D, T>::abandon(operation& op) noexcept {
 }
 
 template <class D, class T>
-ROUSE_COLD std::size_t basic_engine<D, T>::run_mail(lock_type& lock) noexcept {
+std::size_t basic_engine<D, T>::run_mail(lock_type& lock) noexcept {
   run_stops();
   std::size_t done = 0;
   lock.unlock();
@@ -240,7 +239,7 @@ native_handle_type basic_engine<D, T>::wait_handle() noexcept {
 }
 
 template <class D, class T>
-ROUSE_NOINLINE void basic_engine<D, T>::reap(lock_type& lock) noexcept {
+void basic_engine<D, T>::reap(lock_type& lock) noexcept {
   if constexpr (T::shared) {
     if (waits_) return waited_.wait(lock);
   }
@@ -248,16 +247,9 @@ ROUSE_NOINLINE void basic_engine<D, T>::reap(lock_type& lock) noexcept {
 }
 
 template <class D, class T>
-ROUSE_NOINLINE clock::time_point
-basic_engine<D, T>::next_limit(clock::time_point until) const noexcept {
+clock::time_point basic_engine<D, T>::next_limit(clock::time_point until) const noexcept {
   const auto next = queue_.next_limit();
   return next < until ? next : until;
-}
-
-template <class D, class T>
-bool basic_engine<D, T>::idle() noexcept {
-  lock_type lock(mutex_);
-  return queue_.active() == 0 && mailbox_.posted.empty();
 }
 
 template <class D, class T>
@@ -280,6 +272,7 @@ clock::time_point basic_engine<D, T>::prepare_foreign_wait() noexcept
   return (clock::time_point::min)();
 }
 
+// Clears the wait handle. False: something has happened already.
 template <class D, class T>
 bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
   wait(driver_, (clock::time_point::min)(), lock);
@@ -336,7 +329,7 @@ void basic_engine<D, T>::belong_to_process() noexcept {
 
 // An engine that nothing has used works on; any other becomes inert.
 template <class D, class T>
-ROUSE_COLD void basic_engine<D, T>::forked() noexcept {
+void basic_engine<D, T>::forked() noexcept {
   if constexpr (T::shared) { // a thread that does not exist here may hold them
     ::new (&mutex_) typename T::mutex;
     ::new (&waited_) typename T::condition;

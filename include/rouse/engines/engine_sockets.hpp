@@ -63,7 +63,7 @@ template <class D, class T>
 socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int family, int type,
                                         failure& why) noexcept {
   lock_type lock(mutex_);
-  if (inert_) [[unlikely]] {
+  if (inert_) {
     why = std::errc::operation_not_permitted;
     return nullptr;
   }
@@ -94,7 +94,7 @@ native_handle_type basic_engine<D, T>::take_handle(socket_state& s, bool keep_op
                                                    lock_type& lock) noexcept {
   if (!s.open()) return os::no_handle;
   s.closing = true; // reap() releases the lock
-  if (!inert_) [[likely]] {
+  if (!inert_) {
     cancel_all(s);
     while (s.busy()) reap(lock);
     driver_.detach(s, keep_open);
@@ -106,7 +106,7 @@ template <class D, class T>
 void basic_engine<D, T>::close(socket_state& s, lock_type& lock) noexcept {
   const auto h = take_handle(s, false, lock);
   if (h == os::no_handle) return;
-  if (inert_) [[unlikely]]
+  if (inert_)
     sockets::close_copy(h);
   else
     sockets::close(h);

@@ -43,7 +43,7 @@ public:
   }
   void remove(native_handle_type h, bool) noexcept { set_.remove(h); }
   static void prepare_wait(bool) noexcept {}
-  ROUSE_ALWAYS_INLINE int wait(event_list& events, clock::time_point until) noexcept {
+  int wait(event_list& events, clock::time_point until) noexcept {
     return set_.wait(events, until);
   }
   void wake() noexcept { waker_.signal(); }

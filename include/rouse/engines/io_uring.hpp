@@ -80,15 +80,14 @@ public:
   /// they share the one system call of the turn.
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
     if (op.action == action::recv) {
-      if (!detail::first_in_line(op.target->inbound)) [[likely]] {
+      if (!detail::first_in_line(op.target->inbound)) {
         request_recv(op);
         hand_over();
       }
       return false;
     }
-    if (op.action == action::send && !detail::by_hand(op)) [[likely]] {
-      if (detail::first_in_line(op.target->outbound)) [[unlikely]]
-        return false;
+    if (op.action == action::send && !detail::by_hand(op)) {
+      if (detail::first_in_line(op.target->outbound)) return false;
       if (few_completions() && os::try_send(op)) return true;
       request_send(op);
       hand_over();
@@ -108,11 +107,9 @@ public:
 
   template <class Lock>
   ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
-    if (!own_by_this_thread()) [[unlikely]]
-      return;
+    if (!own_by_this_thread()) return;
     // A turn that does not wait needs no wake-up: a foreign loop's handle has the waker in it.
-    if (!listening_ && until != (clock::time_point::min)()) [[unlikely]]
-      listen_for_wake_up();
+    if (!listening_ && until != (clock::time_point::min)()) listen_for_wake_up();
     const bool waits = until != (clock::time_point::min)() && ring_.completed() == 0;
     if constexpr (Shared) {
       ring_.submit();
@@ -133,7 +130,8 @@ public:
   void wake() noexcept { waker_.signal(); }
 
   [[nodiscard]] bool usable_here() const noexcept {
-    return in_flight_ == 0 || owner_.allows_this_thread();
+    // The other threads of a shared engine change `in_flight_`, and any of them may run it.
+    return Shared || in_flight_ == 0 || owner_.allows_this_thread();
   }
   /// Kernels before 5.18 register an eventfd only after all requests have ended.
   [[nodiscard]] native_handle_type wait_handle() noexcept {
@@ -155,7 +153,7 @@ private:
 
   using record = detail::uring_socket;
 
-  ROUSE_NOINLINE bool start_other(operation& op) noexcept {
+  bool start_other(operation& op) noexcept {
     if (op.action == action::connect && !detail::room_for_peer(op)) return true;
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
@@ -181,10 +179,8 @@ private:
     return reinterpret_cast<std::uintptr_t>(&op);
   }
 
-  ROUSE_ALWAYS_INLINE os::uring::submission& entry(std::uint8_t opcode, int fd,
-                                                   std::uint64_t user_data) noexcept {
-    if (ring_.full()) [[unlikely]]
-      make_room();
+  os::uring::submission& entry(std::uint8_t opcode, int fd, std::uint64_t user_data) noexcept {
+    if (ring_.full()) make_room();
     os::uring::submission& s = ring_.next();
     s.opcode = opcode;
     s.fd = fd;
@@ -198,13 +194,11 @@ private:
     }
   }
 
-  ROUSE_ALWAYS_INLINE void request_recv(operation& op) noexcept {
+  void request_recv(operation& op) noexcept {
     request_move(op, os::uring::op_recv, os::recv_flags(op.target->type));
   }
-  ROUSE_ALWAYS_INLINE void request_send(operation& op) noexcept {
-    request_move(op, os::uring::op_send, MSG_NOSIGNAL);
-  }
-  ROUSE_ALWAYS_INLINE void request_move(operation& op, std::uint8_t opcode, int flags) noexcept {
+  void request_send(operation& op) noexcept { request_move(op, os::uring::op_send, MSG_NOSIGNAL); }
+  void request_move(operation& op, std::uint8_t opcode, int flags) noexcept {
     ++in_flight_;
     detail::fill_move(entry(opcode, static_cast<int>(op.target->native), address_of(op)), op,
                       flags);
@@ -212,7 +206,7 @@ private:
 
   /// @param offer  a receive may take one of the offered buffers.
   /// @param goes_on  a poll reports each change until it is cancelled.
-  ROUSE_NOINLINE void submit(operation& op, bool offer = true, bool goes_on = false) noexcept {
+  void submit(operation& op, bool offer = true, bool goes_on = false) noexcept {
     if (detail::moves_bytes(op))
       return op.action == action::recv ? request_recv(op) : request_send(op);
     ++in_flight_;
@@ -263,18 +257,16 @@ private:
   // ---- completions
 
   ROUSE_ALWAYS_INLINE void reap(const os::uring::completion& c, completions& done) noexcept {
-    if (c.user_data & (wake_up | cancel_bit)) [[unlikely]]
-      return reap_rare(c, done);
+    if (c.user_data & (wake_up | cancel_bit)) return reap_rare(c, done);
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
-    if (c.res < 0 || !detail::moves_bytes(op)) [[unlikely]]
-      return reap_rare(c, done);
+    if (c.res < 0 || !detail::moves_bytes(op)) return reap_rare(c, done);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
-    if (op.bytes - 1 >= op.size) [[unlikely]] // none at all, or more than there was room for
+    if (op.bytes - 1 >= op.size) // none at all, or more than there was room for
       explain(op);
     finish(op, done);
   }
-  ROUSE_COLD static void explain(operation& op) noexcept {
+  static void explain(operation& op) noexcept {
     if (op.inward()) os::explain_received(op);
   }
 
@@ -288,8 +280,7 @@ private:
         *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data & ~cancel_bit));
     const bool goes_on = os::uring::follows_more(c.flags); // a poll
     if (!goes_on) --in_flight_;
-    if (c.user_data & cancel_bit) [[unlikely]]
-      return reap_cancel(op, c.res, done);
+    if (c.user_data & cancel_bit) return reap_cancel(op, c.res, done);
     if (goes_on || op.has_result) return reap_poll(op, goes_on, done);
     if (os::uring::took_buffer(c.flags))
       op.data = buffers_.take(os::uring::buffer_id(c.flags), *pool_);
@@ -300,7 +291,7 @@ private:
   }
 
   // A multishot poll has reported: the socket may be ready, or the poll has ended.
-  ROUSE_COLD void reap_poll(operation& op, bool goes_on, completions& done) noexcept {
+  void reap_poll(operation& op, bool goes_on, completions& done) noexcept {
     if (op.has_result) {
       if (goes_on) return;
       op.has_result = op.more;
@@ -313,7 +304,7 @@ private:
 
   // The kernel does not find a request that it is about to retry. The cancel is repeated until
   // the request has ended or is found.
-  ROUSE_COLD void reap_cancel(operation& op, int result, completions& done) noexcept {
+  void reap_cancel(operation& op, int result, completions& done) noexcept {
     const bool completed = !std::exchange(op.more, false);
     if (completed) {
       op.has_result = false;
@@ -325,7 +316,7 @@ private:
 
   void succeed(operation& op, int result, completions& done) noexcept {
     op.error = {};
-    if (detail::by_hand(op)) [[unlikely]] {
+    if (detail::by_hand(op)) {
       if (try_or_poll(op)) finish(op, done);
       return;
     }
@@ -400,12 +391,11 @@ private:
   // A cancelled operation completes only when the cancel has completed too: until then the kernel may
   // look for its address.
   ROUSE_ALWAYS_INLINE void finish(operation& op, completions& done) noexcept {
-    if (op.more) [[unlikely]] {
+    if (op.more) {
       op.more = false;
       return;
     }
-    if (op.accompanied()) [[unlikely]]
-      return finish_first(op, done);
+    if (op.accompanied()) return finish_first(op, done);
     done.add(op, op.error, op.bytes);
   }
   // Others are queued on the same socket. The next one is submitted, unless they are accepts, which
@@ -419,9 +409,7 @@ private:
   }
 
   // False: there is no ring; this is the copy in a forked child.
-  ROUSE_ALWAYS_INLINE bool own_by_this_thread() noexcept {
-    return owner_.is_this_thread(ring_) || change_owner();
-  }
+  bool own_by_this_thread() noexcept { return owner_.is_this_thread(ring_) || change_owner(); }
   ROUSE_COLD bool change_owner() noexcept {
     if (ring_.get() < 0) return false;
     if (owner_.change(ring_, in_flight_ != 0, entries)) {

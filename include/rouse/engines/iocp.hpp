@@ -82,10 +82,8 @@ public:
   /// handles.)
   bool start(operation& op) noexcept {
     const auto& queue = op.target->queue_of(op);
-    if (op.is_retry() && op.retry->files) [[unlikely]]
-      return begin(op);
-    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0))
-        [[unlikely]] {
+    if (op.is_retry() && op.retry->files) return begin(op);
+    if (!queue.empty() && (op.is_retry() || queue.front().is_retry() || record_of(op).held != 0)) {
       op.held = true;
       ++record_of(op).held;
       return false;
@@ -137,8 +135,7 @@ private:
   static failure connection_reset() noexcept { return failure::from_os(WSAECONNRESET); }
 
   // Starts what has its turn now.
-  ROUSE_NOINLINE void start_held(record& r, detail::list<rouse::operation>& queue,
-                                 completions& done) noexcept {
+  void start_held(record& r, detail::list<rouse::operation>& queue, completions& done) noexcept {
     bool first = true, stop = false;
     queue.for_each([&](rouse::operation& one) {
       auto& op = static_cast<operation&>(one);
@@ -188,8 +185,7 @@ private:
     record& r = record_of(op);
     auto& queue = op.target->queue_of(op);
     done.add(op, op.error, op.bytes);
-    if (r.held != 0) [[unlikely]]
-      start_held(r, queue, done);
+    if (r.held != 0) start_held(r, queue, done);
   }
 
   // ---- the call. True: done, the result is in `op`.

@@ -54,8 +54,7 @@ public:
   }
   /// Why a registration that was put off has failed.
   static failure failure_of(const os::kernel_event& e) noexcept {
-    if ((e.flags & EV_ERROR) == 0) [[likely]]
-      return {};
+    if ((e.flags & EV_ERROR) == 0) return {};
     return os::refusal_of(e);
   }
 
@@ -90,8 +89,7 @@ public:
 
   void prepare_wait(bool alone) noexcept { alone_ = alone; }
   int wait(event_list& events, clock::time_point until) noexcept {
-    if (put_off_ == 0) [[likely]]
-      return queue_.wait({}, events, until);
+    if (put_off_ == 0) return queue_.wait({}, events, until);
     const std::span<const os::kernel_event> changes(changes_, put_off_);
     put_off_ = 0;
     return queue_.wait(changes, events, until);

@@ -112,11 +112,11 @@ public:
 
   /// Calls `f` with the type of the driver that is open, and gives access to it.
   template <class F>
-  ROUSE_ALWAYS_INLINE decltype(auto) visit(F f) noexcept {
+  decltype(auto) visit(F f) noexcept {
     return uring_ ? f(std::type_identity<first>()) : f(std::type_identity<second>());
   }
   template <class Driver>
-  ROUSE_ALWAYS_INLINE Driver& the() noexcept {
+  Driver& the() noexcept {
     if constexpr (std::is_same_v<Driver, first>)
       return io_uring_;
     else

@@ -108,7 +108,7 @@ public:
     const int n = set_.wait(events, until);
     lock.lock();
     for (int i = 0; i < n; ++i) {
-      if (void* const tag = Set::tag_of(events[i])) [[likely]]
+      if (void* const tag = Set::tag_of(events[i]))
         handle(tag, events[i], done);
       else
         done.interrupt();
@@ -162,7 +162,7 @@ private:
 
   // ---- starting
 
-  ROUSE_NOINLINE bool start_other(record& r, operation& op) noexcept {
+  bool start_other(record& r, operation& op) noexcept {
     const bool done = op.inward() ? r.readable && try_first(r, op) : start_outbound(r, op);
     return done || !watch_everything(r, op);
   }
@@ -175,7 +175,7 @@ private:
   }
 
   // From now on the set reports the edges of `r`. False: it cannot, and the error is in `op`.
-  ROUSE_ALWAYS_INLINE bool watch_everything(record& r, operation& op) noexcept {
+  bool watch_everything(record& r, operation& op) noexcept {
     return r.watched == watch::edges || !(op.error = watch_edges(r));
   }
   ROUSE_COLD failure watch_edges(record& r) noexcept {
@@ -189,7 +189,7 @@ private:
   // The same after a recv has seen EAGAIN. If it was tried only because the one before was filled
   // (buffers of just the size of what comes), the set rather reports that there are bytes: until
   // some arrive that no operation waits for, or something else has to wait.
-  ROUSE_NOINLINE bool await_bytes(record& r, operation& op) noexcept {
+  bool await_bytes(record& r, operation& op) noexcept {
     if (r.watched != watch::edges) return r.watched == watch::bytes || watch_everything(r, op);
     if (!r.settled && r.drains && r.outbound.empty() && r.urgent.empty() &&
         !set_.watch_bytes(handle_of(r), tag_of(r)))
@@ -197,7 +197,7 @@ private:
     return true;
   }
   // There are bytes, and no operation waits for them.
-  ROUSE_COLD void stop_watching_bytes(record& r) noexcept {
+  void stop_watching_bytes(record& r) noexcept {
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
   }
@@ -205,15 +205,13 @@ private:
   // ---- events
 
   template <class Event>
-  ROUSE_ALWAYS_INLINE void handle(void* tag, const Event& e, completions& done) noexcept {
+  void handle(void* tag, const Event& e, completions& done) noexcept {
     record* const r = record_of(tag);
     if constexpr (Set::generations != 1) {
-      if (!r) [[unlikely]]
-        return;
+      if (!r) return;
     }
     if constexpr (requires { Set::failure_of(e); }) {
-      if (const failure why = Set::failure_of(e)) [[unlikely]]
-        return fail(*r, why, done);
+      if (const failure why = Set::failure_of(e)) return fail(*r, why, done);
     }
     handle(*r, Set::events_of(e), done);
   }
@@ -227,32 +225,29 @@ private:
     r.watched = watch::nothing;
   }
 
-  ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
-    if (events & ~(Set::readable | Set::writable)) [[unlikely]]
-      events = handle_odd(r, events, done);
-    if (events & Set::readable) [[likely]] {
+  void handle(record& r, std::uint32_t events, completions& done) noexcept {
+    if (events & ~(Set::readable | Set::writable)) events = handle_odd(r, events, done);
+    if (events & Set::readable) {
       r.readable = true;
-      if (r.inbound.empty()) [[unlikely]]
+      if (r.inbound.empty())
         stop_watching_bytes(r);
-      else if (try_front(r, done)) [[unlikely]]
+      else if (try_front(r, done))
         try_inbound_queue(r, done);
     }
-    if ((events & Set::writable) && !r.writable) [[unlikely]]
-      try_outbound_queue(r, done);
+    if ((events & Set::writable) && !r.writable) try_outbound_queue(r, done);
   }
 
   // Tries the first of those that wait for something to come in. True: there may be more.
-  ROUSE_ALWAYS_INLINE bool try_front(record& r, completions& done) noexcept {
+  bool try_front(record& r, completions& done) noexcept {
     operation& op = r.inbound.front();
-    if (try_inbound(r, op)) [[likely]]
-      done.add(op);
+    if (try_inbound(r, op)) done.add(op);
     return r.readable;
   }
-  ROUSE_NOINLINE void try_inbound_queue(record& r, completions& done) noexcept {
+  void try_inbound_queue(record& r, completions& done) noexcept {
     while (!r.inbound.empty() && try_front(r, done)) {
     }
   }
-  ROUSE_NOINLINE void try_outbound_queue(record& r, completions& done) noexcept {
+  void try_outbound_queue(record& r, completions& done) noexcept {
     r.writable = true;
     while (r.writable && !r.outbound.empty()) {
       operation& op = r.outbound.front();
@@ -280,11 +275,11 @@ private:
 
   // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
 
-  ROUSE_ALWAYS_INLINE bool try_inbound(record& r, operation& op) noexcept {
+  bool try_inbound(record& r, operation& op) noexcept {
     const bool done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
     // After a short count the set reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
-        [[likely]]
+
       r.readable = false;
     return done || (r.odd && try_again(r, op));
   }
@@ -301,7 +296,7 @@ private:
     return r.readable = done;
   }
 
-  ROUSE_NOINLINE bool try_other(record& r, operation& op) noexcept {
+  bool try_other(record& r, operation& op) noexcept {
     const auto h = handle_of(r);
     if (op.action == action::receive)
       return detail::lend(op, *buffers_, [&] { return os::try_recv(op); });
@@ -323,9 +318,8 @@ private:
     return done;
   }
 
-  ROUSE_ALWAYS_INLINE bool try_send(record& r, operation& op) noexcept {
-    if (os::try_send(op)) [[likely]]
-      return true;
+  bool try_send(record& r, operation& op) noexcept {
+    if (os::try_send(op)) return true;
     return r.writable = false;
   }
   bool try_outbound(record& r, operation& op) noexcept {

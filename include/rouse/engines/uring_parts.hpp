@@ -75,7 +75,7 @@ ROUSE_NOINLINE inline operation* first_of(list<operation>& queue) noexcept {
   });
   return first;
 }
-ROUSE_ALWAYS_INLINE operation* first_in_line(list<operation>& queue) noexcept {
+inline operation* first_in_line(list<operation>& queue) noexcept {
   return queue.empty() ? nullptr : first_of(queue);
 }
 
@@ -100,8 +100,7 @@ inline std::uint8_t opcode_of(action a) noexcept {
 }
 
 /// A recv or a send of plain bytes.
-ROUSE_ALWAYS_INLINE void fill_move(os::uring::submission& s, const operation& op,
-                                   int flags) noexcept {
+inline void fill_move(os::uring::submission& s, const operation& op, int flags) noexcept {
   s.addr = reinterpret_cast<std::uintptr_t>(op.data);
   const std::size_t size = op.size < os::largest_request ? op.size : os::largest_request;
   s.len = static_cast<std::uint32_t>(size);
@@ -172,7 +171,7 @@ public:
   }
 
 private:
-  ROUSE_COLD bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
+  bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
     if (!begun_) {
       begun_ = true;
       supported_ = !ring_.create(ring.get());
@@ -205,7 +204,7 @@ private:
 template <bool Shared>
 class ring_owner {
 public:
-  [[nodiscard]] ROUSE_ALWAYS_INLINE bool is_this_thread(os::uring::ring& ring) const noexcept {
+  [[nodiscard]] bool is_this_thread(os::uring::ring& ring) const noexcept {
     if constexpr (Shared) return ring.get() >= 0;
     return owner_ == this_thread();
   }

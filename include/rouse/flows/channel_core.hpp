@@ -51,15 +51,15 @@ public:
     else
       set(std::make_exception_ptr(std::system_error(ec, "rouse: sent through a channel")));
   }
-  ROUSE_ALWAYS_INLINE item(item&& other) noexcept { take(other); }
-  ROUSE_ALWAYS_INLINE item& operator=(item&& other) noexcept {
+  item(item&& other) noexcept { take(other); }
+  item& operator=(item&& other) noexcept {
     if (this != &other) {
       clear();
       take(other);
     }
     return *this;
   }
-  ROUSE_ALWAYS_INLINE ~item() { clear(); }
+  ~item() { clear(); }
 
   [[nodiscard]] bool empty() const noexcept { return kind_ == kind::nothing; }
   [[nodiscard]] failure error() const noexcept { return kind_ == kind::error ? error_ : failure(); }
@@ -67,8 +67,7 @@ public:
   [[nodiscard]] T& value() noexcept { return value_; }
   // Moves the value out, or throws the exception. Empty if there is neither.
   ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
-    if (kind_ != kind::value) [[unlikely]]
-      return unwrap_error();
+    if (kind_ != kind::value) return unwrap_error();
     std::optional<T> unwrapped(std::move(value_));
     std::destroy_at(&value_);
     kind_ = kind::nothing;
@@ -76,9 +75,9 @@ public:
   }
 
   /// Moves from `other`. Precondition: this one is empty.
-  ROUSE_ALWAYS_INLINE void take(item& other) noexcept {
+  void take(item& other) noexcept {
     kind_ = std::exchange(other.kind_, kind::nothing);
-    if (kind_ == kind::value) [[likely]] {
+    if (kind_ == kind::value) {
       std::construct_at(&value_, std::move(other.value_));
       std::destroy_at(&other.value_);
     } else if (kind_ == kind::error) {
@@ -109,9 +108,8 @@ private:
   }
 
   // The destruction is not inlined: otherwise g++ 12 warns that the bytes are uninitialized.
-  ROUSE_ALWAYS_INLINE void clear() noexcept {
-    if (kind_ == kind::value || kind_ == kind::thrown) [[unlikely]]
-      destroy_content();
+  void clear() noexcept {
+    if (kind_ == kind::value || kind_ == kind::thrown) destroy_content();
     kind_ = kind::nothing;
   }
   ROUSE_COLD void destroy_content() noexcept {
@@ -176,7 +174,7 @@ public:
   // queue to wait in, and the item is unchanged.
   ROUSE_ALWAYS_INLINE list<detail::waiter>* send(item<T>& from, failure& why,
                                                  completions& completed) noexcept {
-    if (from.empty() || closed_) [[unlikely]] {
+    if (from.empty() || closed_) {
       why = closed_ ? std::errc::broken_pipe : std::errc::invalid_argument;
     } else if (!receivers_.empty()) {
       waiter& first = front(receivers_);

@@ -104,8 +104,7 @@ public:
     static_assert(
         requires { &Waker::template spawn<basic_scheduler, std::decay_t<F>>; },
         "rouse: this waker has no flows of its own; start them with whatever its parker parks");
-    if (engine_->inert()) [[unlikely]]
-      loop::refuse_in_child("rouse: spawn");
+    if (engine_->inert()) loop::refuse_in_child("rouse: spawn");
     flow& started = waker_.spawn(*this, as_flow<Waker>(std::forward<F>(f)));
     started.spawned_at(where);
     return flow_handle<basic_scheduler>(started);

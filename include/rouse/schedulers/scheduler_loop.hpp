@@ -94,8 +94,7 @@ protected:
           failure(std::errc::operation_not_permitted).code(),
           "rouse: run: operations are in flight in the thread that ran this scheduler before");
     }
-    if (engine_->inert()) [[unlikely]]
-      run_in_child();
+    if (engine_->inert()) run_in_child();
     refuse_nested();
     const running here(*self());
     const loop_exit at_end{waker_};
@@ -103,12 +102,12 @@ protected:
     for (bool turned = false;; turned = true) {
       // Before rethrow_raised(): the last flow may be a thread, which may throw as it ends.
       const bool nothing_left = idle();
-      rethrow_raised();
+      if (engine_->any_raised()) rethrow_raised();
       if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
       if (was_stopped() || nothing_left) break;
       done += turn(limit.when());
     }
-    if (engine_->inert()) [[unlikely]] // a flow or function in this loop has forked
+    if (engine_->inert()) // a flow or function in this loop has forked
       run_in_child();
     return done;
   }
@@ -123,7 +122,7 @@ protected:
     if constexpr (requires { waker_.notify(); }) waker_.notify();
   }
 
-  ROUSE_COLD static void refuse_in_child(const char* what) {
+  static void refuse_in_child(const char* what) {
     throw_error(std::make_error_code(std::errc::operation_not_permitted),
                 std::string(what) +
                     ": a forked child cannot use a scheduler that its parent has used");
@@ -164,7 +163,7 @@ private:
     engine_->orphan(self());
     if (owned_) owned_.release()->leave_behind();
   }
-  ROUSE_COLD void run_in_child() {
+  void run_in_child() {
     engine_->complete_refused();
     refuse_in_child("rouse: run");
   }

@@ -147,7 +147,7 @@ public:
     detail::guarded(start_others, [this] { fail(); });
     run_core(0, start);
     for (auto& t : others) {
-      if (forked_) [[unlikely]]
+      if (forked_)
         ::new (&t) std::thread; // its thread exists only in the parent
       else
         t.join();

@@ -32,6 +32,7 @@ inline void request_send(operation& op, socket_state* d, const_buffer b) noexcep
 // The requests that fit into the operation. `check` is false if there is nothing to request.
 
 struct recv_request {
+  static constexpr action only_action = action::recv;
   static constexpr const char* whole = "rouse: recv_exactly";
   static constexpr const char* misuse = empty_buffer;
   socket_state* socket;
@@ -39,15 +40,14 @@ struct recv_request {
 
   void fill(operation& op) const noexcept { request_recv(op, socket, buffer); }
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::recv); // the engine need not look it up
-    if (op.size != 0) [[likely]]
-      return true;
+    if (op.size != 0) return true;
     op.error = std::errc::invalid_argument; // 0 would mean the end of the stream
     return false;
   }
 };
 
 struct send_request {
+  static constexpr action only_action = action::send;
   static constexpr const char* whole = "rouse: send_all";
   socket_state* socket;
   const_buffer buffer;
@@ -55,9 +55,7 @@ struct send_request {
   void fill(operation& op) const noexcept { request_send(op, socket, buffer); }
   // An empty buffer sends nothing, except an empty datagram.
   static bool check(operation& op) noexcept {
-    ROUSE_ASSUME(op.action == action::send);
-    if (op.size != 0) [[likely]]
-      return true;
+    if (op.size != 0) return true;
     if (!op.target->open()) op.error = std::errc::bad_file_descriptor;
     return false;
   }
@@ -68,6 +66,7 @@ struct recv_call : recv_request {
   static constexpr const char* name = "rouse: recv";
 
   struct request {
+    static constexpr action only_action = action::recv;
     bool prepare(operation& op) noexcept { return recv_request::check(op); }
     bool advance(operation&) noexcept { return true; }
     std::size_t value(operation& op) noexcept { return op.bytes; }
@@ -99,6 +98,7 @@ struct send_call : send_request {
   static constexpr const char* name = "rouse: send";
 
   struct request {
+    static constexpr action only_action = action::send;
     bool prepare(operation& op) noexcept {
       return send_request::check(op) || (!op.error && op.target->type == SOCK_DGRAM);
     }
@@ -114,12 +114,11 @@ struct whole_call : Request {
   static constexpr const char* name = Request::whole;
 
   struct request {
+    static constexpr action only_action = Request::only_action;
     std::size_t moved = 0; // by earlier requests
 
     bool prepare(operation& op) noexcept { return Request::check(op); }
-    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
-      return op.bytes == op.size || !go_on(op);
-    }
+    bool advance(operation& op) noexcept { return op.bytes == op.size || !go_on(op); }
     bool go_on(operation& op) noexcept {
       if (op.bytes == 0 || op.error) return false;
       moved += op.bytes;

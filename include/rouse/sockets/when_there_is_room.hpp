@@ -17,8 +17,7 @@ struct when_there_is_room : Call {
 
   bool advance(operation& op) noexcept {
     if (pause::is(op)) return !retry_pause.end(op) || !this->prepare(op);
-    if (!os::is_crowded(op.error)) [[likely]]
-      return Call::advance(op);
+    if (!os::is_crowded(op.error)) return Call::advance(op);
     retry_pause.begin(op, length);
     return false;
   }

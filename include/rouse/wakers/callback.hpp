@@ -155,7 +155,11 @@ private:
   struct owner {
     callback_call* call;
     ~owner() { free(); }
-    void free() noexcept { delete std::exchange(call, nullptr); }
+    void free() noexcept {
+      if (!call) return;
+      ROUSE_ASSUME(!call->in_progress()); // the destructor need not check
+      delete std::exchange(call, nullptr);
+    }
   };
 
   Handler handler_;
@@ -213,8 +217,21 @@ public:
     static_assert(handled || detail::misplaced<How...>,
                   "rouse: a call of callbacks ends with its handler, void(std::error_code, "
                   "T), or void(std::error_code) where there is no value");
-    if constexpr (handled)
-      return begin(s, std::move(call), std::move(l), std::forward<How>(how)...);
+    if constexpr (handled) {
+      using engine = typename Scheduler::engine_type;
+      using block = detail::callback_call<engine, Call, Limit, std::decay_t<How>...>;
+      auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
+                          std::forward<How>(how)...);
+      Scheduler* const home = s ? s : detail::running<Scheduler>::here();
+      if (home) home->waker().pending_.push_back(*b);
+      if constexpr (detail::gives_handle<Call>) {
+        sleep_handle handle(*b, &block::cancel);
+        b->begin();
+        return handle;
+      } else {
+        b->begin();
+      }
+    }
   }
 
   /// @param f  a callable without parameters. The loop calls it once, and destroys it afterwards.
@@ -238,23 +255,6 @@ public:
   static constexpr const char* flow_name = "function";
 
 private:
-  template <class Scheduler, class Call, class Limit, class Handler>
-  static auto begin(Scheduler* s, Call&& call, Limit l, Handler&& handler) {
-    using engine = typename Scheduler::engine_type;
-    using block = detail::callback_call<engine, Call, Limit, std::decay_t<Handler>>;
-    auto* b = new block(s ? &s->engine() : nullptr, std::move(call), std::move(l),
-                        std::forward<Handler>(handler));
-    Scheduler* const home = s ? s : detail::running<Scheduler>::here();
-    if (home) home->waker().pending_.push_back(*b);
-    if constexpr (detail::gives_handle<Call>) {
-      sleep_handle handle(*b, &block::cancel);
-      b->begin();
-      return handle;
-    } else {
-      b->begin();
-    }
-  }
-
   detail::list<detail::waiting_handler> pending_;
 };
 

@@ -46,8 +46,7 @@ public:
       : base(engine, std::move(call), std::move(l)), ec_(ec) {}
 
   ~coroutine_call() {
-    if (this->in_progress()) [[unlikely]]
-      clear_waiting();
+    if (this->in_progress()) clear_waiting();
   }
 
   bool await_ready() const noexcept { return false; }
@@ -61,16 +60,14 @@ public:
     if constexpr (std::derived_from<P, chain_link>) {
       chain_ = h.promise().chain;
       f = chain_->spawned_flow;
-      if (f) [[likely]] {
+      if (f) {
         f->waiting = this;
-        if (f->cancelled) [[unlikely]]
-          this->refuse(std::errc::operation_canceled);
+        if (f->cancelled) this->refuse(std::errc::operation_canceled);
       }
     }
     if (!this->start()) return true;
-    if (!f) [[unlikely]]
-      return false;
-    if (f->ends_with(this->error)) [[unlikely]] {
+    if (!f) return false;
+    if (f->ends_with(this->error)) {
       this->deliver_later(); // the loop destroys the coroutines: this one still runs
       return true;
     }
@@ -114,16 +111,15 @@ private:
   ROUSE_HOT void deliver() noexcept {
     coroutine_chain* const chain = chain_;
     flow* const f = chain ? chain->spawned_flow : nullptr;
-    if (f) [[likely]] {
+    if (f) {
       f->waiting = nullptr;
-      if (f->ends_with(this->error)) [[unlikely]]
-        return f->end_suspended();
+      if (f->ends_with(this->error)) return f->end_suspended();
     }
     Engine* engine = this->engine();
     const std::coroutine_handle<> h = handle_;
     const current_flow resumed(f);
     const auto resume = [=] {
-      if (chain) [[likely]]
+      if (chain)
         chain->resume(h);
       else
         h.resume();

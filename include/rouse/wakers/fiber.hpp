@@ -109,15 +109,12 @@ public:
 
   // Called in the loop: runs the fiber until it waits or ends.
   ROUSE_ALWAYS_INLINE void switch_to(fiber_stack& f) noexcept {
-    if (!loop_runs_) [[unlikely]]
-      return switch_from_foreign_loop(f);
+    if (!loop_runs_) return switch_from_foreign_loop(f);
     running_ = &f;
     this_flow_inlined() = f.self;
-    if (listener_) [[unlikely]]
-      listener_->switched(nullptr, f.self);
+    if (listener_) listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
-    if (listener_ && !ended_) [[unlikely]]
-      listener_->switched(f.self, nullptr);
+    if (listener_ && !ended_) listener_->switched(f.self, nullptr);
     this_flow_inlined() = nullptr;
     running_ = nullptr;
     if (!ended_) return;
@@ -156,7 +153,7 @@ private:
     const current_flow no_flow_{nullptr}; // a flow of another scheduler may run the loop
   };
   // Called in the loop of another scheduler on the same engine.
-  ROUSE_NOINLINE void switch_from_foreign_loop(fiber_stack& f) noexcept {
+  void switch_from_foreign_loop(fiber_stack& f) noexcept {
     const loop_scope here(*this);
     switch_to(f);
   }
@@ -203,13 +200,12 @@ public:
   }
   // After a call that completed with `error`: throws if that ends the flow. (If the call succeeded
   // although the flow was killed, the flow keeps the value and ends at its next call.)
-  ROUSE_ALWAYS_INLINE void throw_if_ended(failure error) const {
-    if (error == failure(std::errc::operation_canceled)) [[unlikely]]
-      unwind_if_ended();
+  void throw_if_ended(failure error) const {
+    if (error == failure(std::errc::operation_canceled)) unwind_if_ended();
   }
   // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
   // wait then. A call made by a destructor during the unwinding returns an error instead.
-  ROUSE_NOINLINE void unwind_if_ended() const {
+  void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
     if (over || self().must_end) self().note_refusal();
 #if ROUSE_EXCEPTIONS
@@ -267,8 +263,7 @@ public:
                           detail::fiber_runtime&>
   explicit fiber_parker(Scheduler& s) noexcept
       : runtime_(s.waker().runtime()), fiber_(runtime_.running()) {
-    if (fiber_) [[likely]]
-      return;
+    if (fiber_) return;
     in_loop_ =
         runtime_.loop_runs() || detail::running<typename Scheduler::engine_type>::is(s.engine());
     scheduler_ = &s;
@@ -294,21 +289,19 @@ public:
   }
 
   [[nodiscard]] const char* refusal() const noexcept {
-    if (!in_loop_) [[likely]]
-      return nullptr;
+    if (!in_loop_) return nullptr;
     return "called inside the loop but outside any fiber (by a posted function, for example), so "
            "there is no fiber to suspend; spawn one";
   }
 
   void enter(operation& op) {
     if (!fiber_) return;
-    if (fiber_.cancelled()) [[unlikely]]
-      refuse(op);
+    if (fiber_.cancelled()) refuse(op);
     fiber_.self().waiting = op_ = &op;
   }
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
-    if (fiber_) [[likely]] {
+    if (fiber_) {
       while (!completed_) fiber_.suspend();
       if (op_) fiber_.throw_if_ended(op_->error);
     } else {

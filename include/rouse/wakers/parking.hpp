@@ -34,7 +34,7 @@ namespace detail {
 template <class Engine, class Suspension>
 class parked_wait final : Engine::operation {
 public:
-  ROUSE_ALWAYS_INLINE explicit parked_wait(Suspension caller) noexcept
+  explicit parked_wait(Suspension caller) noexcept
       : Engine::operation(&parked_wait::on_completed), caller_(caller) {}
 
   // Suspends the caller until the waiter is admitted or cancelled; returns the error, if any.
@@ -67,15 +67,14 @@ public:
     if constexpr (
         waits_in_queue<Call> && !base::may_end && requires { Parker::uncancelled(*s); } &&
         requires(Engine& engine) { engine.may_enter(); }) {
-      if (s && s->engine().may_enter()) [[likely]] {
+      if (s && s->engine().may_enter()) {
         if (const auto caller = Parker::uncancelled(*s)) {
           Engine& engine = s->engine();
           failure why;
           if (list<waiter>* line = engine.try_enter(call.waiter, why))
             why = parked_wait<Engine, std::remove_const_t<decltype(caller)>>(caller).enqueue(
                 engine, *line, call.waiter);
-          if (why || (ec && *ec)) [[unlikely]]
-            base::report(why, ec);
+          if (why || (ec && *ec)) base::report(why, ec);
           return call.value();
         }
       }
@@ -88,16 +87,16 @@ private:
 
   template <class Scheduler>
   ROUSE_ALWAYS_INLINE typename Call::value_type run(Scheduler* s, std::error_code* ec) {
-    if (!s && this_flow()) [[unlikely]]
+    if (!s && this_flow())
       s = running<Scheduler>::here(); // waits there if its fairness budget is used up
     if (!s)
       (void)this->start();
-    else if (const char* why = wait(*s)) [[unlikely]]
+    else if (const char* why = wait(*s))
       refuse(why, ec);
     return this->take(ec);
   }
 
-  ROUSE_COLD void refuse(const char* why, std::error_code* ec) {
+  void refuse(const char* why, std::error_code* ec) {
     this->error = std::errc::operation_not_permitted;
     if (!ec) throw_error(this->code(), std::string(Call::name) + ": " + why);
   }
@@ -109,13 +108,7 @@ private:
         std::constructible_from<Parker, Scheduler&> || std::default_initializable<Parker>,
         "rouse: a parker is made for each call, from nothing or from the scheduler: give it such a "
         "constructor");
-    if constexpr (std::constructible_from<Parker, Scheduler&>)
-      return wait_with(Parker(s));
-    else
-      return wait_with(Parker());
-  }
-
-  ROUSE_ALWAYS_INLINE const char* wait_with(Parker&& parker) {
+    Parker parker = make_parker(s);
     parker_ = &parker;
     // Optional in a parker: `refusal` says why the caller cannot be suspended; `enter` registers
     // the operation with the caller's flow, so that a cancel of the flow finds it.
@@ -129,6 +122,14 @@ private:
     else
       parker.park();
     return nullptr;
+  }
+
+  template <class Scheduler>
+  static Parker make_parker(Scheduler& s) {
+    if constexpr (std::constructible_from<Parker, Scheduler&>)
+      return Parker(s);
+    else
+      return Parker();
   }
 
   void deliver() noexcept { parker_->unpark(); }

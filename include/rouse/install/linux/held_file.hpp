@@ -56,8 +56,7 @@ public:
   /// Has to be called before a descriptor is closed.
   static void closing(int fd) noexcept {
     if (fd < 0 || fd >= descriptors) return;
-    if (waiting(calls_[fd].load(std::memory_order_relaxed)) != 0) [[unlikely]]
-      leave_open(fd);
+    if (waiting(calls_[fd].load(std::memory_order_relaxed)) != 0) leave_open(fd);
   }
   /// Resets the counts in a forked child, which has a copy of its parent's memory but none of its
   /// calls. (A child of vfork(2) shares the memory.) Has to be called before calls wait.

@@ -35,7 +35,7 @@ public:
   }
   Function* find() noexcept {
     Function* f = found_.load(std::memory_order_relaxed);
-    if (!f) [[unlikely]] {
+    if (!f) {
       f = reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name_));
       found_.store(f, std::memory_order_relaxed);
     }

@@ -24,7 +24,7 @@ public:
   /// Null if the system does not have the function.
   Function* find() noexcept {
     Function* f = found_.load(std::memory_order_relaxed);
-    if (!f) [[unlikely]] {
+    if (!f) {
       f = in(module_);
       found_.store(f, std::memory_order_relaxed);
     }

@@ -59,7 +59,7 @@ public:
 
   /// Waits for events until `until` (min: not at all; max: for ever). Returns their number, or a
   /// negative number after an error, such as an interruption by a signal.
-  ROUSE_ALWAYS_INLINE int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
+  int wait(epoll_event (&events)[batch], clock::time_point until) noexcept {
     if (until == (clock::time_point::max)()) return ::epoll_wait(fd_.get(), events, batch, -1);
     return wait_until(events, until);
   }

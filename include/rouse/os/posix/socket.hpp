@@ -180,8 +180,7 @@ inline bool is_connected_type(int type) noexcept {
 /// for a Unix-domain stream. The right error is not_connected.
 /// @param ended  whether the call was to receive and has received nothing.
 /// @returns ENOTCONN in this case, else `error`.
-ROUSE_COLD inline failure explain_unconnected(const socket_state& d, bool ended,
-                                              failure error) noexcept {
+inline failure explain_unconnected(const socket_state& d, bool ended, failure error) noexcept {
   const int number = error.os_number();
   const bool doubtful =
       error ? number == EPIPE || (number == EINVAL && d.family == AF_UNIX) : ended;
@@ -212,14 +211,13 @@ ROUSE_COLD inline void explain_received(operation& op) noexcept {
 // ---- attempts on a non-blocking handle: false if the call would have to wait
 
 namespace detail {
-ROUSE_NOINLINE inline bool store_error(failure& error) noexcept {
+inline bool store_error(failure& error) noexcept {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   error = last_error();
   return true;
 }
 inline bool store_result(std::size_t& bytes, failure& error, ssize_t result) noexcept {
-  if (result < 0) [[unlikely]]
-    return store_error(error);
+  if (result < 0) return store_error(error);
   bytes = static_cast<std::size_t>(result);
   return true;
 }
@@ -228,11 +226,10 @@ inline bool store_result(operation& op, ssize_t result) noexcept {
 }
 
 template <class Call>
-ROUSE_ALWAYS_INLINE auto retry_interrupted(Call call) noexcept {
+auto retry_interrupted(Call call) noexcept {
   while (true) {
     const auto result = call();
-    if (result >= 0 || errno != EINTR) [[likely]]
-      return result;
+    if (result >= 0 || errno != EINTR) return result;
   }
 }
 
@@ -251,10 +248,9 @@ ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noex
 // A single comparison detects an error, 0 bytes, and a size larger than the buffer: minus one and
 // as an unsigned number, each of these is at least `op.size`.
 template <class Call>
-ROUSE_ALWAYS_INLINE bool store_result_of(operation& op, Call call) noexcept {
+bool store_result_of(operation& op, Call call) noexcept {
   const ssize_t result = call(op);
-  if (static_cast<std::size_t>(result) - 1 >= op.size) [[unlikely]]
-    return store_unusual(op, result, call);
+  if (static_cast<std::size_t>(result) - 1 >= op.size) return store_unusual(op, result, call);
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
@@ -267,7 +263,7 @@ ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
 }
 
 /// Without SIGPIPE: if the peer is gone, that is an error code.
-ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
+inline bool try_send(operation& op) noexcept {
   return detail::store_result_of(op, [](operation& o) {
     return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | no_signal);
   });
@@ -348,7 +344,7 @@ inline bool finish_connect(native_handle_type h, operation& op) noexcept {
 /// Called after an attempt to receive has found nothing. That is also what the kernel reports for a
 /// datagram socket with a shut-down receiving side, where a blocking call returns 0 bytes.
 /// Returns true in this case: the operation completes with 0 bytes.
-ROUSE_COLD inline bool receives_no_more(operation& op) noexcept {
+inline bool receives_no_more(operation& op) noexcept {
   if (!op.inward() || op.target->type == SOCK_STREAM) return false;
   const auto h = static_cast<native_handle_type>(op.target->native);
   if ((poll_now(h, system_calls::peer_closed) & system_calls::peer_closed) == 0) return false;

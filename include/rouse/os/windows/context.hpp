@@ -121,7 +121,7 @@ private:
 #endif
   // Ends the program if an unprepared thread cannot become a fiber: no context could switch back to
   // it.
-  [[noreturn]] ROUSE_COLD static void abort_unprepared() noexcept {
+  [[noreturn]] static void abort_unprepared() noexcept {
     std::fputs("rouse: out of memory: this thread cannot run fibers\n", stderr);
     std::abort();
   }
