@@ -78,6 +78,7 @@ TEMPLATE_LIST_TEST_CASE(
 TEMPLATE_LIST_TEST_CASE(
     "a call with a limit that has passed takes what is there or fails with timed_out",
     "[limit][X03]", every_scheduler) {
+  const punctual_kernel punctual;
   connected_pair<TestType> pair;
   std::array<char, 8> buf;
   for (const auto passed : {0ms, -5ms}) {
@@ -310,6 +311,7 @@ TEMPLATE_LIST_TEST_CASE("the next call after a cancel is unaffected", "[limit][X
 
 TEMPLATE_LIST_TEST_CASE("a stop_token ends a composed call as a whole", "[limit][X10]",
                         every_scheduler) {
+  const punctual_kernel punctual;
   connected_pair<TestType> pair;
   std::array<char, 100> buf;
   std::stop_source stop;
