@@ -10198,6 +10198,7 @@ private:
 
   // Forgets what was put off for `h`. Returns whether there was something.
   bool drop_changes(native_handle_type h) noexcept {
+    if (put_off_ == 0) return false; // always so if another thread may be in `wait`
     std::size_t kept = 0;
     for (std::size_t i = 0; i != put_off_; ++i) {
       if (changes_[i].ident != static_cast<std::uintptr_t>(h)) changes_[kept++] = changes_[i];

@@ -74,8 +74,8 @@ private:
 /// For tests that want one of these events at a given moment.
 struct control {
   static inline std::atomic<int> refuse_adds{0}; // the error of each EV_ADD; 0: none is refused
-  static inline std::atomic<bool> punctual{
-      false}; // no event is late or invented, no wait interrupted
+  // No event is late or invented, and no wait is interrupted.
+  static inline std::atomic<bool> punctual{false};
   static inline std::atomic<bool> mute_user{false}; // EVFILT_USER is accepted and never reported
   static inline std::atomic<int> calls{0}; // of kevent()
   static inline std::atomic<int> refused{0}; // changes
