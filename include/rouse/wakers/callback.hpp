@@ -157,7 +157,7 @@ private:
     ~owner() { free(); }
     void free() noexcept {
       if (!call) return;
-      ROUSE_ASSUME(!call->in_progress()); // the destructor need not check
+      ROUSE_ASSUME(call->state == operation_state::idle); // the destructor need not check
       delete std::exchange(call, nullptr);
     }
   };
