@@ -26,7 +26,7 @@ for tool in "${!package_of[@]}"; do
   command -v "$tool" >/dev/null || read -ra missing <<<"${missing[*]} ${package_of[$tool]}"
 done
 [ -e /usr/include/hiredis/hiredis.h ] || missing+=(libhiredis-dev)
-[ -e /usr/include/boost/fiber/all.hpp ] || missing+=(libboost-fiber-dev)
+ls /usr/lib/*/libboost_fiber.so > /dev/null 2>&1 || missing+=(libboost-fiber-dev) # the headers alone come with libboost-dev
 [ -e /etc/protocols ] || missing+=(netbase) # Wine looks protocols up there
 if [ ${#missing[@]} != 0 ]; then
   echo "installing ${missing[*]}"
