@@ -212,7 +212,8 @@ TEST_CASE("call: a call that has ended or never begun is not abandoned", "[unit]
 TEST_CASE("call: a result that is not taken is discarded", "[unit][call]") {
   fake_engine engine;
   {
-    unlimited call(&engine, {.what = action::accept});
+    record listener;
+    unlimited call(&engine, {.target = &listener, .what = action::accept});
     (void)call.start();
     engine.pending->handle = 7;
     engine.answer();
