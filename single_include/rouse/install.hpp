@@ -3378,8 +3378,8 @@ private:
     return park(me, sleep_here_call(until, me), no_limit{});
   }
 
-  // Not inlined: where g++ 12 sees both that `me` is a local variable and that the list refers to it,
-  // it warns of a dangling pointer, since it cannot see that `me` is always unlinked.
+  // Not inlined: where g++ 12 sees both that `me` is a local variable and that the list refers to
+  // it, it warns of a dangling pointer, since it cannot see that `me` is always unlinked.
   template <class Call, class Limit>
   ROUSE_NOINLINE int park(parked_fiber& me, Call c, Limit l) noexcept {
     parked_.push_back(me);

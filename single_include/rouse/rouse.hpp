@@ -581,8 +581,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call. Its
 /// time points are those of std::chrono::steady_clock.
 ///
-/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the look
-/// at one thread-local pointer.
+/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the
+/// look at one thread-local pointer.
 class clock {
 public:
   using duration = std::chrono::steady_clock::duration;
@@ -596,8 +596,8 @@ public:
     return std::chrono::steady_clock::now();
   }
 
-  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to. Lend
-  /// it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
+  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to.
+  /// Lend it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
   class replacement {
   public:
     explicit replacement(time_point start) noexcept : now_(start) { replaced() = this; }
@@ -826,8 +826,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 class operation;
 
-/// An engine's record of one open socket: the opaque handle of the layers above. Each driver derives
-/// its own type from it.
+/// An engine's record of one open socket: the opaque handle of the layers above. Each driver
+/// derives its own type from it.
 ///
 /// The engine that made it owns it while `owner` is set. Once `owner` is null (the scheduler is
 /// gone, the socket is closed and nothing on it is pending), the socket that holds it owns it.
@@ -1173,9 +1173,9 @@ struct retry_when_ready {
   alignas(8) unsigned char room[40]; ///< the driver's
 };
 
-/// One request and its result. It lives where the caller waits (in a coroutine's frame, on a fiber's
-/// or thread's stack, in a callback's recycled block), and the engine borrows it from `submit` until
-/// `complete`: no allocation per call.
+/// One request and its result. It lives where the caller waits (in a coroutine's frame, on a
+/// fiber's or thread's stack, in a callback's recycled block), and the engine borrows it from
+/// `submit` until `complete`: no allocation per call.
 ///
 /// An engine calls `complete` exactly once, and never from inside `submit` (O1, O2).
 class operation : public detail::list_node, public detail::timer_node {
@@ -1801,7 +1801,8 @@ consteval void explain_misplaced() {
                 "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
                 "token} for a duration and a stop_token");
   static_assert(!bare_number<How...>,
-                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a buffer");
+                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a "
+                "buffer");
 }
 
 template <class Further>
@@ -4099,9 +4100,9 @@ struct stop_request : remote_node {
 ///   woken --fall_asleep--> fails: the loop does not sleep     woken --wake_up--> awake, look
 ///
 /// Ordering pairs. `notify` and `fall_asleep` exchange the same variable, so either the notifying
-/// thread sees `asleep` and interrupts the wait, or the loop sees `woken` and does not sleep. `push`
-/// releases and `take` acquires; `wake_up` acquires when it finds `woken`, before the queues are
-/// read.
+/// thread sees `asleep` and interrupts the wait, or the loop sees `woken` and does not sleep.
+/// `push` releases and `take` acquires; `wake_up` acquires when it finds `woken`, before the queues
+/// are read.
 class mailbox {
 public:
   remote_queue<posted_node> posted;
@@ -5743,9 +5744,9 @@ inline failure change_membership(native_handle_type h, bool join, const endpoint
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The completion engine. It owns a driver, which is one kernel interface, and does for every driver
-/// what none of them should have to know: limits, cancels, fairness, wake-ups from other threads,
-/// the records of open sockets.
+/// The completion engine. It owns a driver, which is one kernel interface, and does for every
+/// driver what none of them should have to know: limits, cancels, fairness, wake-ups from other
+/// threads, the records of open sockets.
 ///
 /// An operation is `pending` from `submit` until the driver reports it, then `ready` until its
 /// `complete` is called in `turn`. No waiter ever runs inside `submit`, `cancel` or `close` (O2),
@@ -5799,8 +5800,8 @@ public:
 
   /// Starts `op`. True: done, the result is in it. False: its `complete` will be called.
   ///
-  /// Now and then a call that could be done at once is deferred to the loop, so that one flow cannot
-  /// starve the others.
+  /// Now and then a call that could be done at once is deferred to the loop, so that one flow
+  /// cannot starve the others.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
     if (op.action == action::recv) return submit_bytes<action::recv>(op);
     if (op.action == action::send) return submit_bytes<action::send>(op);
@@ -5819,8 +5820,8 @@ public:
     return false;
   }
 
-  /// Whether a waiter may enter without an operation: its call need not be deferred, and no observer
-  /// wants to hear of it.
+  /// Whether a waiter may enter without an operation: its call need not be deferred, and no
+  /// observer wants to hear of it.
   [[nodiscard]] bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
@@ -5853,8 +5854,8 @@ public:
   /// operation that is not pending keeps the reason and ends with it when it is next submitted.
   void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept;
 
-  /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and its
-  /// memory may then be freed (O5).
+  /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and
+  /// its memory may then be freed (O5).
   /// @returns false if `complete` was called, is being called by another thread, or `op` was idle.
   bool abandon(operation& op) noexcept;
 
@@ -5929,8 +5930,8 @@ public:
     mailbox_.posted.push(p);
     wake();
   }
-  /// Any thread: makes `turn` return if it waits, or the next one not wait. No system call while the
-  /// loop is awake.
+  /// Any thread: makes `turn` return if it waits, or the next one not wait. No system call while
+  /// the loop is awake.
   void wake() noexcept {
     if (mailbox_.notify()) driver_.wake();
   }
@@ -5964,8 +5965,8 @@ public:
 
   // ---- in a forked child (O8)
 
-  /// Whether this is the copy, in a forked child, of an engine that the parent has used. It asks the
-  /// kernel for nothing, every call ends with operation_not_permitted, and operations that the
+  /// Whether this is the copy, in a forked child, of an engine that the parent has used. It asks
+  /// the kernel for nothing, every call ends with operation_not_permitted, and operations that the
   /// parent's flows wait for never complete here.
   [[nodiscard]] bool inert() const noexcept { return inert_; }
   /// From now on a forked child's copy is inert even if the loop has never run.
@@ -7912,9 +7913,9 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `generations`: 1 if the set never reports an event of a handle that was removed before; else a
 ///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle.
 ///
-/// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one call
-/// of the poll set for the first wait on a socket, and for the first recv that waits because the one
-/// before it was filled.
+/// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one
+/// call of the poll set for the first wait on a socket, and for the first recv that waits because
+/// the one before it was filled.
 template <class Set>
 class poll_driver {
 public:
@@ -7941,8 +7942,8 @@ public:
 
   /// Not left to close(2), which removes a file from epoll's set only with its last descriptor. If
   /// another one remains (by dup(2), fork(2) or SCM_RIGHTS), the set would go on reporting the file
-  /// under a record that belongs to another socket by then, and refuse the same number when it comes
-  /// back.
+  /// under a record that belongs to another socket by then, and refuse the same number when it
+  /// comes back.
   void detach(socket_state& s, bool keep_open) noexcept {
     record& r = record_of(s);
     if (r.watched != watch::nothing) set_.remove(handle_of(r), keep_open);
@@ -8841,8 +8842,8 @@ private:
 #endif
 
 // ---- rouse/engines/uring_parts.hpp
-// Parts of the driver for io_uring: the record of a socket, entries of the submission queue, offered
-// buffers, the thread that uses a ring.
+// Parts of the driver for io_uring: the record of a socket, entries of the submission queue,
+// offered buffers, the thread that uses a ring.
 
 #if ROUSE_LINUX
 #include <cstddef>
@@ -9032,8 +9033,9 @@ private:
 ///
 /// A ring with a single issuer belongs to the thread that enabled it; no other thread can reach the
 /// requests in flight, not even to cancel them. An engine that is run by the thread that created it
-/// gets such a ring, which is the fastest. An engine that is first run by another thread is likely to
-/// be destroyed by the thread that created it, and gets an ordinary ring, which every thread may use.
+/// gets such a ring, which is the fastest. An engine that is first run by another thread is likely
+/// to be destroyed by the thread that created it, and gets an ordinary ring, which every thread may
+/// use.
 template <bool Shared>
 class ring_owner {
 public:
@@ -9146,8 +9148,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// Completion I/O as Linux has it (5.11 and later).
 ///
 /// No request outlives the call that made it. A multishot recv or accept would save a part of each
-/// submission, but it takes bytes and connections that no call has asked for yet: `release()`, system
-/// calls on the handle, and a server that pauses could not give them back.
+/// submission, but it takes bytes and connections that no call has asked for yet: `release()`,
+/// system calls on the handle, and a server that pauses could not give them back.
 ///
 /// Cost of a call: one entry in the submission queue and a part of the one io_uring_enter(2) that a
 /// turn of the loop makes; one send(2) for a send while little is ready. Source: io_uring(7),
@@ -9182,8 +9184,8 @@ public:
   void detach(socket_state&, bool) noexcept {}
 
   /// A send nearly always succeeds at once. If the last turn reaped one completion at most, or if
-  /// each entry costs a system call of its own, send(2) is cheaper than the ring; if many are ready,
-  /// they share the one system call of the turn.
+  /// each entry costs a system call of its own, send(2) is cheaper than the ring; if many are
+  /// ready, they share the one system call of the turn.
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
     if (op.action == action::recv) {
       if (!detail::first_in_line(op.target->inbound)) {
@@ -9343,8 +9345,8 @@ private:
     }
   }
 
-  // With one thread, entries are submitted in the turn of the loop. If any thread may call, the loop
-  // may be asleep, and they are submitted at once.
+  // With one thread, entries are submitted in the turn of the loop. If any thread may call, the
+  // loop may be asleep, and they are submitted at once.
   void hand_over() noexcept {
     if constexpr (Shared) ring_.submit();
   }
@@ -9494,8 +9496,8 @@ private:
     }
   }
 
-  // A cancelled operation completes only when the cancel has completed too: until then the kernel may
-  // look for its address.
+  // A cancelled operation completes only when the cancel has completed too: until then the kernel
+  // may look for its address.
   ROUSE_ALWAYS_INLINE void finish(operation& op, completions& done) noexcept {
     if (op.more) {
       op.more = false;
@@ -14257,8 +14259,8 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/sockets/stream_calls.hpp
-// Descriptions of the calls on one buffer. The `advance` of a composed call requests further rounds.
-// Each call is written once, for every waker and every engine.
+// Descriptions of the calls on one buffer. The `advance` of a composed call requests further
+// rounds. Each call is written once, for every waker and every engine.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -18640,8 +18642,8 @@ private:
   // ---- dispositions
 
   // The signals that the handler's mask leaves unblocked: an arbitrary pattern, which no other mask
-  // in the process is likely to have. It is in the numbers of the real-time signals. macOS has none,
-  // so there it is in those from SIGURG to SIGUSR2, without SIGSTOP, which no mask contains.
+  // in the process is likely to have. It is in the numbers of the real-time signals. macOS has
+  // none, so there it is in those from SIGURG to SIGUSR2, without SIGSTOP, which no mask contains.
 #if ROUSE_LINUX
   static constexpr int first_unmasked = 35, last_unmasked = signal_inbox::most_numbers;
   static constexpr std::uint64_t pattern = 0x1c9bd5dc;

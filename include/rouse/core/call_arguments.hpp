@@ -58,7 +58,8 @@ consteval void explain_misplaced() {
                 "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
                 "token} for a duration and a stop_token");
   static_assert(!bare_number<How...>,
-                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a buffer");
+                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a "
+                "buffer");
 }
 
 template <class Further>

@@ -8,8 +8,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call. Its
 /// time points are those of std::chrono::steady_clock.
 ///
-/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the look
-/// at one thread-local pointer.
+/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the
+/// look at one thread-local pointer.
 class clock {
 public:
   using duration = std::chrono::steady_clock::duration;
@@ -23,8 +23,8 @@ public:
     return std::chrono::steady_clock::now();
   }
 
-  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to. Lend
-  /// it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
+  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to.
+  /// Lend it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
   class replacement {
   public:
     explicit replacement(time_point start) noexcept : now_(start) { replaced() = this; }

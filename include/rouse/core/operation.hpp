@@ -81,9 +81,9 @@ struct retry_when_ready {
   alignas(8) unsigned char room[40]; ///< the driver's
 };
 
-/// One request and its result. It lives where the caller waits (in a coroutine's frame, on a fiber's
-/// or thread's stack, in a callback's recycled block), and the engine borrows it from `submit` until
-/// `complete`: no allocation per call.
+/// One request and its result. It lives where the caller waits (in a coroutine's frame, on a
+/// fiber's or thread's stack, in a callback's recycled block), and the engine borrows it from
+/// `submit` until `complete`: no allocation per call.
 ///
 /// An engine calls `complete` exactly once, and never from inside `submit` (O1, O2).
 class operation : public detail::list_node, public detail::timer_node {

@@ -10,8 +10,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 
 class operation;
 
-/// An engine's record of one open socket: the opaque handle of the layers above. Each driver derives
-/// its own type from it.
+/// An engine's record of one open socket: the opaque handle of the layers above. Each driver
+/// derives its own type from it.
 ///
 /// The engine that made it owns it while `owner` is set. Once `owner` is null (the scheduler is
 /// gone, the socket is closed and nothing on it is pending), the socket that holds it owns it.

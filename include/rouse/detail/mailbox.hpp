@@ -39,9 +39,9 @@ struct stop_request : remote_node {
 ///   woken --fall_asleep--> fails: the loop does not sleep     woken --wake_up--> awake, look
 ///
 /// Ordering pairs. `notify` and `fall_asleep` exchange the same variable, so either the notifying
-/// thread sees `asleep` and interrupts the wait, or the loop sees `woken` and does not sleep. `push`
-/// releases and `take` acquires; `wake_up` acquires when it finds `woken`, before the queues are
-/// read.
+/// thread sees `asleep` and interrupts the wait, or the loop sees `woken` and does not sleep.
+/// `push` releases and `take` acquires; `wake_up` acquires when it finds `woken`, before the queues
+/// are read.
 class mailbox {
 public:
   remote_queue<posted_node> posted;

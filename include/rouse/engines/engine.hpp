@@ -39,9 +39,9 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
-/// The completion engine. It owns a driver, which is one kernel interface, and does for every driver
-/// what none of them should have to know: limits, cancels, fairness, wake-ups from other threads,
-/// the records of open sockets.
+/// The completion engine. It owns a driver, which is one kernel interface, and does for every
+/// driver what none of them should have to know: limits, cancels, fairness, wake-ups from other
+/// threads, the records of open sockets.
 ///
 /// An operation is `pending` from `submit` until the driver reports it, then `ready` until its
 /// `complete` is called in `turn`. No waiter ever runs inside `submit`, `cancel` or `close` (O2),
@@ -95,8 +95,8 @@ public:
 
   /// Starts `op`. True: done, the result is in it. False: its `complete` will be called.
   ///
-  /// Now and then a call that could be done at once is deferred to the loop, so that one flow cannot
-  /// starve the others.
+  /// Now and then a call that could be done at once is deferred to the loop, so that one flow
+  /// cannot starve the others.
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op) noexcept {
     if (op.action == action::recv) return submit_bytes<action::recv>(op);
     if (op.action == action::send) return submit_bytes<action::send>(op);
@@ -115,8 +115,8 @@ public:
     return false;
   }
 
-  /// Whether a waiter may enter without an operation: its call need not be deferred, and no observer
-  /// wants to hear of it.
+  /// Whether a waiter may enter without an operation: its call need not be deferred, and no
+  /// observer wants to hear of it.
   [[nodiscard]] bool may_enter() const noexcept
     requires(!Threading::shared && std::is_same_v<observer_type, no_observer>)
   {
@@ -149,8 +149,8 @@ public:
   /// operation that is not pending keeps the reason and ends with it when it is next submitted.
   void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept;
 
-  /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and its
-  /// memory may then be freed (O5).
+  /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and
+  /// its memory may then be freed (O5).
   /// @returns false if `complete` was called, is being called by another thread, or `op` was idle.
   bool abandon(operation& op) noexcept;
 
@@ -225,8 +225,8 @@ public:
     mailbox_.posted.push(p);
     wake();
   }
-  /// Any thread: makes `turn` return if it waits, or the next one not wait. No system call while the
-  /// loop is awake.
+  /// Any thread: makes `turn` return if it waits, or the next one not wait. No system call while
+  /// the loop is awake.
   void wake() noexcept {
     if (mailbox_.notify()) driver_.wake();
   }
@@ -260,8 +260,8 @@ public:
 
   // ---- in a forked child (O8)
 
-  /// Whether this is the copy, in a forked child, of an engine that the parent has used. It asks the
-  /// kernel for nothing, every call ends with operation_not_permitted, and operations that the
+  /// Whether this is the copy, in a forked child, of an engine that the parent has used. It asks
+  /// the kernel for nothing, every call ends with operation_not_permitted, and operations that the
   /// parent's flows wait for never complete here.
   [[nodiscard]] bool inert() const noexcept { return inert_; }
   /// From now on a forked child's copy is inert even if the loop has never run.

@@ -40,8 +40,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// Completion I/O as Linux has it (5.11 and later).
 ///
 /// No request outlives the call that made it. A multishot recv or accept would save a part of each
-/// submission, but it takes bytes and connections that no call has asked for yet: `release()`, system
-/// calls on the handle, and a server that pauses could not give them back.
+/// submission, but it takes bytes and connections that no call has asked for yet: `release()`,
+/// system calls on the handle, and a server that pauses could not give them back.
 ///
 /// Cost of a call: one entry in the submission queue and a part of the one io_uring_enter(2) that a
 /// turn of the loop makes; one send(2) for a send while little is ready. Source: io_uring(7),
@@ -76,8 +76,8 @@ public:
   void detach(socket_state&, bool) noexcept {}
 
   /// A send nearly always succeeds at once. If the last turn reaped one completion at most, or if
-  /// each entry costs a system call of its own, send(2) is cheaper than the ring; if many are ready,
-  /// they share the one system call of the turn.
+  /// each entry costs a system call of its own, send(2) is cheaper than the ring; if many are
+  /// ready, they share the one system call of the turn.
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
     if (op.action == action::recv) {
       if (!detail::first_in_line(op.target->inbound)) {
@@ -237,8 +237,8 @@ private:
     }
   }
 
-  // With one thread, entries are submitted in the turn of the loop. If any thread may call, the loop
-  // may be asleep, and they are submitted at once.
+  // With one thread, entries are submitted in the turn of the loop. If any thread may call, the
+  // loop may be asleep, and they are submitted at once.
   void hand_over() noexcept {
     if constexpr (Shared) ring_.submit();
   }
@@ -388,8 +388,8 @@ private:
     }
   }
 
-  // A cancelled operation completes only when the cancel has completed too: until then the kernel may
-  // look for its address.
+  // A cancelled operation completes only when the cancel has completed too: until then the kernel
+  // may look for its address.
   ROUSE_ALWAYS_INLINE void finish(operation& op, completions& done) noexcept {
     if (op.more) {
       op.more = false;

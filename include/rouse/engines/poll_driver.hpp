@@ -47,9 +47,9 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `generations`: 1 if the set never reports an event of a handle that was removed before; else a
 ///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle.
 ///
-/// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one call
-/// of the poll set for the first wait on a socket, and for the first recv that waits because the one
-/// before it was filled.
+/// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one
+/// call of the poll set for the first wait on a socket, and for the first recv that waits because
+/// the one before it was filled.
 template <class Set>
 class poll_driver {
 public:
@@ -76,8 +76,8 @@ public:
 
   /// Not left to close(2), which removes a file from epoll's set only with its last descriptor. If
   /// another one remains (by dup(2), fork(2) or SCM_RIGHTS), the set would go on reporting the file
-  /// under a record that belongs to another socket by then, and refuse the same number when it comes
-  /// back.
+  /// under a record that belongs to another socket by then, and refuse the same number when it
+  /// comes back.
   void detach(socket_state& s, bool keep_open) noexcept {
     record& r = record_of(s);
     if (r.watched != watch::nothing) set_.remove(handle_of(r), keep_open);

@@ -1,5 +1,5 @@
-// Parts of the driver for io_uring: the record of a socket, entries of the submission queue, offered
-// buffers, the thread that uses a ring.
+// Parts of the driver for io_uring: the record of a socket, entries of the submission queue,
+// offered buffers, the thread that uses a ring.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -199,8 +199,9 @@ private:
 ///
 /// A ring with a single issuer belongs to the thread that enabled it; no other thread can reach the
 /// requests in flight, not even to cancel them. An engine that is run by the thread that created it
-/// gets such a ring, which is the fastest. An engine that is first run by another thread is likely to
-/// be destroyed by the thread that created it, and gets an ordinary ring, which every thread may use.
+/// gets such a ring, which is the fastest. An engine that is first run by another thread is likely
+/// to be destroyed by the thread that created it, and gets an ordinary ring, which every thread may
+/// use.
 template <bool Shared>
 class ring_owner {
 public:

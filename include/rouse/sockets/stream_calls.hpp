@@ -1,5 +1,5 @@
-// Descriptions of the calls on one buffer. The `advance` of a composed call requests further rounds.
-// Each call is written once, for every waker and every engine.
+// Descriptions of the calls on one buffer. The `advance` of a composed call requests further
+// rounds. Each call is written once, for every waker and every engine.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>

@@ -185,8 +185,8 @@ private:
   // ---- dispositions
 
   // The signals that the handler's mask leaves unblocked: an arbitrary pattern, which no other mask
-  // in the process is likely to have. It is in the numbers of the real-time signals. macOS has none,
-  // so there it is in those from SIGURG to SIGUSR2, without SIGSTOP, which no mask contains.
+  // in the process is likely to have. It is in the numbers of the real-time signals. macOS has
+  // none, so there it is in those from SIGURG to SIGUSR2, without SIGSTOP, which no mask contains.
 #if ROUSE_LINUX
   static constexpr int first_unmasked = 35, last_unmasked = signal_inbox::most_numbers;
   static constexpr std::uint64_t pattern = 0x1c9bd5dc;
