@@ -431,14 +431,14 @@ def cmd_targets(a):
     raw = {d["engine"] for d in data if "over" in d and d["engine"].startswith(("epoll-", "uring-"))}
     less = lambda x, y: None if x is None or y is None else x - y
     batches = (1, 4, 16, 64)
-    for who, names_, limit in (("callbacks and coroutines on io_uring", ("cb", "co"), 60), ("fibers on io_uring", ("fiber",), 90)):
-        row(f"lock-step, {who}, over the best hand-written of each batch, ns", f"≤ +{limit} at 1, 4, 16, 64",
+    for wakers, names_, limit in (("callbacks and coroutines on io_uring", ("cb", "co"), 60), ("fibers on io_uring", ("fiber",), 90)):
+        row(f"lock-step, {wakers}, over the best hand-written of each batch, ns", f"≤ +{limit} at 1, 4, 16, 64",
             {f"{w} at {b}": less(over(f"rouse-{w}-uring", b), best(raw, b)) for w in names_ for b in batches}, lambda v: v <= limit)
     row("lock-step, epoll, callbacks and coroutines, over hand-written epoll, ns", "≤ +60 at 1, 4, 16, 64",
         {f"{w} at {b}": less(over(f"rouse-{w}-epoll", b), best([e for e in raw if e.startswith("epoll")], b)) for w in ("cb", "co") for b in batches}, lambda v: v <= 60)
-    for who, rivals in (("Asio callbacks", ("asio-cb", "asio-cb-tuned", "asio-cb-uring")), ("Asio coroutines", ("asio-co", "asio-co-uring")), ("libuv", ("uv-try",))):
-        mine = "co" if "coroutines" in who else "cb"
-        row(f"lock-step, {who} less rouse-{mine}, best engines, ns", "> 0 at 1, 4, 16, 64",
+    for name, rivals in (("Asio callbacks", ("asio-cb", "asio-cb-tuned", "asio-cb-uring")), ("Asio coroutines", ("asio-co", "asio-co-uring")), ("libuv", ("uv-try",))):
+        mine = "co" if "coroutines" in name else "cb"
+        row(f"lock-step, {name} less rouse-{mine}, best engines, ns", "> 0 at 1, 4, 16, 64",
             {f"at {b}": less(best(rivals, b), best((f"rouse-{mine}-uring", f"rouse-{mine}-epoll"), b)) for b in batches}, lambda v: v > 0)
     def loads(sc, server): return {d["round"]: d for d in data if d.get("scenario") == sc and d.get("server") == server}
     def ratio(sc, x, y, key="server_cpu_us_per_req"):

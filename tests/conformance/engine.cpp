@@ -348,8 +348,9 @@ TEMPLATE_LIST_TEST_CASE("an abandoned operation never completes, and its buffer 
   CHECK(next.bytes == 3); // the abandoned operation took none
 }
 
-TEMPLATE_LIST_TEST_CASE("abandoning an operation whose result has arrived leaves nothing behind",
-                        "[conformance][O5]", every_engine) {
+TEMPLATE_LIST_TEST_CASE(
+    "abandoning an operation after its result has arrived leaves nothing behind",
+    "[conformance][O5]", every_engine) {
   ENGINE_UNDER_TEST(b) {
     typename bench<TestType>::observed yielding, sleeping;
     yielding.action = action::yield;

@@ -48,7 +48,7 @@ void put_descriptor(int fd, std::string_view bytes, int sent) {
 }
 void nonblocking(int fd) { (void)::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-/// A UDP socket whose only message was refused by a closed port.
+/// A UDP socket that has sent one message, to a closed port that refused it.
 int refused(trial& t, bool queue) {
   const int fd = t.bound(SOCK_DGRAM), gone = ::socket(AF_INET, SOCK_DGRAM, 0);
   if (queue) t.set(fd, IPPROTO_IP, IP_RECVERR, 1);
@@ -1661,7 +1661,7 @@ const row table[] = {
        t.meanwhile([b] { trial::put(b, "abc"); });
        t.poll({{twin, POLLIN, 0}, {a, POLLIN, 0}}, -1);
      }},
-    {"poll of a regular file, of a pipe whose reader is closed, of an eventfd",
+    {"poll of a regular file, of a pipe without a reader, of an eventfd",
      [](trial& t) {
        t.poll({{t.keep(::open("/proc/self/exe", O_RDONLY)), POLLIN | POLLOUT, 0}}, -1);
        const auto [a, b] = t.pipe();

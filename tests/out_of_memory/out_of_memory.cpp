@@ -3,8 +3,8 @@
 // nothing leaks, and the same scheduler still serves an echo.
 //
 // A program of its own, because it replaces operator new. Each round runs on a new thread, so that
-// the memory blocks that a thread caches are freed with it. An argument runs only the scenarios
-// whose name contains it.
+// the memory blocks that a thread caches are freed with it. An argument selects the scenarios
+// with a name that contains it.
 #include <rouse/iostream.hpp>
 #include <rouse/rouse.hpp>
 
@@ -96,7 +96,7 @@ long round_number = 0;
 }
 
 // The errors that a shortage of memory may cause: the shortage itself, and the end of a connection
-// whose other end has failed.
+// after the peer has failed.
 bool is_shortage(const std::error_code& ec) {
   return ec == std::errc::not_enough_memory || ec == std::errc::resource_unavailable_try_again ||
          ec == std::errc::connection_refused || ec == std::errc::connection_reset ||
@@ -394,7 +394,7 @@ void with_flows(const char* waker) {
       co_await permits.acquire();
     });
   });
-  ON(S, "values sent with post, into a channel whose buffer grows", {
+  ON(S, "values sent with post, into a channel with a growing buffer", {
     auto numbers = std::make_shared<rouse::channel<int, S>>(sched, 0);
     int sent = 0, came = 0, lost = 0; // a loss is reported; if memory stays short, the first one is
     (void)falls_short([&] {

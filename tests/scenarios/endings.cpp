@@ -91,7 +91,8 @@ TEMPLATE_LIST_TEST_CASE(
   check_named(run_test_case(stacked_child<TestType>("child: kill of a flow that retries")));
 }
 
-TEMPLATE_LIST_TEST_CASE("child: end of a scheduler whose flow retries", "[.child]", every_stacked) {
+TEMPLATE_LIST_TEST_CASE("child: end of a scheduler with a flow that retries", "[.child]",
+                        every_stacked) {
   end_if_it_hangs();
   TestType sched;
   sched.spawn([&] { retry_for_ever(sched); }, here());
@@ -101,10 +102,11 @@ TEMPLATE_LIST_TEST_CASE(
     "endings: a flow that retries forever while its scheduler is destroyed aborts the program",
     "[endings]", every_stacked) {
   check_named(
-      run_test_case(stacked_child<TestType>("child: end of a scheduler whose flow retries")));
+      run_test_case(stacked_child<TestType>("child: end of a scheduler with a flow that retries")));
 }
 
-TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", every_stacked) {
+TEMPLATE_LIST_TEST_CASE("child: end of a group with a flow that retries", "[.child]",
+                        every_stacked) {
   end_if_it_hangs();
   TestType sched;
   {
@@ -116,7 +118,8 @@ TEMPLATE_LIST_TEST_CASE("child: end of a group whose flow retries", "[.child]", 
 TEMPLATE_LIST_TEST_CASE(
     "endings: a flow that retries forever while its group is destroyed aborts the program",
     "[endings]", every_stacked) {
-  check_named(run_test_case(stacked_child<TestType>("child: end of a group whose flow retries")));
+  check_named(
+      run_test_case(stacked_child<TestType>("child: end of a group with a flow that retries")));
 }
 
 TEST_CASE("child: kill of a thread that retries slowly", "[.child]") {
@@ -389,14 +392,14 @@ TEMPLATE_LIST_TEST_CASE("endings: exit while a static scheduler does not run end
   check_exits<TestType>("exit with a static scheduler at rest");
 }
 
-TEST_CASE("child: exit in a thread whose end main awaits", "[.child]") {
+TEST_CASE("child: exit in a thread that main joins", "[.child]") {
   end_if_it_hangs();
   auto& sched = static_scheduler<rouse::threads>();
   add_traffic(sched);
   sched.spawn(exiting(sched, 7)).join();
 }
 TEST_CASE("endings: exit on a thread that main joins ends the program", "[endings]") {
-  const process_end e = run_test_case("child: exit in a thread whose end main awaits");
+  const process_end e = run_test_case("child: exit in a thread that main joins");
   INFO(e.said);
   CHECK(e.status == 7);
 }

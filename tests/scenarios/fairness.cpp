@@ -86,8 +86,8 @@ void check_fair(S& sched, const char* what, Call call) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("a flow whose socket calls need no kernel lets other flows run", "[O2]",
-                        every_looped) {
+TEMPLATE_LIST_TEST_CASE("a flow that makes socket calls without the kernel lets other flows run",
+                        "[O2]", every_looped) {
   TestType sched;
   using socket = rouse::socket<TestType>;
   auto [here, there] = rouse::socket_pair(sched);
@@ -125,8 +125,8 @@ TEMPLATE_LIST_TEST_CASE("a flow that resolves numeric addresses only lets other 
   check_fair(sched, "a connect to no port", CALL(rouse::connect(sched, "::1", 70000, how...)));
 }
 
-TEMPLATE_LIST_TEST_CASE("a flow whose connections are refused at once lets other flows run", "[O2]",
-                        every_looped) {
+TEMPLATE_LIST_TEST_CASE("a flow that is refused every connection at once lets other flows run",
+                        "[O2]", every_looped) {
   TestType sched;
   rouse::socket bound{sched};
   bound.bind({"127.0.0.1", 0}); // never listens
@@ -172,7 +172,7 @@ TEMPLATE_LIST_TEST_CASE("a flow that reads bytes its reader already holds lets o
   check_fair(sched, "a line", CALL(in.read_line(how...)));
 }
 
-TEST_CASE("handlers whose calls need no kernel do not delay timers and stop", "[O2]") {
+TEST_CASE("handlers that make calls without the kernel do not delay timers and stop", "[O2]") {
   rouse::callbacks sched;
   auto [here, there] = rouse::socket_pair(sched);
   rouse::socket<rouse::callbacks> none;
@@ -201,7 +201,8 @@ TEST_CASE("handlers whose calls need no kernel do not delay timers and stop", "[
   CHECK(calls < 100'000);
 }
 
-TEST_CASE("threads whose calls need no kernel do not delay timers and posted functions", "[O2]") {
+TEST_CASE("threads that make calls without the kernel do not delay timers and posted functions",
+          "[O2]") {
   rouse::threads sched;
   auto [here, there] = rouse::socket_pair(sched);
   std::atomic<bool> slept{false}, posted{false};

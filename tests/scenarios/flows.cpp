@@ -20,7 +20,7 @@ auto spawn_plain(S& sched, F body) {
   }
 }
 
-// The same protocol for every scheduler whose flows can wait.
+// The same protocol for every scheduler with flows that can wait.
 template <class S>
 rouse::task<> echo(rouse::socket<S> conn) {
   std::array<char, 64> buf;

@@ -183,8 +183,8 @@ TEMPLATE_LIST_TEST_CASE("handles: other threads may drop handles of flows while 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "handles: run throws the exception of a flow whose handle another thread drops", "[handles]",
-    every_scheduler) {
+    "handles: after another thread drops the handle of a flow, run throws its exception",
+    "[handles]", every_scheduler) {
   TestType sched;
   auto flow = spawn_short(sched, [] { throw std::runtime_error("not lost"); });
   while (!flow.ended()) sched.run_once();
@@ -264,8 +264,9 @@ TEMPLATE_LIST_TEST_CASE("handles: destroying a group on another thread ends its 
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("handles: a group whose flows have ended may be destroyed on any thread",
-                        "[handles]", every_flowing) {
+TEMPLATE_LIST_TEST_CASE(
+    "handles: once its flows have ended, a group may be destroyed on any thread", "[handles]",
+    every_flowing) {
   using S = TestType;
   auto sched = std::make_unique<S>();
   auto group = std::make_unique<rouse::flow_group<S>>(*sched);

@@ -6,7 +6,7 @@ using namespace testing;
 
 namespace {
 
-/// A pair whose client has sent more than the kernel buffers hold, and lingers.
+/// A pair: its client has sent more than the kernel buffers hold, and lingers.
 template <class S>
 struct lingering_pair : connected_pair<S> {
   std::size_t sent = 0;

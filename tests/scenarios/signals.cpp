@@ -160,7 +160,7 @@ TEMPLATE_LIST_TEST_CASE("signals: each of a hundred objects gets the signal", "[
   for (auto& s : objects) CHECK(next(sched, *s) == SIGINT);
 }
 
-TEST_CASE("signals: the signal of a wait whose coroutine is destroyed is kept for the next wait",
+TEST_CASE("signals: if the waiting coroutine is destroyed, its signal is kept for the next wait",
           "[signals]") {
   rouse::coroutines sched;
   rouse::signals caught{sched, {SIGINT}};

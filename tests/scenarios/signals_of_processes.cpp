@@ -206,7 +206,7 @@ TEST_CASE("signals: an object of a forked child restores the former disposition"
   CHECK(empty(sched, caught));
 }
 
-TEMPLATE_LIST_TEST_CASE("signals: a forked child may use an object whose scheduler has not run",
+TEMPLATE_LIST_TEST_CASE("signals: a forked child may use an object if its scheduler has not run",
                         "[signals][O8]", every_scheduler) {
   const with_disposition first(SIGUSR1, &hear);
   auto sched = std::make_unique<TestType>();

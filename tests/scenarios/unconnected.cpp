@@ -1,5 +1,5 @@
-// Streams that were never connected, or whose connect failed: every call fails with not_connected,
-// and none reports the end of a stream.
+// Streams that were never connected, or failed to connect: every call fails with not_connected, and
+// none reports the end of a stream.
 #include <support/testing.hpp>
 
 #include <cstdio>
@@ -60,7 +60,7 @@ TEMPLATE_LIST_TEST_CASE("each call on a stream that was never connected fails wi
   check_sends(sched, s);
 }
 
-TEMPLATE_LIST_TEST_CASE("each call on a stream whose connect was refused fails with not_connected",
+TEMPLATE_LIST_TEST_CASE("each call on a stream after a refused connect fails with not_connected",
                         "[end][E04]", every_scheduler) {
   TestType sched;
   rouse::socket s{sched};
@@ -83,7 +83,7 @@ TEMPLATE_LIST_TEST_CASE(
   check_sends(sched, s);
 }
 
-TEMPLATE_LIST_TEST_CASE("a reader on a stream whose connect was refused fails with not_connected",
+TEMPLATE_LIST_TEST_CASE("a reader on a stream after a refused connect fails with not_connected",
                         "[end][reader][E04]", every_single) {
   TestType sched;
   rouse::socket s{sched};
@@ -147,8 +147,8 @@ TEMPLATE_LIST_TEST_CASE("calls on a stream that a system call connected report t
   CHECK(end.value == 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("a stream whose connect was refused can connect again on Linux",
-                        "[end][E04]", every_single) {
+TEMPLATE_LIST_TEST_CASE("a stream can connect again after a refused connect on Linux", "[end][E04]",
+                        every_single) {
   TestType sched;
   rouse::socket s{sched};
   const auto nowhere = closed_port(sched);

@@ -30,7 +30,7 @@ using every_scheduler =
     std::tuple<rouse::coroutines, rouse::fibers, rouse::threads, rouse::callbacks>;
 /// Schedulers with flows that can wait in the middle of a function.
 using every_flowing = std::tuple<rouse::coroutines, rouse::fibers, rouse::threads>;
-/// Schedulers whose flows have their own stack, so that a call returns its result.
+/// Schedulers with a stack for each flow, so that a call returns its result.
 using every_stacked = std::tuple<rouse::fibers, rouse::threads>;
 /// Schedulers that one thread runs.
 using every_single = std::tuple<rouse::coroutines, rouse::fibers, rouse::callbacks>;

@@ -73,7 +73,7 @@ TEST_CASE("local endpoint: may have no name", "[endpoint][P01]") {
   STATIC_REQUIRE(constant.family() == rouse::family_local);
 }
 
-TEST_CASE("local endpoint: a file whose name begins with '@' is not written as an abstract name",
+TEST_CASE("local endpoint: a file name that begins with '@' is not written as an abstract name",
           "[endpoint][P01]") {
   const endpoint ep = endpoint::named("@x"); // as from a kernel
   CHECK(to_string(ep) == "unix:./@x");
