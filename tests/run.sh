@@ -32,6 +32,8 @@ have ninja || need="$need ninja-build"
 have llvm-objdump-19 || need="$need llvm-19"
 have npm || need="$need npm"
 [ -f /etc/protocols ] || need="$need netbase"
+[ -f /usr/include/openssl/ssl.h ] || need="$need libssl-dev"
+have openssl || need="$need openssl"
 if [ -n "$need" ]; then
   echo "installing:$need"
   apt-get update > "$out/apt.log" 2>&1

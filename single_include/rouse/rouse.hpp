@@ -205,6 +205,7 @@ T& immortal() noexcept(noexcept(T())) {
 // Errors: an error number of the operating system or a std::errc in four bytes, and the only
 // conversion to std::error_code.
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -249,8 +250,15 @@ enum class resolve_error : int {
   return {static_cast<int>(what), resolve_category()};
 }
 
+namespace detail {
+
+/// The category of `failure::from_tls`, which tls.hpp sets before it reports the first one.
+inline constinit std::atomic<const std::error_category*> tls_category_of_failures{nullptr};
+
+} // namespace detail
+
 /// The error of an operation in four bytes: none (0), a number of the operating system (> 0), a
-/// std::errc or a resolve_error (< 0).
+/// std::errc, a resolve_error, or a number of the category of rouse::tls (< 0).
 class [[nodiscard]] failure {
 public:
   constexpr failure() noexcept = default;
@@ -260,6 +268,13 @@ public:
   static constexpr failure from_os(int number) noexcept {
     failure f;
     f.value_ = number;
+    return f;
+  }
+
+  /// @param number  of the category of rouse::tls, at least 1.
+  static constexpr failure from_tls(int number) noexcept {
+    failure f;
+    f.value_ = beyond_resolve - number;
     return f;
   }
 
@@ -278,8 +293,11 @@ public:
 
 private:
   static constexpr int beyond_errc = -0x10000; // smaller values are resolve_errors
+  static constexpr int beyond_resolve = -0x20000; // smaller values are errors of rouse::tls
 
   [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
+    if (value_ < beyond_resolve)
+      return {beyond_resolve - value_, *detail::tls_category_of_failures};
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return {-value_, errc_category()};
@@ -1252,8 +1270,6 @@ inline detail::list<operation>& socket_state::queue_of(const operation& op) noex
 
 // ---- rouse/core/waiting.hpp
 // Waiting for something that no kernel reports: the end of a flow, an item in a channel.
-
-#include <atomic>
 
 namespace rouse { inline namespace ROUSE_ABI {
 

@@ -28,7 +28,7 @@ SEES["schedulers"] = SEES["engines"] | {"engines", "wakers"}
 SEES["flows"] = SEES["schedulers"] | {"schedulers", "sockets"}
 SEES["serving"] = SEES["flows"] | {"flows"}
 SEES["rouse"] = set(SEES)
-SEES["install"] = SEES["iostream"] = set(SEES)
+SEES["install"] = SEES["iostream"] = SEES["tls"] = set(SEES)
 
 # The folders that may include system headers, read errno and depend on the platform.
 SYSTEM = {"os", "install"}

@@ -4,6 +4,7 @@
 #include <rouse/config.hpp>
 #include <rouse/detail/immortal.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -48,8 +49,15 @@ enum class resolve_error : int {
   return {static_cast<int>(what), resolve_category()};
 }
 
+namespace detail {
+
+/// The category of `failure::from_tls`, which tls.hpp sets before it reports the first one.
+inline constinit std::atomic<const std::error_category*> tls_category_of_failures{nullptr};
+
+} // namespace detail
+
 /// The error of an operation in four bytes: none (0), a number of the operating system (> 0), a
-/// std::errc or a resolve_error (< 0).
+/// std::errc, a resolve_error, or a number of the category of rouse::tls (< 0).
 class [[nodiscard]] failure {
 public:
   constexpr failure() noexcept = default;
@@ -59,6 +67,13 @@ public:
   static constexpr failure from_os(int number) noexcept {
     failure f;
     f.value_ = number;
+    return f;
+  }
+
+  /// @param number  of the category of rouse::tls, at least 1.
+  static constexpr failure from_tls(int number) noexcept {
+    failure f;
+    f.value_ = beyond_resolve - number;
     return f;
   }
 
@@ -77,8 +92,11 @@ public:
 
 private:
   static constexpr int beyond_errc = -0x10000; // smaller values are resolve_errors
+  static constexpr int beyond_resolve = -0x20000; // smaller values are errors of rouse::tls
 
   [[nodiscard]] ROUSE_COLD std::error_code name_it() const noexcept {
+    if (value_ < beyond_resolve)
+      return {beyond_resolve - value_, *detail::tls_category_of_failures};
     if (value_ < beyond_errc)
       return make_error_code(static_cast<resolve_error>(beyond_errc - value_));
     if (value_ < 0) return {-value_, errc_category()};
