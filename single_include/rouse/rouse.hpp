@@ -1233,6 +1233,15 @@ public:
     if (has_default_timeout()) limit_to(deadline(target->default_timeout).when());
   }
 
+  /// Before a further round: forgets a cancel that the call does not obey.
+  void forget_ignored_cancel() noexcept {
+    if (cancellation == rouse::cancellation::all) [[likely]]
+      return;
+    if (cancellation == rouse::cancellation::none || cancel_reason == failure(std::errc::timed_out))
+      cancel_reason = {};
+    if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
+  }
+
   /// Whether it waits for something to come in.
   [[nodiscard]] bool inward() const noexcept { return action <= rouse::action::when_readable; }
   /// Whether it runs `retry`.
@@ -5829,7 +5838,7 @@ public:
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
-    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+    op.forget_ignored_cancel();
     if (op.cancel_reason || closing_) return submit_elsewhere(op);
     if (enter(op, what)) return queue_.complete_at_once(op);
     add_pending(op, waiting_);
@@ -6054,7 +6063,6 @@ private:
   }
   // Whether all that speaks against it is a cancel that it does not obey.
   ROUSE_COLD bool may_start_after_all(operation& op) const noexcept;
-  static void forget_cancel_reason(operation& op) noexcept;
 
   void add_pending(operation& op, list_type& to) noexcept {
     queue_.add_pending(op, to);
@@ -6182,7 +6190,7 @@ template <class D, class T>
 bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
   if (op.awaited && !op.target) return submit(op, *op.awaited);
   lock_type lock(mutex_);
-  if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+  op.forget_ignored_cancel();
   if (op.cancel_reason || closing_ || op.target) return submit_elsewhere(op);
   add_pending(op, waiting_);
   return false;
@@ -6190,8 +6198,7 @@ bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
 
 template <class D, class T>
 bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
-  if (op.cancellation == cancellation::all) return false;
-  forget_cancel_reason(op);
+  op.forget_ignored_cancel();
   return may_start(op);
 }
 
@@ -6246,17 +6253,10 @@ void basic_engine<D, T>::withdraw(stop_request& r) noexcept {
 }
 
 template <class D, class T>
-void basic_engine<D, T>::forget_cancel_reason(operation& op) noexcept {
-  if (op.cancellation == cancellation::none || op.cancel_reason == failure(std::errc::timed_out))
-    op.cancel_reason = {};
-  if (op.cancellation == cancellation::requests) op.cancellation = cancellation::all;
-}
-
-template <class D, class T>
 bool basic_engine<D, T>::submit_other(operation& op) noexcept {
   if (op.target && op.action < action::wait) return submit_to(driver_, op, op.target->queue_of(op));
   lock_type lock(mutex_);
-  if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+  op.forget_ignored_cancel();
   return submit_elsewhere(op);
 }
 

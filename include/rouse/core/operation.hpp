@@ -123,6 +123,15 @@ public:
     if (has_default_timeout()) limit_to(deadline(target->default_timeout).when());
   }
 
+  /// Before a further round: forgets a cancel that the call does not obey.
+  void forget_ignored_cancel() noexcept {
+    if (cancellation == rouse::cancellation::all) [[likely]]
+      return;
+    if (cancellation == rouse::cancellation::none || cancel_reason == failure(std::errc::timed_out))
+      cancel_reason = {};
+    if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
+  }
+
   /// Whether it waits for something to come in.
   [[nodiscard]] bool inward() const noexcept { return action <= rouse::action::when_readable; }
   /// Whether it runs `retry`.

@@ -108,7 +108,7 @@ public:
   template <class Awaited>
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
-    if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+    op.forget_ignored_cancel();
     if (op.cancel_reason || closing_) return submit_elsewhere(op);
     if (enter(op, what)) return queue_.complete_at_once(op);
     add_pending(op, waiting_);
@@ -333,7 +333,6 @@ private:
   }
   // Whether all that speaks against it is a cancel that it does not obey.
   ROUSE_COLD bool may_start_after_all(operation& op) const noexcept;
-  static void forget_cancel_reason(operation& op) noexcept;
 
   void add_pending(operation& op, list_type& to) noexcept {
     queue_.add_pending(op, to);

@@ -23,7 +23,7 @@ template <class D, class T>
 bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
   if (op.awaited && !op.target) return submit(op, *op.awaited);
   lock_type lock(mutex_);
-  if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+  op.forget_ignored_cancel();
   if (op.cancel_reason || closing_ || op.target) return submit_elsewhere(op);
   add_pending(op, waiting_);
   return false;
@@ -31,8 +31,7 @@ bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
 
 template <class D, class T>
 bool basic_engine<D, T>::may_start_after_all(operation& op) const noexcept {
-  if (op.cancellation == cancellation::all) return false;
-  forget_cancel_reason(op);
+  op.forget_ignored_cancel();
   return may_start(op);
 }
 
@@ -87,17 +86,10 @@ void basic_engine<D, T>::withdraw(stop_request& r) noexcept {
 }
 
 template <class D, class T>
-void basic_engine<D, T>::forget_cancel_reason(operation& op) noexcept {
-  if (op.cancellation == cancellation::none || op.cancel_reason == failure(std::errc::timed_out))
-    op.cancel_reason = {};
-  if (op.cancellation == cancellation::requests) op.cancellation = cancellation::all;
-}
-
-template <class D, class T>
 bool basic_engine<D, T>::submit_other(operation& op) noexcept {
   if (op.target && op.action < action::wait) return submit_to(driver_, op, op.target->queue_of(op));
   lock_type lock(mutex_);
-  if (op.cancellation != cancellation::all) forget_cancel_reason(op);
+  op.forget_ignored_cancel();
   return submit_elsewhere(op);
 }
 
