@@ -1,5 +1,6 @@
 // All macros of the library. Those that are conditions are always defined, as 0 or 1.
 #pragma once
+#include <version> // which standard library this is
 
 #define ROUSE_VERSION_MAJOR 0
 #define ROUSE_VERSION_MINOR 1
@@ -79,6 +80,13 @@
 #define ROUSE_EMULATED_TLS 1
 #else
 #define ROUSE_EMULATED_TLS 0
+#endif
+
+// Without futexes (MinGW), the semaphore of libstdc++ can miss a wake-up: see core/stop_watch.hpp.
+#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
+#define ROUSE_LOSSY_SEMAPHORE 1
+#else
+#define ROUSE_LOSSY_SEMAPHORE 0
 #endif
 
 // The name of the inline namespace. It contains the version and every setting that changes a layout

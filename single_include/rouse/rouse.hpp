@@ -19,6 +19,7 @@
 
 // ---- rouse/config.hpp
 // All macros of the library. Those that are conditions are always defined, as 0 or 1.
+#include <version> // which standard library this is
 
 #define ROUSE_VERSION_MAJOR 0
 #define ROUSE_VERSION_MINOR 1
@@ -98,6 +99,13 @@
 #define ROUSE_EMULATED_TLS 1
 #else
 #define ROUSE_EMULATED_TLS 0
+#endif
+
+// Without futexes (MinGW), the semaphore of libstdc++ can miss a wake-up: see core/stop_watch.hpp.
+#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
+#define ROUSE_LOSSY_SEMAPHORE 1
+#else
+#define ROUSE_LOSSY_SEMAPHORE 0
 #endif
 
 // The name of the inline namespace. It contains the version and every setting that changes a layout
@@ -1936,12 +1944,12 @@ public:
   // Afterwards no callback runs and no request is queued.
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
-#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
-    // The callback's destructor waits for a callback that runs on another thread, and may wait for
-    // ever: on systems without futexes, the semaphore of libstdc++ misses a wake-up that arrives
-    // just as the destructor goes to sleep. So wait here until the callback has returned.
-    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
-#endif
+    // The callback's destructor waits by a semaphore for a callback that runs on another thread. If
+    // a wake-up gets lost as it goes to sleep, it waits for ever: so wait here until the callback
+    // has returned.
+    if constexpr (ROUSE_LOSSY_SEMAPHORE) {
+      while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
+    }
     callback_.reset();
     engine.withdraw(request_);
   }
@@ -3208,7 +3216,6 @@ inline std::uint32_t interface_index(std::string_view name) noexcept {
 #include <charconv>
 #include <compare>
 #include <iosfwd>
-#include <version>
 #if defined(__cpp_lib_format)
 #include <format>
 #endif

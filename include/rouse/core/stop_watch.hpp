@@ -23,12 +23,12 @@ public:
   // Afterwards no callback runs and no request is queued.
   void forget(Engine& engine) noexcept {
     if (!callback_) return;
-#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX)
-    // The callback's destructor waits for a callback that runs on another thread, and may wait for
-    // ever: on systems without futexes, the semaphore of libstdc++ misses a wake-up that arrives
-    // just as the destructor goes to sleep. So wait here until the callback has returned.
-    while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
-#endif
+    // The callback's destructor waits by a semaphore for a callback that runs on another thread. If
+    // a wake-up gets lost as it goes to sleep, it waits for ever: so wait here until the callback
+    // has returned.
+    if constexpr (ROUSE_LOSSY_SEMAPHORE) {
+      while (running_.load(std::memory_order_relaxed)) std::this_thread::yield();
+    }
     callback_.reset();
     engine.withdraw(request_);
   }
