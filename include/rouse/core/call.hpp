@@ -119,8 +119,7 @@ inline constexpr const char* misuse_of<C> = C::misuse;
 inline constexpr const char* empty_buffer = "empty buffer";
 
 // Throws the error of a call. The text names the reason if the library, not the system, ended it.
-[[noreturn]] ROUSE_COLD inline void throw_failed(failure error, const char* call,
-                                                 const char* misuse) {
+[[noreturn]] inline void throw_failed(failure error, const char* call, const char* misuse) {
   std::string what = call;
   if (error == failure(std::errc::timed_out) && !ROUSE_WINDOWS)
     what += ": timed out"; // the C library's words go on about a connection
@@ -281,7 +280,7 @@ private:
     if constexpr (may_be_stopped) watch_.forget(*engine_);
   }
 
-  ROUSE_HOT static void on_completed(rouse::operation& base) noexcept {
+  static void on_completed(rouse::operation& base) noexcept {
     auto& self = static_cast<pending_call&>(static_cast<typename Engine::operation&>(base));
     if (!self.advance() && !self.proceed()) return;
     self.disarm();

@@ -100,7 +100,8 @@ public:
   /// Calls `end(op)` for each operation that is past its limit.
   template <class End>
   void expire(End end) noexcept {
-    if (!done_.timers_.empty()) expire_now(end);
+    if (done_.timers_.empty()) return;
+    done_.timers_.expire(clock::now(), [&](timer_node& n) { end(static_cast<Operation&>(n)); });
   }
 
   /// Completes what is ready, with the lock released. Returns how many.
@@ -154,10 +155,6 @@ private:
     to.push_back(op);
     ++active_;
     observer_.begun(op);
-  }
-  template <class End>
-  ROUSE_NOINLINE void expire_now(End end) noexcept {
-    done_.timers_.expire(clock::now(), [&](timer_node& n) { end(static_cast<Operation&>(n)); });
   }
 
   int left_ = budget;

@@ -306,7 +306,7 @@ private:
         [&]<class D>(std::type_identity<D>) { return submit_bytes_with<Action, D>(op); });
   }
   template <action Action, class D>
-  ROUSE_HOT ROUSE_NOINLINE bool submit_bytes_with(operation& op) noexcept {
+  ROUSE_NOINLINE bool submit_bytes_with(operation& op) noexcept {
     ROUSE_ASSUME(op.action == Action);
     return submit_to(the<D>(), op,
                      Action == action::recv ? op.target->inbound : op.target->outbound);
@@ -323,7 +323,7 @@ private:
     return false;
   }
   bool submit_wait(operation& op) noexcept;
-  ROUSE_COLD bool submit_elsewhere(operation& op) noexcept;
+  bool submit_elsewhere(operation& op) noexcept;
   bool start_elsewhere(operation& op) noexcept;
   void note_refusal() noexcept;
 
@@ -366,7 +366,7 @@ private:
   clock::time_point next_limit(clock::time_point until) const noexcept;
 
   template <class D>
-  ROUSE_HOT ROUSE_NOINLINE std::size_t turn_with(clock::time_point until) noexcept {
+  std::size_t turn_with(clock::time_point until) noexcept {
     lock_type lock(mutex_);
     queue_.take_deferred();
     if constexpr (Threading::shared)
@@ -403,7 +403,7 @@ private:
   // Waits for some of the kernel's results; `complete` is called later.
   void reap(lock_type& lock) noexcept;
 
-  ROUSE_COLD std::size_t run_mail(lock_type& lock) noexcept;
+  std::size_t run_mail(lock_type& lock) noexcept;
   void drop_posted() noexcept;
 
   // In a shared engine, the thread that waits for the kernel has to see what another one changed.

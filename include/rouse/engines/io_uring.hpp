@@ -256,7 +256,7 @@ private:
 
   // ---- completions
 
-  ROUSE_ALWAYS_INLINE void reap(const os::uring::completion& c, completions& done) noexcept {
+  void reap(const os::uring::completion& c, completions& done) noexcept {
     if (c.user_data & (wake_up | cancel_bit)) return reap_rare(c, done);
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
     if (c.res < 0 || !detail::moves_bytes(op)) return reap_rare(c, done);
@@ -390,7 +390,7 @@ private:
 
   // A cancelled operation completes only when the cancel has completed too: until then the kernel
   // may look for its address.
-  ROUSE_ALWAYS_INLINE void finish(operation& op, completions& done) noexcept {
+  void finish(operation& op, completions& done) noexcept {
     if (op.more) {
       op.more = false;
       return;
@@ -400,7 +400,7 @@ private:
   }
   // Others are queued on the same socket. The next one is submitted, unless they are accepts, which
   // are in the kernel already.
-  ROUSE_NOINLINE void finish_first(operation& op, completions& done) noexcept {
+  void finish_first(operation& op, completions& done) noexcept {
     auto& queue = op.target->queue_of(op);
     const bool next = op.action != action::accept;
     done.add(op, op.error, op.bytes);

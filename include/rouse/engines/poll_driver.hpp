@@ -88,7 +88,7 @@ public:
   ROUSE_ALWAYS_INLINE bool start(operation& op) noexcept {
     record& r = record_of(*op.target);
     if (op.action == action::recv) {
-      if (r.readable) return try_first(r, op) || !await_bytes(r, op);
+      if (r.readable) return try_inbound(r, op) || !await_bytes(r, op);
       return r.watched == watch::nothing && !watch_everything(r, op);
     }
     if (op.action == action::send)
@@ -163,7 +163,7 @@ private:
   // ---- starting
 
   bool start_other(record& r, operation& op) noexcept {
-    const bool done = op.inward() ? r.readable && try_first(r, op) : start_outbound(r, op);
+    const bool done = op.inward() ? r.readable && try_inbound(r, op) : start_outbound(r, op);
     return done || !watch_everything(r, op);
   }
   bool start_outbound(record& r, operation& op) noexcept {
@@ -216,7 +216,7 @@ private:
     handle(*r, Set::events_of(e), done);
   }
   // The set cannot watch `r`, so no event would ever end what waits.
-  ROUSE_COLD void fail(record& r, failure why, completions& done) noexcept {
+  void fail(record& r, failure why, completions& done) noexcept {
     const auto end = [&](operation& op) { done.add(op, why, 0); };
     r.inbound.for_each(end);
     r.outbound.for_each(end);
@@ -283,7 +283,6 @@ private:
       r.readable = false;
     return done || (r.odd && try_again(r, op));
   }
-  ROUSE_NOINLINE bool try_first(record& r, operation& op) noexcept { return try_inbound(r, op); }
 
   // Nothing was found, which may be wrong: the socket may be shut down, and at an urgent mark a
   // recv reports EAGAIN while a signal is pending.

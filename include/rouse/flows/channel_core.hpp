@@ -66,7 +66,7 @@ public:
   /// Precondition: it holds a value.
   [[nodiscard]] T& value() noexcept { return value_; }
   // Moves the value out, or throws the exception. Empty if there is neither.
-  ROUSE_ALWAYS_INLINE std::optional<T> unwrap() {
+  std::optional<T> unwrap() {
     if (kind_ != kind::value) return unwrap_error();
     std::optional<T> unwrapped(std::move(value_));
     std::destroy_at(&value_);

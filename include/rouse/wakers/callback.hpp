@@ -130,7 +130,7 @@ public:
   }
 
 private:
-  ROUSE_HOT void deliver() noexcept {
+  void deliver() noexcept {
     Engine* engine = this->engine();
     guarded([this] { finish(); },
             [=] {

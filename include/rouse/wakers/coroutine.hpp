@@ -108,7 +108,7 @@ private:
     if (chain_ && chain_->spawned_flow) chain_->spawned_flow->waiting = nullptr;
   }
 
-  ROUSE_HOT void deliver() noexcept {
+  void deliver() noexcept {
     coroutine_chain* const chain = chain_;
     flow* const f = chain ? chain->spawned_flow : nullptr;
     if (f) {

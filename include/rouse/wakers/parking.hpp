@@ -45,7 +45,7 @@ public:
   }
 
 private:
-  ROUSE_HOT static void on_completed(rouse::operation& op) noexcept {
+  static void on_completed(rouse::operation& op) noexcept {
     static_cast<parked_wait&>(static_cast<typename Engine::operation&>(op)).caller_.resume();
   }
 
