@@ -92,14 +92,14 @@ NICE = os.environ.get("BENCH_NICE", "-15")  # needs root; set to 0 otherwise
 _ports = itertools.count(20000 + (os.getpid() * 37) % 8000)
 
 class Server:
-    def __init__(self, name, buf, nbuf, env=None, cpu="0"):
+    def __init__(self, name, buf, nbuf, env=None, cpu="0", mode="", patience=3):
         self.port = next(_ports)
-        cmd = [x.format(port=self.port, buf=buf, nbuf=nbuf) for x in SERVERS[name]]
+        cmd = [x.format(port=self.port, buf=buf, nbuf=nbuf, mode=mode) for x in SERVERS[name]]
         cmd[0] = os.path.join(B, cmd[0])
         self.p = subprocess.Popen(["nice", "-n", NICE, "taskset", "-c", cpu] + cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                   env={**os.environ, **(env or {})})
         want = ":%04X 00000000:0000 0A" % self.port
-        for _ in range(300):  # /proc/net/tcp rather than a probing connect: no stray connection in the figures
+        for _ in range(patience * 100):  # /proc/net/tcp rather than a probing connect: no stray connection in the figures
             if want in open("/proc/net/tcp").read(): break
             if self.p.poll() is not None: raise RuntimeError(name + " exited " + str(self.p.returncode))
             time.sleep(0.01)
