@@ -141,9 +141,9 @@ def cmd_load(a):
 
 def cmd_idle(a):
     """A user's buffer of 64 bytes, so that the figure is the library's and OpenSSL's."""
+    rows = {n: [] for n in names(a) if n not in OTHERS}
     print(f"\n### TLS: memory per idle connection ({a.connections:,} connections after 100 others, each has echoed 64 bytes; user's buffers of 64 bytes)\n")
     print("| server | RSS before, KiB | RSS bytes per connection | beyond tls-hand, which is OpenSSL's own with SSL_MODE_RELEASE_BUFFERS | share of tls-asio's beyond |\n|---|---|---|---|---|")
-    rows = {n: [] for n in names(a) if n not in OTHERS}
     base = {}
     for rnd in range(a.rounds):
         for n in rows:
@@ -182,6 +182,7 @@ def by_object(path):
 # callgrind counts each byte of a `rep movsb` as an instruction; glibc copies with vector instructions instead.
 PLAIN_COPIES = {"GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=1000000000"}
 def cmd_icount(a):
+    servers = names(a)
     print("\n### TLS: instructions of the server per unit (callgrind, g++ -O2; two run lengths subtracted)\n")
     if not shutil.which("valgrind"):
         print("**MISSING: valgrind is not installed, nothing is counted.**"); return
@@ -204,7 +205,6 @@ def cmd_icount(a):
              ("bulk16k", "echo of 16 KiB, 1 connection", ["--connections", "1", "--size", "16384"], 16384, 50, 250),
              ("full", "full handshake", ["--mode", "handshake", "--connections", "1"], 4096, 20, 60),
              ("resumed", "resumed handshake", ["--mode", "handshake", "--connections", "1", "--resume"], 4096, 20, 60))
-    servers = names(a)
     for key, unit, extra, buf, few, many in cells:
         if a.cells and key not in a.cells.split(","): continue
         seen = {}
