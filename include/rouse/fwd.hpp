@@ -26,8 +26,8 @@ template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
 class server; ///< accepts connections, spawns a flow for each
-template <class Scheduler>
-class reader; ///< reads lines and other pieces from a socket
+template <class Stream>
+class reader; ///< reads lines and other pieces of a stream
 template <class Scheduler>
 class signals; ///< waits for Ctrl-C and other signals
 template <class T>
@@ -55,6 +55,7 @@ class failure; ///< an error code in four bytes
 enum class resolve_error : int; ///< why a name was not resolved
 
 enum class readiness : unsigned char; ///< readable, writable, urgent
+enum class shutdown_how : int; ///< the direction that shutdown closes
 
 class operation; ///< the record of a request and its result
 class socket_state; ///< the engine's record of an open socket

@@ -2,7 +2,7 @@
 //
 //   sockets/     socket, its options and calls, reader, connect     start with sockets/socket.hpp
 //   core/        operation, endpoint, buffer, batch, limit, error   then core/operation.hpp
-//   concepts/    the requirements on engines, wakers, schedulers
+//   concepts/    the requirements on engines, wakers, schedulers, streams
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, kqueue, iocp, native              one file each
 //   schedulers/  basic_scheduler, its aliases, task, observed
@@ -13,6 +13,7 @@
 //
 // Not included here: install.hpp (blocking calls of libraries park fibers) and iostream.hpp.
 #pragma once
+#include <rouse/concepts/byte_stream.hpp>
 #include <rouse/concepts/driver.hpp>
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/concepts/waker.hpp>

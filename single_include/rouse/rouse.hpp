@@ -6,7 +6,7 @@
 //
 //   sockets/     socket, its options and calls, reader, connect     start with sockets/socket.hpp
 //   core/        operation, endpoint, buffer, batch, limit, error   then core/operation.hpp
-//   concepts/    the requirements on engines, wakers, schedulers
+//   concepts/    the requirements on engines, wakers, schedulers, streams
 //   wakers/      coroutine, fiber, thread, callback, parking        one file each
 //   engines/     io_uring, epoll, kqueue, iocp, native              one file each
 //   schedulers/  basic_scheduler, its aliases, task, observed
@@ -187,6 +187,576 @@
 #endif
 #endif
 
+// ---- rouse/core/buffer.hpp
+// Buffers: views of the bytes to receive into or to send. They own nothing.
+
+#include <concepts>
+#include <cstddef>
+#include <span> // the range concepts without the views of <ranges>
+#include <type_traits>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class T>
+inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> ||
+                                std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
+                                std::is_same_v<std::remove_cv_t<T>, std::byte>;
+
+template <class R>
+using element_of = std::remove_reference_t<std::ranges::range_reference_t<R>>;
+
+template <class R>
+concept byte_range =
+    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
+
+// A temporary container, which would be destroyed before the kernel has finished with its bytes.
+template <class R>
+concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
+
+template <class>
+inline constexpr bool always_false = false;
+
+template <class R, class Buffer>
+concept range_of = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+                   std::same_as<std::ranges::range_value_t<R>, Buffer>;
+
+} // namespace detail
+
+class mutable_buffer;
+class const_buffer;
+
+namespace detail {
+
+// A list of buffers, which is not a buffer itself.
+template <class R>
+concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
+
+} // namespace detail
+
+/// Bytes to receive into: any contiguous range of `char`, `unsigned char` or `std::byte`, or a
+/// pointer and a size.
+///
+/// Borrowed: the range must live, and stay where it is, until the call that uses it has completed.
+class mutable_buffer {
+public:
+  constexpr mutable_buffer() noexcept = default;
+  template <class Byte>
+    requires(detail::is_byte<Byte> && !std::is_const_v<Byte>)
+  constexpr mutable_buffer(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+  template <class R>
+    requires(!std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
+             !detail::list_of_buffers<R>)
+  constexpr mutable_buffer(R&& range) noexcept {
+    static_assert(detail::byte_range<R>,
+                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                  "(an array, a vector, a string, a span), or {pointer, size}");
+    if constexpr (detail::byte_range<R>) {
+      static_assert(
+          !detail::dying_range<R>,
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
+      constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
+      static_assert(writable,
+                    "rouse: recv writes into its buffer, which is const: give it one that is not");
+      if constexpr (writable) {
+        data_ = std::ranges::data(range);
+        size_ = std::ranges::size(range);
+      }
+    }
+  }
+
+  [[nodiscard]] constexpr void* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+private:
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Bytes to send: any contiguous range of `char`, `unsigned char` or `std::byte`, or a pointer and
+/// a size.
+///
+/// An array of `const char` is taken for a string literal: its terminating zero is left out.
+/// Borrowed: the range must live, and stay unchanged, until the call that uses it has completed.
+class const_buffer {
+public:
+  constexpr const_buffer() noexcept = default;
+  template <class Byte>
+    requires detail::is_byte<Byte>
+  constexpr const_buffer(const Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr const_buffer(const void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr const_buffer(const mutable_buffer& b) noexcept : data_(b.data()), size_(b.size()) {}
+
+  template <std::size_t N>
+  constexpr const_buffer(const char (&literal)[N]) noexcept
+      : data_(literal), size_(literal[N - 1] == '\0' ? N - 1 : N) {}
+  template <std::size_t N>
+  constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
+
+  template <class R>
+    requires(!std::derived_from<std::remove_cvref_t<R>, const_buffer> &&
+             !std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
+             !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
+  constexpr const_buffer(R&& range) noexcept {
+    static_assert(detail::byte_range<R>,
+                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                  "(an array, a vector, a string, a span), or {pointer, size}");
+    if constexpr (detail::byte_range<R>) {
+      static_assert(
+          !detail::dying_range<R>,
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
+      data_ = std::ranges::data(range);
+      size_ = std::ranges::size(range);
+    }
+  }
+  template <class Byte, std::size_t N>
+    requires(detail::is_byte<Byte> && !std::is_same_v<std::remove_cv_t<Byte>, char>)
+  constexpr const_buffer(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
+
+  [[nodiscard]] constexpr const void* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+private:
+  const void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Several buffers that are used in order, as if they were one (scatter/gather): an array, a vector
+/// or a span of `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty buffers are
+/// skipped.
+///
+/// Borrowed: the list and the bytes that it refers to must live until the call has completed.
+template <class Buffer>
+class buffer_list {
+public:
+  constexpr buffer_list() noexcept = default;
+  template <detail::range_of<Buffer> R>
+  constexpr buffer_list(R&& range) noexcept
+      : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
+    static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
+                  "rouse: this list of buffers is a temporary: it would be destroyed before the "
+                  "kernel has finished with it; give it a name first");
+  }
+
+  [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return first_[i];
+  }
+
+private:
+  const Buffer* first_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+using mutable_buffers = buffer_list<mutable_buffer>;
+using const_buffers = buffer_list<const_buffer>;
+
+namespace detail {
+
+// The parameters of a call that returns only when it is complete: the bytes or the list may be a
+// temporary, which lives until the end of the full expression that contains the call.
+
+template <class Buffer>
+class passed_buffer : public Buffer {
+public:
+  using Buffer::Buffer;
+  constexpr passed_buffer(const Buffer& b) noexcept : Buffer(b) {}
+  template <dying_range R>
+    requires std::constructible_from<Buffer, std::add_pointer_t<element_of<R>>, std::size_t>
+  constexpr passed_buffer(R&& range) noexcept
+      : Buffer(std::ranges::data(range), std::ranges::size(range)) {}
+};
+
+template <class Buffer>
+class passed_list : public buffer_list<Buffer> {
+  using list = buffer_list<Buffer>;
+
+public:
+  template <range_of<Buffer> R>
+  constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
+  constexpr passed_list(const list& l) noexcept : list(l) {}
+};
+
+/// Several buffers: a list that the caller keeps, or up to eight that were written in braces, which
+/// are copied.
+template <class Buffer>
+class some_buffers {
+public:
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return list_ ? list_[i] : few_[i];
+  }
+
+protected:
+  constexpr explicit some_buffers(buffer_list<Buffer> list) noexcept
+      : list_(list.data()), size_(list.size()) {}
+  template <std::same_as<Buffer>... Few>
+  constexpr explicit some_buffers(const Few&... few) noexcept
+      : size_(sizeof...(Few)), few_{few...} {}
+
+private:
+  const Buffer* list_ = nullptr;
+  std::size_t size_;
+  Buffer few_[8];
+};
+
+// One of several: what is a buffer without doubt, so that {data, size} is no list of two.
+//
+// `One` is the parameter of a call on one buffer.
+template <class One>
+class piece : public One {
+public:
+  constexpr piece() noexcept : One(nullptr, 0) {}
+  template <class R>
+    requires(byte_range<R> || std::derived_from<std::remove_cvref_t<R>, const_buffer> ||
+             std::derived_from<std::remove_cvref_t<R>, mutable_buffer>)
+  constexpr piece(R&& range) noexcept : One(std::forward<R>(range)) {}
+  template <class Data>
+    requires std::constructible_from<One, Data*, std::size_t>
+  constexpr piece(Data* data, std::size_t size) noexcept : One(data, size) {}
+};
+
+/// The parameter of a call on several buffers: `send_all(list)`, `send_all({head, body})`.
+///
+/// @tparam One  the parameter of a call on one buffer.  @tparam List  that of a list.
+template <class Buffer, class One, class List>
+class buffers_parameter : public some_buffers<Buffer> {
+  using base = some_buffers<Buffer>;
+  using one = piece<One>;
+
+public:
+  template <std::convertible_to<List> L>
+  constexpr buffers_parameter(L&& list) noexcept : base(List(std::forward<L>(list))) {}
+  constexpr buffers_parameter(one a, one b, one c = {}, one d = {}, one e = {}, one f = {},
+                              one g = {}, one h = {}) noexcept
+      : base(Buffer(a), Buffer(b), Buffer(c), Buffer(d), Buffer(e), Buffer(f), Buffer(g),
+             Buffer(h)) {}
+};
+
+} // namespace detail
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/detail/chrono.hpp
+// The durations and clocks of std::chrono, without the calendar and time zones of <chrono>, which
+// are thousands of lines. Code that needs those includes <chrono> itself.
+#include <condition_variable> // brings durations and clocks
+#if !defined(__GLIBCXX__) // elsewhere it is included above, or small
+#include <chrono>
+#endif
+
+// ---- rouse/core/clock.hpp
+// The only clock that the library reads.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call. Its
+/// time points are those of std::chrono::steady_clock.
+///
+/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the
+/// look at one thread-local pointer.
+class clock {
+public:
+  using duration = std::chrono::steady_clock::duration;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::steady_clock::time_point;
+  static constexpr bool is_steady = true;
+
+  static time_point now() noexcept {
+    if (const replacement* const r = replaced()) return r->now_;
+    return std::chrono::steady_clock::now();
+  }
+
+  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to.
+  /// Lend it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
+  class replacement {
+  public:
+    explicit replacement(time_point start) noexcept : now_(start) { replaced() = this; }
+    replacement(const replacement&) = delete;
+    replacement& operator=(const replacement&) = delete;
+    ~replacement() { replaced() = nullptr; }
+
+    void advance_to(time_point t) noexcept {
+      if (t > now_) now_ = t;
+    }
+
+  private:
+    friend class clock;
+    time_point now_;
+  };
+
+private:
+  static const replacement*& replaced() noexcept {
+    static constinit thread_local const replacement* here = nullptr;
+    return here;
+  }
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/core/limit.hpp
+// Limits: when a waiting call gives up.
+
+#include <ratio>
+#include <source_location>
+#include <stop_token>
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+namespace detail {
+
+// The clocks with the time points of rouse::clock.
+template <class C>
+concept monotonic_clock = std::same_as<C, std::chrono::steady_clock> || std::same_as<C, clock>;
+
+// `d` in the unit of `To`, rounded up and clamped to the range of `To`. NaN becomes zero.
+template <class To, class Rep, class Period>
+constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
+  using real = std::chrono::duration<double, typename To::period>;
+  using factor = std::ratio_divide<Period, typename To::period>;
+  const double count = real(d).count();
+  if (count >= real((To::max)()).count()) return (To::max)();
+  if (count <= real((To::min)()).count()) return (To::min)();
+  if constexpr (std::chrono::treat_as_floating_point_v<Rep> ||
+                (factor::num != 1 && factor::den != 1)) {
+    if (!(count < 0 || count >= 0)) return To::zero();
+    const auto whole = static_cast<typename To::rep>(count);
+    return To(static_cast<typename To::rep>(whole + (static_cast<double>(whole) < count)));
+  } else {
+    return std::chrono::ceil<To>(d);
+  }
+}
+
+// `t + d`, clamped to the last point in time, which means "never".
+constexpr clock::time_point after(clock::time_point t, clock::duration d) noexcept {
+  if (d > clock::duration::zero() && t > (clock::time_point::max)() - d)
+    return (clock::time_point::max)();
+  return t + d;
+}
+
+} // namespace detail
+
+/// A point in time at which a call gives up.
+///
+/// Several calls may share one deadline: each gets the time that the calls before it left.
+class deadline {
+public:
+  /// Never.
+  constexpr deadline() noexcept = default;
+  constexpr deadline(clock::time_point when) noexcept : when_(when) {}
+  /// In any unit. A time beyond the clock's range is "never", one before it has passed already.
+  template <detail::monotonic_clock Clock, class Duration>
+  constexpr deadline(std::chrono::time_point<Clock, Duration> when) noexcept
+      : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
+  /// From now on, in any unit, rounded up. A duration that is too long for the clock is "never"; a
+  /// negative one, or NaN, has passed already.
+  template <class Rep, class Period>
+  deadline(std::chrono::duration<Rep, Period> from_now) noexcept
+      : when_(of(detail::saturated<clock::duration>(from_now))) {}
+
+  [[nodiscard]] constexpr clock::time_point when() const noexcept { return when_; }
+  [[nodiscard]] constexpr bool never() const noexcept {
+    return when_ == (clock::time_point::max)();
+  }
+  friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
+
+private:
+  static clock::time_point of(clock::duration from_now) noexcept {
+    const auto now = clock::now();
+    return from_now > clock::duration::zero() ? detail::after(now, from_now) : now;
+  }
+
+  clock::time_point when_ = (clock::time_point::max)();
+};
+
+/// When a call gives up: at a deadline (`timed_out`), when a stop is requested
+/// (`operation_canceled`), or both.
+///
+/// Written in place: `conn.recv(buf, 5s)`, `conn.recv(buf, token)`, `conn.recv(buf, {5s, token})`.
+/// A call without a limit waits as long as the socket's `timeout()` allows, which is for ever until
+/// it is set. Threads: any may request the stop. Cost: no allocation, no system call.
+class limit {
+public:
+  using location = std::source_location;
+
+  limit() noexcept = default;
+  limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
+  template <detail::monotonic_clock Clock, class Duration>
+  limit(std::chrono::time_point<Clock, Duration> when, location at = location::current()) noexcept
+      : limit(when, {}, at) {}
+  template <class Rep, class Period>
+  limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
+      : limit(from_now, {}, at) {}
+  limit(std::stop_token token, location at = location::current()) noexcept
+      : limit(deadline(), std::move(token), at) {}
+  limit(deadline when, std::stop_token token, location at = location::current()) noexcept
+      : when_(when), token_(std::move(token)), at_(at) {}
+  /// The same limit, of a call that stands elsewhere.
+  limit(limit l, location at) noexcept : limit(l.when_, std::move(l.token_), at) {}
+
+  [[nodiscard]] deadline when() const noexcept { return when_; }
+  [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
+  /// The source location where the limit was written; observers report it for the call.
+  [[nodiscard]] const location& at() const noexcept { return at_; }
+
+private:
+  deadline when_;
+  std::stop_token token_;
+  location at_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/core/call_arguments.hpp
+// The arguments that may follow a call's own: its limit, and how it is completed.
+
+#include <system_error>
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// The limit of a call without one: the socket's `timeout()` applies.
+class no_limit {
+public:
+  no_limit() noexcept = default;
+  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
+  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
+
+private:
+  std::source_location at_;
+};
+
+/// The limit of a call that was given a point in time or a duration, but no stop_token.
+class time_limit {
+public:
+  time_limit(deadline when, const std::source_location& at) noexcept : when_(when), at_(at) {}
+  [[nodiscard]] deadline when() const noexcept { return when_; }
+  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
+
+private:
+  deadline when_;
+  std::source_location at_;
+};
+
+namespace detail {
+
+using location = std::source_location;
+
+// True if the first argument after a call's own is its limit.
+template <class...>
+inline constexpr bool limit_first = false;
+template <class First, class... Rest>
+inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
+
+// Arguments that no call takes there, whatever the waker, and the messages about them.
+template <class... How>
+inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
+template <class... How>
+inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
+template <class... How>
+inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
+
+template <class... How>
+consteval void explain_misplaced() {
+  static_assert(!further_limit<How...>,
+                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
+                "token} for a duration and a stop_token");
+  static_assert(!bare_number<How...>,
+                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a "
+                "buffer");
+}
+
+template <class Further>
+consteval void explain_further() {
+  explain_misplaced<Further>();
+  static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
+                                    "limit: a std::error_code variable, or a handler");
+}
+
+// Stands for an argument that was not given.
+struct nothing {};
+
+// The last parameter of every call: its place in the source, for observers. Any further argument
+// would convert to it, which gives the message about it.
+class call_site {
+public:
+  call_site(const location& at) noexcept : at_(at) {}
+  template <class Further>
+  call_site(const Further&) noexcept {
+    explain_further<Further>();
+  }
+  operator const location&() const noexcept { return at_; }
+
+private:
+  location at_;
+};
+
+// How a call that returns its value may be completed: with nothing, or with an error_code variable.
+template <class... How>
+inline constexpr bool gives_back =
+    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
+
+// The variable for the error of such a call; null if it throws.
+template <class... How>
+std::error_code* error_of(How&&... how) noexcept {
+  static_assert(gives_back<How...> || misplaced<How...>,
+                "rouse: a call of this scheduler returns its value: it takes a std::error_code "
+                "variable, or nothing; only callbacks take a handler");
+  std::error_code* place = nullptr;
+  if constexpr (gives_back<How...>) ((place = &how), ...);
+  return place;
+}
+
+// The limit as a pending call takes it. Only a stop_token needs a stop_watch, which a call with a
+// time_limit does without: `recv(buf, 5s)` is as small as `recv(buf)`.
+template <class L>
+auto limit_of(L&& given, const location& at) {
+  if constexpr (std::convertible_to<L, deadline>)
+    return time_limit(std::forward<L>(given), at);
+  else
+    return limit(limit(std::forward<L>(given)), at);
+}
+
+// Starts a call. Every call has two overloads:
+//
+//     template <class...> // not instantiated with its class: callbacks would lack the handler
+//     decltype(auto) recv(buffer b, location at = location::current());
+//     template <class First = limit, class How = nothing>
+//     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
+//                         call_site at = location::current());
+//
+// `first` is the limit if it converts to one; otherwise it is the how, and nothing may follow.
+// Braces such as {5s, token} have no type, so that the default `First = limit` applies to them.
+template <class Scheduler, class Call>
+ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
+  return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});
+}
+template <class Scheduler, class Call, class First, class How = nothing>
+decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first,
+                          How&& how = How()) {
+  constexpr bool only_one = std::same_as<How, nothing>;
+  if constexpr (!limit_first<First>) {
+    if constexpr (!only_one) explain_further<How>();
+    return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at},
+                               std::forward<First>(first));
+  } else if constexpr (only_one) {
+    return Scheduler::initiate(s, std::forward<Call>(call),
+                               limit_of(std::forward<First>(first), at));
+  } else {
+    return Scheduler::initiate(s, std::forward<Call>(call),
+                               limit_of(std::forward<First>(first), at), std::forward<How>(how));
+  }
+}
+
+} // namespace detail
+}} // namespace rouse::ROUSE_ABI
+
 // ---- rouse/detail/immortal.hpp
 // An object of static storage duration that is never destroyed.
 
@@ -214,8 +784,6 @@ T& immortal() noexcept(noexcept(T())) {
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-#include <system_error>
-#include <type_traits>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -588,184 +1156,9 @@ inline const std::error_category& os_category() noexcept {
 template <>
 struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 
-// ---- rouse/detail/chrono.hpp
-// The durations and clocks of std::chrono, without the calendar and time zones of <chrono>, which
-// are thousands of lines. Code that needs those includes <chrono> itself.
-#include <condition_variable> // brings durations and clocks
-#if !defined(__GLIBCXX__) // elsewhere it is included above, or small
-#include <chrono>
-#endif
-
-// ---- rouse/core/clock.hpp
-// The only clock that the library reads.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// The clock of all limits and sleeps: monotonic, so that setting the wall clock ends no call. Its
-/// time points are those of std::chrono::steady_clock.
-///
-/// A simulated world replaces it for its own thread. Cost: that of steady_clock::now(), and the
-/// look at one thread-local pointer.
-class clock {
-public:
-  using duration = std::chrono::steady_clock::duration;
-  using rep = duration::rep;
-  using period = duration::period;
-  using time_point = std::chrono::steady_clock::time_point;
-  static constexpr bool is_steady = true;
-
-  static time_point now() noexcept {
-    if (const replacement* const r = replaced()) return r->now_;
-    return std::chrono::steady_clock::now();
-  }
-
-  /// While it exists, `now()` gives, on the thread that created it, the time that it was set to.
-  /// Lend it to a driver that lets time pass in its `wait`. One per thread; it never goes back.
-  class replacement {
-  public:
-    explicit replacement(time_point start) noexcept : now_(start) { replaced() = this; }
-    replacement(const replacement&) = delete;
-    replacement& operator=(const replacement&) = delete;
-    ~replacement() { replaced() = nullptr; }
-
-    void advance_to(time_point t) noexcept {
-      if (t > now_) now_ = t;
-    }
-
-  private:
-    friend class clock;
-    time_point now_;
-  };
-
-private:
-  static const replacement*& replaced() noexcept {
-    static constinit thread_local const replacement* here = nullptr;
-    return here;
-  }
-};
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/core/limit.hpp
-// Limits: when a waiting call gives up.
-
-#include <concepts>
-#include <ratio>
-#include <source_location>
-#include <stop_token>
-#include <utility>
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-namespace detail {
-
-// The clocks with the time points of rouse::clock.
-template <class C>
-concept monotonic_clock = std::same_as<C, std::chrono::steady_clock> || std::same_as<C, clock>;
-
-// `d` in the unit of `To`, rounded up and clamped to the range of `To`. NaN becomes zero.
-template <class To, class Rep, class Period>
-constexpr To saturated(std::chrono::duration<Rep, Period> d) noexcept {
-  using real = std::chrono::duration<double, typename To::period>;
-  using factor = std::ratio_divide<Period, typename To::period>;
-  const double count = real(d).count();
-  if (count >= real((To::max)()).count()) return (To::max)();
-  if (count <= real((To::min)()).count()) return (To::min)();
-  if constexpr (std::chrono::treat_as_floating_point_v<Rep> ||
-                (factor::num != 1 && factor::den != 1)) {
-    if (!(count < 0 || count >= 0)) return To::zero();
-    const auto whole = static_cast<typename To::rep>(count);
-    return To(static_cast<typename To::rep>(whole + (static_cast<double>(whole) < count)));
-  } else {
-    return std::chrono::ceil<To>(d);
-  }
-}
-
-// `t + d`, clamped to the last point in time, which means "never".
-constexpr clock::time_point after(clock::time_point t, clock::duration d) noexcept {
-  if (d > clock::duration::zero() && t > (clock::time_point::max)() - d)
-    return (clock::time_point::max)();
-  return t + d;
-}
-
-} // namespace detail
-
-/// A point in time at which a call gives up.
-///
-/// Several calls may share one deadline: each gets the time that the calls before it left.
-class deadline {
-public:
-  /// Never.
-  constexpr deadline() noexcept = default;
-  constexpr deadline(clock::time_point when) noexcept : when_(when) {}
-  /// In any unit. A time beyond the clock's range is "never", one before it has passed already.
-  template <detail::monotonic_clock Clock, class Duration>
-  constexpr deadline(std::chrono::time_point<Clock, Duration> when) noexcept
-      : when_(detail::saturated<clock::duration>(when.time_since_epoch())) {}
-  /// From now on, in any unit, rounded up. A duration that is too long for the clock is "never"; a
-  /// negative one, or NaN, has passed already.
-  template <class Rep, class Period>
-  deadline(std::chrono::duration<Rep, Period> from_now) noexcept
-      : when_(of(detail::saturated<clock::duration>(from_now))) {}
-
-  [[nodiscard]] constexpr clock::time_point when() const noexcept { return when_; }
-  [[nodiscard]] constexpr bool never() const noexcept {
-    return when_ == (clock::time_point::max)();
-  }
-  friend constexpr auto operator<=>(deadline, deadline) noexcept = default;
-
-private:
-  static clock::time_point of(clock::duration from_now) noexcept {
-    const auto now = clock::now();
-    return from_now > clock::duration::zero() ? detail::after(now, from_now) : now;
-  }
-
-  clock::time_point when_ = (clock::time_point::max)();
-};
-
-/// When a call gives up: at a deadline (`timed_out`), when a stop is requested
-/// (`operation_canceled`), or both.
-///
-/// Written in place: `conn.recv(buf, 5s)`, `conn.recv(buf, token)`, `conn.recv(buf, {5s, token})`.
-/// A call without a limit waits as long as the socket's `timeout()` allows, which is for ever until
-/// it is set. Threads: any may request the stop. Cost: no allocation, no system call.
-class limit {
-public:
-  using location = std::source_location;
-
-  limit() noexcept = default;
-  limit(deadline when, location at = location::current()) noexcept : limit(when, {}, at) {}
-  template <detail::monotonic_clock Clock, class Duration>
-  limit(std::chrono::time_point<Clock, Duration> when, location at = location::current()) noexcept
-      : limit(when, {}, at) {}
-  template <class Rep, class Period>
-  limit(std::chrono::duration<Rep, Period> from_now, location at = location::current()) noexcept
-      : limit(from_now, {}, at) {}
-  limit(std::stop_token token, location at = location::current()) noexcept
-      : limit(deadline(), std::move(token), at) {}
-  limit(deadline when, std::stop_token token, location at = location::current()) noexcept
-      : when_(when), token_(std::move(token)), at_(at) {}
-  /// The same limit, of a call that stands elsewhere.
-  limit(limit l, location at) noexcept : limit(l.when_, std::move(l.token_), at) {}
-
-  [[nodiscard]] deadline when() const noexcept { return when_; }
-  [[nodiscard]] const std::stop_token& token() const noexcept { return token_; }
-  /// The source location where the limit was written; observers report it for the call.
-  [[nodiscard]] const location& at() const noexcept { return at_; }
-
-private:
-  deadline when_;
-  std::stop_token token_;
-  location at_;
-};
-
-}} // namespace rouse::ROUSE_ABI
-
 // ---- rouse/detail/intrusive_list.hpp
 // A doubly linked list with its links inside the elements. Linking and unlinking allocate nothing
 // and cannot fail.
-
-#include <cstddef>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -1282,644 +1675,6 @@ inline detail::list<operation>& socket_state::queue_of(const operation& op) noex
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/core/waiting.hpp
-// Waiting for something that no kernel reports: the end of a flow, an item in a channel.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-namespace detail {
-template <class Operation, class Threading>
-class completion_queue;
-} // namespace detail
-
-/// The operations of one engine that have completed: drivers add what the kernel reports, channels
-/// and locks what they let go. The engine then calls their `complete`, in its turn of the loop.
-///
-/// Used with the engine's lock held.
-class completions {
-public:
-  completions() : timers_(clock::now()) {}
-
-  /// `op` is pending, and has left what it awaited.
-  ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
-    if (op.armed()) [[unlikely]]
-      timers_.disarm(op);
-    op.leave();
-    op.state = operation_state::ready;
-    ready_.push_back(op);
-  }
-  /// The same for drivers: the kernel's result for a pending operation.
-  void add(operation& op, failure error, std::size_t bytes) noexcept {
-    // The kernel says "canceled" whatever the reason was.
-    if (error == failure(std::errc::operation_canceled) && op.cancel_reason)
-      error = op.cancel_reason;
-    op.error = error;
-    op.bytes = bytes;
-    add(op);
-  }
-  [[nodiscard]] bool any() const noexcept { return !ready_.empty(); }
-
-  /// For drivers: `wake` has ended the wait.
-  void interrupt() noexcept { interrupted_ = true; }
-
-private:
-  template <class, class>
-  friend class detail::completion_queue;
-
-  detail::list<operation> ready_;
-  detail::timer_wheel timers_; // of the operations in progress that have a limit
-  bool interrupted_ = false;
-};
-
-/// Something that a `wait` can wait for besides time. The engine calls it with its lock held, so
-/// that if a completion and a cancel race, one of them wins and the other finds nothing left to do.
-class waitable {
-public:
-  /// `op` arrives. True: it is done, its result is set. False: it waits. Other operations that
-  /// complete because of it are added to `completed`.
-  virtual bool enter(operation& op, completions& completed) noexcept = 0;
-  /// `op` no longer waits. May be called twice.
-  virtual void leave(operation& op) noexcept = 0;
-  /// For `dump`: "lock", "channel receive".
-  [[nodiscard]] virtual const char* description() const noexcept = 0;
-
-protected:
-  ~waitable() = default;
-};
-
-/// Completes an operation that waits, on behalf of what it awaits. With the engine's lock held.
-inline void complete(operation& op, failure error, completions& completed) noexcept {
-  op.awaited->leave(op);
-  op.error = error;
-  completed.add(op);
-}
-
-/// Turns `op` into a wait for `awaited`; null: only its limit or a cancel ends it.
-inline void request_wait(operation& op, waitable* awaited) noexcept {
-  op.action = action::wait;
-  op.awaited = awaited;
-}
-
-/// An event that happens once and stays so. One operation may wait for it at a time; a second one
-/// fails with operation_not_permitted.
-class one_shot_event final : public waitable {
-public:
-  /// @param what  what is being waited for, for `dump`.
-  explicit one_shot_event(const char* what) noexcept : description_(what) {}
-
-  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
-  /// the thread that called `set` wrote before.
-  std::atomic<bool> is_set{false};
-
-  /// With the engine's lock held.
-  void set(completions& completed) noexcept {
-    is_set.store(true, std::memory_order_release); // pairs with the load in flow_handle::ended()
-    if (waiter_) complete(*waiter_, {}, completed);
-  }
-  bool enter(operation& op, completions&) noexcept override {
-    if (is_set.load(std::memory_order_relaxed)) return true; // the lock orders it
-    if (waiter_) {
-      op.error = std::errc::operation_not_permitted;
-      return true;
-    }
-    waiter_ = &op;
-    return false;
-  }
-  void leave(operation&) noexcept override { waiter_ = nullptr; }
-  [[nodiscard]] const char* description() const noexcept override { return description_; }
-
-private:
-  operation* waiter_ = nullptr;
-  const char* const description_;
-};
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/detail/buffer_pool.hpp
-// A pool of buffers of one size, which are lent out one at a time.
-
-#include <mutex>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
-/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
-/// pool is deleted when the last buffer comes back.
-///
-/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
-/// buffers stay allocated.
-class buffer_pool {
-  struct block {
-    buffer_pool* owner;
-    block* next;
-  };
-
-public:
-  static constexpr std::size_t block_size = std::size_t{16} << 10;
-  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
-  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
-
-  buffer_pool() noexcept = default;
-  buffer_pool(const buffer_pool&) = delete;
-  buffer_pool& operator=(const buffer_pool&) = delete;
-
-  /// Returns `room` bytes, or null when memory is short.
-  [[nodiscard]] std::byte* lend() noexcept {
-    const std::lock_guard lock(mutex_);
-    block* b = free_;
-    if (b) {
-      free_ = b->next;
-      --spare_;
-    } else {
-      void* p = ::operator new(block_size, std::nothrow);
-      if (!p) return nullptr;
-      b = ::new (p) block{this, nullptr};
-    }
-    ++lent_;
-    return reinterpret_cast<std::byte*>(b + 1);
-  }
-
-  /// Returns a buffer to the pool that lent it, which may already be closed.
-  static void give_back(std::byte* bytes) noexcept {
-    block* b = reinterpret_cast<block*>(bytes) - 1;
-    buffer_pool& from = *b->owner;
-    if (from.take(b)) delete &from;
-  }
-
-  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
-  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
-
-  struct closer {
-    void operator()(buffer_pool* p) const noexcept {
-      if (p->close()) delete p;
-    }
-  };
-
-private:
-  ~buffer_pool() = default;
-
-  // Returns true for the last buffer of a closed pool: the caller deletes the pool.
-  bool take(block* b) noexcept {
-    const std::lock_guard lock(mutex_);
-    --lent_;
-    if (closed_ || spare_ == kept) {
-      ::operator delete(b);
-    } else {
-      b->next = free_;
-      free_ = b;
-      ++spare_;
-    }
-    return closed_ && lent_ == 0;
-  }
-
-  bool close() noexcept {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    while (block* b = free_) {
-      free_ = b->next;
-      ::operator delete(b);
-    }
-    return lent_ == 0;
-  }
-
-  std::mutex mutex_;
-  block* free_ = nullptr;
-  std::size_t spare_ = 0; // length of free_
-  std::size_t lent_ = 0;
-  bool closed_ = false;
-};
-
-}}} // namespace rouse::ROUSE_ABI::detail
-
-// ---- rouse/detail/threading.hpp
-// Policies of an engine: which threads may use it, and what observes its operations.
-
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-/// Identifies the calling thread by an address that no other living thread has. (std::thread::id
-/// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
-/// on another thread.
-inline const void* this_thread() noexcept {
-  static constinit thread_local char mark = 0;
-  return &mark;
-}
-
-struct no_mutex {};
-struct no_lock {
-  explicit no_lock(no_mutex&) noexcept {}
-  void lock() noexcept {}
-  void unlock() noexcept {}
-};
-struct no_condition {
-  void wait(no_lock&) noexcept {}
-  void notify_all() noexcept {}
-};
-
-} // namespace detail
-
-/// What an engine reports about its operations, with the engine's lock held. This observer is the
-/// default: it records nothing and costs nothing. Other observers derive from it and redefine the
-/// functions that they need.
-struct no_observer {
-  struct mark {}; ///< the observer's data in each operation, `op.mark`
-
-  template <class Operation>
-  void at_once(Operation&) noexcept {} ///< completed at once; its call does not wait
-  template <class Operation>
-  void begun(Operation&) noexcept {} ///< the operation is now pending
-  template <class Operation>
-  void ended(Operation&) noexcept {} ///< completed or abandoned; its socket may be gone
-  void turned(std::size_t) noexcept {} ///< completions of one turn of the loop
-};
-
-/// One thread at a time runs the engine and makes all calls on it. A call takes no lock and uses no
-/// atomic operation.
-struct one_thread {
-  static constexpr bool shared = false;
-  using observer = no_observer;
-  using mutex = detail::no_mutex;
-  using lock = detail::no_lock;
-  using condition = detail::no_condition;
-};
-
-/// Any thread may call the engine at any time; a mutex guards it.
-struct any_thread {
-  static constexpr bool shared = true;
-  using observer = no_observer;
-  using mutex = std::mutex;
-  using lock = std::unique_lock<std::mutex>;
-  using condition = std::condition_variable;
-};
-
-/// The policy `Threading`, with an observer.
-template <class Threading, class Observer>
-struct observed_by : Threading {
-  using observer = Observer;
-};
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/fwd.hpp
-// The glossary: declares every public class, with a phrase that says what it is.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-template <class Scheduler>
-class socket; ///< a socket; its scheduler decides how calls wait
-template <class Engine, class Waker>
-class basic_scheduler; ///< an engine combined with a waker
-template <class Scheduler>
-class flow_handle; ///< the result of spawn: join, cancel, kill
-template <class T, class Scheduler>
-class channel; ///< passes values between flows
-template <class Scheduler>
-class flow_mutex; ///< a mutex that suspends flows, not threads
-template <class Scheduler>
-class flow_semaphore; ///< a counting semaphore for flows
-template <class Scheduler>
-class flow_event; ///< a flag that flows wait for
-template <class Scheduler>
-class wait_group; ///< a count; flows wait until it is 0
-template <class Scheduler>
-class flow_group; ///< flows that are joined and cancelled together
-template <class Scheduler>
-class per_core; ///< a server with a scheduler on each core
-template <class Scheduler>
-class server; ///< accepts connections, spawns a flow for each
-template <class Scheduler>
-class reader; ///< reads lines and other pieces from a socket
-template <class Scheduler>
-class signals; ///< waits for Ctrl-C and other signals
-template <class T>
-class flow_local; ///< a variable with one value per flow
-template <class T>
-class task; ///< a coroutine that returns a T
-
-class endpoint; ///< an address and port, or a Unix-domain path
-class mutable_buffer; ///< bytes to receive into
-class const_buffer; ///< bytes to send
-template <class Buffer>
-class buffer_list; ///< several buffers, used in order
-struct datagram; ///< the result of recv_from
-struct incoming; ///< a slot of recv_batch for one datagram
-struct outgoing; ///< one datagram for send_batch
-template <class Item>
-class batch; ///< several slots or datagrams
-struct delivery; ///< the result of recv_descriptors
-class received_descriptors; ///< descriptors received from a process, owned
-class loan; ///< received bytes in a buffer of the engine
-class deadline; ///< a point in time
-class limit; ///< a deadline, a stop_token, or both
-class sleep_handle; ///< cancels a sleep that has a handler
-class failure; ///< an error code in four bytes
-enum class resolve_error : int; ///< why a name was not resolved
-
-enum class readiness : unsigned char; ///< readable, writable, urgent
-
-class operation; ///< the record of a request and its result
-class socket_state; ///< the engine's record of an open socket
-class flow; ///< one spawned fiber, thread or coroutine
-
-template <class Driver, class Threading>
-class basic_engine; ///< the engine, which owns a driver
-template <class Parker>
-class parking_waker; ///< wakes by a parker, which has two functions
-class coroutine_waker; ///< wakes by resuming a coroutine
-class fiber_waker; ///< wakes by switching to a fiber
-class thread_waker; ///< wakes by notifying a blocked thread
-class callback_waker; ///< wakes by calling a handler
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/concepts/driver.hpp
-// What a driver is: one kernel interface.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// A driver: io_uring, epoll, completion ports, or a network in memory. `basic_engine` owns one and
-/// calls it; a driver calls nothing above it, it hands results back through `completions`. All
-/// functions but `wake` are called with the engine's lock held; only `open` and `report` may throw.
-///
-/// - `D::operation` derives from `rouse::operation`, inherits its constructor, and has room for
-///   what the kernel writes to while the operation is pending.
-/// - `D::sockets`: static functions for all that needs no waiting. See `system_sockets`.
-/// - `d.open(buffers)` opens the kernel interface; a `failure` if the kernel refuses. `receive`
-///   takes its buffers from the pool, which outlives the driver.
-/// - `d.report()`: its name, in words.
-/// - `d.blocking_handles()`: whether it wants sockets in blocking mode.
-/// - `d.make_state()`: a new record, of a class that derives from `socket_state` and holds what the
-///   driver knows about one socket; null if memory is short. The engine owns it.
-/// - `d.attach(s)`: the handle in `s` joins the kernel interface. `s` may have held another one.
-/// - `d.detach(s, keep_open)`: it leaves, and is closed next, or kept open for the user. Nothing is
-///   pending on it.
-/// - `d.start(op)`: true: done, the result is in `op` (`bytes`, `error`; `handle` for accept,
-///   `data` for receive; a connect clears `target->unconnected`). False: a later `wait` adds it to
-///   its `done`. Other operations of the socket may be pending; those in one direction take effect
-///   in the order of their starts.
-/// - `d.request_cancel(op, done)`: `op` is pending; it still completes: with operation_canceled,
-///   added to `done` here or in `wait`, or with the kernel's result if that comes first. No byte
-///   that was received may be lost.
-/// - `d.wait(until, lock, done)`: waits until something has completed, `wake` is called or `until`
-///   has passed (min: not at all; max: for ever), and adds what has completed to `done`. Releases
-///   the lock while it waits. After a `wake`, it calls `done.interrupt()`.
-/// - `d.wake()`: from any thread: ends the current wait, or the next one.
-/// - In a forked child the engine destroys its driver, and opens a new one if it was not used yet:
-///   the destructor must not disturb the parent.
-///
-/// Optional:
-/// - `d.usable_here()`: false if operations in flight belong to another thread.
-/// - `d.wait_handle()`: a handle that a foreign loop polls for readability; and
-///   `d.arm_wait_handle(done)`, called after a `wait` that did not wait: from now on the handle
-///   becomes readable when something completes; false if something has already.
-/// - `d.visit(f)` and `d.the<E>()`, for a driver that is one of several (`native_driver`): calls
-///   `f` with the std::type_identity of the one that is open, and gives access to it.
-template <class D>
-concept driver =
-    std::default_initializable<D> && std::derived_from<typename D::operation, operation> &&
-    requires(D& d, typename D::operation& op, socket_state& s, completions& done,
-             detail::buffer_pool& buffers, typename one_thread::lock& lock) {
-      typename D::sockets;
-      { d.open(buffers) } -> std::same_as<failure>;
-      { d.report() } -> std::convertible_to<std::string>;
-      { d.blocking_handles() } -> std::same_as<bool>;
-      { d.make_state() } -> std::convertible_to<socket_state*>;
-      { d.attach(s) } -> std::same_as<failure>;
-      d.detach(s, true);
-      { d.start(op) } -> std::same_as<bool>;
-      d.request_cancel(op, done);
-      d.wait((clock::time_point::max)(), lock, done);
-      d.wake();
-    };
-
-/// An engine: `native_engine`, or `basic_engine<D>` for a driver of your own.
-template <class E>
-concept engine = requires {
-  typename E::driver_type;
-  typename E::threading;
-  typename E::operation;
-};
-
-namespace detail {
-
-template <class D>
-consteval void explain_operations() {
-  if constexpr (requires { typename D::operation; }) {
-    static_assert(std::derived_from<typename D::operation, operation>,
-                  "rouse: a driver's operation derives from rouse::operation");
-    static_assert(
-        requires(D& d, typename D::operation& op) {
-          { d.start(op) } -> std::same_as<bool>;
-        }, "rouse: a driver has \"bool start(operation&)\": true if the operation is done at once");
-    static_assert(
-        requires(D& d, typename D::operation& op, completions& done) {
-          d.request_cancel(op, done);
-        }, "rouse: a driver has \"void request_cancel(operation&, completions&)\"");
-  }
-  static_assert(
-      requires(D& d, one_thread::lock& lock, completions& done) {
-        d.wait((clock::time_point::max)(), lock, done);
-      },
-      "rouse: a driver has \"void wait(clock::time_point until, Lock&, completions&)\", for every "
-      "type of lock that an engine may have");
-  static_assert(
-      requires(D& d) { d.wake(); },
-      "rouse: a driver has \"void wake()\", which ends a wait from any thread");
-}
-
-} // namespace detail
-
-/// Says in words what a type lacks to be a driver.
-template <class D>
-consteval void explain_driver() {
-  static_assert(std::default_initializable<D>,
-                "rouse: a driver is made closed, by its default constructor; open() opens it");
-  static_assert(
-      requires { typename D::operation; },
-      "rouse: a driver names its operation: \"using operation = rouse::operation;\", or a class "
-      "derived from that with room for what the kernel writes");
-  static_assert(
-      requires { typename D::sockets; }, "rouse: a driver names its sockets: \"using sockets = "
-                                         "rouse::os::system_sockets;\", or a type "
-                                         "with the same static functions");
-  static_assert(
-      requires(D& d, detail::buffer_pool& buffers) {
-        { d.open(buffers) } -> std::same_as<failure>;
-      }, "rouse: a driver has \"failure open(detail::buffer_pool&)\", which opens the kernel "
-         "interface");
-  static_assert(
-      requires(D& d) {
-        { d.report() } -> std::convertible_to<std::string>;
-      }, "rouse: a driver has \"std::string report() const\", its name in words");
-  static_assert(
-      requires(D& d) {
-        { d.blocking_handles() } -> std::same_as<bool>;
-      }, "rouse: a driver has \"bool blocking_handles() const\": whether it wants sockets in "
-         "blocking mode");
-  static_assert(
-      requires(D& d) {
-        { d.make_state() } -> std::convertible_to<socket_state*>;
-      }, "rouse: a driver has \"socket_state* make_state()\": a new record of one socket, or null");
-  static_assert(
-      requires(D& d, socket_state& s) {
-        { d.attach(s) } -> std::same_as<failure>;
-        d.detach(s, true);
-      },
-      "rouse: a driver has \"failure attach(socket_state&)\" and \"void detach(socket_state&, bool "
-      "keep_open)\", by which handles join and leave it");
-  detail::explain_operations<D>();
-}
-
-/// Says in words what a type lacks to be an engine.
-template <class E>
-consteval void explain_engine() {
-  static_assert(engine<E>, "rouse: the first argument of basic_scheduler is an engine: "
-                           "native_engine, or basic_engine<D> for a driver D of your own");
-}
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/core/call_arguments.hpp
-// The arguments that may follow a call's own: its limit, and how it is completed.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// The limit of a call without one: the socket's `timeout()` applies.
-class no_limit {
-public:
-  no_limit() noexcept = default;
-  explicit no_limit(const std::source_location& at) noexcept : at_(at) {}
-  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
-
-private:
-  std::source_location at_;
-};
-
-/// The limit of a call that was given a point in time or a duration, but no stop_token.
-class time_limit {
-public:
-  time_limit(deadline when, const std::source_location& at) noexcept : when_(when), at_(at) {}
-  [[nodiscard]] deadline when() const noexcept { return when_; }
-  [[nodiscard]] const std::source_location& at() const noexcept { return at_; }
-
-private:
-  deadline when_;
-  std::source_location at_;
-};
-
-namespace detail {
-
-using location = std::source_location;
-
-// True if the first argument after a call's own is its limit.
-template <class...>
-inline constexpr bool limit_first = false;
-template <class First, class... Rest>
-inline constexpr bool limit_first<First, Rest...> = std::convertible_to<First, limit>;
-
-// Arguments that no call takes there, whatever the waker, and the messages about them.
-template <class... How>
-inline constexpr bool further_limit = (std::convertible_to<How, limit> || ...);
-template <class... How>
-inline constexpr bool bare_number = (std::is_arithmetic_v<std::remove_reference_t<How>> || ...);
-template <class... How>
-inline constexpr bool misplaced = further_limit<How...> || bare_number<How...>;
-
-template <class... How>
-consteval void explain_misplaced() {
-  static_assert(!further_limit<How...>,
-                "rouse: a call takes one limit, before an error_code or a handler: write {5s, "
-                "token} for a duration and a stop_token");
-  static_assert(!bare_number<How...>,
-                "rouse: a bare number is no limit: write 5s for a limit, {data, size} for a "
-                "buffer");
-}
-
-template <class Further>
-consteval void explain_further() {
-  explain_misplaced<Further>();
-  static_assert(misplaced<Further>, "rouse: one thing may follow the arguments of a call and its "
-                                    "limit: a std::error_code variable, or a handler");
-}
-
-// Stands for an argument that was not given.
-struct nothing {};
-
-// The last parameter of every call: its place in the source, for observers. Any further argument
-// would convert to it, which gives the message about it.
-class call_site {
-public:
-  call_site(const location& at) noexcept : at_(at) {}
-  template <class Further>
-  call_site(const Further&) noexcept {
-    explain_further<Further>();
-  }
-  operator const location&() const noexcept { return at_; }
-
-private:
-  location at_;
-};
-
-// How a call that returns its value may be completed: with nothing, or with an error_code variable.
-template <class... How>
-inline constexpr bool gives_back =
-    sizeof...(How) == 0 || (sizeof...(How) == 1 && (std::same_as<How, std::error_code&> && ...));
-
-// The variable for the error of such a call; null if it throws.
-template <class... How>
-std::error_code* error_of(How&&... how) noexcept {
-  static_assert(gives_back<How...> || misplaced<How...>,
-                "rouse: a call of this scheduler returns its value: it takes a std::error_code "
-                "variable, or nothing; only callbacks take a handler");
-  std::error_code* place = nullptr;
-  if constexpr (gives_back<How...>) ((place = &how), ...);
-  return place;
-}
-
-// The limit as a pending call takes it. Only a stop_token needs a stop_watch, which a call with a
-// time_limit does without: `recv(buf, 5s)` is as small as `recv(buf)`.
-template <class L>
-auto limit_of(L&& given, const location& at) {
-  if constexpr (std::convertible_to<L, deadline>)
-    return time_limit(std::forward<L>(given), at);
-  else
-    return limit(limit(std::forward<L>(given)), at);
-}
-
-// Starts a call. Every call has two overloads:
-//
-//     template <class...> // not instantiated with its class: callbacks would lack the handler
-//     decltype(auto) recv(buffer b, location at = location::current());
-//     template <class First = limit, class How = nothing>
-//     decltype(auto) recv(buffer b, First&& first, How&& how = How(),
-//                         call_site at = location::current());
-//
-// `first` is the limit if it converts to one; otherwise it is the how, and nothing may follow.
-// Braces such as {5s, token} have no type, so that the default `First = limit` applies to them.
-template <class Scheduler, class Call>
-ROUSE_ALWAYS_INLINE decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at) {
-  return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at});
-}
-template <class Scheduler, class Call, class First, class How = nothing>
-decltype(auto) begin_call(Scheduler* s, Call&& call, const location& at, First&& first,
-                          How&& how = How()) {
-  constexpr bool only_one = std::same_as<How, nothing>;
-  if constexpr (!limit_first<First>) {
-    if constexpr (!only_one) explain_further<How>();
-    return Scheduler::initiate(s, std::forward<Call>(call), no_limit{at},
-                               std::forward<First>(first));
-  } else if constexpr (only_one) {
-    return Scheduler::initiate(s, std::forward<Call>(call),
-                               limit_of(std::forward<First>(first), at));
-  } else {
-    return Scheduler::initiate(s, std::forward<Call>(call),
-                               limit_of(std::forward<First>(first), at), std::forward<How>(how));
-  }
-}
-
-} // namespace detail
-}} // namespace rouse::ROUSE_ABI
-
 // ---- rouse/core/stop_watch.hpp
 // Cancels a call when a stop is requested of its stop_token.
 
@@ -2008,6 +1763,79 @@ private:
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/fwd.hpp
+// The glossary: declares every public class, with a phrase that says what it is.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+template <class Scheduler>
+class socket; ///< a socket; its scheduler decides how calls wait
+template <class Engine, class Waker>
+class basic_scheduler; ///< an engine combined with a waker
+template <class Scheduler>
+class flow_handle; ///< the result of spawn: join, cancel, kill
+template <class T, class Scheduler>
+class channel; ///< passes values between flows
+template <class Scheduler>
+class flow_mutex; ///< a mutex that suspends flows, not threads
+template <class Scheduler>
+class flow_semaphore; ///< a counting semaphore for flows
+template <class Scheduler>
+class flow_event; ///< a flag that flows wait for
+template <class Scheduler>
+class wait_group; ///< a count; flows wait until it is 0
+template <class Scheduler>
+class flow_group; ///< flows that are joined and cancelled together
+template <class Scheduler>
+class per_core; ///< a server with a scheduler on each core
+template <class Scheduler>
+class server; ///< accepts connections, spawns a flow for each
+template <class Stream>
+class reader; ///< reads lines and other pieces of a stream
+template <class Scheduler>
+class signals; ///< waits for Ctrl-C and other signals
+template <class T>
+class flow_local; ///< a variable with one value per flow
+template <class T>
+class task; ///< a coroutine that returns a T
+
+class endpoint; ///< an address and port, or a Unix-domain path
+class mutable_buffer; ///< bytes to receive into
+class const_buffer; ///< bytes to send
+template <class Buffer>
+class buffer_list; ///< several buffers, used in order
+struct datagram; ///< the result of recv_from
+struct incoming; ///< a slot of recv_batch for one datagram
+struct outgoing; ///< one datagram for send_batch
+template <class Item>
+class batch; ///< several slots or datagrams
+struct delivery; ///< the result of recv_descriptors
+class received_descriptors; ///< descriptors received from a process, owned
+class loan; ///< received bytes in a buffer of the engine
+class deadline; ///< a point in time
+class limit; ///< a deadline, a stop_token, or both
+class sleep_handle; ///< cancels a sleep that has a handler
+class failure; ///< an error code in four bytes
+enum class resolve_error : int; ///< why a name was not resolved
+
+enum class readiness : unsigned char; ///< readable, writable, urgent
+enum class shutdown_how : int; ///< the direction that shutdown closes
+
+class operation; ///< the record of a request and its result
+class socket_state; ///< the engine's record of an open socket
+class flow; ///< one spawned fiber, thread or coroutine
+
+template <class Driver, class Threading>
+class basic_engine; ///< the engine, which owns a driver
+template <class Parker>
+class parking_waker; ///< wakes by a parker, which has two functions
+class coroutine_waker; ///< wakes by resuming a coroutine
+class fiber_waker; ///< wakes by switching to a fiber
+class thread_waker; ///< wakes by notifying a blocked thread
+class callback_waker; ///< wakes by calling a handler
+
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/core/call.hpp
 // A call in progress, from which the calls of every waker derive. Its life:
@@ -2371,8 +2199,123 @@ private:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
+// ---- rouse/core/waiting.hpp
+// Waiting for something that no kernel reports: the end of a flow, an item in a channel.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+namespace detail {
+template <class Operation, class Threading>
+class completion_queue;
+} // namespace detail
+
+/// The operations of one engine that have completed: drivers add what the kernel reports, channels
+/// and locks what they let go. The engine then calls their `complete`, in its turn of the loop.
+///
+/// Used with the engine's lock held.
+class completions {
+public:
+  completions() : timers_(clock::now()) {}
+
+  /// `op` is pending, and has left what it awaited.
+  ROUSE_ALWAYS_INLINE void add(operation& op) noexcept {
+    if (op.armed()) [[unlikely]]
+      timers_.disarm(op);
+    op.leave();
+    op.state = operation_state::ready;
+    ready_.push_back(op);
+  }
+  /// The same for drivers: the kernel's result for a pending operation.
+  void add(operation& op, failure error, std::size_t bytes) noexcept {
+    // The kernel says "canceled" whatever the reason was.
+    if (error == failure(std::errc::operation_canceled) && op.cancel_reason)
+      error = op.cancel_reason;
+    op.error = error;
+    op.bytes = bytes;
+    add(op);
+  }
+  [[nodiscard]] bool any() const noexcept { return !ready_.empty(); }
+
+  /// For drivers: `wake` has ended the wait.
+  void interrupt() noexcept { interrupted_ = true; }
+
+private:
+  template <class, class>
+  friend class detail::completion_queue;
+
+  detail::list<operation> ready_;
+  detail::timer_wheel timers_; // of the operations in progress that have a limit
+  bool interrupted_ = false;
+};
+
+/// Something that a `wait` can wait for besides time. The engine calls it with its lock held, so
+/// that if a completion and a cancel race, one of them wins and the other finds nothing left to do.
+class waitable {
+public:
+  /// `op` arrives. True: it is done, its result is set. False: it waits. Other operations that
+  /// complete because of it are added to `completed`.
+  virtual bool enter(operation& op, completions& completed) noexcept = 0;
+  /// `op` no longer waits. May be called twice.
+  virtual void leave(operation& op) noexcept = 0;
+  /// For `dump`: "lock", "channel receive".
+  [[nodiscard]] virtual const char* description() const noexcept = 0;
+
+protected:
+  ~waitable() = default;
+};
+
+/// Completes an operation that waits, on behalf of what it awaits. With the engine's lock held.
+inline void complete(operation& op, failure error, completions& completed) noexcept {
+  op.awaited->leave(op);
+  op.error = error;
+  completed.add(op);
+}
+
+/// Turns `op` into a wait for `awaited`; null: only its limit or a cancel ends it.
+inline void request_wait(operation& op, waitable* awaited) noexcept {
+  op.action = action::wait;
+  op.awaited = awaited;
+}
+
+/// An event that happens once and stays so. One operation may wait for it at a time; a second one
+/// fails with operation_not_permitted.
+class one_shot_event final : public waitable {
+public:
+  /// @param what  what is being waited for, for `dump`.
+  explicit one_shot_event(const char* what) noexcept : description_(what) {}
+
+  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
+  /// the thread that called `set` wrote before.
+  std::atomic<bool> is_set{false};
+
+  /// With the engine's lock held.
+  void set(completions& completed) noexcept {
+    is_set.store(true, std::memory_order_release); // pairs with the load in flow_handle::ended()
+    if (waiter_) complete(*waiter_, {}, completed);
+  }
+  bool enter(operation& op, completions&) noexcept override {
+    if (is_set.load(std::memory_order_relaxed)) return true; // the lock orders it
+    if (waiter_) {
+      op.error = std::errc::operation_not_permitted;
+      return true;
+    }
+    waiter_ = &op;
+    return false;
+  }
+  void leave(operation&) noexcept override { waiter_ = nullptr; }
+  [[nodiscard]] const char* description() const noexcept override { return description_; }
+
+private:
+  operation* waiter_ = nullptr;
+  const char* const description_;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
 // ---- rouse/detail/engine_home.hpp
 // How a handle reaches its engine from any thread, even after the engine is destroyed.
+
+#include <mutex>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -2842,6 +2785,676 @@ struct yield_call {
 } // namespace detail
 }} // namespace rouse::ROUSE_ABI
 
+// ---- rouse/core/coroutine.hpp
+// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
+// coroutine waker.
+//
+//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
+//
+//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
+//                 ^------------------------------- until next is null
+//
+// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
+// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
+// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
+// tail call only in optimized builds.)
+
+#include <coroutine>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
+
+template <class F>
+concept gives_awaitable = requires(F& f) {
+  { f() } -> awaitable;
+};
+
+// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
+// joins the chain and needs none of its own.
+template <class A>
+decltype(auto) in_chain(A&& a) {
+  if constexpr (requires { std::forward<A>(a).in_chain(); })
+    return std::forward<A>(a).in_chain();
+  else
+    return std::forward<A>(a);
+}
+
+class coroutine_chain;
+
+/// The part of the promise that links a coroutine into its chain.
+struct chain_link {
+  coroutine_chain* chain = nullptr;
+  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
+  std::coroutine_handle<> self;
+  std::coroutine_handle<> continuation; // the awaiting coroutine
+  // The handle that the awaiting side would destroy; null: none.
+  std::coroutine_handle<>* owning_handle = nullptr;
+};
+
+/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
+class coroutine_chain {
+public:
+  flow* spawned_flow = nullptr; // null: the chain was not spawned
+  bool from_outside = false; // a coroutine of another kind awaits the chain
+  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
+  // it, perhaps on two threads. The second of them has the coroutine continue.
+  std::atomic<bool> one_side_done{false};
+  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
+
+  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
+  void resume(std::coroutine_handle<> h) {
+    do {
+      std::coroutine_handle<> next;
+      next_ = &next;
+      h.resume();
+      h = next;
+    } while (h);
+  }
+
+  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
+  /// was resumed outside of that loop, a new loop begins here.
+  void transfer(std::coroutine_handle<> h) {
+    if (next_)
+      *next_ = h;
+    else
+      resume(h);
+  }
+
+  /// A coroutine is about to wait for something that may resume it outside of `resume`.
+  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
+    return std::exchange(next_, nullptr);
+  }
+  /// It did not suspend after all.
+  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
+
+  void push(chain_link& child) noexcept {
+    child.chain = this;
+    child.parent = leaf;
+    leaf = &child;
+  }
+  /// The innermost coroutine has ended; the coroutine that awaits it continues.
+  void pop() noexcept {
+    chain_link& ended = *leaf;
+    leaf = ended.parent;
+    if (ended.continuation &&
+        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
+      transfer(ended.continuation);
+  }
+
+  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
+  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
+  void destroy_through(chain_link& last) noexcept {
+    for (bool more = true; more && leaf;) {
+      chain_link& doomed = *leaf;
+      more = &doomed != &last;
+      leaf = doomed.parent;
+      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
+      doomed.self.destroy();
+    }
+  }
+
+private:
+  std::coroutine_handle<>* next_ = nullptr;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/detail/buffer_pool.hpp
+// A pool of buffers of one size, which are lent out one at a time.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
+/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
+/// pool is deleted when the last buffer comes back.
+///
+/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
+/// buffers stay allocated.
+class buffer_pool {
+  struct block {
+    buffer_pool* owner;
+    block* next;
+  };
+
+public:
+  static constexpr std::size_t block_size = std::size_t{16} << 10;
+  static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
+  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
+
+  buffer_pool() noexcept = default;
+  buffer_pool(const buffer_pool&) = delete;
+  buffer_pool& operator=(const buffer_pool&) = delete;
+
+  /// Returns `room` bytes, or null when memory is short.
+  [[nodiscard]] std::byte* lend() noexcept {
+    const std::lock_guard lock(mutex_);
+    block* b = free_;
+    if (b) {
+      free_ = b->next;
+      --spare_;
+    } else {
+      void* p = ::operator new(block_size, std::nothrow);
+      if (!p) return nullptr;
+      b = ::new (p) block{this, nullptr};
+    }
+    ++lent_;
+    return reinterpret_cast<std::byte*>(b + 1);
+  }
+
+  /// Returns a buffer to the pool that lent it, which may already be closed.
+  static void give_back(std::byte* bytes) noexcept {
+    block* b = reinterpret_cast<block*>(bytes) - 1;
+    buffer_pool& from = *b->owner;
+    if (from.take(b)) delete &from;
+  }
+
+  /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
+  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
+
+  struct closer {
+    void operator()(buffer_pool* p) const noexcept {
+      if (p->close()) delete p;
+    }
+  };
+
+private:
+  ~buffer_pool() = default;
+
+  // Returns true for the last buffer of a closed pool: the caller deletes the pool.
+  bool take(block* b) noexcept {
+    const std::lock_guard lock(mutex_);
+    --lent_;
+    if (closed_ || spare_ == kept) {
+      ::operator delete(b);
+    } else {
+      b->next = free_;
+      free_ = b;
+      ++spare_;
+    }
+    return closed_ && lent_ == 0;
+  }
+
+  bool close() noexcept {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    while (block* b = free_) {
+      free_ = b->next;
+      ::operator delete(b);
+    }
+    return lent_ == 0;
+  }
+
+  std::mutex mutex_;
+  block* free_ = nullptr;
+  std::size_t spare_ = 0; // length of free_
+  std::size_t lent_ = 0;
+  bool closed_ = false;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/core/loan.hpp
+// A loan: received bytes in a buffer that the engine lends.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// The bytes that `receive` returned: a contiguous range, which you may read and change until the
+/// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
+///
+/// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
+/// of 16 KiB.
+class [[nodiscard]] loan {
+public:
+  loan() noexcept = default;
+  /// Takes over a buffer of the pool that contains `size` bytes; or null.
+  loan(std::byte* buffer, std::size_t size) noexcept : data_(buffer), size_(size) {
+    if (size_ == 0) reset();
+  }
+  loan(loan&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  loan& operator=(loan&& other) noexcept {
+    if (this != &other) {
+      reset();
+      data_ = std::exchange(other.data_, nullptr);
+      size_ = std::exchange(other.size_, 0);
+    }
+    return *this;
+  }
+  ~loan() { reset(); }
+
+  /// Returns the buffer to the engine.
+  void reset() noexcept {
+    if (data_) detail::buffer_pool::give_back(std::exchange(data_, nullptr));
+    size_ = 0;
+  }
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::byte* begin() const noexcept { return data_; }
+  [[nodiscard]] std::byte* end() const noexcept { return data_ + size_; }
+  /// Whether it has bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
+  explicit operator bool() const noexcept { return size_ != 0; }
+  /// The bytes as text, valid as long as the loan.
+  [[nodiscard]] std::string_view text() const& noexcept {
+    return {reinterpret_cast<const char*>(data_), size_};
+  }
+  std::string_view text() const&& = delete;
+
+private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/concepts/byte_stream.hpp
+// The concept of a stream of bytes: a socket, a TLS connection, or a stream of your own.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class T>
+inline constexpr bool is_socket = false;
+template <class Scheduler>
+  requires requires { typename Scheduler::engine_type; }
+inline constexpr bool is_socket<socket<Scheduler>> = true;
+
+// What a class over streams has as its argument: a stream, or a scheduler, which stands for its
+// socket.
+template <class T>
+struct stream_named {
+  using type = T;
+};
+template <class Scheduler>
+  requires requires { typename Scheduler::engine_type; }
+struct stream_named<Scheduler> {
+  using type = socket<Scheduler>;
+};
+template <class T>
+using stream_of = typename stream_named<T>::type;
+
+// Completes any call of a callback scheduler.
+struct any_handler {
+  void operator()(std::error_code, std::size_t) const noexcept {}
+  void operator()(std::error_code, loan) const noexcept {}
+};
+
+template <class Stream>
+concept names_scheduler = requires {
+  typename Stream::scheduler_type;
+  typename Stream::scheduler_type::waker_type;
+};
+
+// What completes a call without throwing: an error_code variable, or a handler.
+template <class Stream>
+using completes =
+    std::conditional_t<Stream::scheduler_type::template accepts<std::size_t, std::error_code&>,
+                       std::error_code&, const any_handler&>;
+
+template <class Stream>
+concept returns_directly = requires { requires Stream::scheduler_type::waker_type::blocking; };
+
+// What a call of a stream returns: its value, if the stream's scheduler has calls that do;
+// otherwise an awaitable, or (with a handler) anything.
+template <class Result, class Stream, class Value>
+concept result_of_call =
+    (returns_directly<Stream> && std::convertible_to<Result, Value>) ||
+    (!returns_directly<Stream> &&
+     (!std::same_as<completes<Stream>, std::error_code&> || !std::is_void_v<Result>));
+
+template <class S>
+concept has_recv = requires(S& s, mutable_buffer b, limit l, completes<S> how) {
+  { s.recv(b, how) } -> result_of_call<S, std::size_t>;
+  { s.recv(b, l, how) } -> result_of_call<S, std::size_t>;
+};
+template <class S>
+concept has_recv_exactly = requires(S& s, mutable_buffer b, limit l, completes<S> how) {
+  { s.recv_exactly(b, how) } -> result_of_call<S, std::size_t>;
+  { s.recv_exactly(b, l, how) } -> result_of_call<S, std::size_t>;
+};
+template <class S>
+concept has_receive = requires(S& s, limit l, completes<S> how) {
+  { s.receive(how) } -> result_of_call<S, loan>;
+  { s.receive(l, how) } -> result_of_call<S, loan>;
+};
+template <class S>
+concept has_send = requires(S& s, const_buffer b, limit l, completes<S> how) {
+  { s.send(b, how) } -> result_of_call<S, std::size_t>;
+  { s.send(b, l, how) } -> result_of_call<S, std::size_t>;
+};
+template <class S>
+concept has_send_all = requires(S& s, const_buffer b, limit l, completes<S> how) {
+  { s.send_all(b, how) } -> result_of_call<S, std::size_t>;
+  { s.send_all(b, l, how) } -> result_of_call<S, std::size_t>;
+};
+template <class S>
+concept has_shutdown = requires(S& s, shutdown_how h, std::error_code& ec) { s.shutdown(h, ec); };
+template <class S>
+concept has_ends = requires(S& s, const S& unchanged) {
+  s.cancel();
+  s.close();
+  { unchanged.is_open() } -> std::convertible_to<bool>;
+};
+template <class S>
+concept has_timeout = requires(S& s, const S& unchanged, clock::duration d) {
+  s.timeout(d);
+  { unchanged.timeout() } -> std::convertible_to<clock::duration>;
+};
+template <class S>
+concept has_scheduler = requires(const S& s) {
+  { s.scheduler() } -> std::convertible_to<typename S::scheduler_type*>;
+};
+
+} // namespace detail
+
+/// A stream of bytes, which `reader`, `socket_stream` and `serve` take in place of a socket.
+///
+/// - `S::scheduler_type`, and `s.scheduler()`: a pointer to the scheduler, or null.
+/// - `s.recv(buffer, [limit,] how)`, and likewise `recv_exactly`, `send`, `send_all`, and
+///   `receive([limit,] how)`. They mean what they mean on a `socket`, and return what calls of the
+///   scheduler return. 0 from `recv` is the end of the stream.
+/// - `s.shutdown(shutdown_send, ec)`, `s.cancel()`, `s.close()`, `s.is_open()`, `s.timeout(d)`,
+///   `s.timeout()`: likewise.
+/// - It can be moved.
+///
+/// To write one, own another stream and hand its calls on. The arguments after the buffer are the
+/// limit and how the call is completed, so one function serves every scheduler and all forms of the
+/// call:
+///
+///     template <rouse::byte_stream Inner>
+///     class counted {
+///     public:
+///       using scheduler_type = typename Inner::scheduler_type;
+///       explicit counted(Inner s) : inner_(std::move(s)) {}
+///
+///       template <class... Rest>
+///       decltype(auto) recv(rouse::mutable_buffer b, Rest&&... rest) {
+///         ++receives_;
+///         return inner_.recv(b, std::forward<Rest>(rest)...);
+///       }
+///       ...
+///       scheduler_type* scheduler() const noexcept { return inner_.scheduler(); }
+///
+/// A stream that changes the bytes returns a `task` from its calls, in which it awaits the inner
+/// stream's; a task can be awaited with coroutines, and a stream for `fibers` and `threads` calls
+/// the inner stream directly. `explain_byte_stream<S>()` says in words what a class lacks.
+template <class S>
+concept byte_stream =
+    detail::is_socket<S> ||
+    (detail::names_scheduler<S> && detail::has_recv<S> && detail::has_recv_exactly<S> &&
+     detail::has_receive<S> && detail::has_send<S> && detail::has_send_all<S> &&
+     detail::has_shutdown<S> && detail::has_ends<S> && detail::has_timeout<S> &&
+     detail::has_scheduler<S> && std::move_constructible<S>);
+
+namespace detail {
+
+template <class S>
+consteval void explain_calls() {
+  static_assert(has_recv<S>,
+                "rouse: a byte_stream has \"recv(mutable_buffer, rest...)\", where the rest is a "
+                "limit and how the call is completed: \"return inner.recv(b, rest...);\"");
+  static_assert(has_recv_exactly<S>,
+                "rouse: a byte_stream has \"recv_exactly(mutable_buffer, rest...)\", like recv, "
+                "which fills the buffer");
+  static_assert(has_receive<S>, "rouse: a byte_stream has \"receive(rest...)\", which gives a loan "
+                                "of received bytes");
+  static_assert(has_send<S>,
+                "rouse: a byte_stream has \"send(const_buffer, rest...)\", where the rest is a "
+                "limit and how the call is completed: \"return inner.send(b, rest...);\"");
+  static_assert(has_send_all<S>,
+                "rouse: a byte_stream has \"send_all(const_buffer, rest...)\", like send, which "
+                "sends the whole buffer");
+  static_assert(has_scheduler<S>, "rouse: a byte_stream has \"scheduler_type* scheduler() const\": "
+                                  "its scheduler, or null");
+}
+
+} // namespace detail
+
+/// Says in words what a type lacks to be a stream of bytes.
+template <class S>
+consteval void explain_byte_stream() {
+  if constexpr (!detail::is_socket<S>) {
+    static_assert(detail::names_scheduler<S>,
+                  "rouse: a byte_stream names its scheduler: \"using scheduler_type = "
+                  "rouse::fibers;\", or that of the stream inside it");
+    if constexpr (detail::names_scheduler<S>) detail::explain_calls<S>();
+    static_assert(detail::has_shutdown<S>,
+                  "rouse: a byte_stream has \"void shutdown(shutdown_how, std::error_code&)\", "
+                  "which ends one direction or both");
+    static_assert(detail::has_ends<S>,
+                  "rouse: a byte_stream has \"void cancel()\", \"void close()\" and \"bool "
+                  "is_open() const\"");
+    static_assert(detail::has_timeout<S>,
+                  "rouse: a byte_stream has \"void timeout(clock::duration)\" and "
+                  "\"clock::duration timeout() const\", the limit of calls without one");
+    static_assert(std::move_constructible<S>,
+                  "rouse: a byte_stream can be moved: into the handler of serve, for example");
+  }
+}
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/detail/threading.hpp
+// Policies of an engine: which threads may use it, and what observes its operations.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+/// Identifies the calling thread by an address that no other living thread has. (std::thread::id
+/// costs a call into a shared library.) For code that does not run in a flow: a fiber may continue
+/// on another thread.
+inline const void* this_thread() noexcept {
+  static constinit thread_local char mark = 0;
+  return &mark;
+}
+
+struct no_mutex {};
+struct no_lock {
+  explicit no_lock(no_mutex&) noexcept {}
+  void lock() noexcept {}
+  void unlock() noexcept {}
+};
+struct no_condition {
+  void wait(no_lock&) noexcept {}
+  void notify_all() noexcept {}
+};
+
+} // namespace detail
+
+/// What an engine reports about its operations, with the engine's lock held. This observer is the
+/// default: it records nothing and costs nothing. Other observers derive from it and redefine the
+/// functions that they need.
+struct no_observer {
+  struct mark {}; ///< the observer's data in each operation, `op.mark`
+
+  template <class Operation>
+  void at_once(Operation&) noexcept {} ///< completed at once; its call does not wait
+  template <class Operation>
+  void begun(Operation&) noexcept {} ///< the operation is now pending
+  template <class Operation>
+  void ended(Operation&) noexcept {} ///< completed or abandoned; its socket may be gone
+  void turned(std::size_t) noexcept {} ///< completions of one turn of the loop
+};
+
+/// One thread at a time runs the engine and makes all calls on it. A call takes no lock and uses no
+/// atomic operation.
+struct one_thread {
+  static constexpr bool shared = false;
+  using observer = no_observer;
+  using mutex = detail::no_mutex;
+  using lock = detail::no_lock;
+  using condition = detail::no_condition;
+};
+
+/// Any thread may call the engine at any time; a mutex guards it.
+struct any_thread {
+  static constexpr bool shared = true;
+  using observer = no_observer;
+  using mutex = std::mutex;
+  using lock = std::unique_lock<std::mutex>;
+  using condition = std::condition_variable;
+};
+
+/// The policy `Threading`, with an observer.
+template <class Threading, class Observer>
+struct observed_by : Threading {
+  using observer = Observer;
+};
+
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/concepts/driver.hpp
+// What a driver is: one kernel interface.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+/// A driver: io_uring, epoll, completion ports, or a network in memory. `basic_engine` owns one and
+/// calls it; a driver calls nothing above it, it hands results back through `completions`. All
+/// functions but `wake` are called with the engine's lock held; only `open` and `report` may throw.
+///
+/// - `D::operation` derives from `rouse::operation`, inherits its constructor, and has room for
+///   what the kernel writes to while the operation is pending.
+/// - `D::sockets`: static functions for all that needs no waiting. See `system_sockets`.
+/// - `d.open(buffers)` opens the kernel interface; a `failure` if the kernel refuses. `receive`
+///   takes its buffers from the pool, which outlives the driver.
+/// - `d.report()`: its name, in words.
+/// - `d.blocking_handles()`: whether it wants sockets in blocking mode.
+/// - `d.make_state()`: a new record, of a class that derives from `socket_state` and holds what the
+///   driver knows about one socket; null if memory is short. The engine owns it.
+/// - `d.attach(s)`: the handle in `s` joins the kernel interface. `s` may have held another one.
+/// - `d.detach(s, keep_open)`: it leaves, and is closed next, or kept open for the user. Nothing is
+///   pending on it.
+/// - `d.start(op)`: true: done, the result is in `op` (`bytes`, `error`; `handle` for accept,
+///   `data` for receive; a connect clears `target->unconnected`). False: a later `wait` adds it to
+///   its `done`. Other operations of the socket may be pending; those in one direction take effect
+///   in the order of their starts.
+/// - `d.request_cancel(op, done)`: `op` is pending; it still completes: with operation_canceled,
+///   added to `done` here or in `wait`, or with the kernel's result if that comes first. No byte
+///   that was received may be lost.
+/// - `d.wait(until, lock, done)`: waits until something has completed, `wake` is called or `until`
+///   has passed (min: not at all; max: for ever), and adds what has completed to `done`. Releases
+///   the lock while it waits. After a `wake`, it calls `done.interrupt()`.
+/// - `d.wake()`: from any thread: ends the current wait, or the next one.
+/// - In a forked child the engine destroys its driver, and opens a new one if it was not used yet:
+///   the destructor must not disturb the parent.
+///
+/// Optional:
+/// - `d.usable_here()`: false if operations in flight belong to another thread.
+/// - `d.wait_handle()`: a handle that a foreign loop polls for readability; and
+///   `d.arm_wait_handle(done)`, called after a `wait` that did not wait: from now on the handle
+///   becomes readable when something completes; false if something has already.
+/// - `d.visit(f)` and `d.the<E>()`, for a driver that is one of several (`native_driver`): calls
+///   `f` with the std::type_identity of the one that is open, and gives access to it.
+template <class D>
+concept driver =
+    std::default_initializable<D> && std::derived_from<typename D::operation, operation> &&
+    requires(D& d, typename D::operation& op, socket_state& s, completions& done,
+             detail::buffer_pool& buffers, typename one_thread::lock& lock) {
+      typename D::sockets;
+      { d.open(buffers) } -> std::same_as<failure>;
+      { d.report() } -> std::convertible_to<std::string>;
+      { d.blocking_handles() } -> std::same_as<bool>;
+      { d.make_state() } -> std::convertible_to<socket_state*>;
+      { d.attach(s) } -> std::same_as<failure>;
+      d.detach(s, true);
+      { d.start(op) } -> std::same_as<bool>;
+      d.request_cancel(op, done);
+      d.wait((clock::time_point::max)(), lock, done);
+      d.wake();
+    };
+
+/// An engine: `native_engine`, or `basic_engine<D>` for a driver of your own.
+template <class E>
+concept engine = requires {
+  typename E::driver_type;
+  typename E::threading;
+  typename E::operation;
+};
+
+namespace detail {
+
+template <class D>
+consteval void explain_operations() {
+  if constexpr (requires { typename D::operation; }) {
+    static_assert(std::derived_from<typename D::operation, operation>,
+                  "rouse: a driver's operation derives from rouse::operation");
+    static_assert(
+        requires(D& d, typename D::operation& op) {
+          { d.start(op) } -> std::same_as<bool>;
+        }, "rouse: a driver has \"bool start(operation&)\": true if the operation is done at once");
+    static_assert(
+        requires(D& d, typename D::operation& op, completions& done) {
+          d.request_cancel(op, done);
+        }, "rouse: a driver has \"void request_cancel(operation&, completions&)\"");
+  }
+  static_assert(
+      requires(D& d, one_thread::lock& lock, completions& done) {
+        d.wait((clock::time_point::max)(), lock, done);
+      },
+      "rouse: a driver has \"void wait(clock::time_point until, Lock&, completions&)\", for every "
+      "type of lock that an engine may have");
+  static_assert(
+      requires(D& d) { d.wake(); },
+      "rouse: a driver has \"void wake()\", which ends a wait from any thread");
+}
+
+} // namespace detail
+
+/// Says in words what a type lacks to be a driver.
+template <class D>
+consteval void explain_driver() {
+  static_assert(std::default_initializable<D>,
+                "rouse: a driver is made closed, by its default constructor; open() opens it");
+  static_assert(
+      requires { typename D::operation; },
+      "rouse: a driver names its operation: \"using operation = rouse::operation;\", or a class "
+      "derived from that with room for what the kernel writes");
+  static_assert(
+      requires { typename D::sockets; }, "rouse: a driver names its sockets: \"using sockets = "
+                                         "rouse::os::system_sockets;\", or a type "
+                                         "with the same static functions");
+  static_assert(
+      requires(D& d, detail::buffer_pool& buffers) {
+        { d.open(buffers) } -> std::same_as<failure>;
+      }, "rouse: a driver has \"failure open(detail::buffer_pool&)\", which opens the kernel "
+         "interface");
+  static_assert(
+      requires(D& d) {
+        { d.report() } -> std::convertible_to<std::string>;
+      }, "rouse: a driver has \"std::string report() const\", its name in words");
+  static_assert(
+      requires(D& d) {
+        { d.blocking_handles() } -> std::same_as<bool>;
+      }, "rouse: a driver has \"bool blocking_handles() const\": whether it wants sockets in "
+         "blocking mode");
+  static_assert(
+      requires(D& d) {
+        { d.make_state() } -> std::convertible_to<socket_state*>;
+      }, "rouse: a driver has \"socket_state* make_state()\": a new record of one socket, or null");
+  static_assert(
+      requires(D& d, socket_state& s) {
+        { d.attach(s) } -> std::same_as<failure>;
+        d.detach(s, true);
+      },
+      "rouse: a driver has \"failure attach(socket_state&)\" and \"void detach(socket_state&, bool "
+      "keep_open)\", by which handles join and leave it");
+  detail::explain_operations<D>();
+}
+
+/// Says in words what a type lacks to be an engine.
+template <class E>
+consteval void explain_engine() {
+  static_assert(engine<E>, "rouse: the first argument of basic_scheduler is an engine: "
+                           "native_engine, or basic_engine<D> for a driver D of your own");
+}
+
+}} // namespace rouse::ROUSE_ABI
+
 // ---- rouse/concepts/waker.hpp
 // The concept of a waker.
 
@@ -2896,258 +3509,6 @@ concept scheduler =
       { s.waker() } -> std::same_as<typename S::waker_type&>;
       { S::template accepts<std::size_t> } -> std::convertible_to<bool>;
     };
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/core/buffer.hpp
-// Buffers: views of the bytes to receive into or to send. They own nothing.
-
-#include <span> // the range concepts without the views of <ranges>
-
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-template <class T>
-inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> ||
-                                std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
-                                std::is_same_v<std::remove_cv_t<T>, std::byte>;
-
-template <class R>
-using element_of = std::remove_reference_t<std::ranges::range_reference_t<R>>;
-
-template <class R>
-concept byte_range =
-    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
-
-// A temporary container, which would be destroyed before the kernel has finished with its bytes.
-template <class R>
-concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
-
-template <class>
-inline constexpr bool always_false = false;
-
-template <class R, class Buffer>
-concept range_of = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
-                   std::same_as<std::ranges::range_value_t<R>, Buffer>;
-
-} // namespace detail
-
-class mutable_buffer;
-class const_buffer;
-
-namespace detail {
-
-// A list of buffers, which is not a buffer itself.
-template <class R>
-concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
-
-} // namespace detail
-
-/// Bytes to receive into: any contiguous range of `char`, `unsigned char` or `std::byte`, or a
-/// pointer and a size.
-///
-/// Borrowed: the range must live, and stay where it is, until the call that uses it has completed.
-class mutable_buffer {
-public:
-  constexpr mutable_buffer() noexcept = default;
-  template <class Byte>
-    requires(detail::is_byte<Byte> && !std::is_const_v<Byte>)
-  constexpr mutable_buffer(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
-
-  template <class R>
-    requires(!std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
-             !detail::list_of_buffers<R>)
-  constexpr mutable_buffer(R&& range) noexcept {
-    static_assert(detail::byte_range<R>,
-                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
-                  "(an array, a vector, a string, a span), or {pointer, size}");
-    if constexpr (detail::byte_range<R>) {
-      static_assert(
-          !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
-          "finished with its bytes; give it a name first");
-      constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
-      static_assert(writable,
-                    "rouse: recv writes into its buffer, which is const: give it one that is not");
-      if constexpr (writable) {
-        data_ = std::ranges::data(range);
-        size_ = std::ranges::size(range);
-      }
-    }
-  }
-
-  [[nodiscard]] constexpr void* data() const noexcept { return data_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-
-private:
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// Bytes to send: any contiguous range of `char`, `unsigned char` or `std::byte`, or a pointer and
-/// a size.
-///
-/// An array of `const char` is taken for a string literal: its terminating zero is left out.
-/// Borrowed: the range must live, and stay unchanged, until the call that uses it has completed.
-class const_buffer {
-public:
-  constexpr const_buffer() noexcept = default;
-  template <class Byte>
-    requires detail::is_byte<Byte>
-  constexpr const_buffer(const Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  constexpr const_buffer(const void* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  constexpr const_buffer(const mutable_buffer& b) noexcept : data_(b.data()), size_(b.size()) {}
-
-  template <std::size_t N>
-  constexpr const_buffer(const char (&literal)[N]) noexcept
-      : data_(literal), size_(literal[N - 1] == '\0' ? N - 1 : N) {}
-  template <std::size_t N>
-  constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
-
-  template <class R>
-    requires(!std::derived_from<std::remove_cvref_t<R>, const_buffer> &&
-             !std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
-             !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
-  constexpr const_buffer(R&& range) noexcept {
-    static_assert(detail::byte_range<R>,
-                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
-                  "(an array, a vector, a string, a span), or {pointer, size}");
-    if constexpr (detail::byte_range<R>) {
-      static_assert(
-          !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
-          "finished with its bytes; give it a name first");
-      data_ = std::ranges::data(range);
-      size_ = std::ranges::size(range);
-    }
-  }
-  template <class Byte, std::size_t N>
-    requires(detail::is_byte<Byte> && !std::is_same_v<std::remove_cv_t<Byte>, char>)
-  constexpr const_buffer(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
-
-  [[nodiscard]] constexpr const void* data() const noexcept { return data_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-
-private:
-  const void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// Several buffers that are used in order, as if they were one (scatter/gather): an array, a vector
-/// or a span of `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty buffers are
-/// skipped.
-///
-/// Borrowed: the list and the bytes that it refers to must live until the call has completed.
-template <class Buffer>
-class buffer_list {
-public:
-  constexpr buffer_list() noexcept = default;
-  template <detail::range_of<Buffer> R>
-  constexpr buffer_list(R&& range) noexcept
-      : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
-    static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
-                  "rouse: this list of buffers is a temporary: it would be destroyed before the "
-                  "kernel has finished with it; give it a name first");
-  }
-
-  [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
-  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
-    return first_[i];
-  }
-
-private:
-  const Buffer* first_ = nullptr;
-  std::size_t count_ = 0;
-};
-
-using mutable_buffers = buffer_list<mutable_buffer>;
-using const_buffers = buffer_list<const_buffer>;
-
-namespace detail {
-
-// The parameters of a call that returns only when it is complete: the bytes or the list may be a
-// temporary, which lives until the end of the full expression that contains the call.
-
-template <class Buffer>
-class passed_buffer : public Buffer {
-public:
-  using Buffer::Buffer;
-  constexpr passed_buffer(const Buffer& b) noexcept : Buffer(b) {}
-  template <dying_range R>
-    requires std::constructible_from<Buffer, std::add_pointer_t<element_of<R>>, std::size_t>
-  constexpr passed_buffer(R&& range) noexcept
-      : Buffer(std::ranges::data(range), std::ranges::size(range)) {}
-};
-
-template <class Buffer>
-class passed_list : public buffer_list<Buffer> {
-  using list = buffer_list<Buffer>;
-
-public:
-  template <range_of<Buffer> R>
-  constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
-  constexpr passed_list(const list& l) noexcept : list(l) {}
-};
-
-/// Several buffers: a list that the caller keeps, or up to eight that were written in braces, which
-/// are copied.
-template <class Buffer>
-class some_buffers {
-public:
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
-    return list_ ? list_[i] : few_[i];
-  }
-
-protected:
-  constexpr explicit some_buffers(buffer_list<Buffer> list) noexcept
-      : list_(list.data()), size_(list.size()) {}
-  template <std::same_as<Buffer>... Few>
-  constexpr explicit some_buffers(const Few&... few) noexcept
-      : size_(sizeof...(Few)), few_{few...} {}
-
-private:
-  const Buffer* list_ = nullptr;
-  std::size_t size_;
-  Buffer few_[8];
-};
-
-// One of several: what is a buffer without doubt, so that {data, size} is no list of two.
-//
-// `One` is the parameter of a call on one buffer.
-template <class One>
-class piece : public One {
-public:
-  constexpr piece() noexcept : One(nullptr, 0) {}
-  template <class R>
-    requires(byte_range<R> || std::derived_from<std::remove_cvref_t<R>, const_buffer> ||
-             std::derived_from<std::remove_cvref_t<R>, mutable_buffer>)
-  constexpr piece(R&& range) noexcept : One(std::forward<R>(range)) {}
-  template <class Data>
-    requires std::constructible_from<One, Data*, std::size_t>
-  constexpr piece(Data* data, std::size_t size) noexcept : One(data, size) {}
-};
-
-/// The parameter of a call on several buffers: `send_all(list)`, `send_all({head, body})`.
-///
-/// @tparam One  the parameter of a call on one buffer.  @tparam List  that of a list.
-template <class Buffer, class One, class List>
-class buffers_parameter : public some_buffers<Buffer> {
-  using base = some_buffers<Buffer>;
-  using one = piece<One>;
-
-public:
-  template <std::convertible_to<List> L>
-  constexpr buffers_parameter(L&& list) noexcept : base(List(std::forward<L>(list))) {}
-  constexpr buffers_parameter(one a, one b, one c = {}, one d = {}, one e = {}, one f = {},
-                              one g = {}, one h = {}) noexcept
-      : base(Buffer(a), Buffer(b), Buffer(c), Buffer(d), Buffer(e), Buffer(f), Buffer(g),
-             Buffer(h)) {}
-};
-
-} // namespace detail
 
 }} // namespace rouse::ROUSE_ABI
 
@@ -3824,61 +4185,6 @@ private:
   const std::uint64_t key_ = detail::next_local_key();
   std::optional<T> first_;
   T (*make_)() = nullptr;
-};
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/core/loan.hpp
-// A loan: received bytes in a buffer that the engine lends.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// The bytes that `receive` returned: a contiguous range, which you may read and change until the
-/// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
-///
-/// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
-/// of 16 KiB.
-class [[nodiscard]] loan {
-public:
-  loan() noexcept = default;
-  /// Takes over a buffer of the pool that contains `size` bytes; or null.
-  loan(std::byte* buffer, std::size_t size) noexcept : data_(buffer), size_(size) {
-    if (size_ == 0) reset();
-  }
-  loan(loan&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-  loan& operator=(loan&& other) noexcept {
-    if (this != &other) {
-      reset();
-      data_ = std::exchange(other.data_, nullptr);
-      size_ = std::exchange(other.size_, 0);
-    }
-    return *this;
-  }
-  ~loan() { reset(); }
-
-  /// Returns the buffer to the engine.
-  void reset() noexcept {
-    if (data_) detail::buffer_pool::give_back(std::exchange(data_, nullptr));
-    size_ = 0;
-  }
-
-  [[nodiscard]] std::byte* data() const noexcept { return data_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  [[nodiscard]] std::byte* begin() const noexcept { return data_; }
-  [[nodiscard]] std::byte* end() const noexcept { return data_ + size_; }
-  /// Whether it has bytes: `while (auto bytes = co_await s.receive())` ends with the stream.
-  explicit operator bool() const noexcept { return size_ != 0; }
-  /// The bytes as text, valid as long as the loan.
-  [[nodiscard]] std::string_view text() const& noexcept {
-    return {reinterpret_cast<const char*>(data_), size_};
-  }
-  std::string_view text() const&& = delete;
-
-private:
-  std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -12071,124 +12377,6 @@ protected:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
-// ---- rouse/core/coroutine.hpp
-// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
-// coroutine waker.
-//
-//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
-//
-//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
-//                 ^------------------------------- until next is null
-//
-// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
-// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
-// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
-// tail call only in optimized builds.)
-
-#include <coroutine>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
-  std::forward<A>(a).operator co_await();
-} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
-
-template <class F>
-concept gives_awaitable = requires(F& f) {
-  { f() } -> awaitable;
-};
-
-// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
-// joins the chain and needs none of its own.
-template <class A>
-decltype(auto) in_chain(A&& a) {
-  if constexpr (requires { std::forward<A>(a).in_chain(); })
-    return std::forward<A>(a).in_chain();
-  else
-    return std::forward<A>(a);
-}
-
-class coroutine_chain;
-
-/// The part of the promise that links a coroutine into its chain.
-struct chain_link {
-  coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
-  std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation; // the awaiting coroutine
-  // The handle that the awaiting side would destroy; null: none.
-  std::coroutine_handle<>* owning_handle = nullptr;
-};
-
-/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
-class coroutine_chain {
-public:
-  flow* spawned_flow = nullptr; // null: the chain was not spawned
-  bool from_outside = false; // a coroutine of another kind awaits the chain
-  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
-  // it, perhaps on two threads. The second of them has the coroutine continue.
-  std::atomic<bool> one_side_done{false};
-  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
-
-  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
-  void resume(std::coroutine_handle<> h) {
-    do {
-      std::coroutine_handle<> next;
-      next_ = &next;
-      h.resume();
-      h = next;
-    } while (h);
-  }
-
-  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
-  /// was resumed outside of that loop, a new loop begins here.
-  void transfer(std::coroutine_handle<> h) {
-    if (next_)
-      *next_ = h;
-    else
-      resume(h);
-  }
-
-  /// A coroutine is about to wait for something that may resume it outside of `resume`.
-  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
-    return std::exchange(next_, nullptr);
-  }
-  /// It did not suspend after all.
-  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
-
-  void push(chain_link& child) noexcept {
-    child.chain = this;
-    child.parent = leaf;
-    leaf = &child;
-  }
-  /// The innermost coroutine has ended; the coroutine that awaits it continues.
-  void pop() noexcept {
-    chain_link& ended = *leaf;
-    leaf = ended.parent;
-    if (ended.continuation &&
-        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
-      transfer(ended.continuation);
-  }
-
-  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
-  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
-  void destroy_through(chain_link& last) noexcept {
-    for (bool more = true; more && leaf;) {
-      chain_link& doomed = *leaf;
-      more = &doomed != &last;
-      leaf = doomed.parent;
-      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
-      doomed.self.destroy();
-    }
-  }
-
-private:
-  std::coroutine_handle<>* next_ = nullptr;
-};
-
-}}} // namespace rouse::ROUSE_ABI::detail
-
 // ---- rouse/schedulers/task.hpp
 // task<T>: a coroutine that starts when it is awaited or spawned.
 
@@ -15133,6 +15321,12 @@ public:
     return is_open() ? static_cast<native_handle_type>(record_->native) : os::no_handle;
   }
 
+  /// The scheduler that the socket was made with, also after `close`. Null if that one has been
+  /// destroyed, or if the socket never had one: default-constructed, moved from, failed to open.
+  [[nodiscard]] Scheduler* scheduler() const noexcept {
+    return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
+  }
+
   /// Sets the limit of every call without a deadline of its own (Python's settimeout). A duration
   /// beyond the clock's range, such as `duration::max()`, is no limit; a negative one has passed
   /// before each call. Accepted sockets have no limit.
@@ -15304,11 +15498,6 @@ private:
       *ec = why.code();
     else
       check(why, "rouse: socket");
-  }
-
-  // Null if the socket has no record, or if its scheduler was destroyed.
-  [[nodiscard]] Scheduler* scheduler() const noexcept {
-    return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
   }
 
   void give_back() noexcept {

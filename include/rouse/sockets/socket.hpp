@@ -172,6 +172,12 @@ public:
     return is_open() ? static_cast<native_handle_type>(record_->native) : os::no_handle;
   }
 
+  /// The scheduler that the socket was made with, also after `close`. Null if that one has been
+  /// destroyed, or if the socket never had one: default-constructed, moved from, failed to open.
+  [[nodiscard]] Scheduler* scheduler() const noexcept {
+    return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
+  }
+
   /// Sets the limit of every call without a deadline of its own (Python's settimeout). A duration
   /// beyond the clock's range, such as `duration::max()`, is no limit; a negative one has passed
   /// before each call. Accepted sockets have no limit.
@@ -343,11 +349,6 @@ private:
       *ec = why.code();
     else
       check(why, "rouse: socket");
-  }
-
-  // Null if the socket has no record, or if its scheduler was destroyed.
-  [[nodiscard]] Scheduler* scheduler() const noexcept {
-    return record_ ? static_cast<Scheduler*>(record_->owner) : nullptr;
   }
 
   void give_back() noexcept {
