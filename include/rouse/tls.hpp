@@ -1,5 +1,8 @@
 // TLS over OpenSSL 3, which the program brings and links (-lssl -lcrypto). rouse.hpp does not
-// include it.
+// include it. It is new and not complete: see the classes for what they offer.
 #pragma once
 #include <rouse/rouse.hpp>
+#include <rouse/tls/connect.hpp>
+#include <rouse/tls/context.hpp>
 #include <rouse/tls/error.hpp>
+#include <rouse/tls/socket.hpp>

@@ -897,6 +897,9 @@ namespace detail {
 // and lack most of Winsock.
 constexpr std::errc meaning_of(int number) noexcept {
   switch (number) {
+  case 2 /*ERROR_FILE_NOT_FOUND*/:
+  case 3 /*ERROR_PATH_NOT_FOUND*/:
+    return std::errc::no_such_file_or_directory;
   case 5 /*ERROR_ACCESS_DENIED*/:
   case 10013 /*WSAEACCES*/:
     return std::errc::permission_denied;
@@ -6126,6 +6129,8 @@ public:
   /// Where handles of flows and channels find this engine, from any thread.
   [[nodiscard]] home_type& home() noexcept { return *home_; }
   [[nodiscard]] observer_type& observer() noexcept { return queue_.observer(); }
+  /// Lends the buffers of `receive`.
+  [[nodiscard]] detail::buffer_pool& buffers() noexcept { return *buffers_; }
 
   // ---- operations
 
@@ -6316,7 +6321,6 @@ private:
   };
   using list_type = detail::list<rouse::operation>;
   basic_engine() = default;
-
   // For a driver that is one of several (`native_driver`), each call branches once, here, to what
   // is compiled for the one that is open. `f` gets its type, and finds it by `the`.
   template <class F>
@@ -6595,6 +6599,7 @@ bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
     op.error = std::errc::bad_file_descriptor;
   if (op.error) return true;
   op.cancel_count = op.target->cancel_count;
+  if (op.awaited && enter(op, *op.awaited)) return true;
   add_pending(op, op.target->paused);
   return false;
 }
@@ -15177,6 +15182,10 @@ private:
 // The socket: one class for every way of waiting.
 
 namespace rouse { inline namespace ROUSE_ABI {
+namespace tls { namespace detail {
+template <class>
+class connection;
+}} // namespace tls::detail
 namespace detail {
 template <class>
 class connect_attempt;
@@ -15471,6 +15480,8 @@ public:
   }
 
 private:
+  template <class>
+  friend class tls::detail::connection;
   template <class>
   friend struct detail::accept_call;
   template <class>

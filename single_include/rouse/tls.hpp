@@ -2,6 +2,174 @@
 #pragma once
 #include <rouse/rouse.hpp>
 
+// ---- rouse/os/posix/file.hpp
+// An open file.
+
+#if !ROUSE_WINDOWS
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Whether there is a file or directory of that name.
+inline bool exists(const char* path) noexcept {
+  struct stat about;
+  return ::stat(path, &about) == 0;
+}
+
+/// A file, open for reading or for appending. The destructor closes it.
+class file {
+public:
+  static file to_read(const std::string& path, failure& why) noexcept {
+    return opened(path, O_RDONLY, why);
+  }
+  /// Creates the file if there is none, readable by its owner only.
+  static file to_append(const std::string& path, failure& why) noexcept {
+    return opened(path, O_WRONLY | O_APPEND | O_CREAT, why);
+  }
+
+  /// @param got  the bytes read; 0 at the end of the file.
+  failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
+    ssize_t result;
+    do result = ::read(fd_.get(), into, size);
+    while (result < 0 && errno == EINTR);
+    if (result < 0) return failure::from_os(errno);
+    got = static_cast<std::size_t>(result);
+    return {};
+  }
+
+  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
+  /// whether all of them were written.
+  bool append(std::string_view bytes) const noexcept {
+    ssize_t result;
+    do result = ::write(fd_.get(), bytes.data(), bytes.size());
+    while (result < 0 && errno == EINTR);
+    return result == static_cast<ssize_t>(bytes.size());
+  }
+
+private:
+  explicit file(int fd) noexcept : fd_(fd) {}
+  static file opened(const std::string& path, int how, failure& why) noexcept {
+    file made{::open(path.c_str(), how | O_CLOEXEC, S_IRUSR | S_IWUSR)};
+    if (!made.fd_) why = failure::from_os(errno);
+    return made;
+  }
+
+  unique_fd fd_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/file.hpp
+// An open file.
+
+#include <climits>
+
+#if ROUSE_WINDOWS
+#include <winsock2.h>
+
+#include <windows.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+namespace detail {
+
+// A path in UTF-8, for functions with names in W. Empty: it is not UTF-8, or too long.
+struct wide_path {
+  explicit wide_path(const char* path) noexcept {
+    if (::MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, text, room) == 0) *text = 0;
+  }
+  static constexpr int room = 1024;
+  wchar_t text[room];
+};
+
+} // namespace detail
+
+/// Whether there is a file or directory of that name.
+inline bool exists(const char* path) noexcept {
+  return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
+}
+
+/// A file, open for reading or for appending. The destructor closes it.
+class file {
+public:
+  static file to_read(const std::string& path, failure& why) noexcept {
+    return opened(path, GENERIC_READ, OPEN_EXISTING, why);
+  }
+  /// Creates the file if there is none.
+  static file to_append(const std::string& path, failure& why) noexcept {
+    return opened(path, FILE_APPEND_DATA, OPEN_ALWAYS, why);
+  }
+
+  file(file&& other) noexcept : handle_(std::exchange(other.handle_, INVALID_HANDLE_VALUE)) {}
+  file& operator=(file&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~file() {
+    if (handle_ != INVALID_HANDLE_VALUE) ::CloseHandle(handle_);
+  }
+
+  /// @param got  the bytes read; 0 at the end of the file.
+  failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
+    DWORD result = 0;
+    const DWORD room = size < INT_MAX ? static_cast<DWORD>(size) : INT_MAX;
+    if (!::ReadFile(handle_, into, room, &result, nullptr)) return last_failure();
+    got = result;
+    return {};
+  }
+
+  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
+  /// whether all of them were written.
+  bool append(std::string_view bytes) const noexcept {
+    DWORD result = 0;
+    return ::WriteFile(handle_, bytes.data(), static_cast<DWORD>(bytes.size()), &result, nullptr) &&
+           result == bytes.size();
+  }
+
+private:
+  explicit file(HANDLE handle) noexcept : handle_(handle) {}
+  static failure last_failure() noexcept {
+    return failure::from_os(static_cast<int>(::GetLastError()));
+  }
+  static file opened(const std::string& path, DWORD access, DWORD how, failure& why) noexcept {
+    file made{::CreateFileW(detail::wide_path(path.c_str()).text, access,
+                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr, how,
+                            FILE_ATTRIBUTE_NORMAL, nullptr)};
+    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
+    return made;
+  }
+
+  HANDLE handle_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/file.hpp
+// Small files: read as a whole, and appended to line by line.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Reads a file as a whole. Paths are UTF-8 on Windows.
+///
+/// Errors: no_such_file_or_directory, permission_denied, is_a_directory (on Windows
+/// permission_denied), not_enough_memory.
+inline failure read_file(const std::string& path, std::string& into) {
+  failure why;
+  const file from = file::to_read(path, why);
+  char piece[4096];
+  for (std::size_t got = 1; !why && got > 0;) {
+    why = from.read(piece, sizeof piece, got);
+    if (!why) into.append(piece, got);
+  }
+  return why;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+
 // ---- rouse/tls/error.hpp
 // The errors of TLS, and how OpenSSL's errors become one of them.
 
@@ -136,6 +304,2015 @@ inline failure protocol_failure() noexcept { return numbered(protocol + take_rea
 template <>
 struct std::is_error_condition_enum<rouse::tls::error> : std::true_type {};
 
+// ---- rouse/tls/openssl.hpp
+// Owners of OpenSSL's objects.
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "rouse: tls.hpp needs OpenSSL 3.0 or later"
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+template <auto Free>
+struct freed_by {
+  template <class T>
+  void operator()(T* owned) const noexcept {
+    Free(owned);
+  }
+};
+
+inline void free_certificates(STACK_OF(X509) * all) noexcept { sk_X509_pop_free(all, X509_free); }
+
+using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free>>;
+using crl_ptr = std::unique_ptr<X509_CRL, freed_by<X509_CRL_free>>;
+using key_ptr = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
+using pkcs12_ptr = std::unique_ptr<PKCS12, freed_by<PKCS12_free>>;
+using session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
+using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
+using ssl_ctx_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
+using store_ptr = std::unique_ptr<X509_STORE, freed_by<X509_STORE_free>>;
+using x509_ptr = std::unique_ptr<X509, freed_by<X509_free>>;
+using x509_stack_ptr = std::unique_ptr<STACK_OF(X509), freed_by<free_certificates>>;
+
+// OpenSSL keeps errors per thread until the next one reads them. This scope leaves none behind.
+struct error_scope {
+  error_scope() noexcept { ERR_clear_error(); }
+  ~error_scope() { ERR_clear_error(); }
+  error_scope(const error_scope&) = delete;
+  error_scope& operator=(const error_scope&) = delete;
+};
+
+// The newest error of this thread in words.
+inline std::string newest_reason() {
+  const char* const words = ERR_reason_error_string(ERR_peek_last_error());
+  return words ? words : "OpenSSL gives no reason";
+}
+
+// Reads from bytes that outlive it. Null: too many bytes, or memory is short.
+inline bio_ptr reads_from(std::string_view bytes) noexcept {
+  if (bytes.size() > INT_MAX) return nullptr;
+  return bio_ptr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/certificates.hpp
+// Certificates, keys and revocation lists, from files and from memory.
+
+#include <openssl/asn1.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+using sha256 = std::array<unsigned char, 32>;
+using certificate_list = std::vector<x509_ptr>;
+using crl_list = std::vector<crl_ptr>;
+
+// A certificate with its key, as an SSL_CTX presents it. Never changed once it is made.
+struct identity {
+  x509_ptr leaf;
+  key_ptr key;
+  x509_stack_ptr chain; // from the leaf's issuer on, without the leaf
+  sha256 digest{}; // of the leaf
+};
+using identity_ptr = std::shared_ptr<const identity>;
+
+// Text and what to call it in a message: the name of its file.
+struct source {
+  std::string name;
+  std::string text;
+  source(std::string n, std::string t) : name(std::move(n)), text(std::move(t)) {}
+  source(source&&) = default;
+  ~source() { OPENSSL_cleanse(text.data(), text.size()); } // it may be a key
+};
+
+[[noreturn]] inline void throw_unusable(const std::string& name, const std::string& reason) {
+  ERR_clear_error();
+  rouse::detail::throw_error(make_error_code(error::bad_certificate_file),
+                             "rouse: tls: " + name + ": " + reason);
+}
+[[noreturn]] inline void throw_no_memory() {
+  ERR_clear_error();
+  rouse::detail::throw_error(failure(std::errc::not_enough_memory).code(), "rouse: tls");
+}
+
+inline source from_file(const std::string& path) {
+  source read{path, {}};
+  if (const failure why = os::read_file(path, read.text))
+    rouse::detail::throw_error(why.code(), "rouse: tls: " + path);
+  return read;
+}
+inline bio_ptr opened(const source& from) {
+  bio_ptr made = reads_from(from.text);
+  if (!made) throw_no_memory();
+  return made;
+}
+
+// ---- passwords
+
+struct password_request {
+  std::string_view password;
+  bool asked = false;
+};
+// Without a password it fails; OpenSSL's own function would ask at the terminal.
+inline int give_password(char* into, int room, int, void* request) noexcept {
+  auto& the = *static_cast<password_request*>(request);
+  the.asked = true;
+  const std::size_t size = the.password.size();
+  if (size == 0 || room < 0 || size > static_cast<std::size_t>(room)) return -1;
+  std::memcpy(into, the.password.data(), size);
+  return static_cast<int>(size);
+}
+
+// ---- what a file consists of
+
+// All blocks of one kind in a file; `read` gives the next one. `kind` is for the message.
+template <class Owner, class Read>
+std::vector<Owner> all_in(const source& from, const char* kind, Read read) {
+  const error_scope scope;
+  const bio_ptr bytes = opened(from);
+  std::vector<Owner> all;
+  password_request none;
+  while (Owner next{read(bytes.get(), nullptr, give_password, &none)})
+    all.push_back(std::move(next));
+  const unsigned long last = ERR_peek_last_error();
+  if (ERR_GET_LIB(last) != ERR_LIB_PEM || ERR_GET_REASON(last) != PEM_R_NO_START_LINE)
+    throw_unusable(from.name, std::string("damaged ") + kind + ": " + newest_reason());
+  if (all.empty()) throw_unusable(from.name, std::string("no ") + kind + " in it (in PEM format)");
+  return all;
+}
+inline certificate_list certificates_in(const source& from) {
+  return all_in<x509_ptr>(from, "certificate", PEM_read_bio_X509);
+}
+inline crl_list revocation_lists_in(const source& from) {
+  return all_in<crl_ptr>(from, "revocation list", PEM_read_bio_X509_CRL);
+}
+
+inline key_ptr key_in(const source& from, std::string_view password) {
+  const error_scope scope;
+  const bio_ptr bytes = opened(from);
+  password_request request{password};
+  key_ptr key{PEM_read_bio_PrivateKey(bytes.get(), nullptr, give_password, &request)};
+  if (key) return key;
+  if (from.text.find("PRIVATE KEY-----") == std::string::npos)
+    throw_unusable(from.name, "no key in it (in PEM format)");
+  if (!request.asked) throw_unusable(from.name, "damaged key: " + newest_reason());
+  throw_unusable(from.name, password.empty() ? "the key is encrypted, and no password was given"
+                                             : "wrong password");
+}
+
+// ---- checks
+
+inline std::string date_of(const ASN1_TIME* when) {
+  std::tm t{};
+  if (ASN1_TIME_to_tm(when, &t) != 1) return "an unreadable date";
+  char text[64];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d UTC", t.tm_year + 1900,
+                t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+  return text;
+}
+
+// "CN = example.org"
+inline std::string subject_of(const X509* of) {
+  const bio_ptr text{BIO_new(BIO_s_mem())};
+  if (!text) throw_no_memory();
+  X509_NAME_print_ex(text.get(), X509_get_subject_name(of), 0,
+                     XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(text.get(), &data);
+  return size > 0 ? std::string(data, static_cast<std::size_t>(size))
+                  : "a certificate without name";
+}
+
+inline void check_dates(const X509* of, const std::string& name) {
+  const ASN1_TIME* const first = X509_get0_notBefore(of);
+  const ASN1_TIME* const last = X509_get0_notAfter(of);
+  if (X509_cmp_current_time(last) <= 0)
+    throw_unusable(name, subject_of(of) + " expired on " + date_of(last));
+  if (X509_cmp_current_time(first) >= 0)
+    throw_unusable(name, subject_of(of) + " is not yet valid: it starts on " + date_of(first));
+}
+
+// Checks what can be checked without an SSL_CTX. `chain` has no leaf.
+inline identity_ptr make_identity(x509_ptr leaf, key_ptr key, certificate_list chain,
+                                  const std::string& certificates, const std::string& keys) {
+  const error_scope scope;
+  check_dates(leaf.get(), certificates);
+  for (const x509_ptr& c : chain) check_dates(c.get(), certificates);
+  if (X509_check_private_key(leaf.get(), key.get()) != 1)
+    throw_unusable(keys, "the key does not fit the certificate in " + certificates);
+  auto made = std::make_shared<identity>();
+  made->chain.reset(sk_X509_new_null());
+  if (!made->chain || X509_digest(leaf.get(), EVP_sha256(), made->digest.data(), nullptr) != 1)
+    throw_no_memory();
+  for (x509_ptr& c : chain) {
+    if (sk_X509_push(made->chain.get(), c.get()) <= 0) throw_no_memory();
+    (void)c.release();
+  }
+  made->leaf = std::move(leaf);
+  made->key = std::move(key);
+  return made;
+}
+
+// ---- a certificate with its key
+
+inline identity_ptr identity_of(const source& certificates, const source& key,
+                                std::string_view password) {
+  certificate_list chain = certificates_in(certificates);
+  key_ptr the_key = key_in(key, password);
+  x509_ptr leaf = std::move(chain.front());
+  chain.erase(chain.begin());
+  return make_identity(std::move(leaf), std::move(the_key), std::move(chain), certificates.name,
+                       key.name);
+}
+
+// The certificates that lead from `leaf` upwards, in order; a PKCS#12 file has them in any order.
+inline certificate_list ordered(const X509* leaf, STACK_OF(X509) * any_order) {
+  certificate_list chain;
+  X509* below = const_cast<X509*>(leaf); // X509_check_issued takes no const, and changes nothing
+  for (int i = 0; i < sk_X509_num(any_order);) {
+    X509* const next = sk_X509_value(any_order, i);
+    const bool issued = X509_check_issued(next, below) == X509_V_OK;
+    if (!issued) {
+      ++i;
+      continue;
+    }
+    chain.push_back(x509_ptr(sk_X509_delete(any_order, i)));
+    below = next;
+    i = 0;
+  }
+  return chain;
+}
+
+inline pkcs12_ptr pkcs12_in(const source& from, const std::string& password) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(from.text.data());
+  pkcs12_ptr bag;
+  if (from.text.size() <= INT_MAX)
+    bag.reset(d2i_PKCS12(nullptr, &bytes, static_cast<long>(from.text.size())));
+  if (!bag) throw_unusable(from.name, "not a PKCS#12 file");
+  const int size = static_cast<int>(password.size());
+  if (PKCS12_mac_present(bag.get()) && PKCS12_verify_mac(bag.get(), password.c_str(), size) != 1 &&
+      !(password.empty() && PKCS12_verify_mac(bag.get(), nullptr, 0) == 1))
+    throw_unusable(from.name, password.empty() ? "it is encrypted, and no password was given"
+                                               : "wrong password");
+  return bag;
+}
+
+inline identity_ptr identity_of_pkcs12(const source& from, std::string_view password) {
+  const error_scope scope;
+  source secret{{}, std::string(password)};
+  const pkcs12_ptr bag = pkcs12_in(from, secret.text);
+  EVP_PKEY* key = nullptr;
+  X509* leaf = nullptr;
+  STACK_OF(X509)* others = nullptr;
+  const int parsed = PKCS12_parse(bag.get(), secret.text.c_str(), &key, &leaf, &others);
+  key_ptr the_key{key};
+  x509_ptr the_leaf{leaf};
+  const x509_stack_ptr the_others{others};
+  if (parsed != 1) throw_unusable(from.name, "cannot be decrypted: " + newest_reason());
+  if (!the_key) throw_unusable(from.name, "no key in it");
+  if (!the_leaf) throw_unusable(from.name, "no certificate of the key in it");
+  certificate_list chain;
+  if (others) chain = ordered(leaf, others);
+  return make_identity(std::move(the_leaf), std::move(the_key), std::move(chain), from.name,
+                       from.name);
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/os/windows/root_certificates.hpp
+// The root certificates that Windows trusts.
+
+#if ROUSE_WINDOWS
+#include <winsock2.h>
+
+#include <windows.h>
+
+#include <wincrypt.h>
+
+// Macros of <wincrypt.h> that are names of types in OpenSSL.
+#undef X509_NAME
+#undef X509_EXTENSIONS
+#undef X509_CERT_PAIR
+#undef PKCS7_ISSUER_AND_SERIAL
+#undef PKCS7_SIGNER_INFO
+#undef OCSP_REQUEST
+#undef OCSP_RESPONSE
+
+#if defined(_MSC_VER)
+#pragma comment(lib, "crypt32")
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Calls `f(std::span<const unsigned char>)` for each certificate of the user's and the machine's
+/// store of roots, in DER. Windows fetches some roots only when one of its own programs needs them.
+///
+/// The program links crypt32. Source: CertOpenSystemStoreW, CertEnumCertificatesInStore.
+template <class F>
+void each_root_certificate(F f) {
+  const HCERTSTORE store = ::CertOpenSystemStoreW(0, L"ROOT");
+  if (!store) return;
+  PCCERT_CONTEXT next = nullptr;
+  while ((next = ::CertEnumCertificatesInStore(store, next)))
+    f(std::span<const unsigned char>{next->pbCertEncoded, std::size_t{next->cbCertEncoded}});
+  ::CertCloseStore(store, 0);
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/root_certificates.hpp
+// The root certificates that the operating system itself keeps.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+#if !ROUSE_WINDOWS
+/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER: for none here, where
+/// roots are in files that OpenSSL finds.
+template <class F>
+void each_root_certificate(F) {}
+#endif
+
+}}} // namespace rouse::ROUSE_ABI::os
+
+// ---- rouse/tls/trust.hpp
+// Which certificates are trusted: roots, and revocation lists.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+// Copies share the certificates.
+struct trust {
+  struct revocation_file {
+    std::string path;
+    std::shared_ptr<const crl_list> lists;
+  };
+
+  std::vector<std::shared_ptr<const certificate_list>> roots;
+  std::vector<revocation_file> revoked;
+  bool system = false;
+
+  void add_roots(const source& from) {
+    roots.push_back(std::make_shared<const certificate_list>(certificates_in(from)));
+  }
+  // Replaces what an earlier version of the file contained.
+  void add_revoked(const std::string& path) {
+    auto lists = std::make_shared<const crl_list>(revocation_lists_in(from_file(path)));
+    for (revocation_file& known : revoked) {
+      if (known.path != path) continue;
+      known.lists = std::move(lists);
+      return;
+    }
+    revoked.push_back({path, std::move(lists)});
+  }
+  [[nodiscard]] bool has_roots() const noexcept { return system || !roots.empty(); }
+};
+
+// Where systems keep their bundles, for an OpenSSL that was built for another place.
+inline constexpr const char* well_known_bundles[] = {
+    "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt", // Fedora
+    "/etc/ssl/ca-bundle.pem", // openSUSE
+    "/etc/ssl/cert.pem", // the BSDs, macOS
+    "/usr/local/etc/ssl/cert.pem",
+    "/opt/homebrew/etc/ca-certificates/cert.pem",
+};
+
+inline bool openssl_knows_roots() noexcept {
+  return std::getenv(X509_get_default_cert_file_env()) ||
+         std::getenv(X509_get_default_cert_dir_env()) || os::exists(X509_get_default_cert_file()) ||
+         os::exists(X509_get_default_cert_dir());
+}
+
+// Adds the system's roots. Where there are none, verification will fail, and says so.
+inline void add_system_roots(X509_STORE* to) noexcept {
+  X509_STORE_set_default_paths(to);
+  os::each_root_certificate([to](std::span<const unsigned char> der) {
+    const unsigned char* bytes = der.data();
+    const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
+    if (root) X509_STORE_add_cert(to, root.get());
+  });
+  if (openssl_knows_roots()) return;
+  for (const char* bundle : well_known_bundles) {
+    if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
+  }
+}
+
+// Returns false if memory is short.
+inline bool add_to(X509_STORE* store, const trust& what) noexcept {
+  const error_scope scope;
+  if (what.system) add_system_roots(store);
+  for (const auto& list : what.roots) {
+    for (const x509_ptr& root : *list)
+      if (X509_STORE_add_cert(store, root.get()) != 1) return false;
+  }
+  for (const auto& file : what.revoked) {
+    for (const crl_ptr& crl : *file.lists)
+      if (X509_STORE_add_crl(store, crl.get()) != 1) return false;
+  }
+  return what.revoked.empty() || X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1;
+}
+
+// The names of the own roots, which a server sends to clients with its request for a certificate.
+inline bool add_names(SSL_CTX* to, const trust& what) noexcept {
+  for (const auto& list : what.roots) {
+    for (const x509_ptr& root : *list)
+      if (SSL_CTX_add_client_CA(to, root.get()) != 1) return false;
+  }
+  return true;
+}
+
+// What a context trusts, as a number: a session may be resumed only in a context where
+// it is the same. Returns false if memory is short.
+inline bool digest(const trust& what, sha256& into) noexcept {
+  const std::unique_ptr<EVP_MD_CTX, freed_by<EVP_MD_CTX_free>> sum{EVP_MD_CTX_new()};
+  if (!sum || EVP_DigestInit_ex(sum.get(), EVP_sha256(), nullptr) != 1) return false;
+  const auto add = [&](int ok) {
+    return ok == 1 && EVP_DigestUpdate(sum.get(), into.data(), into.size()) == 1;
+  };
+  for (const auto& list : what.roots) {
+    for (const x509_ptr& root : *list)
+      if (!add(X509_digest(root.get(), EVP_sha256(), into.data(), nullptr))) return false;
+  }
+  into.fill(what.system ? 1 : 2);
+  if (!add(1)) return false;
+  for (const auto& file : what.revoked) {
+    for (const crl_ptr& crl : *file.lists)
+      if (!add(X509_CRL_digest(crl.get(), EVP_sha256(), into.data(), nullptr))) return false;
+  }
+  return EVP_DigestFinal_ex(sum.get(), into.data(), nullptr) == 1;
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/context.hpp
+// The settings of TLS connections: certificates, and what is trusted.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+namespace detail {
+
+/// An SSL object that is ready for its handshake, and what its callbacks refer to.
+struct prepared {
+  ssl_ptr ssl;
+  std::shared_ptr<const void> keep;
+};
+
+/// The tickets for later sessions of a server's TLS 1.3 connection. They are sent with its first
+/// bytes: a client that never reads must not block the server.
+inline void issue_tickets(SSL* ssl) noexcept {
+  if (SSL_version(ssl) != TLS1_3_VERSION) return;
+  for (int left = SSL_session_reused(ssl) ? 1 : 2; left != 0; --left)
+    (void)SSL_new_session_ticket(ssl);
+  ERR_clear_error();
+}
+
+// What is the same for clients and servers. Throws not_enough_memory.
+inline ssl_ctx_ptr make_context(const SSL_METHOD* how) {
+  ssl_ctx_ptr made{SSL_CTX_new(how)};
+  if (!made || SSL_CTX_set_min_proto_version(made.get(), TLS1_2_VERSION) != 1) throw_no_memory();
+  SSL_CTX_set_options(made.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(made.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  return made;
+}
+
+// A name as certificates have it: without the dot at its end, or the zone of an address.
+inline std::string name_to_verify(std::string_view name) {
+  name = name.substr(0, name.find('%'));
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  return std::string(name);
+}
+
+// The peer has to prove that it is `name`. False: that is no name, or memory is short.
+inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
+  X509_VERIFY_PARAM* const how = SSL_get0_param(ssl);
+  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  if (name.empty()) return false;
+  if (X509_VERIFY_PARAM_set1_ip_asc(how, name.c_str()) == 1) return true;
+  return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+}
+
+} // namespace detail
+
+/// What a client trusts: the system's root certificates, or those that `trust_file` adds instead.
+/// The peer's certificate and its name are verified, always. TLS 1.2 and later.
+///
+/// Copies share the settings, which must not change while connections are made. Threads: any, for
+/// connecting.
+class client_context {
+public:
+  client_context() : context_(detail::make_context(TLS_client_method())) {
+    SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
+    detail::trust system;
+    system.system = true;
+    trust(system);
+  }
+
+  /// Trusts the root certificates of a file (PEM), and no longer the system's.
+  ///
+  /// Errors: those of the file; tls::error::bad_certificate_file.
+  void trust_file(const std::string& path) {
+    detail::trust own;
+    own.add_roots(detail::from_file(path));
+    trust(own);
+  }
+
+  /// For the library: an SSL object for a connection to `name`.
+  [[nodiscard]] detail::prepared prepare(std::string_view name, std::string_view,
+                                         failure& why) const noexcept {
+    const detail::error_scope errors;
+    detail::prepared made{detail::ssl_ptr(SSL_new(context_.get())), context_};
+    if (!made.ssl) return why = std::errc::not_enough_memory, detail::prepared();
+    SSL_set_connect_state(made.ssl.get());
+    const bool named = rouse::detail::guarded(
+        [&] { return detail::verify_name(made.ssl.get(), detail::name_to_verify(name)); },
+        [] { return false; });
+    if (named) return made;
+    why = std::errc::invalid_argument;
+    return {};
+  }
+
+private:
+  void trust(const detail::trust& what) {
+    detail::store_ptr store{X509_STORE_new()};
+    if (!store || !detail::add_to(store.get(), what)) detail::throw_no_memory();
+    SSL_CTX_set_cert_store(context_.get(), store.release());
+  }
+
+  std::shared_ptr<SSL_CTX> context_;
+};
+
+/// The certificate of a server, with its key. TLS 1.2 and later.
+///
+/// Copies share it. Threads: any, for accepting.
+class server_context {
+public:
+  /// @param chain  a file with the certificate, followed by its issuers' without the root (PEM).
+  /// @param key    a file with the key of the certificate (PEM).
+  ///
+  /// Errors: those of the files; tls::error::bad_certificate_file, with the reason: it has expired,
+  /// the key does not fit, and so on.
+  server_context(const std::string& chain, const std::string& key)
+      : context_(detail::make_context(TLS_server_method())) {
+    const detail::identity_ptr id =
+        detail::identity_of(detail::from_file(chain), detail::from_file(key), {});
+    SSL_CTX_set_num_tickets(context_.get(), 0); // see issue_tickets
+    if (SSL_CTX_use_cert_and_key(context_.get(), id->leaf.get(), id->key.get(), id->chain.get(),
+                                 1) != 1)
+      detail::throw_unusable(chain, detail::newest_reason());
+  }
+
+  /// For the library: an SSL object for an accepted connection.
+  [[nodiscard]] detail::prepared prepare(failure& why) const noexcept {
+    const detail::error_scope errors;
+    detail::prepared made{detail::ssl_ptr(SSL_new(context_.get())), context_};
+    if (made.ssl)
+      SSL_set_accept_state(made.ssl.get());
+    else
+      why = std::errc::not_enough_memory;
+    return made;
+  }
+
+private:
+  std::shared_ptr<SSL_CTX> context_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::tls
+
+// ---- rouse/tls/event.hpp
+// What the calls of a TLS connection wait for.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+using rouse::detail::list;
+using rouse::detail::waiter;
+
+/// Something that happens again and again. A call remembers the count that it saw, so that it
+/// misses none that happens before it waits.
+struct event {
+  unsigned count = 0; // changes with the engine's lock held
+  list<waiter> queue;
+};
+
+/// A call's entry in the queue of an event, and what the call knows between its rounds.
+class event_waiter final : public rouse::detail::waiter_base<event_waiter> {
+public:
+  static constexpr const char* awaits = "TLS";
+
+  list<waiter>* try_enter(failure&, completions&) noexcept {
+    return event_ && event_->count == seen_ ? &event_->queue : nullptr;
+  }
+  /// The next round ends at once.
+  void pass(operation& op) noexcept { await(op, nullptr, 0); }
+  /// The next round waits for the event if it still has that count.
+  void await(operation& op, event* e, unsigned seen) noexcept {
+    event_ = e;
+    seen_ = seen;
+    request_wait(op, this);
+  }
+
+  bool begun = false;
+  unsigned cancels = 0; ///< of the connection, when the call began
+
+private:
+  event* event_ = nullptr;
+  unsigned seen_ = 0;
+};
+
+/// What a step of a call needs before it can go on.
+enum class needs : unsigned char { nothing, input, output };
+
+/// Counts the references to a connection: its socket's, and those of the calls in progress.
+template <class Threading>
+using reference_count =
+    std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
+
+template <class Scheduler>
+class connection;
+
+/// A reference to a connection, or to none.
+template <class Scheduler>
+class connection_ref {
+public:
+  connection_ref() noexcept = default;
+  explicit connection_ref(connection<Scheduler>* owned) noexcept : c_(owned) {}
+  connection_ref(const connection_ref& other) noexcept : c_(other.c_) {
+    if (c_) c_->hold();
+  }
+  connection_ref(connection_ref&& other) noexcept : c_(std::exchange(other.c_, nullptr)) {}
+  connection_ref& operator=(connection_ref other) noexcept {
+    std::swap(c_, other.c_);
+    return *this;
+  }
+  ~connection_ref() {
+    if (c_) c_->drop();
+  }
+  connection<Scheduler>* operator->() const noexcept { return c_; }
+  connection<Scheduler>& operator*() const noexcept { return *c_; }
+  explicit operator bool() const noexcept { return c_ != nullptr; }
+
+private:
+  connection<Scheduler>* c_ = nullptr;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/wire.hpp
+// The ciphertext between an SSL object and the network: a BIO that reads what was received and
+// keeps what is to be sent. It never waits.
+//
+//   engine --receive--> loan --read--> SSL --write--> to_send --take--> in_flight --send_all-->
+// engine
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+/// Bytes that are appended at the end and sent as a whole. Its memory is taken from the thread's
+/// recycler and returned by `clear`.
+class ciphertext {
+public:
+  ciphertext() noexcept = default;
+  ciphertext(const ciphertext&) = delete;
+  ciphertext& operator=(const ciphertext&) = delete;
+  ~ciphertext() { clear(); }
+
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] const_buffer bytes() const noexcept { return {data_, size_}; }
+
+  /// False: memory is short.
+  bool append(const char* data, std::size_t size) noexcept {
+    if (size > capacity_ - size_ && !reserve(size)) return false;
+    std::memcpy(data_ + size_, data, size);
+    size_ += size;
+    return true;
+  }
+  /// Makes room for `size` further bytes. False: memory is short.
+  bool reserve(std::size_t size) noexcept {
+    if (size <= capacity_ - size_) return true;
+    const std::size_t larger = capacity_for(size_ + size);
+    auto* const data = static_cast<std::byte*>(
+        rouse::detail::guarded([&] { return rouse::detail::recycler::allocate(larger); },
+                               [] { return static_cast<void*>(nullptr); }));
+    if (!data) return false;
+    if (size_ != 0) std::memcpy(data, data_, size_);
+    release();
+    data_ = data;
+    capacity_ = larger;
+    return true;
+  }
+  void clear() noexcept {
+    release();
+    data_ = nullptr;
+    size_ = capacity_ = 0;
+  }
+  void swap(ciphertext& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+private:
+  static constexpr std::size_t smallest = 504;
+
+  // Four times as much each time, less what the recycler needs for itself.
+  static std::size_t capacity_for(std::size_t size) noexcept {
+    std::size_t capacity = smallest;
+    while (capacity < size) capacity = (capacity + 8) * 4 - 8;
+    return capacity;
+  }
+  void release() noexcept {
+    if (data_) rouse::detail::recycler::release(data_, capacity_);
+  }
+
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+/// Both directions of one SSL object, which reads and writes it through a BIO.
+class wire {
+public:
+  wire() noexcept = default;
+  wire(const wire&) = delete;
+  wire& operator=(const wire&) = delete;
+
+  /// A BIO over this object, which must live as long; null when memory is short.
+  [[nodiscard]] BIO* make_bio() noexcept {
+    const BIO_METHOD* how = method();
+    BIO* b = how ? BIO_new(how) : nullptr;
+    if (b) BIO_set_data(b, this);
+    return b;
+  }
+
+  /// What was received. The bytes before it must have been read.
+  void put(loan received) noexcept {
+    received_ = std::move(received);
+    read_ = 0;
+  }
+  [[nodiscard]] bool unread() const noexcept { return read_ != received_.size(); }
+
+  ciphertext to_send;
+  std::uint64_t produced = 0; ///< bytes that the SSL object has written so far
+  bool memory_short = false; ///< some of them are lost
+
+private:
+  struct made_method {
+    BIO_METHOD* how = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "rouse");
+    made_method() noexcept {
+      if (!how) return;
+      BIO_meth_set_create(how, [](BIO* b) {
+        BIO_set_init(b, 1);
+        return 1;
+      });
+      BIO_meth_set_read_ex(how, &wire::read);
+      BIO_meth_set_write_ex(how, &wire::write);
+      BIO_meth_set_ctrl(how, [](BIO*, int what, long, void*) -> long {
+        return what == BIO_CTRL_FLUSH || what == BIO_CTRL_DUP;
+      });
+    }
+  };
+  static const BIO_METHOD* method() noexcept { return rouse::detail::immortal<made_method>().how; }
+  static wire& of(BIO* b) noexcept { return *static_cast<wire*>(BIO_get_data(b)); }
+
+  static int read(BIO* b, char* into, std::size_t size, std::size_t* moved) noexcept {
+    wire& self = of(b);
+    BIO_clear_retry_flags(b);
+    const std::size_t left = self.received_.size() - self.read_;
+    if (left == 0) {
+      BIO_set_retry_read(b); // also at the end of the stream, which SSL objects need not know
+      return 0;
+    }
+    *moved = size < left ? size : left;
+    std::memcpy(into, self.received_.data() + self.read_, *moved);
+    self.read_ += *moved;
+    if (!self.unread()) self.put({});
+    return 1;
+  }
+  static int write(BIO* b, const char* data, std::size_t size, std::size_t* moved) noexcept {
+    wire& self = of(b);
+    BIO_clear_retry_flags(b);
+    if (!self.to_send.append(data, size)) {
+      self.memory_short = true;
+      return 0;
+    }
+    self.produced += size;
+    *moved = size;
+    return 1;
+  }
+
+  loan received_;
+  std::size_t read_ = 0; // bytes of it
+};
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/connection.hpp
+// A TLS connection: an SSL object, and the two network requests that feed it and carry away what it
+// writes. The requests belong to the connection, not to the calls, so that a call that is cancelled
+// or reaches its limit loses no byte: what arrives is there for the next call, and a record that
+// was begun is sent to its end.
+//
+//   recv, handshake            connection                          engine
+//
+//   run(step) ---------------> step: SSL_read, SSL_do_handshake
+//     done <------------------ has a result
+//     needs input:             fetch() --------------------------> receive
+//        waits for arrived_ <- on_arrival(): wire.put <----------- loan
+//
+//   send, shutdown
+//   run(step) ---------------> step: SSL_write, into wire.to_send
+//                              flush() --------------------------> send_all(in_flight_)
+//     needs output:
+//        waits for departed_ < on_departure(), flush() again <---- sent
+//
+// No step waits for the network while it holds the lock, and reading never waits for writing.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+template <class Scheduler>
+class connection {
+  using engine_type = typename Scheduler::engine_type;
+  using lock_type = typename engine_type::lock_type;
+
+public:
+  using scheduler_type = Scheduler;
+
+  /// Null when memory is short. The socket is then closed.
+  static connection* make(rouse::socket<Scheduler>&& s, prepared&& p, failure& why) noexcept {
+    auto* const c = new (std::nothrow) connection(std::move(s), std::move(p));
+    BIO* const bio = c ? c->wire_.make_bio() : nullptr;
+    if (bio) {
+      SSL_set_bio(c->ssl(), bio, bio);
+      return c;
+    }
+    delete c;
+    why = std::errc::not_enough_memory;
+    return nullptr;
+  }
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  void hold() noexcept { ++references_; }
+  void drop() noexcept {
+    if (--references_ == 0) delete this;
+  }
+
+  [[nodiscard]] SSL* ssl() const noexcept { return prepared_.ssl.get(); }
+  [[nodiscard]] rouse::socket<Scheduler>& transport() noexcept { return socket_; }
+  [[nodiscard]] socket_state* record() const noexcept { return record_; }
+  [[nodiscard]] Scheduler* scheduler() const noexcept { return socket_.scheduler(); }
+  [[nodiscard]] engine_type& engine() noexcept { return *engine_; }
+
+  clock::duration timeout = (clock::duration::max)(); ///< of calls without a limit
+
+  // ---- calls
+
+  /// For `prepare`: the first round only finds out whether the call may begin.
+  bool begin(operation& op, event_waiter& w) noexcept {
+    op.target = record_;
+    w.pass(op);
+    return true;
+  }
+
+  /// For `advance`: runs `step` until it is done (true) or has to wait (false: `op` has a request).
+  ///
+  /// A step that is past its limit, or cancelled while it waited, is tried once more: what has
+  /// arrived counts.
+  template <class Step>
+  bool run(operation& op, event_waiter& w, Step step) noexcept {
+    const failure ended = op.error;
+    if (ended && !w.begun) return true;
+    lock_type lock(mutex_);
+    if (ended && closed_) return true;
+    if (!std::exchange(w.begun, true)) w.cancels = cancels_;
+    while (true) {
+      const unsigned arrivals = arrived_.count, departures = departed_.count;
+      op.error = {};
+      const needs what = step(op);
+      flush();
+      if (what == needs::nothing) return true;
+      if (what == needs::input && !ended) fetch();
+      event& e = what == needs::input ? arrived_ : departed_;
+      const unsigned seen = what == needs::input ? arrivals : departures;
+      if (e.count != seen) continue;
+      op.error = ended;
+      if (!ended && w.cancels != cancels_) op.error = std::errc::operation_canceled;
+      if (op.error) return true;
+      if (!op.limited && timeout != (clock::duration::max)()) op.limit_to(deadline(timeout).when());
+      w.await(op, &e, seen);
+      return false;
+    }
+  }
+
+  /// A call has ended. If no other one waits for input, the connection stops receiving, so that a
+  /// loop with nothing else to do can end. What arrives first is kept.
+  void left() noexcept {
+    lock_type lock(mutex_);
+    if (!fetching_) return;
+    bool awaited = false;
+    engine_->with_completions([&](completions&) { awaited = !arrived_.queue.empty(); });
+    if (!awaited) engine_->cancel(*incoming_);
+  }
+
+  // ---- steps, with the lock held
+
+  needs handshake(operation& op) noexcept {
+    if (!handshake_why_ && !established_) {
+      ERR_clear_error();
+      const int done = SSL_do_handshake(ssl());
+      if (done == 1) {
+        established_ = true;
+        if (SSL_is_server(ssl())) issue_tickets(ssl());
+      } else if (SSL_get_error(ssl(), done) == SSL_ERROR_WANT_READ) {
+        if (!input_ended()) return needs::input;
+        handshake_why_ = input_why_ ? input_why_ : ended_in_handshake();
+      } else {
+        handshake_why_ =
+            wire_.memory_short ? failure(std::errc::not_enough_memory) : handshake_failure(ssl());
+      }
+    }
+    // The last messages, among them the alert that tells the peer why, are sent first.
+    if (!sent(wire_.produced)) return needs::output;
+    op.error = handshake_why_ ? handshake_why_ : output_why_;
+    return needs::nothing;
+  }
+
+  /// Reads what is there, at least a byte. `op.bytes` 0 without an error: the end of the stream.
+  needs read(operation& op, mutable_buffer b) noexcept {
+    op.bytes = 0;
+    while (op.bytes != b.size() && !no_more_input_) {
+      std::size_t n = 0;
+      ERR_clear_error();
+      if (SSL_read_ex(ssl(), static_cast<std::byte*>(b.data()) + op.bytes, b.size() - op.bytes,
+                      &n) != 1)
+        return after_read(op, SSL_get_error(ssl(), 0));
+      op.bytes += n;
+      if (!wire_.unread() && SSL_pending(ssl()) == 0) break;
+    }
+    return needs::nothing;
+  }
+  /// Whether `read` would give something, without reading it.
+  needs peek(operation& op) noexcept {
+    char c;
+    std::size_t n = 0;
+    op.bytes = 0;
+    ERR_clear_error();
+    if (no_more_input_ || SSL_peek_ex(ssl(), &c, 1, &n) == 1) return needs::nothing;
+    const needs what = after_read(op, SSL_get_error(ssl(), 0));
+    op.error = {}; // the next read reports it
+    return what;
+  }
+
+  /// Encrypts bytes while there is room, and returns how many. 0: there is no room, or `why`.
+  std::size_t write(const_buffer b, failure& why) noexcept {
+    std::size_t all = 0;
+    while (all != b.size() && wire_.to_send.size() < most_to_send) {
+      const std::size_t left = b.size() - all, room = most_to_send - wire_.to_send.size();
+      std::size_t part = left < room ? left : room, n = 0;
+      if (part > largest_record) part = largest_record;
+      ERR_clear_error();
+      why = output_why_;
+      if (!why && no_more_output_) why = std::errc::broken_pipe;
+      if (!why && !wire_.to_send.reserve(part + overhead)) why = std::errc::not_enough_memory;
+      if (why) return all;
+      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
+        why = output_why_ =
+            wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
+        return all;
+      }
+      all += n;
+      if (wire_.to_send.size() >= most_to_send) flush();
+    }
+    return all;
+  }
+  /// Whether nothing more can be written.
+  [[nodiscard]] failure output_refused() const noexcept {
+    if (output_why_) return output_why_;
+    return no_more_output_ ? failure(std::errc::broken_pipe) : failure();
+  }
+  /// The ciphertext written so far, in bytes; and whether the kernel has taken that much. It counts
+  /// as taken if it never will be.
+  [[nodiscard]] std::uint64_t produced() const noexcept { return wire_.produced; }
+  [[nodiscard]] bool sent(std::uint64_t position) const noexcept {
+    return sent_ >= position || output_why_;
+  }
+  [[nodiscard]] failure output_error() const noexcept { return output_why_; }
+  [[nodiscard]] bool room() const noexcept { return wire_.to_send.size() < most_to_send; }
+
+  // ---- without waiting
+
+  failure shut_down(shutdown_how how) noexcept {
+    lock_type lock(mutex_);
+    if (closed_) return std::errc::bad_file_descriptor;
+    if (how != shutdown_how::send) {
+      no_more_input_ = true;
+      happen(arrived_);
+    }
+    if (how != shutdown_how::recv) {
+      say_goodbye();
+      flush();
+    }
+    return output_why_;
+  }
+
+  /// The calls that wait end with operation_canceled. The network requests go on.
+  void cancel() noexcept {
+    lock_type lock(mutex_);
+    ++cancels_;
+    engine_->with_completions([&](completions& completed) {
+      admit_all(arrived_.queue, completed, std::errc::operation_canceled);
+      admit_all(departed_.queue, completed, std::errc::operation_canceled);
+    });
+  }
+
+  /// @param goodbye  tell the peer that the stream ends here, not in the middle.
+  void close(bool goodbye) noexcept {
+    {
+      lock_type lock(mutex_);
+      if (std::exchange(closed_, true) || !scheduler()) return;
+      if (goodbye) say_goodbye();
+      if (!wire_.to_send.empty() && !flushing_ && !output_why_) {
+        std::error_code ec; // best effort
+        (void)socket_.try_send(wire_.to_send.bytes(), ec);
+      }
+      wire_.to_send.clear();
+      output_why_ = std::errc::bad_file_descriptor;
+    }
+    socket_.close();
+  }
+  /// The same for a socket that is destroyed: it answers the peer's goodbye.
+  void close() noexcept { close(peer_said_goodbye_); }
+
+private:
+  // Received bytes, and the end of the stream.
+  class incoming final
+      : public rouse::detail::pending_call<engine_type, rouse::detail::receive_call, no_limit,
+                                           incoming> {
+    using call =
+        rouse::detail::pending_call<engine_type, rouse::detail::receive_call, no_limit, incoming>;
+
+  public:
+    explicit incoming(connection& c) noexcept
+        : call(c.engine_, {c.record_}, no_limit{}), connection_(c) {}
+    using call::start;
+    using call::value;
+    [[nodiscard]] failure why() const noexcept { return this->error; }
+    void deliver() noexcept { connection_.on_arrival(); }
+
+  private:
+    connection& connection_;
+  };
+  // Sends `in_flight_`.
+  class outgoing final
+      : public rouse::detail::pending_call<engine_type, rouse::detail::send_all_call, no_limit,
+                                           outgoing> {
+    using call =
+        rouse::detail::pending_call<engine_type, rouse::detail::send_all_call, no_limit, outgoing>;
+
+  public:
+    explicit outgoing(connection& c) noexcept
+        : call(c.engine_, {{c.record_, c.in_flight_.bytes()}}, no_limit{}), connection_(c) {}
+    using call::start;
+    using call::value;
+    [[nodiscard]] failure why() const noexcept { return this->error; }
+    void deliver() noexcept { connection_.on_departure(); }
+
+  private:
+    connection& connection_;
+  };
+
+  // A record takes at most this much plaintext, and adds less than `overhead` to it.
+  static constexpr std::size_t largest_record = 16384, overhead = 256;
+  // Ciphertext that waits to be sent: four records, and as much again is in flight.
+  static constexpr std::size_t most_to_send = (std::size_t{63} << 10);
+
+  connection(rouse::socket<Scheduler>&& s, prepared&& p) noexcept
+      : timeout(s.timeout()), socket_(std::move(s)), record_(socket_.record_),
+        engine_(&socket_.scheduler()->engine()), prepared_(std::move(p)) {
+    record_->default_timeout = (clock::duration::max)(); // not that of the network requests
+  }
+  ~connection() = default;
+
+  [[nodiscard]] bool input_ended() const noexcept { return input_why_ || end_of_input_; }
+  static failure ended_in_handshake() noexcept {
+    return numbered(detail::handshake + SSL_R_UNEXPECTED_EOF_WHILE_READING);
+  }
+
+  void happen(event& e) noexcept {
+    engine_->with_completions([&](completions& completed) {
+      ++e.count;
+      admit_all(e.queue, completed);
+    });
+  }
+
+  needs after_read(operation& op, int what) noexcept {
+    if (what == SSL_ERROR_ZERO_RETURN) {
+      peer_said_goodbye_ = true;
+      return needs::nothing;
+    }
+    if (op.bytes != 0) return needs::nothing; // the next read reports what this one met
+    if (what != SSL_ERROR_WANT_READ) {
+      if (!read_why_) read_why_ = protocol_failure();
+      op.error = read_why_;
+    } else if (input_ended()) {
+      op.error = input_why_ ? input_why_ : failed(error::truncated);
+    } else {
+      return needs::input;
+    }
+    return needs::nothing;
+  }
+
+  void say_goodbye() noexcept {
+    if (no_more_output_ || !established_ || output_why_ || read_why_) return;
+    no_more_output_ = true;
+    ERR_clear_error();
+    (void)SSL_shutdown(ssl());
+    ERR_clear_error();
+  }
+
+  // Starts to receive unless that is going on or would be in vain. A request in progress holds a
+  // reference: in a shared engine, another thread may be completing it.
+  void fetch() noexcept {
+    if (fetching_ || input_ended()) return;
+    fetching_ = true;
+    incoming_.emplace(*this);
+    hold();
+    if (!incoming_->start()) return;
+    take_arrival();
+    --references_;
+  }
+  void on_arrival() noexcept {
+    {
+      lock_type lock(mutex_);
+      take_arrival();
+    }
+    drop();
+  }
+  void take_arrival() noexcept {
+    fetching_ = false;
+    const failure why = incoming_->why();
+    loan received = incoming_->value();
+    if (!received.empty())
+      wire_.put(std::move(received));
+    else if (!why)
+      end_of_input_ = true;
+    else if (why != failure(std::errc::operation_canceled) || closed_)
+      input_why_ = why;
+    happen(arrived_);
+  }
+
+  // Starts to send what there is, unless sending is going on.
+  void flush() noexcept {
+    while (!wire_.to_send.empty() && !flushing_ && !output_why_) {
+      flushing_ = true;
+      in_flight_.swap(wire_.to_send);
+      outgoing_.emplace(*this);
+      hold();
+      if (!outgoing_->start()) return;
+      take_departure();
+      --references_;
+    }
+  }
+  void on_departure() noexcept {
+    {
+      lock_type lock(mutex_);
+      take_departure();
+      flush();
+    }
+    drop();
+  }
+  void take_departure() noexcept {
+    flushing_ = false;
+    sent_ += outgoing_->value();
+    if (const failure why = outgoing_->why()) {
+      if (!output_why_) output_why_ = why;
+      wire_.to_send.clear();
+    }
+    in_flight_.clear();
+    happen(departed_);
+  }
+
+  ROUSE_NO_UNIQUE_ADDRESS typename engine_type::threading::mutex mutex_;
+  reference_count<typename engine_type::threading> references_{1};
+  rouse::socket<Scheduler> socket_;
+  socket_state* const record_;
+  engine_type* const engine_;
+  wire wire_; // before the SSL object, which uses it
+  prepared prepared_;
+  ciphertext in_flight_;
+  std::uint64_t sent_ = 0;
+  event arrived_, departed_;
+  unsigned cancels_ = 0;
+  failure handshake_why_, input_why_, read_why_, output_why_;
+  bool established_ = false;
+  bool closed_ = false;
+  bool fetching_ = false; // incoming_ is in progress
+  bool flushing_ = false; // outgoing_ is in progress, and uses in_flight_
+  bool end_of_input_ = false; // the network's
+  bool no_more_input_ = false; // shutdown(recv)
+  bool no_more_output_ = false; // close_notify was sent
+  bool peer_said_goodbye_ = false; // close_notify has arrived
+  std::optional<incoming> incoming_;
+  std::optional<outgoing> outgoing_; // after in_flight_, which it sends
+};
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/stream_calls.hpp
+// Descriptions of the calls of a TLS connection, for every waker.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+using rouse::detail::buffer_pool;
+
+/// Base class of the descriptions. `Derived` has `needs step(operation&)`, which is tried until it
+/// needs nothing.
+template <class Scheduler, class Derived>
+class connection_call {
+public:
+  bool prepare(operation& op) noexcept {
+    op.error = self().refused();
+    return !op.error && connection_->begin(op, waiter_);
+  }
+  bool advance(operation& op) noexcept {
+    if (!connection_->run(op, waiter_, [this](operation& o) { return self().step(o); }))
+      return false;
+    ended_ = true;
+    if (op.error) connection_->left();
+    return true;
+  }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    if (waiter_.begun && !ended_) connection_->left();
+  }
+  /// Why the call cannot begin.
+  [[nodiscard]] failure refused() const noexcept { return {}; }
+
+protected:
+  explicit connection_call(connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
+  connection_ref<Scheduler> connection_;
+
+private:
+  Derived& self() noexcept { return static_cast<Derived&>(*this); }
+  event_waiter waiter_;
+  bool ended_ = false;
+};
+
+/// A single buffer, as a list of one.
+template <class Buffer>
+class one_buffer {
+public:
+  explicit one_buffer(Buffer b) noexcept : buffer_(b) {}
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 1; }
+  [[nodiscard]] Buffer operator[](std::size_t) const noexcept { return buffer_; }
+
+private:
+  Buffer buffer_;
+};
+
+/// How far a call has come in its buffers.
+template <class Buffers>
+class progress {
+public:
+  explicit progress(Buffers b) noexcept : buffers_(b) { skip_empty(); }
+
+  [[nodiscard]] bool complete() const noexcept { return at_ == buffers_.size(); }
+  /// The rest of the first unfinished buffer.
+  [[nodiscard]] auto current() const noexcept {
+    const auto b = buffers_[at_];
+    using byte = std::remove_pointer_t<decltype(b.data())>;
+    using pointer = std::conditional_t<std::is_const_v<byte>, const std::byte*, std::byte*>;
+    return decltype(buffers_[0])(static_cast<pointer>(b.data()) + offset_, b.size() - offset_);
+  }
+  void add(std::size_t n) noexcept {
+    moved_ += n;
+    offset_ += n;
+    skip_empty();
+  }
+  [[nodiscard]] std::size_t moved() const noexcept { return moved_; }
+  [[nodiscard]] bool last() const noexcept { return at_ + 1 >= buffers_.size(); }
+
+private:
+  void skip_empty() noexcept {
+    while (at_ != buffers_.size() && offset_ == buffers_[at_].size()) ++at_, offset_ = 0;
+  }
+
+  Buffers buffers_;
+  std::size_t at_ = 0, offset_ = 0;
+  std::size_t moved_ = 0;
+};
+
+/// recv and recv_exactly.
+///
+/// @tparam All  true: until all buffers are full.
+template <class Scheduler, class Buffers, bool All>
+class recv_call : public connection_call<Scheduler, recv_call<Scheduler, Buffers, All>> {
+  using base = connection_call<Scheduler, recv_call>;
+
+public:
+  using value_type = std::size_t;
+  static constexpr const char* name = All ? "rouse: tls: recv_exactly" : "rouse: tls: recv";
+  static constexpr const char* misuse = rouse::detail::empty_buffer;
+
+  recv_call(connection_ref<Scheduler> c, Buffers b) noexcept : base(std::move(c)), to_(b) {}
+
+  [[nodiscard]] failure refused() const noexcept {
+    return to_.complete() ? failure(std::errc::invalid_argument) : failure();
+  }
+  needs step(operation& op) noexcept {
+    while (!to_.complete()) {
+      const mutable_buffer room = to_.current();
+      if (this->connection_->read(op, room) == needs::input)
+        return All || to_.moved() == 0 ? needs::input : needs::nothing;
+      to_.add(op.bytes);
+      if (op.bytes == room.size()) continue;
+      if (!All && to_.moved() != 0) op.error = {}; // the next call reports it
+      if (!All || op.bytes == 0) break;
+    }
+    return needs::nothing;
+  }
+  std::size_t value(operation&) noexcept { return to_.moved(); }
+
+private:
+  progress<Buffers> to_;
+};
+
+template <class Scheduler>
+class receive_call : public connection_call<Scheduler, receive_call<Scheduler>> {
+  using base = connection_call<Scheduler, receive_call>;
+
+public:
+  using value_type = loan;
+  static constexpr const char* name = "rouse: tls: receive";
+
+  explicit receive_call(connection_ref<Scheduler> c) noexcept : base(std::move(c)) {}
+
+  needs step(operation& op) noexcept {
+    auto* const room = this->connection_->engine().buffers().lend();
+    if (!room) {
+      op.error = std::errc::not_enough_memory;
+      return needs::nothing;
+    }
+    const needs what = this->connection_->read(op, {room, buffer_pool::room});
+    received_ = loan(room, what == needs::nothing ? op.bytes : 0);
+    return what;
+  }
+  loan value(operation&) noexcept { return std::move(received_); }
+
+private:
+  loan received_;
+};
+
+/// send and send_all. Several short buffers share a record.
+///
+/// @tparam All  true: until everything is sent.
+template <class Scheduler, class Buffers, bool All>
+class send_call : public connection_call<Scheduler, send_call<Scheduler, Buffers, All>> {
+  using base = connection_call<Scheduler, send_call>;
+
+public:
+  using value_type = std::size_t;
+  static constexpr const char* name = All ? "rouse: tls: send_all" : "rouse: tls: send";
+
+  send_call(connection_ref<Scheduler> c, Buffers b) noexcept : base(std::move(c)), from_(b) {}
+
+  needs step(operation& op) noexcept {
+    auto& c = *this->connection_;
+    while (!written_) {
+      op.error = c.output_refused();
+      if (!op.error && !from_.complete() && write_some(op.error) != 0) continue;
+      if (op.error) return needs::nothing;
+      if (!from_.complete() && (All || from_.moved() == 0)) return needs::output;
+      written_ = true;
+      if (from_.moved() != 0) position_ = c.produced();
+    }
+    if (!c.sent(position_)) return needs::output;
+    if (position_ != 0) op.error = c.output_error();
+    return needs::nothing;
+  }
+  std::size_t value(operation&) noexcept { return from_.moved(); }
+
+private:
+  std::size_t write_some(failure& why) noexcept {
+    auto& c = *this->connection_;
+    const const_buffer first = from_.current();
+    if (from_.last() || first.size() >= buffer_pool::room) {
+      const std::size_t n = c.write(first, why);
+      from_.add(n);
+      return n;
+    }
+    std::byte* const gathered = c.room() ? c.engine().buffers().lend() : nullptr;
+    if (!gathered) {
+      if (c.room()) why = std::errc::not_enough_memory;
+      return 0;
+    }
+    progress<Buffers> next = from_;
+    const std::size_t size = gather(next, gathered);
+    const std::size_t n = c.write({gathered, size}, why);
+    buffer_pool::give_back(gathered);
+    for (std::size_t left = n; left != 0;) {
+      const std::size_t here = from_.current().size(), part = left < here ? left : here;
+      from_.add(part);
+      left -= part;
+    }
+    return n;
+  }
+  static std::size_t gather(progress<Buffers>& next, std::byte* into) noexcept {
+    std::size_t size = 0;
+    while (!next.complete() && size != buffer_pool::room) {
+      const const_buffer b = next.current();
+      const std::size_t left = buffer_pool::room - size, part = b.size() < left ? b.size() : left;
+      std::memcpy(into + size, b.data(), part);
+      size += part;
+      next.add(part);
+    }
+    return size;
+  }
+
+  progress<Buffers> from_;
+  bool written_ = false;
+  std::uint64_t position_ = 0; // of the last record, in the ciphertext
+};
+
+template <class Scheduler>
+class wait_call : public connection_call<Scheduler, wait_call<Scheduler>> {
+  using base = connection_call<Scheduler, wait_call>;
+
+public:
+  using value_type = done;
+  static constexpr const char* name = "rouse: tls: wait";
+  static constexpr const char* misuse = "TLS has no urgent data";
+
+  wait_call(connection_ref<Scheduler> c, readiness what) noexcept
+      : base(std::move(c)), what_(what) {}
+
+  [[nodiscard]] failure refused() const noexcept {
+    return what_ == readiness::urgent ? failure(std::errc::invalid_argument) : failure();
+  }
+  needs step(operation& op) noexcept {
+    if (what_ == readiness::readable) return this->connection_->peek(op);
+    return this->connection_->room() ? needs::nothing : needs::output;
+  }
+  done value(operation&) noexcept { return {}; }
+
+private:
+  readiness what_;
+};
+
+/// For calls that are composed of receives, such as those of `reader`.
+template <class Scheduler>
+class incoming_bytes {
+public:
+  explicit incoming_bytes(connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
+
+  bool begin(operation& op, mutable_buffer into) noexcept {
+    into_ = into;
+    return connection_->begin(op, waiter_);
+  }
+  bool advance(operation& op) noexcept {
+    if (!connection_->run(op, waiter_,
+                          [this](operation& o) { return connection_->read(o, into_); }))
+      return false;
+    if (op.error) connection_->left();
+    return true;
+  }
+
+private:
+  connection_ref<Scheduler> connection_;
+  event_waiter waiter_;
+  mutable_buffer into_;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/socket.hpp
+// The TLS socket: the calls of a socket, encrypted.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace tls {
+
+template <class Scheduler>
+class socket;
+
+namespace detail {
+template <class Scheduler>
+class handshake_call;
+} // namespace detail
+
+} // namespace tls
+
+namespace detail {
+
+template <class Scheduler>
+  requires requires { requires Scheduler::waker_type::blocking; }
+inline constexpr bool returns_when_done<tls::socket<Scheduler>> = true;
+
+} // namespace detail
+
+template <class Scheduler>
+inline constexpr bool returned_by_call<tls::socket<Scheduler>> = true;
+
+namespace tls {
+
+/// A TLS connection, with the calls of `rouse::socket`: the same names, limits, ways to complete,
+/// and schedulers. It comes from `tls::connect`, `tls::accept` or `tls::handshake`, after the
+/// handshake, and owns its transport, a socket.
+///
+/// No byte is lost: a call that is cancelled or reaches its limit leaves the connection as usable
+/// as a plain one. Bytes that arrive later are there for the next `recv`. A `send` that ends early
+/// reports the bytes that it has encrypted, and those are still sent.
+///
+/// Errors of the calls: those of the same calls of `rouse::socket`, and
+/// - tls::error::truncated: the connection ended without the peer's close_notify, so an attacker
+/// may
+///   have cut off its end. Whether this matters is the protocol's to say: a peer that announces
+///   lengths (HTTP with Content-Length) and then just closes causes it as well. All bytes that came
+///   before it have been returned by then;
+/// - tls::error::protocol_violated, with OpenSSL's reason: a damaged record, or an alert of the
+///   peer. Under TLS 1.3 a server refuses a client's certificate only after the client's handshake,
+///   and the client learns of it by this error.
+///
+/// Move-only. The destructor closes; it sends close_notify only in answer to the peer's, so that
+/// the peer of a program that fails in mid-message sees `truncated`. `close()` always sends it.
+///
+/// Threads: the scheduler's own; with `threads`, any. One recv and one send may wait at the same
+/// time, and neither ever waits for the other.
+///
+/// Cost: one allocation for a connection, beside OpenSSL's; none for a call. While nothing is to be
+/// read or sent, no buffer is held.
+template <class Scheduler>
+class [[nodiscard]] socket {
+  using call_site = rouse::detail::call_site;
+  using location = rouse::detail::location;
+  using nothing = rouse::detail::nothing;
+  template <class Buffer>
+  using one = detail::one_buffer<Buffer>;
+  template <class Buffer>
+  using some = rouse::detail::some_buffers<Buffer>;
+  using bytes_to_fill = rouse::detail::bytes_to_fill<socket>;
+  using bytes_to_send = rouse::detail::bytes_to_send<socket>;
+  using list_to_fill = rouse::detail::list_to_fill<socket>;
+  using list_to_send = rouse::detail::list_to_send<socket>;
+
+public:
+  using scheduler_type = Scheduler;
+
+  socket() noexcept = default;
+  socket(socket&& other) noexcept = default;
+  socket& operator=(socket&& other) noexcept {
+    if (this != &other) {
+      give_back();
+      connection_ = std::move(other.connection_);
+    }
+    return *this;
+  }
+  ~socket() { give_back(); }
+
+  // ---- waiting
+
+  /// Receives at least one byte. @returns the number of bytes; 0 only after the peer's
+  /// close_notify.
+  template <class...>
+  decltype(auto) recv(bytes_to_fill buffer, location at = location::current()) {
+    return start<one_recv<false>>(at, one<mutable_buffer>(buffer));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv(bytes_to_fill buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start<one_recv<false>>(at, one<mutable_buffer>(buffer), std::forward<First>(first),
+                                  std::forward<How>(how));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv(list_to_fill list, First&& first = First(), How&& how = How(),
+                      call_site at = location::current()) {
+    return start<list_recv<false>>(at, list, std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Receives at least one byte into a buffer that the engine lends: at most 16,368 bytes, as a
+  /// `loan`, which is empty only at the end of the stream.
+  template <class...>
+  decltype(auto) receive(location at = location::current()) {
+    return start<detail::receive_call<Scheduler>>(at, nothing());
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) receive(First&& first, How&& how = How(), call_site at = location::current()) {
+    return start<detail::receive_call<Scheduler>>(at, nothing(), std::forward<First>(first),
+                                                  std::forward<How>(how));
+  }
+
+  /// Receives until the buffer is full or the stream ends.
+  template <class...>
+  decltype(auto) recv_exactly(bytes_to_fill buffer, location at = location::current()) {
+    return start<one_recv<true>>(at, one<mutable_buffer>(buffer));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_exactly(bytes_to_fill buffer, First&& first, How&& how = How(),
+                              call_site at = location::current()) {
+    return start<one_recv<true>>(at, one<mutable_buffer>(buffer), std::forward<First>(first),
+                                 std::forward<How>(how));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) recv_exactly(list_to_fill list, First&& first = First(), How&& how = How(),
+                              call_site at = location::current()) {
+    return start<list_recv<true>>(at, list, std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Encrypts bytes, up to about 64 KiB at a time, and hands them to the kernel.
+  ///
+  /// @returns the number of bytes. Beside an error, those that were encrypted before it, and that
+  /// are still sent unless the connection has failed.
+  template <class...>
+  decltype(auto) send(bytes_to_send buffer, location at = location::current()) {
+    return start<one_send<false>>(at, one<const_buffer>(buffer));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(bytes_to_send buffer, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start<one_send<false>>(at, one<const_buffer>(buffer), std::forward<First>(first),
+                                  std::forward<How>(how));
+  }
+  /// Several short buffers share one record.
+  template <class First = limit, class How = nothing>
+  decltype(auto) send(list_to_send list, First&& first = First(), How&& how = How(),
+                      call_site at = location::current()) {
+    return start<list_send<false>>(at, list, std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Sends the whole buffer. Otherwise like `send`.
+  template <class...>
+  decltype(auto) send_all(bytes_to_send buffer, location at = location::current()) {
+    return start<one_send<true>>(at, one<const_buffer>(buffer));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_all(bytes_to_send buffer, First&& first, How&& how = How(),
+                          call_site at = location::current()) {
+    return start<one_send<true>>(at, one<const_buffer>(buffer), std::forward<First>(first),
+                                 std::forward<How>(how));
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_all(list_to_send list, First&& first = First(), How&& how = How(),
+                          call_site at = location::current()) {
+    return start<list_send<true>>(at, list, std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Waits until `recv` or `send` would not have to wait: decrypted bytes, the end of the stream or
+  /// an error; room for a record. There is no urgent data (invalid_argument).
+  template <class...>
+  decltype(auto) wait(readiness what, location at = location::current()) {
+    return start<detail::wait_call<Scheduler>>(at, what);
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) wait(readiness what, First&& first, How&& how = How(),
+                      call_site at = location::current()) {
+    return start<detail::wait_call<Scheduler>>(at, what, std::forward<First>(first),
+                                               std::forward<How>(how));
+  }
+
+  // ---- without waiting
+
+  /// Ends one direction or both. `shutdown_send` sends close_notify, the proper end of a TLS
+  /// stream, and does not wait for the peer's: receiving goes on until the peer ends its direction
+  /// too. After `shutdown_recv` the receiving calls return 0.
+  ///
+  /// Errors: bad_file_descriptor; that of an earlier send.
+  void shutdown(shutdown_how how) {
+    std::error_code ec;
+    shutdown(how, ec);
+    if (ec) rouse::detail::throw_error(ec, "rouse: tls: shutdown");
+  }
+  void shutdown(shutdown_how how, std::error_code& ec) noexcept {
+    ec = (connection_ ? connection_->shut_down(how) : failure(std::errc::bad_file_descriptor))
+             .code();
+  }
+  /// Cancels the pending calls: they fail with operation_canceled. The connection stays usable.
+  void cancel() noexcept {
+    if (is_open()) connection_->cancel();
+  }
+  /// Cancels the pending calls, sends close_notify if the kernel takes it at once, and closes the
+  /// connection. It never waits.
+  void close() noexcept {
+    if (connection_) connection_->close(true);
+  }
+  [[nodiscard]] bool is_open() const noexcept {
+    return connection_ && connection_->transport().is_open();
+  }
+
+  /// Sets the limit of every call without a deadline of its own. `accept` and `handshake` take over
+  /// that of their socket.
+  template <class Rep, class Period>
+  void timeout(std::chrono::duration<Rep, Period> d) noexcept {
+    if (connection_) connection_->timeout = rouse::detail::saturated<clock::duration>(d);
+  }
+  [[nodiscard]] clock::duration timeout() const noexcept {
+    return connection_ ? connection_->timeout : (clock::duration::max)();
+  }
+
+  /// The scheduler; null if the socket is closed for good: moved from, or its scheduler is gone.
+  [[nodiscard]] Scheduler* scheduler() const noexcept {
+    return connection_ ? connection_->scheduler() : nullptr;
+  }
+
+  // ---- about the connection; undefined for a default-constructed socket
+
+  /// The protocol that both sides agreed on ("h2"); empty if none. Valid as long as the socket.
+  [[nodiscard]] std::string_view alpn() const noexcept {
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(native_handle(), &name, &size);
+    return {reinterpret_cast<const char*>(name), size};
+  }
+  /// "TLSv1.3".
+  [[nodiscard]] std::string_view version() const noexcept {
+    return SSL_get_version(native_handle());
+  }
+  /// "TLS_AES_256_GCM_SHA384".
+  [[nodiscard]] std::string_view cipher() const noexcept {
+    return SSL_get_cipher_name(native_handle());
+  }
+  /// The name that the client asked for (SNI); empty if it named none.
+  [[nodiscard]] std::string_view server_name() const noexcept {
+    const char* const name = SSL_get_servername(native_handle(), TLSEXT_NAMETYPE_host_name);
+    return name ? name : "";
+  }
+  /// Whether the handshake took up an earlier session.
+  [[nodiscard]] bool resumed() const noexcept { return SSL_session_reused(native_handle()) != 0; }
+  /// The peer's certificate, of OpenSSL, or null. Valid as long as the socket.
+  [[nodiscard]] X509* peer_certificate() const noexcept {
+    return SSL_get0_peer_certificate(native_handle());
+  }
+  /// The SSL object, for what this class does not offer. Do not read, write or shut down with it.
+  [[nodiscard]] SSL* native_handle() const noexcept { return connection_->ssl(); }
+  /// The socket beneath, for its options and endpoints. Do not send or receive with it.
+  [[nodiscard]] rouse::socket<Scheduler>& transport() const noexcept {
+    return connection_->transport();
+  }
+  [[nodiscard]] endpoint remote_endpoint() const { return transport().remote_endpoint(); }
+  [[nodiscard]] endpoint remote_endpoint(std::error_code& ec) const noexcept {
+    return transport().remote_endpoint(ec);
+  }
+  [[nodiscard]] endpoint local_endpoint() const { return transport().local_endpoint(); }
+  [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
+    return transport().local_endpoint(ec);
+  }
+
+  // ---- for the library: see concepts/byte_stream.hpp
+  [[nodiscard]] auto incoming() const noexcept {
+    return detail::incoming_bytes<Scheduler>(connection_);
+  }
+  [[nodiscard]] auto wait_description(readiness what) const noexcept {
+    return detail::wait_call<Scheduler>(connection_, what);
+  }
+
+private:
+  template <class>
+  friend class detail::handshake_call;
+  template <bool All>
+  using one_recv = detail::recv_call<Scheduler, one<mutable_buffer>, All>;
+  template <bool All>
+  using list_recv = detail::recv_call<Scheduler, some<mutable_buffer>, All>;
+  template <bool All>
+  using one_send = detail::send_call<Scheduler, one<const_buffer>, All>;
+  template <bool All>
+  using list_send = detail::send_call<Scheduler, some<const_buffer>, All>;
+
+  explicit socket(detail::connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
+
+  void give_back() noexcept {
+    if (connection_) connection_->close();
+    connection_ = {};
+  }
+
+  // `argument` is the description's, after the connection.
+  template <class Call, class Argument, class... Rest>
+  decltype(auto) start(const location& at, const Argument& argument, Rest&&... rest) {
+    if constexpr (std::same_as<Argument, nothing>)
+      return rouse::detail::begin_call(scheduler(), Call(connection_), at,
+                                       std::forward<Rest>(rest)...);
+    else
+      return rouse::detail::begin_call(scheduler(), Call(connection_, argument), at,
+                                       std::forward<Rest>(rest)...);
+  }
+
+  detail::connection_ref<Scheduler> connection_;
+};
+
+} // namespace tls
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/tls/connect.hpp
+// Making TLS connections: connect, accept, handshake.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+namespace detail {
+
+/// Shakes hands over a connected socket.
+template <class Scheduler>
+class handshake_call {
+public:
+  using value_type = tls::socket<Scheduler>;
+  static constexpr const char* name = "rouse: tls: handshake";
+  static constexpr const char* misuse = "no name to verify, or no certificate";
+
+  handshake_call() noexcept = default;
+  handshake_call(rouse::socket<Scheduler>&& s, prepared&& p, failure why) noexcept {
+    adopt(std::move(s), std::move(p), why);
+  }
+
+  /// `why`: the reason for which `p` is empty.
+  void adopt(rouse::socket<Scheduler>&& s, prepared&& p, failure why) noexcept {
+    why_ = why;
+    if (!why_ && !s.is_open()) why_ = std::errc::bad_file_descriptor;
+    if (!why_)
+      connection_ =
+          connection_ref<Scheduler>(connection<Scheduler>::make(std::move(s), std::move(p), why_));
+  }
+  bool prepare(operation& op) noexcept {
+    op.error = why_;
+    return !op.error && connection_->begin(op, waiter_);
+  }
+  bool advance(operation& op) noexcept {
+    const bool ended =
+        connection_->run(op, waiter_, [this](operation& o) { return connection_->handshake(o); });
+    if (ended && op.error) close();
+    return ended;
+  }
+  value_type value(operation&) noexcept { return value_type(std::move(connection_)); }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    close();
+  }
+
+private:
+  void close() noexcept {
+    if (connection_) connection_->close(false);
+    connection_ = {};
+  }
+
+  connection_ref<Scheduler> connection_;
+  failure why_;
+  event_waiter waiter_;
+};
+
+/// Connects to a host, then shakes hands, under one limit.
+template <class Scheduler>
+class connect_call {
+public:
+  using value_type = tls::socket<Scheduler>;
+  static constexpr const char* name = "rouse: tls: connect";
+  static constexpr const char* misuse = "no address, an invalid port, or no name to verify";
+
+  connect_call(rouse::detail::connect_to_call<Scheduler> c, const client_context& context,
+               std::string_view host, std::string service)
+      : connect_(std::move(c)), context_(context), host_(host), service_(std::move(service)) {}
+
+  bool prepare(operation& op) noexcept { return connect_.prepare(op); }
+  bool advance(operation& op) noexcept {
+    if (connected_) return handshake_.advance(op);
+    if (!connect_.advance(op)) return false;
+    if (op.error) return true;
+    failure why;
+    prepared p = context_.prepare(host_, service_, why);
+    handshake_.adopt(connect_.value(op), std::move(p), why);
+    connected_ = true;
+    if (!handshake_.prepare(op)) return true;
+    op.cancel_count = op.target->cancel_count; // the target is new
+    return false;
+  }
+  value_type value(operation& op) noexcept { return handshake_.value(op); }
+  template <class Engine>
+  void discard(operation& op, Engine& engine) noexcept {
+    if (connected_)
+      handshake_.discard(op, engine);
+    else
+      connect_.discard(op, engine);
+  }
+
+private:
+  rouse::detail::connect_to_call<Scheduler> connect_;
+  client_context context_;
+  std::string host_, service_;
+  handshake_call<Scheduler> handshake_;
+  bool connected_ = false;
+};
+
+template <class Service>
+std::string service_text(const Service& service) {
+  if constexpr (std::integral<Service>)
+    return std::to_string(service);
+  else
+    return std::string(service);
+}
+
+template <class Scheduler, class Service>
+auto connect_to(Scheduler& s, const client_context& context, std::string_view host,
+                const Service& service) {
+  return connect_call<Scheduler>(rouse::detail::connect_to(s, host, service), context, host,
+                                 service_text(service));
+}
+
+template <class Scheduler>
+auto client_handshake(const client_context& context, rouse::socket<Scheduler>&& s,
+                      std::string_view name) noexcept {
+  failure why;
+  prepared p = context.prepare(name, {}, why);
+  return handshake_call<Scheduler>(std::move(s), std::move(p), why);
+}
+template <class Scheduler>
+auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& s) noexcept {
+  failure why;
+  prepared p = context.prepare(why);
+  return handshake_call<Scheduler>(std::move(s), std::move(p), why);
+}
+
+} // namespace detail
+
+/// Connects to a service of a host as `rouse::connect` does, then shakes hands. The peer must
+/// prove, by its certificate, that it is `host`.
+///
+///     rouse::tls::client_context web;
+///     auto s = co_await rouse::tls::connect(sched, web, "example.org", "https", 5s);
+///
+/// @param host     a name, in ASCII, or an address: what the certificate must contain. Copied.
+/// @param service  a port, 0 to 65535, or the name of a service. Copied.
+///
+/// A limit covers the whole call: the lookup, the connection, the handshake.
+///
+/// Errors: those of `rouse::connect`; invalid_argument (an empty host); tls::error::
+/// certificate_rejected, with the reason in words; handshake_failed; not_tls. Cancellation: nothing
+/// remains. Threads: the scheduler's own. Cost: that of `rouse::connect`, and a connection's.
+template <scheduler Scheduler, class Service>
+decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
+                       const Service& service,
+                       rouse::detail::location at = rouse::detail::location::current()) {
+  return rouse::detail::begin_call(&s, detail::connect_to(s, context, host, service), at);
+}
+template <scheduler Scheduler, class Service, class First = limit,
+          class How = rouse::detail::nothing>
+decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
+                       const Service& service, First&& first, How&& how = How(),
+                       rouse::detail::call_site at = rouse::detail::location::current()) {
+  return rouse::detail::begin_call(&s, detail::connect_to(s, context, host, service), at,
+                                   std::forward<First>(first), std::forward<How>(how));
+}
+
+/// Shakes hands as the client over a socket that is connected already: to a proxy, or after a
+/// command such as STARTTLS. No byte of the peer's may have been read beyond that command.
+///
+///     auto s = co_await rouse::tls::handshake(web, std::move(plain), "example.org", 5s);
+///
+/// @param transport  owned by the call, and closed if it fails.
+/// @param name       what the peer's certificate must contain.
+///
+/// Errors: those of `tls::connect` after the connection.
+template <scheduler Scheduler>
+decltype(auto) handshake(const client_context& context, rouse::socket<Scheduler> transport,
+                         std::string_view name,
+                         rouse::detail::location at = rouse::detail::location::current()) {
+  Scheduler* const s = transport.scheduler();
+  return rouse::detail::begin_call(s, detail::client_handshake(context, std::move(transport), name),
+                                   at);
+}
+template <scheduler Scheduler, class First = limit, class How = rouse::detail::nothing>
+decltype(auto) handshake(const client_context& context, rouse::socket<Scheduler> transport,
+                         std::string_view name, First&& first, How&& how = How(),
+                         rouse::detail::call_site at = rouse::detail::location::current()) {
+  Scheduler* const s = transport.scheduler();
+  return rouse::detail::begin_call(s, detail::client_handshake(context, std::move(transport), name),
+                                   at, std::forward<First>(first), std::forward<How>(how));
+}
+
+/// Shakes hands as the server over a connection that was accepted. Give it a limit, and do not wait
+/// for it where connections are accepted, because a peer can take as long as it likes; `serve` does
+/// both.
+///
+///     auto s = co_await rouse::tls::accept(site, co_await listener.accept(), 5s);
+///
+/// @param transport  owned by the call, and closed if it fails.
+///
+/// Errors: tls::error::handshake_failed, not_tls, certificate_rejected (of a client's), those of
+/// `recv` and `send`; invalid_argument (the context has no certificate).
+template <scheduler Scheduler>
+decltype(auto) accept(const server_context& context, rouse::socket<Scheduler> transport,
+                      rouse::detail::location at = rouse::detail::location::current()) {
+  Scheduler* const s = transport.scheduler();
+  return rouse::detail::begin_call(s, detail::server_handshake(context, std::move(transport)), at);
+}
+template <scheduler Scheduler, class First = limit, class How = rouse::detail::nothing>
+decltype(auto) accept(const server_context& context, rouse::socket<Scheduler> transport,
+                      First&& first, How&& how = How(),
+                      rouse::detail::call_site at = rouse::detail::location::current()) {
+  Scheduler* const s = transport.scheduler();
+  return rouse::detail::begin_call(s, detail::server_handshake(context, std::move(transport)), at,
+                                   std::forward<First>(first), std::forward<How>(how));
+}
+
+}}} // namespace rouse::ROUSE_ABI::tls
+
 // ---- rouse/tls.hpp
 // TLS over OpenSSL 3, which the program brings and links (-lssl -lcrypto). rouse.hpp does not
-// include it.
+// include it. It is new and not complete: see the classes for what they offer.

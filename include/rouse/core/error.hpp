@@ -123,6 +123,9 @@ namespace detail {
 // and lack most of Winsock.
 constexpr std::errc meaning_of(int number) noexcept {
   switch (number) {
+  case 2 /*ERROR_FILE_NOT_FOUND*/:
+  case 3 /*ERROR_PATH_NOT_FOUND*/:
+    return std::errc::no_such_file_or_directory;
   case 5 /*ERROR_ACCESS_DENIED*/:
   case 10013 /*WSAEACCES*/:
     return std::errc::permission_denied;

@@ -122,6 +122,7 @@ bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
     op.error = std::errc::bad_file_descriptor;
   if (op.error) return true;
   op.cancel_count = op.target->cancel_count;
+  if (op.awaited && enter(op, *op.awaited)) return true;
   add_pending(op, op.target->paused);
   return false;
 }

@@ -28,6 +28,10 @@
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
+namespace tls { namespace detail {
+template <class>
+class connection;
+}} // namespace tls::detail
 namespace detail {
 template <class>
 class connect_attempt;
@@ -322,6 +326,8 @@ public:
   }
 
 private:
+  template <class>
+  friend class tls::detail::connection;
   template <class>
   friend struct detail::accept_call;
   template <class>

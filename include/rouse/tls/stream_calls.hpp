@@ -1,0 +1,280 @@
+// Descriptions of the calls of a TLS connection, for every waker.
+#pragma once
+#include <rouse/config.hpp>
+#include <rouse/core/buffer.hpp>
+#include <rouse/core/call.hpp>
+#include <rouse/core/error.hpp>
+#include <rouse/core/loan.hpp>
+#include <rouse/core/operation.hpp>
+#include <rouse/detail/buffer_pool.hpp>
+#include <rouse/sockets/readiness_calls.hpp>
+#include <rouse/tls/connection.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+using rouse::detail::buffer_pool;
+
+/// Base class of the descriptions. `Derived` has `needs step(operation&)`, which is tried until it
+/// needs nothing.
+template <class Scheduler, class Derived>
+class connection_call {
+public:
+  bool prepare(operation& op) noexcept {
+    op.error = self().refused();
+    return !op.error && connection_->begin(op, waiter_);
+  }
+  bool advance(operation& op) noexcept {
+    if (!connection_->run(op, waiter_, [this](operation& o) { return self().step(o); }))
+      return false;
+    ended_ = true;
+    if (op.error) connection_->left();
+    return true;
+  }
+  template <class Engine>
+  void discard(operation&, Engine&) noexcept {
+    if (waiter_.begun && !ended_) connection_->left();
+  }
+  /// Why the call cannot begin.
+  [[nodiscard]] failure refused() const noexcept { return {}; }
+
+protected:
+  explicit connection_call(connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
+  connection_ref<Scheduler> connection_;
+
+private:
+  Derived& self() noexcept { return static_cast<Derived&>(*this); }
+  event_waiter waiter_;
+  bool ended_ = false;
+};
+
+/// A single buffer, as a list of one.
+template <class Buffer>
+class one_buffer {
+public:
+  explicit one_buffer(Buffer b) noexcept : buffer_(b) {}
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 1; }
+  [[nodiscard]] Buffer operator[](std::size_t) const noexcept { return buffer_; }
+
+private:
+  Buffer buffer_;
+};
+
+/// How far a call has come in its buffers.
+template <class Buffers>
+class progress {
+public:
+  explicit progress(Buffers b) noexcept : buffers_(b) { skip_empty(); }
+
+  [[nodiscard]] bool complete() const noexcept { return at_ == buffers_.size(); }
+  /// The rest of the first unfinished buffer.
+  [[nodiscard]] auto current() const noexcept {
+    const auto b = buffers_[at_];
+    using byte = std::remove_pointer_t<decltype(b.data())>;
+    using pointer = std::conditional_t<std::is_const_v<byte>, const std::byte*, std::byte*>;
+    return decltype(buffers_[0])(static_cast<pointer>(b.data()) + offset_, b.size() - offset_);
+  }
+  void add(std::size_t n) noexcept {
+    moved_ += n;
+    offset_ += n;
+    skip_empty();
+  }
+  [[nodiscard]] std::size_t moved() const noexcept { return moved_; }
+  [[nodiscard]] bool last() const noexcept { return at_ + 1 >= buffers_.size(); }
+
+private:
+  void skip_empty() noexcept {
+    while (at_ != buffers_.size() && offset_ == buffers_[at_].size()) ++at_, offset_ = 0;
+  }
+
+  Buffers buffers_;
+  std::size_t at_ = 0, offset_ = 0;
+  std::size_t moved_ = 0;
+};
+
+/// recv and recv_exactly.
+///
+/// @tparam All  true: until all buffers are full.
+template <class Scheduler, class Buffers, bool All>
+class recv_call : public connection_call<Scheduler, recv_call<Scheduler, Buffers, All>> {
+  using base = connection_call<Scheduler, recv_call>;
+
+public:
+  using value_type = std::size_t;
+  static constexpr const char* name = All ? "rouse: tls: recv_exactly" : "rouse: tls: recv";
+  static constexpr const char* misuse = rouse::detail::empty_buffer;
+
+  recv_call(connection_ref<Scheduler> c, Buffers b) noexcept : base(std::move(c)), to_(b) {}
+
+  [[nodiscard]] failure refused() const noexcept {
+    return to_.complete() ? failure(std::errc::invalid_argument) : failure();
+  }
+  needs step(operation& op) noexcept {
+    while (!to_.complete()) {
+      const mutable_buffer room = to_.current();
+      if (this->connection_->read(op, room) == needs::input)
+        return All || to_.moved() == 0 ? needs::input : needs::nothing;
+      to_.add(op.bytes);
+      if (op.bytes == room.size()) continue;
+      if (!All && to_.moved() != 0) op.error = {}; // the next call reports it
+      if (!All || op.bytes == 0) break;
+    }
+    return needs::nothing;
+  }
+  std::size_t value(operation&) noexcept { return to_.moved(); }
+
+private:
+  progress<Buffers> to_;
+};
+
+template <class Scheduler>
+class receive_call : public connection_call<Scheduler, receive_call<Scheduler>> {
+  using base = connection_call<Scheduler, receive_call>;
+
+public:
+  using value_type = loan;
+  static constexpr const char* name = "rouse: tls: receive";
+
+  explicit receive_call(connection_ref<Scheduler> c) noexcept : base(std::move(c)) {}
+
+  needs step(operation& op) noexcept {
+    auto* const room = this->connection_->engine().buffers().lend();
+    if (!room) {
+      op.error = std::errc::not_enough_memory;
+      return needs::nothing;
+    }
+    const needs what = this->connection_->read(op, {room, buffer_pool::room});
+    received_ = loan(room, what == needs::nothing ? op.bytes : 0);
+    return what;
+  }
+  loan value(operation&) noexcept { return std::move(received_); }
+
+private:
+  loan received_;
+};
+
+/// send and send_all. Several short buffers share a record.
+///
+/// @tparam All  true: until everything is sent.
+template <class Scheduler, class Buffers, bool All>
+class send_call : public connection_call<Scheduler, send_call<Scheduler, Buffers, All>> {
+  using base = connection_call<Scheduler, send_call>;
+
+public:
+  using value_type = std::size_t;
+  static constexpr const char* name = All ? "rouse: tls: send_all" : "rouse: tls: send";
+
+  send_call(connection_ref<Scheduler> c, Buffers b) noexcept : base(std::move(c)), from_(b) {}
+
+  needs step(operation& op) noexcept {
+    auto& c = *this->connection_;
+    while (!written_) {
+      op.error = c.output_refused();
+      if (!op.error && !from_.complete() && write_some(op.error) != 0) continue;
+      if (op.error) return needs::nothing;
+      if (!from_.complete() && (All || from_.moved() == 0)) return needs::output;
+      written_ = true;
+      if (from_.moved() != 0) position_ = c.produced();
+    }
+    if (!c.sent(position_)) return needs::output;
+    if (position_ != 0) op.error = c.output_error();
+    return needs::nothing;
+  }
+  std::size_t value(operation&) noexcept { return from_.moved(); }
+
+private:
+  std::size_t write_some(failure& why) noexcept {
+    auto& c = *this->connection_;
+    const const_buffer first = from_.current();
+    if (from_.last() || first.size() >= buffer_pool::room) {
+      const std::size_t n = c.write(first, why);
+      from_.add(n);
+      return n;
+    }
+    std::byte* const gathered = c.room() ? c.engine().buffers().lend() : nullptr;
+    if (!gathered) {
+      if (c.room()) why = std::errc::not_enough_memory;
+      return 0;
+    }
+    progress<Buffers> next = from_;
+    const std::size_t size = gather(next, gathered);
+    const std::size_t n = c.write({gathered, size}, why);
+    buffer_pool::give_back(gathered);
+    for (std::size_t left = n; left != 0;) {
+      const std::size_t here = from_.current().size(), part = left < here ? left : here;
+      from_.add(part);
+      left -= part;
+    }
+    return n;
+  }
+  static std::size_t gather(progress<Buffers>& next, std::byte* into) noexcept {
+    std::size_t size = 0;
+    while (!next.complete() && size != buffer_pool::room) {
+      const const_buffer b = next.current();
+      const std::size_t left = buffer_pool::room - size, part = b.size() < left ? b.size() : left;
+      std::memcpy(into + size, b.data(), part);
+      size += part;
+      next.add(part);
+    }
+    return size;
+  }
+
+  progress<Buffers> from_;
+  bool written_ = false;
+  std::uint64_t position_ = 0; // of the last record, in the ciphertext
+};
+
+template <class Scheduler>
+class wait_call : public connection_call<Scheduler, wait_call<Scheduler>> {
+  using base = connection_call<Scheduler, wait_call>;
+
+public:
+  using value_type = done;
+  static constexpr const char* name = "rouse: tls: wait";
+  static constexpr const char* misuse = "TLS has no urgent data";
+
+  wait_call(connection_ref<Scheduler> c, readiness what) noexcept
+      : base(std::move(c)), what_(what) {}
+
+  [[nodiscard]] failure refused() const noexcept {
+    return what_ == readiness::urgent ? failure(std::errc::invalid_argument) : failure();
+  }
+  needs step(operation& op) noexcept {
+    if (what_ == readiness::readable) return this->connection_->peek(op);
+    return this->connection_->room() ? needs::nothing : needs::output;
+  }
+  done value(operation&) noexcept { return {}; }
+
+private:
+  readiness what_;
+};
+
+/// For calls that are composed of receives, such as those of `reader`.
+template <class Scheduler>
+class incoming_bytes {
+public:
+  explicit incoming_bytes(connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
+
+  bool begin(operation& op, mutable_buffer into) noexcept {
+    into_ = into;
+    return connection_->begin(op, waiter_);
+  }
+  bool advance(operation& op) noexcept {
+    if (!connection_->run(op, waiter_,
+                          [this](operation& o) { return connection_->read(o, into_); }))
+      return false;
+    if (op.error) connection_->left();
+    return true;
+  }
+
+private:
+  connection_ref<Scheduler> connection_;
+  event_waiter waiter_;
+  mutable_buffer into_;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
