@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds the tests in every configuration, runs them on every engine of the platform, and ends with a table
-# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64. Two
-# more do not run by default: kqueue, the suite on the kqueue driver over an emulation, and everything compiled for macOS; and coverage,
-# the share of the lines of include/ that the suite executes on Linux.
+# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan kqueue fuzz single windows
+# aarch64. (kqueue: everything compiled for macOS, and the kqueue driver over an emulation, with a few seeds.) Two more do not run by
+# default: kqueue_seeds, the whole suite over that emulation with a hundred seeds, and coverage, the share of the lines of include/ that
+# the suite executes on Linux.
 #
 # CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. This script does the rest.
 set -u
@@ -11,7 +12,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/build/tests
 mkdir -p "$out"
-wanted=${*:-checks gcc asan tsan fuzz single windows aarch64}
+wanted=${*:-checks gcc asan tsan kqueue fuzz single windows aarch64}
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 jobs=$(nproc)
 
@@ -59,9 +60,9 @@ check() { # configuration, name, command...
 }
 
 # Builds the preset of that name.
-build() { # configuration
+build() { # configuration, options of CMake...
   echo "building $1"
-  { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; } > "$out/$1-build.log" 2>&1 && return
+  { cmake --preset "$@" && cmake --build --preset "$1" -j "$jobs"; } > "$out/$1-build.log" 2>&1 && return
   grep -v '^\[' "$out/$1-build.log" | head -60
   row "$1" "does not build" 0 1 0
   return 1
@@ -177,10 +178,17 @@ for configuration in $wanted; do
     wait
     ;;
   kqueue)
-    # The kqueue driver over an emulation, and everything compiled for macOS. Nothing runs on a Mac.
+    # Nothing runs on a Mac. CMakePresets.json says which seeds, and which tests run under ThreadSanitizer.
     check kqueue "compiled for macOS" tests/tools/check_macos.sh
     build kqueue && run kqueue
     build kqueue_tsan && run kqueue_tsan
+    ;;
+  kqueue_seeds)
+    # All tests with every seed takes hours. `KQUEUE_SEEDS="7 20" tests/run.sh kqueue_seeds` runs two.
+    seeds=$(echo ${KQUEUE_SEEDS:-$(seq 0 99)} | tr ' ' ';')
+    for preset in kqueue kqueue_tsan; do
+      build $preset "-DROUSE_KQUEUE_SEEDS=$seeds" -DROUSE_TEST_FILES= && run $preset
+    done
     ;;
   asan | tsan | aarch64) build "$configuration" && run "$configuration" ;;
   fuzz) fuzz ;;
