@@ -380,6 +380,26 @@ TEMPLATE_LIST_TEST_CASE("an event has one waiter at a time, and is not waited fo
   CHECK(!late.error);
 }
 
+TEMPLATE_LIST_TEST_CASE("a wait for an event that concerns a socket ends with either of them",
+                        "[conformance][O6]", every_engine) {
+  ENGINE_UNDER_TEST(b)
+  rouse::one_shot_event event("event");
+  typename bench<TestType>::observed closed, first, late;
+  for (auto* op : {&closed, &first, &late}) b.wait(*op).awaited = &event;
+  closed.target = b.client;
+  first.target = late.target = b.server;
+  CHECK_FALSE(b.submit(closed));
+  b.engine->close(*b.client);
+  b.finish(closed);
+  CHECK(closed.error == failure(std::errc::operation_canceled));
+  CHECK_FALSE(b.submit(first)); // the event has room for it again
+  b.engine->set(event);
+  b.finish(first);
+  CHECK(!first.error);
+  CHECK(b.submit(late));
+  CHECK(!late.error);
+}
+
 TEMPLATE_LIST_TEST_CASE("closing completes pending operations with operation_canceled",
                         "[conformance][O6]", every_engine) {
   ENGINE_UNDER_TEST(b)
