@@ -11,7 +11,7 @@
 //   os/          system calls; the only folder beside install/ with OS headers
 //   detail/      data structures and other mechanisms
 //
-// Not included here: install.hpp (blocking calls of libraries park fibers) and iostream.hpp.
+// Not included here: install.hpp (blocking calls of libraries park fibers), iostream.hpp, tls.hpp.
 #pragma once
 #include <rouse/concepts/byte_stream.hpp>
 #include <rouse/concepts/driver.hpp>

@@ -15,7 +15,7 @@
 //   os/          system calls; the only folder beside install/ with OS headers
 //   detail/      data structures and other mechanisms
 //
-// Not included here: install.hpp (blocking calls of libraries park fibers) and iostream.hpp.
+// Not included here: install.hpp (blocking calls of libraries park fibers), iostream.hpp, tls.hpp.
 
 // ---- rouse/config.hpp
 // All macros of the library. Those that are conditions are always defined, as 0 or 1.
@@ -187,262 +187,6 @@
 #endif
 #endif
 
-// ---- rouse/core/buffer.hpp
-// Buffers: views of the bytes to receive into or to send. They own nothing.
-
-#include <concepts>
-#include <cstddef>
-#include <span> // the range concepts without the views of <ranges>
-#include <type_traits>
-#include <utility>
-
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-template <class T>
-inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> ||
-                                std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
-                                std::is_same_v<std::remove_cv_t<T>, std::byte>;
-
-template <class R>
-using element_of = std::remove_reference_t<std::ranges::range_reference_t<R>>;
-
-template <class R>
-concept byte_range =
-    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
-
-// A temporary container, which would be destroyed before the kernel has finished with its bytes.
-template <class R>
-concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
-
-template <class>
-inline constexpr bool always_false = false;
-
-template <class R, class Buffer>
-concept range_of = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
-                   std::same_as<std::ranges::range_value_t<R>, Buffer>;
-
-} // namespace detail
-
-class mutable_buffer;
-class const_buffer;
-
-namespace detail {
-
-// A list of buffers, which is not a buffer itself.
-template <class R>
-concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
-
-} // namespace detail
-
-/// Bytes to receive into: any contiguous range of `char`, `unsigned char` or `std::byte`, or a
-/// pointer and a size.
-///
-/// Borrowed: the range must live, and stay where it is, until the call that uses it has completed.
-class mutable_buffer {
-public:
-  constexpr mutable_buffer() noexcept = default;
-  template <class Byte>
-    requires(detail::is_byte<Byte> && !std::is_const_v<Byte>)
-  constexpr mutable_buffer(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
-
-  template <class R>
-    requires(!std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
-             !detail::list_of_buffers<R>)
-  constexpr mutable_buffer(R&& range) noexcept {
-    static_assert(detail::byte_range<R>,
-                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
-                  "(an array, a vector, a string, a span), or {pointer, size}");
-    if constexpr (detail::byte_range<R>) {
-      static_assert(
-          !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
-          "finished with its bytes; give it a name first");
-      constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
-      static_assert(writable,
-                    "rouse: recv writes into its buffer, which is const: give it one that is not");
-      if constexpr (writable) {
-        data_ = std::ranges::data(range);
-        size_ = std::ranges::size(range);
-      }
-    }
-  }
-
-  [[nodiscard]] constexpr void* data() const noexcept { return data_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-
-private:
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// Bytes to send: any contiguous range of `char`, `unsigned char` or `std::byte`, or a pointer and
-/// a size.
-///
-/// An array of `const char` is taken for a string literal: its terminating zero is left out.
-/// Borrowed: the range must live, and stay unchanged, until the call that uses it has completed.
-class const_buffer {
-public:
-  constexpr const_buffer() noexcept = default;
-  template <class Byte>
-    requires detail::is_byte<Byte>
-  constexpr const_buffer(const Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  constexpr const_buffer(const void* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  constexpr const_buffer(const mutable_buffer& b) noexcept : data_(b.data()), size_(b.size()) {}
-
-  template <std::size_t N>
-  constexpr const_buffer(const char (&literal)[N]) noexcept
-      : data_(literal), size_(literal[N - 1] == '\0' ? N - 1 : N) {}
-  template <std::size_t N>
-  constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
-
-  template <class R>
-    requires(!std::derived_from<std::remove_cvref_t<R>, const_buffer> &&
-             !std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
-             !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
-  constexpr const_buffer(R&& range) noexcept {
-    static_assert(detail::byte_range<R>,
-                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
-                  "(an array, a vector, a string, a span), or {pointer, size}");
-    if constexpr (detail::byte_range<R>) {
-      static_assert(
-          !detail::dying_range<R>,
-          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
-          "finished with its bytes; give it a name first");
-      data_ = std::ranges::data(range);
-      size_ = std::ranges::size(range);
-    }
-  }
-  template <class Byte, std::size_t N>
-    requires(detail::is_byte<Byte> && !std::is_same_v<std::remove_cv_t<Byte>, char>)
-  constexpr const_buffer(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
-
-  [[nodiscard]] constexpr const void* data() const noexcept { return data_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-
-private:
-  const void* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
-/// Several buffers that are used in order, as if they were one (scatter/gather): an array, a vector
-/// or a span of `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty buffers are
-/// skipped.
-///
-/// Borrowed: the list and the bytes that it refers to must live until the call has completed.
-template <class Buffer>
-class buffer_list {
-public:
-  constexpr buffer_list() noexcept = default;
-  template <detail::range_of<Buffer> R>
-  constexpr buffer_list(R&& range) noexcept
-      : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
-    static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
-                  "rouse: this list of buffers is a temporary: it would be destroyed before the "
-                  "kernel has finished with it; give it a name first");
-  }
-
-  [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
-  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
-    return first_[i];
-  }
-
-private:
-  const Buffer* first_ = nullptr;
-  std::size_t count_ = 0;
-};
-
-using mutable_buffers = buffer_list<mutable_buffer>;
-using const_buffers = buffer_list<const_buffer>;
-
-namespace detail {
-
-// The parameters of a call that returns only when it is complete: the bytes or the list may be a
-// temporary, which lives until the end of the full expression that contains the call.
-
-template <class Buffer>
-class passed_buffer : public Buffer {
-public:
-  using Buffer::Buffer;
-  constexpr passed_buffer(const Buffer& b) noexcept : Buffer(b) {}
-  template <dying_range R>
-    requires std::constructible_from<Buffer, std::add_pointer_t<element_of<R>>, std::size_t>
-  constexpr passed_buffer(R&& range) noexcept
-      : Buffer(std::ranges::data(range), std::ranges::size(range)) {}
-};
-
-template <class Buffer>
-class passed_list : public buffer_list<Buffer> {
-  using list = buffer_list<Buffer>;
-
-public:
-  template <range_of<Buffer> R>
-  constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
-  constexpr passed_list(const list& l) noexcept : list(l) {}
-};
-
-/// Several buffers: a list that the caller keeps, or up to eight that were written in braces, which
-/// are copied.
-template <class Buffer>
-class some_buffers {
-public:
-  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
-    return list_ ? list_[i] : few_[i];
-  }
-
-protected:
-  constexpr explicit some_buffers(buffer_list<Buffer> list) noexcept
-      : list_(list.data()), size_(list.size()) {}
-  template <std::same_as<Buffer>... Few>
-  constexpr explicit some_buffers(const Few&... few) noexcept
-      : size_(sizeof...(Few)), few_{few...} {}
-
-private:
-  const Buffer* list_ = nullptr;
-  std::size_t size_;
-  Buffer few_[8];
-};
-
-// One of several: what is a buffer without doubt, so that {data, size} is no list of two.
-//
-// `One` is the parameter of a call on one buffer.
-template <class One>
-class piece : public One {
-public:
-  constexpr piece() noexcept : One(nullptr, 0) {}
-  template <class R>
-    requires(byte_range<R> || std::derived_from<std::remove_cvref_t<R>, const_buffer> ||
-             std::derived_from<std::remove_cvref_t<R>, mutable_buffer>)
-  constexpr piece(R&& range) noexcept : One(std::forward<R>(range)) {}
-  template <class Data>
-    requires std::constructible_from<One, Data*, std::size_t>
-  constexpr piece(Data* data, std::size_t size) noexcept : One(data, size) {}
-};
-
-/// The parameter of a call on several buffers: `send_all(list)`, `send_all({head, body})`.
-///
-/// @tparam One  the parameter of a call on one buffer.  @tparam List  that of a list.
-template <class Buffer, class One, class List>
-class buffers_parameter : public some_buffers<Buffer> {
-  using base = some_buffers<Buffer>;
-  using one = piece<One>;
-
-public:
-  template <std::convertible_to<List> L>
-  constexpr buffers_parameter(L&& list) noexcept : base(List(std::forward<L>(list))) {}
-  constexpr buffers_parameter(one a, one b, one c = {}, one d = {}, one e = {}, one f = {},
-                              one g = {}, one h = {}) noexcept
-      : base(Buffer(a), Buffer(b), Buffer(c), Buffer(d), Buffer(e), Buffer(f), Buffer(g),
-             Buffer(h)) {}
-};
-
-} // namespace detail
-
-}} // namespace rouse::ROUSE_ABI
-
 // ---- rouse/detail/chrono.hpp
 // The durations and clocks of std::chrono, without the calendar and time zones of <chrono>, which
 // are thousands of lines. Code that needs those includes <chrono> itself.
@@ -504,9 +248,12 @@ private:
 // ---- rouse/core/limit.hpp
 // Limits: when a waiting call gives up.
 
+#include <concepts>
 #include <ratio>
 #include <source_location>
 #include <stop_token>
+#include <type_traits>
+#include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
 
@@ -1163,6 +910,8 @@ struct std::is_error_code_enum<rouse::resolve_error> : std::true_type {};
 // A doubly linked list with its links inside the elements. Linking and unlinking allocate nothing
 // and cannot fail.
 
+#include <cstddef>
+
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 /// The links of an element, its base class. An element can be unlinked without naming its list.
@@ -1794,8 +1543,8 @@ template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
 class server; ///< accepts connections, spawns a flow for each
-template <class Stream>
-class reader; ///< reads lines and other pieces of a stream
+template <class Scheduler>
+class reader; ///< reads lines and other pieces from a socket
 template <class Scheduler>
 class signals; ///< waits for Ctrl-C and other signals
 template <class T>
@@ -2788,123 +2537,305 @@ struct yield_call {
 } // namespace detail
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/core/coroutine.hpp
-// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
-// coroutine waker.
-//
-//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
-//
-//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
-//                 ^------------------------------- until next is null
-//
-// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
-// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
-// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
-// tail call only in optimized builds.)
+// ---- rouse/concepts/waker.hpp
+// The concept of a waker.
 
-#include <coroutine>
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
 
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+// A waker with calls that return their value directly.
+template <class W>
+concept blocking_waker = requires { requires W::blocking; };
 
-template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
-  std::forward<A>(a).operator co_await();
-} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
+} // namespace detail
 
-template <class F>
-concept gives_awaitable = requires(F& f) {
-  { f() } -> awaitable;
+/// A waker starts a call, suspends its caller, and delivers the value or the error when the call
+/// completes. It knows nothing of kernels.
+///
+/// - `W::accepts<Value, How...>` says which arguments may follow the others of a call: nothing, a
+///   std::error_code, a handler.
+/// - `W::initiate(scheduler*, call, limit, how...)` starts a call and returns what the call
+///   returns; see `pending_call`.
+///
+/// If the calls are to wait and then return, use a `parking_waker`: it needs only a parker, which
+/// has two functions.
+///
+/// Optional:
+/// - `spawn(scheduler&, f)` starts a flow. With it, `flow_name` and `for_each_flow(f)`.
+/// - `turn(engine&, until)` runs a turn of the loop in place of the engine's; `leave_loop()` is
+///   called after the last turn of a `run`.
+/// - `idle()` says whether the waker itself has nothing left to wait for; `notify()` makes a thread
+///   that waits in `turn` check again.
+/// - `cancel(engine&, flow&)` cancels a flow; `end_now(engine&, flow&)` ends one that waits.
+/// - `shut_down(engine&)` ends all flows when the scheduler is destroyed. `in_use()` says whether a
+///   flow of the scheduler calls it. `leave_behind()` replaces `shut_down` in a forked child.
+template <class W>
+concept waker = std::destructible<W> && requires {
+  { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
 };
 
-// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
-// joins the chain and needs none of its own.
-template <class A>
-decltype(auto) in_chain(A&& a) {
-  if constexpr (requires { std::forward<A>(a).in_chain(); })
-    return std::forward<A>(a).in_chain();
-  else
-    return std::forward<A>(a);
+/// Explains by a static_assert what a type lacks to be a waker.
+template <class W>
+consteval void explain_waker() {
+  static_assert(
+      requires { W::template accepts<std::size_t>; },
+      "rouse: a waker says how a call may be completed: \"template <class Value, class... How> "
+      "static constexpr bool accepts = ...;\"; a parker P becomes one as parking_waker<P>");
 }
 
-class coroutine_chain;
+}} // namespace rouse::ROUSE_ABI
 
-/// The part of the promise that links a coroutine into its chain.
-struct chain_link {
-  coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
-  std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation; // the awaiting coroutine
-  // The handle that the awaiting side would destroy; null: none.
-  std::coroutine_handle<>* owning_handle = nullptr;
-};
+// ---- rouse/core/buffer.hpp
+// Buffers: views of the bytes to receive into or to send. They own nothing.
 
-/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
-class coroutine_chain {
+#include <span> // the range concepts without the views of <ranges>
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class T>
+inline constexpr bool is_byte = std::is_same_v<std::remove_cv_t<T>, char> ||
+                                std::is_same_v<std::remove_cv_t<T>, unsigned char> ||
+                                std::is_same_v<std::remove_cv_t<T>, std::byte>;
+
+template <class R>
+using element_of = std::remove_reference_t<std::ranges::range_reference_t<R>>;
+
+template <class R>
+concept byte_range =
+    std::ranges::contiguous_range<R> && std::ranges::sized_range<R> && is_byte<element_of<R>>;
+
+// A temporary container, which would be destroyed before the kernel has finished with its bytes.
+template <class R>
+concept dying_range = byte_range<R> && !std::ranges::borrowed_range<R>;
+
+template <class>
+inline constexpr bool always_false = false;
+
+template <class R, class Buffer>
+concept range_of = std::ranges::contiguous_range<R> && std::ranges::sized_range<R> &&
+                   std::same_as<std::ranges::range_value_t<R>, Buffer>;
+
+} // namespace detail
+
+class mutable_buffer;
+class const_buffer;
+
+namespace detail {
+
+// A list of buffers, which is not a buffer itself.
+template <class R>
+concept list_of_buffers = range_of<R, mutable_buffer> || range_of<R, const_buffer>;
+
+} // namespace detail
+
+/// Bytes to receive into: any contiguous range of `char`, `unsigned char` or `std::byte`, or a
+/// pointer and a size.
+///
+/// Borrowed: the range must live, and stay where it is, until the call that uses it has completed.
+class mutable_buffer {
 public:
-  flow* spawned_flow = nullptr; // null: the chain was not spawned
-  bool from_outside = false; // a coroutine of another kind awaits the chain
-  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
-  // it, perhaps on two threads. The second of them has the coroutine continue.
-  std::atomic<bool> one_side_done{false};
-  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
+  constexpr mutable_buffer() noexcept = default;
+  template <class Byte>
+    requires(detail::is_byte<Byte> && !std::is_const_v<Byte>)
+  constexpr mutable_buffer(Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr mutable_buffer(void* data, std::size_t size) noexcept : data_(data), size_(size) {}
 
-  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
-  void resume(std::coroutine_handle<> h) {
-    do {
-      std::coroutine_handle<> next;
-      next_ = &next;
-      h.resume();
-      h = next;
-    } while (h);
-  }
-
-  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
-  /// was resumed outside of that loop, a new loop begins here.
-  void transfer(std::coroutine_handle<> h) {
-    if (next_)
-      *next_ = h;
-    else
-      resume(h);
-  }
-
-  /// A coroutine is about to wait for something that may resume it outside of `resume`.
-  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
-    return std::exchange(next_, nullptr);
-  }
-  /// It did not suspend after all.
-  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
-
-  void push(chain_link& child) noexcept {
-    child.chain = this;
-    child.parent = leaf;
-    leaf = &child;
-  }
-  /// The innermost coroutine has ended; the coroutine that awaits it continues.
-  void pop() noexcept {
-    chain_link& ended = *leaf;
-    leaf = ended.parent;
-    if (ended.continuation &&
-        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
-      transfer(ended.continuation);
-  }
-
-  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
-  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
-  void destroy_through(chain_link& last) noexcept {
-    for (bool more = true; more && leaf;) {
-      chain_link& doomed = *leaf;
-      more = &doomed != &last;
-      leaf = doomed.parent;
-      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
-      doomed.self.destroy();
+  template <class R>
+    requires(!std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
+             !detail::list_of_buffers<R>)
+  constexpr mutable_buffer(R&& range) noexcept {
+    static_assert(detail::byte_range<R>,
+                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                  "(an array, a vector, a string, a span), or {pointer, size}");
+    if constexpr (detail::byte_range<R>) {
+      static_assert(
+          !detail::dying_range<R>,
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
+      constexpr bool writable = !std::is_const_v<detail::element_of<R>>;
+      static_assert(writable,
+                    "rouse: recv writes into its buffer, which is const: give it one that is not");
+      if constexpr (writable) {
+        data_ = std::ranges::data(range);
+        size_ = std::ranges::size(range);
+      }
     }
   }
 
+  [[nodiscard]] constexpr void* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
 private:
-  std::coroutine_handle<>* next_ = nullptr;
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
 };
 
-}}} // namespace rouse::ROUSE_ABI::detail
+/// Bytes to send: any contiguous range of `char`, `unsigned char` or `std::byte`, or a pointer and
+/// a size.
+///
+/// An array of `const char` is taken for a string literal: its terminating zero is left out.
+/// Borrowed: the range must live, and stay unchanged, until the call that uses it has completed.
+class const_buffer {
+public:
+  constexpr const_buffer() noexcept = default;
+  template <class Byte>
+    requires detail::is_byte<Byte>
+  constexpr const_buffer(const Byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr const_buffer(const void* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  constexpr const_buffer(const mutable_buffer& b) noexcept : data_(b.data()), size_(b.size()) {}
+
+  template <std::size_t N>
+  constexpr const_buffer(const char (&literal)[N]) noexcept
+      : data_(literal), size_(literal[N - 1] == '\0' ? N - 1 : N) {}
+  template <std::size_t N>
+  constexpr const_buffer(char (&array)[N]) noexcept : data_(array), size_(N) {}
+
+  template <class R>
+    requires(!std::derived_from<std::remove_cvref_t<R>, const_buffer> &&
+             !std::derived_from<std::remove_cvref_t<R>, mutable_buffer> &&
+             !std::is_array_v<std::remove_reference_t<R>> && !detail::list_of_buffers<R>)
+  constexpr const_buffer(R&& range) noexcept {
+    static_assert(detail::byte_range<R>,
+                  "rouse: a buffer is a contiguous range of char, unsigned char or std::byte "
+                  "(an array, a vector, a string, a span), or {pointer, size}");
+    if constexpr (detail::byte_range<R>) {
+      static_assert(
+          !detail::dying_range<R>,
+          "rouse: this buffer is a temporary: it would be destroyed before the kernel has "
+          "finished with its bytes; give it a name first");
+      data_ = std::ranges::data(range);
+      size_ = std::ranges::size(range);
+    }
+  }
+  template <class Byte, std::size_t N>
+    requires(detail::is_byte<Byte> && !std::is_same_v<std::remove_cv_t<Byte>, char>)
+  constexpr const_buffer(Byte (&array)[N]) noexcept : data_(array), size_(N) {}
+
+  [[nodiscard]] constexpr const void* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+
+private:
+  const void* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Several buffers that are used in order, as if they were one (scatter/gather): an array, a vector
+/// or a span of `mutable_buffer` (to receive) or of `const_buffer` (to send). Empty buffers are
+/// skipped.
+///
+/// Borrowed: the list and the bytes that it refers to must live until the call has completed.
+template <class Buffer>
+class buffer_list {
+public:
+  constexpr buffer_list() noexcept = default;
+  template <detail::range_of<Buffer> R>
+  constexpr buffer_list(R&& range) noexcept
+      : first_(std::ranges::data(range)), count_(std::ranges::size(range)) {
+    static_assert(std::is_lvalue_reference_v<R> || std::ranges::borrowed_range<R>,
+                  "rouse: this list of buffers is a temporary: it would be destroyed before the "
+                  "kernel has finished with it; give it a name first");
+  }
+
+  [[nodiscard]] constexpr const Buffer* data() const noexcept { return first_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return first_[i];
+  }
+
+private:
+  const Buffer* first_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+using mutable_buffers = buffer_list<mutable_buffer>;
+using const_buffers = buffer_list<const_buffer>;
+
+namespace detail {
+
+// The parameters of a call that returns only when it is complete: the bytes or the list may be a
+// temporary, which lives until the end of the full expression that contains the call.
+
+template <class Buffer>
+class passed_buffer : public Buffer {
+public:
+  using Buffer::Buffer;
+  constexpr passed_buffer(const Buffer& b) noexcept : Buffer(b) {}
+  template <dying_range R>
+    requires std::constructible_from<Buffer, std::add_pointer_t<element_of<R>>, std::size_t>
+  constexpr passed_buffer(R&& range) noexcept
+      : Buffer(std::ranges::data(range), std::ranges::size(range)) {}
+};
+
+template <class Buffer>
+class passed_list : public buffer_list<Buffer> {
+  using list = buffer_list<Buffer>;
+
+public:
+  template <range_of<Buffer> R>
+  constexpr passed_list(R&& range) noexcept : list(std::span<const Buffer>(range)) {}
+  constexpr passed_list(const list& l) noexcept : list(l) {}
+};
+
+/// Several buffers: a list that the caller keeps, or up to eight that were written in braces, which
+/// are copied.
+template <class Buffer>
+class some_buffers {
+public:
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr const Buffer& operator[](std::size_t i) const noexcept {
+    return list_ ? list_[i] : few_[i];
+  }
+
+protected:
+  constexpr explicit some_buffers(buffer_list<Buffer> list) noexcept
+      : list_(list.data()), size_(list.size()) {}
+  template <std::same_as<Buffer>... Few>
+  constexpr explicit some_buffers(const Few&... few) noexcept
+      : size_(sizeof...(Few)), few_{few...} {}
+
+private:
+  const Buffer* list_ = nullptr;
+  std::size_t size_;
+  Buffer few_[8];
+};
+
+// One of several: what is a buffer without doubt, so that {data, size} is no list of two.
+//
+// `One` is the parameter of a call on one buffer.
+template <class One>
+class piece : public One {
+public:
+  constexpr piece() noexcept : One(nullptr, 0) {}
+  template <class R>
+    requires(byte_range<R> || std::derived_from<std::remove_cvref_t<R>, const_buffer> ||
+             std::derived_from<std::remove_cvref_t<R>, mutable_buffer>)
+  constexpr piece(R&& range) noexcept : One(std::forward<R>(range)) {}
+  template <class Data>
+    requires std::constructible_from<One, Data*, std::size_t>
+  constexpr piece(Data* data, std::size_t size) noexcept : One(data, size) {}
+};
+
+/// The parameter of a call on several buffers: `send_all(list)`, `send_all({head, body})`.
+///
+/// @tparam One  the parameter of a call on one buffer.  @tparam List  that of a list.
+template <class Buffer, class One, class List>
+class buffers_parameter : public some_buffers<Buffer> {
+  using base = some_buffers<Buffer>;
+  using one = piece<One>;
+
+public:
+  template <std::convertible_to<List> L>
+  constexpr buffers_parameter(L&& list) noexcept : base(List(std::forward<L>(list))) {}
+  constexpr buffers_parameter(one a, one b, one c = {}, one d = {}, one e = {}, one f = {},
+                              one g = {}, one h = {}) noexcept
+      : base(Buffer(a), Buffer(b), Buffer(c), Buffer(d), Buffer(e), Buffer(f), Buffer(g),
+             Buffer(h)) {}
+};
+
+} // namespace detail
+
+}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/buffer_pool.hpp
 // A pool of buffers of one size, which are lent out one at a time.
@@ -3067,20 +2998,6 @@ template <class Scheduler>
   requires requires { typename Scheduler::engine_type; }
 inline constexpr bool is_socket<socket<Scheduler>> = true;
 
-// What a class over streams has as its argument: a stream, or a scheduler, which stands for its
-// socket.
-template <class T>
-struct stream_named {
-  using type = T;
-};
-template <class Scheduler>
-  requires requires { typename Scheduler::engine_type; }
-struct stream_named<Scheduler> {
-  using type = socket<Scheduler>;
-};
-template <class T>
-using stream_of = typename stream_named<T>::type;
-
 // Completes any call of a callback scheduler.
 struct any_handler {
   void operator()(std::error_code, std::size_t) const noexcept {}
@@ -3100,7 +3017,7 @@ using completes =
                        std::error_code&, const any_handler&>;
 
 template <class Stream>
-concept returns_directly = requires { requires Stream::scheduler_type::waker_type::blocking; };
+concept returns_directly = blocking_waker<typename Stream::scheduler_type::waker_type>;
 
 // What a call of a stream returns: its value, if the stream's scheduler has calls that do;
 // otherwise an awaitable, or (with a handler) anything.
@@ -3155,7 +3072,8 @@ concept has_scheduler = requires(const S& s) {
 
 } // namespace detail
 
-/// A stream of bytes, which `reader`, `socket_stream` and `serve` take in place of a socket.
+/// A stream of bytes: what code can be written for that serves a socket, a TLS connection, and
+/// streams of the application alike.
 ///
 /// - `S::scheduler_type`, and `s.scheduler()`: a pointer to the scheduler, or null.
 /// - `s.recv(buffer, [limit,] how)`, and likewise `recv_exactly`, `send`, `send_all`, and
@@ -3236,7 +3154,7 @@ consteval void explain_byte_stream() {
                   "rouse: a byte_stream has \"void timeout(clock::duration)\" and "
                   "\"clock::duration timeout() const\", the limit of calls without one");
     static_assert(std::move_constructible<S>,
-                  "rouse: a byte_stream can be moved: into the handler of serve, for example");
+                  "rouse: a byte_stream can be moved: into the flow that uses it, for example");
   }
 }
 
@@ -3454,47 +3372,6 @@ template <class E>
 consteval void explain_engine() {
   static_assert(engine<E>, "rouse: the first argument of basic_scheduler is an engine: "
                            "native_engine, or basic_engine<D> for a driver D of your own");
-}
-
-}} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/concepts/waker.hpp
-// The concept of a waker.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-/// A waker starts a call, suspends its caller, and delivers the value or the error when the call
-/// completes. It knows nothing of kernels.
-///
-/// - `W::accepts<Value, How...>` says which arguments may follow the others of a call: nothing, a
-///   std::error_code, a handler.
-/// - `W::initiate(scheduler*, call, limit, how...)` starts a call and returns what the call
-///   returns; see `pending_call`.
-///
-/// If the calls are to wait and then return, use a `parking_waker`: it needs only a parker, which
-/// has two functions.
-///
-/// Optional:
-/// - `spawn(scheduler&, f)` starts a flow. With it, `flow_name` and `for_each_flow(f)`.
-/// - `turn(engine&, until)` runs a turn of the loop in place of the engine's; `leave_loop()` is
-///   called after the last turn of a `run`.
-/// - `idle()` says whether the waker itself has nothing left to wait for; `notify()` makes a thread
-///   that waits in `turn` check again.
-/// - `cancel(engine&, flow&)` cancels a flow; `end_now(engine&, flow&)` ends one that waits.
-/// - `shut_down(engine&)` ends all flows when the scheduler is destroyed. `in_use()` says whether a
-///   flow of the scheduler calls it. `leave_behind()` replaces `shut_down` in a forked child.
-template <class W>
-concept waker = std::destructible<W> && requires {
-  { W::template accepts<std::size_t> } -> std::convertible_to<bool>;
-};
-
-/// Explains by a static_assert what a type lacks to be a waker.
-template <class W>
-consteval void explain_waker() {
-  static_assert(
-      requires { W::template accepts<std::size_t>; },
-      "rouse: a waker says how a call may be completed: \"template <class Value, class... How> "
-      "static constexpr bool accepts = ...;\"; a parker P becomes one as parking_waker<P>");
 }
 
 }} // namespace rouse::ROUSE_ABI
@@ -6129,8 +6006,7 @@ public:
   /// Where handles of flows and channels find this engine, from any thread.
   [[nodiscard]] home_type& home() noexcept { return *home_; }
   [[nodiscard]] observer_type& observer() noexcept { return queue_.observer(); }
-  /// Lends the buffers of `receive`.
-  [[nodiscard]] detail::buffer_pool& buffers() noexcept { return *buffers_; }
+  [[nodiscard]] detail::buffer_pool& buffers() noexcept { return *buffers_; } ///< for `receive`
 
   // ---- operations
 
@@ -6321,6 +6197,7 @@ private:
   };
   using list_type = detail::list<rouse::operation>;
   basic_engine() = default;
+
   // For a driver that is one of several (`native_driver`), each call branches once, here, to what
   // is compiled for the one that is open. `f` gets its type, and finds it by `the`.
   template <class F>
@@ -12382,6 +12259,124 @@ protected:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
+// ---- rouse/core/coroutine.hpp
+// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
+// coroutine waker.
+//
+//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
+//
+//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
+//                 ^------------------------------- until next is null
+//
+// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
+// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
+// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
+// tail call only in optimized builds.)
+
+#include <coroutine>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
+
+template <class F>
+concept gives_awaitable = requires(F& f) {
+  { f() } -> awaitable;
+};
+
+// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
+// joins the chain and needs none of its own.
+template <class A>
+decltype(auto) in_chain(A&& a) {
+  if constexpr (requires { std::forward<A>(a).in_chain(); })
+    return std::forward<A>(a).in_chain();
+  else
+    return std::forward<A>(a);
+}
+
+class coroutine_chain;
+
+/// The part of the promise that links a coroutine into its chain.
+struct chain_link {
+  coroutine_chain* chain = nullptr;
+  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
+  std::coroutine_handle<> self;
+  std::coroutine_handle<> continuation; // the awaiting coroutine
+  // The handle that the awaiting side would destroy; null: none.
+  std::coroutine_handle<>* owning_handle = nullptr;
+};
+
+/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
+class coroutine_chain {
+public:
+  flow* spawned_flow = nullptr; // null: the chain was not spawned
+  bool from_outside = false; // a coroutine of another kind awaits the chain
+  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
+  // it, perhaps on two threads. The second of them has the coroutine continue.
+  std::atomic<bool> one_side_done{false};
+  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
+
+  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
+  void resume(std::coroutine_handle<> h) {
+    do {
+      std::coroutine_handle<> next;
+      next_ = &next;
+      h.resume();
+      h = next;
+    } while (h);
+  }
+
+  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
+  /// was resumed outside of that loop, a new loop begins here.
+  void transfer(std::coroutine_handle<> h) {
+    if (next_)
+      *next_ = h;
+    else
+      resume(h);
+  }
+
+  /// A coroutine is about to wait for something that may resume it outside of `resume`.
+  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
+    return std::exchange(next_, nullptr);
+  }
+  /// It did not suspend after all.
+  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
+
+  void push(chain_link& child) noexcept {
+    child.chain = this;
+    child.parent = leaf;
+    leaf = &child;
+  }
+  /// The innermost coroutine has ended; the coroutine that awaits it continues.
+  void pop() noexcept {
+    chain_link& ended = *leaf;
+    leaf = ended.parent;
+    if (ended.continuation &&
+        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
+      transfer(ended.continuation);
+  }
+
+  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
+  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
+  void destroy_through(chain_link& last) noexcept {
+    for (bool more = true; more && leaf;) {
+      chain_link& doomed = *leaf;
+      more = &doomed != &last;
+      leaf = doomed.parent;
+      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
+      doomed.self.destroy();
+    }
+  }
+
+private:
+  std::coroutine_handle<>* next_ = nullptr;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/schedulers/task.hpp
 // task<T>: a coroutine that starts when it is awaited or spawned.
 
@@ -12704,14 +12699,6 @@ T run_here(task<T> t) {
 // The scheduler: an engine and a waker.
 
 namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-// A waker with calls that return their value directly.
-template <class W>
-concept blocking_waker = requires { requires W::blocking; };
-
-} // namespace detail
-
 /// Runs flows, and the engine that does their I/O.
 ///
 /// @tparam Engine  the kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,
@@ -13412,9 +13399,9 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 // True if a socket's calls return only when they have completed, as with fibers and threads.
 template <class Socket>
 inline constexpr bool returns_when_done = false;
-template <class Scheduler>
-  requires requires { requires Scheduler::waker_type::blocking; }
-inline constexpr bool returns_when_done<socket<Scheduler>> = true;
+template <template <class> class Socket, class Scheduler>
+  requires blocking_waker<typename Scheduler::waker_type>
+inline constexpr bool returns_when_done<Socket<Scheduler>> = true;
 
 // The parameter types of a socket's calls. A temporary is accepted only where calls return when
 // they have completed.
@@ -14154,6 +14141,81 @@ private:
 
 }}} // namespace rouse::ROUSE_ABI::detail
 
+// ---- rouse/core/buffer_cursor.hpp
+// How far a call has come in its buffers.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// A single buffer, as a list of one.
+template <class Buffer>
+class one_buffer {
+public:
+  explicit one_buffer(Buffer b) noexcept : buffer_(b) {}
+  [[nodiscard]] static constexpr std::size_t size() noexcept { return 1; }
+  [[nodiscard]] const Buffer& operator[](std::size_t) const noexcept { return buffer_; }
+
+private:
+  Buffer buffer_;
+};
+
+/// A position in several buffers. Empty buffers are skipped.
+///
+/// @tparam Buffers  `some_buffers` or `one_buffer`.
+template <class Buffer, class Buffers>
+class buffer_cursor {
+public:
+  explicit buffer_cursor(const Buffers& b) noexcept : buffers_(b) { skip_done(); }
+
+  /// All buffers are done.
+  [[nodiscard]] bool complete() const noexcept { return current_ == buffers_.size(); }
+  /// Bytes that are done.
+  [[nodiscard]] std::size_t moved() const noexcept { return moved_; }
+  /// The rest of the first unfinished buffer.
+  [[nodiscard]] Buffer current() const noexcept { return rest_of(current_, offset_); }
+  /// Whether no buffer follows the current one.
+  [[nodiscard]] bool last() const noexcept { return current_ + 1 >= buffers_.size(); }
+
+  /// A call has moved so many bytes.
+  void add(std::size_t bytes) noexcept {
+    moved_ += bytes;
+    while (!complete()) {
+      const std::size_t left = buffers_[current_].size() - offset_;
+      if (bytes < left) {
+        offset_ += bytes;
+        return;
+      }
+      bytes -= left;
+      ++current_;
+      offset_ = 0;
+    }
+  }
+
+  /// Calls `f(Buffer)` for each piece that is left, as long as it returns true.
+  template <class F>
+  void for_each_piece(F f) const noexcept {
+    std::size_t offset = offset_;
+    for (std::size_t i = current_; i != buffers_.size(); ++i, offset = 0) {
+      const Buffer piece = rest_of(i, offset);
+      if (piece.size() != 0 && !f(piece)) return;
+    }
+  }
+
+private:
+  [[nodiscard]] Buffer rest_of(std::size_t i, std::size_t offset) const noexcept {
+    const Buffer& b = buffers_[i];
+    auto* const data = static_cast<const std::byte*>(b.data()) + offset;
+    return {const_cast<std::byte*>(data), b.size() - offset}; // const again if it is a const_buffer
+  }
+  void skip_done() noexcept { add(0); }
+
+  Buffers buffers_;
+  std::size_t current_ = 0; // the first unfinished buffer
+  std::size_t offset_ = 0; // bytes of it that are done
+  std::size_t moved_ = 0;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/sockets/list_calls.hpp
 // The description of a call on several buffers (scatter and gather).
 
@@ -14171,11 +14233,11 @@ struct list_call {
   static constexpr const char* misuse = empty_buffer;
 
   socket_state* socket;
-  some_buffers<Buffer> list;
-  std::size_t moved = 0;
-  std::size_t current = 0; // the first unfinished buffer
-  std::size_t offset = 0; // bytes of it that are done
+  buffer_cursor<Buffer, some_buffers<Buffer>> list;
   os::message_in_pieces message{};
+
+  list_call(socket_state* d, const some_buffers<Buffer>& buffers) noexcept
+      : socket(d), list(buffers) {}
 
   bool prepare(operation& op) noexcept {
     op.target = socket;
@@ -14193,50 +14255,37 @@ struct list_call {
   }
 
   bool advance(operation& op) noexcept {
-    moved += op.bytes;
+    list.add(op.bytes);
     if (!All || op.error || (!sends && op.bytes == 0)) return true;
-    skip(op.bytes);
     fill(op);
     return op.size == 0;
   }
 
-  std::size_t value(operation&) noexcept { return moved; }
+  std::size_t value(operation&) noexcept { return list.moved(); }
 
 private:
   // Fills the message with as many pieces as one request takes.
   void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
-    std::size_t begin = offset;
-    for (std::size_t i = current;
-         i != list.size() && !message.full() && op.size != os::largest_request; ++i) {
-      const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
-      const std::size_t size = left < room ? left : room;
-      auto* const data = static_cast<const char*>(list[i].data()) + begin;
-      if (size != 0) message.add(const_cast<char*>(data), size); // read only if sent
+    list.for_each_piece([&](const Buffer& piece) {
+      const std::size_t room = os::largest_request - op.size;
+      const std::size_t size = piece.size() < room ? piece.size() : room;
+      message.add(const_cast<void*>(static_cast<const void*>(piece.data())),
+                  size); // sends only read
       op.size += size;
-      begin = 0;
-    }
+      return !message.full() && op.size != os::largest_request;
+    });
     message.end();
-  }
-
-  void skip(std::size_t bytes) noexcept {
-    while (bytes != 0) {
-      const std::size_t left = list[current].size() - offset;
-      if (bytes < left) {
-        offset += bytes;
-        return;
-      }
-      bytes -= left;
-      offset = 0;
-      ++current;
-    }
   }
 
   // A datagram is sent or received in one request, or not at all.
   bool fits_one_datagram(operation& op) const noexcept {
     std::size_t all = 0;
-    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
+    list.for_each_piece([&](const Buffer& piece) {
+      all += piece.size();
+      return true;
+    });
     if (all != op.size) op.error = std::errc::message_size;
     if (!sends && all == 0) op.error = std::errc::invalid_argument;
     return !op.error;
@@ -14320,7 +14369,7 @@ struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false>
   }
   datagram value(operation& op) noexcept {
     const bool received = !op.error || op.error.code() == std::errc::message_size;
-    return received ? datagram{moved, message.peer()} : datagram{};
+    return received ? datagram{list.moved(), message.peer()} : datagram{};
   }
 };
 

@@ -19,15 +19,13 @@ inline bool exists(const char* path) noexcept {
   return ::stat(path, &about) == 0;
 }
 
-/// A file, open for reading or for appending. The destructor closes it.
+/// A file, open for reading. The destructor closes it.
 class file {
 public:
   static file to_read(const std::string& path, failure& why) noexcept {
-    return opened(path, O_RDONLY, why);
-  }
-  /// Creates the file if there is none, readable by its owner only.
-  static file to_append(const std::string& path, failure& why) noexcept {
-    return opened(path, O_WRONLY | O_APPEND | O_CREAT, why);
+    file made{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!made.fd_) why = failure::from_os(errno);
+    return made;
   }
 
   /// @param got  the bytes read; 0 at the end of the file.
@@ -40,22 +38,8 @@ public:
     return {};
   }
 
-  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
-  /// whether all of them were written.
-  bool append(std::string_view bytes) const noexcept {
-    ssize_t result;
-    do result = ::write(fd_.get(), bytes.data(), bytes.size());
-    while (result < 0 && errno == EINTR);
-    return result == static_cast<ssize_t>(bytes.size());
-  }
-
 private:
   explicit file(int fd) noexcept : fd_(fd) {}
-  static file opened(const std::string& path, int how, failure& why) noexcept {
-    file made{::open(path.c_str(), how | O_CLOEXEC, S_IRUSR | S_IWUSR)};
-    if (!made.fd_) why = failure::from_os(errno);
-    return made;
-  }
 
   unique_fd fd_;
 };
@@ -92,15 +76,15 @@ inline bool exists(const char* path) noexcept {
   return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
 }
 
-/// A file, open for reading or for appending. The destructor closes it.
+/// A file, open for reading. The destructor closes it.
 class file {
 public:
   static file to_read(const std::string& path, failure& why) noexcept {
-    return opened(path, GENERIC_READ, OPEN_EXISTING, why);
-  }
-  /// Creates the file if there is none.
-  static file to_append(const std::string& path, failure& why) noexcept {
-    return opened(path, FILE_APPEND_DATA, OPEN_ALWAYS, why);
+    file made{::CreateFileW(detail::wide_path(path.c_str()).text, GENERIC_READ,
+                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr,
+                            OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
+    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
+    return made;
   }
 
   file(file&& other) noexcept : handle_(std::exchange(other.handle_, INVALID_HANDLE_VALUE)) {}
@@ -121,25 +105,10 @@ public:
     return {};
   }
 
-  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
-  /// whether all of them were written.
-  bool append(std::string_view bytes) const noexcept {
-    DWORD result = 0;
-    return ::WriteFile(handle_, bytes.data(), static_cast<DWORD>(bytes.size()), &result, nullptr) &&
-           result == bytes.size();
-  }
-
 private:
   explicit file(HANDLE handle) noexcept : handle_(handle) {}
   static failure last_failure() noexcept {
     return failure::from_os(static_cast<int>(::GetLastError()));
-  }
-  static file opened(const std::string& path, DWORD access, DWORD how, failure& why) noexcept {
-    file made{::CreateFileW(detail::wide_path(path.c_str()).text, access,
-                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr, how,
-                            FILE_ATTRIBUTE_NORMAL, nullptr)};
-    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
-    return made;
   }
 
   HANDLE handle_;
@@ -149,7 +118,7 @@ private:
 #endif
 
 // ---- rouse/os/file.hpp
-// Small files: read as a whole, and appended to line by line.
+// Small files, read as a whole.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -329,10 +298,7 @@ struct freed_by {
 inline void free_certificates(STACK_OF(X509) * all) noexcept { sk_X509_pop_free(all, X509_free); }
 
 using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free>>;
-using crl_ptr = std::unique_ptr<X509_CRL, freed_by<X509_CRL_free>>;
 using key_ptr = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
-using pkcs12_ptr = std::unique_ptr<PKCS12, freed_by<PKCS12_free>>;
-using session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
 using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
 using ssl_ctx_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
 using store_ptr = std::unique_ptr<X509_STORE, freed_by<X509_STORE_free>>;
@@ -362,7 +328,7 @@ inline bio_ptr reads_from(std::string_view bytes) noexcept {
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
 
 // ---- rouse/tls/certificates.hpp
-// Certificates, keys and revocation lists, from files and from memory.
+// Certificates and keys, from files and from memory.
 
 #include <openssl/asn1.h>
 #include <openssl/pem.h>
@@ -370,16 +336,13 @@ inline bio_ptr reads_from(std::string_view bytes) noexcept {
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
-using sha256 = std::array<unsigned char, 32>;
 using certificate_list = std::vector<x509_ptr>;
-using crl_list = std::vector<crl_ptr>;
 
 // A certificate with its key, as an SSL_CTX presents it. Never changed once it is made.
 struct identity {
   x509_ptr leaf;
   key_ptr key;
   x509_stack_ptr chain; // from the leaf's issuer on, without the leaf
-  sha256 digest{}; // of the leaf
 };
 using identity_ptr = std::shared_ptr<const identity>;
 
@@ -450,9 +413,6 @@ std::vector<Owner> all_in(const source& from, const char* kind, Read read) {
 inline certificate_list certificates_in(const source& from) {
   return all_in<x509_ptr>(from, "certificate", PEM_read_bio_X509);
 }
-inline crl_list revocation_lists_in(const source& from) {
-  return all_in<crl_ptr>(from, "revocation list", PEM_read_bio_X509_CRL);
-}
 
 inline key_ptr key_in(const source& from, std::string_view password) {
   const error_scope scope;
@@ -509,8 +469,7 @@ inline identity_ptr make_identity(x509_ptr leaf, key_ptr key, certificate_list c
     throw_unusable(keys, "the key does not fit the certificate in " + certificates);
   auto made = std::make_shared<identity>();
   made->chain.reset(sk_X509_new_null());
-  if (!made->chain || X509_digest(leaf.get(), EVP_sha256(), made->digest.data(), nullptr) != 1)
-    throw_no_memory();
+  if (!made->chain) throw_no_memory();
   for (x509_ptr& c : chain) {
     if (sk_X509_push(made->chain.get(), c.get()) <= 0) throw_no_memory();
     (void)c.release();
@@ -530,58 +489,6 @@ inline identity_ptr identity_of(const source& certificates, const source& key,
   chain.erase(chain.begin());
   return make_identity(std::move(leaf), std::move(the_key), std::move(chain), certificates.name,
                        key.name);
-}
-
-// The certificates that lead from `leaf` upwards, in order; a PKCS#12 file has them in any order.
-inline certificate_list ordered(const X509* leaf, STACK_OF(X509) * any_order) {
-  certificate_list chain;
-  X509* below = const_cast<X509*>(leaf); // X509_check_issued takes no const, and changes nothing
-  for (int i = 0; i < sk_X509_num(any_order);) {
-    X509* const next = sk_X509_value(any_order, i);
-    const bool issued = X509_check_issued(next, below) == X509_V_OK;
-    if (!issued) {
-      ++i;
-      continue;
-    }
-    chain.push_back(x509_ptr(sk_X509_delete(any_order, i)));
-    below = next;
-    i = 0;
-  }
-  return chain;
-}
-
-inline pkcs12_ptr pkcs12_in(const source& from, const std::string& password) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(from.text.data());
-  pkcs12_ptr bag;
-  if (from.text.size() <= INT_MAX)
-    bag.reset(d2i_PKCS12(nullptr, &bytes, static_cast<long>(from.text.size())));
-  if (!bag) throw_unusable(from.name, "not a PKCS#12 file");
-  const int size = static_cast<int>(password.size());
-  if (PKCS12_mac_present(bag.get()) && PKCS12_verify_mac(bag.get(), password.c_str(), size) != 1 &&
-      !(password.empty() && PKCS12_verify_mac(bag.get(), nullptr, 0) == 1))
-    throw_unusable(from.name, password.empty() ? "it is encrypted, and no password was given"
-                                               : "wrong password");
-  return bag;
-}
-
-inline identity_ptr identity_of_pkcs12(const source& from, std::string_view password) {
-  const error_scope scope;
-  source secret{{}, std::string(password)};
-  const pkcs12_ptr bag = pkcs12_in(from, secret.text);
-  EVP_PKEY* key = nullptr;
-  X509* leaf = nullptr;
-  STACK_OF(X509)* others = nullptr;
-  const int parsed = PKCS12_parse(bag.get(), secret.text.c_str(), &key, &leaf, &others);
-  key_ptr the_key{key};
-  x509_ptr the_leaf{leaf};
-  const x509_stack_ptr the_others{others};
-  if (parsed != 1) throw_unusable(from.name, "cannot be decrypted: " + newest_reason());
-  if (!the_key) throw_unusable(from.name, "no key in it");
-  if (!the_leaf) throw_unusable(from.name, "no certificate of the key in it");
-  certificate_list chain;
-  if (others) chain = ordered(leaf, others);
-  return make_identity(std::move(the_leaf), std::move(the_key), std::move(chain), from.name,
-                       from.name);
 }
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
@@ -643,35 +550,18 @@ void each_root_certificate(F) {}
 }}} // namespace rouse::ROUSE_ABI::os
 
 // ---- rouse/tls/trust.hpp
-// Which certificates are trusted: roots, and revocation lists.
+// Which root certificates are trusted.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
 // Copies share the certificates.
 struct trust {
-  struct revocation_file {
-    std::string path;
-    std::shared_ptr<const crl_list> lists;
-  };
-
   std::vector<std::shared_ptr<const certificate_list>> roots;
-  std::vector<revocation_file> revoked;
   bool system = false;
 
   void add_roots(const source& from) {
     roots.push_back(std::make_shared<const certificate_list>(certificates_in(from)));
   }
-  // Replaces what an earlier version of the file contained.
-  void add_revoked(const std::string& path) {
-    auto lists = std::make_shared<const crl_list>(revocation_lists_in(from_file(path)));
-    for (revocation_file& known : revoked) {
-      if (known.path != path) continue;
-      known.lists = std::move(lists);
-      return;
-    }
-    revoked.push_back({path, std::move(lists)});
-  }
-  [[nodiscard]] bool has_roots() const noexcept { return system || !roots.empty(); }
 };
 
 // Where systems keep their bundles, for an OpenSSL that was built for another place.
@@ -712,41 +602,7 @@ inline bool add_to(X509_STORE* store, const trust& what) noexcept {
     for (const x509_ptr& root : *list)
       if (X509_STORE_add_cert(store, root.get()) != 1) return false;
   }
-  for (const auto& file : what.revoked) {
-    for (const crl_ptr& crl : *file.lists)
-      if (X509_STORE_add_crl(store, crl.get()) != 1) return false;
-  }
-  return what.revoked.empty() || X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1;
-}
-
-// The names of the own roots, which a server sends to clients with its request for a certificate.
-inline bool add_names(SSL_CTX* to, const trust& what) noexcept {
-  for (const auto& list : what.roots) {
-    for (const x509_ptr& root : *list)
-      if (SSL_CTX_add_client_CA(to, root.get()) != 1) return false;
-  }
   return true;
-}
-
-// What a context trusts, as a number: a session may be resumed only in a context where
-// it is the same. Returns false if memory is short.
-inline bool digest(const trust& what, sha256& into) noexcept {
-  const std::unique_ptr<EVP_MD_CTX, freed_by<EVP_MD_CTX_free>> sum{EVP_MD_CTX_new()};
-  if (!sum || EVP_DigestInit_ex(sum.get(), EVP_sha256(), nullptr) != 1) return false;
-  const auto add = [&](int ok) {
-    return ok == 1 && EVP_DigestUpdate(sum.get(), into.data(), into.size()) == 1;
-  };
-  for (const auto& list : what.roots) {
-    for (const x509_ptr& root : *list)
-      if (!add(X509_digest(root.get(), EVP_sha256(), into.data(), nullptr))) return false;
-  }
-  into.fill(what.system ? 1 : 2);
-  if (!add(1)) return false;
-  for (const auto& file : what.revoked) {
-    for (const crl_ptr& crl : *file.lists)
-      if (!add(X509_CRL_digest(crl.get(), EVP_sha256(), into.data(), nullptr))) return false;
-  }
-  return EVP_DigestFinal_ex(sum.get(), into.data(), nullptr) == 1;
 }
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
@@ -824,11 +680,13 @@ public:
   }
 
   /// For the library: an SSL object for a connection to `name`.
-  [[nodiscard]] detail::prepared prepare(std::string_view name, std::string_view,
-                                         failure& why) const noexcept {
+  [[nodiscard]] detail::prepared prepare(std::string_view name, failure& why) const noexcept {
     const detail::error_scope errors;
     detail::prepared made{detail::ssl_ptr(SSL_new(context_.get())), context_};
-    if (!made.ssl) return why = std::errc::not_enough_memory, detail::prepared();
+    if (!made.ssl) {
+      why = std::errc::not_enough_memory;
+      return {};
+    }
     SSL_set_connect_state(made.ssl.get());
     const bool named = rouse::detail::guarded(
         [&] { return detail::verify_name(made.ssl.get(), detail::name_to_verify(name)); },
@@ -967,8 +825,7 @@ private:
 // The ciphertext between an SSL object and the network: a BIO that reads what was received and
 // keeps what is to be sent. It never waits.
 //
-//   engine --receive--> loan --read--> SSL --write--> to_send --take--> in_flight --send_all-->
-// engine
+//   engine --receive--> loan --read--> SSL --write--> to_send --swap--> in_flight --> engine
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
@@ -1140,8 +997,6 @@ class connection {
   using lock_type = typename engine_type::lock_type;
 
 public:
-  using scheduler_type = Scheduler;
-
   /// Null when memory is short. The socket is then closed.
   static connection* make(rouse::socket<Scheduler>&& s, prepared&& p, failure& why) noexcept {
     auto* const c = new (std::nothrow) connection(std::move(s), std::move(p));
@@ -1164,7 +1019,6 @@ public:
 
   [[nodiscard]] SSL* ssl() const noexcept { return prepared_.ssl.get(); }
   [[nodiscard]] rouse::socket<Scheduler>& transport() noexcept { return socket_; }
-  [[nodiscard]] socket_state* record() const noexcept { return record_; }
   [[nodiscard]] Scheduler* scheduler() const noexcept { return socket_.scheduler(); }
   [[nodiscard]] engine_type& engine() noexcept { return *engine_; }
 
@@ -1271,22 +1125,23 @@ public:
   /// Encrypts bytes while there is room, and returns how many. 0: there is no room, or `why`.
   std::size_t write(const_buffer b, failure& why) noexcept {
     std::size_t all = 0;
-    while (all != b.size() && wire_.to_send.size() < most_to_send) {
-      const std::size_t left = b.size() - all, room = most_to_send - wire_.to_send.size();
-      std::size_t part = left < room ? left : room, n = 0;
+    while (all != b.size() && room()) {
+      why = output_refused();
+      if (why) break;
+      std::size_t part = most_to_send - wire_.to_send.size(), n = 0;
+      if (part > b.size() - all) part = b.size() - all;
       if (part > largest_record) part = largest_record;
       ERR_clear_error();
-      why = output_why_;
-      if (!why && no_more_output_) why = std::errc::broken_pipe;
-      if (!why && !wire_.to_send.reserve(part + overhead)) why = std::errc::not_enough_memory;
-      if (why) return all;
-      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
+      if (!wire_.to_send.reserve(part + overhead)) {
+        why = std::errc::not_enough_memory;
+      } else if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) !=
+                 1) {
         why = output_why_ =
             wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
-        return all;
       }
+      if (why) break;
       all += n;
-      if (wire_.to_send.size() >= most_to_send) flush();
+      if (!room()) flush();
     }
     return all;
   }
@@ -1349,38 +1204,19 @@ public:
   void close() noexcept { close(peer_said_goodbye_); }
 
 private:
-  // Received bytes, and the end of the stream.
-  class incoming final
-      : public rouse::detail::pending_call<engine_type, rouse::detail::receive_call, no_limit,
-                                           incoming> {
-    using call =
-        rouse::detail::pending_call<engine_type, rouse::detail::receive_call, no_limit, incoming>;
+  // A request to the network, which calls `Deliver` when it has completed later.
+  template <class Call, void (connection::*Deliver)() noexcept>
+  class request final
+      : public rouse::detail::pending_call<engine_type, Call, no_limit, request<Call, Deliver>> {
+    using call = rouse::detail::pending_call<engine_type, Call, no_limit, request>;
 
   public:
-    explicit incoming(connection& c) noexcept
-        : call(c.engine_, {c.record_}, no_limit{}), connection_(c) {}
+    request(connection& c, Call&& what) noexcept
+        : call(c.engine_, std::move(what), no_limit{}), connection_(c) {}
     using call::start;
     using call::value;
     [[nodiscard]] failure why() const noexcept { return this->error; }
-    void deliver() noexcept { connection_.on_arrival(); }
-
-  private:
-    connection& connection_;
-  };
-  // Sends `in_flight_`.
-  class outgoing final
-      : public rouse::detail::pending_call<engine_type, rouse::detail::send_all_call, no_limit,
-                                           outgoing> {
-    using call =
-        rouse::detail::pending_call<engine_type, rouse::detail::send_all_call, no_limit, outgoing>;
-
-  public:
-    explicit outgoing(connection& c) noexcept
-        : call(c.engine_, {{c.record_, c.in_flight_.bytes()}}, no_limit{}), connection_(c) {}
-    using call::start;
-    using call::value;
-    [[nodiscard]] failure why() const noexcept { return this->error; }
-    void deliver() noexcept { connection_.on_departure(); }
+    void deliver() noexcept { (connection_.*Deliver)(); }
 
   private:
     connection& connection_;
@@ -1440,7 +1276,7 @@ private:
   void fetch() noexcept {
     if (fetching_ || input_ended()) return;
     fetching_ = true;
-    incoming_.emplace(*this);
+    incoming_.emplace(*this, rouse::detail::receive_call{record_});
     hold();
     if (!incoming_->start()) return;
     take_arrival();
@@ -1471,7 +1307,7 @@ private:
     while (!wire_.to_send.empty() && !flushing_ && !output_why_) {
       flushing_ = true;
       in_flight_.swap(wire_.to_send);
-      outgoing_.emplace(*this);
+      outgoing_.emplace(*this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
       hold();
       if (!outgoing_->start()) return;
       take_departure();
@@ -1517,8 +1353,10 @@ private:
   bool no_more_input_ = false; // shutdown(recv)
   bool no_more_output_ = false; // close_notify was sent
   bool peer_said_goodbye_ = false; // close_notify has arrived
-  std::optional<incoming> incoming_;
-  std::optional<outgoing> outgoing_; // after in_flight_, which it sends
+  // Received bytes, and the end of the stream.
+  std::optional<request<rouse::detail::receive_call, &connection::on_arrival>> incoming_;
+  // After in_flight_, which it sends.
+  std::optional<request<rouse::detail::send_all_call, &connection::on_departure>> outgoing_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
@@ -1528,6 +1366,7 @@ private:
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
+using rouse::detail::buffer_cursor;
 using rouse::detail::buffer_pool;
 
 /// Base class of the descriptions. `Derived` has `needs step(operation&)`, which is tried until it
@@ -1563,50 +1402,6 @@ private:
   bool ended_ = false;
 };
 
-/// A single buffer, as a list of one.
-template <class Buffer>
-class one_buffer {
-public:
-  explicit one_buffer(Buffer b) noexcept : buffer_(b) {}
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 1; }
-  [[nodiscard]] Buffer operator[](std::size_t) const noexcept { return buffer_; }
-
-private:
-  Buffer buffer_;
-};
-
-/// How far a call has come in its buffers.
-template <class Buffers>
-class progress {
-public:
-  explicit progress(Buffers b) noexcept : buffers_(b) { skip_empty(); }
-
-  [[nodiscard]] bool complete() const noexcept { return at_ == buffers_.size(); }
-  /// The rest of the first unfinished buffer.
-  [[nodiscard]] auto current() const noexcept {
-    const auto b = buffers_[at_];
-    using byte = std::remove_pointer_t<decltype(b.data())>;
-    using pointer = std::conditional_t<std::is_const_v<byte>, const std::byte*, std::byte*>;
-    return decltype(buffers_[0])(static_cast<pointer>(b.data()) + offset_, b.size() - offset_);
-  }
-  void add(std::size_t n) noexcept {
-    moved_ += n;
-    offset_ += n;
-    skip_empty();
-  }
-  [[nodiscard]] std::size_t moved() const noexcept { return moved_; }
-  [[nodiscard]] bool last() const noexcept { return at_ + 1 >= buffers_.size(); }
-
-private:
-  void skip_empty() noexcept {
-    while (at_ != buffers_.size() && offset_ == buffers_[at_].size()) ++at_, offset_ = 0;
-  }
-
-  Buffers buffers_;
-  std::size_t at_ = 0, offset_ = 0;
-  std::size_t moved_ = 0;
-};
-
 /// recv and recv_exactly.
 ///
 /// @tparam All  true: until all buffers are full.
@@ -1639,7 +1434,7 @@ public:
   std::size_t value(operation&) noexcept { return to_.moved(); }
 
 private:
-  progress<Buffers> to_;
+  buffer_cursor<mutable_buffer, Buffers> to_;
 };
 
 template <class Scheduler>
@@ -1711,30 +1506,24 @@ private:
       if (c.room()) why = std::errc::not_enough_memory;
       return 0;
     }
-    progress<Buffers> next = from_;
-    const std::size_t size = gather(next, gathered);
-    const std::size_t n = c.write({gathered, size}, why);
+    const std::size_t n = c.write({gathered, gather(gathered)}, why);
     buffer_pool::give_back(gathered);
-    for (std::size_t left = n; left != 0;) {
-      const std::size_t here = from_.current().size(), part = left < here ? left : here;
-      from_.add(part);
-      left -= part;
-    }
+    from_.add(n);
     return n;
   }
-  static std::size_t gather(progress<Buffers>& next, std::byte* into) noexcept {
+  std::size_t gather(std::byte* into) const noexcept {
     std::size_t size = 0;
-    while (!next.complete() && size != buffer_pool::room) {
-      const const_buffer b = next.current();
-      const std::size_t left = buffer_pool::room - size, part = b.size() < left ? b.size() : left;
-      std::memcpy(into + size, b.data(), part);
+    from_.for_each_piece([&](const_buffer piece) {
+      const std::size_t room = buffer_pool::room - size;
+      const std::size_t part = piece.size() < room ? piece.size() : room;
+      std::memcpy(into + size, piece.data(), part);
       size += part;
-      next.add(part);
-    }
+      return size != buffer_pool::room;
+    });
     return size;
   }
 
-  progress<Buffers> from_;
+  buffer_cursor<const_buffer, Buffers> from_;
   bool written_ = false;
   std::uint64_t position_ = 0; // of the last record, in the ciphertext
 };
@@ -1764,30 +1553,6 @@ private:
   readiness what_;
 };
 
-/// For calls that are composed of receives, such as those of `reader`.
-template <class Scheduler>
-class incoming_bytes {
-public:
-  explicit incoming_bytes(connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
-
-  bool begin(operation& op, mutable_buffer into) noexcept {
-    into_ = into;
-    return connection_->begin(op, waiter_);
-  }
-  bool advance(operation& op) noexcept {
-    if (!connection_->run(op, waiter_,
-                          [this](operation& o) { return connection_->read(o, into_); }))
-      return false;
-    if (op.error) connection_->left();
-    return true;
-  }
-
-private:
-  connection_ref<Scheduler> connection_;
-  event_waiter waiter_;
-  mutable_buffer into_;
-};
-
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
 
 // ---- rouse/tls/socket.hpp
@@ -1806,14 +1571,6 @@ class handshake_call;
 
 } // namespace tls
 
-namespace detail {
-
-template <class Scheduler>
-  requires requires { requires Scheduler::waker_type::blocking; }
-inline constexpr bool returns_when_done<tls::socket<Scheduler>> = true;
-
-} // namespace detail
-
 template <class Scheduler>
 inline constexpr bool returned_by_call<tls::socket<Scheduler>> = true;
 
@@ -1829,8 +1586,7 @@ namespace tls {
 ///
 /// Errors of the calls: those of the same calls of `rouse::socket`, and
 /// - tls::error::truncated: the connection ended without the peer's close_notify, so an attacker
-/// may
-///   have cut off its end. Whether this matters is the protocol's to say: a peer that announces
+///   may have cut off its end. Whether this matters is the protocol's to say: a peer that announces
 ///   lengths (HTTP with Content-Length) and then just closes causes it as well. All bytes that came
 ///   before it have been returned by then;
 /// - tls::error::protocol_violated, with OpenSSL's reason: a damaged record, or an alert of the
@@ -1851,7 +1607,7 @@ class [[nodiscard]] socket {
   using location = rouse::detail::location;
   using nothing = rouse::detail::nothing;
   template <class Buffer>
-  using one = detail::one_buffer<Buffer>;
+  using one = rouse::detail::one_buffer<Buffer>;
   template <class Buffer>
   using some = rouse::detail::some_buffers<Buffer>;
   using bytes_to_fill = rouse::detail::bytes_to_fill<socket>;
@@ -2060,14 +1816,6 @@ public:
     return transport().local_endpoint(ec);
   }
 
-  // ---- for the library: see concepts/byte_stream.hpp
-  [[nodiscard]] auto incoming() const noexcept {
-    return detail::incoming_bytes<Scheduler>(connection_);
-  }
-  [[nodiscard]] auto wait_description(readiness what) const noexcept {
-    return detail::wait_call<Scheduler>(connection_, what);
-  }
-
 private:
   template <class>
   friend class detail::handshake_call;
@@ -2167,8 +1915,8 @@ public:
   static constexpr const char* misuse = "no address, an invalid port, or no name to verify";
 
   connect_call(rouse::detail::connect_to_call<Scheduler> c, const client_context& context,
-               std::string_view host, std::string service)
-      : connect_(std::move(c)), context_(context), host_(host), service_(std::move(service)) {}
+               std::string_view host)
+      : connect_(std::move(c)), context_(context), host_(host) {}
 
   bool prepare(operation& op) noexcept { return connect_.prepare(op); }
   bool advance(operation& op) noexcept {
@@ -2176,7 +1924,7 @@ public:
     if (!connect_.advance(op)) return false;
     if (op.error) return true;
     failure why;
-    prepared p = context_.prepare(host_, service_, why);
+    prepared p = context_.prepare(host_, why);
     handshake_.adopt(connect_.value(op), std::move(p), why);
     connected_ = true;
     if (!handshake_.prepare(op)) return true;
@@ -2195,31 +1943,22 @@ public:
 private:
   rouse::detail::connect_to_call<Scheduler> connect_;
   client_context context_;
-  std::string host_, service_;
+  std::string host_;
   handshake_call<Scheduler> handshake_;
   bool connected_ = false;
 };
 
-template <class Service>
-std::string service_text(const Service& service) {
-  if constexpr (std::integral<Service>)
-    return std::to_string(service);
-  else
-    return std::string(service);
-}
-
 template <class Scheduler, class Service>
 auto connect_to(Scheduler& s, const client_context& context, std::string_view host,
                 const Service& service) {
-  return connect_call<Scheduler>(rouse::detail::connect_to(s, host, service), context, host,
-                                 service_text(service));
+  return connect_call<Scheduler>(rouse::detail::connect_to(s, host, service), context, host);
 }
 
 template <class Scheduler>
 auto client_handshake(const client_context& context, rouse::socket<Scheduler>&& s,
                       std::string_view name) noexcept {
   failure why;
-  prepared p = context.prepare(name, {}, why);
+  prepared p = context.prepare(name, why);
   return handshake_call<Scheduler>(std::move(s), std::move(p), why);
 }
 template <class Scheduler>

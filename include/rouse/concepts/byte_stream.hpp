@@ -1,8 +1,8 @@
 // The concept of a stream of bytes: a socket, a TLS connection, or a stream of your own.
 #pragma once
+#include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
-#include <rouse/core/coroutine.hpp>
 #include <rouse/core/limit.hpp>
 #include <rouse/core/loan.hpp>
 #include <rouse/detail/chrono.hpp>
@@ -23,20 +23,6 @@ template <class Scheduler>
   requires requires { typename Scheduler::engine_type; }
 inline constexpr bool is_socket<socket<Scheduler>> = true;
 
-// What a class over streams has as its argument: a stream, or a scheduler, which stands for its
-// socket.
-template <class T>
-struct stream_named {
-  using type = T;
-};
-template <class Scheduler>
-  requires requires { typename Scheduler::engine_type; }
-struct stream_named<Scheduler> {
-  using type = socket<Scheduler>;
-};
-template <class T>
-using stream_of = typename stream_named<T>::type;
-
 // Completes any call of a callback scheduler.
 struct any_handler {
   void operator()(std::error_code, std::size_t) const noexcept {}
@@ -56,7 +42,7 @@ using completes =
                        std::error_code&, const any_handler&>;
 
 template <class Stream>
-concept returns_directly = requires { requires Stream::scheduler_type::waker_type::blocking; };
+concept returns_directly = blocking_waker<typename Stream::scheduler_type::waker_type>;
 
 // What a call of a stream returns: its value, if the stream's scheduler has calls that do;
 // otherwise an awaitable, or (with a handler) anything.
@@ -111,7 +97,8 @@ concept has_scheduler = requires(const S& s) {
 
 } // namespace detail
 
-/// A stream of bytes, which `reader`, `socket_stream` and `serve` take in place of a socket.
+/// A stream of bytes: what code can be written for that serves a socket, a TLS connection, and
+/// streams of the application alike.
 ///
 /// - `S::scheduler_type`, and `s.scheduler()`: a pointer to the scheduler, or null.
 /// - `s.recv(buffer, [limit,] how)`, and likewise `recv_exactly`, `send`, `send_all`, and
@@ -192,7 +179,7 @@ consteval void explain_byte_stream() {
                   "rouse: a byte_stream has \"void timeout(clock::duration)\" and "
                   "\"clock::duration timeout() const\", the limit of calls without one");
     static_assert(std::move_constructible<S>,
-                  "rouse: a byte_stream can be moved: into the handler of serve, for example");
+                  "rouse: a byte_stream can be moved: into the flow that uses it, for example");
   }
 }
 

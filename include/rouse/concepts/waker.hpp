@@ -8,6 +8,13 @@
 #include <cstddef>
 
 namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+// A waker with calls that return their value directly.
+template <class W>
+concept blocking_waker = requires { requires W::blocking; };
+
+} // namespace detail
 
 /// A waker starts a call, suspends its caller, and delivers the value or the error when the call
 /// completes. It knows nothing of kernels.

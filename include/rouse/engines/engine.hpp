@@ -90,8 +90,7 @@ public:
   /// Where handles of flows and channels find this engine, from any thread.
   [[nodiscard]] home_type& home() noexcept { return *home_; }
   [[nodiscard]] observer_type& observer() noexcept { return queue_.observer(); }
-  /// Lends the buffers of `receive`.
-  [[nodiscard]] detail::buffer_pool& buffers() noexcept { return *buffers_; }
+  [[nodiscard]] detail::buffer_pool& buffers() noexcept { return *buffers_; } ///< for `receive`
 
   // ---- operations
 
@@ -282,6 +281,7 @@ private:
   };
   using list_type = detail::list<rouse::operation>;
   basic_engine() = default;
+
   // For a driver that is one of several (`native_driver`), each call branches once, here, to what
   // is compiled for the one that is open. `f` gets its type, and finds it by `the`.
   template <class F>

@@ -1,4 +1,4 @@
-// Small files: read as a whole, and appended to line by line.
+// Small files, read as a whole.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>

@@ -21,14 +21,6 @@
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-// A waker with calls that return their value directly.
-template <class W>
-concept blocking_waker = requires { requires W::blocking; };
-
-} // namespace detail
-
 /// Runs flows, and the engine that does their I/O.
 ///
 /// @tparam Engine  the kernel interface: `native_engine`, `io_uring_engine`, `epoll_engine`,

@@ -83,7 +83,7 @@ struct recv_from_list_call : list_call<mutable_buffer, action::recv_from, false>
   }
   datagram value(operation& op) noexcept {
     const bool received = !op.error || op.error.code() == std::errc::message_size;
-    return received ? datagram{moved, message.peer()} : datagram{};
+    return received ? datagram{list.moved(), message.peer()} : datagram{};
   }
 };
 

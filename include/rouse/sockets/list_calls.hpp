@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
+#include <rouse/core/buffer_cursor.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/operation.hpp>
@@ -23,11 +24,11 @@ struct list_call {
   static constexpr const char* misuse = empty_buffer;
 
   socket_state* socket;
-  some_buffers<Buffer> list;
-  std::size_t moved = 0;
-  std::size_t current = 0; // the first unfinished buffer
-  std::size_t offset = 0; // bytes of it that are done
+  buffer_cursor<Buffer, some_buffers<Buffer>> list;
   os::message_in_pieces message{};
+
+  list_call(socket_state* d, const some_buffers<Buffer>& buffers) noexcept
+      : socket(d), list(buffers) {}
 
   bool prepare(operation& op) noexcept {
     op.target = socket;
@@ -45,50 +46,37 @@ struct list_call {
   }
 
   bool advance(operation& op) noexcept {
-    moved += op.bytes;
+    list.add(op.bytes);
     if (!All || op.error || (!sends && op.bytes == 0)) return true;
-    skip(op.bytes);
     fill(op);
     return op.size == 0;
   }
 
-  std::size_t value(operation&) noexcept { return moved; }
+  std::size_t value(operation&) noexcept { return list.moved(); }
 
 private:
   // Fills the message with as many pieces as one request takes.
   void fill(operation& op) noexcept {
     message.clear();
     op.size = 0;
-    std::size_t begin = offset;
-    for (std::size_t i = current;
-         i != list.size() && !message.full() && op.size != os::largest_request; ++i) {
-      const std::size_t left = list[i].size() - begin, room = os::largest_request - op.size;
-      const std::size_t size = left < room ? left : room;
-      auto* const data = static_cast<const char*>(list[i].data()) + begin;
-      if (size != 0) message.add(const_cast<char*>(data), size); // read only if sent
+    list.for_each_piece([&](const Buffer& piece) {
+      const std::size_t room = os::largest_request - op.size;
+      const std::size_t size = piece.size() < room ? piece.size() : room;
+      message.add(const_cast<void*>(static_cast<const void*>(piece.data())),
+                  size); // sends only read
       op.size += size;
-      begin = 0;
-    }
+      return !message.full() && op.size != os::largest_request;
+    });
     message.end();
-  }
-
-  void skip(std::size_t bytes) noexcept {
-    while (bytes != 0) {
-      const std::size_t left = list[current].size() - offset;
-      if (bytes < left) {
-        offset += bytes;
-        return;
-      }
-      bytes -= left;
-      offset = 0;
-      ++current;
-    }
   }
 
   // A datagram is sent or received in one request, or not at all.
   bool fits_one_datagram(operation& op) const noexcept {
     std::size_t all = 0;
-    for (std::size_t i = 0; i != list.size(); ++i) all += list[i].size();
+    list.for_each_piece([&](const Buffer& piece) {
+      all += piece.size();
+      return true;
+    });
     if (all != op.size) op.error = std::errc::message_size;
     if (!sends && all == 0) op.error = std::errc::invalid_argument;
     return !op.error;

@@ -1,5 +1,6 @@
 // The base of the parts of `socket`. Each part is a base class of `socket` with some of its calls.
 #pragma once
+#include <rouse/concepts/waker.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/batch.hpp>
 #include <rouse/core/buffer.hpp>
@@ -16,9 +17,9 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 // True if a socket's calls return only when they have completed, as with fibers and threads.
 template <class Socket>
 inline constexpr bool returns_when_done = false;
-template <class Scheduler>
-  requires requires { requires Scheduler::waker_type::blocking; }
-inline constexpr bool returns_when_done<socket<Scheduler>> = true;
+template <template <class> class Socket, class Scheduler>
+  requires blocking_waker<typename Scheduler::waker_type>
+inline constexpr bool returns_when_done<Socket<Scheduler>> = true;
 
 // The parameter types of a socket's calls. A temporary is accepted only where calls return when
 // they have completed.

@@ -1,4 +1,4 @@
-// Certificates, keys and revocation lists, from files and from memory.
+// Certificates and keys, from files and from memory.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -10,7 +10,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -23,16 +22,13 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
-using sha256 = std::array<unsigned char, 32>;
 using certificate_list = std::vector<x509_ptr>;
-using crl_list = std::vector<crl_ptr>;
 
 // A certificate with its key, as an SSL_CTX presents it. Never changed once it is made.
 struct identity {
   x509_ptr leaf;
   key_ptr key;
   x509_stack_ptr chain; // from the leaf's issuer on, without the leaf
-  sha256 digest{}; // of the leaf
 };
 using identity_ptr = std::shared_ptr<const identity>;
 
@@ -103,9 +99,6 @@ std::vector<Owner> all_in(const source& from, const char* kind, Read read) {
 inline certificate_list certificates_in(const source& from) {
   return all_in<x509_ptr>(from, "certificate", PEM_read_bio_X509);
 }
-inline crl_list revocation_lists_in(const source& from) {
-  return all_in<crl_ptr>(from, "revocation list", PEM_read_bio_X509_CRL);
-}
 
 inline key_ptr key_in(const source& from, std::string_view password) {
   const error_scope scope;
@@ -162,8 +155,7 @@ inline identity_ptr make_identity(x509_ptr leaf, key_ptr key, certificate_list c
     throw_unusable(keys, "the key does not fit the certificate in " + certificates);
   auto made = std::make_shared<identity>();
   made->chain.reset(sk_X509_new_null());
-  if (!made->chain || X509_digest(leaf.get(), EVP_sha256(), made->digest.data(), nullptr) != 1)
-    throw_no_memory();
+  if (!made->chain) throw_no_memory();
   for (x509_ptr& c : chain) {
     if (sk_X509_push(made->chain.get(), c.get()) <= 0) throw_no_memory();
     (void)c.release();
@@ -183,58 +175,6 @@ inline identity_ptr identity_of(const source& certificates, const source& key,
   chain.erase(chain.begin());
   return make_identity(std::move(leaf), std::move(the_key), std::move(chain), certificates.name,
                        key.name);
-}
-
-// The certificates that lead from `leaf` upwards, in order; a PKCS#12 file has them in any order.
-inline certificate_list ordered(const X509* leaf, STACK_OF(X509) * any_order) {
-  certificate_list chain;
-  X509* below = const_cast<X509*>(leaf); // X509_check_issued takes no const, and changes nothing
-  for (int i = 0; i < sk_X509_num(any_order);) {
-    X509* const next = sk_X509_value(any_order, i);
-    const bool issued = X509_check_issued(next, below) == X509_V_OK;
-    if (!issued) {
-      ++i;
-      continue;
-    }
-    chain.push_back(x509_ptr(sk_X509_delete(any_order, i)));
-    below = next;
-    i = 0;
-  }
-  return chain;
-}
-
-inline pkcs12_ptr pkcs12_in(const source& from, const std::string& password) {
-  const auto* bytes = reinterpret_cast<const unsigned char*>(from.text.data());
-  pkcs12_ptr bag;
-  if (from.text.size() <= INT_MAX)
-    bag.reset(d2i_PKCS12(nullptr, &bytes, static_cast<long>(from.text.size())));
-  if (!bag) throw_unusable(from.name, "not a PKCS#12 file");
-  const int size = static_cast<int>(password.size());
-  if (PKCS12_mac_present(bag.get()) && PKCS12_verify_mac(bag.get(), password.c_str(), size) != 1 &&
-      !(password.empty() && PKCS12_verify_mac(bag.get(), nullptr, 0) == 1))
-    throw_unusable(from.name, password.empty() ? "it is encrypted, and no password was given"
-                                               : "wrong password");
-  return bag;
-}
-
-inline identity_ptr identity_of_pkcs12(const source& from, std::string_view password) {
-  const error_scope scope;
-  source secret{{}, std::string(password)};
-  const pkcs12_ptr bag = pkcs12_in(from, secret.text);
-  EVP_PKEY* key = nullptr;
-  X509* leaf = nullptr;
-  STACK_OF(X509)* others = nullptr;
-  const int parsed = PKCS12_parse(bag.get(), secret.text.c_str(), &key, &leaf, &others);
-  key_ptr the_key{key};
-  x509_ptr the_leaf{leaf};
-  const x509_stack_ptr the_others{others};
-  if (parsed != 1) throw_unusable(from.name, "cannot be decrypted: " + newest_reason());
-  if (!the_key) throw_unusable(from.name, "no key in it");
-  if (!the_leaf) throw_unusable(from.name, "no certificate of the key in it");
-  certificate_list chain;
-  if (others) chain = ordered(leaf, others);
-  return make_identity(std::move(the_leaf), std::move(the_key), std::move(chain), from.name,
-                       from.name);
 }
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail

@@ -12,8 +12,6 @@
 #include <rouse/tls/context.hpp>
 #include <rouse/tls/socket.hpp>
 
-#include <concepts>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -78,8 +76,8 @@ public:
   static constexpr const char* misuse = "no address, an invalid port, or no name to verify";
 
   connect_call(rouse::detail::connect_to_call<Scheduler> c, const client_context& context,
-               std::string_view host, std::string service)
-      : connect_(std::move(c)), context_(context), host_(host), service_(std::move(service)) {}
+               std::string_view host)
+      : connect_(std::move(c)), context_(context), host_(host) {}
 
   bool prepare(operation& op) noexcept { return connect_.prepare(op); }
   bool advance(operation& op) noexcept {
@@ -87,7 +85,7 @@ public:
     if (!connect_.advance(op)) return false;
     if (op.error) return true;
     failure why;
-    prepared p = context_.prepare(host_, service_, why);
+    prepared p = context_.prepare(host_, why);
     handshake_.adopt(connect_.value(op), std::move(p), why);
     connected_ = true;
     if (!handshake_.prepare(op)) return true;
@@ -106,31 +104,22 @@ public:
 private:
   rouse::detail::connect_to_call<Scheduler> connect_;
   client_context context_;
-  std::string host_, service_;
+  std::string host_;
   handshake_call<Scheduler> handshake_;
   bool connected_ = false;
 };
 
-template <class Service>
-std::string service_text(const Service& service) {
-  if constexpr (std::integral<Service>)
-    return std::to_string(service);
-  else
-    return std::string(service);
-}
-
 template <class Scheduler, class Service>
 auto connect_to(Scheduler& s, const client_context& context, std::string_view host,
                 const Service& service) {
-  return connect_call<Scheduler>(rouse::detail::connect_to(s, host, service), context, host,
-                                 service_text(service));
+  return connect_call<Scheduler>(rouse::detail::connect_to(s, host, service), context, host);
 }
 
 template <class Scheduler>
 auto client_handshake(const client_context& context, rouse::socket<Scheduler>&& s,
                       std::string_view name) noexcept {
   failure why;
-  prepared p = context.prepare(name, {}, why);
+  prepared p = context.prepare(name, why);
   return handshake_call<Scheduler>(std::move(s), std::move(p), why);
 }
 template <class Scheduler>

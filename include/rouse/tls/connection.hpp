@@ -24,7 +24,6 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/core/waiter.hpp>
 #include <rouse/detail/chrono.hpp>
-#include <rouse/detail/intrusive_list.hpp>
 #include <rouse/sockets/socket.hpp>
 #include <rouse/sockets/stream_calls.hpp>
 #include <rouse/tls/context.hpp>
@@ -36,13 +35,10 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
@@ -53,8 +49,6 @@ class connection {
   using lock_type = typename engine_type::lock_type;
 
 public:
-  using scheduler_type = Scheduler;
-
   /// Null when memory is short. The socket is then closed.
   static connection* make(rouse::socket<Scheduler>&& s, prepared&& p, failure& why) noexcept {
     auto* const c = new (std::nothrow) connection(std::move(s), std::move(p));
@@ -77,7 +71,6 @@ public:
 
   [[nodiscard]] SSL* ssl() const noexcept { return prepared_.ssl.get(); }
   [[nodiscard]] rouse::socket<Scheduler>& transport() noexcept { return socket_; }
-  [[nodiscard]] socket_state* record() const noexcept { return record_; }
   [[nodiscard]] Scheduler* scheduler() const noexcept { return socket_.scheduler(); }
   [[nodiscard]] engine_type& engine() noexcept { return *engine_; }
 
@@ -184,22 +177,23 @@ public:
   /// Encrypts bytes while there is room, and returns how many. 0: there is no room, or `why`.
   std::size_t write(const_buffer b, failure& why) noexcept {
     std::size_t all = 0;
-    while (all != b.size() && wire_.to_send.size() < most_to_send) {
-      const std::size_t left = b.size() - all, room = most_to_send - wire_.to_send.size();
-      std::size_t part = left < room ? left : room, n = 0;
+    while (all != b.size() && room()) {
+      why = output_refused();
+      if (why) break;
+      std::size_t part = most_to_send - wire_.to_send.size(), n = 0;
+      if (part > b.size() - all) part = b.size() - all;
       if (part > largest_record) part = largest_record;
       ERR_clear_error();
-      why = output_why_;
-      if (!why && no_more_output_) why = std::errc::broken_pipe;
-      if (!why && !wire_.to_send.reserve(part + overhead)) why = std::errc::not_enough_memory;
-      if (why) return all;
-      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
+      if (!wire_.to_send.reserve(part + overhead)) {
+        why = std::errc::not_enough_memory;
+      } else if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) !=
+                 1) {
         why = output_why_ =
             wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
-        return all;
       }
+      if (why) break;
       all += n;
-      if (wire_.to_send.size() >= most_to_send) flush();
+      if (!room()) flush();
     }
     return all;
   }
@@ -262,38 +256,19 @@ public:
   void close() noexcept { close(peer_said_goodbye_); }
 
 private:
-  // Received bytes, and the end of the stream.
-  class incoming final
-      : public rouse::detail::pending_call<engine_type, rouse::detail::receive_call, no_limit,
-                                           incoming> {
-    using call =
-        rouse::detail::pending_call<engine_type, rouse::detail::receive_call, no_limit, incoming>;
+  // A request to the network, which calls `Deliver` when it has completed later.
+  template <class Call, void (connection::*Deliver)() noexcept>
+  class request final
+      : public rouse::detail::pending_call<engine_type, Call, no_limit, request<Call, Deliver>> {
+    using call = rouse::detail::pending_call<engine_type, Call, no_limit, request>;
 
   public:
-    explicit incoming(connection& c) noexcept
-        : call(c.engine_, {c.record_}, no_limit{}), connection_(c) {}
+    request(connection& c, Call&& what) noexcept
+        : call(c.engine_, std::move(what), no_limit{}), connection_(c) {}
     using call::start;
     using call::value;
     [[nodiscard]] failure why() const noexcept { return this->error; }
-    void deliver() noexcept { connection_.on_arrival(); }
-
-  private:
-    connection& connection_;
-  };
-  // Sends `in_flight_`.
-  class outgoing final
-      : public rouse::detail::pending_call<engine_type, rouse::detail::send_all_call, no_limit,
-                                           outgoing> {
-    using call =
-        rouse::detail::pending_call<engine_type, rouse::detail::send_all_call, no_limit, outgoing>;
-
-  public:
-    explicit outgoing(connection& c) noexcept
-        : call(c.engine_, {{c.record_, c.in_flight_.bytes()}}, no_limit{}), connection_(c) {}
-    using call::start;
-    using call::value;
-    [[nodiscard]] failure why() const noexcept { return this->error; }
-    void deliver() noexcept { connection_.on_departure(); }
+    void deliver() noexcept { (connection_.*Deliver)(); }
 
   private:
     connection& connection_;
@@ -353,7 +328,7 @@ private:
   void fetch() noexcept {
     if (fetching_ || input_ended()) return;
     fetching_ = true;
-    incoming_.emplace(*this);
+    incoming_.emplace(*this, rouse::detail::receive_call{record_});
     hold();
     if (!incoming_->start()) return;
     take_arrival();
@@ -384,7 +359,7 @@ private:
     while (!wire_.to_send.empty() && !flushing_ && !output_why_) {
       flushing_ = true;
       in_flight_.swap(wire_.to_send);
-      outgoing_.emplace(*this);
+      outgoing_.emplace(*this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
       hold();
       if (!outgoing_->start()) return;
       take_departure();
@@ -430,8 +405,10 @@ private:
   bool no_more_input_ = false; // shutdown(recv)
   bool no_more_output_ = false; // close_notify was sent
   bool peer_said_goodbye_ = false; // close_notify has arrived
-  std::optional<incoming> incoming_;
-  std::optional<outgoing> outgoing_; // after in_flight_, which it sends
+  // Received bytes, and the end of the stream.
+  std::optional<request<rouse::detail::receive_call, &connection::on_arrival>> incoming_;
+  // After in_flight_, which it sends.
+  std::optional<request<rouse::detail::send_all_call, &connection::on_departure>> outgoing_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail

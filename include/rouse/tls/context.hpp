@@ -86,11 +86,13 @@ public:
   }
 
   /// For the library: an SSL object for a connection to `name`.
-  [[nodiscard]] detail::prepared prepare(std::string_view name, std::string_view,
-                                         failure& why) const noexcept {
+  [[nodiscard]] detail::prepared prepare(std::string_view name, failure& why) const noexcept {
     const detail::error_scope errors;
     detail::prepared made{detail::ssl_ptr(SSL_new(context_.get())), context_};
-    if (!made.ssl) return why = std::errc::not_enough_memory, detail::prepared();
+    if (!made.ssl) {
+      why = std::errc::not_enough_memory;
+      return {};
+    }
     SSL_set_connect_state(made.ssl.get());
     const bool named = rouse::detail::guarded(
         [&] { return detail::verify_name(made.ssl.get(), detail::name_to_verify(name)); },

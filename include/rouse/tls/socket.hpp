@@ -34,14 +34,6 @@ class handshake_call;
 
 } // namespace tls
 
-namespace detail {
-
-template <class Scheduler>
-  requires requires { requires Scheduler::waker_type::blocking; }
-inline constexpr bool returns_when_done<tls::socket<Scheduler>> = true;
-
-} // namespace detail
-
 template <class Scheduler>
 inline constexpr bool returned_by_call<tls::socket<Scheduler>> = true;
 
@@ -57,8 +49,7 @@ namespace tls {
 ///
 /// Errors of the calls: those of the same calls of `rouse::socket`, and
 /// - tls::error::truncated: the connection ended without the peer's close_notify, so an attacker
-/// may
-///   have cut off its end. Whether this matters is the protocol's to say: a peer that announces
+///   may have cut off its end. Whether this matters is the protocol's to say: a peer that announces
 ///   lengths (HTTP with Content-Length) and then just closes causes it as well. All bytes that came
 ///   before it have been returned by then;
 /// - tls::error::protocol_violated, with OpenSSL's reason: a damaged record, or an alert of the
@@ -79,7 +70,7 @@ class [[nodiscard]] socket {
   using location = rouse::detail::location;
   using nothing = rouse::detail::nothing;
   template <class Buffer>
-  using one = detail::one_buffer<Buffer>;
+  using one = rouse::detail::one_buffer<Buffer>;
   template <class Buffer>
   using some = rouse::detail::some_buffers<Buffer>;
   using bytes_to_fill = rouse::detail::bytes_to_fill<socket>;
@@ -286,14 +277,6 @@ public:
   [[nodiscard]] endpoint local_endpoint() const { return transport().local_endpoint(); }
   [[nodiscard]] endpoint local_endpoint(std::error_code& ec) const noexcept {
     return transport().local_endpoint(ec);
-  }
-
-  // ---- for the library: see concepts/byte_stream.hpp
-  [[nodiscard]] auto incoming() const noexcept {
-    return detail::incoming_bytes<Scheduler>(connection_);
-  }
-  [[nodiscard]] auto wait_description(readiness what) const noexcept {
-    return detail::wait_call<Scheduler>(connection_, what);
   }
 
 private:

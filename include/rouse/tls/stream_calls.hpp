@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
+#include <rouse/core/buffer_cursor.hpp>
 #include <rouse/core/call.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/loan.hpp>
@@ -17,6 +18,7 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
+using rouse::detail::buffer_cursor;
 using rouse::detail::buffer_pool;
 
 /// Base class of the descriptions. `Derived` has `needs step(operation&)`, which is tried until it
@@ -52,50 +54,6 @@ private:
   bool ended_ = false;
 };
 
-/// A single buffer, as a list of one.
-template <class Buffer>
-class one_buffer {
-public:
-  explicit one_buffer(Buffer b) noexcept : buffer_(b) {}
-  [[nodiscard]] static constexpr std::size_t size() noexcept { return 1; }
-  [[nodiscard]] Buffer operator[](std::size_t) const noexcept { return buffer_; }
-
-private:
-  Buffer buffer_;
-};
-
-/// How far a call has come in its buffers.
-template <class Buffers>
-class progress {
-public:
-  explicit progress(Buffers b) noexcept : buffers_(b) { skip_empty(); }
-
-  [[nodiscard]] bool complete() const noexcept { return at_ == buffers_.size(); }
-  /// The rest of the first unfinished buffer.
-  [[nodiscard]] auto current() const noexcept {
-    const auto b = buffers_[at_];
-    using byte = std::remove_pointer_t<decltype(b.data())>;
-    using pointer = std::conditional_t<std::is_const_v<byte>, const std::byte*, std::byte*>;
-    return decltype(buffers_[0])(static_cast<pointer>(b.data()) + offset_, b.size() - offset_);
-  }
-  void add(std::size_t n) noexcept {
-    moved_ += n;
-    offset_ += n;
-    skip_empty();
-  }
-  [[nodiscard]] std::size_t moved() const noexcept { return moved_; }
-  [[nodiscard]] bool last() const noexcept { return at_ + 1 >= buffers_.size(); }
-
-private:
-  void skip_empty() noexcept {
-    while (at_ != buffers_.size() && offset_ == buffers_[at_].size()) ++at_, offset_ = 0;
-  }
-
-  Buffers buffers_;
-  std::size_t at_ = 0, offset_ = 0;
-  std::size_t moved_ = 0;
-};
-
 /// recv and recv_exactly.
 ///
 /// @tparam All  true: until all buffers are full.
@@ -128,7 +86,7 @@ public:
   std::size_t value(operation&) noexcept { return to_.moved(); }
 
 private:
-  progress<Buffers> to_;
+  buffer_cursor<mutable_buffer, Buffers> to_;
 };
 
 template <class Scheduler>
@@ -200,30 +158,24 @@ private:
       if (c.room()) why = std::errc::not_enough_memory;
       return 0;
     }
-    progress<Buffers> next = from_;
-    const std::size_t size = gather(next, gathered);
-    const std::size_t n = c.write({gathered, size}, why);
+    const std::size_t n = c.write({gathered, gather(gathered)}, why);
     buffer_pool::give_back(gathered);
-    for (std::size_t left = n; left != 0;) {
-      const std::size_t here = from_.current().size(), part = left < here ? left : here;
-      from_.add(part);
-      left -= part;
-    }
+    from_.add(n);
     return n;
   }
-  static std::size_t gather(progress<Buffers>& next, std::byte* into) noexcept {
+  std::size_t gather(std::byte* into) const noexcept {
     std::size_t size = 0;
-    while (!next.complete() && size != buffer_pool::room) {
-      const const_buffer b = next.current();
-      const std::size_t left = buffer_pool::room - size, part = b.size() < left ? b.size() : left;
-      std::memcpy(into + size, b.data(), part);
+    from_.for_each_piece([&](const_buffer piece) {
+      const std::size_t room = buffer_pool::room - size;
+      const std::size_t part = piece.size() < room ? piece.size() : room;
+      std::memcpy(into + size, piece.data(), part);
       size += part;
-      next.add(part);
-    }
+      return size != buffer_pool::room;
+    });
     return size;
   }
 
-  progress<Buffers> from_;
+  buffer_cursor<const_buffer, Buffers> from_;
   bool written_ = false;
   std::uint64_t position_ = 0; // of the last record, in the ciphertext
 };
@@ -251,30 +203,6 @@ public:
 
 private:
   readiness what_;
-};
-
-/// For calls that are composed of receives, such as those of `reader`.
-template <class Scheduler>
-class incoming_bytes {
-public:
-  explicit incoming_bytes(connection_ref<Scheduler> c) noexcept : connection_(std::move(c)) {}
-
-  bool begin(operation& op, mutable_buffer into) noexcept {
-    into_ = into;
-    return connection_->begin(op, waiter_);
-  }
-  bool advance(operation& op) noexcept {
-    if (!connection_->run(op, waiter_,
-                          [this](operation& o) { return connection_->read(o, into_); }))
-      return false;
-    if (op.error) connection_->left();
-    return true;
-  }
-
-private:
-  connection_ref<Scheduler> connection_;
-  event_waiter waiter_;
-  mutable_buffer into_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail

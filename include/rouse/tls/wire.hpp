@@ -1,8 +1,7 @@
 // The ciphertext between an SSL object and the network: a BIO that reads what was received and
 // keeps what is to be sent. It never waits.
 //
-//   engine --receive--> loan --read--> SSL --write--> to_send --take--> in_flight --send_all-->
-// engine
+//   engine --receive--> loan --read--> SSL --write--> to_send --swap--> in_flight --> engine
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/buffer.hpp>
