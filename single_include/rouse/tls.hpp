@@ -2,143 +2,6 @@
 #pragma once
 #include <rouse/rouse.hpp>
 
-// ---- rouse/os/posix/file.hpp
-// An open file.
-
-#if !ROUSE_WINDOWS
-#include <cerrno>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// Whether there is a file or directory of that name.
-inline bool exists(const char* path) noexcept {
-  struct stat about;
-  return ::stat(path, &about) == 0;
-}
-
-/// A file, open for reading. The destructor closes it.
-class file {
-public:
-  static file to_read(const std::string& path, failure& why) noexcept {
-    file made{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!made.fd_) why = failure::from_os(errno);
-    return made;
-  }
-
-  /// @param got  the bytes read; 0 at the end of the file.
-  failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
-    ssize_t result;
-    do result = ::read(fd_.get(), into, size);
-    while (result < 0 && errno == EINTR);
-    if (result < 0) return failure::from_os(errno);
-    got = static_cast<std::size_t>(result);
-    return {};
-  }
-
-private:
-  explicit file(int fd) noexcept : fd_(fd) {}
-
-  unique_fd fd_;
-};
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/windows/file.hpp
-// An open file.
-
-#include <climits>
-
-#if ROUSE_WINDOWS
-#include <winsock2.h>
-
-#include <windows.h>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-namespace detail {
-
-// A path in UTF-8, for functions with names in W. Empty: it is not UTF-8, or too long.
-struct wide_path {
-  explicit wide_path(const char* path) noexcept {
-    if (::MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, text, room) == 0) *text = 0;
-  }
-  static constexpr int room = 1024;
-  wchar_t text[room];
-};
-
-} // namespace detail
-
-/// Whether there is a file or directory of that name.
-inline bool exists(const char* path) noexcept {
-  return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
-}
-
-/// A file, open for reading. The destructor closes it.
-class file {
-public:
-  static file to_read(const std::string& path, failure& why) noexcept {
-    file made{::CreateFileW(detail::wide_path(path.c_str()).text, GENERIC_READ,
-                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr,
-                            OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
-    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
-    return made;
-  }
-
-  file(file&& other) noexcept : handle_(std::exchange(other.handle_, INVALID_HANDLE_VALUE)) {}
-  file& operator=(file&& other) noexcept {
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~file() {
-    if (handle_ != INVALID_HANDLE_VALUE) ::CloseHandle(handle_);
-  }
-
-  /// @param got  the bytes read; 0 at the end of the file.
-  failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
-    DWORD result = 0;
-    const DWORD room = size < INT_MAX ? static_cast<DWORD>(size) : INT_MAX;
-    if (!::ReadFile(handle_, into, room, &result, nullptr)) return last_failure();
-    got = result;
-    return {};
-  }
-
-private:
-  explicit file(HANDLE handle) noexcept : handle_(handle) {}
-  static failure last_failure() noexcept {
-    return failure::from_os(static_cast<int>(::GetLastError()));
-  }
-
-  HANDLE handle_;
-};
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/file.hpp
-// Small files, read as a whole.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// Reads a file as a whole. Paths are UTF-8 on Windows.
-///
-/// Errors: no_such_file_or_directory, permission_denied, is_a_directory (on Windows
-/// permission_denied), not_enough_memory.
-inline failure read_file(const std::string& path, std::string& into) {
-  failure why;
-  const file from = file::to_read(path, why);
-  char piece[4096];
-  for (std::size_t got = 1; !why && got > 0;) {
-    why = from.read(piece, sizeof piece, got);
-    if (!why) into.append(piece, got);
-  }
-  return why;
-}
-
-}}} // namespace rouse::ROUSE_ABI::os
-
 // ---- rouse/tls/error.hpp
 // The errors of TLS, and how OpenSSL's errors become one of them.
 
@@ -240,11 +103,14 @@ inline failure numbered(int number) noexcept {
 }
 inline failure failed(error what) noexcept { return numbered(static_cast<int>(what)); }
 
-// The oldest reason in OpenSSL's error queue, which belongs to this thread. Empties the queue.
+// The oldest reason of OpenSSL's library of TLS in this thread's error queue; 0: none. Empties the
+// queue.
 inline int take_reason() noexcept {
-  const unsigned long oldest = ERR_get_error();
-  ERR_clear_error();
-  return ERR_GET_LIB(oldest) == ERR_LIB_SSL ? ERR_GET_REASON(oldest) : 0;
+  int reason = 0;
+  while (const unsigned long next = ERR_get_error()) {
+    if (reason == 0 && ERR_GET_LIB(next) == ERR_LIB_SSL) reason = ERR_GET_REASON(next);
+  }
+  return reason;
 }
 
 // Why a handshake failed.
@@ -272,476 +138,6 @@ inline failure protocol_failure() noexcept { return numbered(protocol + take_rea
 
 template <>
 struct std::is_error_condition_enum<rouse::tls::error> : std::true_type {};
-
-// ---- rouse/tls/openssl.hpp
-// Owners of OpenSSL's objects.
-
-#include <openssl/bio.h>
-#include <openssl/evp.h>
-#include <openssl/pkcs12.h>
-#include <openssl/x509.h>
-
-#if OPENSSL_VERSION_NUMBER < 0x30000000L
-#error "rouse: tls.hpp needs OpenSSL 3.0 or later"
-#endif
-
-namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
-
-template <auto Free>
-struct freed_by {
-  template <class T>
-  void operator()(T* owned) const noexcept {
-    Free(owned);
-  }
-};
-
-inline void free_certificates(STACK_OF(X509) * all) noexcept { sk_X509_pop_free(all, X509_free); }
-
-using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free>>;
-using key_ptr = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
-using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
-using ssl_ctx_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
-using store_ptr = std::unique_ptr<X509_STORE, freed_by<X509_STORE_free>>;
-using x509_ptr = std::unique_ptr<X509, freed_by<X509_free>>;
-using x509_stack_ptr = std::unique_ptr<STACK_OF(X509), freed_by<free_certificates>>;
-
-// OpenSSL keeps errors per thread until the next one reads them. This scope leaves none behind.
-struct error_scope {
-  error_scope() noexcept { ERR_clear_error(); }
-  ~error_scope() { ERR_clear_error(); }
-  error_scope(const error_scope&) = delete;
-  error_scope& operator=(const error_scope&) = delete;
-};
-
-// The newest error of this thread in words.
-inline std::string newest_reason() {
-  const char* const words = ERR_reason_error_string(ERR_peek_last_error());
-  return words ? words : "OpenSSL gives no reason";
-}
-
-// Reads from bytes that outlive it. Null: too many bytes, or memory is short.
-inline bio_ptr reads_from(std::string_view bytes) noexcept {
-  if (bytes.size() > INT_MAX) return nullptr;
-  return bio_ptr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-}
-
-}}}} // namespace rouse::ROUSE_ABI::tls::detail
-
-// ---- rouse/tls/certificates.hpp
-// Certificates and keys, from files and from memory.
-
-#include <openssl/asn1.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
-
-using certificate_list = std::vector<x509_ptr>;
-
-// A certificate with its key, as an SSL_CTX presents it. Never changed once it is made.
-struct identity {
-  x509_ptr leaf;
-  key_ptr key;
-  x509_stack_ptr chain; // from the leaf's issuer on, without the leaf
-};
-using identity_ptr = std::shared_ptr<const identity>;
-
-// Text and what to call it in a message: the name of its file.
-struct source {
-  std::string name;
-  std::string text;
-  source(std::string n, std::string t) : name(std::move(n)), text(std::move(t)) {}
-  source(source&&) = default;
-  ~source() { OPENSSL_cleanse(text.data(), text.size()); } // it may be a key
-};
-
-[[noreturn]] inline void throw_unusable(const std::string& name, const std::string& reason) {
-  ERR_clear_error();
-  rouse::detail::throw_error(make_error_code(error::bad_certificate_file),
-                             "rouse: tls: " + name + ": " + reason);
-}
-[[noreturn]] inline void throw_no_memory() {
-  ERR_clear_error();
-  rouse::detail::throw_error(failure(std::errc::not_enough_memory).code(), "rouse: tls");
-}
-
-inline source from_file(const std::string& path) {
-  source read{path, {}};
-  if (const failure why = os::read_file(path, read.text))
-    rouse::detail::throw_error(why.code(), "rouse: tls: " + path);
-  return read;
-}
-inline bio_ptr opened(const source& from) {
-  bio_ptr made = reads_from(from.text);
-  if (!made) throw_no_memory();
-  return made;
-}
-
-// ---- passwords
-
-struct password_request {
-  std::string_view password;
-  bool asked = false;
-};
-// Without a password it fails; OpenSSL's own function would ask at the terminal.
-inline int give_password(char* into, int room, int, void* request) noexcept {
-  auto& the = *static_cast<password_request*>(request);
-  the.asked = true;
-  const std::size_t size = the.password.size();
-  if (size == 0 || room < 0 || size > static_cast<std::size_t>(room)) return -1;
-  std::memcpy(into, the.password.data(), size);
-  return static_cast<int>(size);
-}
-
-// ---- what a file consists of
-
-// All blocks of one kind in a file; `read` gives the next one. `kind` is for the message.
-template <class Owner, class Read>
-std::vector<Owner> all_in(const source& from, const char* kind, Read read) {
-  const error_scope scope;
-  const bio_ptr bytes = opened(from);
-  std::vector<Owner> all;
-  password_request none;
-  while (Owner next{read(bytes.get(), nullptr, give_password, &none)})
-    all.push_back(std::move(next));
-  const unsigned long last = ERR_peek_last_error();
-  if (ERR_GET_LIB(last) != ERR_LIB_PEM || ERR_GET_REASON(last) != PEM_R_NO_START_LINE)
-    throw_unusable(from.name, std::string("damaged ") + kind + ": " + newest_reason());
-  if (all.empty()) throw_unusable(from.name, std::string("no ") + kind + " in it (in PEM format)");
-  return all;
-}
-inline certificate_list certificates_in(const source& from) {
-  return all_in<x509_ptr>(from, "certificate", PEM_read_bio_X509);
-}
-
-inline key_ptr key_in(const source& from, std::string_view password) {
-  const error_scope scope;
-  const bio_ptr bytes = opened(from);
-  password_request request{password};
-  key_ptr key{PEM_read_bio_PrivateKey(bytes.get(), nullptr, give_password, &request)};
-  if (key) return key;
-  if (from.text.find("PRIVATE KEY-----") == std::string::npos)
-    throw_unusable(from.name, "no key in it (in PEM format)");
-  if (!request.asked) throw_unusable(from.name, "damaged key: " + newest_reason());
-  throw_unusable(from.name, password.empty() ? "the key is encrypted, and no password was given"
-                                             : "wrong password");
-}
-
-// ---- checks
-
-inline std::string date_of(const ASN1_TIME* when) {
-  std::tm t{};
-  if (ASN1_TIME_to_tm(when, &t) != 1) return "an unreadable date";
-  char text[64];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d UTC", t.tm_year + 1900,
-                t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
-  return text;
-}
-
-// "CN = example.org"
-inline std::string subject_of(const X509* of) {
-  const bio_ptr text{BIO_new(BIO_s_mem())};
-  if (!text) throw_no_memory();
-  X509_NAME_print_ex(text.get(), X509_get_subject_name(of), 0,
-                     XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(text.get(), &data);
-  return size > 0 ? std::string(data, static_cast<std::size_t>(size))
-                  : "a certificate without name";
-}
-
-inline void check_dates(const X509* of, const std::string& name) {
-  const ASN1_TIME* const first = X509_get0_notBefore(of);
-  const ASN1_TIME* const last = X509_get0_notAfter(of);
-  if (X509_cmp_current_time(last) <= 0)
-    throw_unusable(name, subject_of(of) + " expired on " + date_of(last));
-  if (X509_cmp_current_time(first) >= 0)
-    throw_unusable(name, subject_of(of) + " is not yet valid: it starts on " + date_of(first));
-}
-
-// Checks what can be checked without an SSL_CTX. `chain` has no leaf.
-inline identity_ptr make_identity(x509_ptr leaf, key_ptr key, certificate_list chain,
-                                  const std::string& certificates, const std::string& keys) {
-  const error_scope scope;
-  check_dates(leaf.get(), certificates);
-  for (const x509_ptr& c : chain) check_dates(c.get(), certificates);
-  if (X509_check_private_key(leaf.get(), key.get()) != 1)
-    throw_unusable(keys, "the key does not fit the certificate in " + certificates);
-  auto made = std::make_shared<identity>();
-  made->chain.reset(sk_X509_new_null());
-  if (!made->chain) throw_no_memory();
-  for (x509_ptr& c : chain) {
-    if (sk_X509_push(made->chain.get(), c.get()) <= 0) throw_no_memory();
-    (void)c.release();
-  }
-  made->leaf = std::move(leaf);
-  made->key = std::move(key);
-  return made;
-}
-
-// ---- a certificate with its key
-
-inline identity_ptr identity_of(const source& certificates, const source& key,
-                                std::string_view password) {
-  certificate_list chain = certificates_in(certificates);
-  key_ptr the_key = key_in(key, password);
-  x509_ptr leaf = std::move(chain.front());
-  chain.erase(chain.begin());
-  return make_identity(std::move(leaf), std::move(the_key), std::move(chain), certificates.name,
-                       key.name);
-}
-
-}}}} // namespace rouse::ROUSE_ABI::tls::detail
-
-// ---- rouse/os/windows/root_certificates.hpp
-// The root certificates that Windows trusts.
-
-#if ROUSE_WINDOWS
-#include <winsock2.h>
-
-#include <windows.h>
-
-#include <wincrypt.h>
-
-// Macros of <wincrypt.h> that are names of types in OpenSSL.
-#undef X509_NAME
-#undef X509_EXTENSIONS
-#undef X509_CERT_PAIR
-#undef PKCS7_ISSUER_AND_SERIAL
-#undef PKCS7_SIGNER_INFO
-#undef OCSP_REQUEST
-#undef OCSP_RESPONSE
-
-#if defined(_MSC_VER)
-#pragma comment(lib, "crypt32")
-#endif
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-/// Calls `f(std::span<const unsigned char>)` for each certificate of the user's and the machine's
-/// store of roots, in DER. Windows fetches some roots only when one of its own programs needs them.
-///
-/// The program links crypt32. Source: CertOpenSystemStoreW, CertEnumCertificatesInStore.
-template <class F>
-void each_root_certificate(F f) {
-  const HCERTSTORE store = ::CertOpenSystemStoreW(0, L"ROOT");
-  if (!store) return;
-  PCCERT_CONTEXT next = nullptr;
-  while ((next = ::CertEnumCertificatesInStore(store, next)))
-    f(std::span<const unsigned char>{next->pbCertEncoded, std::size_t{next->cbCertEncoded}});
-  ::CertCloseStore(store, 0);
-}
-
-}}} // namespace rouse::ROUSE_ABI::os
-#endif
-
-// ---- rouse/os/root_certificates.hpp
-// The root certificates that the operating system itself keeps.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace os {
-
-#if !ROUSE_WINDOWS
-/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER: for none here, where
-/// roots are in files that OpenSSL finds.
-template <class F>
-void each_root_certificate(F) {}
-#endif
-
-}}} // namespace rouse::ROUSE_ABI::os
-
-// ---- rouse/tls/trust.hpp
-// Which root certificates are trusted.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
-
-// Copies share the certificates.
-struct trust {
-  std::vector<std::shared_ptr<const certificate_list>> roots;
-  bool system = false;
-
-  void add_roots(const source& from) {
-    roots.push_back(std::make_shared<const certificate_list>(certificates_in(from)));
-  }
-};
-
-// Where systems keep their bundles, for an OpenSSL that was built for another place.
-inline constexpr const char* well_known_bundles[] = {
-    "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
-    "/etc/pki/tls/certs/ca-bundle.crt", // Fedora
-    "/etc/ssl/ca-bundle.pem", // openSUSE
-    "/etc/ssl/cert.pem", // the BSDs, macOS
-    "/usr/local/etc/ssl/cert.pem",
-    "/opt/homebrew/etc/ca-certificates/cert.pem",
-};
-
-inline bool openssl_knows_roots() noexcept {
-  return std::getenv(X509_get_default_cert_file_env()) ||
-         std::getenv(X509_get_default_cert_dir_env()) || os::exists(X509_get_default_cert_file()) ||
-         os::exists(X509_get_default_cert_dir());
-}
-
-// Adds the system's roots. Where there are none, verification will fail, and says so.
-inline void add_system_roots(X509_STORE* to) noexcept {
-  X509_STORE_set_default_paths(to);
-  os::each_root_certificate([to](std::span<const unsigned char> der) {
-    const unsigned char* bytes = der.data();
-    const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
-    if (root) X509_STORE_add_cert(to, root.get());
-  });
-  if (openssl_knows_roots()) return;
-  for (const char* bundle : well_known_bundles) {
-    if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
-  }
-}
-
-// Returns false if memory is short.
-inline bool add_to(X509_STORE* store, const trust& what) noexcept {
-  const error_scope scope;
-  if (what.system) add_system_roots(store);
-  for (const auto& list : what.roots) {
-    for (const x509_ptr& root : *list)
-      if (X509_STORE_add_cert(store, root.get()) != 1) return false;
-  }
-  return true;
-}
-
-}}}} // namespace rouse::ROUSE_ABI::tls::detail
-
-// ---- rouse/tls/context.hpp
-// The settings of TLS connections: certificates, and what is trusted.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace tls {
-namespace detail {
-
-/// An SSL object that is ready for its handshake, and what its callbacks refer to.
-struct prepared {
-  ssl_ptr ssl;
-  std::shared_ptr<const void> keep;
-};
-
-/// The tickets for later sessions of a server's TLS 1.3 connection. They are sent with its first
-/// bytes: a client that never reads must not block the server.
-inline void issue_tickets(SSL* ssl) noexcept {
-  if (SSL_version(ssl) != TLS1_3_VERSION) return;
-  for (int left = SSL_session_reused(ssl) ? 1 : 2; left != 0; --left)
-    (void)SSL_new_session_ticket(ssl);
-  ERR_clear_error();
-}
-
-// What is the same for clients and servers. Throws not_enough_memory.
-inline ssl_ctx_ptr make_context(const SSL_METHOD* how) {
-  ssl_ctx_ptr made{SSL_CTX_new(how)};
-  if (!made || SSL_CTX_set_min_proto_version(made.get(), TLS1_2_VERSION) != 1) throw_no_memory();
-  SSL_CTX_set_options(made.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  SSL_CTX_set_mode(made.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  return made;
-}
-
-// A name as certificates have it: without the dot at its end, or the zone of an address.
-inline std::string name_to_verify(std::string_view name) {
-  name = name.substr(0, name.find('%'));
-  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  return std::string(name);
-}
-
-// The peer has to prove that it is `name`. False: that is no name, or memory is short.
-inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
-  X509_VERIFY_PARAM* const how = SSL_get0_param(ssl);
-  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  if (name.empty()) return false;
-  if (X509_VERIFY_PARAM_set1_ip_asc(how, name.c_str()) == 1) return true;
-  return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
-}
-
-} // namespace detail
-
-/// What a client trusts: the system's root certificates, or those that `trust_file` adds instead.
-/// The peer's certificate and its name are verified, always. TLS 1.2 and later.
-///
-/// Copies share the settings, which must not change while connections are made. Threads: any, for
-/// connecting.
-class client_context {
-public:
-  client_context() : context_(detail::make_context(TLS_client_method())) {
-    SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
-    detail::trust system;
-    system.system = true;
-    trust(system);
-  }
-
-  /// Trusts the root certificates of a file (PEM), and no longer the system's.
-  ///
-  /// Errors: those of the file; tls::error::bad_certificate_file.
-  void trust_file(const std::string& path) {
-    detail::trust own;
-    own.add_roots(detail::from_file(path));
-    trust(own);
-  }
-
-  /// For the library: an SSL object for a connection to `name`.
-  [[nodiscard]] detail::prepared prepare(std::string_view name, failure& why) const noexcept {
-    const detail::error_scope errors;
-    detail::prepared made{detail::ssl_ptr(SSL_new(context_.get())), context_};
-    if (!made.ssl) {
-      why = std::errc::not_enough_memory;
-      return {};
-    }
-    SSL_set_connect_state(made.ssl.get());
-    const bool named = rouse::detail::guarded(
-        [&] { return detail::verify_name(made.ssl.get(), detail::name_to_verify(name)); },
-        [] { return false; });
-    if (named) return made;
-    why = std::errc::invalid_argument;
-    return {};
-  }
-
-private:
-  void trust(const detail::trust& what) {
-    detail::store_ptr store{X509_STORE_new()};
-    if (!store || !detail::add_to(store.get(), what)) detail::throw_no_memory();
-    SSL_CTX_set_cert_store(context_.get(), store.release());
-  }
-
-  std::shared_ptr<SSL_CTX> context_;
-};
-
-/// The certificate of a server, with its key. TLS 1.2 and later.
-///
-/// Copies share it. Threads: any, for accepting.
-class server_context {
-public:
-  /// @param chain  a file with the certificate, followed by its issuers' without the root (PEM).
-  /// @param key    a file with the key of the certificate (PEM).
-  ///
-  /// Errors: those of the files; tls::error::bad_certificate_file, with the reason: it has expired,
-  /// the key does not fit, and so on.
-  server_context(const std::string& chain, const std::string& key)
-      : context_(detail::make_context(TLS_server_method())) {
-    const detail::identity_ptr id =
-        detail::identity_of(detail::from_file(chain), detail::from_file(key), {});
-    SSL_CTX_set_num_tickets(context_.get(), 0); // see issue_tickets
-    if (SSL_CTX_use_cert_and_key(context_.get(), id->leaf.get(), id->key.get(), id->chain.get(),
-                                 1) != 1)
-      detail::throw_unusable(chain, detail::newest_reason());
-  }
-
-  /// For the library: an SSL object for an accepted connection.
-  [[nodiscard]] detail::prepared prepare(failure& why) const noexcept {
-    const detail::error_scope errors;
-    detail::prepared made{detail::ssl_ptr(SSL_new(context_.get())), context_};
-    if (made.ssl)
-      SSL_set_accept_state(made.ssl.get());
-    else
-      why = std::errc::not_enough_memory;
-    return made;
-  }
-
-private:
-  std::shared_ptr<SSL_CTX> context_;
-};
-
-}}} // namespace rouse::ROUSE_ABI::tls
 
 // ---- rouse/tls/event.hpp
 // What the calls of a TLS connection wait for.
@@ -820,6 +216,1074 @@ private:
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/openssl.hpp
+// Owners of OpenSSL's objects.
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/pkcs12.h>
+#include <openssl/x509.h>
+
+#include <climits>
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "rouse: tls.hpp needs OpenSSL 3.0 or later"
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+template <auto Free>
+struct freed_by {
+  template <class T>
+  void operator()(T* owned) const noexcept {
+    Free(owned);
+  }
+};
+
+inline void free_certificates(STACK_OF(X509) * all) noexcept { sk_X509_pop_free(all, X509_free); }
+
+using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free>>;
+using crl_ptr = std::unique_ptr<X509_CRL, freed_by<X509_CRL_free>>;
+using key_ptr = std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>>;
+using pkcs12_ptr = std::unique_ptr<PKCS12, freed_by<PKCS12_free>>;
+using session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
+using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
+using ssl_ctx_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
+using store_ptr = std::unique_ptr<X509_STORE, freed_by<X509_STORE_free>>;
+using x509_ptr = std::unique_ptr<X509, freed_by<X509_free>>;
+using x509_stack_ptr = std::unique_ptr<STACK_OF(X509), freed_by<free_certificates>>;
+
+// OpenSSL keeps errors per thread until the next one reads them. This scope leaves none behind.
+struct error_scope {
+  error_scope() noexcept { ERR_clear_error(); }
+  ~error_scope() { ERR_clear_error(); }
+  error_scope(const error_scope&) = delete;
+  error_scope& operator=(const error_scope&) = delete;
+};
+
+// The newest error of this thread in words.
+inline std::string newest_reason() {
+  const char* const words = ERR_reason_error_string(ERR_peek_last_error());
+  return words ? words : "OpenSSL gives no reason";
+}
+
+// Reads from bytes that outlive it. Null: too many bytes, or memory is short.
+inline bio_ptr reads_from(std::string_view bytes) noexcept {
+  if (bytes.size() > INT_MAX) return nullptr;
+  return bio_ptr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/os/posix/file.hpp
+// An open file.
+
+#if !ROUSE_WINDOWS
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Whether there is a file or directory of that name.
+inline bool exists(const char* path) noexcept {
+  struct stat about;
+  return ::stat(path, &about) == 0;
+}
+
+/// A file, open for reading or for appending. The destructor closes it.
+class file {
+public:
+  static file to_read(const std::string& path, failure& why) noexcept {
+    return opened(path, O_RDONLY, why);
+  }
+  /// Creates the file if there is none, readable by its owner only.
+  static file to_append(const std::string& path, failure& why) noexcept {
+    return opened(path, O_WRONLY | O_APPEND | O_CREAT, why);
+  }
+
+  /// @param got  the bytes read; 0 at the end of the file.
+  failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
+    ssize_t result;
+    do result = ::read(fd_.get(), into, size);
+    while (result < 0 && errno == EINTR);
+    if (result < 0) return failure::from_os(errno);
+    got = static_cast<std::size_t>(result);
+    return {};
+  }
+
+  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
+  /// whether all of them were written.
+  bool append(std::string_view bytes) const noexcept {
+    ssize_t result;
+    do result = ::write(fd_.get(), bytes.data(), bytes.size());
+    while (result < 0 && errno == EINTR);
+    return result == static_cast<ssize_t>(bytes.size());
+  }
+
+private:
+  explicit file(int fd) noexcept : fd_(fd) {}
+  static file opened(const std::string& path, int how, failure& why) noexcept {
+    file made{::open(path.c_str(), how | O_CLOEXEC, S_IRUSR | S_IWUSR)};
+    if (!made.fd_) why = failure::from_os(errno);
+    return made;
+  }
+
+  unique_fd fd_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/windows/file.hpp
+// An open file.
+
+#if ROUSE_WINDOWS
+#include <winsock2.h>
+
+#include <windows.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+namespace detail {
+
+// A path in UTF-8, for functions with names in W. Empty: it is not UTF-8, or too long.
+struct wide_path {
+  explicit wide_path(const char* path) noexcept {
+    if (::MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path, -1, text, room) == 0) *text = 0;
+  }
+  static constexpr int room = 1024;
+  wchar_t text[room];
+};
+
+} // namespace detail
+
+/// Whether there is a file or directory of that name.
+inline bool exists(const char* path) noexcept {
+  return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
+}
+
+/// A file, open for reading or for appending. The destructor closes it.
+class file {
+public:
+  static file to_read(const std::string& path, failure& why) noexcept {
+    return opened(path, GENERIC_READ, OPEN_EXISTING, why);
+  }
+  /// Creates the file if there is none.
+  static file to_append(const std::string& path, failure& why) noexcept {
+    return opened(path, FILE_APPEND_DATA, OPEN_ALWAYS, why);
+  }
+
+  file(file&& other) noexcept : handle_(std::exchange(other.handle_, INVALID_HANDLE_VALUE)) {}
+  file& operator=(file&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~file() {
+    if (handle_ != INVALID_HANDLE_VALUE) ::CloseHandle(handle_);
+  }
+
+  /// @param got  the bytes read; 0 at the end of the file.
+  failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
+    DWORD result = 0;
+    const DWORD room = size < INT_MAX ? static_cast<DWORD>(size) : INT_MAX;
+    if (!::ReadFile(handle_, into, room, &result, nullptr)) return last_failure();
+    got = result;
+    return {};
+  }
+
+  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
+  /// whether all of them were written.
+  bool append(std::string_view bytes) const noexcept {
+    DWORD result = 0;
+    return ::WriteFile(handle_, bytes.data(), static_cast<DWORD>(bytes.size()), &result, nullptr) &&
+           result == bytes.size();
+  }
+
+private:
+  explicit file(HANDLE handle) noexcept : handle_(handle) {}
+  static failure last_failure() noexcept {
+    return failure::from_os(static_cast<int>(::GetLastError()));
+  }
+  static file opened(const std::string& path, DWORD access, DWORD how, failure& why) noexcept {
+    file made{::CreateFileW(detail::wide_path(path.c_str()).text, access,
+                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr, how,
+                            FILE_ATTRIBUTE_NORMAL, nullptr)};
+    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
+    return made;
+  }
+
+  HANDLE handle_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/file.hpp
+// Small files, read as a whole.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Reads a file as a whole. Paths are UTF-8 on Windows.
+///
+/// Errors: no_such_file_or_directory, permission_denied, is_a_directory (on Windows
+/// permission_denied), not_enough_memory.
+inline failure read_file(const std::string& path, std::string& into) {
+  failure why;
+  const file from = file::to_read(path, why);
+  char piece[4096];
+  for (std::size_t got = 1; !why && got > 0;) {
+    why = from.read(piece, sizeof piece, got);
+    if (!why) into.append(piece, got);
+  }
+  return why;
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+
+// ---- rouse/tls/certificates.hpp
+// Certificates, keys and revocation lists, from files and from memory.
+
+#include <openssl/asn1.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+using certificate_list = std::vector<x509_ptr>;
+using crl_list = std::vector<crl_ptr>;
+
+// A certificate with its key, as an SSL_CTX presents it. Never changed once it is made.
+struct identity {
+  x509_ptr leaf;
+  key_ptr key;
+  x509_stack_ptr chain; // from the leaf's issuer on, without the leaf
+  std::string file; // for messages
+};
+using identity_ptr = std::shared_ptr<const identity>;
+
+// Text and what to call it in a message: the name of its file.
+struct source {
+  std::string name;
+  std::string text;
+  source(std::string n, std::string t) : name(std::move(n)), text(std::move(t)) {}
+  source(source&&) = default;
+  ~source() { OPENSSL_cleanse(text.data(), text.size()); } // it may be a key
+};
+
+[[noreturn]] inline void throw_unusable(const std::string& name, const std::string& reason) {
+  ERR_clear_error();
+  rouse::detail::throw_error(make_error_code(error::bad_certificate_file),
+                             "rouse: tls: " + name + ": " + reason);
+}
+[[noreturn]] inline void throw_no_memory() {
+  ERR_clear_error();
+  rouse::detail::throw_error(failure(std::errc::not_enough_memory).code(), "rouse: tls");
+}
+
+inline source from_file(const std::string& path) {
+  source read{path, {}};
+  if (const failure why = os::read_file(path, read.text))
+    rouse::detail::throw_error(why.code(), "rouse: tls: " + path);
+  return read;
+}
+inline bio_ptr opened(const source& from) {
+  bio_ptr made = reads_from(from.text);
+  if (!made) throw_no_memory();
+  return made;
+}
+
+// ---- passwords
+
+struct password_request {
+  std::string_view password;
+  bool asked = false;
+};
+// Without a password it fails; OpenSSL's own function would ask at the terminal.
+inline int give_password(char* into, int room, int, void* request) noexcept {
+  auto& the = *static_cast<password_request*>(request);
+  the.asked = true;
+  const std::size_t size = the.password.size();
+  if (size == 0 || room < 0 || size > static_cast<std::size_t>(room)) return -1;
+  std::memcpy(into, the.password.data(), size);
+  return static_cast<int>(size);
+}
+
+// ---- what a file consists of
+
+// All blocks of one kind in a file; `read` gives the next one. `kind` is for the message.
+template <class Owner, class Read>
+std::vector<Owner> all_in(const source& from, const char* kind, Read read) {
+  const error_scope scope;
+  const bio_ptr bytes = opened(from);
+  std::vector<Owner> all;
+  password_request none;
+  while (Owner next{read(bytes.get(), nullptr, give_password, &none)})
+    all.push_back(std::move(next));
+  const unsigned long last = ERR_peek_last_error();
+  if (ERR_GET_LIB(last) != ERR_LIB_PEM || ERR_GET_REASON(last) != PEM_R_NO_START_LINE)
+    throw_unusable(from.name, std::string("damaged ") + kind + ": " + newest_reason());
+  if (all.empty()) throw_unusable(from.name, std::string("no ") + kind + " in it (in PEM format)");
+  return all;
+}
+inline certificate_list certificates_in(const source& from) {
+  return all_in<x509_ptr>(from, "certificate", PEM_read_bio_X509);
+}
+
+inline crl_list revocation_lists_in(const source& from) {
+  return all_in<crl_ptr>(from, "revocation list", PEM_read_bio_X509_CRL);
+}
+
+inline key_ptr key_in(const source& from, std::string_view password) {
+  const error_scope scope;
+  const bio_ptr bytes = opened(from);
+  password_request request{password};
+  key_ptr key{PEM_read_bio_PrivateKey(bytes.get(), nullptr, give_password, &request)};
+  if (key) return key;
+  if (from.text.find("PRIVATE KEY-----") == std::string::npos)
+    throw_unusable(from.name, "no key in it (in PEM format)");
+  if (!request.asked) throw_unusable(from.name, "damaged key: " + newest_reason());
+  throw_unusable(from.name, password.empty() ? "the key is encrypted, and no password was given"
+                                             : "wrong password");
+}
+
+// ---- checks
+
+inline std::string date_of(const ASN1_TIME* when) {
+  std::tm t{};
+  if (ASN1_TIME_to_tm(when, &t) != 1) return "an unreadable date";
+  char text[64];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02d %02d:%02d:%02d UTC", t.tm_year + 1900,
+                t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+  return text;
+}
+
+// "CN = example.org"
+inline std::string subject_of(const X509* of) {
+  const bio_ptr text{BIO_new(BIO_s_mem())};
+  if (!text) throw_no_memory();
+  X509_NAME_print_ex(text.get(), X509_get_subject_name(of), 0,
+                     XN_FLAG_ONELINE & ~ASN1_STRFLGS_ESC_MSB);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(text.get(), &data);
+  return size > 0 ? std::string(data, static_cast<std::size_t>(size))
+                  : "a certificate without name";
+}
+
+inline void check_dates(const X509* of, const std::string& name) {
+  const ASN1_TIME* const first = X509_get0_notBefore(of);
+  const ASN1_TIME* const last = X509_get0_notAfter(of);
+  if (X509_cmp_current_time(last) <= 0)
+    throw_unusable(name, subject_of(of) + " expired on " + date_of(last));
+  if (X509_cmp_current_time(first) >= 0)
+    throw_unusable(name, subject_of(of) + " is not yet valid: it starts on " + date_of(first));
+}
+
+// Checks what can be checked without an SSL_CTX. `chain` has no leaf.
+inline identity_ptr make_identity(x509_ptr leaf, key_ptr key, certificate_list chain,
+                                  const std::string& certificates, const std::string& keys) {
+  const error_scope scope;
+  check_dates(leaf.get(), certificates);
+  for (const x509_ptr& c : chain) check_dates(c.get(), certificates);
+  if (X509_check_private_key(leaf.get(), key.get()) != 1)
+    throw_unusable(keys, "the key does not fit the certificate in " + certificates);
+  auto made = std::make_shared<identity>();
+  made->chain.reset(sk_X509_new_null());
+  if (!made->chain) throw_no_memory();
+  for (x509_ptr& c : chain) {
+    if (sk_X509_push(made->chain.get(), c.get()) <= 0) throw_no_memory();
+    (void)c.release();
+  }
+  made->file = certificates;
+  made->leaf = std::move(leaf);
+  made->key = std::move(key);
+  return made;
+}
+
+// ---- a certificate with its key
+
+inline identity_ptr identity_of(const source& certificates, const source& key,
+                                std::string_view password) {
+  certificate_list chain = certificates_in(certificates);
+  key_ptr the_key = key_in(key, password);
+  x509_ptr leaf = std::move(chain.front());
+  chain.erase(chain.begin());
+  return make_identity(std::move(leaf), std::move(the_key), std::move(chain), certificates.name,
+                       key.name);
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/pkcs12.hpp
+// A certificate with its key and its chain in one file, PKCS#12 (".p12", ".pfx").
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+// The certificates that lead from `leaf` upwards, in order; a PKCS#12 file has them in any order.
+inline certificate_list ordered(const X509* leaf, STACK_OF(X509) * any_order) {
+  certificate_list chain;
+  X509* below = const_cast<X509*>(leaf); // X509_check_issued takes no const, and changes nothing
+  for (int i = 0; i < sk_X509_num(any_order);) {
+    X509* const next = sk_X509_value(any_order, i);
+    const bool issued = X509_check_issued(next, below) == X509_V_OK;
+    if (!issued) {
+      ++i;
+      continue;
+    }
+    chain.push_back(x509_ptr(sk_X509_delete(any_order, i)));
+    below = next;
+    i = 0;
+  }
+  return chain;
+}
+
+inline pkcs12_ptr pkcs12_in(const source& from, const std::string& password) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(from.text.data());
+  pkcs12_ptr bag;
+  if (from.text.size() <= INT_MAX)
+    bag.reset(d2i_PKCS12(nullptr, &bytes, static_cast<long>(from.text.size())));
+  if (!bag) throw_unusable(from.name, "not a PKCS#12 file");
+  const int size = static_cast<int>(password.size());
+  if (PKCS12_mac_present(bag.get()) && PKCS12_verify_mac(bag.get(), password.c_str(), size) != 1 &&
+      !(password.empty() && PKCS12_verify_mac(bag.get(), nullptr, 0) == 1))
+    throw_unusable(from.name, password.empty() ? "it is encrypted, and no password was given"
+                                               : "wrong password");
+  return bag;
+}
+
+inline identity_ptr identity_of_pkcs12(const source& from, std::string_view password) {
+  const error_scope scope;
+  source secret{{}, std::string(password)};
+  const pkcs12_ptr bag = pkcs12_in(from, secret.text);
+  EVP_PKEY* key = nullptr;
+  X509* leaf = nullptr;
+  STACK_OF(X509)* others = nullptr;
+  const int parsed = PKCS12_parse(bag.get(), secret.text.c_str(), &key, &leaf, &others);
+  key_ptr the_key{key};
+  x509_ptr the_leaf{leaf};
+  const x509_stack_ptr the_others{others};
+  if (parsed != 1) throw_unusable(from.name, "cannot be decrypted: " + newest_reason());
+  if (!the_key) throw_unusable(from.name, "no key in it");
+  if (!the_leaf) throw_unusable(from.name, "no certificate of the key in it");
+  certificate_list chain;
+  if (others) chain = ordered(leaf, others);
+  return make_identity(std::move(the_leaf), std::move(the_key), std::move(chain), from.name,
+                       from.name);
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/os/windows/root_certificates.hpp
+// The root certificates that Windows trusts.
+
+#if ROUSE_WINDOWS
+#include <winsock2.h>
+
+#include <windows.h>
+
+#include <wincrypt.h>
+
+// Macros of <wincrypt.h> that are names of types in OpenSSL.
+#undef X509_NAME
+#undef X509_EXTENSIONS
+#undef X509_CERT_PAIR
+#undef PKCS7_ISSUER_AND_SERIAL
+#undef PKCS7_SIGNER_INFO
+#undef OCSP_REQUEST
+#undef OCSP_RESPONSE
+
+#if defined(_MSC_VER)
+#pragma comment(lib, "crypt32")
+#endif
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// Calls `f(std::span<const unsigned char>)` for each certificate of the user's and the machine's
+/// store of roots, in DER. Windows fetches some roots only when one of its own programs needs them.
+///
+/// The program links crypt32. Source: CertOpenSystemStoreW, CertEnumCertificatesInStore.
+template <class F>
+void each_root_certificate(F f) {
+  const HCERTSTORE store = ::CertOpenSystemStoreW(0, L"ROOT");
+  if (!store) return;
+  PCCERT_CONTEXT next = nullptr;
+  while ((next = ::CertEnumCertificatesInStore(store, next)))
+    f(std::span<const unsigned char>{next->pbCertEncoded, std::size_t{next->cbCertEncoded}});
+  ::CertCloseStore(store, 0);
+}
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
+// ---- rouse/os/root_certificates.hpp
+// The root certificates that the operating system itself keeps.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+#if !ROUSE_WINDOWS
+/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER: for none here, where
+/// roots are in files that OpenSSL finds.
+template <class F>
+void each_root_certificate(F) {}
+#endif
+
+}}} // namespace rouse::ROUSE_ABI::os
+
+// ---- rouse/tls/trust.hpp
+// Which certificates are trusted: roots, and revocation lists.
+
+#include <map>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+using shared_store = std::shared_ptr<X509_STORE>;
+
+// Copies share the certificates.
+struct trust {
+  std::vector<std::shared_ptr<const certificate_list>> roots; // in addition to the system's, or
+  bool ask_system = false; // instead of them
+  std::map<std::string, std::shared_ptr<const crl_list>> revocations; // by their files
+
+  [[nodiscard]] bool system() const noexcept { return ask_system || roots.empty(); }
+};
+
+// Where systems keep their bundles, for an OpenSSL that was built for another place.
+inline constexpr const char* well_known_bundles[] = {
+    "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt", // Fedora
+    "/etc/ssl/ca-bundle.pem", // openSUSE
+    "/etc/ssl/cert.pem", // the BSDs, macOS
+    "/usr/local/etc/ssl/cert.pem",
+    "/opt/homebrew/etc/ca-certificates/cert.pem",
+};
+
+inline bool openssl_knows_roots() noexcept {
+  return std::getenv(X509_get_default_cert_file_env()) ||
+         std::getenv(X509_get_default_cert_dir_env()) || os::exists(X509_get_default_cert_file()) ||
+         os::exists(X509_get_default_cert_dir());
+}
+
+// Adds the system's roots. Where there are none, verification will fail, and says so.
+inline void add_system_roots(X509_STORE* to) noexcept {
+  X509_STORE_set_default_paths(to);
+  os::each_root_certificate([to](std::span<const unsigned char> der) {
+    const unsigned char* bytes = der.data();
+    const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
+    if (root) X509_STORE_add_cert(to, root.get());
+  });
+  if (openssl_knows_roots()) return;
+  for (const char* bundle : well_known_bundles) {
+    if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
+  }
+}
+
+// Reads the system's roots if they count.
+inline shared_store make_store(const trust& from) {
+  const error_scope scope;
+  store_ptr store{X509_STORE_new()};
+  bool made = store != nullptr;
+  if (made && from.system()) add_system_roots(store.get());
+  for (const auto& list : from.roots) {
+    for (const x509_ptr& root : *list)
+      made = made && X509_STORE_add_cert(store.get(), root.get()) == 1;
+  }
+  for (const auto& [file, list] : from.revocations) {
+    for (const crl_ptr& crl : *list) made = made && X509_STORE_add_crl(store.get(), crl.get()) == 1;
+  }
+  if (made && !from.revocations.empty())
+    made = X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK) == 1;
+  if (!made) throw_no_memory();
+  return shared_store(std::move(store));
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/version.hpp
+// The versions of TLS.
+
+#include <openssl/tls1.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+
+/// A version of TLS, by OpenSSL's number. Earlier versions are not safe, and not supported.
+enum class version : int { tls1_2 = TLS1_2_VERSION, tls1_3 = TLS1_3_VERSION };
+
+}}} // namespace rouse::ROUSE_ABI::tls
+
+// ---- rouse/tls/settings.hpp
+// What the settings of clients and servers have in common, and the SSL_CTX that is made of them.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+struct prepared {
+  ssl_ptr ssl;
+};
+
+struct settings {
+  identity_ptr own; // null: no certificate
+  trust trusted;
+  shared_store store; // made of `trusted`; null: the peer is not verified
+  std::string alpn; // each name after a byte with its length; empty: none
+  version oldest = version::tls1_2;
+  std::string ciphers, cipher_suites; // empty: OpenSSL's
+  std::shared_ptr<const os::file> key_log;
+};
+
+[[noreturn]] inline void refuse(const std::string& what) {
+  ERR_clear_error();
+  rouse::detail::throw_error(failure(std::errc::invalid_argument).code(), "rouse: tls: " + what);
+}
+
+// Each call gives a new number.
+inline std::uint64_t unique_number() noexcept {
+  static constinit std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+// ---- the SSL_CTX of settings, which it owns: its callbacks refer to them as long as it lives
+
+template <class Settings>
+int index_of_settings() noexcept {
+  static const int index = SSL_CTX_get_ex_new_index(
+      0, nullptr, nullptr, nullptr, [](void*, void* owned, CRYPTO_EX_DATA*, int, long, void*) {
+        delete static_cast<const Settings*>(owned);
+      });
+  return index;
+}
+template <class Settings>
+const Settings& settings_of(const SSL_CTX* c) noexcept {
+  return *static_cast<const Settings*>(SSL_CTX_get_ex_data(c, index_of_settings<Settings>()));
+}
+template <class Settings>
+const Settings& settings_of(const SSL* s) noexcept {
+  return settings_of<Settings>(SSL_get_SSL_CTX(s));
+}
+
+template <class Settings>
+void log_key(const SSL* ssl, const char* line) noexcept {
+  char whole[512]; // the longest line has 208
+  const int size = std::snprintf(whole, sizeof whole, "%s\n", line);
+  if (size > 0 && size < static_cast<int>(sizeof whole))
+    settings_of<Settings>(ssl).key_log->append({whole, static_cast<std::size_t>(size)});
+}
+
+template <class Settings>
+ssl_ctx_ptr make_context(std::unique_ptr<const Settings> from) {
+  const error_scope scope;
+  ssl_ctx_ptr made{SSL_CTX_new(Settings::method())};
+  if (!made) throw_no_memory();
+  SSL_CTX* const c = made.get();
+  const Settings& s = *from;
+  if (SSL_CTX_set_ex_data(c, index_of_settings<Settings>(), const_cast<Settings*>(&s)) != 1)
+    throw_no_memory();
+  (void)from.release();
+  SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+  if (SSL_CTX_set_min_proto_version(c, static_cast<int>(s.oldest)) != 1) throw_no_memory();
+  if (!s.ciphers.empty() && SSL_CTX_set_cipher_list(c, s.ciphers.c_str()) != 1)
+    refuse("ciphers: " + s.ciphers + ": " + newest_reason());
+  if (!s.cipher_suites.empty() && SSL_CTX_set_ciphersuites(c, s.cipher_suites.c_str()) != 1)
+    refuse("cipher_suites: " + s.cipher_suites + ": " + newest_reason());
+  if (s.own &&
+      SSL_CTX_use_cert_and_key(c, s.own->leaf.get(), s.own->key.get(), s.own->chain.get(), 1) != 1)
+    throw_unusable(s.own->file, newest_reason());
+  if (s.store) SSL_CTX_set1_cert_store(c, s.store.get());
+  if (s.key_log) SSL_CTX_set_keylog_callback(c, &log_key<Settings>);
+  if (!s.apply(c)) throw_no_memory();
+  return made;
+}
+
+// ---- checks of what OpenSSL would ignore
+
+inline std::vector<std::string> split(std::string_view list, const char* separators) {
+  std::vector<std::string> names;
+  while (!list.empty()) {
+    const std::size_t end = list.find_first_of(separators);
+    if (end != 0) names.emplace_back(list.substr(0, end));
+    list.remove_prefix(end < list.size() ? end + 1 : list.size());
+  }
+  return names;
+}
+
+// Each name must mean something on its own; OpenSSL refuses a list only if all of it is unknown.
+// Names that take away or reorder ("!MD5", "+RSA", "@STRENGTH") may be without effect.
+inline void check_names(const std::string& what, const std::vector<std::string>& names,
+                        int (*set)(SSL_CTX*, const char*)) {
+  const error_scope scope;
+  const ssl_ctx_ptr scratch{SSL_CTX_new(TLS_method())};
+  if (!scratch) throw_no_memory();
+  if (names.empty()) refuse(what + ": the list is empty");
+  for (const std::string& name : names) {
+    const bool adds = std::string_view("!-+@").find(name.front()) == std::string_view::npos;
+    if (adds && set(scratch.get(), name.c_str()) != 1)
+      refuse(what + ": OpenSSL has no \"" + name + "\"");
+  }
+}
+
+inline std::string alpn_list(const std::vector<std::string>& names) {
+  std::string list;
+  if (names.empty()) refuse("alpn: the list is empty");
+  for (const std::string& name : names) {
+    if (name.empty()) refuse("alpn: a name is empty");
+    if (name.size() > 255) refuse("alpn: a name is longer than 255 bytes: " + name);
+    list += static_cast<char>(static_cast<unsigned char>(name.size()));
+    list += name;
+  }
+  if (list.size() > 65535) refuse("alpn: the list is longer than 65535 bytes");
+  return list;
+}
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/basic_context.hpp
+// The settings that clients and servers have in common.
+
+#include <openssl/crypto.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+
+/// What `client_context` and `server_context` have in common.
+///
+/// Copies share the settings. Threads: any, also for changing the settings while connections are
+/// made. A change concerns later connections; those that are open or in the handshake keep the
+/// settings that they began with. A change that throws changes nothing.
+///
+/// Files are read as a whole by the call that names them, and not watched. All are in PEM format
+/// unless said otherwise.
+///
+/// Errors of all settings: std::system_error with
+/// - the error of a file: no_such_file_or_directory, permission_denied, and so on;
+/// - tls::error::bad_certificate_file: a file has nothing of the kind in it, is damaged, needs a
+///   (different) password, has expired or is not valid yet; a key that does not fit;
+/// - invalid_argument: a list that is empty, or that OpenSSL cannot satisfy as a whole;
+/// - not_enough_memory.
+/// what() names the file and the reason.
+///
+/// Cost of a change: some 100 microseconds.
+template <class Settings>
+class basic_context {
+public:
+  /// The certificate to present: a server's own, or a client's for servers that ask for one.
+  ///
+  /// @param chain     the certificate, followed by its issuers' without the root.
+  /// @param key       the private key of the certificate.
+  /// @param password  of the key, if it is encrypted.
+  void certificate(const std::string& chain, const std::string& key,
+                   std::string_view password = {}) {
+    present(detail::identity_of(detail::from_file(chain), detail::from_file(key), password));
+  }
+  /// The same, from the contents of the files.
+  void certificate_pem(std::string chain, std::string key, std::string_view password = {}) {
+    present(
+        detail::identity_of({"certificate", std::move(chain)}, {"key", std::move(key)}, password));
+  }
+  /// The same, from one file in PKCS#12 format.
+  void certificate_pkcs12(const std::string& file, std::string_view password) {
+    present(detail::identity_of_pkcs12(detail::from_file(file), password));
+  }
+
+  /// The protocols that may follow the handshake, such as "h2", in order of preference. A client
+  /// offers them. A server chooses the first of its own that the client offers; if there is none,
+  /// the handshake fails (RFC 7301), but a client that offers nothing is let in. See
+  /// `socket::alpn()` for the result: empty if the peer does not take part.
+  ///
+  /// @param names  each 1 to 255 bytes.
+  void alpn(const std::vector<std::string>& names) {
+    std::string list = detail::alpn_list(names);
+    change([&](Settings& s) { s.alpn = std::move(list); });
+  }
+
+  /// The oldest version that is accepted; TLS 1.2 by default.
+  void min_version(version oldest) {
+    change([&](Settings& s) { s.oldest = oldest; });
+  }
+  /// The ciphers of TLS 1.2, as a list for OpenSSL: "ECDHE+AESGCM:!RSA". By default OpenSSL's own.
+  void ciphers(const std::string& list) {
+    detail::check_names("ciphers", detail::split(list, ":,; "), &SSL_CTX_set_cipher_list);
+    change([&](Settings& s) { s.ciphers = list; });
+  }
+  /// The ciphers of TLS 1.3, by their full names: "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256".
+  void cipher_suites(const std::string& list) {
+    detail::check_names("cipher_suites", detail::split(list, ":"), &SSL_CTX_set_ciphersuites);
+    change([&](Settings& s) { s.cipher_suites = list; });
+  }
+
+  /// For debugging: appends the secrets of each connection to a file, in the format of NSS that
+  /// Wireshark reads. With that file anyone can decrypt the connections.
+  void key_log(const std::string& path) {
+    failure why;
+    auto file = std::make_shared<const os::file>(os::file::to_append(path, why));
+    if (why) rouse::detail::throw_error(why.code(), "rouse: tls: " + path);
+    change([&](Settings& s) { s.key_log = std::move(file); });
+  }
+
+protected:
+  explicit basic_context(const Settings& first) : shared_(std::make_shared<shared>()) {
+    shared_->current = detail::make_context(std::make_unique<const Settings>(first));
+  }
+  ~basic_context() = default;
+  basic_context(const basic_context&) = default;
+  basic_context& operator=(const basic_context&) = default;
+
+  // Makes a new SSL_CTX of the changed settings.
+  template <class F>
+  void change(F what) {
+    const std::lock_guard lock(shared_->mutex);
+    auto next = std::make_unique<Settings>(settings());
+    what(*next);
+    next->renew();
+    auto made = detail::make_context<Settings>(std::move(next));
+    copy_ticket_keys(shared_->current.get(), made.get());
+    shared_->current = std::move(made);
+  }
+
+  [[nodiscard]] detail::ssl_ctx_ptr current() const noexcept {
+    const std::lock_guard lock(shared_->mutex);
+    SSL_CTX_up_ref(shared_->current.get());
+    return detail::ssl_ctx_ptr(shared_->current.get());
+  }
+  void use_tickets_of(const SSL_CTX* from) noexcept {
+    copy_ticket_keys(from, shared_->current.get());
+  }
+
+private:
+  struct shared {
+    std::mutex mutex; // guards `current`
+    detail::ssl_ctx_ptr current; // never changed, only replaced
+  };
+
+  [[nodiscard]] const Settings& settings() const noexcept {
+    return detail::settings_of<Settings>(shared_->current.get());
+  }
+  void present(detail::identity_ptr id) {
+    change([&](Settings& s) { s.own = std::move(id); });
+  }
+  static void copy_ticket_keys(const SSL_CTX* from, SSL_CTX* to) noexcept {
+    unsigned char keys[80];
+    auto* const source = const_cast<SSL_CTX*>(from); // the macro takes no const
+    SSL_CTX_get_tlsext_ticket_keys(source, keys, sizeof keys);
+    SSL_CTX_set_tlsext_ticket_keys(to, keys, sizeof keys);
+    OPENSSL_cleanse(keys, sizeof keys);
+  }
+
+  std::shared_ptr<shared> shared_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::tls
+
+// ---- rouse/tls/server_context.hpp
+// The settings of servers: their certificate, and what they demand of clients.
+
+#include <functional>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+
+class server_context;
+
+/// Chooses the settings for a client that asks for a name. Null: those that it belongs to.
+using server_name_chooser = std::function<const server_context*(std::string_view)>;
+
+/// Whether a client must have a certificate. One that it sends is verified in either case.
+enum class client_certificates : unsigned char { required, optional };
+
+namespace detail {
+
+/// The tickets for later sessions of a server's TLS 1.3 connection. They are sent with its first
+/// bytes: a client that never reads must not block the server.
+inline void issue_tickets(SSL* ssl) noexcept {
+  if (SSL_version(ssl) != TLS1_3_VERSION) return;
+  for (int left = SSL_session_reused(ssl) ? 1 : 2; left != 0; --left)
+    (void)SSL_new_session_ticket(ssl);
+  ERR_clear_error();
+}
+
+// The name of the client's first message (SNI); empty: there is none. RFC 6066, section 3: the
+// length of the list, then, for each name, a type (0), its length and the name.
+inline std::string_view name_in_hello(SSL* ssl) noexcept {
+  const unsigned char* list = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &list, &size) != 1 || size < 5 ||
+      list[2] != TLSEXT_NAMETYPE_host_name)
+    return {};
+  const std::size_t length = std::size_t{list[3]} << 8 | list[4];
+  if (length > size - 5) return {};
+  return {reinterpret_cast<const char*>(list) + 5, length};
+}
+
+struct server_settings : settings {
+  server_name_chooser by_name;
+  int verify = SSL_VERIFY_NONE;
+  std::uint64_t number = unique_number(); // of what is demanded of clients
+
+  static const SSL_METHOD* method() noexcept { return TLS_server_method(); }
+  void renew() noexcept {}
+
+  // False: memory is short.
+  [[nodiscard]] bool apply(SSL_CTX* to) const noexcept {
+    SSL_CTX_set_verify(to, verify, nullptr);
+    for (const auto& list : trusted.roots) {
+      for (const x509_ptr& root : *list)
+        if (SSL_CTX_add_client_CA(to, root.get()) != 1) return false;
+    }
+    SSL_CTX_set_num_tickets(to, 0); // see issue_tickets
+    SSL_CTX_set_session_cache_mode(to, SSL_SESS_CACHE_OFF); // the tickets contain all
+    if (!alpn.empty()) SSL_CTX_set_alpn_select_cb(to, &choose_protocol, nullptr);
+    if (by_name) SSL_CTX_set_client_hello_cb(to, &choose_settings, nullptr);
+    return SSL_CTX_set_session_id_context(to, reinterpret_cast<const unsigned char*>(&number),
+                                          sizeof number) == 1;
+  }
+
+private:
+  static int choose_protocol(SSL* ssl, const unsigned char** chosen, unsigned char* size,
+                             const unsigned char* offered, unsigned offered_size, void*) noexcept {
+    const std::string& ours = settings_of<server_settings>(ssl).alpn;
+    unsigned char* found = nullptr;
+    const int how =
+        SSL_select_next_proto(&found, size, reinterpret_cast<const unsigned char*>(ours.data()),
+                              static_cast<unsigned>(ours.size()), offered, offered_size);
+    *chosen = found;
+    return how == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  static int choose_settings(SSL* ssl, int* alert, void*) noexcept;
+};
+
+} // namespace detail
+
+/// The settings of TLS servers.
+///
+///     rouse::tls::server_context site{"fullchain.pem", "key.pem"};
+///     site.alpn({"h2", "http/1.1"});
+///
+/// Clients are not verified unless `verify_clients` is called. Sessions can be taken up again: the
+/// server issues tickets, and keeps nothing. Their keys are made once for a context and its copies,
+/// and for its clones.
+class server_context : public basic_context<detail::server_settings> {
+  using settings = detail::server_settings;
+
+public:
+  /// Without a certificate: `certificate` adds one, or `on_server_name` chooses other settings.
+  server_context() : basic_context(settings()) {}
+  /// With the certificate of the files: see `certificate`.
+  server_context(const std::string& chain, const std::string& key, std::string_view password = {})
+      : server_context() {
+    certificate(chain, key, password);
+  }
+
+  /// Replaces the certificate while connections are made; the same as `certificate`. Later
+  /// handshakes use the new one, and open connections keep the old one. If it throws, the old one
+  /// stays. Tickets stay valid. Clones are not reached: reload each of them.
+  void reload(const std::string& chain, const std::string& key, std::string_view password = {}) {
+    certificate(chain, key, password);
+  }
+
+  /// Chooses other settings by the name that the client asks for (SNI), before anything else is
+  /// decided: certificate, versions, ciphers, protocols, and what is demanded of the client are
+  /// those of the chosen ones. Without a name, the function is called with "". Its result is only
+  /// used during the call: a connection shares what it needs of the settings.
+  ///
+  ///     site.on_server_name([&](std::string_view name) {
+  ///       return name == "example.net" ? &other : nullptr;
+  ///     });
+  ///
+  /// @param choose  called within handshakes, by any thread that runs one, maybe by several at the
+  /// same time; copied by `clone`. It must not wait. If it throws, that handshake fails.
+  void on_server_name(server_name_chooser choose) {
+    change([&](settings& s) { s.by_name = std::move(choose); });
+  }
+
+  /// Demands a certificate of clients, which must lead to one of the roots in a file and be meant
+  /// for clients. `socket::peer_certificate()` tells which one it was; its names are not verified.
+  /// Called again, it replaces the earlier demand. Tickets from before are no longer accepted.
+  ///
+  /// @param revocations  a file with revocation lists, or "". As in
+  /// `client_context::revocations_file`.
+  void verify_clients(const std::string& roots,
+                      client_certificates how = client_certificates::required,
+                      const std::string& revocations = {}) {
+    detail::trust t;
+    t.roots.push_back(std::make_shared<const detail::certificate_list>(
+        detail::certificates_in(detail::from_file(roots))));
+    if (!revocations.empty())
+      t.revocations[revocations] = std::make_shared<const detail::crl_list>(
+          detail::revocation_lists_in(detail::from_file(revocations)));
+    change([&](settings& s) {
+      s.store = detail::make_store(t);
+      s.trusted = std::move(t);
+      s.verify = SSL_VERIFY_PEER;
+      if (how == client_certificates::required) s.verify |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+      s.number = detail::unique_number();
+    });
+  }
+
+  /// Equal settings with an SSL_CTX of their own, for another core. Each accepts the other's
+  /// tickets, as long as `verify_clients` is not called on either. Later changes of the one, with
+  /// `reload` among them, do not reach the other.
+  [[nodiscard]] server_context clone() const {
+    const detail::ssl_ctx_ptr from = current();
+    settings same = detail::settings_of<settings>(from.get());
+    if (same.store) same.store = detail::make_store(same.trusted);
+    server_context made(same);
+    made.use_tickets_of(from.get());
+    return made;
+  }
+
+  /// For the library: an SSL object for an accepted connection. Null: see `why`.
+  [[nodiscard]] detail::ssl_ptr prepare(failure& why) const noexcept {
+    const detail::error_scope errors;
+    const detail::ssl_ctx_ptr context = current();
+    const settings& s = detail::settings_of<settings>(context.get());
+    if (!s.own && !s.by_name) {
+      why = std::errc::invalid_argument;
+      return nullptr;
+    }
+    detail::ssl_ptr made{SSL_new(context.get())};
+    if (made)
+      SSL_set_accept_state(made.get());
+    else
+      why = std::errc::not_enough_memory;
+    return made;
+  }
+
+private:
+  friend struct detail::server_settings;
+  explicit server_context(const settings& s) : basic_context(s) {}
+};
+
+namespace detail {
+
+// The index of a mark in SSL objects: the settings have been chosen. After a HelloRetryRequest the
+// client's first message comes a second time.
+inline int index_of_choice() noexcept {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+// SSL_set_SSL_CTX leaves the versions and the verification of the SSL object as they are.
+inline int server_settings::choose_settings(SSL* ssl, int* alert, void*) noexcept {
+  *alert = SSL_AD_INTERNAL_ERROR;
+  if (SSL_get_ex_data(ssl, index_of_choice())) return SSL_CLIENT_HELLO_SUCCESS;
+  const auto& s = settings_of<server_settings>(ssl);
+  SSL_CTX* const first = SSL_get_SSL_CTX(ssl);
+  if (SSL_set_ex_data(ssl, index_of_choice(), first) != 1) return SSL_CLIENT_HELLO_ERROR;
+  return rouse::detail::guarded(
+      [&] {
+        const server_context* const chosen = s.by_name(name_in_hello(ssl));
+        if (!chosen) return SSL_CLIENT_HELLO_SUCCESS;
+        const ssl_ctx_ptr c = chosen->current();
+        SSL_set_verify(ssl, SSL_CTX_get_verify_mode(c.get()), nullptr);
+        const bool taken =
+            SSL_set_min_proto_version(ssl, SSL_CTX_get_min_proto_version(c.get())) == 1 &&
+            SSL_set_SSL_CTX(ssl, c.get());
+        return taken ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
+      },
+      [] { return SSL_CLIENT_HELLO_ERROR; });
+}
+
+} // namespace detail
+
+}}} // namespace rouse::ROUSE_ABI::tls
 
 // ---- rouse/tls/wire.hpp
 // The ciphertext between an SSL object and the network: a BIO that reads what was received and
@@ -998,7 +1462,7 @@ class connection {
 
 public:
   /// Null when memory is short. The socket is then closed.
-  static connection* make(rouse::socket<Scheduler>&& s, prepared&& p, failure& why) noexcept {
+  static connection* make(rouse::socket<Scheduler>&& s, ssl_ptr&& p, failure& why) noexcept {
     auto* const c = new (std::nothrow) connection(std::move(s), std::move(p));
     BIO* const bio = c ? c->wire_.make_bio() : nullptr;
     if (bio) {
@@ -1017,7 +1481,7 @@ public:
     if (--references_ == 0) delete this;
   }
 
-  [[nodiscard]] SSL* ssl() const noexcept { return prepared_.ssl.get(); }
+  [[nodiscard]] SSL* ssl() const noexcept { return ssl_.get(); }
   [[nodiscard]] rouse::socket<Scheduler>& transport() noexcept { return socket_; }
   [[nodiscard]] Scheduler* scheduler() const noexcept { return socket_.scheduler(); }
   [[nodiscard]] engine_type& engine() noexcept { return *engine_; }
@@ -1227,9 +1691,9 @@ private:
   // Ciphertext that waits to be sent: four records, and as much again is in flight.
   static constexpr std::size_t most_to_send = (std::size_t{63} << 10);
 
-  connection(rouse::socket<Scheduler>&& s, prepared&& p) noexcept
+  connection(rouse::socket<Scheduler>&& s, ssl_ptr&& p) noexcept
       : timeout(s.timeout()), socket_(std::move(s)), record_(socket_.record_),
-        engine_(&socket_.scheduler()->engine()), prepared_(std::move(p)) {
+        engine_(&socket_.scheduler()->engine()), ssl_(std::move(p)) {
     record_->default_timeout = (clock::duration::max)(); // not that of the network requests
   }
   ~connection() = default;
@@ -1339,7 +1803,7 @@ private:
   socket_state* const record_;
   engine_type* const engine_;
   wire wire_; // before the SSL object, which uses it
-  prepared prepared_;
+  ssl_ptr ssl_;
   ciphertext in_flight_;
   std::uint64_t sent_ = 0;
   event arrived_, departed_;
@@ -1360,6 +1824,279 @@ private:
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
+
+// ---- rouse/tls/session_cache.hpp
+// Sessions that a client may take up again.
+
+#include <list>
+#include <unordered_map>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+
+class session_cache;
+
+namespace detail {
+
+/// What the copies of a `session_cache` and the contexts that use it share.
+class session_store {
+public:
+  explicit session_store(std::size_t peers) noexcept : most_peers_(peers) {}
+  session_store(const session_store&) = delete;
+  session_store& operator=(const session_store&) = delete;
+
+  void put(std::string peer, session_ptr session) {
+    const std::lock_guard lock(mutex_);
+    const auto known = by_name_.find(peer);
+    if (known != by_name_.end()) {
+      peers_.splice(peers_.begin(), peers_, known->second);
+    } else {
+      peers_.emplace_front(std::move(peer), sessions());
+      by_name_.emplace(peers_.front().first, peers_.begin());
+    }
+    sessions& of_peer = peers_.front().second;
+    if (!single_use(session.get())) of_peer.clear();
+    if (of_peer.size() == most_per_peer) of_peer.erase(of_peer.begin());
+    of_peer.push_back(std::move(session));
+    if (peers_.size() > most_peers_) forget(std::prev(peers_.end()));
+  }
+
+  /// Null: there is none. A ticket of TLS 1.3 is taken out; a session of TLS 1.2 is copied, since
+  /// OpenSSL may write to the one that a connection uses.
+  session_ptr take(std::string_view peer) {
+    const std::lock_guard lock(mutex_);
+    const auto known = by_name_.find(peer);
+    if (known == by_name_.end()) return nullptr;
+    sessions& of_peer = known->second->second;
+    if (!single_use(of_peer.back().get()))
+      return session_ptr(SSL_SESSION_dup(of_peer.back().get()));
+    session_ptr newest = std::move(of_peer.back());
+    of_peer.pop_back();
+    if (of_peer.empty()) forget(known->second);
+    return newest;
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept {
+    const std::lock_guard lock(mutex_);
+    std::size_t all = 0;
+    for (const auto& peer : peers_) all += peer.second.size();
+    return all;
+  }
+
+private:
+  using sessions = std::vector<session_ptr>; // the newest one last
+  using peer_list = std::list<std::pair<const std::string, sessions>>;
+  static constexpr std::size_t most_per_peer = 4;
+
+  static bool single_use(const SSL_SESSION* s) noexcept {
+    return SSL_SESSION_get_protocol_version(s) == TLS1_3_VERSION;
+  }
+  void forget(peer_list::iterator peer) {
+    by_name_.erase(peer->first);
+    peers_.erase(peer);
+  }
+
+  mutable std::mutex mutex_;
+  const std::size_t most_peers_;
+  peer_list peers_; // the most recently added to first; none is without sessions
+  std::unordered_map<std::string_view, peer_list::iterator> by_name_;
+};
+
+} // namespace detail
+
+/// Sessions that clients keep for later connections to the same name. Such a connection skips the
+/// certificates, and costs a fraction of a full handshake. See `client_context::sessions`.
+///
+///     rouse::tls::session_cache kept;
+///     web.sessions(kept);
+///
+/// A ticket of TLS 1.3 is used once, so that connections cannot be linked by it; a session of
+/// TLS 1.2 may be used by several connections.
+///
+/// Copies share the sessions, and so do the contexts that use them: they stay as long as one of
+/// these does. Threads: any. Cost: some KiB for each session.
+class session_cache {
+public:
+  /// @param peers  at most so many names, with up to four sessions each. Sessions of the name that
+  /// got none for the longest time give way.
+  explicit session_cache(std::size_t peers = 256)
+      : store_(std::make_shared<detail::session_store>(peers)) {}
+
+  /// The sessions that there are.
+  [[nodiscard]] std::size_t size() const noexcept { return store_->size(); }
+
+private:
+  friend class client_context;
+  std::shared_ptr<detail::session_store> store_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::tls
+
+// ---- rouse/tls/client_context.hpp
+// The settings of clients: which servers are trusted.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls {
+namespace detail {
+
+// A name as certificates have it: without the dot at its end, or the zone of an address.
+inline std::string name_to_verify(std::string_view name) {
+  name = name.substr(0, name.find('%'));
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  return std::string(name);
+}
+
+// The peer has to prove that it is `name`. False: that is no name, or memory is short.
+inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
+  X509_VERIFY_PARAM* const how = SSL_get0_param(ssl);
+  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  if (name.empty()) return false;
+  if (X509_VERIFY_PARAM_set1_ip_asc(how, name.c_str()) == 1) return true;
+  return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+}
+
+struct client_settings : settings {
+  bool insecure = false;
+  std::shared_ptr<session_store> sessions; // null: none are kept
+  std::uint64_t number = 0; // sessions are only taken up under the settings that made them
+
+  void renew() noexcept { number = unique_number(); } // after each change
+
+  static const SSL_METHOD* method() noexcept { return TLS_client_method(); }
+
+  // False: memory is short.
+  [[nodiscard]] bool apply(SSL_CTX* to) const noexcept {
+    SSL_CTX_set_verify(to, insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_session_cache_mode(to, sessions ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL
+                                                : SSL_SESS_CACHE_OFF);
+    SSL_CTX_sess_set_new_cb(to, &keep_session);
+    return alpn.empty() ||
+           SSL_CTX_set_alpn_protos(to, reinterpret_cast<const unsigned char*>(alpn.data()),
+                                   static_cast<unsigned>(alpn.size())) == 0;
+  }
+
+  // What sessions are kept by: the name that was verified, and how.
+  [[nodiscard]] std::string peer_of(SSL* ssl) const {
+    std::string peer = std::to_string(number) + ' ';
+    X509_VERIFY_PARAM* const how = SSL_get0_param(ssl);
+    if (const char* const name = X509_VERIFY_PARAM_get0_host(how, 0)) return peer + name;
+    const std::unique_ptr<char, freed_by<free_text>> address{X509_VERIFY_PARAM_get1_ip_asc(how)};
+    return address ? peer + address.get() : peer;
+  }
+
+private:
+  static void free_text(char* owned) noexcept { OPENSSL_free(owned); }
+
+  // 1: the session is ours.
+  static int keep_session(SSL* ssl, SSL_SESSION* made) noexcept {
+    return rouse::detail::guarded(
+        [&] {
+          const auto& s = settings_of<client_settings>(ssl);
+          std::string peer = s.peer_of(ssl);
+          s.sessions->put(std::move(peer), session_ptr(made));
+          return 1;
+        },
+        [] { return 0; });
+  }
+};
+
+} // namespace detail
+
+/// The settings of TLS clients.
+///
+///     rouse::tls::client_context web; // for the public web: nothing else is needed
+///     rouse::tls::client_context own;
+///     own.trust_file("our_ca.pem"); // for servers with certificates of a private authority
+///
+/// Always verified, by every connection: that the server's certificate leads to a trusted root,
+/// that all certificates on the way are valid now and meant for servers, and that the certificate
+/// is for the name or the IP address to which the client connects. A failure is
+/// tls::error::certificate_rejected, with the reason in words. Not verified unless
+/// `revocations_file` is called: whether the certificate has been revoked.
+///
+/// The roots are the system's: the store of Windows, the keychain of macOS, OpenSSL's files
+/// elsewhere (SSL_CERT_FILE and SSL_CERT_DIR name other ones).
+class client_context : public basic_context<detail::client_settings> {
+  using settings = detail::client_settings;
+
+public:
+  client_context() : basic_context(settings()) {
+    change_trust([](detail::trust&) {});
+  }
+
+  /// Trusts the root certificates of a file, and no longer the system's. Several calls add up.
+  void trust_file(const std::string& path) { add_roots(detail::from_file(path)); }
+  /// The same, from the contents of a file.
+  void trust_pem(std::string roots) { add_roots({"trust_pem", std::move(roots)}); }
+  /// Trusts the system's roots beside those of a file.
+  void trust_system() {
+    change_trust([](detail::trust& t) { t.ask_system = true; });
+  }
+  /// Refuses servers with a certificate that is in a revocation list of the file. Several calls add
+  /// up; the same file again replaces its lists. From now on there must be a list of the authority
+  /// that signed a server's certificate: without one, or after its next update was due, the server
+  /// is refused.
+  void revocations_file(const std::string& path) {
+    auto lists = detail::revocation_lists_in(detail::from_file(path));
+    auto kept = std::make_shared<const detail::crl_list>(std::move(lists));
+    change_trust([&](detail::trust& t) { t.revocations[path] = std::move(kept); });
+  }
+  /// Accepts whatever certificate the server has, for any name: an attacker on the way can read and
+  /// change everything. For tests.
+  void insecure_accept_any_certificate() {
+    change([](settings& s) { s.insecure = true; });
+  }
+
+  /// Keeps the sessions of connections in `cache`, and takes them up for later connections to the
+  /// same name: see `socket::resumed()`. A server's certificate is not verified again then, but a
+  /// change of any setting above counts: sessions from before, and those of other contexts, are
+  /// not taken up. Copies of a context share their sessions.
+  void sessions(const session_cache& cache) {
+    change([&](settings& s) { s.sessions = cache.store_; });
+  }
+
+  /// For the library: an SSL object for a connection to `name`. Null: see `why`.
+  [[nodiscard]] detail::ssl_ptr prepare(std::string_view name, failure& why) const noexcept {
+    const detail::error_scope errors;
+    const detail::ssl_ctx_ptr context = current();
+    detail::ssl_ptr made{SSL_new(context.get())};
+    why = std::errc::not_enough_memory;
+    if (!made) return nullptr;
+    SSL_set_connect_state(made.get());
+    const bool ready = rouse::detail::guarded(
+        [&] {
+          const std::string verified = detail::name_to_verify(name);
+          if (verified.empty()) why = std::errc::invalid_argument;
+          return detail::verify_name(made.get(), verified) && resume(made.get());
+        },
+        [] { return false; });
+    if (!ready) return nullptr;
+    why = {};
+    return made;
+  }
+
+private:
+  void add_roots(const detail::source& from) {
+    auto list = std::make_shared<const detail::certificate_list>(detail::certificates_in(from));
+    change_trust([&](detail::trust& t) { t.roots.push_back(std::move(list)); });
+  }
+  template <class F>
+  void change_trust(F what) {
+    change([&](settings& s) {
+      what(s.trusted);
+      s.store = detail::make_store(s.trusted);
+    });
+  }
+  // False: memory is short.
+  static bool resume(SSL* ssl) {
+    const auto& s = detail::settings_of<settings>(ssl);
+    const detail::session_ptr session = s.sessions ? s.sessions->take(s.peer_of(ssl)) : nullptr;
+    return !session || SSL_set_session(ssl, session.get()) == 1;
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::tls
+
+// ---- rouse/tls/context.hpp
+// The settings of TLS connections.
 
 // ---- rouse/tls/stream_calls.hpp
 // Descriptions of the calls of a TLS connection, for every waker.
@@ -1867,12 +2604,12 @@ public:
   static constexpr const char* misuse = "no name to verify, or no certificate";
 
   handshake_call() noexcept = default;
-  handshake_call(rouse::socket<Scheduler>&& s, prepared&& p, failure why) noexcept {
+  handshake_call(rouse::socket<Scheduler>&& s, ssl_ptr&& p, failure why) noexcept {
     adopt(std::move(s), std::move(p), why);
   }
 
-  /// `why`: the reason for which `p` is empty.
-  void adopt(rouse::socket<Scheduler>&& s, prepared&& p, failure why) noexcept {
+  /// `why`: the reason for which `p` is null.
+  void adopt(rouse::socket<Scheduler>&& s, ssl_ptr&& p, failure why) noexcept {
     why_ = why;
     if (!why_ && !s.is_open()) why_ = std::errc::bad_file_descriptor;
     if (!why_)
@@ -1916,16 +2653,17 @@ public:
 
   connect_call(rouse::detail::connect_to_call<Scheduler> c, const client_context& context,
                std::string_view host)
-      : connect_(std::move(c)), context_(context), host_(host) {}
+      : connect_(std::move(c)), prepared_(context.prepare(host, why_)) {}
 
-  bool prepare(operation& op) noexcept { return connect_.prepare(op); }
+  bool prepare(operation& op) noexcept {
+    op.error = why_;
+    return !op.error && connect_.prepare(op);
+  }
   bool advance(operation& op) noexcept {
     if (connected_) return handshake_.advance(op);
     if (!connect_.advance(op)) return false;
     if (op.error) return true;
-    failure why;
-    prepared p = context_.prepare(host_, why);
-    handshake_.adopt(connect_.value(op), std::move(p), why);
+    handshake_.adopt(connect_.value(op), std::move(prepared_), {});
     connected_ = true;
     if (!handshake_.prepare(op)) return true;
     op.cancel_count = op.target->cancel_count; // the target is new
@@ -1942,8 +2680,8 @@ public:
 
 private:
   rouse::detail::connect_to_call<Scheduler> connect_;
-  client_context context_;
-  std::string host_;
+  failure why_; // for which there is no SSL object
+  ssl_ptr prepared_;
   handshake_call<Scheduler> handshake_;
   bool connected_ = false;
 };
@@ -1958,13 +2696,13 @@ template <class Scheduler>
 auto client_handshake(const client_context& context, rouse::socket<Scheduler>&& s,
                       std::string_view name) noexcept {
   failure why;
-  prepared p = context.prepare(name, why);
+  ssl_ptr p = context.prepare(name, why);
   return handshake_call<Scheduler>(std::move(s), std::move(p), why);
 }
 template <class Scheduler>
 auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& s) noexcept {
   failure why;
-  prepared p = context.prepare(why);
+  ssl_ptr p = context.prepare(why);
   return handshake_call<Scheduler>(std::move(s), std::move(p), why);
 }
 

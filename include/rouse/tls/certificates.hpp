@@ -1,4 +1,4 @@
-// Certificates and keys, from files and from memory.
+// Certificates, keys and revocation lists, from files and from memory.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
@@ -23,12 +23,14 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
 using certificate_list = std::vector<x509_ptr>;
+using crl_list = std::vector<crl_ptr>;
 
 // A certificate with its key, as an SSL_CTX presents it. Never changed once it is made.
 struct identity {
   x509_ptr leaf;
   key_ptr key;
   x509_stack_ptr chain; // from the leaf's issuer on, without the leaf
+  std::string file; // for messages
 };
 using identity_ptr = std::shared_ptr<const identity>;
 
@@ -100,6 +102,10 @@ inline certificate_list certificates_in(const source& from) {
   return all_in<x509_ptr>(from, "certificate", PEM_read_bio_X509);
 }
 
+inline crl_list revocation_lists_in(const source& from) {
+  return all_in<crl_ptr>(from, "revocation list", PEM_read_bio_X509_CRL);
+}
+
 inline key_ptr key_in(const source& from, std::string_view password) {
   const error_scope scope;
   const bio_ptr bytes = opened(from);
@@ -160,6 +166,7 @@ inline identity_ptr make_identity(x509_ptr leaf, key_ptr key, certificate_list c
     if (sk_X509_push(made->chain.get(), c.get()) <= 0) throw_no_memory();
     (void)c.release();
   }
+  made->file = certificates;
   made->leaf = std::move(leaf);
   made->key = std::move(key);
   return made;

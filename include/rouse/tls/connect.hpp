@@ -10,9 +10,9 @@
 #include <rouse/sockets/socket.hpp>
 #include <rouse/tls/connection.hpp>
 #include <rouse/tls/context.hpp>
+#include <rouse/tls/openssl.hpp>
 #include <rouse/tls/socket.hpp>
 
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -28,12 +28,12 @@ public:
   static constexpr const char* misuse = "no name to verify, or no certificate";
 
   handshake_call() noexcept = default;
-  handshake_call(rouse::socket<Scheduler>&& s, prepared&& p, failure why) noexcept {
+  handshake_call(rouse::socket<Scheduler>&& s, ssl_ptr&& p, failure why) noexcept {
     adopt(std::move(s), std::move(p), why);
   }
 
-  /// `why`: the reason for which `p` is empty.
-  void adopt(rouse::socket<Scheduler>&& s, prepared&& p, failure why) noexcept {
+  /// `why`: the reason for which `p` is null.
+  void adopt(rouse::socket<Scheduler>&& s, ssl_ptr&& p, failure why) noexcept {
     why_ = why;
     if (!why_ && !s.is_open()) why_ = std::errc::bad_file_descriptor;
     if (!why_)
@@ -77,16 +77,17 @@ public:
 
   connect_call(rouse::detail::connect_to_call<Scheduler> c, const client_context& context,
                std::string_view host)
-      : connect_(std::move(c)), context_(context), host_(host) {}
+      : connect_(std::move(c)), prepared_(context.prepare(host, why_)) {}
 
-  bool prepare(operation& op) noexcept { return connect_.prepare(op); }
+  bool prepare(operation& op) noexcept {
+    op.error = why_;
+    return !op.error && connect_.prepare(op);
+  }
   bool advance(operation& op) noexcept {
     if (connected_) return handshake_.advance(op);
     if (!connect_.advance(op)) return false;
     if (op.error) return true;
-    failure why;
-    prepared p = context_.prepare(host_, why);
-    handshake_.adopt(connect_.value(op), std::move(p), why);
+    handshake_.adopt(connect_.value(op), std::move(prepared_), {});
     connected_ = true;
     if (!handshake_.prepare(op)) return true;
     op.cancel_count = op.target->cancel_count; // the target is new
@@ -103,8 +104,8 @@ public:
 
 private:
   rouse::detail::connect_to_call<Scheduler> connect_;
-  client_context context_;
-  std::string host_;
+  failure why_; // for which there is no SSL object
+  ssl_ptr prepared_;
   handshake_call<Scheduler> handshake_;
   bool connected_ = false;
 };
@@ -119,13 +120,13 @@ template <class Scheduler>
 auto client_handshake(const client_context& context, rouse::socket<Scheduler>&& s,
                       std::string_view name) noexcept {
   failure why;
-  prepared p = context.prepare(name, why);
+  ssl_ptr p = context.prepare(name, why);
   return handshake_call<Scheduler>(std::move(s), std::move(p), why);
 }
 template <class Scheduler>
 auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& s) noexcept {
   failure why;
-  prepared p = context.prepare(why);
+  ssl_ptr p = context.prepare(why);
   return handshake_call<Scheduler>(std::move(s), std::move(p), why);
 }
 

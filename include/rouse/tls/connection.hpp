@@ -26,10 +26,10 @@
 #include <rouse/detail/chrono.hpp>
 #include <rouse/sockets/socket.hpp>
 #include <rouse/sockets/stream_calls.hpp>
-#include <rouse/tls/context.hpp>
 #include <rouse/tls/error.hpp>
 #include <rouse/tls/event.hpp>
 #include <rouse/tls/openssl.hpp>
+#include <rouse/tls/server_context.hpp>
 #include <rouse/tls/wire.hpp>
 
 #include <openssl/err.h>
@@ -50,7 +50,7 @@ class connection {
 
 public:
   /// Null when memory is short. The socket is then closed.
-  static connection* make(rouse::socket<Scheduler>&& s, prepared&& p, failure& why) noexcept {
+  static connection* make(rouse::socket<Scheduler>&& s, ssl_ptr&& p, failure& why) noexcept {
     auto* const c = new (std::nothrow) connection(std::move(s), std::move(p));
     BIO* const bio = c ? c->wire_.make_bio() : nullptr;
     if (bio) {
@@ -69,7 +69,7 @@ public:
     if (--references_ == 0) delete this;
   }
 
-  [[nodiscard]] SSL* ssl() const noexcept { return prepared_.ssl.get(); }
+  [[nodiscard]] SSL* ssl() const noexcept { return ssl_.get(); }
   [[nodiscard]] rouse::socket<Scheduler>& transport() noexcept { return socket_; }
   [[nodiscard]] Scheduler* scheduler() const noexcept { return socket_.scheduler(); }
   [[nodiscard]] engine_type& engine() noexcept { return *engine_; }
@@ -279,9 +279,9 @@ private:
   // Ciphertext that waits to be sent: four records, and as much again is in flight.
   static constexpr std::size_t most_to_send = (std::size_t{63} << 10);
 
-  connection(rouse::socket<Scheduler>&& s, prepared&& p) noexcept
+  connection(rouse::socket<Scheduler>&& s, ssl_ptr&& p) noexcept
       : timeout(s.timeout()), socket_(std::move(s)), record_(socket_.record_),
-        engine_(&socket_.scheduler()->engine()), prepared_(std::move(p)) {
+        engine_(&socket_.scheduler()->engine()), ssl_(std::move(p)) {
     record_->default_timeout = (clock::duration::max)(); // not that of the network requests
   }
   ~connection() = default;
@@ -391,7 +391,7 @@ private:
   socket_state* const record_;
   engine_type* const engine_;
   wire wire_; // before the SSL object, which uses it
-  prepared prepared_;
+  ssl_ptr ssl_;
   ciphertext in_flight_;
   std::uint64_t sent_ = 0;
   event arrived_, departed_;

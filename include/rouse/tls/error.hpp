@@ -106,11 +106,14 @@ inline failure numbered(int number) noexcept {
 }
 inline failure failed(error what) noexcept { return numbered(static_cast<int>(what)); }
 
-// The oldest reason in OpenSSL's error queue, which belongs to this thread. Empties the queue.
+// The oldest reason of OpenSSL's library of TLS in this thread's error queue; 0: none. Empties the
+// queue.
 inline int take_reason() noexcept {
-  const unsigned long oldest = ERR_get_error();
-  ERR_clear_error();
-  return ERR_GET_LIB(oldest) == ERR_LIB_SSL ? ERR_GET_REASON(oldest) : 0;
+  int reason = 0;
+  while (const unsigned long next = ERR_get_error()) {
+    if (reason == 0 && ERR_GET_LIB(next) == ERR_LIB_SSL) reason = ERR_GET_REASON(next);
+  }
+  return reason;
 }
 
 // Why a handshake failed.

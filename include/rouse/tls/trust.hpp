@@ -1,4 +1,4 @@
-// Which root certificates are trusted.
+// Which certificates are trusted: roots, and revocation lists.
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/os/file.hpp>
@@ -9,21 +9,24 @@
 #include <openssl/x509_vfy.h>
 
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
+using shared_store = std::shared_ptr<X509_STORE>;
+
 // Copies share the certificates.
 struct trust {
-  std::vector<std::shared_ptr<const certificate_list>> roots;
-  bool system = false;
+  std::vector<std::shared_ptr<const certificate_list>> roots; // in addition to the system's, or
+  bool ask_system = false; // instead of them
+  std::map<std::string, std::shared_ptr<const crl_list>> revocations; // by their files
 
-  void add_roots(const source& from) {
-    roots.push_back(std::make_shared<const certificate_list>(certificates_in(from)));
-  }
+  [[nodiscard]] bool system() const noexcept { return ask_system || roots.empty(); }
 };
 
 // Where systems keep their bundles, for an OpenSSL that was built for another place.
@@ -56,15 +59,23 @@ inline void add_system_roots(X509_STORE* to) noexcept {
   }
 }
 
-// Returns false if memory is short.
-inline bool add_to(X509_STORE* store, const trust& what) noexcept {
+// Reads the system's roots if they count.
+inline shared_store make_store(const trust& from) {
   const error_scope scope;
-  if (what.system) add_system_roots(store);
-  for (const auto& list : what.roots) {
+  store_ptr store{X509_STORE_new()};
+  bool made = store != nullptr;
+  if (made && from.system()) add_system_roots(store.get());
+  for (const auto& list : from.roots) {
     for (const x509_ptr& root : *list)
-      if (X509_STORE_add_cert(store, root.get()) != 1) return false;
+      made = made && X509_STORE_add_cert(store.get(), root.get()) == 1;
   }
-  return true;
+  for (const auto& [file, list] : from.revocations) {
+    for (const crl_ptr& crl : *list) made = made && X509_STORE_add_crl(store.get(), crl.get()) == 1;
+  }
+  if (made && !from.revocations.empty())
+    made = X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK) == 1;
+  if (!made) throw_no_memory();
+  return shared_store(std::move(store));
 }
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail

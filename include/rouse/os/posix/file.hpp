@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #if !ROUSE_WINDOWS
@@ -22,13 +23,15 @@ inline bool exists(const char* path) noexcept {
   return ::stat(path, &about) == 0;
 }
 
-/// A file, open for reading. The destructor closes it.
+/// A file, open for reading or for appending. The destructor closes it.
 class file {
 public:
   static file to_read(const std::string& path, failure& why) noexcept {
-    file made{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (!made.fd_) why = failure::from_os(errno);
-    return made;
+    return opened(path, O_RDONLY, why);
+  }
+  /// Creates the file if there is none, readable by its owner only.
+  static file to_append(const std::string& path, failure& why) noexcept {
+    return opened(path, O_WRONLY | O_APPEND | O_CREAT, why);
   }
 
   /// @param got  the bytes read; 0 at the end of the file.
@@ -41,8 +44,22 @@ public:
     return {};
   }
 
+  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
+  /// whether all of them were written.
+  bool append(std::string_view bytes) const noexcept {
+    ssize_t result;
+    do result = ::write(fd_.get(), bytes.data(), bytes.size());
+    while (result < 0 && errno == EINTR);
+    return result == static_cast<ssize_t>(bytes.size());
+  }
+
 private:
   explicit file(int fd) noexcept : fd_(fd) {}
+  static file opened(const std::string& path, int how, failure& why) noexcept {
+    file made{::open(path.c_str(), how | O_CLOEXEC, S_IRUSR | S_IWUSR)};
+    if (!made.fd_) why = failure::from_os(errno);
+    return made;
+  }
 
   unique_fd fd_;
 };

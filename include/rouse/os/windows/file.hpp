@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #if ROUSE_WINDOWS
@@ -32,15 +33,15 @@ inline bool exists(const char* path) noexcept {
   return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
 }
 
-/// A file, open for reading. The destructor closes it.
+/// A file, open for reading or for appending. The destructor closes it.
 class file {
 public:
   static file to_read(const std::string& path, failure& why) noexcept {
-    file made{::CreateFileW(detail::wide_path(path.c_str()).text, GENERIC_READ,
-                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr,
-                            OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr)};
-    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
-    return made;
+    return opened(path, GENERIC_READ, OPEN_EXISTING, why);
+  }
+  /// Creates the file if there is none.
+  static file to_append(const std::string& path, failure& why) noexcept {
+    return opened(path, FILE_APPEND_DATA, OPEN_ALWAYS, why);
   }
 
   file(file&& other) noexcept : handle_(std::exchange(other.handle_, INVALID_HANDLE_VALUE)) {}
@@ -61,10 +62,25 @@ public:
     return {};
   }
 
+  /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
+  /// whether all of them were written.
+  bool append(std::string_view bytes) const noexcept {
+    DWORD result = 0;
+    return ::WriteFile(handle_, bytes.data(), static_cast<DWORD>(bytes.size()), &result, nullptr) &&
+           result == bytes.size();
+  }
+
 private:
   explicit file(HANDLE handle) noexcept : handle_(handle) {}
   static failure last_failure() noexcept {
     return failure::from_os(static_cast<int>(::GetLastError()));
+  }
+  static file opened(const std::string& path, DWORD access, DWORD how, failure& why) noexcept {
+    file made{::CreateFileW(detail::wide_path(path.c_str()).text, access,
+                            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr, how,
+                            FILE_ATTRIBUTE_NORMAL, nullptr)};
+    if (made.handle_ == INVALID_HANDLE_VALUE) why = last_failure();
+    return made;
   }
 
   HANDLE handle_;
