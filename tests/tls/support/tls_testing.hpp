@@ -1,0 +1,85 @@
+// Shared by the tests of TLS: certificates, and a connection under any scheduler.
+#pragma once
+#include <rouse/tls.hpp>
+#include <support/testing.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace testing {
+
+namespace tls = rouse::tls;
+
+/// The path of a file that certificates.sh has made.
+inline std::string certificate(std::string_view file) {
+  return std::string(ROUSE_TEST_CERTIFICATES "/").append(file);
+}
+/// A server with a certificate of that name.
+inline tls::server_context server_with(const std::string& name) {
+  return {certificate(name + ".pem"), certificate(name + ".key")};
+}
+/// A client that trusts the tests' root.
+inline tls::client_context trusting_client() {
+  tls::client_context made;
+  made.trust_file(certificate("root.pem"));
+  return made;
+}
+
+/// Allows only that version: TLS1_2_VERSION or TLS1_3_VERSION.
+inline rouse::tls::detail::prepared with_version(rouse::tls::detail::prepared p, int version) {
+  SSL_set_min_proto_version(p.ssl.get(), version);
+  SSL_set_max_proto_version(p.ssl.get(), version);
+  return p;
+}
+
+/// The two results of a handshake over a pair of connected sockets.
+template <class S>
+struct shaken {
+  outcome<tls::socket<S>> server, client;
+};
+template <class S>
+shaken<S> shake(S& sched, const tls::server_context& site, rouse::socket<S> server,
+                const tls::client_context& web, rouse::socket<S> client,
+                std::string_view name = "localhost") {
+  auto accepting =
+      start<tls::socket<S>>(sched, CALL(tls::accept(site, std::move(server), 30s, how...)));
+  auto connecting = start<tls::socket<S>>(
+      sched, CALL(tls::handshake(web, std::move(client), name, 30s, how...)));
+  shaken<S> made;
+  made.client = std::move(connecting.wait());
+  made.server = std::move(accepting.wait());
+  return made;
+}
+
+/// Both ends of a TLS connection.
+template <class S>
+struct tls_pair {
+  S sched;
+  tls::socket<S> server, client;
+
+  explicit tls_pair(const tls::server_context& site = server_with("good"),
+                    const tls::client_context& web = trusting_client()) {
+    auto [there, here] = rouse::socket_pair(sched);
+    auto made = shake(sched, site, std::move(there), web, std::move(here));
+    REQUIRE(!made.client.ec);
+    REQUIRE(!made.server.ec);
+    server = std::move(made.server.value);
+    client = std::move(made.client.value);
+  }
+};
+
+template <class S>
+outcome<std::size_t> send(S& sched, tls::socket<S>& s, std::string_view text) {
+  return await(sched, CALL(s.send_all(text, how...)));
+}
+/// Receives exactly n bytes, or those up to the end of the stream.
+template <class S>
+std::string receive(S& sched, tls::socket<S>& s, std::size_t n) {
+  std::string text(n, '\0');
+  const auto got = await(sched, CALL(s.recv_exactly(text, how...)));
+  CHECK(!got.ec);
+  text.resize(got.value);
+  return text;
+}
+
+} // namespace testing
