@@ -129,7 +129,7 @@ public:
 
   needs handshake(operation& op) noexcept {
     if (!handshake_why_ && !established_) {
-      ERR_clear_error();
+      clear_errors();
       const int done = SSL_do_handshake(ssl());
       if (done == 1) {
         established_ = true;
@@ -151,14 +151,16 @@ public:
   /// Reads what is there, at least a byte. `op.bytes` 0 without an error: the end of the stream.
   needs read(operation& op, mutable_buffer b) noexcept {
     op.bytes = 0;
+    if (drained_ && !input_ended() && !no_more_input_) return needs::input;
     while (op.bytes != b.size() && !no_more_input_) {
       std::size_t n = 0;
-      ERR_clear_error();
+      clear_errors();
       if (SSL_read_ex(ssl(), static_cast<std::byte*>(b.data()) + op.bytes, b.size() - op.bytes,
                       &n) != 1)
         return after_read(op, SSL_get_error(ssl(), 0));
       op.bytes += n;
-      if (!wire_.unread() && SSL_pending(ssl()) == 0) break;
+      drained_ = !wire_.unread() && SSL_pending(ssl()) == 0;
+      if (drained_) break;
     }
     return needs::nothing;
   }
@@ -167,7 +169,7 @@ public:
     char c;
     std::size_t n = 0;
     op.bytes = 0;
-    ERR_clear_error();
+    clear_errors();
     if (no_more_input_ || SSL_peek_ex(ssl(), &c, 1, &n) == 1) return needs::nothing;
     const needs what = after_read(op, SSL_get_error(ssl(), 0));
     op.error = {}; // the next read reports it
@@ -183,7 +185,7 @@ public:
       std::size_t part = most_to_send - wire_.to_send.size(), n = 0;
       if (part > b.size() - all) part = b.size() - all;
       if (part > largest_record) part = largest_record;
-      ERR_clear_error();
+      clear_errors();
       if (!wire_.to_send.reserve(part + overhead)) {
         why = std::errc::not_enough_memory;
       } else if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) !=
@@ -318,9 +320,9 @@ private:
   void say_goodbye() noexcept {
     if (no_more_output_ || !established_ || output_why_ || read_why_) return;
     no_more_output_ = true;
-    ERR_clear_error();
+    clear_errors();
     (void)SSL_shutdown(ssl());
-    ERR_clear_error();
+    clear_errors();
   }
 
   // Starts to receive unless that is going on or would be in vain. A request in progress holds a
@@ -342,7 +344,7 @@ private:
     drop();
   }
   void take_arrival() noexcept {
-    fetching_ = false;
+    fetching_ = drained_ = false;
     const failure why = incoming_->why();
     loan received = incoming_->value();
     if (!received.empty())
@@ -401,6 +403,7 @@ private:
   bool closed_ = false;
   bool fetching_ = false; // incoming_ is in progress
   bool flushing_ = false; // outgoing_ is in progress, and uses in_flight_
+  bool drained_ = false; // all that has arrived was read, and nothing but bytes
   bool end_of_input_ = false; // the network's
   bool no_more_input_ = false; // shutdown(recv)
   bool no_more_output_ = false; // close_notify was sent
