@@ -103,6 +103,12 @@ public:
   }
   [[nodiscard]] bool unread() const noexcept { return read_ != received_.size(); }
 
+  /// Sends bytes without waiting, and returns how many; nothing may wait in `to_send` then.
+  using send_now = std::size_t(void* by, const_buffer) noexcept;
+  /// While it is set, what is written first is handed to it, without the copy into `to_send`.
+  send_now* direct = nullptr;
+  void* by = nullptr; ///< the argument of `direct`
+
   ciphertext to_send;
   std::uint64_t produced = 0; ///< bytes that the SSL object has written so far
   bool memory_short = false; ///< some of them are lost
@@ -143,7 +149,9 @@ private:
   static int write(BIO* b, const char* data, std::size_t size, std::size_t* moved) noexcept {
     wire& self = of(b);
     BIO_clear_retry_flags(b);
-    if (!self.to_send.append(data, size)) {
+    std::size_t sent = 0;
+    if (self.direct && self.to_send.empty()) sent = self.direct(self.by, {data, size});
+    if (sent != size && !self.to_send.append(data + sent, size - sent)) {
       self.memory_short = true;
       return 0;
     }
