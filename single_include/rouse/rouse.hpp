@@ -2855,7 +2855,8 @@ class buffer_pool {
   };
 
 public:
-  static constexpr std::size_t block_size = std::size_t{16} << 10;
+  // 16 KiB, and as much more as TLS adds to them, so that one buffer holds the longest record.
+  static constexpr std::size_t block_size = (std::size_t{16} << 10) + 304;
   static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
   static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
 

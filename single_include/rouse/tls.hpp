@@ -254,10 +254,16 @@ using store_ptr = std::unique_ptr<X509_STORE, freed_by<X509_STORE_free>>;
 using x509_ptr = std::unique_ptr<X509, freed_by<X509_free>>;
 using x509_stack_ptr = std::unique_ptr<STACK_OF(X509), freed_by<free_certificates>>;
 
-// OpenSSL keeps errors per thread until the next one reads them. This scope leaves none behind.
+// Empties the queue of errors, which OpenSSL keeps per thread until they are read. Most often it is
+// empty, and ERR_clear_error would still cost a good part of what encrypting a short record does.
+inline void clear_errors() noexcept {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
+// This scope leaves no error behind.
 struct error_scope {
-  error_scope() noexcept { ERR_clear_error(); }
-  ~error_scope() { ERR_clear_error(); }
+  error_scope() noexcept { clear_errors(); }
+  ~error_scope() { clear_errors(); }
   error_scope(const error_scope&) = delete;
   error_scope& operator=(const error_scope&) = delete;
 };
@@ -1377,6 +1383,12 @@ public:
   }
   [[nodiscard]] bool unread() const noexcept { return read_ != received_.size(); }
 
+  /// Sends bytes without waiting, and returns how many; nothing may wait in `to_send` then.
+  using send_now = std::size_t(void* by, const_buffer) noexcept;
+  /// While it is set, what is written first is handed to it, without the copy into `to_send`.
+  send_now* direct = nullptr;
+  void* by = nullptr; ///< the argument of `direct`
+
   ciphertext to_send;
   std::uint64_t produced = 0; ///< bytes that the SSL object has written so far
   bool memory_short = false; ///< some of them are lost
@@ -1417,7 +1429,9 @@ private:
   static int write(BIO* b, const char* data, std::size_t size, std::size_t* moved) noexcept {
     wire& self = of(b);
     BIO_clear_retry_flags(b);
-    if (!self.to_send.append(data, size)) {
+    std::size_t sent = 0;
+    if (self.direct && self.to_send.empty()) sent = self.direct(self.by, {data, size});
+    if (sent != size && !self.to_send.append(data + sent, size - sent)) {
       self.memory_short = true;
       return 0;
     }
@@ -1541,7 +1555,7 @@ public:
 
   needs handshake(operation& op) noexcept {
     if (!handshake_why_ && !established_) {
-      ERR_clear_error();
+      clear_errors();
       const int done = SSL_do_handshake(ssl());
       if (done == 1) {
         established_ = true;
@@ -1563,14 +1577,16 @@ public:
   /// Reads what is there, at least a byte. `op.bytes` 0 without an error: the end of the stream.
   needs read(operation& op, mutable_buffer b) noexcept {
     op.bytes = 0;
+    if (drained_ && !input_ended() && !no_more_input_) return needs::input;
     while (op.bytes != b.size() && !no_more_input_) {
       std::size_t n = 0;
-      ERR_clear_error();
+      clear_errors();
       if (SSL_read_ex(ssl(), static_cast<std::byte*>(b.data()) + op.bytes, b.size() - op.bytes,
                       &n) != 1)
         return after_read(op, SSL_get_error(ssl(), 0));
       op.bytes += n;
-      if (!wire_.unread() && SSL_pending(ssl()) == 0) break;
+      drained_ = !wire_.unread() && SSL_pending(ssl()) == 0;
+      if (drained_) break;
     }
     return needs::nothing;
   }
@@ -1579,7 +1595,7 @@ public:
     char c;
     std::size_t n = 0;
     op.bytes = 0;
-    ERR_clear_error();
+    clear_errors();
     if (no_more_input_ || SSL_peek_ex(ssl(), &c, 1, &n) == 1) return needs::nothing;
     const needs what = after_read(op, SSL_get_error(ssl(), 0));
     op.error = {}; // the next read reports it
@@ -1595,18 +1611,21 @@ public:
       std::size_t part = most_to_send - wire_.to_send.size(), n = 0;
       if (part > b.size() - all) part = b.size() - all;
       if (part > largest_record) part = largest_record;
-      ERR_clear_error();
+      clear_errors();
       if (!wire_.to_send.reserve(part + overhead)) {
         why = std::errc::not_enough_memory;
-      } else if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) !=
-                 1) {
+        break;
+      }
+      wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
+      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1)
         why = output_why_ =
             wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
-      }
+      wire_.direct = nullptr;
       if (why) break;
       all += n;
       if (!room()) flush();
     }
+    if (wire_.to_send.empty()) wire_.to_send.clear(); // what was reserved
     return all;
   }
   /// Whether nothing more can be written.
@@ -1688,6 +1707,9 @@ private:
 
   // A record takes at most this much plaintext, and adds less than `overhead` to it.
   static constexpr std::size_t largest_record = 16384, overhead = 256;
+  // A call of that many bytes which fits into one record is sent without a copy of the record. On
+  // Windows, three more system calls would be needed to send without waiting.
+  static constexpr std::size_t least_direct = ROUSE_WINDOWS ? std::size_t(-1) : 4096;
   // Ciphertext that waits to be sent: four records, and as much again is in flight.
   static constexpr std::size_t most_to_send = (std::size_t{63} << 10);
 
@@ -1695,6 +1717,7 @@ private:
       : timeout(s.timeout()), socket_(std::move(s)), record_(socket_.record_),
         engine_(&socket_.scheduler()->engine()), ssl_(std::move(p)) {
     record_->default_timeout = (clock::duration::max)(); // not that of the network requests
+    wire_.by = this;
   }
   ~connection() = default;
 
@@ -1730,9 +1753,9 @@ private:
   void say_goodbye() noexcept {
     if (no_more_output_ || !established_ || output_why_ || read_why_) return;
     no_more_output_ = true;
-    ERR_clear_error();
+    clear_errors();
     (void)SSL_shutdown(ssl());
-    ERR_clear_error();
+    clear_errors();
   }
 
   // Starts to receive unless that is going on or would be in vain. A request in progress holds a
@@ -1754,7 +1777,7 @@ private:
     drop();
   }
   void take_arrival() noexcept {
-    fetching_ = false;
+    fetching_ = drained_ = false;
     const failure why = incoming_->why();
     loan received = incoming_->value();
     if (!received.empty())
@@ -1766,6 +1789,14 @@ private:
     happen(arrived_);
   }
 
+  // For the wire. An error is left to the request that sends the rest.
+  static std::size_t send_now(void* by, const_buffer record) noexcept {
+    auto& self = *static_cast<connection*>(by);
+    std::error_code ec;
+    const std::size_t sent = self.socket_.try_send(record, ec);
+    self.sent_ += sent;
+    return sent;
+  }
   // Starts to send what there is, unless sending is going on.
   void flush() noexcept {
     while (!wire_.to_send.empty() && !flushing_ && !output_why_) {
@@ -1813,6 +1844,7 @@ private:
   bool closed_ = false;
   bool fetching_ = false; // incoming_ is in progress
   bool flushing_ = false; // outgoing_ is in progress, and uses in_flight_
+  bool drained_ = false; // all that has arrived was read, and nothing but bytes
   bool end_of_input_ = false; // the network's
   bool no_more_input_ = false; // shutdown(recv)
   bool no_more_output_ = false; // close_notify was sent
