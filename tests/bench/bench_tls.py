@@ -21,7 +21,7 @@ def mine(engine, waker):
 
 HAND = {"tls-hand": "release", "tls-hand-keep": "keep"}
 ASIO = ["tls-asio", "tls-asio-tuned"]
-WAKERS, ENGINES = ("callback", "coroutine", "fiber"), {"uring": "io_uring", "epoll": "epoll"}
+WAKERS, ENGINES = ("callback", "coroutine", "fiber", "lent-callback", "lent-coroutine"), {"uring": "io_uring", "epoll": "epoll"}
 ROUSE = [f"tls-rouse-{w}-{e}" for e in ENGINES for w in WAKERS]
 SERVERS = {
     **{n: ["srv_tls_epoll", "{port}", CHAIN, KEY, "{mode}", how, "{buf}"] for n, how in HAND.items()},

@@ -1,6 +1,7 @@
 // rouse::tls server, one thread.   srv_tls_rouse PORT CHAIN KEY echo|download WAKER [BUF]    (ROUSE_ENGINE picks the engine)
-// WAKER: callback, coroutine, fiber. BUF: bytes of a connection's buffer. download: after the first message, 16 KiB messages
-// without end.
+// WAKER: callback, coroutine, fiber; lent-callback, lent-coroutine: a buffer is lent with the bytes, as the hand-written server
+// has one for all connections. BUF: bytes of a connection's buffer. download: after the first message, 16 KiB messages without
+// end.
 #include <rouse/tls.hpp>
 
 #include <cstdlib>
@@ -38,7 +39,19 @@ static rouse::task<> session(const rouse::tls::server_context& site, rouse::sock
   }
 }
 
-static void coroutines(const rouse::tls::server_context& site, int port) {
+static rouse::task<> session_lent(const rouse::tls::server_context& site, rouse::socket<rouse::coroutines> plain) {
+  std::error_code ec;
+  auto s = co_await rouse::tls::accept(site, std::move(plain), patience, ec);
+  if (ec) co_return;
+  while (const auto bytes = co_await s.receive(ec)) {
+    do co_await s.send_all(download ? rouse::const_buffer(message.data(), message.size()) : rouse::const_buffer(bytes), ec);
+    while (download && !ec);
+    if (ec) break;
+  }
+}
+
+using session_of_coroutines = rouse::task<>(const rouse::tls::server_context&, rouse::socket<rouse::coroutines>);
+static void coroutines(const rouse::tls::server_context& site, int port, session_of_coroutines* session) {
   rouse::coroutines sched;
   auto listener = listening(sched, port);
   sched.spawn([&]() -> rouse::task<> {
@@ -94,20 +107,52 @@ struct connection {
   }
 };
 
+struct connection_lent {
+  rouse::tls::socket<rouse::callbacks> s;
+  rouse::loan bytes{};
+
+  void read() {
+    s.receive([this](std::error_code ec, rouse::loan got) {
+      if (ec || !got) {
+        delete this;
+        return;
+      }
+      bytes = std::move(got);
+      if (download)
+        write({message.data(), message.size()});
+      else
+        write(bytes);
+    });
+  }
+  void write(rouse::const_buffer what) {
+    s.send_all(what, [this](std::error_code ec, std::size_t) {
+      if (!download) bytes.reset();
+      if (ec)
+        delete this;
+      else if (download)
+        write({message.data(), message.size()});
+      else
+        read();
+    });
+  }
+};
+
+template <class Connection>
 static void accept(const rouse::tls::server_context& site, rouse::socket<rouse::callbacks>& listener) {
   listener.accept([&](std::error_code ec, rouse::socket<rouse::callbacks> plain) {
     if (!ec)
       rouse::tls::accept(site, std::move(plain), patience, [](std::error_code why, rouse::tls::socket<rouse::callbacks> s) {
-        if (!why) (new connection{std::move(s)})->read();
+        if (!why) (new Connection{std::move(s)})->read();
       });
-    accept(site, listener);
+    accept<Connection>(site, listener);
   });
 }
 
+template <class Connection>
 static void callbacks(const rouse::tls::server_context& site, int port) {
   rouse::callbacks sched;
   auto listener = listening(sched, port);
-  accept(site, listener);
+  accept<Connection>(site, listener);
   sched.run();
 }
 
@@ -118,7 +163,9 @@ int main(int argc, char** argv) {
   const std::string waker = argv[5];
   if (argc > 6) buffer_size = static_cast<std::size_t>(std::atoi(argv[6]));
   const rouse::tls::server_context site(argv[2], argv[3]);
-  if (waker == "callback") callbacks(site, port);
-  if (waker == "coroutine") coroutines(site, port);
+  if (waker == "callback") callbacks<connection>(site, port);
+  if (waker == "lent-callback") callbacks<connection_lent>(site, port);
+  if (waker == "coroutine") coroutines(site, port, session);
+  if (waker == "lent-coroutine") coroutines(site, port, session_lent);
   if (waker == "fiber") fibers(site, port);
 }
