@@ -30,6 +30,9 @@
 #include <rouse/rouse.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 
+#if !ROUSE_LINUX && !ROUSE_WINDOWS
+#error "rouse: install.hpp is for Linux and Windows: there is no install() on macOS"
+#else
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -431,3 +434,4 @@ private:
 };
 
 }} // namespace rouse::ROUSE_ABI
+#endif

@@ -10,11 +10,8 @@
 #include <rouse/install/windows/watch_set.hpp>
 #include <rouse/os/socket.hpp>
 
+#if ROUSE_LINUX || ROUSE_WINDOWS
 #include <thread>
-
-#if !ROUSE_LINUX && !ROUSE_WINDOWS
-#error "rouse: install() is for Linux and Windows only"
-#endif
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -109,3 +106,4 @@ inline int sleep_until(clock::time_point until, const interruption& ends = {}) n
 
 } // namespace parked
 }}} // namespace rouse::ROUSE_ABI::os
+#endif

@@ -7,11 +7,11 @@
 #include <rouse/os/address.hpp>
 #include <rouse/os/without_signals.hpp>
 
+#if ROUSE_LINUX || ROUSE_WINDOWS
 #include <atomic>
 #include <memory>
 #include <thread>
 #include <utility>
-
 #if ROUSE_LINUX
 #include <netdb.h>
 #endif
@@ -90,3 +90,4 @@ int look_up(const Character* host, const Character* service,
 }
 
 }}}} // namespace rouse::ROUSE_ABI::os::parked
+#endif
