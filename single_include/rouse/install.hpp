@@ -255,9 +255,8 @@ inline bool remove(native_handle_type, const WSAPOLLFD*, ULONG) noexcept { retur
 // The interface by which blocking calls park the calling fiber. install.hpp implements it, so that
 // the replacements of system calls depend on no scheduler.
 
-#if !ROUSE_LINUX && !ROUSE_WINDOWS
-#error "rouse: install() is for Linux and Windows only"
-#endif
+#if ROUSE_LINUX || ROUSE_WINDOWS
+#include <thread>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -352,6 +351,7 @@ inline int sleep_until(clock::time_point until, const interruption& ends = {}) n
 
 } // namespace parked
 }}} // namespace rouse::ROUSE_ABI::os
+#endif
 
 // ---- rouse/install/linux/real_calls.hpp
 // The C library's own functions, for the definitions that precede them.
@@ -1294,6 +1294,11 @@ private:
 // getaddrinfo and GetAddrInfoW for fibers: a helper thread makes the call while the fiber is
 // parked.
 
+#if ROUSE_LINUX || ROUSE_WINDOWS
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <utility>
 #if ROUSE_LINUX
 #include <netdb.h>
 #endif
@@ -1372,6 +1377,7 @@ int look_up(const Character* host, const Character* service,
 }
 
 }}}} // namespace rouse::ROUSE_ABI::os::parked
+#endif
 
 // ---- rouse/install/linux/lookup.hpp
 // What install/lookup.hpp needs to know of the C library's getaddrinfo.
@@ -3176,6 +3182,16 @@ public:
 //
 // Include this header in one source file of a program. rouse.hpp does not include it.
 
+#if !ROUSE_LINUX && !ROUSE_WINDOWS
+#error "rouse: install.hpp is for Linux and Windows: there is no install() on macOS"
+#else
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
@@ -3570,3 +3586,4 @@ private:
 };
 
 }} // namespace rouse::ROUSE_ABI
+#endif
