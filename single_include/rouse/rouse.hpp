@@ -12920,13 +12920,13 @@ public:
   /// read nor close it. It may be readable although nothing is ready. A forked child must get a
   /// handle of its own.
   ///
-  /// @returns a file descriptor with epoll, and with io_uring since Linux 5.18. Otherwise -1, also
-  ///          if file descriptors or memory are short, and in a child of a parent that has used the
-  ///          scheduler. On Windows INVALID_SOCKET, because a completion port cannot be waited for.
-  ///          Such a scheduler needs a thread of its own.
+  /// @returns a file descriptor with epoll, with kqueue, and with io_uring since Linux 5.18.
+  ///          Otherwise -1, also if file descriptors or memory are short, and in a child of a
+  ///          parent that has used the scheduler. On Windows INVALID_SOCKET, because a completion
+  ///          port cannot be waited for. Such a scheduler needs a thread of its own.
   ///
-  /// Threads: the scheduler's own. Cost of `next_deadline`: with epoll one system call; with
-  /// io_uring three, and two more file descriptors after the first call of either function.
+  /// Threads: the scheduler's own. Cost of `next_deadline`: with epoll and kqueue one system call;
+  /// with io_uring three, and two more file descriptors after the first call of either function.
   [[nodiscard]] native_handle_type native_wait_handle() const noexcept
     requires(!engine_type::threading::shared)
   {
