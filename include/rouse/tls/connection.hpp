@@ -293,7 +293,9 @@ private:
     record_->default_timeout = (clock::duration::max)(); // not that of the network requests
     wire_.by = this;
   }
-  ~connection() = default;
+  // OpenSSL would not resume a session of a connection that ends without close_notify, a rule that
+  // TLS 1.1 dropped.
+  ~connection() { SSL_set_shutdown(ssl(), SSL_SENT_SHUTDOWN); }
 
   [[nodiscard]] bool input_ended() const noexcept { return input_why_ || end_of_input_; }
   static failure ended_in_handshake() noexcept {
