@@ -69,6 +69,9 @@ struct server_settings : settings {
       for (const x509_ptr& root : *list)
         if (SSL_CTX_add_client_CA(to, root.get()) != 1) return false;
     }
+    // OpenSSL keeps the name that the client asked for in a session of TLS 1.2 if it was accepted.
+    SSL_CTX_set_tlsext_servername_callback(
+        to, +[](SSL*, int*, void*) { return SSL_TLSEXT_ERR_OK; });
     SSL_CTX_set_num_tickets(to, 0); // see issue_tickets
     SSL_CTX_set_session_cache_mode(to, SSL_SESS_CACHE_OFF); // the tickets contain all
     if (!alpn.empty()) SSL_CTX_set_alpn_select_cb(to, &choose_protocol, nullptr);

@@ -23,10 +23,6 @@
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
-struct prepared {
-  ssl_ptr ssl;
-};
-
 struct settings {
   identity_ptr own; // null: no certificate
   trust trusted;

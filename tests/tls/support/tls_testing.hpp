@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace testing {
 
@@ -25,11 +26,15 @@ inline tls::client_context trusting_client() {
   return made;
 }
 
-/// Allows only that version: TLS1_2_VERSION or TLS1_3_VERSION.
-inline rouse::tls::detail::prepared with_version(rouse::tls::detail::prepared p, int version) {
-  SSL_set_min_proto_version(p.ssl.get(), version);
-  SSL_set_max_proto_version(p.ssl.get(), version);
-  return p;
+/// Allows no later version, TLS1_2_VERSION or TLS1_3_VERSION, until a setting changes.
+template <class Context>
+Context up_to(int newest, Context c) {
+  struct opened : Context {
+    explicit opened(const Context& of) : Context(of) {}
+    using Context::current;
+  };
+  REQUIRE(SSL_CTX_set_max_proto_version(opened(c).current().get(), newest) == 1);
+  return c;
 }
 
 /// The two results of a handshake over a pair of connected sockets.
@@ -43,12 +48,20 @@ shaken<S> shake(S& sched, const tls::server_context& site, rouse::socket<S> serv
                 std::string_view name = "localhost") {
   auto accepting =
       start<tls::socket<S>>(sched, CALL(tls::accept(site, std::move(server), 30s, how...)));
-  auto connecting = start<tls::socket<S>>(
-      sched, CALL(tls::handshake(web, std::move(client), name, 30s, how...)));
+  auto connecting =
+      start<tls::socket<S>>(sched, CALL(tls::handshake(web, std::move(client), name, 30s, how...)));
   shaken<S> made;
   made.client = std::move(connecting.wait());
   made.server = std::move(accepting.wait());
   return made;
+}
+
+/// The same, over a pair of its own.
+template <class S>
+shaken<S> meet(S& sched, const tls::server_context& site, const tls::client_context& web,
+               std::string_view name = "localhost") {
+  auto [there, here] = rouse::socket_pair(sched);
+  return shake(sched, site, std::move(there), web, std::move(here), name);
 }
 
 /// Both ends of a TLS connection.
@@ -59,8 +72,7 @@ struct tls_pair {
 
   explicit tls_pair(const tls::server_context& site = server_with("good"),
                     const tls::client_context& web = trusting_client()) {
-    auto [there, here] = rouse::socket_pair(sched);
-    auto made = shake(sched, site, std::move(there), web, std::move(here));
+    auto made = meet(sched, site, web);
     REQUIRE(!made.client.ec);
     REQUIRE(!made.server.ec);
     server = std::move(made.server.value);

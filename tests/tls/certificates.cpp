@@ -1,0 +1,325 @@
+// Certificates: which ones a peer's verification refuses, and which files cannot be used.
+#include <tls/support/tls_testing.hpp>
+
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+using namespace testing;
+
+namespace {
+
+/// A server with a certificate that `server_context` itself would refuse to use.
+struct faulty_server : tls::server_context {
+  explicit faulty_server(const std::string& name, int newest = TLS1_3_VERSION)
+      : server_context(server_with("good")) {
+    SSL_CTX* const c = current().get();
+    REQUIRE(SSL_CTX_use_certificate_chain_file(c, testing::certificate(name + ".pem").c_str()) ==
+            1);
+    REQUIRE(SSL_CTX_use_PrivateKey_file(c, testing::certificate(name + ".key").c_str(),
+                                        SSL_FILETYPE_PEM) == 1);
+    REQUIRE(SSL_CTX_set_max_proto_version(c, newest) == 1);
+  }
+};
+/// A client with a certificate.
+tls::client_context client_with(const std::string& name, int newest = TLS1_3_VERSION) {
+  auto made = trusting_client();
+  made.certificate(certificate(name + ".pem"), certificate(name + ".key"));
+  return up_to(newest, made);
+}
+
+/// What a client that trusts the tests' root says of a server's certificate; "" if it is accepted.
+std::string verdict(const std::string& server, std::string_view name, int version,
+                    const tls::client_context& web = trusting_client()) {
+  rouse::fibers sched;
+  const auto made = meet(sched, faulty_server(server, version), web, name);
+  if (!made.client.ec) return "";
+  CHECK(made.client.ec == tls::error::certificate_rejected);
+  CHECK(made.server.ec == tls::error::handshake_failed);
+  const std::string words = made.client.ec.message(), begin = "certificate rejected: ";
+  REQUIRE(words.substr(0, begin.size()) == begin);
+  return words.substr(begin.size());
+}
+
+std::string text_of(const std::string& file) {
+  std::ifstream in(certificate(file), std::ios::binary);
+  REQUIRE(in);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// A file of the test, which is removed at its end.
+struct temporary_file {
+  explicit temporary_file(const std::string& content)
+      : path(certificate("temporary." + std::to_string(::getpid()))) {
+    std::ofstream(path, std::ios::binary) << content;
+  }
+  ~temporary_file() { std::remove(path.c_str()); }
+  std::string path;
+};
+
+/// What a setting throws.
+template <class F>
+std::system_error refusal(F setting) {
+  try {
+    setting();
+  } catch (const std::system_error& e) {
+    return e;
+  }
+  FAIL("nothing was thrown");
+  return std::system_error(std::error_code());
+}
+/// The same, of a file that is unusable: the reason after the name of the file.
+template <class F>
+std::string reason(const std::string& path, F setting) {
+  const std::system_error e = refusal(setting);
+  CHECK(e.code() == tls::error::bad_certificate_file);
+  const std::string words = e.what(), begin = "rouse: tls: " + path + ": ",
+                    end = ": unusable certificate";
+  INFO(words);
+  REQUIRE(words.size() > begin.size() + end.size());
+  CHECK(words.substr(0, begin.size()) == begin);
+  CHECK(words.substr(words.size() - end.size()) == end);
+  return words.substr(begin.size(), words.size() - begin.size() - end.size());
+}
+
+bool begins_with(const std::string& text, const std::string& with) {
+  return text.substr(0, with.size()) == with;
+}
+
+} // namespace
+
+TEST_CASE("tls: a client refuses each faulty certificate, and says why", "[tls]") {
+  const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+  const auto says = [&](const char* server, const char* name = "localhost") {
+    return verdict(server, name, version);
+  };
+  CHECK(says("expired") == "certificate has expired");
+  CHECK(says("early") == "certificate is not yet valid");
+  CHECK(says("purpose") == "unsuitable certificate purpose");
+  CHECK(says("self") == "self-signed certificate");
+  CHECK(says("stranger") == "unable to get local issuer certificate");
+  CHECK(says("incomplete") == "unable to get local issuer certificate");
+  CHECK(says("outside") == "permitted subtree violation");
+  CHECK(says("good", "elsewhere.test") == "hostname mismatch");
+  CHECK(says("good", "127.0.0.1") == "IP address mismatch");
+  CHECK(says("ip", "127.0.0.2") == "IP address mismatch");
+  CHECK(says("ip", "localhost") == "hostname mismatch");
+  CHECK(says("wildcard", "server.test") == "hostname mismatch");
+  CHECK(says("wildcard", "a.b.server.test") == "hostname mismatch");
+  CHECK(says("partial", "some.server.test") == "hostname mismatch");
+}
+
+TEST_CASE("tls: a client accepts a certificate for its name or address", "[tls]") {
+  const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+  for (const char* name : {"localhost", "LOCALHOST", "localhost.", "server.test"})
+    CHECK(verdict("good", name, version) == "");
+  for (const char* name : {"127.0.0.1", "::1", "0:0:0:0:0:0:0:1", "::1%lo"})
+    CHECK(verdict("ip", name, version) == "");
+  CHECK(verdict("wildcard", "any.server.test", version) == "");
+  CHECK(verdict("chained", "localhost", version) == "");
+}
+
+TEST_CASE("tls: own roots are trusted instead of the system's, and add up", "[tls]") {
+  tls::client_context web;
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) ==
+        "unable to get local issuer certificate");
+  web.trust_file(certificate("other.pem"));
+  CHECK(verdict("stranger", "localhost", TLS1_3_VERSION, web) == "");
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) != "");
+  web.trust_pem(text_of("root.pem"));
+  CHECK(verdict("stranger", "localhost", TLS1_3_VERSION, web) == "");
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+}
+
+#if !ROUSE_WINDOWS
+TEST_CASE("tls: the system's roots are trusted alone or beside others", "[tls]") {
+  ::setenv("SSL_CERT_FILE", certificate("root.pem").c_str(), 1);
+  tls::client_context web;
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  web.trust_file(certificate("other.pem"));
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) != "");
+  web.trust_system();
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  CHECK(verdict("stranger", "localhost", TLS1_3_VERSION, web) == "");
+  tls::client_context both; // in the other order
+  both.trust_system();
+  both.trust_file(certificate("other.pem"));
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, both) == "");
+  ::unsetenv("SSL_CERT_FILE");
+}
+#endif
+
+TEST_CASE("tls: only insecure_accept_any_certificate switches verification off", "[tls]") {
+  tls::client_context odd = trusting_client();
+  odd.insecure_accept_any_certificate();
+  for (const char* server : {"good", "expired", "self", "stranger", "purpose"})
+    CHECK(verdict(server, "elsewhere.test", TLS1_3_VERSION, odd) == "");
+}
+
+TEST_CASE("tls: a revoked certificate is refused", "[tls]") {
+  const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+  tls::client_context web = trusting_client();
+  CHECK(verdict("revoked", "localhost", version, web) == "");
+  web.revocations_file(certificate("root.crl"));
+  CHECK(verdict("revoked", "localhost", version, web) == "certificate revoked");
+  CHECK(verdict("good", "localhost", version, web) == "");
+  CHECK(verdict("chained", "localhost", version, web) == "unable to get certificate CRL");
+}
+
+TEST_CASE("tls: a revocation list that is out of date is refused, and can be replaced", "[tls]") {
+  tls::client_context web = trusting_client();
+  const temporary_file list(text_of("outdated.crl"));
+  web.revocations_file(list.path);
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "CRL has expired");
+  std::ofstream(list.path, std::ios::binary) << text_of("root.crl");
+  web.revocations_file(list.path);
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  CHECK(verdict("revoked", "localhost", TLS1_3_VERSION, web) == "certificate revoked");
+}
+
+// ---- certificates of clients
+
+TEMPLATE_LIST_TEST_CASE("tls: a server can demand a certificate", "[tls]", every_scheduler) {
+  const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+  TestType sched;
+  auto site = server_with("good");
+  site.verify_clients(certificate("root.pem"));
+  const auto made = meet(sched, site, client_with("client", version));
+  REQUIRE(!made.server.ec);
+  REQUIRE(!made.client.ec);
+  REQUIRE(made.server.value.peer_certificate() != nullptr);
+  CHECK(tls::detail::subject_of(made.server.value.peer_certificate()) == "CN = client");
+}
+
+TEST_CASE("tls: a server refuses clients with a bad certificate or none, and says why", "[tls]") {
+  rouse::fibers sched;
+  auto site = server_with("good");
+  site.verify_clients(certificate("root.pem"));
+  tls::client_context without = trusting_client();
+  const auto says = [&](const tls::client_context& web) {
+    return meet(sched, site, web).server.ec.message();
+  };
+  CHECK(says(without) == "TLS handshake failed: peer did not return a certificate");
+  const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+  CHECK(says(client_with("foreign", version)) ==
+        "certificate rejected: unable to get local issuer certificate");
+  CHECK(says(client_with("good", version)) ==
+        "certificate rejected: unsuitable certificate purpose");
+  site.verify_clients(certificate("root.pem"), tls::client_certificates::required,
+                      certificate("outdated.crl"));
+  CHECK(says(client_with("client", version)) == "certificate rejected: CRL has expired");
+}
+
+TEST_CASE("tls: a client learns at once, or by TLS 1.3 later, that it is refused", "[tls]") {
+  rouse::fibers sched;
+  auto site = server_with("good");
+  site.verify_clients(certificate("root.pem"));
+  const auto earlier = meet(sched, site, client_with("foreign", TLS1_2_VERSION));
+  CHECK(earlier.client.ec == tls::error::handshake_failed);
+  CHECK(earlier.client.ec.message() == "TLS handshake failed: tlsv1 alert unknown ca");
+  auto later = meet(sched, site, client_with("foreign"));
+  CHECK(later.server.ec == tls::error::certificate_rejected);
+  REQUIRE(!later.client.ec);
+  char c = 0;
+  const auto got =
+      await(sched, CALL(later.client.value.recv(rouse::mutable_buffer(&c, 1), 30s, how...)));
+  CHECK(got.ec == tls::error::protocol_violated);
+  CHECK(got.ec.message() == "TLS protocol error: tlsv1 alert unknown ca");
+}
+
+TEST_CASE("tls: where a client's certificate is optional, a bad one is refused still", "[tls]") {
+  rouse::fibers sched;
+  auto site = server_with("good");
+  site.verify_clients(certificate("root.pem"), tls::client_certificates::optional);
+  const auto without = meet(sched, site, trusting_client());
+  CHECK(!without.server.ec);
+  CHECK(!without.client.ec);
+  CHECK(!meet(sched, site, client_with("client")).server.ec);
+  CHECK(meet(sched, site, client_with("foreign")).server.ec == tls::error::certificate_rejected);
+}
+
+// ---- files
+
+TEST_CASE("tls: a server's certificate may come from text or from PKCS#12", "[tls]") {
+  rouse::fibers sched;
+  tls::server_context site;
+  const auto peer = [&] {
+    const auto made = meet(sched, site, trusting_client());
+    REQUIRE(!made.client.ec);
+    return tls::detail::subject_of(made.client.value.peer_certificate());
+  };
+  CHECK(meet(sched, site, trusting_client()).server.ec == std::errc::invalid_argument); // none yet
+  site.certificate_pem(text_of("good.pem"), text_of("good.key"));
+  CHECK(peer() == "CN = good");
+  site.certificate_pkcs12(certificate("chained.p12"), "secret"); // with its issuer
+  CHECK(peer() == "CN = incomplete");
+  site.certificate(certificate("good.pem"), certificate("encrypted.key"), "secret");
+  CHECK(peer() == "CN = good");
+}
+
+TEST_CASE("tls: a missing file is named", "[tls]") {
+  const std::string path = certificate("missing.pem");
+  tls::client_context web;
+  tls::server_context site;
+  const auto named = [&](const std::system_error& e) {
+    CHECK(e.code() == std::errc::no_such_file_or_directory);
+    CHECK(begins_with(e.what(), "rouse: tls: " + path + ": "));
+  };
+  named(refusal([&] { web.trust_file(path); }));
+  named(refusal([&] { web.revocations_file(path); }));
+  named(refusal([&] { web.certificate_pkcs12(path, ""); }));
+  named(refusal([&] { site.certificate(path, certificate("good.key")); }));
+  named(refusal([&] { site.certificate(certificate("good.pem"), path); }));
+  named(refusal([&] { site.verify_clients(path); }));
+  named(refusal([&] { tls::server_context(path, path); }));
+}
+
+TEST_CASE("tls: a file without what it should contain is refused", "[tls]") {
+  const std::string pem = certificate("good.pem"), key = certificate("good.key");
+  tls::client_context web;
+  tls::server_context site;
+  CHECK(reason(key, [&] { web.trust_file(key); }) == "no certificate in it (in PEM format)");
+  CHECK(reason("trust_pem", [&] { web.trust_pem(""); }) == "no certificate in it (in PEM format)");
+  CHECK(reason(pem, [&] { web.revocations_file(pem); }) ==
+        "no revocation list in it (in PEM format)");
+  CHECK(reason(key, [&] { site.certificate(key, key); }) == "no certificate in it (in PEM format)");
+  CHECK(reason(pem, [&] { site.certificate(pem, pem); }) == "no key in it (in PEM format)");
+  CHECK(reason(pem, [&] { site.certificate_pkcs12(pem, ""); }) == "not a PKCS#12 file");
+  const std::string half = text_of("good.pem").substr(0, 200);
+  CHECK(begins_with(reason("certificate", [&] { site.certificate_pem(half, ""); }),
+                    "damaged certificate: "));
+  std::string spoiled = text_of("good.key");
+  spoiled.replace(spoiled.find('\n') + 1, 4, "AAAA");
+  CHECK(begins_with(reason("key", [&] { site.certificate_pem(text_of("good.pem"), spoiled); }),
+                    "damaged key: "));
+}
+
+TEST_CASE("tls: an encrypted key needs its password", "[tls]") {
+  const std::string pem = certificate("good.pem"), key = certificate("encrypted.key"),
+                    p12 = certificate("chained.p12");
+  tls::server_context site;
+  CHECK(reason(key, [&] { site.certificate(pem, key); }) ==
+        "the key is encrypted, and no password was given");
+  CHECK(reason(key, [&] { site.certificate(pem, key, "wrong"); }) == "wrong password");
+  CHECK(reason(p12, [&] { site.certificate_pkcs12(p12, ""); }) ==
+        "it is encrypted, and no password was given");
+  CHECK(reason(p12, [&] { site.certificate_pkcs12(p12, "wrong"); }) == "wrong password");
+}
+
+TEST_CASE("tls: a certificate that peers would refuse is refused when it is set", "[tls]") {
+  tls::server_context site;
+  const std::string pem = certificate("good.pem"), other = certificate("other.key"),
+                    expired = certificate("expired.pem"), early = certificate("early.pem");
+  CHECK(reason(other, [&] { site.certificate(pem, other); }) ==
+        "the key does not fit the certificate in " + pem);
+  CHECK(begins_with(reason(expired, [&] { site.certificate(expired, certificate("expired.key")); }),
+                    "CN = expired expired on 20"));
+  CHECK(reason(early, [&] { site.certificate(early, certificate("early.key")); }) ==
+        "CN = early is not yet valid: it starts on 2090-01-01 00:00:00 UTC");
+}
