@@ -822,10 +822,6 @@ enum class version : int { tls1_2 = TLS1_2_VERSION, tls1_3 = TLS1_3_VERSION };
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
-struct prepared {
-  ssl_ptr ssl;
-};
-
 struct settings {
   identity_ptr own; // null: no certificate
   trust trusted;
@@ -1133,6 +1129,9 @@ struct server_settings : settings {
       for (const x509_ptr& root : *list)
         if (SSL_CTX_add_client_CA(to, root.get()) != 1) return false;
     }
+    // OpenSSL keeps the name that the client asked for in a session of TLS 1.2 if it was accepted.
+    SSL_CTX_set_tlsext_servername_callback(
+        to, +[](SSL*, int*, void*) { return SSL_TLSEXT_ERR_OK; });
     SSL_CTX_set_num_tickets(to, 0); // see issue_tickets
     SSL_CTX_set_session_cache_mode(to, SSL_SESS_CACHE_OFF); // the tickets contain all
     if (!alpn.empty()) SSL_CTX_set_alpn_select_cb(to, &choose_protocol, nullptr);
@@ -1719,7 +1718,9 @@ private:
     record_->default_timeout = (clock::duration::max)(); // not that of the network requests
     wire_.by = this;
   }
-  ~connection() = default;
+  // OpenSSL would not resume a session of a connection that ends without close_notify, a rule that
+  // TLS 1.1 dropped.
+  ~connection() { SSL_set_shutdown(ssl(), SSL_SENT_SHUTDOWN); }
 
   [[nodiscard]] bool input_ended() const noexcept { return input_why_ || end_of_input_; }
   static failure ended_in_handshake() noexcept {

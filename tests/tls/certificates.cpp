@@ -19,7 +19,8 @@ namespace {
 struct faulty_server : tls::server_context {
   explicit faulty_server(const std::string& name, int newest = TLS1_3_VERSION)
       : server_context(server_with("good")) {
-    SSL_CTX* const c = current().get();
+    const tls::detail::ssl_ctx_ptr kept = current();
+    SSL_CTX* const c = kept.get();
     REQUIRE(SSL_CTX_use_certificate_chain_file(c, testing::certificate(name + ".pem").c_str()) ==
             1);
     REQUIRE(SSL_CTX_use_PrivateKey_file(c, testing::certificate(name + ".key").c_str(),
