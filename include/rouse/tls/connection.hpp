@@ -314,9 +314,9 @@ private:
       peer_said_goodbye_ = true;
       return needs::nothing;
     }
+    if (what != SSL_ERROR_WANT_READ && !read_why_) read_why_ = protocol_failure();
     if (op.bytes != 0) return needs::nothing; // the next read reports what this one met
-    if (what != SSL_ERROR_WANT_READ) {
-      if (!read_why_) read_why_ = protocol_failure();
+    if (read_why_) {
       op.error = read_why_;
     } else if (input_ended()) {
       op.error = input_why_ ? input_why_ : failed(error::truncated);
