@@ -26,8 +26,8 @@ template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
 class server; ///< accepts connections, spawns a flow for each
-template <class Scheduler>
-class reader; ///< reads lines and other pieces from a socket
+template <class Stream>
+class reader; ///< reads lines and other pieces from a stream
 template <class Scheduler>
 class signals; ///< waits for Ctrl-C and other signals
 template <class T>

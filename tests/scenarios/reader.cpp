@@ -1,4 +1,4 @@
-// A buffered reader over a socket.
+// A buffered reader over a socket. Other files compile this one for other streams.
 #include <support/testing.hpp>
 
 using namespace testing;
@@ -7,9 +7,15 @@ namespace {
 
 using view = std::string_view;
 
+#ifndef TESTING_OTHER_STREAMS
 template <class S>
-struct reading : connected_pair<S> {
-  rouse::reader<S> in;
+using pair_of_streams = connected_pair<S>;
+inline constexpr std::size_t operations_of_a_read = 1;
+#endif
+
+template <class S>
+struct reading : pair_of_streams<S> {
+  rouse::reader<decltype(pair_of_streams<S>::server)> in;
   explicit reading(std::size_t most = 1 << 20) : in(this->server, most) {}
 
   outcome<view> line() { return await<view>(this->sched, CALL(in.read_line(5s, how...))); }
@@ -19,7 +25,10 @@ struct reading : connected_pair<S> {
   outcome<view> exactly(std::size_t n) {
     return await<view>(this->sched, CALL(in.read_exactly(n, 5s, how...)));
   }
-  void peer_sends(view text) { send(this->sched, this->client, text); }
+  void peer_sends(view text) {
+    CHECK(!await(this->sched, CALL(this->client.send_all(text, how...))).ec);
+  }
+  void until_it_waits() { until_pending(this->sched, operations_of_a_read); }
 };
 
 } // namespace
@@ -30,7 +39,7 @@ TEMPLATE_LIST_TEST_CASE("reader: returns lines, however the bytes arrive", "[rea
   r.peer_sends("first\nsec");
   CHECK(r.line().value == "first\n");
   auto waiting = start<view>(r.sched, CALL(r.in.read_line(how...)));
-  until_pending(r.sched, 1);
+  r.until_it_waits();
   r.peer_sends("on");
   r.peer_sends("d\n\nla");
   CHECK(waiting.wait().value == "second\n");
@@ -52,7 +61,7 @@ TEMPLATE_LIST_TEST_CASE(
     "[reader]", every_scheduler) {
   reading<TestType> r;
   auto waiting = start<view>(r.sched, CALL(r.in.read_until("\r\n\r\n", how...)));
-  until_pending(r.sched, 1);
+  r.until_it_waits();
   for (const view part : {"GET / HTTP/1.1\r", "\n\r", "\nbo", "dy and"}) r.peer_sends(part);
   CHECK(waiting.wait().value == "GET / HTTP/1.1\r\n\r\n");
   CHECK(r.exactly(4).value == "body");
@@ -72,7 +81,7 @@ TEMPLATE_LIST_TEST_CASE("reader: a limit and a cancel lose no byte", "[reader]",
   CHECK(await<view>(r.sched, CALL(r.in.read_line(5ms, how...))).ec == std::errc::timed_out);
   CHECK(r.in.buffered() == "half ");
   auto cancelled = start<view>(r.sched, CALL(r.in.read_line(how...)));
-  until_pending(r.sched, 1);
+  r.until_it_waits();
   r.server.cancel();
   CHECK(cancelled.wait().ec == std::errc::operation_canceled);
   r.peer_sends("a line\n");

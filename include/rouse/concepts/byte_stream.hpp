@@ -23,6 +23,18 @@ template <class Scheduler>
   requires requires { typename Scheduler::engine_type; }
 inline constexpr bool is_socket<socket<Scheduler>> = true;
 
+// The stream that a class template is given: a byte_stream, or a scheduler, which stands for its
+// socket.
+template <class T>
+struct stream_of {
+  using type = T;
+};
+template <class Scheduler>
+  requires requires { typename Scheduler::engine_type; }
+struct stream_of<Scheduler> {
+  using type = socket<Scheduler>;
+};
+
 // Completes any call of a callback scheduler.
 struct any_handler {
   void operator()(std::error_code, std::size_t) const noexcept {}
@@ -98,7 +110,20 @@ concept has_scheduler = requires(const S& s) {
 } // namespace detail
 
 /// A stream of bytes: what code can be written for that serves a socket, a TLS connection, and
-/// streams of the application alike.
+/// streams of the application alike. A protocol is a template over it, with `co_await` if it is to
+/// serve fibers and threads as well as coroutines:
+///
+///     template <rouse::byte_stream Stream>
+///     rouse::task<> answer(Stream conn) {
+///       rouse::reader in{conn};
+///       const std::string_view line = co_await in.read_line(5s);
+///       ...
+///
+///     answer(co_await listener.accept());                                     // a socket
+///     answer(co_await rouse::tls::connect(sched, web, "example.org", "https")); // a tls::socket
+///
+/// `reader`, `socket_stream` and `serve` take each kind; so does `select`, but for streams of the
+/// application.
 ///
 /// - `S::scheduler_type`, and `s.scheduler()`: a pointer to the scheduler, or null.
 /// - `s.recv(buffer, [limit,] how)`, and likewise `recv_exactly`, `send`, `send_all`, and

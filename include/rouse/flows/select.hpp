@@ -1,5 +1,6 @@
 // select: wait for the first of several things.
 #pragma once
+#include <rouse/concepts/byte_stream.hpp>
 #include <rouse/concepts/scheduler.hpp>
 #include <rouse/config.hpp>
 #include <rouse/core/call.hpp>
@@ -14,9 +15,11 @@
 #include <rouse/flows/sync.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/sockets/socket.hpp>
+#include <rouse/sockets/stream_access.hpp>
 
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <optional>
 #include <thread>
@@ -79,14 +82,16 @@ public:
       : select_case<queued_waiter<State>>(queued_waiter<State>(where.queue_)) {}
 };
 
-template <class Scheduler>
-class ready_case final : public waiter_base<ready_case<Scheduler>> {
-  using engine_type = typename Scheduler::engine_type;
+template <class Stream>
+class ready_case final : public waiter_base<ready_case<Stream>> {
+  using engine_type = typename Stream::scheduler_type::engine_type;
+  using wait_call = decltype(stream_access<Stream>::waiting(std::declval<const Stream&>(), {}));
 
 public:
   static constexpr const char* awaits = "readiness";
-  ready_case(const socket<Scheduler>& s, readiness what) noexcept
-      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
+  ready_case(const Stream& s, readiness what) noexcept
+      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr),
+        call_(stream_access<Stream>::waiting(s, what)) {}
   ready_case(ready_case&& other) noexcept
       : waiter_base<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // only before `start`
@@ -94,9 +99,10 @@ public:
   ready_case& as_waiter() noexcept { return *this; }
   void start() noexcept { watch_.emplace(*this); }
   void stop() noexcept {
-    // With `threads`, another thread may be completing the watch: wait until it has finished.
-    if (!watch_->stop())
-      while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
+    // With `threads`, another thread may be completing the watch: wait until it has finished, or
+    // waits in a further round.
+    while (!watch_->stop() && !completed_.load(std::memory_order_acquire))
+      std::this_thread::yield();
   }
   [[nodiscard]] failure error() const noexcept { return error_; }
   void take_result() noexcept {}
@@ -233,10 +239,21 @@ template <class Scheduler, class State>
 [[nodiscard]] auto acquired(const detail::sync_object<Scheduler, State>& where) noexcept {
   return detail::acquired_case<State>(where);
 }
-/// A case of `select`: waits until a socket is ready. It reads and writes nothing.
+/// A case of `select`: waits until a socket is ready, as its `wait` does. It reads and writes
+/// nothing.
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
-  return detail::ready_case<Scheduler>(s, what);
+  return detail::ready_case<socket<Scheduler>>(s, what);
+}
+/// Likewise a TLS socket. Another `byte_stream` that owns one of the two can return the case for it
+/// from a member of its own.
+template <byte_stream Stream>
+  requires(!std::derived_from<Stream, socket<typename Stream::scheduler_type>>)
+[[nodiscard]] auto ready(const Stream& s, readiness what) noexcept {
+  static_assert(detail::describes_calls<Stream>,
+                "rouse: select waits for a rouse::socket or a rouse::tls::socket: write "
+                "ready(inner, what) for the one inside this stream");
+  return detail::ready_case<Stream>(s, what);
 }
 /// The list of cases that `select` takes.
 template <class... Cases>

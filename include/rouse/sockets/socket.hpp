@@ -36,7 +36,7 @@ namespace detail {
 template <class>
 class connect_attempt;
 template <class>
-class ready_case;
+struct stream_access;
 
 // The calls of its driver that need no waiting; none for a type that is no scheduler.
 template <class Scheduler>
@@ -333,10 +333,9 @@ private:
   template <class>
   friend class detail::connect_attempt;
   template <class>
-  friend class detail::ready_case;
+  friend struct detail::stream_access;
   template <class, class>
   friend class detail::socket_part;
-  friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 
   static socket from(socket_state* record) noexcept {

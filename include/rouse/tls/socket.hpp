@@ -11,12 +11,14 @@
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/sockets/socket.hpp>
+#include <rouse/sockets/stream_access.hpp>
 #include <rouse/tls/connection.hpp>
 #include <rouse/tls/stream_calls.hpp>
 
 #include <openssl/ssl.h>
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -282,6 +284,8 @@ public:
 private:
   template <class>
   friend class detail::handshake_call;
+  template <class>
+  friend struct rouse::detail::stream_access;
   template <bool All>
   using one_recv = detail::recv_call<Scheduler, one<mutable_buffer>, All>;
   template <bool All>
@@ -313,4 +317,36 @@ private:
 };
 
 } // namespace tls
+
+namespace detail {
+
+template <class Scheduler>
+struct stream_access<tls::socket<Scheduler>> {
+  class tls_receiver {
+  public:
+    explicit tls_receiver(const tls::socket<Scheduler>& s) noexcept : connection_(s.connection_) {}
+    bool begin(operation& op, mutable_buffer b) noexcept {
+      return call_.emplace(connection_, one_buffer<mutable_buffer>(b)).prepare(op);
+    }
+    bool advance(operation& op) noexcept {
+      if (!call_->advance(op)) return false;
+      op.bytes = call_->value(op);
+      return true;
+    }
+    template <class Engine>
+    void discard(operation& op, Engine& engine) noexcept {
+      if (call_) call_->discard(op, engine);
+    }
+
+  private:
+    tls::detail::connection_ref<Scheduler> connection_;
+    std::optional<tls::detail::recv_call<Scheduler, one_buffer<mutable_buffer>, false>> call_;
+  };
+  static tls_receiver receiver(const tls::socket<Scheduler>& s) noexcept { return tls_receiver(s); }
+  static auto waiting(const tls::socket<Scheduler>& s, readiness what) noexcept {
+    return tls::detail::wait_call<Scheduler>(s.connection_, what);
+  }
+};
+
+} // namespace detail
 }} // namespace rouse::ROUSE_ABI
