@@ -5,6 +5,7 @@
 #include <rouse/tls/connect.hpp>
 #include <rouse/tls/context.hpp>
 #include <rouse/tls/error.hpp>
+#include <rouse/tls/serve.hpp>
 #include <rouse/tls/session_cache.hpp>
 #include <rouse/tls/socket.hpp>
 #include <rouse/tls/version.hpp>

@@ -12,20 +12,20 @@
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
-template <class Scheduler>
+template <class Stream>
 class socket_streambuf final : public std::streambuf {
 public:
-  explicit socket_streambuf(socket<Scheduler>&& s) noexcept : socket_(std::move(s)) {
+  explicit socket_streambuf(Stream&& s) noexcept : socket_(std::move(s)) {
     setp(out_.data(), out_.data() + out_.size());
   }
 
-  [[nodiscard]] socket<Scheduler>& connection() noexcept { return socket_; }
+  [[nodiscard]] Stream& connection() noexcept { return socket_; }
   [[nodiscard]] std::error_code error() const noexcept { return error_; }
 
 protected:
   int_type underflow() override {
     flush(); // the peer may wait for the output
-    const std::size_t n = socket_.recv(in_, error_);
+    const std::size_t n = socket_.recv(mutable_buffer(in_), error_);
     report();
     setg(in_.data(), in_.data(), in_.data() + n);
     return n == 0 ? traits_type::eof() : traits_type::to_int_type(in_[0]);
@@ -46,7 +46,7 @@ private:
   void flush() {
     const auto size = static_cast<std::size_t>(pptr() - pbase());
     if (size == 0) return;
-    const std::size_t n = socket_.send_all({pbase(), size}, error_);
+    const std::size_t n = socket_.send_all(const_buffer(pbase(), size), error_);
     std::memmove(pbase(), pbase() + n, size - n);
     pbump(-static_cast<int>(n));
     report();
@@ -58,7 +58,7 @@ private:
 #endif
   }
 
-  socket<Scheduler> socket_;
+  Stream socket_;
   std::error_code error_;
   std::array<char, 4096> in_, out_;
 };
@@ -67,7 +67,7 @@ private:
 
 /// A std::iostream over a connected socket, for lines, numbers, and everything else that operator<<
 /// and operator>> know. The socket's scheduler is `fibers`, `threads`, or one with a parker of the
-/// application.
+/// application. The socket may be a TLS socket, or another `byte_stream`.
 ///
 ///     rouse::socket_stream io{std::move(conn)};
 ///     for (std::string line; std::getline(io, line);) io << "you said " << line << std::endl;
@@ -84,14 +84,18 @@ private:
 /// Threads: those of the socket, one at a time. Cost: two buffers of 4 KiB inside the object, and
 /// the allocation for the locale that every std::ios makes. A stream can be neither copied nor
 /// moved.
-template <class Scheduler>
+///
+/// @tparam Stream  a `byte_stream`. A scheduler stands for its socket.
+template <class Stream>
 class socket_stream : public std::iostream {
-  static_assert(detail::blocking_waker<typename Scheduler::waker_type>,
+public:
+  using stream_type = typename detail::stream_of<Stream>::type;
+
+  static_assert(detail::returns_directly<stream_type>,
                 "rouse: a socket_stream waits inside operator>> and operator<<, which coroutines "
                 "and callbacks cannot: use fibers or threads, or a rouse::reader");
 
-public:
-  explicit socket_stream(socket<Scheduler>&& s) : std::iostream(nullptr), buffer_(std::move(s)) {
+  explicit socket_stream(stream_type&& s) : std::iostream(nullptr), buffer_(std::move(s)) {
     rdbuf(&buffer_);
   }
   /// Sends the buffered output. An error is ignored: call `flush()` or `close()` first to see it.
@@ -107,7 +111,7 @@ public:
   [[nodiscard]] std::error_code error() const noexcept { return buffer_.error(); }
   /// The socket, for its options, endpoints and `timeout()`. Its `recv` does not return bytes that
   /// the stream has already read into its buffer.
-  [[nodiscard]] socket<Scheduler>& connection() noexcept { return buffer_.connection(); }
+  [[nodiscard]] stream_type& connection() noexcept { return buffer_.connection(); }
 
 private:
   void send_rest() noexcept {
@@ -115,7 +119,12 @@ private:
     detail::guarded([&] { buffer_.pubsync(); }, [] {});
   }
 
-  detail::socket_streambuf<Scheduler> buffer_;
+  detail::socket_streambuf<stream_type> buffer_;
 };
+
+template <class Scheduler>
+socket_stream(socket<Scheduler>&&) -> socket_stream<Scheduler>;
+template <byte_stream Stream>
+socket_stream(Stream&&) -> socket_stream<Stream>;
 
 }} // namespace rouse::ROUSE_ABI

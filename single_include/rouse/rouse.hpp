@@ -1543,8 +1543,8 @@ template <class Scheduler>
 class per_core; ///< a server with a scheduler on each core
 template <class Scheduler>
 class server; ///< accepts connections, spawns a flow for each
-template <class Scheduler>
-class reader; ///< reads lines and other pieces from a socket
+template <class Stream>
+class reader; ///< reads lines and other pieces from a stream
 template <class Scheduler>
 class signals; ///< waits for Ctrl-C and other signals
 template <class T>
@@ -2999,6 +2999,18 @@ template <class Scheduler>
   requires requires { typename Scheduler::engine_type; }
 inline constexpr bool is_socket<socket<Scheduler>> = true;
 
+// The stream that a class template is given: a byte_stream, or a scheduler, which stands for its
+// socket.
+template <class T>
+struct stream_of {
+  using type = T;
+};
+template <class Scheduler>
+  requires requires { typename Scheduler::engine_type; }
+struct stream_of<Scheduler> {
+  using type = socket<Scheduler>;
+};
+
 // Completes any call of a callback scheduler.
 struct any_handler {
   void operator()(std::error_code, std::size_t) const noexcept {}
@@ -3074,7 +3086,20 @@ concept has_scheduler = requires(const S& s) {
 } // namespace detail
 
 /// A stream of bytes: what code can be written for that serves a socket, a TLS connection, and
-/// streams of the application alike.
+/// streams of the application alike. A protocol is a template over it, with `co_await` if it is to
+/// serve fibers and threads as well as coroutines:
+///
+///     template <rouse::byte_stream Stream>
+///     rouse::task<> answer(Stream conn) {
+///       rouse::reader in{conn};
+///       const std::string_view line = co_await in.read_line(5s);
+///       ...
+///
+///     answer(co_await listener.accept());                                     // a socket
+///     answer(co_await rouse::tls::connect(sched, web, "example.org", "https")); // a tls::socket
+///
+/// `reader`, `socket_stream` and `serve` take each kind; so does `select`, but for streams of the
+/// application.
 ///
 /// - `S::scheduler_type`, and `s.scheduler()`: a pointer to the scheduler, or null.
 /// - `s.recv(buffer, [limit,] how)`, and likewise `recv_exactly`, `send`, `send_all`, and
@@ -15240,7 +15265,7 @@ namespace detail {
 template <class>
 class connect_attempt;
 template <class>
-class ready_case;
+struct stream_access;
 
 // The calls of its driver that need no waiting; none for a type that is no scheduler.
 template <class Scheduler>
@@ -15537,10 +15562,9 @@ private:
   template <class>
   friend class detail::connect_attempt;
   template <class>
-  friend class detail::ready_case;
+  friend struct detail::stream_access;
   template <class, class>
   friend class detail::socket_part;
-  friend class reader<Scheduler>;
   friend class signals<Scheduler>;
 
   static socket from(socket_state* record) noexcept {
@@ -15602,6 +15626,44 @@ socket(Scheduler&, int, int, int, std::error_code&) -> socket<Scheduler>;
 
 }} // namespace rouse::ROUSE_ABI
 
+// ---- rouse/sockets/stream_access.hpp
+// What composed calls and `select` know of a stream besides its calls.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// Receives from a socket into one buffer after the other, inside a description.
+struct socket_receiver {
+  socket_state* socket;
+  bool begin(operation& op, mutable_buffer b) noexcept {
+    request_recv(op, socket, b);
+    return true;
+  }
+  bool advance(operation&) noexcept { return true; }
+};
+
+// A call that is made of calls of a stream, such as those of a reader, is one call, which resumes
+// its caller once. For that it needs more than the stream's calls: their descriptions. A stream of
+// the library has them here.
+//
+//     receiver(s)         like socket_receiver: begin(op, buffer) like prepare; once advance(op)
+//                         has returned true, op.bytes are in the buffer
+//     waiting(s, what)    the description of `s.wait(what)`
+//
+// The type of the stream must match exactly: a class that derives from `socket` may have replaced
+// its calls.
+template <class Scheduler>
+struct stream_access<socket<Scheduler>> {
+  static socket_receiver receiver(const socket<Scheduler>& s) noexcept { return {s.record_}; }
+  static wait_call waiting(const socket<Scheduler>& s, readiness what) noexcept {
+    return {s.record_, what};
+  }
+};
+
+template <class Stream>
+concept describes_calls = requires(const Stream& s) { stream_access<Stream>::receiver(s); };
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
 // ---- rouse/flows/select.hpp
 // select: wait for the first of several things.
 
@@ -15662,14 +15724,16 @@ public:
       : select_case<queued_waiter<State>>(queued_waiter<State>(where.queue_)) {}
 };
 
-template <class Scheduler>
-class ready_case final : public waiter_base<ready_case<Scheduler>> {
-  using engine_type = typename Scheduler::engine_type;
+template <class Stream>
+class ready_case final : public waiter_base<ready_case<Stream>> {
+  using engine_type = typename Stream::scheduler_type::engine_type;
+  using wait_call = decltype(stream_access<Stream>::waiting(std::declval<const Stream&>(), {}));
 
 public:
   static constexpr const char* awaits = "readiness";
-  ready_case(const socket<Scheduler>& s, readiness what) noexcept
-      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr), call_(s.record_, what) {}
+  ready_case(const Stream& s, readiness what) noexcept
+      : engine_(s.scheduler() ? &s.scheduler()->engine() : nullptr),
+        call_(stream_access<Stream>::waiting(s, what)) {}
   ready_case(ready_case&& other) noexcept
       : waiter_base<ready_case>(other), engine_(other.engine_), call_(other.call_) {
   } // only before `start`
@@ -15677,9 +15741,10 @@ public:
   ready_case& as_waiter() noexcept { return *this; }
   void start() noexcept { watch_.emplace(*this); }
   void stop() noexcept {
-    // With `threads`, another thread may be completing the watch: wait until it has finished.
-    if (!watch_->stop())
-      while (!completed_.load(std::memory_order_acquire)) std::this_thread::yield();
+    // With `threads`, another thread may be completing the watch: wait until it has finished, or
+    // waits in a further round.
+    while (!watch_->stop() && !completed_.load(std::memory_order_acquire))
+      std::this_thread::yield();
   }
   [[nodiscard]] failure error() const noexcept { return error_; }
   void take_result() noexcept {}
@@ -15816,10 +15881,21 @@ template <class Scheduler, class State>
 [[nodiscard]] auto acquired(const detail::sync_object<Scheduler, State>& where) noexcept {
   return detail::acquired_case<State>(where);
 }
-/// A case of `select`: waits until a socket is ready. It reads and writes nothing.
+/// A case of `select`: waits until a socket is ready, as its `wait` does. It reads and writes
+/// nothing.
 template <class Scheduler>
 [[nodiscard]] auto ready(const socket<Scheduler>& s, readiness what) noexcept {
-  return detail::ready_case<Scheduler>(s, what);
+  return detail::ready_case<socket<Scheduler>>(s, what);
+}
+/// Likewise a TLS socket. Another `byte_stream` that owns one of the two can return the case for it
+/// from a member of its own.
+template <byte_stream Stream>
+  requires(!std::derived_from<Stream, socket<typename Stream::scheduler_type>>)
+[[nodiscard]] auto ready(const Stream& s, readiness what) noexcept {
+  static_assert(detail::describes_calls<Stream>,
+                "rouse: select waits for a rouse::socket or a rouse::tls::socket: write "
+                "ready(inner, what) for the one inside this stream");
+  return detail::ready_case<Stream>(s, what);
 }
 /// The list of cases that `select` takes.
 template <class... Cases>
@@ -18339,17 +18415,17 @@ public:
     static_assert(std::invocable<Handler&, socket_type>,
                   "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
                   "socket<S> conn) { ... }");
-    const auto start = connection_starter(std::move(handler), std::move(on_error));
+    auto start = connection_starter(std::move(handler), std::move(on_error));
     limited_ = !by_callback && limits.connections != serve_limits{}.connections;
     share_ = limits.connections / listeners_.size();
     if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
     const auto start_others = [&] {
       for (std::size_t core = 1; core != workers_.size(); ++core)
-        others.emplace_back([this, core, start] { run_core(core, start); });
+        others.emplace_back([this, core, start]() mutable { run_core(core, std::move(start)); });
     };
     detail::guarded(start_others, [this] { fail(); });
-    run_core(0, start);
+    run_core(0, std::move(start));
     for (auto& t : others) {
       if (forked_)
         ::new (&t) std::thread; // its thread exists only in the parent
@@ -18445,9 +18521,12 @@ private:
   auto connection_starter(Handler handler, OnError on_error) {
     if constexpr (by_callback) {
       (void)on_error;
-      return [handler](Scheduler&, socket_type conn, permit) mutable { handler(std::move(conn)); };
+      return [handler = std::move(handler)](Scheduler&, socket_type conn, permit) mutable {
+        handler(std::move(conn));
+      };
     } else {
-      return [this, handler, on_error](Scheduler& s, socket_type conn, permit p) mutable {
+      return [this, handler = std::move(handler),
+              on_error = std::move(on_error)](Scheduler& s, socket_type conn, permit p) mutable {
         const auto report = [this, &on_error](const endpoint& peer) {
           this->report(on_error, peer);
         };
@@ -20051,11 +20130,10 @@ decltype(auto) connect(Scheduler& s, std::span<const endpoint> list, First&& fir
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/sockets/reader.hpp
-// A buffered reader: lines, delimited pieces and exact numbers of bytes of a stream.
+// ---- rouse/sockets/read_buffer.hpp
+// The memory of a reader, and what one of its calls looks for in it.
 
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // The unread bytes, contiguous in memory:
 //
@@ -20131,75 +20209,284 @@ private:
   std::size_t searched_ = 0; // from begin_, without the delimiter
 };
 
-// Reads up to a delimiter, or a number of bytes if the delimiter is empty.
+// What a call returns: the bytes up to a delimiter, or a number of bytes if the delimiter is empty.
+class wanted_piece {
+public:
+  wanted_piece(read_buffer& b, std::string_view delimiter, std::size_t wanted) noexcept
+      : buffer_(&b), delimiter_(delimiter), wanted_(wanted) {}
+
+  // The call begins, which discards what the last one returned. It may be refused.
+  failure begin() noexcept {
+    buffer_->begin_call();
+    if (!delimiter_.empty() || (wanted_ != 0 && wanted_ <= buffer_->most())) return {};
+    return wanted_ == 0 ? std::errc::invalid_argument : std::errc::message_size;
+  }
+  // Whether the piece is in the buffer.
+  bool complete() noexcept {
+    if (!delimiter_.empty())
+      found_ = buffer_->find(delimiter_);
+    else if (buffer_->bytes().size() >= wanted_)
+      found_ = wanted_;
+    return found_ != 0;
+  }
+  // At the end of the stream: all that is left.
+  void be_the_rest() noexcept { found_ = buffer_->bytes().size(); }
+
+  [[nodiscard]] read_buffer& buffer() noexcept { return *buffer_; }
+  [[nodiscard]] std::string_view value() noexcept { return buffer_->hand_out(found_); }
+
+private:
+  read_buffer* buffer_;
+  std::string_view delimiter_;
+  std::size_t wanted_;
+  std::size_t found_ = 0; // size of the result
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/sockets/read_by_calls.hpp
+// The reader's calls on a stream of the application: made of the stream's own calls, in the way of
+// its scheduler.
+//
+//     calls return their value       a loop
+//     calls are awaited              a task with a loop
+//     calls take a handler           a handler that makes the next call
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+// A piece that is being read, with the error of the last call.
+struct reading : wanted_piece {
+  std::error_code why;
+
+  // True: bytes have to be received into `room`.
+  bool begin_call() noexcept { return !fails(begin()) && !complete() && makes_room(); }
+  // The same after each receipt.
+  bool add(std::size_t n) noexcept {
+    buffer().add(n);
+    if (why || complete()) return false;
+    if (n != 0) return makes_room();
+    be_the_rest();
+    return false;
+  }
+  mutable_buffer room() noexcept { return buffer().room(); }
+
+  // The value. An error is stored in `ec`, or thrown if `ec` is null.
+  std::string_view take(std::error_code* ec) {
+    if (ec)
+      *ec = why;
+    else if (why)
+      throw_error(why, "rouse: read");
+    return value();
+  }
+
+private:
+  bool fails(failure f) noexcept {
+    why = f.code();
+    return static_cast<bool>(f);
+  }
+  bool makes_room() noexcept { return !fails(buffer().make_room()); }
+};
+
+template <class Stream, class How>
+decltype(auto) recv_of(Stream& s, mutable_buffer b, const no_limit&, How&& how) {
+  return s.recv(b, std::forward<How>(how));
+}
+template <class Stream, class How>
+decltype(auto) recv_of(Stream& s, mutable_buffer b, const limit& l, How&& how) {
+  return s.recv(b, l, std::forward<How>(how));
+}
+
+template <class Stream, class Limit>
+std::string_view read_directly(Stream& s, reading r, const Limit& l, std::error_code* ec) {
+  bool more = r.begin_call();
+  while (more) more = r.add(recv_of(s, r.room(), l, r.why));
+  return r.take(ec);
+}
+
+// `View` is std::string_view. (As a parameter, it lets `task` be complete only where this is used.
+// The stream is a void* because g++ warns about frames that refer to types of unnamed namespaces.)
+template <class View, class Stream, class Limit>
+task<View> read_in_task(void* stream, reading r, Limit l, std::error_code* ec) {
+  bool more = r.begin_call();
+  while (more) {
+    const std::size_t n = co_await recv_of(*static_cast<Stream*>(stream), r.room(), l, r.why);
+    more = r.add(n);
+  }
+  co_return r.take(ec);
+}
+
+template <class Stream, class Limit, class Handler>
+class read_handler {
+public:
+  template <class H>
+  read_handler(Stream& s, const reading& r, const Limit& l, H&& handler)
+      : stream_(&s), reading_(r), limit_(l), handler_(std::forward<H>(handler)) {}
+
+  // The handler is called by the loop, even if the piece is there.
+  void begin() {
+    if (reading_.begin_call()) return receive();
+    auto* const home = stream_->scheduler();
+    if (!home) return finish();
+    home->post([self = std::move(*this)]() mutable { self.finish(); });
+  }
+  void operator()(std::error_code ec, std::size_t n) {
+    reading_.why = ec;
+    if (reading_.add(n)) return receive();
+    finish();
+  }
+
+private:
+  void receive() {
+    Stream& s = *stream_;
+    const mutable_buffer room = reading_.room();
+    const Limit l = limit_;
+    recv_of(s, room, l, std::move(*this));
+  }
+  void finish() { std::move(handler_)(reading_.why, reading_.value()); }
+
+  Stream* stream_;
+  reading reading_;
+  Limit limit_;
+  Handler handler_;
+};
+
+// Stands for the scheduler in `begin_call`.
+template <class Stream>
+struct read_by_calls {
+  Stream& stream;
+
+  template <class Limit, class... How>
+  static decltype(auto) initiate(read_by_calls* self, wanted_piece&& wanted, const Limit& l,
+                                 How&&... how) {
+    if constexpr (std::same_as<Limit, time_limit>)
+      return self->read({std::move(wanted), {}}, limit(l.when(), l.at()),
+                        std::forward<How>(how)...);
+    else
+      return self->read({std::move(wanted), {}}, l, std::forward<How>(how)...);
+  }
+
+private:
+  using scheduler_type = typename Stream::scheduler_type;
+  template <class Limit>
+  using awaited = decltype(recv_of(std::declval<Stream&>(), std::declval<mutable_buffer>(),
+                                   std::declval<const Limit&>(), std::declval<std::error_code&>()));
+
+  template <class Limit, class... How>
+  decltype(auto) read(const reading& r, const Limit& l, How&&... how) {
+    if constexpr (returns_directly<Stream>)
+      return read_directly(stream, r, l, error_of(std::forward<How>(how)...));
+    else if constexpr (std::same_as<completes<Stream>, std::error_code&>)
+      return read_awaiting(r, l, error_of(std::forward<How>(how)...));
+    else
+      read_handling(r, l, std::forward<How>(how)...);
+  }
+
+  template <class Limit>
+  auto read_awaiting(const reading& r, const Limit& l, std::error_code* ec) {
+    static_assert(awaitable<awaited<Limit>>,
+                  "rouse: the calls of this stream neither return their value, nor are they "
+                  "awaited, nor do they take a handler: a reader can read from a rouse::socket or "
+                  "a rouse::tls::socket of its scheduler, but not from this stream");
+    return read_in_task<std::string_view, Stream>(&stream, r, l, ec);
+  }
+
+  template <class Limit, class... How>
+  void read_handling(const reading& r, const Limit& l, How&&... how) {
+    constexpr bool handled = scheduler_type::template accepts<std::string_view, How...>;
+    static_assert(handled || misplaced<How...>,
+                  "rouse: a call of callbacks ends with its handler, void(std::error_code, T)");
+    if constexpr (handled)
+      (read_handler<Stream, Limit, std::decay_t<How>>(stream, r, l, std::forward<How>(how)).begin(),
+       ...);
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/sockets/reader.hpp
+// A buffered reader: lines, delimited pieces and exact numbers of bytes of a stream.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+// Reads a piece from a stream that describes its calls: see stream_access.
+template <class Receiver>
 struct read_call {
   using value_type = std::string_view;
   static constexpr const char* name = "rouse: read";
   static constexpr const char* misuse = "no bytes are requested";
-  socket_state* socket;
-  read_buffer* buffer;
-  std::string_view delimiter;
-  std::size_t wanted = 0;
-  std::size_t found = 0; // size of the result
+  Receiver from;
+  wanted_piece wanted;
 
   bool prepare(operation& op) noexcept {
-    buffer->begin_call();
-    if (delimiter.empty() && (wanted == 0 || wanted > buffer->most())) {
-      op.error = wanted == 0 ? std::errc::invalid_argument : std::errc::message_size;
+    if (const failure refused = wanted.begin()) {
+      op.error = refused;
       return false;
     }
-    return !has_result() && fetch(op);
+    return !wanted.complete() && fetch(op);
   }
 
   bool advance(operation& op) noexcept {
-    buffer->add(op.bytes);
-    if (op.error || has_result()) return true;
+    if (!from.advance(op)) return false;
+    wanted.buffer().add(op.bytes);
+    if (op.error || wanted.complete()) return true;
     if (op.bytes != 0) return !fetch(op);
-    found = buffer->bytes().size(); // the end: the rest
+    wanted.be_the_rest();
     return true;
   }
 
-  std::string_view value(operation&) noexcept { return buffer->hand_out(found); }
+  std::string_view value(operation&) noexcept { return wanted.value(); }
+
+  template <class Engine>
+  void discard(operation& op, Engine& engine) noexcept
+    requires requires { from.discard(op, engine); }
+  {
+    from.discard(op, engine);
+  }
 
 private:
-  bool has_result() noexcept {
-    if (!delimiter.empty())
-      found = buffer->find(delimiter);
-    else if (buffer->bytes().size() >= wanted)
-      found = wanted;
-    return found != 0;
-  }
   // False: no room; `op.error` says why.
   bool fetch(operation& op) noexcept {
-    op.error = buffer->make_room();
-    if (!op.error) request_recv(op, socket, buffer->room());
-    return !op.error;
+    op.error = wanted.buffer().make_room();
+    return !op.error && from.begin(op, wanted.buffer().room());
   }
 };
 
 } // namespace detail
 
-/// Reads a socket's stream in pieces: lines, up to a delimiter, or a number of bytes.
+/// Reads a stream in pieces: lines, up to a delimiter, or a number of bytes.
 ///
 ///     rouse::reader in{conn};
 ///     while (!(line = co_await in.read_line()).empty()) ...
 ///
 /// A call returns a view into the reader, valid until its next call. No byte is lost: bytes that
 /// came before an error, a limit or a cancel, or beyond what a call returns, are there for the next
-/// call. (`buffered()` shows them; the socket's own `recv` does not return them.)
+/// call. (`buffered()` shows them; the stream's own `recv` does not return them.)
 ///
-/// Borrows the socket, which must not be moved. One call at a time. Threads: the scheduler's own.
+/// Borrows the stream, which must not be moved. One call at a time. Threads: the scheduler's own.
 /// Cost: that of `recv`; the memory grows with the longest piece, by doubling.
-template <class Scheduler>
+///
+/// A stream of the application is read by calls of its `recv`, so each of them resumes the reader,
+/// a limit covers them all, and the stream's `timeout()` applies to each. With coroutines the
+/// reader's calls are then tasks; with callbacks each of them keeps a copy of the handler with
+/// `recv`'s. A stream with calls of another kind is refused at compile time.
+///
+/// @tparam Stream  a `byte_stream`: a socket, a TLS socket, one of the application. A scheduler
+/// stands for its socket, and is what `reader in{conn}` names for a socket: `reader<fibers>`.
+template <class Stream>
 class reader {
   using call_site = detail::call_site;
   using location = detail::location;
   using nothing = detail::nothing;
 
 public:
+  using stream_type = typename detail::stream_of<Stream>::type;
+
   /// @param most  the maximum size of a piece, in bytes. A longer one is message_size, and stays.
-  explicit reader(socket<Scheduler>& s, std::size_t most = std::size_t{1} << 20) noexcept
-      : socket_(&s), buffer_(most) {}
+  explicit reader(stream_type& s, std::size_t most = std::size_t{1} << 20) noexcept
+      : stream_(&s), buffer_(most) {
+    if constexpr (!detail::describes_calls<stream_type>) explain_byte_stream<stream_type>();
+  }
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
@@ -20247,13 +20534,26 @@ private:
   template <class... Rest>
   decltype(auto) start(std::string_view delimiter, std::size_t n, const location& at,
                        Rest&&... rest) {
-    return socket_->start(detail::read_call{socket_->record_, &buffer_, delimiter, n}, at,
-                          std::forward<Rest>(rest)...);
+    detail::wanted_piece wanted(buffer_, delimiter, n);
+    if constexpr (detail::describes_calls<stream_type>) {
+      auto from = detail::stream_access<stream_type>::receiver(*stream_);
+      return detail::begin_call(stream_->scheduler(),
+                                detail::read_call<decltype(from)>{std::move(from), wanted}, at,
+                                std::forward<Rest>(rest)...);
+    } else {
+      detail::read_by_calls<stream_type> calls{*stream_};
+      return detail::begin_call(&calls, std::move(wanted), at, std::forward<Rest>(rest)...);
+    }
   }
 
-  socket<Scheduler>* socket_;
+  stream_type* stream_;
   detail::read_buffer buffer_;
 };
+
+template <class Scheduler>
+reader(socket<Scheduler>&, std::size_t = 0) -> reader<Scheduler>;
+template <class Stream>
+reader(Stream&, std::size_t = 0) -> reader<Stream>;
 
 }} // namespace rouse::ROUSE_ABI
 

@@ -135,17 +135,17 @@ public:
     static_assert(std::invocable<Handler&, socket_type>,
                   "rouse: the handler of per_core takes a socket of its scheduler: [](rouse::"
                   "socket<S> conn) { ... }");
-    const auto start = connection_starter(std::move(handler), std::move(on_error));
+    auto start = connection_starter(std::move(handler), std::move(on_error));
     limited_ = !by_callback && limits.connections != serve_limits{}.connections;
     share_ = limits.connections / listeners_.size();
     if (share_ == 0) share_ = 1;
     std::vector<std::thread> others;
     const auto start_others = [&] {
       for (std::size_t core = 1; core != workers_.size(); ++core)
-        others.emplace_back([this, core, start] { run_core(core, start); });
+        others.emplace_back([this, core, start]() mutable { run_core(core, std::move(start)); });
     };
     detail::guarded(start_others, [this] { fail(); });
-    run_core(0, start);
+    run_core(0, std::move(start));
     for (auto& t : others) {
       if (forked_)
         ::new (&t) std::thread; // its thread exists only in the parent
@@ -241,9 +241,12 @@ private:
   auto connection_starter(Handler handler, OnError on_error) {
     if constexpr (by_callback) {
       (void)on_error;
-      return [handler](Scheduler&, socket_type conn, permit) mutable { handler(std::move(conn)); };
+      return [handler = std::move(handler)](Scheduler&, socket_type conn, permit) mutable {
+        handler(std::move(conn));
+      };
     } else {
-      return [this, handler, on_error](Scheduler& s, socket_type conn, permit p) mutable {
+      return [this, handler = std::move(handler),
+              on_error = std::move(on_error)](Scheduler& s, socket_type conn, permit p) mutable {
         const auto report = [this, &on_error](const endpoint& peer) {
           this->report(on_error, peer);
         };
