@@ -16,18 +16,14 @@ using namespace testing;
 namespace {
 
 /// A server with a certificate that `server_context` itself would refuse to use.
-struct faulty_server : tls::server_context {
-  explicit faulty_server(const std::string& name, int newest = TLS1_3_VERSION)
-      : server_context(server_with("good")) {
-    const tls::detail::ssl_ctx_ptr kept = current();
-    SSL_CTX* const c = kept.get();
-    REQUIRE(SSL_CTX_use_certificate_chain_file(c, testing::certificate(name + ".pem").c_str()) ==
-            1);
-    REQUIRE(SSL_CTX_use_PrivateKey_file(c, testing::certificate(name + ".key").c_str(),
-                                        SSL_FILETYPE_PEM) == 1);
-    REQUIRE(SSL_CTX_set_max_proto_version(c, newest) == 1);
-  }
-};
+tls::server_context faulty_server(const std::string& name, int newest) {
+  const std::string chain = certificate(name + ".pem"), key = certificate(name + ".key");
+  auto made = up_to(newest, server_with("good"));
+  adjust(made, [&](SSL_CTX* c) { return SSL_CTX_use_certificate_chain_file(c, chain.c_str()); });
+  adjust(made,
+         [&](SSL_CTX* c) { return SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM); });
+  return made;
+}
 /// A client with a certificate.
 tls::client_context client_with(const std::string& name, int newest = TLS1_3_VERSION) {
   auto made = trusting_client();

@@ -210,6 +210,20 @@ TEST_CASE("tls: all settings are those of the chosen context", "[tls]") {
   CHECK(!meet(sched, site, web, "server.test").client.ec);
 }
 
+TEST_CASE("tls: the choice is made once, also if the client has to begin again", "[tls]") {
+  rouse::fibers sched;
+  auto site = server_with("good"), other = server_with("wildcard");
+  int asked = 0;
+  const auto choose = [&](std::string_view) { return ++asked == 1 ? &other : &site; };
+  other.on_server_name(choose);
+  site.on_server_name(choose);
+  // The client's first message has no key for these curves.
+  for (tls::server_context* each : {&site, &other})
+    adjust(*each, [](SSL_CTX* c) { return SSL_CTX_set1_groups_list(c, "P-521"); });
+  CHECK(presented(sched, site, trusting_client(), "www.server.test") == "CN = wildcard");
+  CHECK(asked == 1);
+}
+
 TEST_CASE("tls: an exception of the function that chooses fails the handshake", "[tls]") {
   rouse::fibers sched;
   auto site = server_with("good");

@@ -98,8 +98,8 @@ private:
 /// tls::error::certificate_rejected, with the reason in words. Not verified unless
 /// `revocations_file` is called: whether the certificate has been revoked.
 ///
-/// The roots are the system's: the store of Windows, the keychain of macOS, OpenSSL's files
-/// elsewhere (SSL_CERT_FILE and SSL_CERT_DIR name other ones).
+/// The roots are the system's: those of OpenSSL's files (SSL_CERT_FILE and SSL_CERT_DIR name other
+/// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store.
 class client_context : public basic_context<detail::client_settings> {
   using settings = detail::client_settings;
 

@@ -26,14 +26,19 @@ inline tls::client_context trusting_client() {
   return made;
 }
 
-/// Allows no later version, TLS1_2_VERSION or TLS1_3_VERSION, until a setting changes.
-template <class Context>
-Context up_to(int newest, Context c) {
+/// Changes what the library has no setting for, until a setting changes.
+template <class Context, class F>
+void adjust(const Context& c, F change) {
   struct opened : Context {
     explicit opened(const Context& of) : Context(of) {}
     using Context::current;
   };
-  REQUIRE(SSL_CTX_set_max_proto_version(opened(c).current().get(), newest) == 1);
+  REQUIRE(change(opened(c).current().get()) == 1);
+}
+/// Allows no later version: TLS1_2_VERSION or TLS1_3_VERSION.
+template <class Context>
+Context up_to(int newest, Context c) {
+  adjust(c, [=](SSL_CTX* s) { return SSL_CTX_set_max_proto_version(s, newest); });
   return c;
 }
 
