@@ -1032,13 +1032,14 @@ protected:
   // Makes a new SSL_CTX of the changed settings.
   template <class F>
   void change(F what) {
+    detail::ssl_ctx_ptr made; // then the earlier one, which is freed without the lock
     const std::lock_guard lock(shared_->mutex);
     auto next = std::make_unique<Settings>(settings());
     what(*next);
     next->renew();
-    auto made = detail::make_context<Settings>(std::move(next));
+    made = detail::make_context<Settings>(std::move(next));
     copy_ticket_keys(shared_->current.get(), made.get());
-    shared_->current = std::move(made);
+    shared_->current.swap(made);
   }
 
   [[nodiscard]] detail::ssl_ctx_ptr current() const noexcept {
@@ -1193,7 +1194,8 @@ public:
   ///     });
   ///
   /// @param choose  called within handshakes, by any thread that runs one, maybe by several at the
-  /// same time; copied by `clone`. It must not wait. If it throws, that handshake fails.
+  /// same time; copied by `clone`. It must not wait, nor own a copy of these settings, which would
+  /// then never be freed. If it throws, that handshake fails.
   void on_server_name(server_name_chooser choose) {
     change([&](settings& s) { s.by_name = std::move(choose); });
   }
@@ -2045,8 +2047,8 @@ private:
 /// tls::error::certificate_rejected, with the reason in words. Not verified unless
 /// `revocations_file` is called: whether the certificate has been revoked.
 ///
-/// The roots are the system's: the store of Windows, the keychain of macOS, OpenSSL's files
-/// elsewhere (SSL_CERT_FILE and SSL_CERT_DIR name other ones).
+/// The roots are the system's: those of OpenSSL's files (SSL_CERT_FILE and SSL_CERT_DIR name other
+/// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store.
 class client_context : public basic_context<detail::client_settings> {
   using settings = detail::client_settings;
 
@@ -2786,9 +2788,10 @@ auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& 
 ///
 /// A limit covers the whole call: the lookup, the connection, the handshake.
 ///
-/// Errors: those of `rouse::connect`; invalid_argument (an empty host); tls::error::
-/// certificate_rejected, with the reason in words; handshake_failed; not_tls. Cancellation: nothing
-/// remains. Threads: the scheduler's own. Cost: that of `rouse::connect`, and a connection's.
+/// Errors: those of `rouse::connect`; invalid_argument (an empty host: nothing is connected then);
+/// tls::error::certificate_rejected, with the reason in words; handshake_failed; not_tls.
+/// Cancellation: nothing remains. Threads: the scheduler's own. Cost: that of `rouse::connect`, and
+/// a connection's.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
                        const Service& service,

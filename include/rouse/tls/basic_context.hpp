@@ -107,13 +107,14 @@ protected:
   // Makes a new SSL_CTX of the changed settings.
   template <class F>
   void change(F what) {
+    detail::ssl_ctx_ptr made; // then the earlier one, which is freed without the lock
     const std::lock_guard lock(shared_->mutex);
     auto next = std::make_unique<Settings>(settings());
     what(*next);
     next->renew();
-    auto made = detail::make_context<Settings>(std::move(next));
+    made = detail::make_context<Settings>(std::move(next));
     copy_ticket_keys(shared_->current.get(), made.get());
-    shared_->current = std::move(made);
+    shared_->current.swap(made);
   }
 
   [[nodiscard]] detail::ssl_ctx_ptr current() const noexcept {

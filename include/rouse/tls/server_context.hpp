@@ -133,7 +133,8 @@ public:
   ///     });
   ///
   /// @param choose  called within handshakes, by any thread that runs one, maybe by several at the
-  /// same time; copied by `clone`. It must not wait. If it throws, that handshake fails.
+  /// same time; copied by `clone`. It must not wait, nor own a copy of these settings, which would
+  /// then never be freed. If it throws, that handshake fails.
   void on_server_name(server_name_chooser choose) {
     change([&](settings& s) { s.by_name = std::move(choose); });
   }
