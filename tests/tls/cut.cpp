@@ -15,10 +15,9 @@ struct handshake_kind {
   int version;
 };
 handshake_kind any_handshake() {
-  return GENERATE(handshake_kind{role::server, TLS1_3_VERSION},
-                  handshake_kind{role::client, TLS1_3_VERSION},
-                  handshake_kind{role::server, TLS1_2_VERSION},
-                  handshake_kind{role::client, TLS1_2_VERSION});
+  return GENERATE(
+      handshake_kind{role::server, TLS1_3_VERSION}, handshake_kind{role::client, TLS1_3_VERSION},
+      handshake_kind{role::server, TLS1_2_VERSION}, handshake_kind{role::client, TLS1_2_VERSION});
 }
 
 // A handshake for each offset costs seconds, so only callbacks try all of them, and only with TLS
@@ -251,8 +250,8 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that never reads stops only what is se
   CHECK(c.peer.text == block.substr(0, sending.wait().value));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a server can close before its client has read anything",
-                        "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, cut: a server can close before its client has read anything", "[tls]",
+                        every_scheduler) {
   scripted_connection<TestType> c(role::client);
   c.connect();
   c.peer.reads = false;
