@@ -68,8 +68,8 @@ TEMPLATE_LIST_TEST_CASE("tls: lists of buffers are sent and filled in order", "[
                         every_scheduler) {
   tls_pair<TestType> pair;
   const std::string large = pattern(40000);
-  std::array parts{rouse::const_buffer("head"), rouse::const_buffer(""),
-                   rouse::const_buffer(large), rouse::const_buffer("tail")};
+  std::array parts{rouse::const_buffer("head"), rouse::const_buffer(""), rouse::const_buffer(large),
+                   rouse::const_buffer("tail")};
   auto sending = start(pair.sched, CALL(pair.client.send_all(parts, 30s, how...)));
   std::string begin(7, '\0'), rest(40001, '\0');
   std::array rooms{rouse::mutable_buffer(begin), rouse::mutable_buffer(rest)};
@@ -146,8 +146,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a socket that is destroyed answers the peer's good
   CHECK(!error_of_recv(pair, pair.client));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: after shutdown(recv) nothing is received", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: after shutdown(recv) nothing is received", "[tls]", every_scheduler) {
   tls_pair<TestType> pair;
   std::array<char, 8> room;
   auto waiting = start(pair.sched, CALL(pair.server.recv(room, 30s, how...)));
@@ -267,8 +266,8 @@ TEMPLATE_LIST_TEST_CASE("tls: a peer that speaks something else is not_tls", "[t
     auto& plain = here;
     const auto got =
         as_server
-            ? await<tls::socket<TestType>>(
-                  sched, CALL(tls::accept(site, std::move(plain), 30s, how...)))
+            ? await<tls::socket<TestType>>(sched,
+                                           CALL(tls::accept(site, std::move(plain), 30s, how...)))
             : await<tls::socket<TestType>>(
                   sched, CALL(tls::handshake(web, std::move(plain), "localhost", 30s, how...)));
     CHECK(got.ec == tls::error::not_tls);
@@ -292,8 +291,8 @@ TEMPLATE_LIST_TEST_CASE("tls: connect looks up, connects and shakes hands", "[tl
   const auto web = trusting_client();
   auto accepted = start<rouse::socket<TestType>>(sched, CALL(listener.accept(30s, how...)));
   auto connecting = start<tls::socket<TestType>>(
-      sched, CALL(tls::connect(sched, web, "localhost", listener.local_endpoint().port(), 30s,
-                               how...)));
+      sched,
+      CALL(tls::connect(sched, web, "localhost", listener.local_endpoint().port(), 30s, how...)));
   auto plain = std::move(accepted.wait().value);
   auto server =
       await<tls::socket<TestType>>(sched, CALL(tls::accept(site, std::move(plain), 30s, how...)));
