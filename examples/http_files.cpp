@@ -1,9 +1,16 @@
-// A web server for the files of a folder (HTTP/1.1, GET and HEAD): `http_files [PORT [FOLDER]]`.
+// A web server for the files of a folder (HTTP/1.1, GET and HEAD):
+// `http_files [PORT [FOLDER [CHAIN KEY]]]`.
 //
 // Each connection has a coroutine, which serves its requests one after the other, even if several
 // arrive at once. The kernel sends the files. After Ctrl-C, running transfers have one second to
 // end.
+//
+// With the files of a certificate (PEM: the chain, the key), and compiled with WITH_TLS, it is an
+// HTTPS server: the same template serves TLS sockets. These have no send_file.
 #include <rouse/rouse.hpp>
+#if defined(WITH_TLS)
+#include <rouse/tls.hpp>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -145,8 +152,30 @@ std::string head_of(int status, std::string_view type, std::uint64_t size, bool 
   return head += "\r\n\r\n";
 }
 
-rouse::task<> answer_all(rouse::socket<scheduler> conn, const fs::path& folder) {
-  conn.set_option(rouse::tcp_no_delay{true}); // sends the head at once
+rouse::socket<scheduler>& transport_of(rouse::socket<scheduler>& s) { return s; }
+template <rouse::byte_stream Stream>
+rouse::socket<scheduler>& transport_of(Stream& s) {
+  return s.transport();
+}
+
+// Sends part of a file, at most a piece. @returns the number of bytes.
+rouse::task<std::uint64_t> send_part(rouse::socket<scheduler>& conn, const open_file& file,
+                                     std::uint64_t at, std::uint64_t size) {
+  co_return co_await conn.send_file(native(file), at, std::min(size, piece), patience);
+}
+template <rouse::byte_stream Stream>
+rouse::task<std::uint64_t> send_part(Stream& conn, const open_file& file, std::uint64_t,
+                                     std::uint64_t size) {
+  std::array<char, 65536> bytes;
+  const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(size, bytes.size()));
+  const std::size_t n = std::fread(bytes.data(), 1, wanted, file.get());
+  if (n != 0) co_await conn.send_all({bytes.data(), n}, patience);
+  co_return n;
+}
+
+template <rouse::byte_stream Stream>
+rouse::task<> answer_all(Stream conn, const fs::path& folder) {
+  transport_of(conn).set_option(rouse::tcp_no_delay{true}); // sends the head at once
   rouse::reader in{conn, longest_head};
   std::error_code ec;
   for (bool again = true; again;) {
@@ -171,8 +200,7 @@ rouse::task<> answer_all(rouse::socket<scheduler> conn, const fs::path& folder) 
     if (!file && with_body) head += reason_of(status);
     co_await conn.send_all(head, patience);
     for (std::uint64_t at = 0; file && with_body && at != size;) {
-      const auto part = std::min(size - at, piece);
-      const auto sent = co_await conn.send_file(native(file), at, part, patience);
+      const auto sent = co_await send_part(conn, file, at, size - at);
       if (sent == 0) co_return; // the file is shorter than announced
       at += sent;
     }
@@ -193,6 +221,23 @@ void report(std::exception_ptr thrown, const rouse::endpoint& peer) {
   }
 }
 
+// Serves connections of the listener until Ctrl-C; `site...` is a tls::server_context, or nothing.
+template <class Socket, class... Site>
+void run(scheduler& sched, rouse::socket<scheduler> listener, const fs::path& folder,
+         const Site&... site) {
+  auto service = rouse::serve(
+      sched, std::move(listener), site...,
+      [&](Socket conn) { return answer_all(std::move(conn), folder); }, {.connections = 1000},
+      report);
+  rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
+  sched.spawn([&]() -> rouse::task<> {
+    co_await interrupted.wait();
+    service.stop(1s);
+    co_await service.join();
+  });
+  sched.run();
+}
+
 int main(int argc, char** argv) {
   const auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0);
   const fs::path folder = argc > 2 ? argv[2] : ".";
@@ -202,15 +247,16 @@ int main(int argc, char** argv) {
   listener.listen();
   std::cout << "listening on 127.0.0.1:" << listener.local_endpoint().port()
             << ", engine: " << sched.engine_report() << std::endl;
-  auto service = rouse::serve(
-      sched, std::move(listener),
-      [&](rouse::socket<scheduler> conn) { return answer_all(std::move(conn), folder); },
-      {.connections = 1000}, report);
-  rouse::signals interrupted{sched, {SIGINT, SIGTERM}};
-  sched.spawn([&]() -> rouse::task<> {
-    co_await interrupted.wait();
-    service.stop(1s);
-    co_await service.join();
-  });
-  sched.run();
+  if (argc > 4) {
+#if defined(WITH_TLS)
+    rouse::tls::server_context site{argv[3], argv[4]};
+    site.alpn({"http/1.1"});
+    run<rouse::tls::socket<scheduler>>(sched, std::move(listener), folder, site);
+    return 0;
+#else
+    std::cerr << "http_files: compiled without TLS\n";
+    return 2;
+#endif
+  }
+  run<rouse::socket<scheduler>>(sched, std::move(listener), folder);
 }

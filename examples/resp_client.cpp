@@ -1,7 +1,11 @@
-// A client of Redis (RESP2), written once: `resp_client PORT [coroutines|fibers|threads]`.
+// A client of Redis (RESP2), written once: `resp_client PORT [coroutines|fibers|threads [ROOTS]]`.
 //
-// Its calls are awaitables with coroutines, and plain values with fibers and threads.
+// Its calls are awaitables with coroutines, and plain values with fibers and threads. Its streams
+// are sockets; with a file of root certificates (PEM), and compiled with WITH_TLS, TLS sockets.
 #include <rouse/rouse.hpp>
+#if defined(WITH_TLS)
+#include <rouse/tls.hpp>
+#endif
 
 #include <charconv>
 #include <chrono>
@@ -25,12 +29,10 @@ struct reply {
   std::vector<reply> list;
 };
 
-template <class Scheduler>
+template <rouse::byte_stream Stream>
 class redis {
 public:
-  explicit redis(Scheduler& s) : conn_(s) {}
-
-  rouse::task<> connect(rouse::endpoint server) { co_await conn_.connect(server, 5s); }
+  explicit redis(Stream conn) : conn_(std::move(conn)) {}
 
   // Adds a command to those that `send` sends in one piece.
   template <std::convertible_to<std::string_view>... Words>
@@ -90,8 +92,8 @@ private:
     return n;
   }
 
-  rouse::socket<Scheduler> conn_;
-  rouse::reader<Scheduler> in_{conn_};
+  Stream conn_;
+  rouse::reader<Stream> in_{conn_};
   std::string commands_;
 };
 
@@ -103,10 +105,9 @@ std::ostream& operator<<(std::ostream& out, const reply& r) {
   return out << ']';
 }
 
-template <class Scheduler>
-rouse::task<> talk(Scheduler& sched, rouse::endpoint server) {
-  redis db{sched};
-  co_await db.connect(server);
+template <rouse::byte_stream Stream>
+rouse::task<> talk(Stream conn) {
+  redis db{std::move(conn)};
   std::cout << "PING: " << co_await db.call("PING") << '\n';
   std::cout << "SET: " << co_await db.call("SET", "greeting", "hello, world") << '\n';
   std::cout << "GET: " << co_await db.call("GET", "greeting") << '\n';
@@ -123,26 +124,39 @@ rouse::task<> talk(Scheduler& sched, rouse::endpoint server) {
 }
 
 template <class Scheduler>
-void run(rouse::endpoint server) {
+rouse::task<> connect_and_talk(Scheduler& sched, std::uint16_t port, const char* roots) {
+  if (!roots) co_return co_await talk(co_await rouse::connect(sched, "127.0.0.1", port, 5s));
+#if defined(WITH_TLS)
+  rouse::tls::client_context trusting;
+  trusting.trust_file(roots);
+  co_await talk(co_await rouse::tls::connect(sched, trusting, "localhost", port, 5s));
+#else
+  throw std::runtime_error("compiled without TLS");
+#endif
+}
+
+template <class Scheduler>
+void run(std::uint16_t port, const char* roots) {
   Scheduler sched;
-  sched.spawn(talk(sched, server));
+  sched.spawn(connect_and_talk(sched, port, roots));
   sched.run();
 }
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::cerr << "usage: resp_client PORT [coroutines|fibers|threads]\n";
+    std::cerr << "usage: resp_client PORT [coroutines|fibers|threads [ROOTS]]\n";
     return 2;
   }
-  const rouse::endpoint server{"127.0.0.1", static_cast<std::uint16_t>(std::atoi(argv[1]))};
+  const auto port = static_cast<std::uint16_t>(std::atoi(argv[1]));
   const std::string_view waker = argc > 2 ? argv[2] : "coroutines";
+  const char* const roots = argc > 3 ? argv[3] : nullptr;
   try {
     if (waker == "fibers")
-      run<rouse::fibers>(server);
+      run<rouse::fibers>(port, roots);
     else if (waker == "threads")
-      run<rouse::threads>(server);
+      run<rouse::threads>(port, roots);
     else
-      run<rouse::coroutines>(server);
+      run<rouse::coroutines>(port, roots);
   } catch (const std::exception& e) {
     std::cerr << "resp_client: " << e.what() << '\n';
     return 1;

@@ -1,7 +1,9 @@
 #!/bin/bash
 # Runs the examples: each echo server on each engine, under load from echo_client and from a client without rouse. rdate asks the time
 # server, resp_client asks a Redis server, tasklet_echo must print what its clients do, curl and wrk fetch from http_files, socks5 stands
-# between clients and servers, chat has guests, and port_scanner must find two servers. A program that Ctrl-C ends must exit with 0.
+# between clients and servers, chat has guests, and port_scanner must find two servers. TLS, on Linux: curl fetches from http_files,
+# https_get from openssl s_server and from http_files, openssl s_client uses echo_tls, resp_client a Redis server. A program that Ctrl-C
+# ends must exit with 0.
 #
 #   examples/run.sh [--strict]      on Debian, as root if tools are missing; --strict: an engine that the machine refuses fails
 #
@@ -20,13 +22,14 @@ rm -f "$out"/log/*
 
 # ---- tools
 
-declare -A package_of=([g++]=g++ [python3]=python3 [curl]=curl [wrk]=wrk [rdate]=rdate [redis-server]=redis-server [x86_64-w64-mingw32-g++-posix]=g++-mingw-w64-x86-64-posix [wine]="wine wine64")
+declare -A package_of=([g++]=g++ [python3]=python3 [curl]=curl [wrk]=wrk [rdate]=rdate [redis-server]=redis-server [openssl]=openssl [x86_64-w64-mingw32-g++-posix]=g++-mingw-w64-x86-64-posix [wine]="wine wine64")
 missing=()
 for tool in "${!package_of[@]}"; do
   command -v "$tool" >/dev/null || read -ra missing <<<"${missing[*]} ${package_of[$tool]}"
 done
 [ -e /usr/include/hiredis/hiredis.h ] || missing+=(libhiredis-dev)
 ls /usr/lib/*/libboost_fiber.so > /dev/null 2>&1 || missing+=(libboost-fiber-dev) # the headers alone come with libboost-dev
+[ -e /usr/include/openssl/ssl.h ] || missing+=(libssl-dev)
 [ -e /etc/protocols ] || missing+=(netbase) # Wine looks protocols up there
 if [ ${#missing[@]} != 0 ]; then
   echo "installing ${missing[*]}"
@@ -45,6 +48,7 @@ compile() { # platform source: a program in $out/platform
     case $name in
     install_hiredis) libraries=(-lhiredis) ;;
     own_waker_boost_fiber) libraries=(-lboost_fiber -lboost_context) ;;
+    http_files | resp_client | https_get | echo_tls) libraries=(-lssl -lcrypto) flags+=(-DWITH_TLS) ;;
     esac
     g++ "${flags[@]}" -pthread "examples/$name.cpp" -o "$out/linux/$name" "${libraries[@]}"
     ;;
@@ -57,7 +61,8 @@ export out include
 rm -f "$out"/linux/* "$out"/windows/*
 echo "compiling"
 {
-  printf 'linux %s\n' echo_client time_udp tasklet_echo http_files socks5 chat port_scanner resp_client install_hiredis "${servers[@]}" "${linux_servers[@]}"
+  printf 'linux %s\n' echo_client time_udp tasklet_echo http_files socks5 chat port_scanner resp_client install_hiredis https_get echo_tls \
+    "${servers[@]}" "${linux_servers[@]}"
   printf 'windows %s\n' time_udp tasklet_echo http_files socks5 chat port_scanner resp_client "${servers[@]}"
 } | xargs -P "$(nproc)" -L 1 bash -c 'compile "$0" "$1"'
 
@@ -70,6 +75,12 @@ echo "starting Wine"
 "$wineserver" -p </dev/null >/dev/null 2>&1
 timeout 120 wine cmd /c exit </dev/null >/dev/null 2>&1 || echo "Wine does not start"
 trap '"$wineserver" -k >/dev/null 2>&1' EXIT
+
+# ---- certificates for localhost
+
+certificates=$out/certificates
+rm -rf "$certificates"
+tests/tls/certificates.sh "$certificates" || exit
 
 # ---- one cell of the table
 
@@ -158,24 +169,29 @@ time_cell() { # engine command...
   conclude "$engine" time_udp rdate "$result"
 }
 
-# A Redis server on a free port, which stores nothing on disk. The client uses it under each waker.
+# A Redis server on two free ports, one of them for TLS, which stores nothing on disk. The client uses it under each waker.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 redis_begin() {
-  redis_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$out" >"$out/log/redis" 2>&1 &
+  redis_port=$(free_port) redis_tls_port=$(free_port)
+  redis-server --port "$redis_port" --tls-port "$redis_tls_port" --tls-cert-file "$certificates/good.pem" \
+    --tls-key-file "$certificates/good.key" --tls-ca-cert-file "$certificates/root.pem" --tls-auth-clients no \
+    --bind 127.0.0.1 --save '' --appendonly no --dir "$out" >"$out/log/redis" 2>&1 &
   redis=$!
   for _ in $(seq 100); do redis-cli -p "$redis_port" ping >/dev/null 2>&1 && return; sleep 0.1; done
 }
 redis_end() { kill "$redis" && wait "$redis"; }
-redis_cell() { # engine command...
-  local engine=$1 log=$out/log/$1.resp_client waker result=ok
-  shift
+redis_cell() { # engine roots command...; roots: a file for TLS, or empty
+  local engine=$1 roots=$2 name=resp_client${2:+,_TLS} waker result=ok port=$redis_port
+  local log=$out/log/$1.$name
+  [ -z "$roots" ] || port=$redis_tls_port
+  shift 2
   local wanted='PONG|OK|hello, world|nil|ERR value is not an integer or out of range|OK|41|42|[hello, world, nil, 42]|2|'
   for waker in coroutines fibers threads; do
-    ROUSE_ENGINE=$engine timeout "$patience" "$@" "$redis_port" $waker </dev/null >"$log" 2>"$log.$waker" || fail "$waker failed"
+    ROUSE_ENGINE=$engine timeout "$patience" "$@" "$port" $waker ${roots:+"$roots"} </dev/null >"$log" 2>"$log.$waker" || fail "$waker failed"
     [ "$(tr -d '\r' <"$log" | sed 's/^[A-Z]*: //' | tr '\n' '|')" = "$wanted" ] || fail "$waker: other answers"
     [ -z "$(refused "$log.$waker")" ] || result=$(refused "$log.$waker")
   done
-  conclude "$engine" resp_client redis-server "$result"
+  conclude "$engine" "$name" redis-server "$result"
 }
 
 # The server that prints what happens: it must print each client's arrival, bytes and end, and Ctrl-C must end it.
@@ -279,6 +295,72 @@ END
   conclude "$engine" http_files "curl, wrk" "$result" 32 "${load[@]}"
 }
 
+# The web server over TLS, of which curl and https_get fetch the files.
+https_cell() { # engine
+  local engine=$1 log=$out/log/$1.http_files,_TLS pid port result told root=$certificates/root.pem
+  start "$engine" "$log" "$out/linux/http_files" 0 "$site" "$certificates/good.pem" "$certificates/good.key"
+  if [ -n "$port" ]; then
+    local url=https://localhost:$port
+    fetch_site "$url" --cacert "$root" >"$log.files" 2>&1 || fail "other bytes"
+    [ "$(curl -s --cacert "$root" -w '%{num_connects}' "$url/" -o "$log.body" "$url/none" -o "$log.body")" = 10 ] || fail "kept no connection"
+    curl -s --max-time "$patience" "$url/" >/dev/null 2>&1 && fail "curl trusts it without its root"
+    [ -z "$(ask "$port" 'GET / HTTP/1.0\r\n\r\n' | grep -a '^HTTP')" ] || fail "answers without TLS"
+    ROUSE_ENGINE=$engine timeout "$patience" "$out/linux/https_get" "$url/large.bin" "$root" 2>"$log.client" | cmp - "$site/large.bin" ||
+      fail "https_get: other bytes"
+    told=$(ROUSE_ENGINE=$engine timeout "$patience" "$out/linux/https_get" "$url/none" "$root" 2>&1) && fail "https_get: found none"
+    [[ $told = *"404 Not Found"* ]] || fail "https_get: $told"
+    stop "$pid" INT 0
+  fi
+  conclude "$engine" "http_files,_TLS" "curl, https_get" "$result"
+}
+
+# The TLS client, against the server of OpenSSL: it accepts the right certificate only.
+https_get_cell() { # engine
+  local log=$out/log/$1.https_get result=ok told port name
+  local -A why=([expired]="has expired" [stranger]="unable to get local issuer certificate" [ip]="hostname mismatch" [good]="")
+  for name in "${!why[@]}"; do
+    port=$(free_port)
+    (cd "$site" && exec openssl s_server -WWW -accept "127.0.0.1:$port" -cert "$certificates/$name.pem" -key "$certificates/$name.key" -quiet) \
+      >"$log.server" 2>&1 </dev/null &
+    local server=$!
+    for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.1; done
+    ROUSE_ENGINE=$1 timeout "$patience" "$out/linux/https_get" "https://localhost:$port/large.bin" "$certificates/root.pem" \
+      >"$log.page" 2>"$log.client"
+    told=$?
+    if [ "$name" = good ]; then
+      [ $told = 0 ] && cmp "$log.page" "$site/large.bin" || fail "good: $told"
+    else
+      [ $told = 1 ] && grep -qi "${why[$name]}" "$log.client" || fail "$name: $told, $(tail -n 1 "$log.client")"
+    fi
+    [ -z "$(refused "$log.client")" ] || result=$(refused "$log.client")
+    kill "$server" 2>/dev/null
+    wait "$server" 2>/dev/null
+  done
+  conclude "$1" https_get "openssl s_server" "$result"
+}
+
+# The echo server with two ports: each of its clients, plain and TLS, gets its bytes back, also while another one says nothing.
+echo_tls_cell() { # engine
+  local engine=$1 log=$out/log/$1.echo_tls pid port result tls_port told silent version client client_PID
+  start "$engine" "$log" "$out/linux/echo_tls" "$certificates/good.pem" "$certificates/good.key" 0
+  if [ -n "$port" ]; then
+    tls_port=$(sed -n 's/^TLS on 127\.0\.0\.1:\([0-9]*\)$/\1/p' "$log.told")
+    exec {silent}<>"/dev/tcp/127.0.0.1/$tls_port"
+    timeout "$patience" "$out/linux/echo_client" "$port" 8 100 >"$log.client" 2>&1 || fail "echo_client failed"
+    for version in tls1_2 tls1_3; do
+      coproc client { exec openssl s_client -connect "127.0.0.1:$tls_port" -servername localhost -verify_hostname localhost \
+        -verify_return_error -CAfile "$certificates/root.pem" -"$version" -quiet 2>"$log.$version"; }
+      echo "hello over $version" >&"${client[1]}"
+      read -r -t "$patience" told <&"${client[0]}"
+      [ "$told" = "hello over $version" ] || fail "$version: ${told:-no answer}"
+      kill "$client_PID" && wait "$client_PID" 2>/dev/null
+    done
+    exec {silent}>&-
+    stop "$pid" INT 0
+  fi
+  conclude "$engine" echo_tls "openssl s_client" "$result"
+}
+
 # The proxy: curl fetches the site through it, by name and by address; foreign_client uses an echo service through it and must notice
 # no difference. For a destination that cannot be reached the proxy sends an error code, which curl reports with its error 97.
 socks_cell() { # engine folder suffix [wine]
@@ -370,6 +452,11 @@ tasklet_cell iocp wine "$out/windows/tasklet_echo.exe"
 site_begin
 for engine in io_uring epoll; do http_cell $engine "$out/linux/http_files"; done
 http_cell iocp wine "$out/windows/http_files.exe"
+for engine in io_uring epoll; do
+  https_cell $engine
+  https_get_cell $engine
+  echo_tls_cell $engine
+done
 for engine in io_uring epoll; do socks_cell $engine "$out/linux" ""; done
 socks_cell iocp "$out/windows" .exe wine
 site_end
@@ -380,10 +467,11 @@ scanner_cell iocp "$out/windows" .exe wine
 time_cell iocp wine "$out/windows/time_udp.exe"
 redis_begin
 for engine in io_uring epoll; do
-  redis_cell $engine "$out/linux/resp_client"
+  redis_cell $engine "" "$out/linux/resp_client"
+  redis_cell $engine "$certificates/root.pem" "$out/linux/resp_client"
   hiredis_cell $engine
 done
-redis_cell iocp wine "$out/windows/resp_client.exe"
+redis_cell iocp "" wine "$out/windows/resp_client.exe"
 redis_end
 for server in "${servers[@]}"; do cell iocp "$server" 16 50 8 wine "$out/windows/$server.exe"; done
 
