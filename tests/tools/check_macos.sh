@@ -42,7 +42,7 @@ mac() { # processor, version, options...
   "${CXX:-clang++-19}" --target="$processor-apple-macos$version" -std=c++20 -fexperimental-library -nostdinc++ -nostdlibinc \
     -isystem "${LIBCXX:-/usr/lib/llvm-19/include/c++/v1}" -isystem "$include/${processor/arm64/aarch64}-macos.$version-none" \
     -isystem "$include/any-macos.$version-any" -isystem "$include/any-macos-any" -isystem "$dir/catch" -isystem "$dir/openssl" \
-    -Iinclude -Itests $warnings "$@"
+    -DROUSE_TEST_CERTIFICATES='"certificates"' -Iinclude -Itests $warnings "$@"
 }
 expect() { # name, command...
   local said
@@ -151,7 +151,7 @@ compile_all() { # processor, version
   local pch=$dir/testing-$1.pch objects=$dir/objects file
   expect "support/testing.hpp, $1" mac "$1" "$2" -x c++-header tests/support/testing.hpp -o "$pch"
   expect_later "main.cpp, $1" mac "$1" "$2" -c tests/main.cpp -o "$objects/main-$1.o"
-  for file in tests/{unit,conformance,scenarios,stress}/*.cpp tests/unit/*/*.cpp; do
+  for file in tests/{unit,conformance,scenarios,stress,tls}/*.cpp tests/unit/*/*.cpp; do
     [ -f "$file" ] && expect_later "$file, $1" mac "$1" "$2" -include-pch "$pch" -c "$file" -o "$objects/$(tr / - <<< "$file")-$1.o"
   done
   for file in examples/*.cpp; do
