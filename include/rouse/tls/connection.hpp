@@ -191,9 +191,11 @@ public:
         break;
       }
       wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
-      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1)
+      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
         why = output_why_ =
             wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
+        drained_ = false; // the next read fails, too
+      }
       wire_.direct = nullptr;
       if (why) break;
       all += n;
