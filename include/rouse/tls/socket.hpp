@@ -114,8 +114,8 @@ public:
     return start<list_recv<false>>(at, list, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// Receives at least one byte into a buffer that the engine lends: a whole record or more, at most
-  /// 16,672 bytes, as a `loan`, which is empty only at the end of the stream.
+  /// Receives at least one byte into a buffer that the engine lends: at most 16,672 bytes, as a
+  /// `loan`, which is empty only at the end of the stream.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start<detail::receive_call<Scheduler>>(at, nothing());
