@@ -1618,9 +1618,11 @@ public:
         break;
       }
       wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
-      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1)
+      if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
         why = output_why_ =
             wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
+        drained_ = false; // the next read fails, too
+      }
       wire_.direct = nullptr;
       if (why) break;
       all += n;
@@ -2421,7 +2423,7 @@ public:
     return start<list_recv<false>>(at, list, std::forward<First>(first), std::forward<How>(how));
   }
 
-  /// Receives at least one byte into a buffer that the engine lends: at most 16,368 bytes, as a
+  /// Receives at least one byte into a buffer that the engine lends: at most 16,672 bytes, as a
   /// `loan`, which is empty only at the end of the stream.
   template <class...>
   decltype(auto) receive(location at = location::current()) {

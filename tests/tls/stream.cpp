@@ -104,6 +104,24 @@ TEMPLATE_LIST_TEST_CASE("tls: both directions carry 4 MiB at once", "[tls]", eve
   CHECK(at_client == back);
 }
 
+TEMPLATE_LIST_TEST_CASE("tls: short and long records stay in order while the peer reads nothing",
+                        "[tls]", every_scheduler) {
+  tls_pair<TestType> pair;
+  const std::size_t sizes[] = {5000, 100, 16384, 4096, 9000, 1, 4095};
+  std::string sent;
+  std::error_code ec;
+  for (unsigned i = 0; !ec; ++i) {
+    const std::string part = pattern(sizes[i % std::size(sizes)], i);
+    const auto got = await(pair.sched, CALL(pair.client.send_all(part, 20ms, how...)));
+    ec = got.ec;
+    sent.append(part, 0, got.value);
+  }
+  CHECK(ec == std::errc::timed_out);
+  CHECK(receive(pair.sched, pair.server, sent.size()) == sent);
+  CHECK(send(pair.sched, pair.client, "more").value == 4);
+  CHECK(receive(pair.sched, pair.server, 4) == "more");
+}
+
 TEMPLATE_LIST_TEST_CASE("tls: shutdown(send) ends one direction, and the other goes on", "[tls]",
                         every_scheduler) {
   tls_pair<TestType> pair;
