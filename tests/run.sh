@@ -35,6 +35,8 @@ have npm || need="$need npm"
 [ -f /etc/protocols ] || need="$need netbase"
 [ -f /usr/include/openssl/ssl.h ] || need="$need libssl-dev"
 have openssl || need="$need openssl"
+have gnutls-serv || need="$need gnutls-bin"
+have curl || need="$need curl"
 if [ -n "$need" ]; then
   echo "installing:$need"
   apt-get update > "$out/apt.log" 2>&1
