@@ -7,6 +7,9 @@
 // with a name that contains it.
 #include <rouse/iostream.hpp>
 #include <rouse/rouse.hpp>
+#ifdef ROUSE_TEST_CERTIFICATES // OpenSSL is there
+#include <rouse/tls.hpp>
+#endif
 
 #include <array>
 #include <atomic>
@@ -98,6 +101,9 @@ long round_number = 0;
 // The errors that a shortage of memory may cause: the shortage itself, and the end of a connection
 // after the peer has failed.
 bool is_shortage(const std::error_code& ec) {
+#ifdef ROUSE_TEST_CERTIFICATES
+  if (ec == rouse::tls::error::handshake_failed || ec == rouse::tls::error::truncated) return true;
+#endif
   return ec == std::errc::not_enough_memory || ec == std::errc::resource_unavailable_try_again ||
          ec == std::errc::connection_refused || ec == std::errc::connection_reset ||
          ec == std::errc::broken_pipe || ec == std::errc::operation_canceled;
@@ -244,6 +250,44 @@ struct thrown_numbers {
     if (!stays_short && thrown != ended) fail("an exception was replaced");
   }
 };
+
+// ---- an echo over TLS
+
+#ifdef ROUSE_TEST_CERTIFICATES
+// OpenSSL allocates with malloc, so only the allocations of rouse and of the standard library fail.
+rouse::tls::server_context make_site() {
+  return {ROUSE_TEST_CERTIFICATES "/good.pem", ROUSE_TEST_CERTIFICATES "/good.key"};
+}
+rouse::tls::client_context make_web() {
+  rouse::tls::client_context web;
+  web.trust_file(ROUSE_TEST_CERTIFICATES "/root.pem");
+  return web;
+}
+struct tls_contexts {
+  rouse::tls::server_context site = make_site();
+  rouse::tls::client_context web = make_web();
+  rouse::tls::session_cache sessions;
+
+  tls_contexts() { web.sessions(sessions); }
+};
+
+template <class S>
+rouse::task<> serve_tls(shared_world<S> w, std::shared_ptr<tls_contexts> c) {
+  rouse::tls::socket<S> s = co_await rouse::tls::accept(c->site, co_await w->listener.accept());
+  while (const std::size_t n = co_await s.recv(w->there)) co_await s.send_all({w->there.data(), n});
+}
+template <class S>
+rouse::task<> ask_tls(shared_world<S> w, std::shared_ptr<tls_contexts> c) {
+  const auto port = w->listener.local_endpoint().port();
+  rouse::tls::socket<S> s = co_await rouse::tls::connect(w->sched, c->web, "localhost", port);
+  const std::array<rouse::const_buffer, 2> ping{rouse::const_buffer("pi"),
+                                                rouse::const_buffer("ng")};
+  co_await s.send_all(ping);
+  const std::size_t n = co_await s.recv_exactly(std::span(w->here).first(4));
+  w->done = std::string_view(w->here.data(), n) == "ping";
+  s.close();
+}
+#endif
 
 // ---- the rounds
 
@@ -419,6 +463,15 @@ void with_flows(const char* waker) {
       co_await group.join();
     });
   });
+#ifdef ROUSE_TEST_CERTIFICATES
+  ON(S, "an echo over TLS", {
+    const auto w = std::make_shared<world<S>>(sched);
+    const auto contexts = std::make_shared<tls_contexts>();
+    sched.spawn([w, contexts] { return serve_tls<S>(w, contexts); });
+    sched.spawn([w, contexts] { return ask_tls<S>(w, contexts); });
+    run_until_done(sched, w->done);
+  });
+#endif
   ON(S, "names", {
     const auto w = std::make_shared<world<S>>(sched);
     run_one(sched, [w]() -> rouse::task<> {
@@ -647,6 +700,9 @@ const char* wanted = "";
 
 int main(int argc, char** argv) {
   if (argc > 1) wanted = argv[1];
+#ifdef ROUSE_TEST_CERTIFICATES
+  ::setenv("SSL_CERT_FILE", ROUSE_TEST_CERTIFICATES "/root.pem", 1); // a quick system's store
+#endif
   std::fprintf(stderr, "engine: %s\n", rouse::callbacks{}.engine_report().c_str());
   rouse::detail::lookup_helpers::look_up = &known_names;
   const auto run = [](const char* waker, void (*all)(const char*)) {

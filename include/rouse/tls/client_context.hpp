@@ -71,16 +71,16 @@ struct client_settings : settings {
 private:
   static void free_text(char* owned) noexcept { OPENSSL_free(owned); }
 
-  // 1: the session is ours.
+  // Takes the session over, even if memory is too short to keep it.
   static int keep_session(SSL* ssl, SSL_SESSION* made) noexcept {
-    return rouse::detail::guarded(
+    session_ptr session{made};
+    rouse::detail::guarded(
         [&] {
           const auto& s = settings_of<client_settings>(ssl);
-          std::string peer = s.peer_of(ssl);
-          s.sessions->put(std::move(peer), session_ptr(made));
-          return 1;
+          s.sessions->put(s.peer_of(ssl), std::move(session));
         },
-        [] { return 0; });
+        [] {});
+    return 1;
   }
 };
 

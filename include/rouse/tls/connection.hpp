@@ -138,8 +138,7 @@ public:
         if (!input_ended()) return needs::input;
         handshake_why_ = input_why_ ? input_why_ : ended_in_handshake();
       } else {
-        handshake_why_ =
-            wire_.memory_short ? failure(std::errc::not_enough_memory) : handshake_failure(ssl());
+        handshake_why_ = wire_.memory_short ? memory_is_short() : handshake_failure(ssl());
       }
     }
     // The last messages, among them the alert that tells the peer why, are sent first.
@@ -192,8 +191,7 @@ public:
       }
       wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
       if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
-        why = output_why_ =
-            wire_.memory_short ? failure(std::errc::not_enough_memory) : protocol_failure();
+        why = output_why_ = wire_.memory_short ? memory_is_short() : protocol_failure();
         drained_ = false; // the next read fails, too
       }
       wire_.direct = nullptr;
@@ -311,12 +309,16 @@ private:
     });
   }
 
+  // Some of what the SSL object wrote is lost, so nothing may follow it.
+  failure memory_is_short() noexcept { return output_why_ = std::errc::not_enough_memory; }
+
   needs after_read(operation& op, int what) noexcept {
     if (what == SSL_ERROR_ZERO_RETURN) {
       peer_said_goodbye_ = true;
       return needs::nothing;
     }
-    if (what != SSL_ERROR_WANT_READ && !read_why_) read_why_ = protocol_failure();
+    if (what != SSL_ERROR_WANT_READ && !read_why_)
+      read_why_ = wire_.memory_short ? memory_is_short() : protocol_failure();
     if (op.bytes != 0) return needs::nothing; // the next read reports what this one met
     if (read_why_) {
       op.error = read_why_;
