@@ -8,6 +8,8 @@
   bench_tls.py targets --out FILE         the figures of FILE beside the goals
 
 One client program for all (src/tls_load.cpp) on the other core: TLS 1.3, TLS_AES_128_GCM_SHA256, X25519, an ECDSA certificate on P-256.
+The server of rouse (src/srv_tls_rouse.cpp) runs with three wakers on two engines; "lent" has no buffer of its own for a connection, as the
+hand-written loop, which has one for all. Ratios are taken round by round, in rounds that alternate in their order, and then their median.
 """
 import argparse, json, os, shutil, statistics, subprocess, sys, time
 import bench
@@ -142,7 +144,7 @@ def cmd_load(a):
 def cmd_idle(a):
     """A user's buffer of 64 bytes, so that the figure is the library's and OpenSSL's."""
     rows = {n: [] for n in names(a) if n not in OTHERS}
-    print(f"\n### TLS: memory per idle connection ({a.connections:,} connections after 100 others, each has echoed 64 bytes; user's buffers of 64 bytes)\n")
+    print(f"\n### TLS: memory per idle connection ({a.connections:,} connections after 100 others, each has echoed 64 bytes; user's buffers of 64 bytes, one for all in tls-hand, none in lent)\n")
     print("| server | RSS before, KiB | RSS bytes per connection | beyond tls-hand, which is OpenSSL's own with SSL_MODE_RELEASE_BUFFERS | share of tls-asio's beyond |\n|---|---|---|---|---|")
     base = {}
     for rnd in range(a.rounds):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures rouse beside hand-written engines and other libraries in alternating rounds, and writes medians with their range to
 # build/bench/report.md, with plots beside it. `run.sh quick` takes about fifteen minutes on two quiet cores, `run.sh` longer. Wine is
-# measured if it is installed. `run.sh tls` measures only TLS (about fifteen minutes), `run.sh tls quick` is a smoke test of that part.
+# measured if it is installed. `run.sh tls` measures only TLS (half an hour), `run.sh tls quick` is a smoke test of that part.
 set -eu
 cd "$(dirname "$0")"
 out=../../build/bench
