@@ -1560,6 +1560,7 @@ public:
       const int done = SSL_do_handshake(ssl());
       if (done == 1) {
         established_ = true;
+        drained_ = !wire_.unread() && SSL_has_pending(ssl()) == 0;
         if (SSL_is_server(ssl())) issue_tickets(ssl());
       } else if (SSL_get_error(ssl(), done) == SSL_ERROR_WANT_READ) {
         if (!input_ended()) return needs::input;
