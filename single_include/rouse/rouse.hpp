@@ -18264,6 +18264,8 @@ private:
 ///     ...
 ///     service.stop(5s);
 ///
+/// For TLS, a `tls::server_context` follows the listener: see rouse/tls/serve.hpp.
+///
 /// @param listener  a listening socket; the server owns it.
 /// @param handler   called with each connection, in a flow of its own. It returns when the
 ///                  connection is served, or returns a `task`. The server owns it.
@@ -18361,6 +18363,8 @@ socket<Scheduler> adopt(Scheduler& s, unique_handle<typename Scheduler::engine_t
 ///
 ///     rouse::per_core<rouse::coroutines> server{{"0.0.0.0", 3000}};
 ///     server.run([](rouse::socket<rouse::coroutines> conn) -> rouse::task<> { ... });
+///
+/// For TLS, write `rouse::serve(server, site, handler)`: see rouse/tls/serve.hpp.
 ///
 /// Threads: `stop` and `local_endpoint` may be called on any thread. Cost: one thread per core; for
 /// each connection a flow and the frame of a task, with a limit a posted function, and one more if

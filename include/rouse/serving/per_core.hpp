@@ -82,6 +82,8 @@ socket<Scheduler> adopt(Scheduler& s, unique_handle<typename Scheduler::engine_t
 ///     rouse::per_core<rouse::coroutines> server{{"0.0.0.0", 3000}};
 ///     server.run([](rouse::socket<rouse::coroutines> conn) -> rouse::task<> { ... });
 ///
+/// For TLS, write `rouse::serve(server, site, handler)`: see rouse/tls/serve.hpp.
+///
 /// Threads: `stop` and `local_endpoint` may be called on any thread. Cost: one thread per core; for
 /// each connection a flow and the frame of a task, with a limit a posted function, and one more if
 /// the connection is handed over. Source: SO_REUSEPORT in socket(7), Linux 3.9.

@@ -286,6 +286,8 @@ private:
 ///     ...
 ///     service.stop(5s);
 ///
+/// For TLS, a `tls::server_context` follows the listener: see rouse/tls/serve.hpp.
+///
 /// @param listener  a listening socket; the server owns it.
 /// @param handler   called with each connection, in a flow of its own. It returns when the
 ///                  connection is served, or returns a `task`. The server owns it.
