@@ -2,8 +2,9 @@
 """TLS with other implementations: run.py PEER CERTIFICATES [--small] [WORD]
 
 PEER (peer.cpp) talks to OpenSSL's s_server and s_client, to GnuTLS's gnutls-serv and gnutls-cli, to
-Python's ssl and to curl: under each scheduler, by TLS 1.2 and 1.3. With --small, the amounts of bytes
-are small: for sanitizers. With WORD, only the cases with it in their title run.
+Python's ssl and to curl: under each scheduler, by TLS 1.2 and 1.3. With --small, for sanitizers, each
+case runs under one scheduler only, and the amounts of bytes are small. With WORD, only the cases with it
+in their title run.
 """
 import functools
 import os
@@ -784,14 +785,14 @@ def server_that_s_client_resumes(scheduler, version):
 
 @case
 def server_that_gnutls_cli_resumes(scheduler, version):
-    ours = server(scheduler, do="echo", count=2)
+    """It waits for a ticket, and those of TLS 1.3 come with the first bytes of the server."""
+    ours = server(scheduler, do="exchange", send="hello\n", expect="", ending="last", count=2)
     theirs = gnutls_client(ours, version, "--resume", "--waitresumption")
     theirs.until("This is a resumed session")
-    theirs.say("hello\n")
     theirs.until("hello\n")
     theirs.leave()
     same(theirs.end() and theirs.code, 0)
-    ours.lines(shaken(version, ""), "end", shaken(version, "", how="resumed"), "end")
+    ours.lines(shaken(version, ""), "exchanged", "end", shaken(version, "", how="resumed"), "exchanged", "end")
 
 
 @case
@@ -910,10 +911,10 @@ def server_echoes_much_of_s_client(scheduler, version):
 def main():
     failed = 0
     passed = dict.fromkeys(SCHEDULERS, 0)
-    for title, function, version in CASES:
+    for number, (title, function, version) in enumerate(CASES):
         if WORDS and not any(word in title for word in WORDS):
             continue
-        for scheduler in SCHEDULERS:
+        for scheduler in SCHEDULERS[number % 4 :][:1] if SMALL else SCHEDULERS:
             begun = time.monotonic()
             try:
                 why = None
