@@ -6936,10 +6936,12 @@ bool lend(operation& op, buffer_pool& from, Recv recv) noexcept {
 // in `bytes` and `error`.
 
 #if !ROUSE_WINDOWS
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <ctime>
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -6981,6 +6983,16 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
 
 /// The system's handle of an open file: a file descriptor here, a HANDLE on Windows.
 using native_file_type = int;
+
+/// Reads from a position of a file, as much as there is: `got` is 0 at its end. Errors: those of
+/// pread(2).
+inline failure read_file(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
+                         std::size_t& got) noexcept {
+  const ssize_t n = detail::retry_interrupted(
+      [&] { return ::pread(file, into, size, static_cast<off_t>(offset)); });
+  got = n < 0 ? 0 : static_cast<std::size_t>(n);
+  return n < 0 ? failure::from_os(errno) : failure();
+}
 
 namespace detail {
 // sendfile(2) takes no flags. During the call the handle is therefore in non-blocking mode, and
@@ -7120,41 +7132,37 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
 /// The system's handle of an open file: a HANDLE here, a file descriptor on Linux.
 using native_file_type = HANDLE;
 
-namespace detail {
-
-// Reads from the position in `where`. If the file was opened for overlapped use, waits for the
-// result. Returns 0 or the system's error number.
-inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
-                       OVERLAPPED& where) noexcept {
-  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
-  if (!where.hEvent) return ::GetLastError();
+/// Reads from a position of a file, as much as there is: `got` is 0 at its end. Waits for the
+/// result if the file was opened for overlapped use. Errors: those of ReadFile.
+inline failure read_file(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
+                         std::size_t& got) noexcept {
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  const HANDLE event = where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
+  if (!event) return failure::from_os(static_cast<int>(::GetLastError()));
   // The low bit keeps the completion packet off a port that the file may be associated with.
-  const HANDLE event = where.hEvent;
   where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
-  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
+  const auto room = static_cast<DWORD>(size < largest_request ? size : largest_request);
+  DWORD read = 0;
+  BOOL done = ::ReadFile(file, into, room, &read, &where);
   if (!done && ::GetLastError() == ERROR_IO_PENDING)
-    done = ::GetOverlappedResult(file, &where, &got, TRUE);
+    done = ::GetOverlappedResult(file, &where, &read, TRUE);
   const DWORD number = done ? 0 : ::GetLastError();
   ::CloseHandle(event);
-  return number;
+  got = read;
+  if (number == 0 || number == ERROR_HANDLE_EOF) return {};
+  return failure::from_os(static_cast<int>(number));
 }
-
-} // namespace detail
 
 /// Sends a part of a file through a buffer. What the socket does not accept is read again by the
 /// next call. `bytes` is 0 at the end of the file.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   char buffer[8192];
-  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
-  OVERLAPPED where{};
-  where.Offset = static_cast<DWORD>(offset);
-  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
-  DWORD got = 0;
-  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
-    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
-    return true;
-  }
+  std::size_t got = 0;
+  error = read_file(file, offset, buffer, size < sizeof buffer ? size : sizeof buffer, got);
+  if (error) return true;
   return got == 0 || send_now(h, buffer, got, false, bytes, error);
 }
 
@@ -14866,6 +14874,12 @@ using native_file_type = os::native_file_type;
 
 namespace detail {
 
+struct part_of_file {
+  native_file_type file;
+  std::uint64_t offset;
+  std::uint64_t length;
+};
+
 template <class Sockets>
 struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
@@ -14873,36 +14887,33 @@ struct send_file_call : retry_when_ready {
   // The most that one attempt sends, so that other calls get their turn.
   static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
   socket_state* socket;
-  native_file_type file;
-  std::uint64_t offset;
-  std::uint64_t length;
+  part_of_file from;
   std::uint64_t moved = 0;
 
-  send_file_call(socket_state* d, native_file_type f, std::uint64_t from,
-                 std::uint64_t size) noexcept
-      : retry_when_ready(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
-        length(size) {}
+  send_file_call(socket_state* d, const part_of_file& what) noexcept
+      : retry_when_ready(&send_file_call::try_now, "send_file"), socket(d), from(what) {}
 
   bool prepare(operation& op) noexcept {
     op.action = action::when_writable;
     op.target = socket;
     op.retry = this;
-    if (length != 0) return true;
+    if (from.length != 0) return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
     return false;
   }
   bool advance(operation& op) noexcept {
     moved += op.bytes;
-    return op.error || op.bytes == 0 || moved == length;
+    return op.error || op.bytes == 0 || moved == from.length;
   }
   std::uint64_t value(operation&) noexcept { return moved; }
 
 private:
   static bool try_now(operation& op) noexcept {
     const auto& self = static_cast<send_file_call&>(*op.retry);
-    const std::uint64_t left = self.length - self.moved;
+    const std::uint64_t left = self.from.length - self.moved;
     return Sockets::send_file_now(
-        static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
+        static_cast<native_handle_type>(op.target->native), self.from.file,
+        self.from.offset + self.moved,
         static_cast<std::size_t>(left < largest_part ? left : largest_part), op.bytes, op.error);
   }
 };
@@ -14929,13 +14940,13 @@ public:
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {
     return this->start(
-        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at);
+        send_file_call<typename Socket::sockets>{this->record(), {file, offset, length}}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            First&& first, How&& how = How(), call_site at = location::current()) {
     return this->start(
-        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at,
+        send_file_call<typename Socket::sockets>{this->record(), {file, offset, length}}, at,
         std::forward<First>(first), std::forward<How>(how));
   }
 };

@@ -1,38 +1,10 @@
 // Sending files.
+#include <support/scratch_file.hpp>
 #include <support/testing.hpp>
-
-#include <cstdio>
-#if ROUSE_WINDOWS
-#include <io.h>
-#endif
 
 using namespace testing;
 
 namespace {
-
-// A temporary file, removed at the end.
-class scratch {
-public:
-  explicit scratch(const std::string& content) : file_(std::tmpfile()) {
-    REQUIRE(file_);
-    REQUIRE(std::fwrite(content.data(), 1, content.size(), file_) == content.size());
-    REQUIRE(std::fflush(file_) == 0);
-  }
-  ~scratch() { std::fclose(file_); }
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-
-  [[nodiscard]] rouse::native_file_type get() const {
-#if ROUSE_WINDOWS
-    return reinterpret_cast<HANDLE>(::_get_osfhandle(::_fileno(file_)));
-#else
-    return ::fileno(file_);
-#endif
-  }
-
-private:
-  std::FILE* file_;
-};
 
 std::string pattern(std::size_t size) {
   std::string s(size, 0);
@@ -45,7 +17,7 @@ std::string pattern(std::size_t size) {
 TEMPLATE_LIST_TEST_CASE("send_file: sends a whole file, a part, nothing, or less if the file ends",
                         "[files]", every_scheduler) {
   connected_pair<TestType> pair;
-  const scratch file("0123456789"), empty(""), one("x");
+  const scratch_file file("0123456789"), empty(""), one("x");
   const auto whole = file.get(), none = empty.get(), single = one.get();
   CHECK(await<std::uint64_t>(pair.sched, CALL(pair.client.send_file(whole, 0, 10, how...))).value ==
         10);
@@ -76,7 +48,7 @@ TEMPLATE_LIST_TEST_CASE(
     every_single) {
   connected_pair<TestType> pair;
   const std::string content = pattern(std::size_t{6} << 20);
-  const scratch file(content);
+  const scratch_file file(content);
   const auto f = file.get();
   std::string got(content.size() + 9, 0);
   auto receiving = start(pair.sched, CALL(pair.server.recv_exactly(got, how...)));
@@ -93,7 +65,7 @@ TEMPLATE_LIST_TEST_CASE(
 TEMPLATE_LIST_TEST_CASE("send_file: an error comes with the number of bytes sent", "[files]",
                         every_scheduler) {
   connected_pair<TestType> pair;
-  const scratch file(pattern(std::size_t{16} << 20));
+  const scratch_file file(pattern(std::size_t{16} << 20));
   const auto f = file.get();
   constexpr std::uint64_t size = std::uint64_t{16} << 20;
   const auto timed =

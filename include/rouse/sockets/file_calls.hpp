@@ -20,6 +20,12 @@ using native_file_type = os::native_file_type;
 
 namespace detail {
 
+struct part_of_file {
+  native_file_type file;
+  std::uint64_t offset;
+  std::uint64_t length;
+};
+
 template <class Sockets>
 struct send_file_call : retry_when_ready {
   using value_type = std::uint64_t;
@@ -27,36 +33,33 @@ struct send_file_call : retry_when_ready {
   // The most that one attempt sends, so that other calls get their turn.
   static constexpr std::uint64_t largest_part = std::uint64_t{1} << 20;
   socket_state* socket;
-  native_file_type file;
-  std::uint64_t offset;
-  std::uint64_t length;
+  part_of_file from;
   std::uint64_t moved = 0;
 
-  send_file_call(socket_state* d, native_file_type f, std::uint64_t from,
-                 std::uint64_t size) noexcept
-      : retry_when_ready(&send_file_call::try_now, "send_file"), socket(d), file(f), offset(from),
-        length(size) {}
+  send_file_call(socket_state* d, const part_of_file& what) noexcept
+      : retry_when_ready(&send_file_call::try_now, "send_file"), socket(d), from(what) {}
 
   bool prepare(operation& op) noexcept {
     op.action = action::when_writable;
     op.target = socket;
     op.retry = this;
-    if (length != 0) return true;
+    if (from.length != 0) return true;
     if (!socket->open()) op.error = std::errc::bad_file_descriptor;
     return false;
   }
   bool advance(operation& op) noexcept {
     moved += op.bytes;
-    return op.error || op.bytes == 0 || moved == length;
+    return op.error || op.bytes == 0 || moved == from.length;
   }
   std::uint64_t value(operation&) noexcept { return moved; }
 
 private:
   static bool try_now(operation& op) noexcept {
     const auto& self = static_cast<send_file_call&>(*op.retry);
-    const std::uint64_t left = self.length - self.moved;
+    const std::uint64_t left = self.from.length - self.moved;
     return Sockets::send_file_now(
-        static_cast<native_handle_type>(op.target->native), self.file, self.offset + self.moved,
+        static_cast<native_handle_type>(op.target->native), self.from.file,
+        self.from.offset + self.moved,
         static_cast<std::size_t>(left < largest_part ? left : largest_part), op.bytes, op.error);
   }
 };
@@ -83,13 +86,13 @@ public:
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            location at = location::current()) {
     return this->start(
-        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at);
+        send_file_call<typename Socket::sockets>{this->record(), {file, offset, length}}, at);
   }
   template <class First = limit, class How = nothing>
   decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
                            First&& first, How&& how = How(), call_site at = location::current()) {
     return this->start(
-        send_file_call<typename Socket::sockets>{this->record(), file, offset, length}, at,
+        send_file_call<typename Socket::sockets>{this->record(), {file, offset, length}}, at,
         std::forward<First>(first), std::forward<How>(how));
   }
 };

@@ -8,6 +8,7 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/sockets/file_calls.hpp>
 #include <rouse/sockets/options.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/sockets/socket.hpp>
@@ -18,6 +19,7 @@
 #include <openssl/ssl.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -71,6 +73,7 @@ class [[nodiscard]] socket {
   using call_site = rouse::detail::call_site;
   using location = rouse::detail::location;
   using nothing = rouse::detail::nothing;
+  using part_of_file = rouse::detail::part_of_file;
   template <class Buffer>
   using one = rouse::detail::one_buffer<Buffer>;
   template <class Buffer>
@@ -179,6 +182,21 @@ public:
   decltype(auto) send_all(list_to_send list, First&& first = First(), How&& how = How(),
                           call_site at = location::current()) {
     return start<list_send<true>>(at, list, std::forward<First>(first), std::forward<How>(how));
+  }
+
+  /// Sends `length` bytes of a file, from `offset` on: fewer if the file ends earlier. Pieces of
+  /// 16 KiB are read and encrypted here, not in the kernel. Otherwise like `send_file` of a
+  /// `rouse::socket`.
+  template <class...>
+  decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
+                           location at = location::current()) {
+    return start<detail::send_file_call<Scheduler>>(at, part_of_file{file, offset, length});
+  }
+  template <class First = limit, class How = nothing>
+  decltype(auto) send_file(native_file_type file, std::uint64_t offset, std::uint64_t length,
+                           First&& first, How&& how = How(), call_site at = location::current()) {
+    return start<detail::send_file_call<Scheduler>>(
+        at, part_of_file{file, offset, length}, std::forward<First>(first), std::forward<How>(how));
   }
 
   /// Waits until `recv` or `send` would not have to wait: decrypted bytes, the end of the stream or

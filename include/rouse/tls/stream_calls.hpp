@@ -8,6 +8,8 @@
 #include <rouse/core/loan.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/buffer_pool.hpp>
+#include <rouse/os/attempts.hpp>
+#include <rouse/sockets/file_calls.hpp>
 #include <rouse/sockets/readiness_calls.hpp>
 #include <rouse/tls/connection.hpp>
 
@@ -115,36 +117,50 @@ private:
   loan received_;
 };
 
-/// send and send_all. Several short buffers share a record.
-///
-/// @tparam All  true: until everything is sent.
-template <class Scheduler, class Buffers, bool All>
-class send_call : public connection_call<Scheduler, send_call<Scheduler, Buffers, All>> {
-  using base = connection_call<Scheduler, send_call>;
-
+/// Base class of the calls that send. `Derived` has `complete()`, `moved()`, `all` (go on until it
+/// is complete), and `write_some(failure&)`, which returns 0 if there is no room.
+template <class Scheduler, class Derived>
+class sending_call : public connection_call<Scheduler, Derived> {
 public:
-  using value_type = std::size_t;
-  static constexpr const char* name = All ? "rouse: tls: send_all" : "rouse: tls: send";
-
-  send_call(connection_ref<Scheduler> c, Buffers b) noexcept : base(std::move(c)), from_(b) {}
+  using connection_call<Scheduler, Derived>::connection_call;
 
   needs step(operation& op) noexcept {
     auto& c = *this->connection_;
+    auto& self = static_cast<Derived&>(*this);
     while (!written_) {
       op.error = c.output_refused();
-      if (!op.error && !from_.complete() && write_some(op.error) != 0) continue;
+      if (!op.error && !self.complete() && self.write_some(op.error) != 0) continue;
       if (op.error) return needs::nothing;
-      if (!from_.complete() && (All || from_.moved() == 0)) return needs::output;
+      if (!self.complete() && (Derived::all || self.moved() == 0)) return needs::output;
       written_ = true;
-      if (from_.moved() != 0) position_ = c.produced();
+      if (self.moved() != 0) position_ = c.produced();
     }
     if (!c.sent(position_)) return needs::output;
     if (position_ != 0) op.error = c.output_error();
     return needs::nothing;
   }
-  std::size_t value(operation&) noexcept { return from_.moved(); }
 
 private:
+  bool written_ = false;
+  std::uint64_t position_ = 0; // of the last record, in the ciphertext
+};
+
+/// send and send_all. Several short buffers share a record.
+///
+/// @tparam All  true: until everything is sent.
+template <class Scheduler, class Buffers, bool All>
+class send_call : public sending_call<Scheduler, send_call<Scheduler, Buffers, All>> {
+  using base = sending_call<Scheduler, send_call>;
+
+public:
+  using value_type = std::size_t;
+  static constexpr const char* name = All ? "rouse: tls: send_all" : "rouse: tls: send";
+  static constexpr bool all = All;
+
+  send_call(connection_ref<Scheduler> c, Buffers b) noexcept : base(std::move(c)), from_(b) {}
+
+  [[nodiscard]] bool complete() const noexcept { return from_.complete(); }
+  [[nodiscard]] std::size_t moved() const noexcept { return from_.moved(); }
   std::size_t write_some(failure& why) noexcept {
     auto& c = *this->connection_;
     const const_buffer first = from_.current();
@@ -163,6 +179,9 @@ private:
     from_.add(n);
     return n;
   }
+  std::size_t value(operation&) noexcept { return from_.moved(); }
+
+private:
   std::size_t gather(std::byte* into) const noexcept {
     std::size_t size = 0;
     from_.for_each_piece([&](const_buffer piece) {
@@ -176,8 +195,46 @@ private:
   }
 
   buffer_cursor<const_buffer, Buffers> from_;
-  bool written_ = false;
-  std::uint64_t position_ = 0; // of the last record, in the ciphertext
+};
+
+/// send_file. The file is read into a lent buffer.
+template <class Scheduler>
+class send_file_call : public sending_call<Scheduler, send_file_call<Scheduler>> {
+  using base = sending_call<Scheduler, send_file_call>;
+
+public:
+  using value_type = std::uint64_t;
+  static constexpr const char* name = "rouse: tls: send_file";
+  static constexpr bool all = true;
+
+  send_file_call(connection_ref<Scheduler> c, const rouse::detail::part_of_file& what) noexcept
+      : base(std::move(c)), from_(what) {}
+
+  [[nodiscard]] bool complete() const noexcept { return moved_ == from_.length; }
+  [[nodiscard]] std::uint64_t moved() const noexcept { return moved_; }
+  std::size_t write_some(failure& why) noexcept {
+    auto& c = *this->connection_;
+    if (!c.room()) return 0;
+    std::byte* const read = c.engine().buffers().lend();
+    if (!read) {
+      why = std::errc::not_enough_memory;
+      return 0;
+    }
+    const std::uint64_t left = from_.length - moved_;
+    std::size_t size =
+        left < buffer_pool::room ? static_cast<std::size_t>(left) : buffer_pool::room;
+    why = os::read_file(from_.file, from_.offset + moved_, read, size, size);
+    const std::size_t n = why || size == 0 ? 0 : c.write({read, size}, why);
+    buffer_pool::give_back(read);
+    moved_ += n;
+    if (!why && size == 0) from_.length = moved_; // the file ends earlier
+    return n;
+  }
+  std::uint64_t value(operation&) noexcept { return moved_; }
+
+private:
+  rouse::detail::part_of_file from_;
+  std::uint64_t moved_ = 0;
 };
 
 template <class Scheduler>

@@ -136,13 +136,14 @@ struct scripted_connection {
         peer(sched, std::move(ends.second), is, version) {}
 
   /// Starts rouse's side of the handshake.
-  template <class... Limit>
-  started<S, tls::socket<S>> shake(Limit... limit) {
+  started<S, tls::socket<S>> shake(rouse::limit l) {
     if (peer_is == role::client)
-      return start<tls::socket<S>>(
-          sched, CALL(tls::accept(site, std::move(ends.first), limit..., how...)));
-    return start<tls::socket<S>>(
-        sched, CALL(tls::handshake(web, std::move(ends.first), "localhost", limit..., how...)));
+      return start<tls::socket<S>>(sched, [this, l](auto&&... how) -> decltype(auto) {
+        return tls::accept(site, std::move(ends.first), l, how...);
+      });
+    return start<tls::socket<S>>(sched, [this, l](auto&&... how) -> decltype(auto) {
+      return tls::handshake(web, std::move(ends.first), "localhost", l, how...);
+    });
   }
   /// Takes turns until the peer has done its part of the handshake and rouse's has returned.
   void connect() {

@@ -8,10 +8,12 @@
 #include <rouse/os/posix/socket.hpp>
 
 #if !ROUSE_WINDOWS
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <ctime>
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
@@ -53,6 +55,16 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
 
 /// The system's handle of an open file: a file descriptor here, a HANDLE on Windows.
 using native_file_type = int;
+
+/// Reads from a position of a file, as much as there is: `got` is 0 at its end. Errors: those of
+/// pread(2).
+inline failure read_file(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
+                         std::size_t& got) noexcept {
+  const ssize_t n = detail::retry_interrupted(
+      [&] { return ::pread(file, into, size, static_cast<off_t>(offset)); });
+  got = n < 0 ? 0 : static_cast<std::size_t>(n);
+  return n < 0 ? failure::from_os(errno) : failure();
+}
 
 namespace detail {
 // sendfile(2) takes no flags. During the call the handle is therefore in non-blocking mode, and

@@ -66,41 +66,37 @@ inline bool send_now(native_handle_type h, const void* data, std::size_t size, b
 /// The system's handle of an open file: a HANDLE here, a file descriptor on Linux.
 using native_file_type = HANDLE;
 
-namespace detail {
-
-// Reads from the position in `where`. If the file was opened for overlapped use, waits for the
-// result. Returns 0 or the system's error number.
-inline DWORD read_file(HANDLE file, void* buffer, DWORD room, DWORD& got,
-                       OVERLAPPED& where) noexcept {
-  where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
-  if (!where.hEvent) return ::GetLastError();
+/// Reads from a position of a file, as much as there is: `got` is 0 at its end. Waits for the
+/// result if the file was opened for overlapped use. Errors: those of ReadFile.
+inline failure read_file(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
+                         std::size_t& got) noexcept {
+  OVERLAPPED where{};
+  where.Offset = static_cast<DWORD>(offset);
+  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
+  const HANDLE event = where.hEvent = ::CreateEventW(nullptr, TRUE, FALSE, nullptr);
+  if (!event) return failure::from_os(static_cast<int>(::GetLastError()));
   // The low bit keeps the completion packet off a port that the file may be associated with.
-  const HANDLE event = where.hEvent;
   where.hEvent = reinterpret_cast<HANDLE>(reinterpret_cast<std::uintptr_t>(event) | 1);
-  BOOL done = ::ReadFile(file, buffer, room, &got, &where);
+  const auto room = static_cast<DWORD>(size < largest_request ? size : largest_request);
+  DWORD read = 0;
+  BOOL done = ::ReadFile(file, into, room, &read, &where);
   if (!done && ::GetLastError() == ERROR_IO_PENDING)
-    done = ::GetOverlappedResult(file, &where, &got, TRUE);
+    done = ::GetOverlappedResult(file, &where, &read, TRUE);
   const DWORD number = done ? 0 : ::GetLastError();
   ::CloseHandle(event);
-  return number;
+  got = read;
+  if (number == 0 || number == ERROR_HANDLE_EOF) return {};
+  return failure::from_os(static_cast<int>(number));
 }
-
-} // namespace detail
 
 /// Sends a part of a file through a buffer. What the socket does not accept is read again by the
 /// next call. `bytes` is 0 at the end of the file.
 inline bool send_file_now(native_handle_type h, native_file_type file, std::uint64_t offset,
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   char buffer[8192];
-  const auto room = static_cast<DWORD>(size < sizeof buffer ? size : sizeof buffer);
-  OVERLAPPED where{};
-  where.Offset = static_cast<DWORD>(offset);
-  where.OffsetHigh = static_cast<DWORD>(offset >> 32);
-  DWORD got = 0;
-  if (const DWORD number = detail::read_file(file, buffer, room, got, where); number != 0) {
-    if (number != ERROR_HANDLE_EOF) error = failure::from_os(static_cast<int>(number));
-    return true;
-  }
+  std::size_t got = 0;
+  error = read_file(file, offset, buffer, size < sizeof buffer ? size : sizeof buffer, got);
+  if (error) return true;
   return got == 0 || send_now(h, buffer, got, false, bytes, error);
 }
 
