@@ -1034,28 +1034,67 @@ protected:
   void change(F what) {
     detail::ssl_ctx_ptr made; // then the earlier one, which is freed without the lock
     const std::lock_guard lock(shared_->mutex);
+    if (shared_->is_behind()) follow(*shared_);
     auto next = std::make_unique<Settings>(settings());
     what(*next);
     next->renew();
     made = detail::make_context<Settings>(std::move(next));
     copy_ticket_keys(shared_->current.get(), made.get());
     shared_->current.swap(made);
+    shared_->original = nullptr;
+    shared_->changes.fetch_add(1, std::memory_order_release);
   }
 
   [[nodiscard]] detail::ssl_ctx_ptr current() const noexcept {
     const std::lock_guard lock(shared_->mutex);
-    SSL_CTX_up_ref(shared_->current.get());
-    return detail::ssl_ctx_ptr(shared_->current.get());
+    // If memory is too short for that, the next call tries it again.
+    if (shared_->is_behind()) rouse::detail::guarded([this] { follow(*shared_); }, [] {});
+    return shared_->hold();
   }
-  void use_tickets_of(const SSL_CTX* from) noexcept {
-    copy_ticket_keys(from, shared_->current.get());
+
+  // Gets an SSL_CTX of its own, with the settings that `other` has now and later.
+  void become_clone_of(const basic_context& other) {
+    auto own = std::make_shared<shared>();
+    {
+      const std::lock_guard lock(other.shared_->mutex);
+      own->original = other.shared_->original ? other.shared_->original : other.shared_;
+    }
+    follow(*own);
+    shared_ = std::move(own);
   }
 
 private:
   struct shared {
-    std::mutex mutex; // guards `current`
+    std::mutex mutex; // guards what follows
     detail::ssl_ctx_ptr current; // never changed, only replaced
+    std::shared_ptr<shared> original; // of a clone that has not been changed itself
+    unsigned seen = 0; // changes of the original
+    std::atomic<unsigned> changes{0};
+
+    [[nodiscard]] bool is_behind() const noexcept {
+      return original && original->changes.load(std::memory_order_acquire) != seen;
+    }
+    [[nodiscard]] detail::ssl_ctx_ptr hold() const noexcept {
+      SSL_CTX_up_ref(current.get());
+      return detail::ssl_ctx_ptr(current.get());
+    }
   };
+
+  // Takes over the settings and the tickets of the original.
+  static void follow(shared& clone) {
+    detail::ssl_ctx_ptr from;
+    unsigned seen = 0;
+    {
+      const std::lock_guard lock(clone.original->mutex);
+      from = clone.original->hold();
+      seen = clone.original->changes;
+    }
+    auto same = std::make_unique<Settings>(detail::settings_of<Settings>(from.get()));
+    if (same->store) same->store = detail::make_store(same->trusted);
+    clone.current = detail::make_context<Settings>(std::move(same));
+    copy_ticket_keys(from.get(), clone.current.get());
+    clone.seen = seen;
+  }
 
   [[nodiscard]] const Settings& settings() const noexcept {
     return detail::settings_of<Settings>(shared_->current.get());
@@ -1179,7 +1218,7 @@ public:
 
   /// Replaces the certificate while connections are made; the same as `certificate`. Later
   /// handshakes use the new one, and open connections keep the old one. If it throws, the old one
-  /// stays. Tickets stay valid. Clones are not reached: reload each of them.
+  /// stays. Tickets stay valid. It reaches clones too.
   void reload(const std::string& chain, const std::string& key, std::string_view password = {}) {
     certificate(chain, key, password);
   }
@@ -1224,15 +1263,13 @@ public:
     });
   }
 
-  /// Equal settings with an SSL_CTX of their own, for another core. Each accepts the other's
-  /// tickets, as long as `verify_clients` is not called on either. Later changes of the one, with
-  /// `reload` among them, do not reach the other.
+  /// The same settings with an SSL_CTX of their own, for another core: shared by several cores, its
+  /// counters and locks would be what they wait for. Later changes of these settings, with `reload`
+  /// among them, reach the clone; a change of the clone itself ends that. Each accepts the other's
+  /// tickets, unless `verify_clients` is called on the clone.
   [[nodiscard]] server_context clone() const {
-    const detail::ssl_ctx_ptr from = current();
-    settings same = detail::settings_of<settings>(from.get());
-    if (same.store) same.store = detail::make_store(same.trusted);
-    server_context made(same);
-    made.use_tickets_of(from.get());
+    server_context made(*this);
+    made.become_clone_of(*this);
     return made;
   }
 
@@ -1255,7 +1292,6 @@ public:
 
 private:
   friend struct detail::server_settings;
-  explicit server_context(const settings& s) : basic_context(s) {}
 };
 
 namespace detail {
@@ -3056,9 +3092,7 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener,
 ///       ...
 ///     });
 ///
-/// @param site     each core gets a clone of it, made now. A later `site.reload` therefore does not
-///                 reach the server; settings that `on_server_name` of `site` returns are shared,
-///                 and can be reloaded.
+/// @param site     each core gets a clone of it. A later `site.reload` reaches all of them.
 /// @param handler  copied for each core, and called there with each connection after its handshake.
 /// @param limits, on_error  as of `per_core::run`. `on_error` gets exceptions of the handler only.
 ///

@@ -434,6 +434,27 @@ TEMPLATE_LIST_TEST_CASE("tls: a reload concerns later handshakes only", "[tls]",
   CHECK(presented(sched, site, web) == "CN = incomplete");
 }
 
+TEST_CASE("tls: a clone follows the changes of the original until it is changed itself", "[tls]") {
+  rouse::fibers sched;
+  auto site = server_with("good");
+  auto twin = site.clone(), second = twin.clone();
+  auto web = trusting_client();
+  web.alpn({"h2"});
+  const tls::session_cache kept;
+  web.sessions(kept);
+  CHECK(!resumed(sched, site, web));
+  site.reload(certificate("chained.pem"), certificate("chained.key"));
+  for (const auto* each : {&site, &twin, &second}) {
+    CHECK(presented(sched, *each, trusting_client()) == "CN = incomplete");
+    CHECK(resumed(sched, *each, web));
+  }
+  twin.alpn({"h2"});
+  site.reload(certificate("good.pem"), certificate("good.key"));
+  CHECK(presented(sched, twin, trusting_client()) == "CN = incomplete");
+  CHECK(presented(sched, second, trusting_client()) == "CN = good");
+  CHECK(meet(sched, twin, web).client.value.alpn() == "h2");
+}
+
 TEMPLATE_LIST_TEST_CASE("tls: a reload may come from any thread", "[tls]", every_scheduler) {
   TestType sched;
   auto site = server_with("good");

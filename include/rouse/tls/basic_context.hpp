@@ -2,16 +2,19 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/os/file.hpp>
 #include <rouse/tls/certificates.hpp>
 #include <rouse/tls/openssl.hpp>
 #include <rouse/tls/pkcs12.hpp>
 #include <rouse/tls/settings.hpp>
+#include <rouse/tls/trust.hpp>
 #include <rouse/tls/version.hpp>
 
 #include <openssl/crypto.h>
 #include <openssl/ssl.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -109,28 +112,67 @@ protected:
   void change(F what) {
     detail::ssl_ctx_ptr made; // then the earlier one, which is freed without the lock
     const std::lock_guard lock(shared_->mutex);
+    if (shared_->is_behind()) follow(*shared_);
     auto next = std::make_unique<Settings>(settings());
     what(*next);
     next->renew();
     made = detail::make_context<Settings>(std::move(next));
     copy_ticket_keys(shared_->current.get(), made.get());
     shared_->current.swap(made);
+    shared_->original = nullptr;
+    shared_->changes.fetch_add(1, std::memory_order_release);
   }
 
   [[nodiscard]] detail::ssl_ctx_ptr current() const noexcept {
     const std::lock_guard lock(shared_->mutex);
-    SSL_CTX_up_ref(shared_->current.get());
-    return detail::ssl_ctx_ptr(shared_->current.get());
+    // If memory is too short for that, the next call tries it again.
+    if (shared_->is_behind()) rouse::detail::guarded([this] { follow(*shared_); }, [] {});
+    return shared_->hold();
   }
-  void use_tickets_of(const SSL_CTX* from) noexcept {
-    copy_ticket_keys(from, shared_->current.get());
+
+  // Gets an SSL_CTX of its own, with the settings that `other` has now and later.
+  void become_clone_of(const basic_context& other) {
+    auto own = std::make_shared<shared>();
+    {
+      const std::lock_guard lock(other.shared_->mutex);
+      own->original = other.shared_->original ? other.shared_->original : other.shared_;
+    }
+    follow(*own);
+    shared_ = std::move(own);
   }
 
 private:
   struct shared {
-    std::mutex mutex; // guards `current`
+    std::mutex mutex; // guards what follows
     detail::ssl_ctx_ptr current; // never changed, only replaced
+    std::shared_ptr<shared> original; // of a clone that has not been changed itself
+    unsigned seen = 0; // changes of the original
+    std::atomic<unsigned> changes{0};
+
+    [[nodiscard]] bool is_behind() const noexcept {
+      return original && original->changes.load(std::memory_order_acquire) != seen;
+    }
+    [[nodiscard]] detail::ssl_ctx_ptr hold() const noexcept {
+      SSL_CTX_up_ref(current.get());
+      return detail::ssl_ctx_ptr(current.get());
+    }
   };
+
+  // Takes over the settings and the tickets of the original.
+  static void follow(shared& clone) {
+    detail::ssl_ctx_ptr from;
+    unsigned seen = 0;
+    {
+      const std::lock_guard lock(clone.original->mutex);
+      from = clone.original->hold();
+      seen = clone.original->changes;
+    }
+    auto same = std::make_unique<Settings>(detail::settings_of<Settings>(from.get()));
+    if (same->store) same->store = detail::make_store(same->trusted);
+    clone.current = detail::make_context<Settings>(std::move(same));
+    copy_ticket_keys(from.get(), clone.current.get());
+    clone.seen = seen;
+  }
 
   [[nodiscard]] const Settings& settings() const noexcept {
     return detail::settings_of<Settings>(shared_->current.get());

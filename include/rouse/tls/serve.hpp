@@ -136,9 +136,7 @@ server<Scheduler> serve(Scheduler& sched, socket<Scheduler> listener,
 ///       ...
 ///     });
 ///
-/// @param site     each core gets a clone of it, made now. A later `site.reload` therefore does not
-///                 reach the server; settings that `on_server_name` of `site` returns are shared,
-///                 and can be reloaded.
+/// @param site     each core gets a clone of it. A later `site.reload` reaches all of them.
 /// @param handler  copied for each core, and called there with each connection after its handshake.
 /// @param limits, on_error  as of `per_core::run`. `on_error` gets exceptions of the handler only.
 ///

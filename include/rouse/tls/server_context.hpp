@@ -118,7 +118,7 @@ public:
 
   /// Replaces the certificate while connections are made; the same as `certificate`. Later
   /// handshakes use the new one, and open connections keep the old one. If it throws, the old one
-  /// stays. Tickets stay valid. Clones are not reached: reload each of them.
+  /// stays. Tickets stay valid. It reaches clones too.
   void reload(const std::string& chain, const std::string& key, std::string_view password = {}) {
     certificate(chain, key, password);
   }
@@ -163,15 +163,13 @@ public:
     });
   }
 
-  /// Equal settings with an SSL_CTX of their own, for another core. Each accepts the other's
-  /// tickets, as long as `verify_clients` is not called on either. Later changes of the one, with
-  /// `reload` among them, do not reach the other.
+  /// The same settings with an SSL_CTX of their own, for another core: shared by several cores, its
+  /// counters and locks would be what they wait for. Later changes of these settings, with `reload`
+  /// among them, reach the clone; a change of the clone itself ends that. Each accepts the other's
+  /// tickets, unless `verify_clients` is called on the clone.
   [[nodiscard]] server_context clone() const {
-    const detail::ssl_ctx_ptr from = current();
-    settings same = detail::settings_of<settings>(from.get());
-    if (same.store) same.store = detail::make_store(same.trusted);
-    server_context made(same);
-    made.use_tickets_of(from.get());
+    server_context made(*this);
+    made.become_clone_of(*this);
     return made;
   }
 
@@ -194,7 +192,6 @@ public:
 
 private:
   friend struct detail::server_settings;
-  explicit server_context(const settings& s) : basic_context(s) {}
 };
 
 namespace detail {
