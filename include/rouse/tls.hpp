@@ -1,5 +1,5 @@
-// TLS over OpenSSL 3, which the program brings and links (-lssl -lcrypto). rouse.hpp does not
-// include it. It is new and not complete: see the classes for what they offer.
+// TLS over OpenSSL 3, which the program brings and links (-lssl -lcrypto; on Windows also
+// -lcrypt32). rouse.hpp does not include it.
 #pragma once
 #include <rouse/rouse.hpp>
 #include <rouse/tls/connect.hpp>

@@ -3108,5 +3108,5 @@ void serve(per_core<Scheduler>& cores, const tls::server_context& site, Handler 
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/tls.hpp
-// TLS over OpenSSL 3, which the program brings and links (-lssl -lcrypto). rouse.hpp does not
-// include it. It is new and not complete: see the classes for what they offer.
+// TLS over OpenSSL 3, which the program brings and links (-lssl -lcrypto; on Windows also
+// -lcrypt32). rouse.hpp does not include it.

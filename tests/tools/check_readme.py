@@ -12,6 +12,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRELUDE = """#include <rouse/rouse.hpp>
 #include <rouse/install.hpp>
+#include <rouse/tls.hpp>
 #include <array>
 #include <csignal>
 #include <optional>
@@ -37,6 +38,8 @@ CONTEXT = {
     "Groups": ("", "S& sched"),
     "Variables of a flow":
         ("struct request_id {}; inline void write(const request_id&, std::string_view) {}", "", ""),
+    "TLS": ("", "S& sched, std::string request"),
+    "TLS, 2": ("", "rouse::coroutines& sched, rouse::socket<rouse::coroutines> listener"),
     "Signals": ("", "S& sched"),
     "One protocol for all schedulers": ("", "S& sched, rouse::socket<S> conn", "sched.spawn"),
     "Serving": ("", "S& sched, rouse::socket<S> listener, void (*on_error)(std::exception_ptr, const rouse::endpoint&)"),
