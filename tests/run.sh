@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs missing packages, builds the tests in every configuration, runs them on every engine of the platform, and ends with a table
-# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64. Three
-# more do not run by default: kqueue, everything compiled for macOS and the whole suite with the kqueue driver over an emulation, with
-# two seeds (checks and asan have a part of both); kqueue_seeds, the suite over that emulation with a hundred seeds; and coverage, the
-# share of the lines of include/ that the suite executes on Linux.
+# of the results. `tests/run.sh NAME...` runs only those configurations: checks gcc asan tsan fuzz single windows aarch64. Four
+# more do not run by default: windows_tls, which builds OpenSSL for mingw-w64 (three minutes of processor time) and then runs windows with
+# the tests of TLS, as windows itself does from then on; kqueue, everything compiled for macOS and the whole suite with the kqueue driver
+# over an emulation, with two seeds (checks and asan have a part of both); kqueue_seeds, the suite over that emulation with a hundred
+# seeds; and coverage, the share of the lines of include/ that the suite executes on Linux.
 #
 # CMakePresets.json says how each configuration is compiled, CMakeLists.txt what is built and run. This script does the rest.
 set -u
@@ -122,8 +123,19 @@ coverage() {
   tail -3 "$out/coverage.txt"
 }
 
+# The headers of TLS compile for Windows. OpenSSL's headers of this system serve for that.
+tls_headers() {
+  mkdir -p "$out/openssl/openssl" && cp /usr/include/openssl/*.h /usr/include/*-linux-gnu/openssl/*.h "$out/openssl/openssl" || return
+  (cd include && printf '#include <%s>\n' rouse/tls.hpp rouse/tls/*.hpp) | x86_64-w64-mingw32-g++-posix -std=c++20 -D_WIN32_WINNT=0x0A00 \
+    $warnings -Iinclude -isystem "$out/openssl" -x c++ -fsyntax-only -
+}
+
 windows() {
   wine_up
+  if [ ! -f build/openssl_for_windows/built ]; then
+    echo "SKIPPED: TLS is only compiled for Windows, since there is no OpenSSL for it: tests/run.sh windows_tls"
+    check windows "TLS, compiled only" tls_headers
+  fi
   if build windows; then
     {
       check windows "consumers" tests/consumers/run.sh windows
@@ -203,6 +215,10 @@ for configuration in $wanted; do
   fuzz) fuzz ;;
   single) bare_header ;;
   windows) windows ;;
+  windows_tls)
+    check windows "OpenSSL" tests/tools/openssl_for_windows.sh build/openssl_for_windows
+    windows
+    ;;
   coverage) coverage ;;
   *) echo "no configuration is called $configuration" >&2; exit 2 ;;
   esac

@@ -707,16 +707,18 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Calls `f(std::span<const unsigned char>)` for each certificate of the user's and the machine's
 /// store of roots, in DER. Windows fetches some roots only when one of its own programs needs them.
+/// True: the system keeps its roots there, and in no files.
 ///
 /// The program links crypt32. Source: CertOpenSystemStoreW, CertEnumCertificatesInStore.
 template <class F>
-void each_root_certificate(F f) {
+bool each_root_certificate(F f) {
   const HCERTSTORE store = ::CertOpenSystemStoreW(0, L"ROOT");
-  if (!store) return;
+  if (!store) return true;
   PCCERT_CONTEXT next = nullptr;
   while ((next = ::CertEnumCertificatesInStore(store, next)))
     f(std::span<const unsigned char>{next->pbCertEncoded, std::size_t{next->cbCertEncoded}});
   ::CertCloseStore(store, 0);
+  return true;
 }
 
 }}} // namespace rouse::ROUSE_ABI::os
@@ -728,10 +730,12 @@ void each_root_certificate(F f) {
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 #if !ROUSE_WINDOWS
-/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER: for none here, where
-/// roots are in files that OpenSSL finds.
+/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER, and returns whether the
+/// system keeps roots at all: not here, where roots are in files that OpenSSL finds.
 template <class F>
-void each_root_certificate(F) {}
+bool each_root_certificate(F) {
+  return false;
+}
 #endif
 
 }}} // namespace rouse::ROUSE_ABI::os
@@ -773,12 +777,12 @@ inline bool openssl_knows_roots() noexcept {
 // Adds the system's roots. Where there are none, verification will fail, and says so.
 inline void add_system_roots(X509_STORE* to) noexcept {
   X509_STORE_set_default_paths(to);
-  os::each_root_certificate([to](std::span<const unsigned char> der) {
+  const bool kept = os::each_root_certificate([to](std::span<const unsigned char> der) {
     const unsigned char* bytes = der.data();
     const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
     if (root) X509_STORE_add_cert(to, root.get());
   });
-  if (openssl_knows_roots()) return;
+  if (kept || openssl_knows_roots()) return;
   for (const char* bundle : well_known_bundles) {
     if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
   }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -149,6 +150,19 @@ TEST_CASE("tls: the system's roots are trusted alone or beside others", "[tls]")
   both.trust_file(certificate("other.pem"));
   CHECK(verdict("good", "localhost", TLS1_3_VERSION, both) == "");
   ::unsetenv("SSL_CERT_FILE");
+}
+#else
+TEST_CASE("tls: the roots that Windows trusts are in a client's store", "[tls]") {
+  ::_putenv_s("SSL_CERT_FILE", "");
+  ::_putenv_s("SSL_CERT_DIR", "");
+  int roots = 0;
+  CHECK(rouse::os::each_root_certificate([&](std::span<const unsigned char> der) {
+    CHECK(!der.empty());
+    ++roots;
+  }));
+  CHECK(roots > 0);
+  const auto store = tls::detail::make_store({});
+  CHECK(sk_X509_OBJECT_num(X509_STORE_get0_objects(store.get())) > 0);
 }
 #endif
 

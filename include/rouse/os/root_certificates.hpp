@@ -6,10 +6,12 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 #if !ROUSE_WINDOWS
-/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER: for none here, where
-/// roots are in files that OpenSSL finds.
+/// Calls `f(std::span<const unsigned char>)` for each certificate, in DER, and returns whether the
+/// system keeps roots at all: not here, where roots are in files that OpenSSL finds.
 template <class F>
-void each_root_certificate(F) {}
+bool each_root_certificate(F) {
+  return false;
+}
 #endif
 
 }}} // namespace rouse::ROUSE_ABI::os

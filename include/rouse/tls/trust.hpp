@@ -48,12 +48,12 @@ inline bool openssl_knows_roots() noexcept {
 // Adds the system's roots. Where there are none, verification will fail, and says so.
 inline void add_system_roots(X509_STORE* to) noexcept {
   X509_STORE_set_default_paths(to);
-  os::each_root_certificate([to](std::span<const unsigned char> der) {
+  const bool kept = os::each_root_certificate([to](std::span<const unsigned char> der) {
     const unsigned char* bytes = der.data();
     const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
     if (root) X509_STORE_add_cert(to, root.get());
   });
-  if (openssl_knows_roots()) return;
+  if (kept || openssl_knows_roots()) return;
   for (const char* bundle : well_known_bundles) {
     if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
   }

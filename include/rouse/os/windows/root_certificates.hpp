@@ -29,16 +29,18 @@ namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
 /// Calls `f(std::span<const unsigned char>)` for each certificate of the user's and the machine's
 /// store of roots, in DER. Windows fetches some roots only when one of its own programs needs them.
+/// True: the system keeps its roots there, and in no files.
 ///
 /// The program links crypt32. Source: CertOpenSystemStoreW, CertEnumCertificatesInStore.
 template <class F>
-void each_root_certificate(F f) {
+bool each_root_certificate(F f) {
   const HCERTSTORE store = ::CertOpenSystemStoreW(0, L"ROOT");
-  if (!store) return;
+  if (!store) return true;
   PCCERT_CONTEXT next = nullptr;
   while ((next = ::CertEnumCertificatesInStore(store, next)))
     f(std::span<const unsigned char>{next->pbCertEncoded, std::size_t{next->cbCertEncoded}});
   ::CertCloseStore(store, 0);
+  return true;
 }
 
 }}} // namespace rouse::ROUSE_ABI::os
