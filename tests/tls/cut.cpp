@@ -113,12 +113,12 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: one cut at any offset, the rest at once", "[t
 
 TEMPLATE_LIST_TEST_CASE("tls, cut: a stream that ends at any offset", "[tls]", every_scheduler) {
   const handshake_kind k = any_handshake();
-  bool whole = false;
-  for (std::size_t offset = 0; !whole; offset += stride<TestType>(k)) {
+  bool tried_all = false;
+  for (std::size_t offset = 0; !tried_all; offset += stride<TestType>(k)) {
     scripted_connection<TestType> c(k.peer, k.version);
     auto shaking = c.shake(30s);
     std::vector<std::size_t> ends;
-    bool cut = false;
+    bool cut = false, whole = false;
     c.exchange(
         [&] {
           if (c.peer.handshake_end != 0 && ends.empty()) write_records(c.peer, ends);
@@ -131,6 +131,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a stream that ends at any offset", "[tls]", e
           return cut && shaking.finished();
         },
         0);
+    tried_all = whole;
     auto& shaken = shaking.wait();
     CAPTURE(offset, c.peer.handshake_end, shaken.ec.message());
     // The peer learns that its handshake is complete only after it has written the last message.
@@ -154,10 +155,11 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a stream that ends at any offset", "[tls]", e
 TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake can be cancelled wherever it waits", "[tls]",
                         every_scheduler) {
   const handshake_kind k = any_handshake();
-  bool complete = false;
-  for (std::size_t offset = 0; !complete; offset += stride<TestType>(k)) {
+  bool tried_all = false;
+  for (std::size_t offset = 0; !tried_all; offset += stride<TestType>(k)) {
     scripted_connection<TestType> c(k.peer, k.version);
     std::stop_source stop;
+    bool complete = false;
     auto shaking = c.shake(stop.get_token());
     c.exchange(
         [&] {
@@ -166,6 +168,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake can be cancelled wherever it wait
           return complete || c.peer.delivered == offset;
         },
         0);
+    tried_all = complete;
     stop.request_stop();
     const auto& shaken = shaking.wait();
     if (!complete && shaken.ec) REQUIRE(shaken.ec == std::errc::operation_canceled);
