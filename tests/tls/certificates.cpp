@@ -92,7 +92,7 @@ bool begins_with(const std::string& text, const std::string& with) {
 
 } // namespace
 
-TEST_CASE("tls: a client refuses each faulty certificate, and says why", "[tls]") {
+TEST_CASE("tls: a client refuses each faulty certificate, and says why", "[tls][K10]") {
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   const auto says = [&](const char* server, const char* name = "localhost") {
     return verdict(server, name, version);
@@ -113,7 +113,7 @@ TEST_CASE("tls: a client refuses each faulty certificate, and says why", "[tls]"
   CHECK(says("partial", "some.server.test") == "hostname mismatch");
 }
 
-TEST_CASE("tls: a client accepts a certificate for its name or address", "[tls]") {
+TEST_CASE("tls: a client accepts a certificate for its name or address", "[tls][K10]") {
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   for (const char* name : {"localhost", "LOCALHOST", "localhost.", "server.test"})
     CHECK(verdict("good", name, version) == "");
@@ -123,7 +123,7 @@ TEST_CASE("tls: a client accepts a certificate for its name or address", "[tls]"
   CHECK(verdict("chained", "localhost", version) == "");
 }
 
-TEST_CASE("tls: own roots are trusted instead of the system's, and add up", "[tls]") {
+TEST_CASE("tls: own roots are trusted instead of the system's, and add up", "[tls][K11]") {
   tls::client_context web;
   CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) ==
         "unable to get local issuer certificate");
@@ -136,7 +136,7 @@ TEST_CASE("tls: own roots are trusted instead of the system's, and add up", "[tl
 }
 
 #if !ROUSE_WINDOWS
-TEST_CASE("tls: the system's roots are trusted alone or beside others", "[tls]") {
+TEST_CASE("tls: the system's roots are trusted alone or beside others", "[tls][K11]") {
   ::setenv("SSL_CERT_FILE", certificate("root.pem").c_str(), 1);
   tls::client_context web;
   CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
@@ -152,7 +152,7 @@ TEST_CASE("tls: the system's roots are trusted alone or beside others", "[tls]")
   ::unsetenv("SSL_CERT_FILE");
 }
 #else
-TEST_CASE("tls: the roots that Windows trusts are in a client's store", "[tls]") {
+TEST_CASE("tls: the roots that Windows trusts are in a client's store", "[tls][K11]") {
   ::_putenv_s("SSL_CERT_FILE", "");
   ::_putenv_s("SSL_CERT_DIR", "");
   int roots = 0;
@@ -166,14 +166,14 @@ TEST_CASE("tls: the roots that Windows trusts are in a client's store", "[tls]")
 }
 #endif
 
-TEST_CASE("tls: only insecure_accept_any_certificate switches verification off", "[tls]") {
+TEST_CASE("tls: only insecure_accept_any_certificate switches verification off", "[tls][K11]") {
   tls::client_context odd = trusting_client();
   odd.insecure_accept_any_certificate();
   for (const char* server : {"good", "expired", "self", "stranger", "purpose"})
     CHECK(verdict(server, "elsewhere.test", TLS1_3_VERSION, odd) == "");
 }
 
-TEST_CASE("tls: a revoked certificate is refused", "[tls]") {
+TEST_CASE("tls: a revoked certificate is refused", "[tls][K11]") {
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   tls::client_context web = trusting_client();
   CHECK(verdict("revoked", "localhost", version, web) == "");
@@ -183,7 +183,8 @@ TEST_CASE("tls: a revoked certificate is refused", "[tls]") {
   CHECK(verdict("chained", "localhost", version, web) == "unable to get certificate CRL");
 }
 
-TEST_CASE("tls: a revocation list that is out of date is refused, and can be replaced", "[tls]") {
+TEST_CASE("tls: a revocation list that is out of date is refused, and can be replaced",
+          "[tls][K11]") {
   tls::client_context web = trusting_client();
   const temporary_file list(text_of("outdated.crl"));
   web.revocations_file(list.path);
@@ -196,7 +197,7 @@ TEST_CASE("tls: a revocation list that is out of date is refused, and can be rep
 
 // ---- certificates of clients
 
-TEMPLATE_LIST_TEST_CASE("tls: a server can demand a certificate", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: a server can demand a certificate", "[tls][K12]", every_scheduler) {
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   TestType sched;
   auto site = server_with("good");
@@ -208,7 +209,8 @@ TEMPLATE_LIST_TEST_CASE("tls: a server can demand a certificate", "[tls]", every
   CHECK(tls::detail::subject_of(made.server.value.peer_certificate()) == "CN = client");
 }
 
-TEST_CASE("tls: a server refuses clients with a bad certificate or none, and says why", "[tls]") {
+TEST_CASE("tls: a server refuses clients with a bad certificate or none, and says why",
+          "[tls][K12]") {
   rouse::fibers sched;
   auto site = server_with("good");
   site.verify_clients(certificate("root.pem"));
@@ -227,7 +229,7 @@ TEST_CASE("tls: a server refuses clients with a bad certificate or none, and say
   CHECK(says(client_with("client", version)) == "certificate rejected: CRL has expired");
 }
 
-TEST_CASE("tls: a client learns at once, or by TLS 1.3 later, that it is refused", "[tls]") {
+TEST_CASE("tls: a client learns at once, or by TLS 1.3 later, that it is refused", "[tls][K12]") {
   rouse::fibers sched;
   auto site = server_with("good");
   site.verify_clients(certificate("root.pem"));
@@ -244,7 +246,8 @@ TEST_CASE("tls: a client learns at once, or by TLS 1.3 later, that it is refused
   CHECK(got.ec.message() == "TLS protocol error: tlsv1 alert unknown ca");
 }
 
-TEST_CASE("tls: where a client's certificate is optional, a bad one is refused still", "[tls]") {
+TEST_CASE("tls: where a client's certificate is optional, a bad one is refused still",
+          "[tls][K12]") {
   rouse::fibers sched;
   auto site = server_with("good");
   site.verify_clients(certificate("root.pem"), tls::client_certificates::optional);
@@ -257,7 +260,7 @@ TEST_CASE("tls: where a client's certificate is optional, a bad one is refused s
 
 // ---- files
 
-TEST_CASE("tls: a server's certificate may come from text or from PKCS#12", "[tls]") {
+TEST_CASE("tls: a server's certificate may come from text or from PKCS#12", "[tls][K13]") {
   rouse::fibers sched;
   tls::server_context site;
   const auto peer = [&] {
@@ -274,7 +277,7 @@ TEST_CASE("tls: a server's certificate may come from text or from PKCS#12", "[tl
   CHECK(peer() == "CN = good");
 }
 
-TEST_CASE("tls: a missing file is named", "[tls]") {
+TEST_CASE("tls: a missing file is named", "[tls][K13]") {
   const std::string path = certificate("missing.pem");
   tls::client_context web;
   tls::server_context site;
@@ -291,7 +294,7 @@ TEST_CASE("tls: a missing file is named", "[tls]") {
   named(refusal([&] { tls::server_context(path, path); }));
 }
 
-TEST_CASE("tls: a file without what it should contain is refused", "[tls]") {
+TEST_CASE("tls: a file without what it should contain is refused", "[tls][K13]") {
   const std::string pem = certificate("good.pem"), key = certificate("good.key");
   tls::client_context web;
   tls::server_context site;
@@ -311,7 +314,7 @@ TEST_CASE("tls: a file without what it should contain is refused", "[tls]") {
                     "damaged key: "));
 }
 
-TEST_CASE("tls: an encrypted key needs its password", "[tls]") {
+TEST_CASE("tls: an encrypted key needs its password", "[tls][K13]") {
   const std::string pem = certificate("good.pem"), key = certificate("encrypted.key"),
                     p12 = certificate("chained.p12");
   tls::server_context site;
@@ -323,7 +326,7 @@ TEST_CASE("tls: an encrypted key needs its password", "[tls]") {
   CHECK(reason(p12, [&] { site.certificate_pkcs12(p12, "wrong"); }) == "wrong password");
 }
 
-TEST_CASE("tls: a certificate that peers would refuse is refused when it is set", "[tls]") {
+TEST_CASE("tls: a certificate that peers would refuse is refused when it is set", "[tls][K13]") {
   tls::server_context site;
   const std::string pem = certificate("good.pem"), other = certificate("other.key"),
                     expired = certificate("expired.pem"), early = certificate("early.pem");

@@ -60,7 +60,8 @@ std::string refusal(F setting) {
 
 // ---- protocols
 
-TEMPLATE_LIST_TEST_CASE("tls: the server's order of protocols decides", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: the server's order of protocols decides", "[tls][K14]",
+                        every_scheduler) {
   auto site = server_with("good");
   auto web = trusting_client();
   site.alpn({"h2", "http/1.1"});
@@ -70,7 +71,7 @@ TEMPLATE_LIST_TEST_CASE("tls: the server's order of protocols decides", "[tls]",
   CHECK(pair.server.alpn() == "h2");
 }
 
-TEST_CASE("tls: without a common protocol the handshake fails on both sides", "[tls]") {
+TEST_CASE("tls: without a common protocol the handshake fails on both sides", "[tls][K14]") {
   rouse::fibers sched;
   auto site = server_with("good");
   auto web = trusting_client();
@@ -83,7 +84,7 @@ TEST_CASE("tls: without a common protocol the handshake fails on both sides", "[
   CHECK(made.client.ec.message() == "TLS handshake failed: tlsv1 alert no application protocol");
 }
 
-TEST_CASE("tls: no protocol is agreed on if one side names none", "[tls]") {
+TEST_CASE("tls: no protocol is agreed on if one side names none", "[tls][K14]") {
   rouse::fibers sched;
   auto site = server_with("good");
   auto web = trusting_client();
@@ -97,7 +98,7 @@ TEST_CASE("tls: no protocol is agreed on if one side names none", "[tls]") {
   CHECK(second.server.value.alpn().empty());
 }
 
-TEST_CASE("tls: a list of protocols that cannot be sent is refused", "[tls]") {
+TEST_CASE("tls: a list of protocols that cannot be sent is refused", "[tls][K14]") {
   tls::client_context web;
   CHECK(refusal([&] { web.alpn({}); }) == "rouse: tls: alpn: the list is empty");
   CHECK(refusal([&] { web.alpn({"h2", ""}); }) == "rouse: tls: alpn: a name is empty");
@@ -111,7 +112,7 @@ TEST_CASE("tls: a list of protocols that cannot be sent is refused", "[tls]") {
 
 // ---- versions and ciphers
 
-TEST_CASE("tls: versions below min_version are refused, by either side", "[tls]") {
+TEST_CASE("tls: versions below min_version are refused, by either side", "[tls][K15]") {
   rouse::fibers sched;
   auto strict = trusting_client();
   strict.min_version(tls::version::tls1_3);
@@ -124,7 +125,7 @@ TEST_CASE("tls: versions below min_version are refused, by either side", "[tls]"
         tls::error::handshake_failed);
 }
 
-TEST_CASE("tls: the ciphers are those that were asked for", "[tls]") {
+TEST_CASE("tls: the ciphers are those that were asked for", "[tls][K15]") {
   rouse::fibers sched;
   auto web = trusting_client();
   web.ciphers("ECDHE+CHACHA20:!PSK");
@@ -141,7 +142,7 @@ TEST_CASE("tls: the ciphers are those that were asked for", "[tls]") {
   CHECK(meet(sched, site, web).server.ec.message() == "TLS handshake failed: no shared cipher");
 }
 
-TEST_CASE("tls: a cipher that OpenSSL does not have is named", "[tls]") {
+TEST_CASE("tls: a cipher that OpenSSL does not have is named", "[tls][K15]") {
   tls::client_context web;
   CHECK(refusal([&] { web.ciphers("HIGH:ECDHE-RSA-AES128-GCM-SHA265"); }) ==
         "rouse: tls: ciphers: OpenSSL has no \"ECDHE-RSA-AES128-GCM-SHA265\"");
@@ -154,8 +155,8 @@ TEST_CASE("tls: a cipher that OpenSSL does not have is named", "[tls]") {
 
 // ---- the choice by name
 
-TEMPLATE_LIST_TEST_CASE("tls: the name that a client asks for chooses the certificate", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: the name that a client asks for chooses the certificate",
+                        "[tls][K16]", every_scheduler) {
   TestType sched;
   auto site = server_with("good");
   std::vector<std::string> asked;
@@ -173,7 +174,7 @@ TEMPLATE_LIST_TEST_CASE("tls: the name that a client asks for chooses the certif
   CHECK(asked == std::vector<std::string>{"www.server.test", "localhost", ""});
 }
 
-TEST_CASE("tls: a connection keeps the settings that were chosen for it", "[tls]") {
+TEST_CASE("tls: a connection keeps the settings that were chosen for it", "[tls][K16]") {
   rouse::fibers sched;
   tls::server_context front; // has no certificate of its own
   auto chosen = std::make_unique<tls::server_context>(server_with("good"));
@@ -189,7 +190,7 @@ TEST_CASE("tls: a connection keeps the settings that were chosen for it", "[tls]
   CHECK(receive(sched, made.client.value, 10) == "still here");
 }
 
-TEST_CASE("tls: all settings are those of the chosen context", "[tls]") {
+TEST_CASE("tls: all settings are those of the chosen context", "[tls][K16]") {
   rouse::fibers sched;
   auto site = server_with("good");
   auto inner = server_with("good");
@@ -210,7 +211,7 @@ TEST_CASE("tls: all settings are those of the chosen context", "[tls]") {
   CHECK(!meet(sched, site, web, "server.test").client.ec);
 }
 
-TEST_CASE("tls: the choice is made once, also if the client has to begin again", "[tls]") {
+TEST_CASE("tls: the choice is made once, also if the client has to begin again", "[tls][K16]") {
   rouse::fibers sched;
   auto site = server_with("good"), other = server_with("wildcard");
   int asked = 0;
@@ -224,7 +225,7 @@ TEST_CASE("tls: the choice is made once, also if the client has to begin again",
   CHECK(asked == 1);
 }
 
-TEST_CASE("tls: an exception of the function that chooses fails the handshake", "[tls]") {
+TEST_CASE("tls: an exception of the function that chooses fails the handshake", "[tls][K16]") {
   rouse::fibers sched;
   auto site = server_with("good");
   site.on_server_name(
@@ -236,7 +237,7 @@ TEST_CASE("tls: an exception of the function that chooses fails the handshake", 
 
 // ---- sessions
 
-TEMPLATE_LIST_TEST_CASE("tls: a session is taken up again", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: a session is taken up again", "[tls][K17]", every_scheduler) {
   TestType sched;
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   const auto site = up_to(version, server_with("good"));
@@ -251,7 +252,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a session is taken up again", "[tls]", every_sched
   CHECK(!resumed(sched, site, web, "server.test"));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a ticket of TLS 1.3 is used once", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: a ticket of TLS 1.3 is used once", "[tls][K17]", every_scheduler) {
   TestType sched;
   const auto site = server_with("good");
   auto web = trusting_client();
@@ -267,7 +268,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a ticket of TLS 1.3 is used once", "[tls]", every_
   CHECK(!meet(sched, site, web).client.value.resumed());
 }
 
-TEST_CASE("tls: a session of TLS 1.2 serves several connections", "[tls]") {
+TEST_CASE("tls: a session of TLS 1.2 serves several connections", "[tls][K17]") {
   rouse::fibers sched;
   const auto site = up_to(TLS1_2_VERSION, server_with("good"));
   auto web = trusting_client();
@@ -280,7 +281,7 @@ TEST_CASE("tls: a session of TLS 1.2 serves several connections", "[tls]") {
   CHECK(kept.size() == 1);
 }
 
-TEST_CASE("tls: a cache of sessions is bounded, and forgets the oldest name", "[tls]") {
+TEST_CASE("tls: a cache of sessions is bounded, and forgets the oldest name", "[tls][K17]") {
   rouse::fibers sched;
   const auto site = server_with("wildcard");
   auto web = trusting_client();
@@ -299,7 +300,7 @@ TEST_CASE("tls: a cache of sessions is bounded, and forgets the oldest name", "[
   CHECK(none.size() == 0);
 }
 
-TEST_CASE("tls: a cache keeps four sessions of a name", "[tls]") {
+TEST_CASE("tls: a cache keeps four sessions of a name", "[tls][K17]") {
   rouse::fibers sched;
   const auto site = server_with("good");
   auto web = trusting_client();
@@ -315,7 +316,7 @@ TEST_CASE("tls: a cache keeps four sessions of a name", "[tls]") {
   CHECK(kept.size() == 4);
 }
 
-TEST_CASE("tls: no session is taken up under other settings", "[tls]") {
+TEST_CASE("tls: no session is taken up under other settings", "[tls][K17]") {
   rouse::fibers sched;
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   const auto site = up_to(version, server_with("stranger")); // that verification would refuse
@@ -332,7 +333,8 @@ TEST_CASE("tls: no session is taken up under other settings", "[tls]") {
   CHECK(!resumed(sched, site, odd));
 }
 
-TEST_CASE("tls: a server that demands certificates refuses tickets from before", "[tls]") {
+TEST_CASE("tls: a server that demands certificates refuses tickets from before",
+          "[tls][K17][K12]") {
   rouse::fibers sched;
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   auto site = up_to(version, server_with("good")), inner = server_with("good");
@@ -354,7 +356,7 @@ TEST_CASE("tls: a server that demands certificates refuses tickets from before",
         "TLS handshake failed: peer did not return a certificate");
 }
 
-TEST_CASE("tls: a resumed session knows the client's certificate", "[tls]") {
+TEST_CASE("tls: a resumed session knows the client's certificate", "[tls][K17][K12]") {
   rouse::fibers sched;
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   auto site = server_with("good");
@@ -372,7 +374,7 @@ TEST_CASE("tls: a resumed session knows the client's certificate", "[tls]") {
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: a clone has the same settings, and accepts tickets of the original",
-                        "[tls]", every_scheduler) {
+                        "[tls][K17]", every_scheduler) {
   TestType sched;
   auto site = server_with("good");
   site.alpn({"h2"});
@@ -392,7 +394,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a clone has the same settings, and accepts tickets
   CHECK(presented(sched, twin, trusting_client()) == "CN = incomplete");
 }
 
-TEST_CASE("tls: servers that are not clones refuse each other's tickets", "[tls]") {
+TEST_CASE("tls: servers that are not clones refuse each other's tickets", "[tls][K17]") {
   rouse::fibers sched;
   auto web = trusting_client();
   const tls::session_cache kept;
@@ -401,7 +403,7 @@ TEST_CASE("tls: servers that are not clones refuse each other's tickets", "[tls]
   CHECK(!resumed(sched, server_with("good"), web));
 }
 
-TEST_CASE("tls: sessions outlive neither their cache nor the contexts wrongly", "[tls]") {
+TEST_CASE("tls: sessions outlive neither their cache nor the contexts wrongly", "[tls][K17]") {
   rouse::fibers sched;
   const auto site = server_with("good");
   auto kept = std::make_unique<tls::session_cache>();
@@ -417,7 +419,8 @@ TEST_CASE("tls: sessions outlive neither their cache nor the contexts wrongly", 
 
 // ---- a change while connections are made
 
-TEMPLATE_LIST_TEST_CASE("tls: a reload concerns later handshakes only", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: a reload concerns later handshakes only", "[tls][K18]",
+                        every_scheduler) {
   TestType sched;
   auto site = server_with("good");
   const auto copy = site;
@@ -434,7 +437,8 @@ TEMPLATE_LIST_TEST_CASE("tls: a reload concerns later handshakes only", "[tls]",
   CHECK(presented(sched, site, web) == "CN = incomplete");
 }
 
-TEST_CASE("tls: a clone follows the changes of the original until it is changed itself", "[tls]") {
+TEST_CASE("tls: a clone follows the changes of the original until it is changed itself",
+          "[tls][K18]") {
   rouse::fibers sched;
   auto site = server_with("good");
   auto twin = site.clone(), second = twin.clone();
@@ -455,7 +459,7 @@ TEST_CASE("tls: a clone follows the changes of the original until it is changed 
   CHECK(meet(sched, twin, web).client.value.alpn() == "h2");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a reload may come from any thread", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: a reload may come from any thread", "[tls][K18]", every_scheduler) {
   TestType sched;
   auto site = server_with("good");
   const auto web = trusting_client();
@@ -476,7 +480,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a reload may come from any thread", "[tls]", every
 
 // ---- the rest
 
-TEST_CASE("tls: a key log has the secrets of each connection", "[tls]") {
+TEST_CASE("tls: a key log has the secrets of each connection", "[tls][K15]") {
   rouse::fibers sched;
   const std::string path = certificate("keys." + std::to_string(::getpid()));
   std::remove(path.c_str()); // of a run that crashed: numbers of processes repeat
@@ -505,7 +509,7 @@ TEST_CASE("tls: a key log has the secrets of each connection", "[tls]") {
                                           "SERVER_TRAFFIC_SECRET_0"});
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: connect refuses an empty name before it connects", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: connect refuses an empty name before it connects", "[tls][K10]",
                         every_scheduler) {
   TestType sched;
   auto listener = listening(sched);

@@ -61,7 +61,7 @@ std::string records_before(const std::vector<std::size_t>& ends, std::size_t off
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake and records that arrive byte by byte", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake and records that arrive byte by byte", "[tls][K02]",
                         every_scheduler) {
   const handshake_kind k = any_handshake();
   scripted_connection<TestType> c(k.peer, k.version);
@@ -80,7 +80,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake and records that arrive byte by b
   CHECK(text == "onetwothree");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: one cut at any offset, the rest at once", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, cut: one cut at any offset, the rest at once", "[tls][K02]",
                         every_scheduler) {
   const handshake_kind k = any_handshake();
   bool cut_all = false;
@@ -111,7 +111,8 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: one cut at any offset, the rest at once", "[t
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a stream that ends at any offset", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, cut: a stream that ends at any offset", "[tls][K04]",
+                        every_scheduler) {
   const handshake_kind k = any_handshake();
   bool tried_all = false;
   for (std::size_t offset = 0; !tried_all; offset += stride<TestType>(k)) {
@@ -152,7 +153,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a stream that ends at any offset", "[tls]", e
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake can be cancelled wherever it waits", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake can be cancelled wherever it waits", "[tls][K06]",
                         every_scheduler) {
   const handshake_kind k = any_handshake();
   bool tried_all = false;
@@ -176,8 +177,8 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake can be cancelled wherever it wait
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake that a limit ends closes the connection", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake that a limit ends closes the connection",
+                        "[tls][K06]", every_scheduler) {
   const handshake_kind k = any_handshake();
   scripted_connection<TestType> c(k.peer, k.version);
   auto shaking = c.shake(1ms);
@@ -186,7 +187,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a handshake that a limit ends closes the conn
   c.exchange([&] { return c.peer.ended; }, 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a damaged record ends the stream with its reason", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, cut: a damaged record ends the stream with its reason", "[tls][K09]",
                         every_scheduler) {
   const handshake_kind k = any_handshake();
   scripted_connection<TestType> c(k.peer, k.version);
@@ -206,7 +207,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a damaged record ends the stream with its rea
   CHECK(send(c.sched, c.socket, "x").ec); // the alert has been sent, so nothing may follow it
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that refuses is told by its alert", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that refuses is told by its alert", "[tls][K09]",
                         every_scheduler) {
   scripted_connection<TestType> c(role::client);
   SSL_set_verify(c.peer.ssl(), SSL_VERIFY_PEER, nullptr); // and it knows no root
@@ -216,7 +217,7 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that refuses is told by its alert", "[
   CHECK(shaking.wait().ec.message() == "TLS handshake failed: tlsv1 alert unknown ca");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: renegotiation is refused, and the stream goes on", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, cut: renegotiation is refused, and the stream goes on", "[tls][K07]",
                         every_scheduler) {
   scripted_connection<TestType> c(role::server, TLS1_2_VERSION);
   c.connect();
@@ -231,8 +232,8 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: renegotiation is refused, and the stream goes
   CHECK(reading.wait().value == 2);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that never reads stops only what is sent to it", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that never reads stops only what is sent to it",
+                        "[tls][K08]", every_scheduler) {
   const handshake_kind k = any_handshake();
   scripted_connection<TestType> c(k.peer, k.version);
   c.connect();
@@ -253,8 +254,8 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that never reads stops only what is se
   CHECK(c.peer.text == block.substr(0, sending.wait().value));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, cut: a server can close before its client has read anything", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, cut: a server can close before its client has read anything",
+                        "[tls][K03]", every_scheduler) {
   scripted_connection<TestType> c(role::client);
   c.connect();
   c.peer.reads = false;

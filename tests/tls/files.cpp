@@ -7,7 +7,7 @@
 using namespace testing;
 
 TEMPLATE_LIST_TEST_CASE("tls, files: a whole file, a part, nothing, or less if the file ends",
-                        "[tls][files]", every_scheduler) {
+                        "[tls][files][K20]", every_scheduler) {
   tls_pair<TestType> pair;
   const scratch_file file("0123456789");
   const auto send = [&](std::uint64_t offset, std::uint64_t length) {
@@ -33,7 +33,7 @@ TEMPLATE_LIST_TEST_CASE("tls, files: a whole file, a part, nothing, or less if t
 }
 
 TEMPLATE_LIST_TEST_CASE("tls, files: a large file arrives whole, after what was sent before it",
-                        "[tls][files]", every_scheduler) {
+                        "[tls][files][K20]", every_scheduler) {
   tls_pair<TestType> pair;
   std::string content(3000001, '\0');
   for (std::size_t i = 0; i != content.size(); ++i)
@@ -48,8 +48,8 @@ TEMPLATE_LIST_TEST_CASE("tls, files: a large file arrives whole, after what was 
 }
 
 TEMPLATE_LIST_TEST_CASE(
-    "tls, files: a file that cannot be read is an error, and the stream goes on", "[tls][files]",
-    every_scheduler) {
+    "tls, files: a file that cannot be read is an error, and the stream goes on",
+    "[tls][files][K20]", every_scheduler) {
   tls_pair<TestType> pair;
   const rouse::native_file_type none = rouse::native_file_type(-1);
   const auto got =

@@ -71,7 +71,7 @@ std::size_t send_some(interrupted_transfer<S>& t, S& sched, tls::socket<S>& s,
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("tls, lossless: receives that are stopped lose no byte", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls, lossless: receives that are stopped lose no byte", "[tls][K05]",
                         every_scheduler) {
   scripted_connection<TestType> c(GENERATE(role::client, role::server),
                                   GENERATE(TLS1_2_VERSION, TLS1_3_VERSION));
@@ -98,8 +98,8 @@ TEMPLATE_LIST_TEST_CASE("tls, lossless: receives that are stopped lose no byte",
   CHECK(transfer.stopped != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, lossless: sends that are stopped tell how much was accepted", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, lossless: sends that are stopped tell how much was accepted",
+                        "[tls][K05]", every_scheduler) {
   scripted_connection<TestType> c(GENERATE(role::client, role::server),
                                   GENERATE(TLS1_2_VERSION, TLS1_3_VERSION));
   c.connect();
@@ -118,8 +118,8 @@ TEMPLATE_LIST_TEST_CASE("tls, lossless: sends that are stopped tell how much was
   CHECK(transfer.stopped != 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, lossless: a limit that passes at once takes what is there", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, lossless: a limit that passes at once takes what is there",
+                        "[tls][K05]", every_scheduler) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "one");
   std::array<char, 8> room;
@@ -133,7 +133,7 @@ TEMPLATE_LIST_TEST_CASE("tls, lossless: a limit that passes at once takes what i
 }
 
 TEMPLATE_LIST_TEST_CASE("tls, lossless: an exact receive that is stopped tells what it has",
-                        "[tls]", every_scheduler) {
+                        "[tls][K05]", every_scheduler) {
   tls_pair<TestType> pair;
   std::array<char, 8> room;
   std::stop_source stop;
@@ -152,8 +152,8 @@ TEMPLATE_LIST_TEST_CASE("tls, lossless: an exact receive that is stopped tells w
   CHECK(next[0] == "half!"[before]);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, lossless: 1 MiB each way while the peer changes its keys", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls, lossless: 1 MiB each way while the peer changes its keys",
+                        "[tls][K07]", every_scheduler) {
   scripted_connection<TestType> c(GENERATE(role::client, role::server));
   c.connect();
   const std::string there = pattern(std::size_t{1} << 20), &back = there;
@@ -176,8 +176,8 @@ TEMPLATE_LIST_TEST_CASE("tls, lossless: 1 MiB each way while the peer changes it
   CHECK(c.peer.text == there);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls, lossless: 1 MiB each way while both sides change their keys", "[tls]",
-                        every_single) {
+TEMPLATE_LIST_TEST_CASE("tls, lossless: 1 MiB each way while both sides change their keys",
+                        "[tls][K07]", every_single) {
   tls_pair<TestType> pair;
   const std::string text = pattern(std::size_t{1} << 20);
   std::string at_server(text.size(), '\0'), at_client(text.size(), '\0');

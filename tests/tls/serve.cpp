@@ -72,7 +72,7 @@ void check_closed(S& sched, rouse::socket<S>& client) {
 } // namespace
 
 TEMPLATE_LIST_TEST_CASE("tls: serve calls one handler for plain and for TLS connections",
-                        "[tls][serve]", every_flowing) {
+                        "[tls][serve][K21]", every_flowing) {
   service<TestType> s;
   auto plain_listener = listening(s.sched);
   const auto plain_where = plain_listener.local_endpoint();
@@ -92,7 +92,7 @@ TEMPLATE_LIST_TEST_CASE("tls: serve calls one handler for plain and for TLS conn
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: a silent peer delays no other, and a limit ends its handshake",
-                        "[tls][serve]", every_flowing) {
+                        "[tls][serve][K21]", every_flowing) {
   service<TestType> s;
   SECTION("while it is silent, others are served") {
     auto server = rouse::serve(s.sched, std::move(s.listener), s.site, echo(), {.handshake = 1h});
@@ -129,7 +129,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a silent peer delays no other, and a limit ends it
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: a handshake that fails ends its connection only, without a report",
-                        "[tls][serve]", every_flowing) {
+                        "[tls][serve][K21]", every_flowing) {
   service<TestType> s;
   std::atomic<int> reports{0};
   auto server = rouse::serve(s.sched, std::move(s.listener), s.site, echo(), {},
@@ -149,7 +149,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a handshake that fails ends its connection only, w
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: on_error gets the exception of a handler, and the peer",
-                        "[tls][serve]", every_flowing) {
+                        "[tls][serve][K21]", every_flowing) {
   service<TestType> s;
   std::atomic<int> reported{0};
   rouse::endpoint peer_of_last;
@@ -174,7 +174,7 @@ TEMPLATE_LIST_TEST_CASE("tls: on_error gets the exception of a handler, and the 
 
 TEMPLATE_LIST_TEST_CASE("tls: a reload reaches a server, and a context without a certificate is "
                         "refused",
-                        "[tls][serve]", every_flowing) {
+                        "[tls][serve][K18]", every_flowing) {
   service<TestType> s;
   CHECK_THROWS_AS(rouse::serve(s.sched, listening(s.sched), tls::server_context(), echo()),
                   std::system_error);
@@ -251,7 +251,7 @@ bool ask(rouse::fibers& sched, const tls::client_context& web, const rouse::endp
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("tls: each core has a context of its own", "[tls][per_core]",
+TEMPLATE_LIST_TEST_CASE("tls: each core has a context of its own", "[tls][per_core][K21]",
                         every_scheduler) {
   rouse::per_core<TestType> cores{{"127.0.0.1", 0}, 2};
   const tls::server_context site = server_with("good");

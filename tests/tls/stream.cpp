@@ -26,7 +26,8 @@ std::error_code error_of_recv(tls_pair<S>& pair, tls::socket<S>& s) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("tls: what one side sends, the other receives", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: what one side sends, the other receives", "[tls][K01]",
+                        every_scheduler) {
   tls_pair<TestType> pair;
   CHECK(send(pair.sched, pair.client, "ping").value == 4);
   CHECK(receive(pair.sched, pair.server, 4) == "ping");
@@ -34,7 +35,7 @@ TEMPLATE_LIST_TEST_CASE("tls: what one side sends, the other receives", "[tls]",
   CHECK(receive(pair.sched, pair.client, 5) == "pong!");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: the connection says what was agreed", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: the connection says what was agreed", "[tls][K14]", every_scheduler) {
   tls_pair<TestType> pair;
   CHECK(pair.client.version() == "TLSv1.3");
   CHECK(pair.server.version() == "TLSv1.3");
@@ -49,7 +50,7 @@ TEMPLATE_LIST_TEST_CASE("tls: the connection says what was agreed", "[tls]", eve
   CHECK(pair.client.is_open());
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: recv gives what is there, from several records", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: recv gives what is there, from several records", "[tls][K01]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   for (const char* part : {"one", "two", "three"}) send(pair.sched, pair.client, part);
@@ -64,7 +65,7 @@ TEMPLATE_LIST_TEST_CASE("tls: recv gives what is there, from several records", "
   CHECK(all == "onetwothree");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: lists of buffers are sent and filled in order", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: lists of buffers are sent and filled in order", "[tls][K01]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   const std::string large = pattern(40000);
@@ -80,7 +81,7 @@ TEMPLATE_LIST_TEST_CASE("tls: lists of buffers are sent and filled in order", "[
   CHECK(begin + rest == "head" + large + "tail");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: receive lends the bytes", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: receive lends the bytes", "[tls][K01]", every_scheduler) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "lent");
   const auto got = await<rouse::loan>(pair.sched, CALL(pair.server.receive(30s, how...)));
@@ -88,7 +89,7 @@ TEMPLATE_LIST_TEST_CASE("tls: receive lends the bytes", "[tls]", every_scheduler
   CHECK(got.value.text() == "lent");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: both directions carry 4 MiB at once", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: both directions carry 4 MiB at once", "[tls][K01]", every_scheduler) {
   tls_pair<TestType> pair;
   const std::string there = pattern(std::size_t{4} << 20, 1), back = pattern(there.size(), 2);
   std::string at_server(there.size(), '\0'), at_client(there.size(), '\0');
@@ -105,7 +106,7 @@ TEMPLATE_LIST_TEST_CASE("tls: both directions carry 4 MiB at once", "[tls]", eve
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: short and long records stay in order while the peer reads nothing",
-                        "[tls]", every_scheduler) {
+                        "[tls][K01][K08]", every_scheduler) {
   tls_pair<TestType> pair;
   const std::size_t sizes[] = {5000, 100, 16384, 4096, 9000, 1, 4095};
   std::string sent;
@@ -122,8 +123,8 @@ TEMPLATE_LIST_TEST_CASE("tls: short and long records stay in order while the pee
   CHECK(receive(pair.sched, pair.server, 4) == "more");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: shutdown(send) ends one direction, and the other goes on", "[tls]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: shutdown(send) ends one direction, and the other goes on",
+                        "[tls][K03]", every_scheduler) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "last words");
   pair.client.shutdown(rouse::shutdown_send);
@@ -136,7 +137,7 @@ TEMPLATE_LIST_TEST_CASE("tls: shutdown(send) ends one direction, and the other g
   CHECK(!error_of_recv(pair, pair.client));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: close says goodbye", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: close says goodbye", "[tls][K03]", every_scheduler) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "bye");
   pair.client.close();
@@ -146,7 +147,7 @@ TEMPLATE_LIST_TEST_CASE("tls: close says goodbye", "[tls]", every_scheduler) {
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: the peer of a socket that is destroyed in mid-stream learns of it",
-                        "[tls]", every_scheduler) {
+                        "[tls][K03]", every_scheduler) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "cut");
   pair.client = {};
@@ -155,7 +156,7 @@ TEMPLATE_LIST_TEST_CASE("tls: the peer of a socket that is destroyed in mid-stre
     CHECK(error_of_recv(pair, pair.server) == tls::error::truncated);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a socket that is destroyed answers the peer's goodbye", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: a socket that is destroyed answers the peer's goodbye", "[tls][K03]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   pair.client.shutdown(rouse::shutdown_send);
@@ -164,7 +165,8 @@ TEMPLATE_LIST_TEST_CASE("tls: a socket that is destroyed answers the peer's good
   CHECK(!error_of_recv(pair, pair.client));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: after shutdown(recv) nothing is received", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: after shutdown(recv) nothing is received", "[tls][K03]",
+                        every_scheduler) {
   tls_pair<TestType> pair;
   std::array<char, 8> room;
   auto waiting = start(pair.sched, CALL(pair.server.recv(room, 30s, how...)));
@@ -178,7 +180,8 @@ TEMPLATE_LIST_TEST_CASE("tls: after shutdown(recv) nothing is received", "[tls]"
   CHECK(receive(pair.sched, pair.client, 5) == "still");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: bad calls are errors and lose nothing", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: bad calls are errors and lose nothing", "[tls][K09]",
+                        every_scheduler) {
   tls_pair<TestType> pair;
   auto& sched = pair.sched;
   send(sched, pair.client, "kept");
@@ -195,7 +198,7 @@ TEMPLATE_LIST_TEST_CASE("tls: bad calls are errors and lose nothing", "[tls]", e
   CHECK(receive(sched, pair.server, 4) == "kept");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: calls of a closed socket fail", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: calls of a closed socket fail", "[tls][K03]", every_scheduler) {
   tls_pair<TestType> pair;
   pair.client.close();
   pair.client.close();
@@ -209,7 +212,7 @@ TEMPLATE_LIST_TEST_CASE("tls: calls of a closed socket fail", "[tls]", every_sch
   CHECK(ec == std::errc::bad_file_descriptor);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: close ends the calls that wait", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: close ends the calls that wait", "[tls][K03]", every_scheduler) {
   tls_pair<TestType> pair;
   std::array<char, 8> room;
   const std::string block = large_block();
@@ -221,7 +224,7 @@ TEMPLATE_LIST_TEST_CASE("tls: close ends the calls that wait", "[tls]", every_sc
   CHECK(sending.wait().ec == std::errc::operation_canceled);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: wait tells when recv and send need not wait", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: wait tells when recv and send need not wait", "[tls][K19]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   auto& sched = pair.sched;
@@ -237,7 +240,7 @@ TEMPLATE_LIST_TEST_CASE("tls: wait tells when recv and send need not wait", "[tl
   CHECK(!error_of_recv(pair, pair.server));
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a socket can be moved", "[tls]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: a socket can be moved", "[tls][K01]", every_scheduler) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "moved");
   tls::socket<TestType> other = std::move(pair.server);
@@ -249,7 +252,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a socket can be moved", "[tls]", every_scheduler) 
   CHECK(receive(pair.sched, pair.server, 4) == "back");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a limit ends a call, and the connection goes on", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: a limit ends a call, and the connection goes on", "[tls][K05][B32]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   std::array<char, 8> room;
@@ -261,7 +264,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a limit ends a call, and the connection goes on", 
   CHECK(receive(pair.sched, pair.server, 4) == "late");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: cancel ends all calls, and the connection goes on", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: cancel ends all calls, and the connection goes on", "[tls][K05]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   std::array<char, 8> room;
@@ -273,7 +276,7 @@ TEMPLATE_LIST_TEST_CASE("tls: cancel ends all calls, and the connection goes on"
   CHECK(receive(pair.sched, pair.server, 4) == "late");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a peer that speaks something else is not_tls", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: a peer that speaks something else is not_tls", "[tls][K09]",
                         every_scheduler) {
   TestType sched;
   const auto site = server_with("good");
@@ -293,7 +296,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a peer that speaks something else is not_tls", "[t
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: an idle connection holds no operation of the engine", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: an idle connection holds no operation of the engine", "[tls][K08]",
                         every_single) {
   tls_pair<TestType> pair;
   send(pair.sched, pair.client, "x");
@@ -301,7 +304,7 @@ TEMPLATE_LIST_TEST_CASE("tls: an idle connection holds no operation of the engin
   until_pending(pair.sched, 0);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: connect looks up, connects and shakes hands", "[tls]",
+TEMPLATE_LIST_TEST_CASE("tls: connect looks up, connects and shakes hands", "[tls][K01]",
                         every_scheduler) {
   TestType sched;
   auto listener = listening(sched);

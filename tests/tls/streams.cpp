@@ -40,12 +40,13 @@ void check_measure(Pair& pair) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("tls: its socket is a byte_stream", "[tls][byte_stream]", every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: its socket is a byte_stream", "[tls][byte_stream][K19]",
+                        every_scheduler) {
   STATIC_REQUIRE(rouse::byte_stream<tls::socket<TestType>>);
   STATIC_REQUIRE(rouse::detail::describes_calls<tls::socket<TestType>>);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: one protocol serves plain and TLS sockets", "[tls][byte_stream]",
+TEMPLATE_LIST_TEST_CASE("tls: one protocol serves plain and TLS sockets", "[tls][byte_stream][K19]",
                         every_flowing) {
   connected_pair<TestType> plain;
   check_measure(plain);
@@ -53,7 +54,7 @@ TEMPLATE_LIST_TEST_CASE("tls: one protocol serves plain and TLS sockets", "[tls]
   check_measure(encrypted);
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: a read that is given up loses no byte", "[tls][reader]",
+TEMPLATE_LIST_TEST_CASE("tls: a read that is given up loses no byte", "[tls][reader][K19][K05]",
                         every_scheduler) {
   tls_pair<TestType> pair;
   rouse::reader in{pair.server};
@@ -70,7 +71,7 @@ TEMPLATE_LIST_TEST_CASE("tls: a read that is given up loses no byte", "[tls][rea
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: a reader reports a truncated stream, and keeps its bytes",
-                        "[tls][reader]", every_scheduler) {
+                        "[tls][reader][K19][K04]", every_scheduler) {
   tls_pair<TestType> pair;
   rouse::reader in{pair.server};
   send(pair.sched, pair.client, "no end");
@@ -80,8 +81,8 @@ TEMPLATE_LIST_TEST_CASE("tls: a reader reports a truncated stream, and keeps its
   CHECK(in.buffered() == "no end");
 }
 
-TEMPLATE_LIST_TEST_CASE("tls: select reports a ready socket and leaves its bytes", "[tls][select]",
-                        every_scheduler) {
+TEMPLATE_LIST_TEST_CASE("tls: select reports a ready socket and leaves its bytes",
+                        "[tls][select][K19]", every_scheduler) {
   tls_pair<TestType> pair;
   auto& sched = pair.sched;
   rouse::channel<int, TestType> numbers{sched, 1};
@@ -115,7 +116,7 @@ TEMPLATE_LIST_TEST_CASE("tls: select reports a ready socket and leaves its bytes
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: select wakes for the end of a stream and for a closed socket",
-                        "[tls][select]", every_scheduler) {
+                        "[tls][select][K19]", every_scheduler) {
   tls_pair<TestType> pair;
   auto& sched = pair.sched;
   const auto readable = [&](auto&&... how) -> decltype(auto) {
@@ -136,7 +137,7 @@ TEMPLATE_LIST_TEST_CASE("tls: select wakes for the end of a stream and for a clo
   CHECK(of_none.value == 1);
 }
 
-TEST_CASE("tls: select ends a wait that other threads keep busy", "[tls][select]") {
+TEST_CASE("tls: select ends a wait that other threads keep busy", "[tls][select][K19]") {
   // Of one record, byte after byte arrives: each makes the wait try, and wait again.
   scripted_connection<rouse::threads> c(role::server);
   c.connect();

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+# [K22] TLS with other implementations, under each scheduler.
 PATIENCE = 30  # seconds; only a failing case waits that long
 SCHEDULERS = ("coroutines", "fibers", "threads", "callbacks")
 SMALL = "--small" in sys.argv
