@@ -2941,7 +2941,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
 ///
 /// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
-/// of 16 KiB.
+/// of a little more than 16 KiB.
 class [[nodiscard]] loan {
 public:
   loan() noexcept = default;
@@ -15473,7 +15473,7 @@ public:
   /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
   /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes, at most 16 KiB, as a `loan`; an empty one only at the end of the stream or
+  /// @returns the bytes, at most 16,672, as a `loan`; an empty one only at the end of the stream or
   /// for an empty datagram. (A larger datagram is message_size; the loan holds its beginning.)
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;

@@ -233,7 +233,7 @@ public:
   /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
   /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes, at most 16 KiB, as a `loan`; an empty one only at the end of the stream or
+  /// @returns the bytes, at most 16,672, as a `loan`; an empty one only at the end of the stream or
   /// for an empty datagram. (A larger datagram is message_size; the loan holds its beginning.)
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
