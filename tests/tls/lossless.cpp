@@ -102,6 +102,8 @@ TEMPLATE_LIST_TEST_CASE("tls, lossless: sends that are stopped tell how much was
                         "[tls][K05]", every_scheduler) {
   scripted_connection<TestType> c(GENERATE(role::client, role::server),
                                   GENERATE(TLS1_2_VERSION, TLS1_3_VERSION));
+  c.ends.first.set_option(rouse::send_buffer_size{8192}); // otherwise no send of this test waits
+  c.peer.plain().set_option(rouse::receive_buffer_size{8192});
   c.connect();
   const std::string text = much_text<TestType>();
   interrupted_transfer<TestType> transfer(c.sched);
