@@ -323,12 +323,15 @@ public:
   }
 
   /// Fetches the completions that deferred task work has yet to post. The kernel does it in
-  /// portions of 20 a call, so this repeats as long as the portions are full. Returns the number of
-  /// completions.
+  /// portions of 20 a call, so this repeats while the portions are full and the queue is less than
+  /// half full. The kernel keeps the rest in order. The other half is for requests that complete
+  /// as they are submitted: the kernel allocates memory for each completion without room.
+  /// Returns the number of completions.
   std::uint32_t fetch_rest() noexcept {
     constexpr std::uint32_t portion = 20;
+    const std::uint32_t half = (cq_mask_ + 1) / 2;
     std::uint32_t has = completed();
-    for (std::uint32_t had = 0; has - had >= portion; has = completed()) {
+    for (std::uint32_t had = 0; has - had >= portion && has < half; has = completed()) {
       had = has;
       enter(0, false, (clock::time_point::min)());
     }
@@ -348,10 +351,16 @@ public:
 
 private:
   failure try_create(unsigned entries, std::uint32_t flags) noexcept {
-    setup_params p{};
-    p.flags = flags;
-    p.cq_entries = entries * 4;
-    fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
+    setup_params p;
+    // Thousands of connections need the larger queue. Older kernels allocate it in one piece, and
+    // count it towards RLIMIT_MEMLOCK (before Linux 5.12); the smaller one may still be possible.
+    for (const unsigned ratio : {16u, 4u}) {
+      p = {};
+      p.flags = flags;
+      p.cq_entries = entries * ratio;
+      fd_ = unique_fd(static_cast<int>(::syscall(SYS_io_uring_setup, entries, &p)));
+      if (fd_ || errno != ENOMEM) break;
+    }
     if (!fd_) return last_error();
     constexpr std::uint32_t needed =
         single_mmap | nodrop | fast_poll | ext_arg; // all since Linux 5.11
