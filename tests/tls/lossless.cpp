@@ -21,7 +21,7 @@ std::string pattern(std::size_t size) {
 /// more of them.
 template <class S>
 std::string much_text() {
-  return pattern(std::size_t{1} << (is_threads<S> ? 15 : 20));
+  return pattern(std::size_t{1} << (is_threads<S> ? 13 : 20));
 }
 
 /// Moves a text through calls, most of which are stopped before they complete.

@@ -5,8 +5,10 @@
 
 #include <array>
 #include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace testing {
 
@@ -18,17 +20,7 @@ public:
   /// @param version  TLS1_2_VERSION or TLS1_3_VERSION.
   scripted_peer(S& sched, rouse::socket<S> plain, role is, int version = TLS1_3_VERSION)
       : sched_(&sched), plain_(std::move(plain)) {
-    context_.reset(SSL_CTX_new(TLS_method()));
-    SSL_CTX_set_min_proto_version(context_.get(), version);
-    SSL_CTX_set_max_proto_version(context_.get(), version);
-    SSL_CTX_set_num_tickets(context_.get(), 0); // so that a handshake ends with its last message
-    if (is == role::server) {
-      REQUIRE(SSL_CTX_use_certificate_file(context_.get(), certificate("good.pem").c_str(),
-                                           SSL_FILETYPE_PEM) == 1);
-      REQUIRE(SSL_CTX_use_PrivateKey_file(context_.get(), certificate("good.key").c_str(),
-                                          SSL_FILETYPE_PEM) == 1);
-    }
-    ssl_.reset(SSL_new(context_.get()));
+    ssl_.reset(SSL_new(shared_context(is, version)));
     SSL_set_bio(ssl(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
     if (is == role::server)
       SSL_set_accept_state(ssl());
@@ -107,6 +99,26 @@ public:
   }
 
 private:
+  // A context takes as long to make as a handshake, and the tests make thousands of peers.
+  static SSL_CTX* shared_context(role is, int version) {
+    static std::map<std::pair<role, int>, tls::detail::ssl_ctx_ptr> all;
+    auto& made = all[{is, version}];
+    if (!made) made = make_context(is, version);
+    return made.get();
+  }
+  static tls::detail::ssl_ctx_ptr make_context(role is, int version) {
+    tls::detail::ssl_ctx_ptr made(SSL_CTX_new(TLS_method()));
+    SSL_CTX_set_min_proto_version(made.get(), version);
+    SSL_CTX_set_max_proto_version(made.get(), version);
+    SSL_CTX_set_num_tickets(made.get(), 0); // so that a handshake ends with its last message
+    if (is == role::server) {
+      const std::string chain = certificate("good.pem"), key = certificate("good.key");
+      REQUIRE(SSL_CTX_use_certificate_file(made.get(), chain.c_str(), SSL_FILETYPE_PEM) == 1);
+      REQUIRE(SSL_CTX_use_PrivateKey_file(made.get(), key.c_str(), SSL_FILETYPE_PEM) == 1);
+    }
+    return made;
+  }
+
   void collect() {
     char* bytes = nullptr;
     const long n = BIO_get_mem_data(SSL_get_wbio(ssl()), &bytes);
@@ -116,7 +128,6 @@ private:
 
   S* sched_;
   rouse::socket<S> plain_;
-  tls::detail::ssl_ctx_ptr context_;
   tls::detail::ssl_ptr ssl_;
 };
 
@@ -160,16 +171,6 @@ struct scripted_connection {
       peer.deliver(piece);
       return holds();
     });
-  }
-
-private:
-  static const tls::server_context& shared_site() {
-    static const tls::server_context made = server_with("good");
-    return made;
-  }
-  static const tls::client_context& shared_web() {
-    static const tls::client_context made = trusting_client();
-    return made;
   }
 };
 

@@ -26,6 +26,16 @@ inline tls::client_context trusting_client() {
   return made;
 }
 
+/// The two of most tests, which a test does not change: to make them takes as long as a handshake.
+inline const tls::server_context& shared_site() {
+  static const tls::server_context made = server_with("good");
+  return made;
+}
+inline const tls::client_context& shared_web() {
+  static const tls::client_context made = trusting_client();
+  return made;
+}
+
 /// Changes what the library has no setting for, until a setting changes.
 template <class Context, class F>
 void adjust(const Context& c, F change) {
@@ -75,8 +85,8 @@ struct tls_pair {
   S sched;
   tls::socket<S> server, client;
 
-  explicit tls_pair(const tls::server_context& site = server_with("good"),
-                    const tls::client_context& web = trusting_client()) {
+  explicit tls_pair(const tls::server_context& site = shared_site(),
+                    const tls::client_context& web = shared_web()) {
     auto made = meet(sched, site, web);
     REQUIRE(!made.client.ec);
     REQUIRE(!made.server.ec);
