@@ -172,7 +172,7 @@ public:
   }
 
   bool begun = false;
-  unsigned cancels = 0; ///< of the connection, when the call began
+  std::size_t cancels = 0; ///< of the connection, when the call began
 
 private:
   event* event_ = nullptr;
@@ -182,9 +182,9 @@ private:
 /// What a step of a call needs before it can go on.
 enum class needs : unsigned char { nothing, input, output };
 
-/// Counts the references to a connection: its socket's, and those of the calls in progress.
+/// A number that several threads count if they share an engine.
 template <class Threading>
-using reference_count =
+using shared_count =
     std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
 
 template <class Scheduler>
@@ -1548,6 +1548,7 @@ public:
   /// For `prepare`: the first round only finds out whether the call may begin.
   bool begin(operation& op, event_waiter& w) noexcept {
     op.target = record_;
+    w.cancels = cancels_;
     w.pass(op);
     return true;
   }
@@ -1562,7 +1563,7 @@ public:
     if (ended && !w.begun) return true;
     lock_type lock(mutex_);
     if (ended && closed_) return true;
-    if (!std::exchange(w.begun, true)) w.cancels = cancels_;
+    w.begun = true;
     while (true) {
       const unsigned arrivals = arrived_.count, departures = departed_.count;
       op.error = {};
@@ -1688,10 +1689,11 @@ public:
 
   failure shut_down(shutdown_how how) noexcept {
     lock_type lock(mutex_);
-    if (closed_) return std::errc::bad_file_descriptor;
+    if (closed_ || !scheduler()) return std::errc::bad_file_descriptor;
     if (how != shutdown_how::send) {
       no_more_input_ = true;
       happen(arrived_);
+      if (fetching_) engine_->cancel(*incoming_);
     }
     if (how != shutdown_how::recv) {
       say_goodbye();
@@ -1704,10 +1706,8 @@ public:
   void cancel() noexcept {
     lock_type lock(mutex_);
     ++cancels_;
-    engine_->with_completions([&](completions& completed) {
-      admit_all(arrived_.queue, completed, std::errc::operation_canceled);
-      admit_all(departed_.queue, completed, std::errc::operation_canceled);
-    });
+    happen(arrived_, std::errc::operation_canceled);
+    happen(departed_, std::errc::operation_canceled);
   }
 
   /// @param goodbye  tell the peer that the stream ends here, not in the middle.
@@ -1770,10 +1770,10 @@ private:
     return numbered(detail::handshake + SSL_R_UNEXPECTED_EOF_WHILE_READING);
   }
 
-  void happen(event& e) noexcept {
+  void happen(event& e, failure why = {}) noexcept {
     engine_->with_completions([&](completions& completed) {
       ++e.count;
-      admit_all(e.queue, completed);
+      admit_all(e.queue, completed, why);
     });
   }
 
@@ -1815,6 +1815,7 @@ private:
     hold();
     if (!incoming_->start()) return;
     take_arrival();
+    input_why_ = incoming_->why(); // it is final, even operation_canceled: the scheduler ends
     --references_;
   }
   void on_arrival() noexcept {
@@ -1877,7 +1878,8 @@ private:
   }
 
   ROUSE_NO_UNIQUE_ADDRESS typename engine_type::threading::mutex mutex_;
-  reference_count<typename engine_type::threading> references_{1};
+  // The references are the socket's, and those of the calls and requests in progress.
+  shared_count<typename engine_type::threading> references_{1}, cancels_{0};
   rouse::socket<Scheduler> socket_;
   socket_state* const record_;
   engine_type* const engine_;
@@ -1886,7 +1888,6 @@ private:
   ciphertext in_flight_;
   std::uint64_t sent_ = 0;
   event arrived_, departed_;
-  unsigned cancels_ = 0;
   failure handshake_why_, input_why_, read_why_, output_why_;
   bool established_ = false;
   bool closed_ = false;
@@ -1930,8 +1931,11 @@ public:
     if (known != by_name_.end()) {
       peers_.splice(peers_.begin(), peers_, known->second);
     } else {
-      peers_.emplace_front(std::move(peer), sessions());
-      by_name_.emplace(peers_.front().first, peers_.begin());
+      peer_list added; // whatever throws, no peer is without sessions
+      added.emplace_front(std::move(peer), sessions());
+      added.front().second.reserve(1);
+      by_name_.emplace(added.front().first, added.begin());
+      peers_.splice(peers_.begin(), added);
     }
     sessions& of_peer = peers_.front().second;
     if (!single_use(session.get())) of_peer.clear();
@@ -2017,11 +2021,15 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace tls {
 namespace detail {
 
-// A name as certificates have it: without the dot at its end, or the zone of an address.
+// A name as certificates have it: without the dot at its end, or the zone of an address. Empty: it
+// is no name. OpenSSL would take one that begins with a dot for all names that end like it, and one
+// with a zero byte for what is before that.
 inline std::string name_to_verify(std::string_view name) {
   name = name.substr(0, name.find('%'));
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  return std::string(name);
+  const bool none = name.starts_with('.') || name.find('\0') != std::string_view::npos ||
+                    name.size() > TLSEXT_MAXLEN_host_name;
+  return none ? std::string() : std::string(name);
 }
 
 // The peer has to prove that it is `name`. False: that is no name, or memory is short.
@@ -2904,10 +2912,10 @@ auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& 
 ///
 /// A limit covers the whole call: the lookup, the connection, the handshake.
 ///
-/// Errors: those of `rouse::connect`; invalid_argument (an empty host: nothing is connected then);
-/// tls::error::certificate_rejected, with the reason in words; handshake_failed; not_tls.
-/// Cancellation: nothing remains. Threads: the scheduler's own. Cost: that of `rouse::connect`, and
-/// a connection's.
+/// Errors: those of `rouse::connect`; invalid_argument (an empty host, or one that begins with a
+/// dot or has a zero byte: nothing is connected then); tls::error::certificate_rejected, with the
+/// reason in words; handshake_failed; not_tls. Cancellation: nothing remains. Threads: the
+/// scheduler's own. Cost: that of `rouse::connect`, and a connection's.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
                        const Service& service,

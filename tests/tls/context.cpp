@@ -526,3 +526,16 @@ TEMPLATE_LIST_TEST_CASE("tls: connect refuses an empty name before it connects",
   listener.cancel();
   CHECK(accepting.wait().ec == std::errc::operation_canceled);
 }
+
+TEST_CASE("tls: what is no name is verified against no certificate", "[tls]") {
+  rouse::fibers sched;
+  const auto site = server_with("wildcard");
+  const auto web = trusting_client();
+  REQUIRE(!meet(sched, site, web, "www.server.test").client.ec);
+  using namespace std::string_view_literals;
+  for (const auto name : {".server.test"sv, "www.server.test\0.example"sv, "\0"sv}) {
+    CAPTURE(name);
+    CHECK(meet(sched, site, web, name).client.ec == std::errc::invalid_argument);
+  }
+  CHECK(meet(sched, site, web, std::string(300, 'x')).client.ec == std::errc::invalid_argument);
+}

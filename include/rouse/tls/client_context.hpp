@@ -23,11 +23,15 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace tls {
 namespace detail {
 
-// A name as certificates have it: without the dot at its end, or the zone of an address.
+// A name as certificates have it: without the dot at its end, or the zone of an address. Empty: it
+// is no name. OpenSSL would take one that begins with a dot for all names that end like it, and one
+// with a zero byte for what is before that.
 inline std::string name_to_verify(std::string_view name) {
   name = name.substr(0, name.find('%'));
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  return std::string(name);
+  const bool none = name.starts_with('.') || name.find('\0') != std::string_view::npos ||
+                    name.size() > TLSEXT_MAXLEN_host_name;
+  return none ? std::string() : std::string(name);
 }
 
 // The peer has to prove that it is `name`. False: that is no name, or memory is short.

@@ -81,6 +81,7 @@ public:
   /// For `prepare`: the first round only finds out whether the call may begin.
   bool begin(operation& op, event_waiter& w) noexcept {
     op.target = record_;
+    w.cancels = cancels_;
     w.pass(op);
     return true;
   }
@@ -95,7 +96,7 @@ public:
     if (ended && !w.begun) return true;
     lock_type lock(mutex_);
     if (ended && closed_) return true;
-    if (!std::exchange(w.begun, true)) w.cancels = cancels_;
+    w.begun = true;
     while (true) {
       const unsigned arrivals = arrived_.count, departures = departed_.count;
       op.error = {};
@@ -221,10 +222,11 @@ public:
 
   failure shut_down(shutdown_how how) noexcept {
     lock_type lock(mutex_);
-    if (closed_) return std::errc::bad_file_descriptor;
+    if (closed_ || !scheduler()) return std::errc::bad_file_descriptor;
     if (how != shutdown_how::send) {
       no_more_input_ = true;
       happen(arrived_);
+      if (fetching_) engine_->cancel(*incoming_);
     }
     if (how != shutdown_how::recv) {
       say_goodbye();
@@ -237,10 +239,8 @@ public:
   void cancel() noexcept {
     lock_type lock(mutex_);
     ++cancels_;
-    engine_->with_completions([&](completions& completed) {
-      admit_all(arrived_.queue, completed, std::errc::operation_canceled);
-      admit_all(departed_.queue, completed, std::errc::operation_canceled);
-    });
+    happen(arrived_, std::errc::operation_canceled);
+    happen(departed_, std::errc::operation_canceled);
   }
 
   /// @param goodbye  tell the peer that the stream ends here, not in the middle.
@@ -303,10 +303,10 @@ private:
     return numbered(detail::handshake + SSL_R_UNEXPECTED_EOF_WHILE_READING);
   }
 
-  void happen(event& e) noexcept {
+  void happen(event& e, failure why = {}) noexcept {
     engine_->with_completions([&](completions& completed) {
       ++e.count;
-      admit_all(e.queue, completed);
+      admit_all(e.queue, completed, why);
     });
   }
 
@@ -348,6 +348,7 @@ private:
     hold();
     if (!incoming_->start()) return;
     take_arrival();
+    input_why_ = incoming_->why(); // it is final, even operation_canceled: the scheduler ends
     --references_;
   }
   void on_arrival() noexcept {
@@ -410,7 +411,8 @@ private:
   }
 
   ROUSE_NO_UNIQUE_ADDRESS typename engine_type::threading::mutex mutex_;
-  reference_count<typename engine_type::threading> references_{1};
+  // The references are the socket's, and those of the calls and requests in progress.
+  shared_count<typename engine_type::threading> references_{1}, cancels_{0};
   rouse::socket<Scheduler> socket_;
   socket_state* const record_;
   engine_type* const engine_;
@@ -419,7 +421,6 @@ private:
   ciphertext in_flight_;
   std::uint64_t sent_ = 0;
   event arrived_, departed_;
-  unsigned cancels_ = 0;
   failure handshake_why_, input_why_, read_why_, output_why_;
   bool established_ = false;
   bool closed_ = false;

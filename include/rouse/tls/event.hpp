@@ -42,7 +42,7 @@ public:
   }
 
   bool begun = false;
-  unsigned cancels = 0; ///< of the connection, when the call began
+  std::size_t cancels = 0; ///< of the connection, when the call began
 
 private:
   event* event_ = nullptr;
@@ -52,9 +52,9 @@ private:
 /// What a step of a call needs before it can go on.
 enum class needs : unsigned char { nothing, input, output };
 
-/// Counts the references to a connection: its socket's, and those of the calls in progress.
+/// A number that several threads count if they share an engine.
 template <class Threading>
-using reference_count =
+using shared_count =
     std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
 
 template <class Scheduler>

@@ -34,8 +34,11 @@ public:
     if (known != by_name_.end()) {
       peers_.splice(peers_.begin(), peers_, known->second);
     } else {
-      peers_.emplace_front(std::move(peer), sessions());
-      by_name_.emplace(peers_.front().first, peers_.begin());
+      peer_list added; // whatever throws, no peer is without sessions
+      added.emplace_front(std::move(peer), sessions());
+      added.front().second.reserve(1);
+      by_name_.emplace(added.front().first, added.begin());
+      peers_.splice(peers_.begin(), added);
     }
     sessions& of_peer = peers_.front().second;
     if (!single_use(session.get())) of_peer.clear();
