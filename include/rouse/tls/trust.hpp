@@ -39,21 +39,25 @@ inline constexpr const char* well_known_bundles[] = {
     "/opt/homebrew/etc/ca-certificates/cert.pem",
 };
 
-inline bool openssl_knows_roots() noexcept {
+inline bool environment_names_roots() noexcept {
   return std::getenv(X509_get_default_cert_file_env()) ||
-         std::getenv(X509_get_default_cert_dir_env()) || os::exists(X509_get_default_cert_file()) ||
-         os::exists(X509_get_default_cert_dir());
+         std::getenv(X509_get_default_cert_dir_env());
 }
 
 // Adds the system's roots. Where there are none, verification will fail, and says so.
+//
+// OpenSSL's own paths were chosen when it was built. Where the system has a store they are not
+// read, since any user may be able to write there (CVE-2019-1552).
 inline void add_system_roots(X509_STORE* to) noexcept {
-  X509_STORE_set_default_paths(to);
   const bool kept = os::each_root_certificate([to](std::span<const unsigned char> der) {
     const unsigned char* bytes = der.data();
     const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
     if (root) X509_STORE_add_cert(to, root.get());
   });
-  if (kept || openssl_knows_roots()) return;
+  if (!kept || environment_names_roots()) X509_STORE_set_default_paths(to);
+  if (kept || environment_names_roots() || os::exists(X509_get_default_cert_file()) ||
+      os::exists(X509_get_default_cert_dir()))
+    return;
   for (const char* bundle : well_known_bundles) {
     if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
   }
