@@ -1623,6 +1623,8 @@ public:
   /// Reads what is there, at least a byte. `op.bytes` 0 without an error: the end of the stream.
   needs read(operation& op, mutable_buffer b) noexcept {
     op.bytes = 0;
+    if (!may_read()) op.error = read_why_;
+    if (op.error) return needs::nothing;
     if (drained_ && !input_ended() && !no_more_input_) return needs::input;
     while (op.bytes != b.size() && !no_more_input_) {
       std::size_t n = 0;
@@ -1642,7 +1644,7 @@ public:
     std::size_t n = 0;
     op.bytes = 0;
     clear_errors();
-    if (no_more_input_ || SSL_peek_ex(ssl(), &c, 1, &n) == 1) return needs::nothing;
+    if (!may_read() || no_more_input_ || SSL_peek_ex(ssl(), &c, 1, &n) == 1) return needs::nothing;
     const needs what = after_read(op, SSL_get_error(ssl(), 0));
     op.error = {}; // the next read reports it
     return what;
@@ -1769,6 +1771,12 @@ private:
   // TLS 1.1 dropped.
   ~connection() { SSL_set_shutdown(ssl(), SSL_SENT_SHUTDOWN); }
 
+  // Key updates make us answer. A peer that sends them and reads nothing must not fill the memory.
+  bool may_read() noexcept {
+    if (wire_.to_send.size() > 2 * most_to_send)
+      read_why_ = output_why_ = failed(error::protocol_violated);
+    return !read_why_;
+  }
   [[nodiscard]] bool input_ended() const noexcept { return input_why_ || end_of_input_; }
   static failure ended_in_handshake() noexcept {
     return numbered(detail::handshake + SSL_R_UNEXPECTED_EOF_WHILE_READING);

@@ -257,6 +257,24 @@ TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that never reads stops only what is se
   CHECK(c.peer.text == block.substr(0, sending.wait().value));
 }
 
+TEMPLATE_LIST_TEST_CASE("tls, cut: a peer that wants answers and reads none is refused",
+                        "[tls][K08]", every_scheduler) {
+  scripted_connection<TestType> c(GENERATE(role::client, role::server));
+  c.connect();
+  c.peer.reads = false;
+  std::array<char, 8> room;
+  auto reading = start(c.sched, CALL(c.socket.recv(room, 30s, how...)));
+  c.exchange([&] {
+    for (int i = 0; i != 100 && c.peer.outgoing.size() < 10000; ++i) {
+      SSL_key_update(c.peer.ssl(), SSL_KEY_UPDATE_REQUESTED);
+      SSL_do_handshake(c.peer.ssl());
+    }
+    return reading.finished();
+  });
+  CHECK(reading.wait().ec == tls::error::protocol_violated);
+  CHECK(reading.wait().value == 0);
+}
+
 TEMPLATE_LIST_TEST_CASE("tls, cut: a server can close before its client has read anything",
                         "[tls][K03]", every_scheduler) {
   scripted_connection<TestType> c(role::client);
