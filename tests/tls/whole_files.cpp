@@ -1,5 +1,5 @@
 // Files: read as a whole, and appended to.
-#include <rouse/os/file.hpp>
+#include <rouse/tls.hpp>
 #include <support/testing.hpp>
 
 #include <cstdio>
