@@ -93,7 +93,7 @@ void check_fair_within(S& sched, Call call) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("tls: a flow whose calls never wait lets other flows run", "[tls][O2]",
+TEMPLATE_LIST_TEST_CASE("tls: a flow with calls that never wait lets other flows run", "[tls][O2]",
                         every_looped) {
   tls_pair<TestType> pair;
   std::array<char, 1> room;

@@ -1,4 +1,4 @@
-// One side of TLS connections whose other side is another implementation; see run.py.
+// One side of TLS connections; the other side is another implementation: see run.py.
 //
 //   peer SCHEDULER server|client NAME=VALUE...
 //

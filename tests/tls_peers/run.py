@@ -192,7 +192,7 @@ def python_context(role, version):
 
 
 class PythonServer(threading.Thread):
-    """Serves connections one after the other by a function, whose results it keeps."""
+    """Serves connections one after the other by a function, and keeps its results."""
 
     def __init__(self, version, serve, connections=1, prepare=lambda context: None):
         super().__init__(daemon=True)

@@ -131,7 +131,7 @@ private:
   tls::detail::ssl_ptr ssl_;
 };
 
-/// A TLS socket of rouse whose peer a test scripts. `is`: what the peer is.
+/// A TLS socket of rouse with a peer that a test scripts. `is`: what the peer is.
 template <class S>
 struct scripted_connection {
   S sched;
