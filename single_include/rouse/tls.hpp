@@ -184,8 +184,7 @@ enum class needs : unsigned char { nothing, input, output };
 
 /// A number that several threads count if they share an engine.
 template <class Threading>
-using shared_count =
-    std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
+using shared_count = std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
 
 template <class Scheduler>
 class connection;
@@ -312,9 +311,7 @@ public:
 
   /// @param got  the bytes read; 0 at the end of the file.
   failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
-    ssize_t result;
-    do result = ::read(fd_.get(), into, size);
-    while (result < 0 && errno == EINTR);
+    const ssize_t result = detail::retry_interrupted([&] { return ::read(fd_.get(), into, size); });
     if (result < 0) return failure::from_os(errno);
     got = static_cast<std::size_t>(result);
     return {};
@@ -323,9 +320,8 @@ public:
   /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
   /// whether all of them were written.
   bool append(std::string_view bytes) const noexcept {
-    ssize_t result;
-    do result = ::write(fd_.get(), bytes.data(), bytes.size());
-    while (result < 0 && errno == EINTR);
+    const ssize_t result =
+        detail::retry_interrupted([&] { return ::write(fd_.get(), bytes.data(), bytes.size()); });
     return result == static_cast<ssize_t>(bytes.size());
   }
 
@@ -1611,7 +1607,7 @@ public:
         if (!input_ended()) return needs::input;
         handshake_why_ = input_why_ ? input_why_ : ended_in_handshake();
       } else {
-        handshake_why_ = wire_.memory_short ? memory_is_short() : handshake_failure(ssl());
+        handshake_why_ = reason(handshake_failure(ssl()));
       }
     }
     // The last messages, among them the alert that tells the peer why, are sent first.
@@ -1623,8 +1619,7 @@ public:
   /// Reads what is there, at least a byte. `op.bytes` 0 without an error: the end of the stream.
   needs read(operation& op, mutable_buffer b) noexcept {
     op.bytes = 0;
-    if (!may_read()) op.error = read_why_;
-    if (op.error) return needs::nothing;
+    if (!may_read()) return op.error = read_why_, needs::nothing;
     if (drained_ && !input_ended() && !no_more_input_) return needs::input;
     while (op.bytes != b.size() && !no_more_input_) {
       std::size_t n = 0;
@@ -1666,7 +1661,7 @@ public:
       }
       wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
       if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
-        why = output_why_ = wire_.memory_short ? memory_is_short() : protocol_failure();
+        why = output_why_ = reason(protocol_failure());
         drained_ = false; // the next read fails, too
       }
       wire_.direct = nullptr;
@@ -1777,6 +1772,7 @@ private:
       read_why_ = output_why_ = failed(error::protocol_violated);
     return !read_why_;
   }
+
   [[nodiscard]] bool input_ended() const noexcept { return input_why_ || end_of_input_; }
   static failure ended_in_handshake() noexcept {
     return numbered(detail::handshake + SSL_R_UNEXPECTED_EOF_WHILE_READING);
@@ -1789,16 +1785,18 @@ private:
     });
   }
 
-  // Some of what the SSL object wrote is lost, so nothing may follow it.
-  failure memory_is_short() noexcept { return output_why_ = std::errc::not_enough_memory; }
+  // Why OpenSSL failed: for the reason that it gives, or because memory was short. Some of what the
+  // SSL object wrote is lost then, so nothing may follow it.
+  failure reason(failure given) noexcept {
+    return wire_.memory_short ? output_why_ = std::errc::not_enough_memory : given;
+  }
 
   needs after_read(operation& op, int what) noexcept {
     if (what == SSL_ERROR_ZERO_RETURN) {
       peer_said_goodbye_ = true;
       return needs::nothing;
     }
-    if (what != SSL_ERROR_WANT_READ && !read_why_)
-      read_why_ = wire_.memory_short ? memory_is_short() : protocol_failure();
+    if (what != SSL_ERROR_WANT_READ && !read_why_) read_why_ = reason(protocol_failure());
     if (op.bytes != 0) return needs::nothing; // the next read reports what this one met
     if (read_why_) {
       op.error = read_why_;
@@ -2406,7 +2404,7 @@ public:
     const std::uint64_t left = from_.length - moved_;
     std::size_t size =
         left < buffer_pool::room ? static_cast<std::size_t>(left) : buffer_pool::room;
-    why = os::read_file(from_.file, from_.offset + moved_, read, size, size);
+    why = os::read_at(from_.file, from_.offset + moved_, read, size, size);
     const std::size_t n = why || size == 0 ? 0 : c.write({read, size}, why);
     buffer_pool::give_back(read);
     moved_ += n;

@@ -140,7 +140,7 @@ public:
         if (!input_ended()) return needs::input;
         handshake_why_ = input_why_ ? input_why_ : ended_in_handshake();
       } else {
-        handshake_why_ = wire_.memory_short ? memory_is_short() : handshake_failure(ssl());
+        handshake_why_ = reason(handshake_failure(ssl()));
       }
     }
     // The last messages, among them the alert that tells the peer why, are sent first.
@@ -152,8 +152,7 @@ public:
   /// Reads what is there, at least a byte. `op.bytes` 0 without an error: the end of the stream.
   needs read(operation& op, mutable_buffer b) noexcept {
     op.bytes = 0;
-    if (!may_read()) op.error = read_why_;
-    if (op.error) return needs::nothing;
+    if (!may_read()) return op.error = read_why_, needs::nothing;
     if (drained_ && !input_ended() && !no_more_input_) return needs::input;
     while (op.bytes != b.size() && !no_more_input_) {
       std::size_t n = 0;
@@ -195,7 +194,7 @@ public:
       }
       wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
       if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
-        why = output_why_ = wire_.memory_short ? memory_is_short() : protocol_failure();
+        why = output_why_ = reason(protocol_failure());
         drained_ = false; // the next read fails, too
       }
       wire_.direct = nullptr;
@@ -306,6 +305,7 @@ private:
       read_why_ = output_why_ = failed(error::protocol_violated);
     return !read_why_;
   }
+
   [[nodiscard]] bool input_ended() const noexcept { return input_why_ || end_of_input_; }
   static failure ended_in_handshake() noexcept {
     return numbered(detail::handshake + SSL_R_UNEXPECTED_EOF_WHILE_READING);
@@ -318,16 +318,18 @@ private:
     });
   }
 
-  // Some of what the SSL object wrote is lost, so nothing may follow it.
-  failure memory_is_short() noexcept { return output_why_ = std::errc::not_enough_memory; }
+  // Why OpenSSL failed: for the reason that it gives, or because memory was short. Some of what the
+  // SSL object wrote is lost then, so nothing may follow it.
+  failure reason(failure given) noexcept {
+    return wire_.memory_short ? output_why_ = std::errc::not_enough_memory : given;
+  }
 
   needs after_read(operation& op, int what) noexcept {
     if (what == SSL_ERROR_ZERO_RETURN) {
       peer_said_goodbye_ = true;
       return needs::nothing;
     }
-    if (what != SSL_ERROR_WANT_READ && !read_why_)
-      read_why_ = wire_.memory_short ? memory_is_short() : protocol_failure();
+    if (what != SSL_ERROR_WANT_READ && !read_why_) read_why_ = reason(protocol_failure());
     if (op.bytes != 0) return needs::nothing; // the next read reports what this one met
     if (read_why_) {
       op.error = read_why_;

@@ -54,8 +54,7 @@ enum class needs : unsigned char { nothing, input, output };
 
 /// A number that several threads count if they share an engine.
 template <class Threading>
-using shared_count =
-    std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
+using shared_count = std::conditional_t<Threading::shared, std::atomic<std::size_t>, std::size_t>;
 
 template <class Scheduler>
 class connection;

@@ -223,7 +223,7 @@ public:
     const std::uint64_t left = from_.length - moved_;
     std::size_t size =
         left < buffer_pool::room ? static_cast<std::size_t>(left) : buffer_pool::room;
-    why = os::read_file(from_.file, from_.offset + moved_, read, size, size);
+    why = os::read_at(from_.file, from_.offset + moved_, read, size, size);
     const std::size_t n = why || size == 0 ? 0 : c.write({read, size}, why);
     buffer_pool::give_back(read);
     moved_ += n;

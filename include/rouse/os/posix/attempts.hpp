@@ -58,8 +58,8 @@ using native_file_type = int;
 
 /// Reads from a position of a file, as much as there is: `got` is 0 at its end. Errors: those of
 /// pread(2).
-inline failure read_file(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
-                         std::size_t& got) noexcept {
+inline failure read_at(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
+                       std::size_t& got) noexcept {
   const ssize_t n = detail::retry_interrupted(
       [&] { return ::pread(file, into, size, static_cast<off_t>(offset)); });
   got = n < 0 ? 0 : static_cast<std::size_t>(n);

@@ -2,6 +2,7 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/os/posix/socket.hpp>
 #include <rouse/os/posix/unique_fd.hpp>
 
 #include <cstddef>
@@ -36,9 +37,7 @@ public:
 
   /// @param got  the bytes read; 0 at the end of the file.
   failure read(char* into, std::size_t size, std::size_t& got) const noexcept {
-    ssize_t result;
-    do result = ::read(fd_.get(), into, size);
-    while (result < 0 && errno == EINTR);
+    const ssize_t result = detail::retry_interrupted([&] { return ::read(fd_.get(), into, size); });
     if (result < 0) return failure::from_os(errno);
     got = static_cast<std::size_t>(result);
     return {};
@@ -47,9 +46,8 @@ public:
   /// Appends the bytes at once, so that threads and processes may append to the same file. Returns
   /// whether all of them were written.
   bool append(std::string_view bytes) const noexcept {
-    ssize_t result;
-    do result = ::write(fd_.get(), bytes.data(), bytes.size());
-    while (result < 0 && errno == EINTR);
+    const ssize_t result =
+        detail::retry_interrupted([&] { return ::write(fd_.get(), bytes.data(), bytes.size()); });
     return result == static_cast<ssize_t>(bytes.size());
   }
 

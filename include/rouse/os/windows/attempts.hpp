@@ -68,8 +68,8 @@ using native_file_type = HANDLE;
 
 /// Reads from a position of a file, as much as there is: `got` is 0 at its end. Waits for the
 /// result if the file was opened for overlapped use. Errors: those of ReadFile.
-inline failure read_file(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
-                         std::size_t& got) noexcept {
+inline failure read_at(native_file_type file, std::uint64_t offset, void* into, std::size_t size,
+                       std::size_t& got) noexcept {
   OVERLAPPED where{};
   where.Offset = static_cast<DWORD>(offset);
   where.OffsetHigh = static_cast<DWORD>(offset >> 32);
@@ -95,7 +95,7 @@ inline bool send_file_now(native_handle_type h, native_file_type file, std::uint
                           std::size_t size, std::size_t& bytes, failure& error) noexcept {
   char buffer[8192];
   std::size_t got = 0;
-  error = read_file(file, offset, buffer, size < sizeof buffer ? size : sizeof buffer, got);
+  error = read_at(file, offset, buffer, size < sizeof buffer ? size : sizeof buffer, got);
   if (error) return true;
   return got == 0 || send_now(h, buffer, got, false, bytes, error);
 }
