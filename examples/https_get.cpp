@@ -58,8 +58,8 @@ long long length_in(std::string_view line) {
   return length;
 }
 
-// Writes the page to std::cout. A page without a length ends with the stream, whose end TLS
-// protects: if an attacker cuts it off, the call fails with tls::error::truncated.
+// Writes the page to std::cout. A page without a length ends with the stream. TLS protects that end:
+// if an attacker cuts it off, the call fails with tls::error::truncated.
 template <rouse::byte_stream Stream>
 rouse::task<> fetch(Stream conn, const url& what) {
   const std::string request = "GET " + what.path + " HTTP/1.0\r\nHost: " + what.host + "\r\n\r\n";
