@@ -212,14 +212,15 @@ rouse::socket<S> listening(S& sched, int backlog = 128) {
   return listener;
 }
 
-template <class S>
-outcome<std::size_t> send(S& sched, rouse::socket<S>& s, std::string_view text) {
+// Of a socket, or of a TLS socket.
+template <class S, template <class> class Socket>
+outcome<std::size_t> send(S& sched, Socket<S>& s, std::string_view text) {
   return await(sched, CALL(s.send_all(text, how...)));
 }
 
 /// Receives exactly n bytes, or those up to the end of the stream.
-template <class S>
-std::string receive(S& sched, rouse::socket<S>& s, std::size_t n) {
+template <class S, template <class> class Socket>
+std::string receive(S& sched, Socket<S>& s, std::size_t n) {
   std::string text(n, '\0');
   auto got = await(sched, CALL(s.recv_exactly(text, how...)));
   CHECK(!got.ec);

@@ -3,40 +3,12 @@
 #include <tls/support/tls_testing.hpp>
 
 #if !ROUSE_TSAN
+#include <support/counted_allocations.hpp>
+
 #include <array>
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <string>
 
 using namespace testing;
-
-namespace {
-
-std::atomic<std::size_t> allocations{0};
-std::atomic<std::size_t> left{std::size_t(-1)}; // before memory is short
-
-void* counted(std::size_t size) noexcept {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (left.load(std::memory_order_relaxed) == 0) return nullptr;
-  left.fetch_sub(1, std::memory_order_relaxed);
-  return std::malloc(size ? size : 1);
-}
-void* counted_or_throw(std::size_t size) {
-  if (void* p = counted(size)) return p;
-  throw std::bad_alloc();
-}
-
-} // namespace
-
-void* operator new(std::size_t size) { return counted_or_throw(size); }
-void* operator new[](std::size_t size) { return counted_or_throw(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return counted(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return counted(size); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -50,7 +22,7 @@ rouse::task<> one_of_each(tls_pair<S>& pair, std::string_view block) {
   (void)co_await pair.client.send_all("ping");
   (void)co_await pair.server.recv_exactly(std::span(buf).first(4), 1h);
   const std::array<rouse::const_buffer, 2> parts{rouse::const_buffer("po"),
-                                               rouse::const_buffer("ng")};
+                                                 rouse::const_buffer("ng")};
   (void)co_await pair.server.send(parts, 1h);
   (void)co_await pair.client.recv(buf);
   (void)co_await pair.client.send_all(block); // as a record of its own

@@ -166,12 +166,11 @@ TEMPLATE_LIST_TEST_CASE("tls: a scheduler ends with calls of each kind in progre
   auto c2 = start(*sched, CALL(client.send_all(block, 30s, how...)));
   auto c3 = start<rouse::loan>(*sched, CALL(client.receive(30s, how...)));
   auto c4 = start<std::string_view>(*sched, CALL(in.read_line(30s, how...)));
-  auto c5 =
-      start<rouse::done>(*sched, CALL(made2.server.value.wait(rouse::readable, 30s, how...)));
-  auto c6 = start<tls::socket<TestType>>(*sched,
-                                         CALL(tls::connect(*sched, web, "localhost", port, 30s, how...)));
-  auto c7 = start<tls::socket<TestType>>(
-      *sched, CALL(tls::accept(site, std::move(plain), 30s, how...)));
+  auto c5 = start<rouse::done>(*sched, CALL(made2.server.value.wait(rouse::readable, 30s, how...)));
+  auto c6 = start<tls::socket<TestType>>(
+      *sched, CALL(tls::connect(*sched, web, "localhost", port, 30s, how...)));
+  auto c7 =
+      start<tls::socket<TestType>>(*sched, CALL(tls::accept(site, std::move(plain), 30s, how...)));
   auto c8 = start(*sched, CALL(server.recv_exactly(room2, how...)));
   if constexpr (is_threads<TestType>)
     run_until(*sched, [&] { return sched->engine().active() >= 8; });

@@ -10,13 +10,6 @@ using namespace testing;
 
 namespace {
 
-std::string pattern(std::size_t size) {
-  std::string made(size, '\0');
-  unsigned seed = 7;
-  for (char& c : made) c = static_cast<char>((seed = seed * 1664525 + 1013904223) >> 24);
-  return made;
-}
-
 /// What is moved in parts. A thread has hardly begun its call when it is stopped, and needs many
 /// more of them.
 template <class S>

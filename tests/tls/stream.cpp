@@ -2,19 +2,11 @@
 #include <tls/support/tls_testing.hpp>
 
 #include <array>
-#include <numeric>
 #include <string>
 
 using namespace testing;
 
 namespace {
-
-/// Bytes that differ from place to place.
-std::string pattern(std::size_t size, unsigned seed = 1) {
-  std::string made(size, '\0');
-  for (char& c : made) c = static_cast<char>((seed = seed * 1664525 + 1013904223) >> 24);
-  return made;
-}
 
 template <class S>
 std::error_code error_of_recv(tls_pair<S>& pair, tls::socket<S>& s) {

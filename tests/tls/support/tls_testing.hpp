@@ -95,18 +95,11 @@ struct tls_pair {
   }
 };
 
-template <class S>
-outcome<std::size_t> send(S& sched, tls::socket<S>& s, std::string_view text) {
-  return await(sched, CALL(s.send_all(text, how...)));
-}
-/// Receives exactly n bytes, or those up to the end of the stream.
-template <class S>
-std::string receive(S& sched, tls::socket<S>& s, std::size_t n) {
-  std::string text(n, '\0');
-  const auto got = await(sched, CALL(s.recv_exactly(text, how...)));
-  CHECK(!got.ec);
-  text.resize(got.value);
-  return text;
+/// Bytes that differ from place to place, and from seed to seed.
+inline std::string pattern(std::size_t size, unsigned seed = 1) {
+  std::string made(size, '\0');
+  for (char& c : made) c = static_cast<char>((seed = seed * 1664525 + 1013904223) >> 24);
+  return made;
 }
 
 } // namespace testing
