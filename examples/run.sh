@@ -72,6 +72,7 @@ export WINEPREFIX=$out/wine WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml,wine
 wineserver=$(command -v wineserver || echo /usr/lib/wine/wineserver64)
 [ -x "$wineserver" ] || wineserver=/usr/lib/wine/wineserver
 echo "starting Wine"
+mkdir -p "$WINEPREFIX" # the server needs the directory
 "$wineserver" -p </dev/null >/dev/null 2>&1
 timeout 120 wine cmd /c exit </dev/null >/dev/null 2>&1 || echo "Wine does not start"
 trap '"$wineserver" -k >/dev/null 2>&1' EXIT

@@ -88,9 +88,11 @@ run() { # configuration
 wine_up() {
   export WINEPREFIX=$out/wine WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml,winedbg.exe=" WINEARCH=win64
   unset DISPLAY WAYLAND_DISPLAY
-  # Starts Wine's services here, with their own streams, so that they do not keep the output of a test open.
+  # Starts Wine's services here, with their own streams, so that they do not keep the output of a test open. The server needs the
+  # directory. Without this, the first tests that start at the same time would all set Wine up, and get in each other's way.
+  mkdir -p "$WINEPREFIX"
   { wineserver -p && { [ -f "$WINEPREFIX/.ready" ] || { wine wineboot -i && wine winecfg -v win10 && touch "$WINEPREFIX/.ready"; }; } &&
-    wine cmd /c exit; } < /dev/null > /dev/null 2>&1
+    wine cmd /c exit; } < /dev/null > /dev/null 2>&1 || { row windows "Wine does not start" 0 1 0; return 1; }
 }
 
 # Each fuzzer runs its corpus, then continues from there for some seconds. `FUZZ_SECONDS=600 tests/run.sh fuzz` runs longer.
@@ -131,7 +133,7 @@ tls_headers() {
 }
 
 windows() {
-  wine_up
+  wine_up || return
   if [ ! -f build/openssl_for_windows/built ]; then
     echo "SKIPPED: TLS is only compiled for Windows, since there is no OpenSSL for it: tests/run.sh windows_tls"
     check windows "TLS, compiled only" tls_headers
