@@ -23,14 +23,15 @@
 namespace rouse { inline namespace ROUSE_ABI { namespace tls {
 namespace detail {
 
-// A name as certificates have it: without the dot at its end, or the zone of an address. Empty: it
-// is no name. OpenSSL would take one that begins with a dot for all names that end like it, and one
-// with a zero byte for what is before that.
+// A name as certificates have it: without the dot at its end, or the zone of an IPv6 address.
+// Empty: it is no name. OpenSSL would take one that begins with a dot for all names that end like
+// it, and one with a zero byte for what is before that.
 inline std::string name_to_verify(std::string_view name) {
-  name = name.substr(0, name.find('%'));
+  const std::string_view before_zone = name.substr(0, name.find('%'));
+  if (before_zone.find(':') != std::string_view::npos) name = before_zone;
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  const bool none = name.starts_with('.') || name.find('\0') != std::string_view::npos ||
-                    name.size() > TLSEXT_MAXLEN_host_name;
+  const bool none = name.starts_with('.') || name.size() > TLSEXT_MAXLEN_host_name ||
+                    name.find_first_of(std::string_view("%\0", 2)) != std::string_view::npos;
   return none ? std::string() : std::string(name);
 }
 
