@@ -2031,21 +2031,25 @@ private:
 namespace rouse { inline namespace ROUSE_ABI { namespace tls {
 namespace detail {
 
-// A name as certificates have it: without the dot at its end, or the zone of an address. Empty: it
-// is no name. OpenSSL would take one that begins with a dot for all names that end like it, and one
-// with a zero byte for what is before that.
+// A name as certificates have it: without the dot at its end, or the zone of an IPv6 address.
+// Empty: it is no name. OpenSSL would take one that begins with a dot for all names that end like
+// it, and one with a zero byte for what is before that.
 inline std::string name_to_verify(std::string_view name) {
-  name = name.substr(0, name.find('%'));
+  const std::string_view before_zone = name.substr(0, name.find('%'));
+  if (before_zone.find(':') != std::string_view::npos) name = before_zone;
   if (!name.empty() && name.back() == '.') name.remove_suffix(1);
-  const bool none = name.starts_with('.') || name.find('\0') != std::string_view::npos ||
-                    name.size() > TLSEXT_MAXLEN_host_name;
+  const bool none = name.starts_with('.') || name.size() > TLSEXT_MAXLEN_host_name ||
+                    name.find_first_of(std::string_view("%\0", 2)) != std::string_view::npos;
   return none ? std::string() : std::string(name);
 }
 
-// The peer has to prove that it is `name`. False: that is no name, or memory is short.
+// The peer has to prove that it is `name`. False: that is no name, or memory is short. Certificates
+// have their names in subjectAltName: RFC 9525 rules out the common name, which OpenSSL would fall
+// back to.
 inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
   X509_VERIFY_PARAM* const how = SSL_get0_param(ssl);
-  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                           X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
   if (name.empty()) return false;
   if (X509_VERIFY_PARAM_set1_ip_asc(how, name.c_str()) == 1) return true;
   return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
@@ -2106,9 +2110,10 @@ private:
 ///
 /// Always verified, by every connection: that the server's certificate leads to a trusted root,
 /// that all certificates on the way are valid now and meant for servers, and that the certificate
-/// is for the name or the IP address to which the client connects. A failure is
-/// tls::error::certificate_rejected, with the reason in words. Not verified unless
-/// `revocations_file` is called: whether the certificate has been revoked.
+/// is for the name or the IP address to which the client connects (subjectAltName; a common name
+/// does not count: RFC 9525). A failure is tls::error::certificate_rejected, with the reason in
+/// words. Not verified unless `revocations_file` is called: whether the certificate has been
+/// revoked.
 ///
 /// The roots are the system's: those of OpenSSL's files (SSL_CERT_FILE and SSL_CERT_DIR name other
 /// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store.
@@ -2923,9 +2928,10 @@ auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& 
 /// A limit covers the whole call: the lookup, the connection, the handshake.
 ///
 /// Errors: those of `rouse::connect`; invalid_argument (an empty host, or one that begins with a
-/// dot or has a zero byte: nothing is connected then); tls::error::certificate_rejected, with the
-/// reason in words; handshake_failed; not_tls. Cancellation: nothing remains. Threads: the
-/// scheduler's own. Cost: that of `rouse::connect`, and a connection's.
+/// dot, or has a zero byte, or a '%' that does not begin the zone of an IPv6 address: nothing is
+/// connected then); tls::error::certificate_rejected, with the reason in words; handshake_failed;
+/// not_tls. Cancellation: nothing remains. Threads: the scheduler's own. Cost: that of
+/// `rouse::connect`, and a connection's.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
                        const Service& service,

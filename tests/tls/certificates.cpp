@@ -111,6 +111,7 @@ TEST_CASE("tls: a client refuses each faulty certificate, and says why", "[tls][
   CHECK(says("wildcard", "server.test") == "hostname mismatch");
   CHECK(says("wildcard", "a.b.server.test") == "hostname mismatch");
   CHECK(says("partial", "some.server.test") == "hostname mismatch");
+  CHECK(says("common", "common") == "hostname mismatch");
 }
 
 TEST_CASE("tls: a client accepts a certificate for its name or address", "[tls][K10]") {

@@ -6,7 +6,8 @@
 #   other ------ stranger, foreign
 #
 # Faulty ones: expired, early (not valid yet), purpose (for clients), self (signed by itself), partial
-# (s*.server.test), outside (its issuer may only sign for allowed.test), revoked (in root.crl).
+# (s*.server.test), common (has its name as the common name only), outside (its issuer may only sign
+# for allowed.test), revoked (in root.crl).
 # Files of other kinds: encrypted.key and chained.p12 have the password "secret"; outdated.crl.
 set -eu
 mkdir -p "$1"
@@ -99,6 +100,10 @@ END
   key self
   openssl req -x509 -new -key self.key -subj "/CN=self" -days 3650 -out self.pem \
     -addext "subjectAltName=DNS:localhost"
+  issue common root 3650 <<END
+basicConstraints=CA:FALSE
+extendedKeyUsage=serverAuth
+END
   server partial root 3650 "DNS:s*.server.test"
   issue constrained root 3650 <<END
 basicConstraints=critical,CA:TRUE

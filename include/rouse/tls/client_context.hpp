@@ -35,10 +35,13 @@ inline std::string name_to_verify(std::string_view name) {
   return none ? std::string() : std::string(name);
 }
 
-// The peer has to prove that it is `name`. False: that is no name, or memory is short.
+// The peer has to prove that it is `name`. False: that is no name, or memory is short. Certificates
+// have their names in subjectAltName: RFC 9525 rules out the common name, which OpenSSL would fall
+// back to.
 inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
   X509_VERIFY_PARAM* const how = SSL_get0_param(ssl);
-  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  X509_VERIFY_PARAM_set_hostflags(how, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                           X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
   if (name.empty()) return false;
   if (X509_VERIFY_PARAM_set1_ip_asc(how, name.c_str()) == 1) return true;
   return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
@@ -99,9 +102,10 @@ private:
 ///
 /// Always verified, by every connection: that the server's certificate leads to a trusted root,
 /// that all certificates on the way are valid now and meant for servers, and that the certificate
-/// is for the name or the IP address to which the client connects. A failure is
-/// tls::error::certificate_rejected, with the reason in words. Not verified unless
-/// `revocations_file` is called: whether the certificate has been revoked.
+/// is for the name or the IP address to which the client connects (subjectAltName; a common name
+/// does not count: RFC 9525). A failure is tls::error::certificate_rejected, with the reason in
+/// words. Not verified unless `revocations_file` is called: whether the certificate has been
+/// revoked.
 ///
 /// The roots are the system's: those of OpenSSL's files (SSL_CERT_FILE and SSL_CERT_DIR name other
 /// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store.
