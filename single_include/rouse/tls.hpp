@@ -20,6 +20,7 @@ enum class error : int {
   certificate_rejected, ///< the peer's certificate, or its name, did not pass verification
   protocol_violated, ///< after the handshake: a record that is damaged or out of order, an alert
   bad_certificate_file, ///< a certificate, key or revocation list of our own cannot be used
+  no_roots, ///< a client has no root certificates: the system's are missing
 };
 
 /// The category of TLS errors. Its codes are those of `error`, and the ones that add a reason.
@@ -73,6 +74,8 @@ private:
       return "TLS protocol error";
     case error::bad_certificate_file:
       return "unusable certificate";
+    case error::no_roots:
+      return "no root certificates were found";
     default:
       return "unknown error of TLS";
     }
@@ -286,16 +289,21 @@ inline bio_ptr reads_from(std::string_view bytes) noexcept {
 
 #if !ROUSE_WINDOWS
 #include <cerrno>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Whether there is a file or directory of that name.
-inline bool exists(const char* path) noexcept {
-  struct stat about;
-  return ::stat(path, &about) == 0;
+/// Whether a directory has files. Hidden ones do not count.
+inline bool has_files(const std::string& directory) noexcept {
+  DIR* const open = ::opendir(directory.c_str());
+  if (!open) return false;
+  const dirent* next = ::readdir(open);
+  while (next && *next->d_name == '.') next = ::readdir(open);
+  ::closedir(open);
+  return next != nullptr;
 }
 
 /// A file, open for reading or for appending. The destructor closes it.
@@ -361,9 +369,16 @@ struct wide_path {
 
 } // namespace detail
 
-/// Whether there is a file or directory of that name.
-inline bool exists(const char* path) noexcept {
-  return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
+/// Whether a directory has files. Hidden ones do not count.
+inline bool has_files(const std::string& directory) {
+  WIN32_FIND_DATAW next;
+  const HANDLE search =
+      ::FindFirstFileW(detail::wide_path((directory + "\\*").c_str()).text, &next);
+  if (search == INVALID_HANDLE_VALUE) return false;
+  bool found = true;
+  while (found && *next.cFileName == L'.') found = ::FindNextFileW(search, &next) != 0;
+  ::FindClose(search);
+  return found;
 }
 
 /// A file, open for reading or for appending. The destructor closes it.
@@ -743,8 +758,6 @@ bool each_root_certificate(F) {
 
 namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
 
-using shared_store = std::shared_ptr<X509_STORE>;
-
 // Copies share the certificates.
 struct trust {
   std::vector<std::shared_ptr<const certificate_list>> roots; // in addition to the system's, or
@@ -764,36 +777,89 @@ inline constexpr const char* well_known_bundles[] = {
     "/opt/homebrew/etc/ca-certificates/cert.pem",
 };
 
+// How many certificates and lists have been read.
+inline int size_of(X509_STORE* s) noexcept {
+  X509_STORE_lock(s);
+  const int size = sk_X509_OBJECT_num(X509_STORE_get0_objects(s));
+  X509_STORE_unlock(s);
+  return size;
+}
+
 inline bool environment_names_roots() noexcept {
   return std::getenv(X509_get_default_cert_file_env()) ||
          std::getenv(X509_get_default_cert_dir_env());
 }
 
-// Adds the system's roots. Where there are none, verification will fail, and says so.
+// Whether one of the directories that OpenSSL looks into has a file. They are searched by the names
+// of certificates, one at a time.
+inline bool directories_have_files() {
+  const char* const named = std::getenv(X509_get_default_cert_dir_env());
+  std::string_view left = named ? named : X509_get_default_cert_dir();
+  while (!left.empty()) {
+    const std::string_view first = left.substr(0, left.find(ROUSE_WINDOWS ? ';' : ':'));
+    if (os::has_files(std::string(first))) return true;
+    left.remove_prefix(first.size() < left.size() ? first.size() + 1 : left.size());
+  }
+  return false;
+}
+
+// Adds the system's roots, and returns whether there are any. It may be called again.
 //
 // OpenSSL's own paths were chosen when it was built. Where the system has a store they are not
 // read, since any user may be able to write there (CVE-2019-1552).
-inline void add_system_roots(X509_STORE* to) noexcept {
-  const bool kept = os::each_root_certificate([to](std::span<const unsigned char> der) {
+inline bool add_system_roots(X509_STORE* to) {
+  bool found = false;
+  const bool kept = os::each_root_certificate([&](std::span<const unsigned char> der) {
     const unsigned char* bytes = der.data();
     const x509_ptr root{d2i_X509(nullptr, &bytes, static_cast<long>(der.size()))};
-    if (root) X509_STORE_add_cert(to, root.get());
+    if (root && X509_STORE_add_cert(to, root.get()) == 1) found = true;
   });
-  if (!kept || environment_names_roots()) X509_STORE_set_default_paths(to);
-  if (kept || environment_names_roots() || os::exists(X509_get_default_cert_file()) ||
-      os::exists(X509_get_default_cert_dir()))
-    return;
-  for (const char* bundle : well_known_bundles) {
-    if (os::exists(bundle) && X509_STORE_load_file(to, bundle) == 1) return;
+  const bool named = environment_names_roots();
+  if (!kept || named) {
+    const int before = size_of(to);
+    X509_STORE_set_default_paths(to);
+    found = found || size_of(to) != before || directories_have_files();
   }
+  if (found || kept || named) return found;
+  for (const char* bundle : well_known_bundles) {
+    if (X509_STORE_load_file(to, bundle) == 1) return true;
+  }
+  return false;
 }
 
-// Reads the system's roots if they count.
+// What verification looks into.
+class certificate_store {
+public:
+  certificate_store(store_ptr made, const trust& from) noexcept
+      : store_(std::move(made)), own_(!from.roots.empty()), complete_(!from.system()) {}
+
+  [[nodiscard]] X509_STORE* get() const noexcept { return store_.get(); }
+
+  // Called before each use. The first call reads the system's roots if they count; that takes some
+  // 25 milliseconds. False: there are no roots at all.
+  bool complete() {
+    if (complete_.load(std::memory_order_acquire)) return true;
+    const std::lock_guard lock(mutex_);
+    if (complete_.load(std::memory_order_relaxed)) return true;
+    const error_scope scope;
+    const bool any = add_system_roots(get()) || own_;
+    complete_.store(any, std::memory_order_release);
+    return any;
+  }
+
+private:
+  const store_ptr store_;
+  const bool own_; // it has roots of the user's
+  std::mutex mutex_;
+  std::atomic<bool> complete_;
+};
+using shared_store = std::shared_ptr<certificate_store>;
+
+// Without the system's roots.
 inline shared_store make_store(const trust& from) {
   const error_scope scope;
   store_ptr store{X509_STORE_new()};
   bool made = store != nullptr;
-  if (made && from.system()) add_system_roots(store.get());
   for (const auto& list : from.roots) {
     for (const x509_ptr& root : *list)
       made = made && X509_STORE_add_cert(store.get(), root.get()) == 1;
@@ -804,7 +870,7 @@ inline shared_store make_store(const trust& from) {
   if (made && !from.revocations.empty())
     made = X509_STORE_set_flags(store.get(), X509_V_FLAG_CRL_CHECK) == 1;
   if (!made) throw_no_memory();
-  return shared_store(std::move(store));
+  return std::make_shared<certificate_store>(std::move(store), from);
 }
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
@@ -895,7 +961,7 @@ ssl_ctx_ptr make_context(std::unique_ptr<const Settings> from) {
   if (s.own &&
       SSL_CTX_use_cert_and_key(c, s.own->leaf.get(), s.own->key.get(), s.own->chain.get(), 1) != 1)
     throw_unusable(s.own->file, newest_reason());
-  if (s.store) SSL_CTX_set1_cert_store(c, s.store.get());
+  if (s.store) SSL_CTX_set1_cert_store(c, s.store->get());
   if (s.key_log) SSL_CTX_set_keylog_callback(c, &log_key<Settings>);
   if (!s.apply(c)) throw_no_memory();
   return made;
@@ -2058,7 +2124,8 @@ inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
 struct client_settings : settings {
   bool insecure = false;
   std::shared_ptr<session_store> sessions; // null: none are kept
-  std::uint64_t number = 0; // sessions are only taken up under the settings that made them
+  // Sessions are only taken up under the settings that made them.
+  std::uint64_t number = unique_number();
 
   void renew() noexcept { number = unique_number(); } // after each change
 
@@ -2116,14 +2183,16 @@ private:
 /// revoked.
 ///
 /// The roots are the system's: those of OpenSSL's files (SSL_CERT_FILE and SSL_CERT_DIR name other
-/// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store.
+/// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store. The
+/// first connection reads them, which takes some 25 milliseconds; so does the first one of a clone,
+/// and after a change of what is trusted. If there are none, that connection fails with
+/// tls::error::no_roots, and the next one looks again. With roots of your own, the system's are
+/// never read unless `trust_system` is called.
 class client_context : public basic_context<detail::client_settings> {
   using settings = detail::client_settings;
 
 public:
-  client_context() : basic_context(settings()) {
-    change_trust([](detail::trust&) {});
-  }
+  client_context() : basic_context(first()) {}
 
   /// Trusts the root certificates of a file, and no longer the system's. Several calls add up.
   void trust_file(const std::string& path) { add_roots(detail::from_file(path)); }
@@ -2168,7 +2237,11 @@ public:
         [&] {
           const std::string verified = detail::name_to_verify(name);
           if (verified.empty()) why = std::errc::invalid_argument;
-          return detail::verify_name(made.get(), verified) && resume(made.get());
+          if (!detail::verify_name(made.get(), verified)) return false;
+          const auto& s = detail::settings_of<settings>(context.get());
+          const bool trusts = s.insecure || s.store->complete();
+          if (!trusts) why = detail::failed(error::no_roots);
+          return trusts && resume(made.get());
         },
         [] { return false; });
     if (!ready) return nullptr;
@@ -2177,6 +2250,11 @@ public:
   }
 
 private:
+  static settings first() {
+    settings s;
+    s.store = detail::make_store(s.trusted);
+    return s;
+  }
   void add_roots(const detail::source& from) {
     auto list = std::make_shared<const detail::certificate_list>(detail::certificates_in(from));
     change_trust([&](detail::trust& t) { t.roots.push_back(std::move(list)); });
@@ -2929,9 +3007,9 @@ auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& 
 ///
 /// Errors: those of `rouse::connect`; invalid_argument (an empty host, or one that begins with a
 /// dot, or has a zero byte, or a '%' that does not begin the zone of an IPv6 address: nothing is
-/// connected then); tls::error::certificate_rejected, with the reason in words; handshake_failed;
-/// not_tls. Cancellation: nothing remains. Threads: the scheduler's own. Cost: that of
-/// `rouse::connect`, and a connection's.
+/// connected then); tls::error::no_roots (likewise); certificate_rejected, with the reason in
+/// words; handshake_failed; not_tls. Cancellation: nothing remains. Threads: the scheduler's own.
+/// Cost: that of `rouse::connect`, and a connection's.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
                        const Service& service,

@@ -1,6 +1,7 @@
 // Certificates: which ones a peer's verification refuses, and which files cannot be used.
 #include <tls/support/tls_testing.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -10,7 +11,9 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 using namespace testing;
 
@@ -137,6 +140,76 @@ TEST_CASE("tls: own roots are trusted instead of the system's, and add up", "[tl
 }
 
 #if !ROUSE_WINDOWS
+/// Until it is destroyed, the system's roots are those of a file alone.
+struct system_roots {
+  explicit system_roots(const std::string& file) {
+    ::setenv("SSL_CERT_FILE", certificate(file).c_str(), 1);
+    ::setenv("SSL_CERT_DIR", certificate("no_directory").c_str(), 1);
+  }
+  ~system_roots() {
+    ::unsetenv("SSL_CERT_FILE");
+    ::unsetenv("SSL_CERT_DIR");
+  }
+};
+
+TEST_CASE("tls: the system's roots are read by the first connection", "[tls][K11]") {
+  tls::client_context web;
+  const tls::client_context copy = web;
+  const system_roots now("root.pem");
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, copy) == "");
+  const system_roots later("other.pem");
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  web.alpn({"h2"}); // says nothing about roots
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  CHECK(verdict("stranger", "localhost", TLS1_3_VERSION, web) != "");
+}
+
+TEST_CASE("tls: the system's roots are never read where own ones replace them", "[tls][K11]") {
+  const system_roots none("missing.pem");
+  const auto web = trusting_client();
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  const system_roots some("other.pem");
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+  CHECK(verdict("stranger", "localhost", TLS1_3_VERSION, web) != "");
+  adjust(web, [](SSL_CTX* c) { return tls::detail::size_of(SSL_CTX_get_cert_store(c)); }); // 1
+}
+
+TEST_CASE("tls: a client without any roots says so, and looks for them again", "[tls][K11]") {
+  rouse::fibers sched;
+  const auto site = server_with("good");
+  const tls::client_context web;
+  {
+    const system_roots none("missing.pem");
+    const auto made = meet(sched, site, web);
+    CHECK(made.client.ec == tls::error::no_roots);
+    CHECK(made.client.ec.message() == "no root certificates were found");
+    tls::client_context both, odd; // which need none of the system's
+    both.trust_file(certificate("root.pem"));
+    both.trust_system();
+    CHECK(!meet(sched, site, both).client.ec);
+    odd.insecure_accept_any_certificate();
+    CHECK(!meet(sched, site, odd).client.ec);
+  }
+  const system_roots some("root.pem");
+  CHECK(!meet(sched, site, web).client.ec);
+}
+
+TEST_CASE("tls: several threads may make the first connections", "[tls][K11]") {
+  const system_roots some("root.pem");
+  const tls::client_context web;
+  const auto site = server_with("good");
+  std::vector<std::thread> threads;
+  std::atomic<int> made{0};
+  for (int i = 0; i != 4; ++i)
+    threads.emplace_back([&] {
+      rouse::failure why;
+      if (web.prepare("localhost", why)) ++made;
+    });
+  for (auto& t : threads) t.join();
+  CHECK(made == 4);
+  CHECK(verdict("good", "localhost", TLS1_3_VERSION, web) == "");
+}
+
 TEST_CASE("tls: the system's roots are trusted alone or beside others", "[tls][K11]") {
   ::setenv("SSL_CERT_FILE", certificate("root.pem").c_str(), 1);
   tls::client_context web;
@@ -163,7 +236,9 @@ TEST_CASE("tls: the roots that Windows trusts are in a client's store", "[tls][K
   }));
   CHECK(roots > 0);
   const auto store = tls::detail::make_store({});
-  CHECK(sk_X509_OBJECT_num(X509_STORE_get0_objects(store.get())) > 0);
+  CHECK(tls::detail::size_of(store->get()) == 0);
+  CHECK(store->complete());
+  CHECK(tls::detail::size_of(store->get()) > 0);
 }
 #endif
 

@@ -50,7 +50,8 @@ inline bool verify_name(SSL* ssl, const std::string& name) noexcept {
 struct client_settings : settings {
   bool insecure = false;
   std::shared_ptr<session_store> sessions; // null: none are kept
-  std::uint64_t number = 0; // sessions are only taken up under the settings that made them
+  // Sessions are only taken up under the settings that made them.
+  std::uint64_t number = unique_number();
 
   void renew() noexcept { number = unique_number(); } // after each change
 
@@ -108,14 +109,16 @@ private:
 /// revoked.
 ///
 /// The roots are the system's: those of OpenSSL's files (SSL_CERT_FILE and SSL_CERT_DIR name other
-/// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store.
+/// ones), or of the bundle that the system keeps elsewhere, and on Windows those of its store. The
+/// first connection reads them, which takes some 25 milliseconds; so does the first one of a clone,
+/// and after a change of what is trusted. If there are none, that connection fails with
+/// tls::error::no_roots, and the next one looks again. With roots of your own, the system's are
+/// never read unless `trust_system` is called.
 class client_context : public basic_context<detail::client_settings> {
   using settings = detail::client_settings;
 
 public:
-  client_context() : basic_context(settings()) {
-    change_trust([](detail::trust&) {});
-  }
+  client_context() : basic_context(first()) {}
 
   /// Trusts the root certificates of a file, and no longer the system's. Several calls add up.
   void trust_file(const std::string& path) { add_roots(detail::from_file(path)); }
@@ -160,7 +163,11 @@ public:
         [&] {
           const std::string verified = detail::name_to_verify(name);
           if (verified.empty()) why = std::errc::invalid_argument;
-          return detail::verify_name(made.get(), verified) && resume(made.get());
+          if (!detail::verify_name(made.get(), verified)) return false;
+          const auto& s = detail::settings_of<settings>(context.get());
+          const bool trusts = s.insecure || s.store->complete();
+          if (!trusts) why = detail::failed(error::no_roots);
+          return trusts && resume(made.get());
         },
         [] { return false; });
     if (!ready) return nullptr;
@@ -169,6 +176,11 @@ public:
   }
 
 private:
+  static settings first() {
+    settings s;
+    s.store = detail::make_store(s.trusted);
+    return s;
+  }
   void add_roots(const detail::source& from) {
     auto list = std::make_shared<const detail::certificate_list>(detail::certificates_in(from));
     change_trust([&](detail::trust& t) { t.roots.push_back(std::move(list)); });

@@ -145,9 +145,9 @@ auto server_handshake(const server_context& context, rouse::socket<Scheduler>&& 
 ///
 /// Errors: those of `rouse::connect`; invalid_argument (an empty host, or one that begins with a
 /// dot, or has a zero byte, or a '%' that does not begin the zone of an IPv6 address: nothing is
-/// connected then); tls::error::certificate_rejected, with the reason in words; handshake_failed;
-/// not_tls. Cancellation: nothing remains. Threads: the scheduler's own. Cost: that of
-/// `rouse::connect`, and a connection's.
+/// connected then); tls::error::no_roots (likewise); certificate_rejected, with the reason in
+/// words; handshake_failed; not_tls. Cancellation: nothing remains. Threads: the scheduler's own.
+/// Cost: that of `rouse::connect`, and a connection's.
 template <scheduler Scheduler, class Service>
 decltype(auto) connect(Scheduler& s, const client_context& context, std::string_view host,
                        const Service& service,

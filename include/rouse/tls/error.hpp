@@ -23,6 +23,7 @@ enum class error : int {
   certificate_rejected, ///< the peer's certificate, or its name, did not pass verification
   protocol_violated, ///< after the handshake: a record that is damaged or out of order, an alert
   bad_certificate_file, ///< a certificate, key or revocation list of our own cannot be used
+  no_roots, ///< a client has no root certificates: the system's are missing
 };
 
 /// The category of TLS errors. Its codes are those of `error`, and the ones that add a reason.
@@ -76,6 +77,8 @@ private:
       return "TLS protocol error";
     case error::bad_certificate_file:
       return "unusable certificate";
+    case error::no_roots:
+      return "no root certificates were found";
     default:
       return "unknown error of TLS";
     }

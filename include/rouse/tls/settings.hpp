@@ -92,7 +92,7 @@ ssl_ctx_ptr make_context(std::unique_ptr<const Settings> from) {
   if (s.own &&
       SSL_CTX_use_cert_and_key(c, s.own->leaf.get(), s.own->key.get(), s.own->chain.get(), 1) != 1)
     throw_unusable(s.own->file, newest_reason());
-  if (s.store) SSL_CTX_set1_cert_store(c, s.store.get());
+  if (s.store) SSL_CTX_set1_cert_store(c, s.store->get());
   if (s.key_log) SSL_CTX_set_keylog_callback(c, &log_key<Settings>);
   if (!s.apply(c)) throw_no_memory();
   return made;

@@ -12,16 +12,21 @@
 
 #if !ROUSE_WINDOWS
 #include <cerrno>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace os {
 
-/// Whether there is a file or directory of that name.
-inline bool exists(const char* path) noexcept {
-  struct stat about;
-  return ::stat(path, &about) == 0;
+/// Whether a directory has files. Hidden ones do not count.
+inline bool has_files(const std::string& directory) noexcept {
+  DIR* const open = ::opendir(directory.c_str());
+  if (!open) return false;
+  const dirent* next = ::readdir(open);
+  while (next && *next->d_name == '.') next = ::readdir(open);
+  ::closedir(open);
+  return next != nullptr;
 }
 
 /// A file, open for reading or for appending. The destructor closes it.

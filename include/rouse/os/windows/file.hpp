@@ -28,9 +28,16 @@ struct wide_path {
 
 } // namespace detail
 
-/// Whether there is a file or directory of that name.
-inline bool exists(const char* path) noexcept {
-  return ::GetFileAttributesW(detail::wide_path(path).text) != INVALID_FILE_ATTRIBUTES;
+/// Whether a directory has files. Hidden ones do not count.
+inline bool has_files(const std::string& directory) {
+  WIN32_FIND_DATAW next;
+  const HANDLE search =
+      ::FindFirstFileW(detail::wide_path((directory + "\\*").c_str()).text, &next);
+  if (search == INVALID_HANDLE_VALUE) return false;
+  bool found = true;
+  while (found && *next.cFileName == L'.') found = ::FindNextFileW(search, &next) != 0;
+  ::FindClose(search);
+  return found;
 }
 
 /// A file, open for reading or for appending. The destructor closes it.
