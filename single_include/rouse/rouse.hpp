@@ -2847,7 +2847,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// pool is deleted when the last buffer comes back.
 ///
 /// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
-/// buffers stay allocated.
+/// buffers stay allocated, unless `keep` says otherwise.
 class buffer_pool {
   struct block {
     buffer_pool* owner;
@@ -2887,6 +2887,13 @@ public:
     if (from.take(b)) delete &from;
   }
 
+  /// From now on, at most `n` free buffers stay allocated.
+  void keep(std::size_t n) noexcept {
+    const std::lock_guard lock(mutex_);
+    kept_ = n;
+    while (spare_ > kept_) free_one();
+  }
+
   /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
@@ -2903,7 +2910,7 @@ private:
   bool take(block* b) noexcept {
     const std::lock_guard lock(mutex_);
     --lent_;
-    if (closed_ || spare_ == kept) {
+    if (closed_ || spare_ >= kept_) {
       ::operator delete(b);
     } else {
       b->next = free_;
@@ -2916,16 +2923,21 @@ private:
   bool close() noexcept {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    while (block* b = free_) {
-      free_ = b->next;
-      ::operator delete(b);
-    }
+    while (free_) free_one();
     return lent_ == 0;
+  }
+
+  void free_one() noexcept {
+    block* const b = free_;
+    free_ = b->next;
+    --spare_;
+    ::operator delete(b);
   }
 
   std::mutex mutex_;
   block* free_ = nullptr;
   std::size_t spare_ = 0; // length of free_
+  std::size_t kept_ = kept; // greatest length of free_
   std::size_t lent_ = 0;
   bool closed_ = false;
 };
@@ -8739,19 +8751,6 @@ struct fd_update {
   std::uint32_t offset, resv;
   std::uint64_t data;
 };
-struct buffer_entry {
-  std::uint64_t addr;
-  std::uint32_t len;
-  std::uint16_t id, tail; // tail: of the ring, in the first entry only
-};
-static_assert(sizeof(buffer_entry) == 16);
-struct buffer_ring_registration {
-  std::uint64_t ring_addr;
-  std::uint32_t ring_entries;
-  std::uint16_t group, flags;
-  std::uint64_t resv[3];
-};
-static_assert(sizeof(buffer_ring_registration) == 40);
 
 enum opcode : std::uint8_t {
   op_poll_add = 6,
@@ -8858,39 +8857,6 @@ public:
 private:
   char* at_ = nullptr;
   std::size_t size_ = 0;
-};
-
-/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
-/// 5.19.
-class buffer_ring {
-public:
-  static constexpr std::uint16_t entries = 32; // a power of two
-
-  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
-  failure create(int fd) noexcept {
-    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
-      return last_error();
-    buffer_ring_registration r{};
-    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
-    r.ring_entries = entries;
-    return outcome(
-        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
-  }
-
-  /// Lends the kernel a buffer until a completion with this `id` returns it.
-  void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
-    buffer_entry* all = entries_.at<buffer_entry>(0);
-    buffer_entry& e = all[tail_ % entries];
-    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
-    e.len = static_cast<std::uint32_t>(size);
-    e.id = id;
-    // Release: the kernel reads the entry after it has read the tail.
-    std::atomic_ref(all->tail).store(++tail_, std::memory_order_release);
-  }
-
-private:
-  mapping entries_;
-  std::uint16_t tail_ = 0;
 };
 
 /// One io_uring instance: a submission queue and a completion queue.
@@ -9087,11 +9053,98 @@ private:
 }}}} // namespace rouse::ROUSE_ABI::os::uring
 #endif
 
+// ---- rouse/os/linux/buffer_ring.hpp
+// io_uring: buffers that the kernel takes when it has bytes to receive.
+//
+//   offer() -----> entries[tail] = buffer, its place is its id --> kernel: takes the oldest
+//   take(id) <---- a completion with the id of the buffer that it filled
+//
+// The address stays in its entry until `take`, so that the table also says which buffers are out.
+
+#if ROUSE_LINUX
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <utility>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os { namespace uring {
+
+// Source: io_uring_register(2), <linux/io_uring.h>.
+struct buffer_entry {
+  std::uint64_t addr;
+  std::uint32_t len;
+  std::uint16_t id, tail; // tail: of the ring, in the first entry only
+};
+static_assert(sizeof(buffer_entry) == 16);
+struct buffer_ring_registration {
+  std::uint64_t ring_addr;
+  std::uint32_t ring_entries;
+  std::uint16_t group, flags;
+  std::uint64_t resv[3];
+};
+static_assert(sizeof(buffer_ring_registration) == 40);
+
+/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
+/// 5.19.
+class buffer_ring {
+public:
+  static constexpr std::uint16_t entries = 512; // a power of two
+
+  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
+  failure create(int fd) noexcept {
+    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
+      return last_error();
+    buffer_ring_registration r{};
+    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
+    r.ring_entries = entries;
+    return outcome(
+        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
+  }
+
+  /// Whether the buffer that was here before has been taken, so that another can be offered.
+  [[nodiscard]] bool has_room() const noexcept { return at(tail_).addr == 0; }
+  /// Lends the kernel a buffer until a completion returns it. Precondition: `has_room`.
+  void offer(void* bytes, std::size_t size) noexcept {
+    buffer_entry& e = at(tail_);
+    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
+    e.len = static_cast<std::uint32_t>(size);
+    e.id = tail_ % entries;
+    publish(++tail_);
+  }
+  /// The buffer that was offered with this id; null if it was taken before.
+  [[nodiscard]] void* take(std::uint16_t id) noexcept {
+    return reinterpret_cast<void*>(std::exchange(at(id).addr, 0));
+  }
+  /// The newest buffer. Precondition: the kernel has not taken it, and is not about to.
+  [[nodiscard]] void* withdraw() noexcept {
+    publish(--tail_);
+    return take(tail_);
+  }
+
+private:
+  [[nodiscard]] buffer_entry& at(std::uint16_t index) const noexcept {
+    return entries_.at<buffer_entry>(0)[index % entries];
+  }
+  // Release: the kernel reads an entry after it has read the tail.
+  void publish(std::uint16_t tail) noexcept {
+    std::atomic_ref(at(0).tail).store(tail, std::memory_order_release);
+  }
+
+  mapping entries_;
+  std::uint16_t tail_ = 0;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::os::uring
+#endif
+
 // ---- rouse/engines/uring_parts.hpp
 // Parts of the driver for io_uring: the record of a socket, entries of the submission queue,
 // offered buffers, the thread that uses a ring.
 
 #if ROUSE_LINUX
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -9217,9 +9270,11 @@ inline void fill_wake_up(os::uring::submission& s, bool multishot) noexcept {
 }
 
 /// The buffers that the kernel may take for `receive`: of the engine's pool, registered with the
-/// ring when first needed.
+/// ring when first needed. Their number doubles when the kernel runs out of them. Once a second it
+/// falls again, to what the turns of that second needed.
 class offered_buffers {
   using buffer_ring = os::uring::buffer_ring;
+  static constexpr unsigned least = 32, most = buffer_ring::entries;
 
 public:
   offered_buffers() noexcept = default;
@@ -9229,50 +9284,92 @@ public:
 
   /// Whether the kernel has some. False: memory is short, or this kernel takes none.
   [[nodiscard]] bool available(os::uring::ring& ring, buffer_pool& pool) noexcept {
-    return count_ != 0 || offer_all(ring, pool);
+    if (count_ != 0) return true;
+    if (!begun_) {
+      begun_ = true;
+      if (!ring_.create(ring.get())) wanted_ = least;
+    }
+    offer(pool);
+    return count_ != 0;
   }
 
-  /// The kernel has filled one; another takes its place.
-  [[nodiscard]] std::byte* take(std::uint16_t id, buffer_pool& pool) noexcept {
-    std::byte* const filled = offered_[id];
+  /// The kernel has filled one.
+  [[nodiscard]] std::byte* take(std::uint16_t id) noexcept {
     --count_;
-    offer(id, pool);
-    return filled;
+    return static_cast<std::byte*>(ring_.take(id));
+  }
+  /// Before a wait, others take the places of those that were filled. Not sooner: the buffers that
+  /// have come back meanwhile are in the cache.
+  void replace_taken(buffer_pool& pool) noexcept {
+    added_ = false;
+    if (count_ >= wanted_) return;
+    most_taken_ = (std::max)(most_taken_, wanted_ - count_);
+    offer(pool);
+  }
+
+  /// A receive found none. True: there are more now. False: memory is short, or the receive failed
+  /// for another reason.
+  [[nodiscard]] bool add(buffer_pool& pool) noexcept {
+    if (count_ != 0) return added_;
+    most_taken_ = wanted_;
+    if (!grown()) next_check_ = clock::now() + period;
+    resize((std::min)(2 * wanted_, most), pool);
+    offer(pool);
+    return added_ = count_ != 0;
+  }
+  [[nodiscard]] bool grown() const noexcept { return wanted_ > least; }
+  /// While `grown`: when to call `shrink`.
+  [[nodiscard]] clock::time_point next_check() const noexcept { return next_check_; }
+  /// @param few  the turn had so few completions that none waits for room in the queue.
+  void shrink(const os::uring::ring& ring, buffer_pool& pool, bool few) noexcept {
+    const auto now = clock::now();
+    if (now < next_check_) return;
+    next_check_ = now + period;
+    unsigned needed = wanted_;
+    while (needed > least && most_taken_ <= needed / 2) needed /= 2;
+    most_taken_ = 0;
+    resize(needed, pool);
+    // If the kernel works only when it is asked to, and each completion has been seen, `count_` is
+    // exact.
+    const bool exact =
+        few && ring.completed() == 0 && (ring.flags() & os::uring::defer_taskrun) != 0;
+    for (; exact && count_ > wanted_; --count_)
+      buffer_pool::give_back(static_cast<std::byte*>(ring_.withdraw()));
   }
 
   /// While nothing is in flight.
   void take_back() noexcept {
-    for (std::byte*& b : offered_) {
-      if (b) buffer_pool::give_back(std::exchange(b, nullptr));
+    for (std::uint16_t id = 0; wanted_ != 0 && id != most; ++id) {
+      if (void* const b = ring_.take(id)) buffer_pool::give_back(static_cast<std::byte*>(b));
     }
     ring_ = {};
-    count_ = 0;
+    count_ = wanted_ = 0;
     begun_ = false;
   }
 
 private:
-  bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
-    if (!begun_) {
-      begun_ = true;
-      supported_ = !ring_.create(ring.get());
-    }
-    for (std::uint16_t i = 0; supported_ && i != buffer_ring::entries; ++i) {
-      if (!offered_[i]) offer(i, pool);
-    }
-    return count_ != 0;
+  static constexpr std::chrono::seconds period{1};
+
+  // What a turn takes is lent twice while its handlers run: to them, and to the kernel.
+  void resize(unsigned wanted, buffer_pool& pool) noexcept {
+    wanted_ = wanted;
+    pool.keep((std::max)(std::size_t{2} * wanted, buffer_pool::kept));
   }
-  void offer(std::uint16_t id, buffer_pool& pool) noexcept {
-    offered_[id] = pool.lend();
-    if (!offered_[id]) return; // memory is short: filled later
-    ring_.offer(id, offered_[id], buffer_pool::room);
-    ++count_;
+  void offer(buffer_pool& pool) noexcept {
+    for (; count_ < wanted_ && ring_.has_room(); ++count_) {
+      std::byte* const b = pool.lend();
+      if (!b) return; // memory is short: filled later
+      ring_.offer(b, buffer_pool::room);
+    }
   }
 
   buffer_ring ring_;
-  std::byte* offered_[buffer_ring::entries] = {};
-  unsigned count_ = 0; // in the kernel
+  unsigned count_ = 0; // in the kernel, as far as completions have told
+  unsigned wanted_ = 0; // in the kernel; 0 before they are registered
+  unsigned most_taken_ = 0; // between two waits, since the last check
   bool begun_ = false;
-  bool supported_ = false;
+  bool added_ = false; // since the last wait
+  clock::time_point next_check_;
 };
 
 /// Which thread uses a ring.
@@ -9462,6 +9559,8 @@ public:
   template <class Lock>
   ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
     if (!own_by_this_thread()) return;
+    buffers_.replace_taken(*pool_);
+    if (buffers_.grown() && buffers_.next_check() < until) until = buffers_.next_check();
     // A turn that does not wait needs no wake-up: a foreign loop's handle has the waker in it.
     if (!listening_ && until != (clock::time_point::min)()) listen_for_wake_up();
     const bool waits = until != (clock::time_point::min)() && ring_.completed() == 0;
@@ -9479,6 +9578,7 @@ public:
       reaped_ = ring_.fetch_rest();
     }
     ring_.drain([&](const os::uring::completion& c) { reap(c, done); });
+    if (buffers_.grown()) buffers_.shrink(ring_, *pool_, reaped_ < entries);
   }
 
   void wake() noexcept { waker_.signal(); }
@@ -9613,7 +9713,7 @@ private:
   void reap(const os::uring::completion& c, completions& done) noexcept {
     if (c.user_data & (wake_up | cancel_bit)) return reap_rare(c, done);
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
-    if (c.res < 0 || !detail::moves_bytes(op)) return reap_rare(c, done);
+    if (c.res < 0 || !(detail::moves_bytes(op) || took_buffer(op, c))) return reap_rare(c, done);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
     if (op.bytes - 1 >= op.size) // none at all, or more than there was room for
@@ -9622,6 +9722,12 @@ private:
   }
   static void explain(operation& op) noexcept {
     if (op.inward()) os::explain_received(op);
+  }
+  // Whether it is a receive that an offered buffer was taken for.
+  bool took_buffer(operation& op, const os::uring::completion& c) noexcept {
+    if (!os::uring::took_buffer(c.flags)) return false;
+    op.data = buffers_.take(os::uring::buffer_id(c.flags));
+    return true;
   }
 
   ROUSE_COLD void reap_rare(const os::uring::completion& c, completions& done) noexcept {
@@ -9636,8 +9742,7 @@ private:
     if (!goes_on) --in_flight_;
     if (c.user_data & cancel_bit) return reap_cancel(op, c.res, done);
     if (goes_on || op.has_result) return reap_poll(op, goes_on, done);
-    if (os::uring::took_buffer(c.flags))
-      op.data = buffers_.take(os::uring::buffer_id(c.flags), *pool_);
+    (void)took_buffer(op, c);
     if (c.res >= 0)
       succeed(op, c.res, done);
     else
@@ -9726,11 +9831,11 @@ private:
   }
 
   void fail(operation& op, int number, completions& done) noexcept {
-    // All offered buffers may be in use: then it waits without one.
+    // More buffers are ready to be offered, or it waits without one.
     const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
     const bool cut_off = none_left || os::uring::was_cut_off(number);
     if (cut_off && !op.cancel_reason) { // not cancelled: once more
-      submit(op, !none_left);
+      submit(op, !none_left || buffers_.add(*pool_));
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
       op.bytes = 0;
@@ -15487,8 +15592,8 @@ public:
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
-  /// provided buffers, Linux 5.19 (before, and if more calls complete at once than there are
-  /// buffers, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
+  /// provided buffers, Linux 5.19 (before, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
+  /// The ring has 32 buffers, and up to 512 while more calls complete at once.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);

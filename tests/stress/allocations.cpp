@@ -5,6 +5,12 @@
 #if !ROUSE_TSAN
 #include <support/counted_allocations.hpp>
 
+#if ROUSE_LINUX
+#include <algorithm>
+#include <sys/socket.h>
+#include <unistd.h>
+#endif
+
 using namespace testing;
 
 namespace {
@@ -91,7 +97,76 @@ struct handlers {
   }
 };
 
+#if ROUSE_LINUX
+// Many sockets that all have messages at once: those that their receives wait for, and others that
+// the next receives find.
+struct bursts {
+  static constexpr std::size_t sockets = 400;
+  rouse::coroutines sched;
+  std::vector<int> peers;
+  std::vector<std::string> got;
+  std::string sent;
+
+  bursts() : got(sockets) {
+    for (std::string& g : got) {
+      int ends[2];
+      REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+      peers.push_back(ends[1]);
+      g.reserve(5000);
+      sched.spawn(read(rouse::socket<rouse::coroutines>::adopt(sched, ends[0]), g));
+    }
+    sent.reserve(5000);
+    sched.poll();
+  }
+  ~bursts() {
+    for (const int fd : peers) ::close(fd);
+    sched.run();
+  }
+  static rouse::task<> read(rouse::socket<rouse::coroutines> s, std::string& got) {
+    while (const auto bytes = co_await s.receive()) got += bytes.text();
+  }
+  // Returns the number of allocations.
+  std::size_t run(int count) {
+    const std::size_t before = allocations;
+    for (int i = 0; i != count; ++i) {
+      for (const char* const text : {"one,", "two,", "three;"}) {
+        for (const int fd : peers) (void)::send(fd, text, std::strlen(text), MSG_NOSIGNAL);
+        sent += text;
+      }
+      while (std::any_of(got.begin(), got.end(), [&](auto& g) { return g.size() < sent.size(); }))
+        sched.run_once();
+    }
+    return allocations - before;
+  }
+  // Whether a while without an allocation comes: if the test is held up for a second, the buffers
+  // may become fewer.
+  bool settles() {
+    for (int i = 0; i != 5; ++i) {
+      if (run(20) == 0) return true;
+    }
+    return false;
+  }
+};
+#endif
+
 } // namespace
+
+#if ROUSE_LINUX
+TEST_CASE("receive: io_uring has more buffers while many sockets have bytes at once",
+          "[stress][allocations][receive]") {
+  bursts b;
+  if (b.sched.engine_report().rfind("io_uring (single", 0) != 0) {
+    WARN("skipped: another engine keeps no more buffers");
+    return;
+  }
+  CHECK(b.run(5) != 0);
+  CHECK(b.settles());
+  b.sched.run_for(2500ms); // it gives most of them back
+  CHECK(b.run(5) != 0);
+  CHECK(b.settles());
+  for (const std::string& g : b.got) CHECK(g == b.sent);
+}
+#endif
 
 TEMPLATE_LIST_TEST_CASE("no call allocates after a warm-up", "[stress][allocations]",
                         every_flowing) {

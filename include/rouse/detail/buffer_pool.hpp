@@ -13,7 +13,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// pool is deleted when the last buffer comes back.
 ///
 /// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
-/// buffers stay allocated.
+/// buffers stay allocated, unless `keep` says otherwise.
 class buffer_pool {
   struct block {
     buffer_pool* owner;
@@ -53,6 +53,13 @@ public:
     if (from.take(b)) delete &from;
   }
 
+  /// From now on, at most `n` free buffers stay allocated.
+  void keep(std::size_t n) noexcept {
+    const std::lock_guard lock(mutex_);
+    kept_ = n;
+    while (spare_ > kept_) free_one();
+  }
+
   /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
 
@@ -69,7 +76,7 @@ private:
   bool take(block* b) noexcept {
     const std::lock_guard lock(mutex_);
     --lent_;
-    if (closed_ || spare_ == kept) {
+    if (closed_ || spare_ >= kept_) {
       ::operator delete(b);
     } else {
       b->next = free_;
@@ -82,16 +89,21 @@ private:
   bool close() noexcept {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    while (block* b = free_) {
-      free_ = b->next;
-      ::operator delete(b);
-    }
+    while (free_) free_one();
     return lent_ == 0;
+  }
+
+  void free_one() noexcept {
+    block* const b = free_;
+    free_ = b->next;
+    --spare_;
+    ::operator delete(b);
   }
 
   std::mutex mutex_;
   block* free_ = nullptr;
   std::size_t spare_ = 0; // length of free_
+  std::size_t kept_ = kept; // greatest length of free_
   std::size_t lent_ = 0;
   bool closed_ = false;
 };

@@ -108,6 +108,8 @@ public:
   template <class Lock>
   ROUSE_ALWAYS_INLINE void wait(clock::time_point until, Lock& lock, completions& done) noexcept {
     if (!own_by_this_thread()) return;
+    buffers_.replace_taken(*pool_);
+    if (buffers_.grown() && buffers_.next_check() < until) until = buffers_.next_check();
     // A turn that does not wait needs no wake-up: a foreign loop's handle has the waker in it.
     if (!listening_ && until != (clock::time_point::min)()) listen_for_wake_up();
     const bool waits = until != (clock::time_point::min)() && ring_.completed() == 0;
@@ -125,6 +127,7 @@ public:
       reaped_ = ring_.fetch_rest();
     }
     ring_.drain([&](const os::uring::completion& c) { reap(c, done); });
+    if (buffers_.grown()) buffers_.shrink(ring_, *pool_, reaped_ < entries);
   }
 
   void wake() noexcept { waker_.signal(); }
@@ -259,7 +262,7 @@ private:
   void reap(const os::uring::completion& c, completions& done) noexcept {
     if (c.user_data & (wake_up | cancel_bit)) return reap_rare(c, done);
     auto& op = *reinterpret_cast<operation*>(static_cast<std::uintptr_t>(c.user_data));
-    if (c.res < 0 || !detail::moves_bytes(op)) return reap_rare(c, done);
+    if (c.res < 0 || !(detail::moves_bytes(op) || took_buffer(op, c))) return reap_rare(c, done);
     --in_flight_;
     op.bytes = static_cast<std::size_t>(c.res);
     if (op.bytes - 1 >= op.size) // none at all, or more than there was room for
@@ -268,6 +271,12 @@ private:
   }
   static void explain(operation& op) noexcept {
     if (op.inward()) os::explain_received(op);
+  }
+  // Whether it is a receive that an offered buffer was taken for.
+  bool took_buffer(operation& op, const os::uring::completion& c) noexcept {
+    if (!os::uring::took_buffer(c.flags)) return false;
+    op.data = buffers_.take(os::uring::buffer_id(c.flags));
+    return true;
   }
 
   ROUSE_COLD void reap_rare(const os::uring::completion& c, completions& done) noexcept {
@@ -282,8 +291,7 @@ private:
     if (!goes_on) --in_flight_;
     if (c.user_data & cancel_bit) return reap_cancel(op, c.res, done);
     if (goes_on || op.has_result) return reap_poll(op, goes_on, done);
-    if (os::uring::took_buffer(c.flags))
-      op.data = buffers_.take(os::uring::buffer_id(c.flags), *pool_);
+    (void)took_buffer(op, c);
     if (c.res >= 0)
       succeed(op, c.res, done);
     else
@@ -372,11 +380,11 @@ private:
   }
 
   void fail(operation& op, int number, completions& done) noexcept {
-    // All offered buffers may be in use: then it waits without one.
+    // More buffers are ready to be offered, or it waits without one.
     const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
     const bool cut_off = none_left || os::uring::was_cut_off(number);
     if (cut_off && !op.cancel_reason) { // not cancelled: once more
-      submit(op, !none_left);
+      submit(op, !none_left || buffers_.add(*pool_));
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
       op.bytes = 0;

@@ -3,15 +3,19 @@
 #pragma once
 #include <rouse/config.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/core/limit.hpp>
 #include <rouse/core/operation.hpp>
 #include <rouse/detail/buffer_pool.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/threading.hpp>
+#include <rouse/os/linux/buffer_ring.hpp>
 #include <rouse/os/linux/io_uring.hpp>
 #include <rouse/os/linux/poll.hpp>
 #include <rouse/os/socket.hpp>
 
 #if ROUSE_LINUX
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -137,9 +141,11 @@ inline void fill_wake_up(os::uring::submission& s, bool multishot) noexcept {
 }
 
 /// The buffers that the kernel may take for `receive`: of the engine's pool, registered with the
-/// ring when first needed.
+/// ring when first needed. Their number doubles when the kernel runs out of them. Once a second it
+/// falls again, to what the turns of that second needed.
 class offered_buffers {
   using buffer_ring = os::uring::buffer_ring;
+  static constexpr unsigned least = 32, most = buffer_ring::entries;
 
 public:
   offered_buffers() noexcept = default;
@@ -149,50 +155,92 @@ public:
 
   /// Whether the kernel has some. False: memory is short, or this kernel takes none.
   [[nodiscard]] bool available(os::uring::ring& ring, buffer_pool& pool) noexcept {
-    return count_ != 0 || offer_all(ring, pool);
+    if (count_ != 0) return true;
+    if (!begun_) {
+      begun_ = true;
+      if (!ring_.create(ring.get())) wanted_ = least;
+    }
+    offer(pool);
+    return count_ != 0;
   }
 
-  /// The kernel has filled one; another takes its place.
-  [[nodiscard]] std::byte* take(std::uint16_t id, buffer_pool& pool) noexcept {
-    std::byte* const filled = offered_[id];
+  /// The kernel has filled one.
+  [[nodiscard]] std::byte* take(std::uint16_t id) noexcept {
     --count_;
-    offer(id, pool);
-    return filled;
+    return static_cast<std::byte*>(ring_.take(id));
+  }
+  /// Before a wait, others take the places of those that were filled. Not sooner: the buffers that
+  /// have come back meanwhile are in the cache.
+  void replace_taken(buffer_pool& pool) noexcept {
+    added_ = false;
+    if (count_ >= wanted_) return;
+    most_taken_ = (std::max)(most_taken_, wanted_ - count_);
+    offer(pool);
+  }
+
+  /// A receive found none. True: there are more now. False: memory is short, or the receive failed
+  /// for another reason.
+  [[nodiscard]] bool add(buffer_pool& pool) noexcept {
+    if (count_ != 0) return added_;
+    most_taken_ = wanted_;
+    if (!grown()) next_check_ = clock::now() + period;
+    resize((std::min)(2 * wanted_, most), pool);
+    offer(pool);
+    return added_ = count_ != 0;
+  }
+  [[nodiscard]] bool grown() const noexcept { return wanted_ > least; }
+  /// While `grown`: when to call `shrink`.
+  [[nodiscard]] clock::time_point next_check() const noexcept { return next_check_; }
+  /// @param few  the turn had so few completions that none waits for room in the queue.
+  void shrink(const os::uring::ring& ring, buffer_pool& pool, bool few) noexcept {
+    const auto now = clock::now();
+    if (now < next_check_) return;
+    next_check_ = now + period;
+    unsigned needed = wanted_;
+    while (needed > least && most_taken_ <= needed / 2) needed /= 2;
+    most_taken_ = 0;
+    resize(needed, pool);
+    // If the kernel works only when it is asked to, and each completion has been seen, `count_` is
+    // exact.
+    const bool exact =
+        few && ring.completed() == 0 && (ring.flags() & os::uring::defer_taskrun) != 0;
+    for (; exact && count_ > wanted_; --count_)
+      buffer_pool::give_back(static_cast<std::byte*>(ring_.withdraw()));
   }
 
   /// While nothing is in flight.
   void take_back() noexcept {
-    for (std::byte*& b : offered_) {
-      if (b) buffer_pool::give_back(std::exchange(b, nullptr));
+    for (std::uint16_t id = 0; wanted_ != 0 && id != most; ++id) {
+      if (void* const b = ring_.take(id)) buffer_pool::give_back(static_cast<std::byte*>(b));
     }
     ring_ = {};
-    count_ = 0;
+    count_ = wanted_ = 0;
     begun_ = false;
   }
 
 private:
-  bool offer_all(os::uring::ring& ring, buffer_pool& pool) noexcept {
-    if (!begun_) {
-      begun_ = true;
-      supported_ = !ring_.create(ring.get());
-    }
-    for (std::uint16_t i = 0; supported_ && i != buffer_ring::entries; ++i) {
-      if (!offered_[i]) offer(i, pool);
-    }
-    return count_ != 0;
+  static constexpr std::chrono::seconds period{1};
+
+  // What a turn takes is lent twice while its handlers run: to them, and to the kernel.
+  void resize(unsigned wanted, buffer_pool& pool) noexcept {
+    wanted_ = wanted;
+    pool.keep((std::max)(std::size_t{2} * wanted, buffer_pool::kept));
   }
-  void offer(std::uint16_t id, buffer_pool& pool) noexcept {
-    offered_[id] = pool.lend();
-    if (!offered_[id]) return; // memory is short: filled later
-    ring_.offer(id, offered_[id], buffer_pool::room);
-    ++count_;
+  void offer(buffer_pool& pool) noexcept {
+    for (; count_ < wanted_ && ring_.has_room(); ++count_) {
+      std::byte* const b = pool.lend();
+      if (!b) return; // memory is short: filled later
+      ring_.offer(b, buffer_pool::room);
+    }
   }
 
   buffer_ring ring_;
-  std::byte* offered_[buffer_ring::entries] = {};
-  unsigned count_ = 0; // in the kernel
+  unsigned count_ = 0; // in the kernel, as far as completions have told
+  unsigned wanted_ = 0; // in the kernel; 0 before they are registered
+  unsigned most_taken_ = 0; // between two waits, since the last check
   bool begun_ = false;
-  bool supported_ = false;
+  bool added_ = false; // since the last wait
+  clock::time_point next_check_;
 };
 
 /// Which thread uses a ring.

@@ -238,8 +238,8 @@ public:
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
-  /// provided buffers, Linux 5.19 (before, and if more calls complete at once than there are
-  /// buffers, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
+  /// provided buffers, Linux 5.19 (before, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
+  /// The ring has 32 buffers, and up to 512 while more calls complete at once.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);

@@ -88,19 +88,6 @@ struct fd_update {
   std::uint32_t offset, resv;
   std::uint64_t data;
 };
-struct buffer_entry {
-  std::uint64_t addr;
-  std::uint32_t len;
-  std::uint16_t id, tail; // tail: of the ring, in the first entry only
-};
-static_assert(sizeof(buffer_entry) == 16);
-struct buffer_ring_registration {
-  std::uint64_t ring_addr;
-  std::uint32_t ring_entries;
-  std::uint16_t group, flags;
-  std::uint64_t resv[3];
-};
-static_assert(sizeof(buffer_ring_registration) == 40);
 
 enum opcode : std::uint8_t {
   op_poll_add = 6,
@@ -207,39 +194,6 @@ public:
 private:
   char* at_ = nullptr;
   std::size_t size_ = 0;
-};
-
-/// One group of buffers from which the kernel takes one when it has bytes to receive. Since Linux
-/// 5.19.
-class buffer_ring {
-public:
-  static constexpr std::uint16_t entries = 32; // a power of two
-
-  /// Registers the buffers with the ring `fd`. Called again if a new ring replaces that one.
-  failure create(int fd) noexcept {
-    if (!entries_.mapped() && !entries_.map(-1, entries * sizeof(buffer_entry), 0))
-      return last_error();
-    buffer_ring_registration r{};
-    r.ring_addr = reinterpret_cast<std::uintptr_t>(entries_.at<buffer_entry>(0));
-    r.ring_entries = entries;
-    return outcome(
-        static_cast<int>(::syscall(SYS_io_uring_register, fd, register_buffer_ring, &r, 1)));
-  }
-
-  /// Lends the kernel a buffer until a completion with this `id` returns it.
-  void offer(std::uint16_t id, void* bytes, std::size_t size) noexcept {
-    buffer_entry* all = entries_.at<buffer_entry>(0);
-    buffer_entry& e = all[tail_ % entries];
-    e.addr = reinterpret_cast<std::uintptr_t>(bytes);
-    e.len = static_cast<std::uint32_t>(size);
-    e.id = id;
-    // Release: the kernel reads the entry after it has read the tail.
-    std::atomic_ref(all->tail).store(++tail_, std::memory_order_release);
-  }
-
-private:
-  mapping entries_;
-  std::uint16_t tail_ = 0;
 };
 
 /// One io_uring instance: a submission queue and a completion queue.
