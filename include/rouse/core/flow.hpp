@@ -16,11 +16,11 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/core/raised.hpp>
 #include <rouse/core/waiting.hpp>
+#include <rouse/detail/chrono.hpp>
 #include <rouse/detail/engine_home.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

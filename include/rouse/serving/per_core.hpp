@@ -29,7 +29,6 @@
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -168,7 +167,8 @@ public:
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
     const auto latest = never - clock::duration(1); // `never`: not stopped
-    due_ = (std::min)({due_, when.when(), latest});
+    const auto at = when.when() < latest ? when.when() : latest;
+    if (at < due_) due_ = at;
     for (const worker& w : workers_) {
       if (w.scheduler) w.scheduler->stop();
     }
