@@ -2169,8 +2169,6 @@ private:
 // last drop destroys it, on the thread that runs the engine. If it threw and no handle can join it
 // any more, the engine keeps it (`raised`) until run() has rethrown the exception.
 
-#include <chrono>
-
 namespace rouse { inline namespace ROUSE_ABI {
 
 namespace detail {
@@ -10691,15 +10689,22 @@ private:
 
   template <class Driver>
   bool try_open(Driver& driver, std::string_view name, detail::buffer_pool& buffers, failure& why) {
-    const char* wanted = std::getenv("ROUSE_ENGINE");
-    if (wanted && *wanted && wanted != name) {
-      refusals_ += "; " + std::string(name) + " not wanted: ROUSE_ENGINE=" + wanted;
-      if (!why) why = std::errc::invalid_argument;
-      return false;
-    }
+    if (!wanted(name, why)) return false;
     why = driver.open(buffers);
-    if (why) refusals_ += "; " + std::string(name) + " refused: " + why.code().message();
+    if (why) add_refusal(name, " refused: ", why.code().message());
     return !why;
+  }
+
+  bool wanted(std::string_view name, failure& why) {
+    const char* const only = std::getenv("ROUSE_ENGINE");
+    if (!only || !*only || only == name) return true;
+    add_refusal(name, " not wanted: ROUSE_ENGINE=", only);
+    if (!why) why = std::errc::invalid_argument;
+    return false;
+  }
+
+  ROUSE_COLD void add_refusal(std::string_view name, const char* what, std::string_view why) {
+    refusals_.append("; ").append(name).append(what).append(why);
   }
 
   bool uring_ = false; // which of the two is open
@@ -17678,8 +17683,6 @@ private:
 // a follower that has completed already: it leaves without running the engine.
 // The mutex is locked before the engine's, never after it.
 
-#include <algorithm>
-
 namespace rouse { inline namespace ROUSE_ABI {
 namespace detail {
 
@@ -17775,10 +17778,12 @@ public:
       // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
       ++runners_;
+      // At most an hour: libraries that convert to the wall clock overflow.
+      const auto in_an_hour = clock::now() + std::chrono::hours(1);
       if (until == (clock::time_point::max)())
         runner_.wait(lock);
-      else // at most an hour: libraries that convert to the wall clock overflow
-        runner_.wait_until(lock, (std::min)(until, clock::now() + std::chrono::hours(1)));
+      else
+        runner_.wait_until(lock, until < in_an_hour ? until : in_an_hour);
       --runners_;
     }
     engine_runs_ = true;
@@ -18575,7 +18580,8 @@ public:
   void stop(deadline when = clock::duration::zero()) noexcept {
     const std::lock_guard lock(mutex_);
     const auto latest = never - clock::duration(1); // `never`: not stopped
-    due_ = (std::min)({due_, when.when(), latest});
+    const auto at = when.when() < latest ? when.when() : latest;
+    if (at < due_) due_ = at;
     for (const worker& w : workers_) {
       if (w.scheduler) w.scheduler->stop();
     }

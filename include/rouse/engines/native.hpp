@@ -131,15 +131,22 @@ private:
 
   template <class Driver>
   bool try_open(Driver& driver, std::string_view name, detail::buffer_pool& buffers, failure& why) {
-    const char* wanted = std::getenv("ROUSE_ENGINE");
-    if (wanted && *wanted && wanted != name) {
-      refusals_ += "; " + std::string(name) + " not wanted: ROUSE_ENGINE=" + wanted;
-      if (!why) why = std::errc::invalid_argument;
-      return false;
-    }
+    if (!wanted(name, why)) return false;
     why = driver.open(buffers);
-    if (why) refusals_ += "; " + std::string(name) + " refused: " + why.code().message();
+    if (why) add_refusal(name, " refused: ", why.code().message());
     return !why;
+  }
+
+  bool wanted(std::string_view name, failure& why) {
+    const char* const only = std::getenv("ROUSE_ENGINE");
+    if (!only || !*only || only == name) return true;
+    add_refusal(name, " not wanted: ROUSE_ENGINE=", only);
+    if (!why) why = std::errc::invalid_argument;
+    return false;
+  }
+
+  ROUSE_COLD void add_refusal(std::string_view name, const char* what, std::string_view why) {
+    refusals_.append("; ").append(name).append(what).append(why);
   }
 
   bool uring_ = false; // which of the two is open
