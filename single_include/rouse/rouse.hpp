@@ -9173,6 +9173,7 @@ inline std::string describe(const os::uring::ring& ring) {
 /// The record of a socket.
 struct uring_socket final : socket_state {
   std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
+  bool streams = false; // the last receive filled its buffer
   bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
 };
 
@@ -9187,6 +9188,15 @@ inline bool moves_bytes(const operation& op) noexcept {
 inline bool send_now(operation& op) noexcept {
   const auto h = static_cast<native_handle_type>(op.target->native);
   return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
+}
+/// A stream that has filled a buffer is likely to fill another; recv(2) then costs less than a turn
+/// with one completion.
+inline bool receive_at_once(operation& op, buffer_pool& pool) noexcept {
+  auto& r = static_cast<uring_socket&>(*op.target);
+  if (!r.streams) return false;
+  const bool done = lend(op, pool, [&] { return os::try_recv(op); });
+  r.streams = done && op.bytes == op.size;
+  return done;
 }
 /// False: memory is short.
 inline bool room_for_peer(operation& op) noexcept {
@@ -9610,6 +9620,8 @@ private:
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
+    const bool receives = op.action == action::receive;
+    if (receives && few_completions() && detail::receive_at_once(op, *pool_)) return true;
     submit(op);
     hand_over();
     return false;
@@ -9725,6 +9737,7 @@ private:
   bool took_buffer(operation& op, const os::uring::completion& c) noexcept {
     if (!os::uring::took_buffer(c.flags)) return false;
     op.data = buffers_.take(os::uring::buffer_id(c.flags));
+    static_cast<record&>(*op.target).streams = c.res == static_cast<int>(op.size);
     return true;
   }
 
@@ -15598,7 +15611,8 @@ public:
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
   /// provided buffers, Linux 5.19 (before, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
-  /// The ring has 32 buffers, and up to 512 while more calls complete at once.
+  /// The ring has 32 buffers, and up to 512 while more calls complete at once; a recv(2) replaces
+  /// it for a stream that has filled a buffer, while little else is ready.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);

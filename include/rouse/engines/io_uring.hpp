@@ -161,6 +161,8 @@ private:
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
+    const bool receives = op.action == action::receive;
+    if (receives && few_completions() && detail::receive_at_once(op, *pool_)) return true;
     submit(op);
     hand_over();
     return false;
@@ -276,6 +278,7 @@ private:
   bool took_buffer(operation& op, const os::uring::completion& c) noexcept {
     if (!os::uring::took_buffer(c.flags)) return false;
     op.data = buffers_.take(os::uring::buffer_id(c.flags));
+    static_cast<record&>(*op.target).streams = c.res == static_cast<int>(op.size);
     return true;
   }
 

@@ -9,6 +9,7 @@
 #include <rouse/detail/chrono.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/threading.hpp>
+#include <rouse/engines/lend.hpp>
 #include <rouse/os/linux/buffer_ring.hpp>
 #include <rouse/os/linux/io_uring.hpp>
 #include <rouse/os/linux/poll.hpp>
@@ -46,6 +47,7 @@ inline std::string describe(const os::uring::ring& ring) {
 /// The record of a socket.
 struct uring_socket final : socket_state {
   std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
+  bool streams = false; // the last receive filled its buffer
   bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
 };
 
@@ -60,6 +62,15 @@ inline bool moves_bytes(const operation& op) noexcept {
 inline bool send_now(operation& op) noexcept {
   const auto h = static_cast<native_handle_type>(op.target->native);
   return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
+}
+/// A stream that has filled a buffer is likely to fill another; recv(2) then costs less than a turn
+/// with one completion.
+inline bool receive_at_once(operation& op, buffer_pool& pool) noexcept {
+  auto& r = static_cast<uring_socket&>(*op.target);
+  if (!r.streams) return false;
+  const bool done = lend(op, pool, [&] { return os::try_recv(op); });
+  r.streams = done && op.bytes == op.size;
+  return done;
 }
 /// False: memory is short.
 inline bool room_for_peer(operation& op) noexcept {

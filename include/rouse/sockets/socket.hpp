@@ -239,7 +239,8 @@ public:
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
   /// provided buffers, Linux 5.19 (before, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
-  /// The ring has 32 buffers, and up to 512 while more calls complete at once.
+  /// The ring has 32 buffers, and up to 512 while more calls complete at once; a recv(2) replaces
+  /// it for a stream that has filled a buffer, while little else is ready.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);
