@@ -175,8 +175,8 @@ protected:
     return end_without_request();
   }
 
-  /// Before `start`: makes the call fail with `why`.
-  void refuse(failure why) noexcept { this->cancel_reason = why; }
+  /// Before `start`: makes the call fail with operation_canceled.
+  void refuse() noexcept { this->cancel_reason = cancel_reason::request; }
   /// For receivers that must not be called inside `start`: `deliver` runs in the next turn.
   void deliver_later() noexcept {
     this->complete = &pending_call::on_finished;
@@ -236,7 +236,7 @@ private:
   bool start_prepared() noexcept {
     if constexpr (may_be_stopped) {
       if (token_.stop_requested())
-        this->cancel_reason = std::errc::operation_canceled;
+        refuse();
       else
         watch_.watch(*engine_, *this, token_);
     }

@@ -56,6 +56,13 @@ enum class cancellation : unsigned char {
   none, ///< the call waits for something that it cannot leave behind
 };
 
+/// Why an operation is being cancelled.
+enum class cancel_reason : unsigned char {
+  none, ///< it is not
+  limit, ///< its limit has passed
+  request,
+};
+
 enum class operation_state : unsigned char {
   idle, ///< the caller's
   pending, ///< the engine's: the kernel may be writing into the buffer
@@ -105,11 +112,8 @@ public:
     std::intptr_t handle; ///< result of accept, owned by the code that takes it out
   };
   std::size_t size = 0; ///< bytes, for recv, send, recv_from, send_to
-  union {
-    clock::time_point due; ///< when to give up, if `limited`
-  };
 
-  /// Sets the limit; `time_point::max()` is none.
+  /// Sets the limit, when to give up (`due`); `time_point::max()` is none.
   void limit_to(clock::time_point when) noexcept {
     due = when;
     limited = when != (clock::time_point::max)();
@@ -127,8 +131,8 @@ public:
   void forget_ignored_cancel() noexcept {
     if (cancellation == rouse::cancellation::all) [[likely]]
       return;
-    if (cancellation == rouse::cancellation::none || cancel_reason == failure(std::errc::timed_out))
-      cancel_reason = {};
+    if (cancellation == rouse::cancellation::none || cancel_reason == rouse::cancel_reason::limit)
+      cancel_reason = rouse::cancel_reason::none;
     if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
   }
 
@@ -145,18 +149,25 @@ public:
   failure error;
 
   // ---- the engine's
-  failure cancel_reason; ///< why it is being cancelled (timed_out, operation_canceled): the result
-      ///< unless the kernel reports another one first
+  std::uint32_t cancel_count; ///< that of `target` when the call began
   rouse::action action = rouse::action::yield;
   operation_state state = operation_state::idle;
   bool more = false; ///< the kernel will report it once more
   bool continues = false; ///< a further round of a call, which a cancel between the two rounds ends
   bool limited = false; ///< `due` is set
   bool has_result = false; ///< the result is there, but the kernel will report once more
-  bool held = false; ///< the driver's: it waits for other operations of its socket
-  // Eight bytes up to here, which one store initializes.
+  rouse::cancel_reason cancel_reason = rouse::cancel_reason::none;
   rouse::cancellation cancellation = rouse::cancellation::all;
-  std::uint32_t cancel_count; ///< that of `target` when the call began
+  // Eight bytes from `action` to here, which one store initializes.
+
+  [[nodiscard]] bool cancelled() const noexcept {
+    return cancel_reason != rouse::cancel_reason::none;
+  }
+  /// The result of a cancelled operation, unless the kernel reports another one first.
+  [[nodiscard]] failure cancel_error() const noexcept {
+    return cancel_reason == rouse::cancel_reason::limit ? std::errc::timed_out
+                                                        : std::errc::operation_canceled;
+  }
 };
 
 inline detail::list<operation>& socket_state::queue_of(const operation& op) noexcept {

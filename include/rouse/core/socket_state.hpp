@@ -21,17 +21,18 @@ public:
 
   void* owner = nullptr; ///< the scheduler that the socket belongs to
   std::intptr_t native = -1; ///< the system's handle, -1 when closed
-  int family = 0; ///< AF_...
-  int type = 0; ///< SOCK_...
   clock::duration default_timeout = (clock::duration::max)(); ///< limit of calls without a deadline
   std::uint32_t cancel_count = 0; ///< how often everything pending on it was cancelled
-  const char* purpose = nullptr; ///< for `dump`, if the library made the socket: "signal wait"
-  bool closing = false; ///< closing or closed: no operation starts on it
-  bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
+  std::int16_t family = 0; ///< AF_...
+  std::int16_t type = 0; ///< SOCK_...
   detail::list<operation> inbound; ///< pending receives and accepts, oldest first
   detail::list<operation> outbound; ///< pending sends and connects, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
   detail::list<operation> paused; ///< calls that wait before they try again
+  bool closing = false; ///< closing or closed: no operation starts on it
+  bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
+  bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals
+  // The flags are last, so that those of a driver's record share eight bytes with them.
 
   [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
   [[nodiscard]] bool busy() const noexcept {

@@ -37,8 +37,8 @@ public:
   /// The same for drivers: the kernel's result for a pending operation.
   void add(operation& op, failure error, std::size_t bytes) noexcept {
     // The kernel says "canceled" whatever the reason was.
-    if (error == failure(std::errc::operation_canceled) && op.cancel_reason)
-      error = op.cancel_reason;
+    if (error == failure(std::errc::operation_canceled) && op.cancelled())
+      error = op.cancel_error();
     op.error = error;
     op.bytes = bytes;
     add(op);

@@ -30,9 +30,12 @@ public:
 
   [[nodiscard]] bool armed() const noexcept { return next != nullptr; }
 
+  union {
+    std::chrono::steady_clock::time_point due; ///< while it is armed, the wheel's
+  };
+
 private:
   friend class timer_wheel;
-  std::uint64_t tick_; // when an armed node is due
 };
 
 /// Finds the timers that are due, and how long a thread may sleep until the next one is.
@@ -70,8 +73,7 @@ public:
   ///             `expire` is due at once.
   void arm(timer_node& n, time_point due) noexcept {
     disarm(n);
-    const std::uint64_t tick = tick_not_before(due);
-    n.tick_ = tick < now_ ? now_ : tick;
+    n.due = due;
     insert(n);
     ++armed_;
   }
@@ -163,9 +165,11 @@ private:
   }
 
   void insert(timer_node& n) noexcept {
-    const std::uint64_t differs = (n.tick_ ^ now_) | 1; // level 0 if equal
+    const std::uint64_t begun = tick_not_before(n.due);
+    const std::uint64_t tick = begun < now_ ? now_ : begun;
+    const std::uint64_t differs = (tick ^ now_) | 1; // level 0 if equal
     const unsigned level = (static_cast<unsigned>(std::bit_width(differs)) - 1) / digit_bits;
-    const std::size_t digit = (n.tick_ >> (level * digit_bits)) % level_size;
+    const std::size_t digit = (tick >> (level * digit_bits)) % level_size;
     occupied_[level] |= std::uint64_t{1} << digit;
     timer_links& head = heads_[level * level_size + digit];
     n.prev = head.prev;

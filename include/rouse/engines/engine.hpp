@@ -110,7 +110,7 @@ public:
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
     op.forget_ignored_cancel();
-    if (op.cancel_reason || closing_) return submit_elsewhere(op);
+    if (op.cancelled() || closing_) return submit_elsewhere(op);
     if (enter(op, what)) return queue_.complete_at_once(op);
     add_pending(op, waiting_);
     return false;
@@ -148,7 +148,7 @@ public:
 
   /// Requests the end of `op`. If the kernel's result comes first, that result stands (O4). An
   /// operation that is not pending keeps the reason and ends with it when it is next submitted.
-  void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept;
+  void cancel(rouse::operation& op) noexcept;
 
   /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and
   /// its memory may then be freed (O5).
@@ -329,7 +329,7 @@ private:
   void note_refusal() noexcept;
 
   bool may_start(const operation& op) const noexcept {
-    return !op.cancel_reason && !closing_ && !op.target->closing &&
+    return !op.cancelled() && !closing_ && !op.target->closing &&
            (!op.continues || op.cancel_count == op.target->cancel_count);
   }
   // Whether all that speaks against it is a cancel that it does not obey.
@@ -350,7 +350,7 @@ private:
 
   // ---- cancelling
 
-  void end(rouse::operation& base, failure reason) noexcept;
+  void end(rouse::operation& base, cancel_reason why = cancel_reason::request) noexcept;
   void cancel_all(socket_state& s) noexcept;
   void run_stops() noexcept;
 
@@ -378,7 +378,7 @@ private:
     if constexpr (Threading::shared) queue_.completes(detail::this_thread());
     if (mailbox_.wake_up()) done = run_mail(lock);
     // After the wait: an operation past its limit still takes what the kernel has.
-    queue_.expire([this](operation& op) { end(op, std::errc::timed_out); });
+    queue_.expire([this](operation& op) { end(op, cancel_reason::limit); });
     done += queue_.complete_ready(lock);
     if constexpr (Threading::shared) queue_.completes(nullptr);
     observer().turned(done);

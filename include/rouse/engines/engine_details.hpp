@@ -24,7 +24,7 @@ bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
   if (op.awaited && !op.target) return submit(op, *op.awaited);
   lock_type lock(mutex_);
   op.forget_ignored_cancel();
-  if (op.cancel_reason || closing_ || op.target) return submit_elsewhere(op);
+  if (op.cancelled() || closing_ || op.target) return submit_elsewhere(op);
   add_pending(op, waiting_);
   return false;
 }
@@ -60,9 +60,9 @@ bool basic_engine<D, T>::count(operation& op) noexcept {
 }
 
 template <class D, class T>
-void basic_engine<D, T>::cancel(rouse::operation& op, failure reason) noexcept {
+void basic_engine<D, T>::cancel(rouse::operation& op) noexcept {
   lock_type lock(mutex_);
-  end(op, reason);
+  end(op);
 }
 
 template <class D, class T>
@@ -97,7 +97,7 @@ bool basic_engine<D, T>::submit_other(operation& op) noexcept {
 template <class D, class T>
 bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
   if (inert_) {
-    op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
+    op.error = op.cancelled() ? op.cancel_error() : failure(std::errc::operation_not_permitted);
     return true;
   }
   return start_elsewhere(op) && queue_.complete_at_once(op);
@@ -106,9 +106,9 @@ bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
 // True: done.
 template <class D, class T>
 bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
-  if (op.cancel_reason || closing_) {
+  if (op.cancelled() || closing_) {
     if (closing_) note_refusal();
-    op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_canceled);
+    op.error = op.cancel_error();
     return true;
   }
   if (!op.target) { // a yield
@@ -139,12 +139,12 @@ void basic_engine<D, T>::note_refusal() noexcept {
 }
 
 template <class D, class T>
-void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
+void basic_engine<D, T>::end(rouse::operation& base, cancel_reason why) noexcept {
   auto& op = static_cast<operation&>(base);
   // A cancel outranks a limit, and the kernel hears of the first request only.
-  const bool requested = static_cast<bool>(op.cancel_reason);
-  if (requested && reason != failure(std::errc::operation_canceled)) return;
-  op.cancel_reason = reason;
+  const bool requested = op.cancelled();
+  if (requested && why != cancel_reason::request) return;
+  op.cancel_reason = why;
   if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
     return;
   if (inert_) return; // it is the parent's, and this process's driver does not know it
@@ -162,7 +162,7 @@ template <class D, class T>
 bool basic_engine<D, T>::abandon(operation& op) noexcept {
   lock_type lock(mutex_);
   if (inert_) return queue_.forget(op);
-  if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
+  if (op.state == operation_state::pending) end(op);
   while (op.state == operation_state::pending) reap(lock);
   if (op.state == operation_state::idle) return false;
   queue_.remove(op);
@@ -199,7 +199,7 @@ void basic_engine<D, T>::shut_down() noexcept {
     lock_type lock(mutex_);
     closing_ = true;
     refusals_left_ = 1000 * (queue_.active() + 1000); // far more than an orderly end makes
-    waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+    waiting_.for_each([&](rouse::operation& op) { end(op); });
     open_.for_each([&](socket_state& s) { cancel_all(s); });
   }
   drop_posted();
@@ -304,7 +304,7 @@ void basic_engine<D, T>::for_each_operation(F visit) {
 
 template <class D, class T>
 void basic_engine<D, T>::run_stops() noexcept {
-  mailbox_.stops.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
+  mailbox_.stops.take([&](stop_request& r) { end(*r.op); });
 }
 
 template <class D, class T>

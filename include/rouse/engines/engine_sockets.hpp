@@ -33,7 +33,7 @@ template <class D, class T>
 void basic_engine<D, T>::cancel_all(socket_state& s) noexcept {
   ++s.cancel_count; // seen by calls that are between two rounds
   s.for_each_queue([&](list_type& pending) {
-    pending.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+    pending.for_each([&](rouse::operation& op) { end(op); });
   });
 }
 
@@ -73,11 +73,10 @@ socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int f
     return nullptr;
   }
   s->native = static_cast<std::intptr_t>(h);
-  s->closing = s->unconnected = false;
-  s->family = family;
-  s->type = type;
+  s->closing = s->unconnected = s->awaits_signals = false;
+  s->family = static_cast<std::int16_t>(family);
+  s->type = static_cast<std::int16_t>(type);
   s->default_timeout = (clock::duration::max)();
-  s->purpose = nullptr;
   why = driver_.attach(*s);
   if (why) {
     s->native = -1;

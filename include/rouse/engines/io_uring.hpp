@@ -309,7 +309,7 @@ private:
       finish(op, done);
     } else if (try_now(op)) {
       op.has_result = true;
-      if (!op.cancel_reason) submit_cancel(op);
+      if (!op.cancelled()) submit_cancel(op);
     }
   }
 
@@ -370,8 +370,8 @@ private:
                           ? detail::send_now(op)
                           : detail::lend(op, *pool_, [&] { return os::try_recv(op); });
     if (done || os::receives_no_more(op)) return true;
-    if (op.cancel_reason) op.error = std::errc::operation_canceled;
-    return static_cast<bool>(op.cancel_reason);
+    if (op.cancelled()) op.error = std::errc::operation_canceled;
+    return op.cancelled();
   }
   // The same after a poll has ended. If the socket is not ready, another poll begins, which goes on
   // and reports each change: an event that no retry can clear (a message in the socket's error
@@ -386,7 +386,7 @@ private:
     // More buffers are ready to be offered, or it waits without one.
     const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
     const bool cut_off = none_left || os::uring::was_cut_off(number);
-    if (cut_off && !op.cancel_reason) { // not cancelled: once more
+    if (cut_off && !op.cancelled()) { // not cancelled: once more
       submit(op, !none_left || buffers_.add(*pool_));
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);

@@ -46,6 +46,7 @@ class iocp_driver {
 public:
   struct operation : rouse::operation, os::kernel_record {
     using rouse::operation::operation;
+    bool held = false; // it waits for other operations of its socket
   };
   using sockets = os::system_sockets;
 
@@ -213,7 +214,7 @@ private:
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.cancel_reason) cancel(op); // requested while there was nothing to cancel
+    if (!done && op.cancelled()) cancel(op); // requested while there was nothing to cancel
     return done;
   }
 
@@ -272,7 +273,7 @@ private:
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.cancel_reason) cancel(op); // requested while there was nothing to cancel
+        if (op.cancelled()) cancel(op); // requested while there was nothing to cancel
         return false;
       }
       if (op.error) return true;

@@ -46,9 +46,9 @@ inline std::string describe(const os::uring::ring& ring) {
 
 /// The record of a socket.
 struct uring_socket final : socket_state {
-  std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
   bool streams = false; // the last receive filled its buffer
   bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
+  std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
 };
 
 inline bool by_hand(const operation& op) noexcept {

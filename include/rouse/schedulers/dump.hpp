@@ -60,7 +60,7 @@ private:
   static std::string brief(const operation& op) {
     if (op.state != operation_state::pending)
       return std::string(name_of(op.action)) + ", about to complete";
-    if (op.target && op.target->purpose) return op.target->purpose;
+    if (op.target && op.target->awaits_signals) return "signal wait";
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)
       return text + " on descriptor " + std::to_string(handle_of_program(op));
@@ -76,7 +76,7 @@ private:
 
   template <class Sockets>
   static std::string ends_of(const operation& op) {
-    if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
+    if (!op.target || op.target->awaits_signals || handle_of_program(op) != -1) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";

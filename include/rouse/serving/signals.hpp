@@ -135,7 +135,7 @@ private:
     if (ec) sockets::close(pair[0]);
     if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
     if (ec) return ec;
-    read_end.record_->purpose = "signal wait";
+    read_end.record_->awaits_signals = true;
     read_end_ = std::move(read_end);
     inbox_ = std::move(inbox);
     return ec;

@@ -62,7 +62,7 @@ public:
       f = chain_->spawned_flow;
       if (f) {
         f->waiting = this;
-        if (f->cancelled) this->refuse(std::errc::operation_canceled);
+        if (f->cancelled) this->refuse();
       }
     }
     if (!this->start()) return true;

@@ -317,7 +317,7 @@ public:
 private:
   void refuse(operation& op) {
     fiber_.unwind_if_ended();
-    op.cancel_reason = std::errc::operation_canceled;
+    op.cancel_reason = cancel_reason::request;
   }
 
   detail::fiber_runtime& runtime_;

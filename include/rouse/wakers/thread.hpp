@@ -175,7 +175,7 @@ public:
     if (closing_ || f->killed || f->must_end) f->note_refusal();
     if (f->killed) unwind();
     f->waiting = &op;
-    if (f->cancelled) op.cancel_reason = std::errc::operation_canceled;
+    if (f->cancelled) op.cancel_reason = cancel_reason::request;
   }
   void leave() noexcept {
     flow* f = this_thread_flow();

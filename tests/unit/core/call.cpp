@@ -40,8 +40,8 @@ struct fake_engine {
 
   bool submit(operation& op) noexcept {
     ++submitted;
-    op.error = op.cancel_reason;
-    if (at_once || op.cancel_reason) return true;
+    if (op.cancelled()) op.error = op.cancel_error();
+    if (at_once || op.cancelled()) return true;
     pending = &op;
     if (op.target) op.apply_default_timeout();
     op.state = rouse::operation_state::pending;

@@ -20,7 +20,7 @@ TEST_CASE("operation: a new operation is idle, without limit, error or target",
   CHECK(!op.armed());
   CHECK(!op.limited);
   CHECK(!op.error);
-  CHECK(!op.cancel_reason);
+  CHECK(!op.cancelled());
   CHECK(op.target == nullptr);
   CHECK(!op.more);
 }
