@@ -26,6 +26,7 @@
 #include <rouse/core/limit.hpp>
 #include <rouse/core/loan.hpp>
 #include <rouse/core/observer.hpp>
+#include <rouse/core/task.hpp>
 #include <rouse/engines/native.hpp>
 #include <rouse/flows/channel.hpp>
 #include <rouse/flows/group.hpp>
@@ -35,7 +36,6 @@
 #include <rouse/schedulers/aliases.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
 #include <rouse/schedulers/observed.hpp>
-#include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/serving/signals.hpp>

@@ -1005,17 +1005,18 @@ public:
 
   void* owner = nullptr; ///< the scheduler that the socket belongs to
   std::intptr_t native = -1; ///< the system's handle, -1 when closed
-  int family = 0; ///< AF_...
-  int type = 0; ///< SOCK_...
   clock::duration default_timeout = (clock::duration::max)(); ///< limit of calls without a deadline
   std::uint32_t cancel_count = 0; ///< how often everything pending on it was cancelled
-  const char* purpose = nullptr; ///< for `dump`, if the library made the socket: "signal wait"
-  bool closing = false; ///< closing or closed: no operation starts on it
-  bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
+  std::int16_t family = 0; ///< AF_...
+  std::int16_t type = 0; ///< SOCK_...
   detail::list<operation> inbound; ///< pending receives and accepts, oldest first
   detail::list<operation> outbound; ///< pending sends and connects, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
   detail::list<operation> paused; ///< calls that wait before they try again
+  bool closing = false; ///< closing or closed: no operation starts on it
+  bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
+  bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals
+  // The flags are last, so that those of a driver's record share eight bytes with them.
 
   [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
   [[nodiscard]] bool busy() const noexcept {
@@ -1061,9 +1062,12 @@ public:
 
   [[nodiscard]] bool armed() const noexcept { return next != nullptr; }
 
+  union {
+    std::chrono::steady_clock::time_point due; ///< while it is armed, the wheel's
+  };
+
 private:
   friend class timer_wheel;
-  std::uint64_t tick_; // when an armed node is due
 };
 
 /// Finds the timers that are due, and how long a thread may sleep until the next one is.
@@ -1101,8 +1105,7 @@ public:
   ///             `expire` is due at once.
   void arm(timer_node& n, time_point due) noexcept {
     disarm(n);
-    const std::uint64_t tick = tick_not_before(due);
-    n.tick_ = tick < now_ ? now_ : tick;
+    n.due = due;
     insert(n);
     ++armed_;
   }
@@ -1194,9 +1197,11 @@ private:
   }
 
   void insert(timer_node& n) noexcept {
-    const std::uint64_t differs = (n.tick_ ^ now_) | 1; // level 0 if equal
+    const std::uint64_t begun = tick_not_before(n.due);
+    const std::uint64_t tick = begun < now_ ? now_ : begun;
+    const std::uint64_t differs = (tick ^ now_) | 1; // level 0 if equal
     const unsigned level = (static_cast<unsigned>(std::bit_width(differs)) - 1) / digit_bits;
-    const std::size_t digit = (n.tick_ >> (level * digit_bits)) % level_size;
+    const std::size_t digit = (tick >> (level * digit_bits)) % level_size;
     occupied_[level] |= std::uint64_t{1} << digit;
     timer_links& head = heads_[level * level_size + digit];
     n.prev = head.prev;
@@ -1316,6 +1321,13 @@ enum class cancellation : unsigned char {
   none, ///< the call waits for something that it cannot leave behind
 };
 
+/// Why an operation is being cancelled.
+enum class cancel_reason : unsigned char {
+  none, ///< it is not
+  limit, ///< its limit has passed
+  request,
+};
+
 enum class operation_state : unsigned char {
   idle, ///< the caller's
   pending, ///< the engine's: the kernel may be writing into the buffer
@@ -1365,11 +1377,8 @@ public:
     std::intptr_t handle; ///< result of accept, owned by the code that takes it out
   };
   std::size_t size = 0; ///< bytes, for recv, send, recv_from, send_to
-  union {
-    clock::time_point due; ///< when to give up, if `limited`
-  };
 
-  /// Sets the limit; `time_point::max()` is none.
+  /// Sets the limit, when to give up (`due`); `time_point::max()` is none.
   void limit_to(clock::time_point when) noexcept {
     due = when;
     limited = when != (clock::time_point::max)();
@@ -1387,8 +1396,8 @@ public:
   void forget_ignored_cancel() noexcept {
     if (cancellation == rouse::cancellation::all) [[likely]]
       return;
-    if (cancellation == rouse::cancellation::none || cancel_reason == failure(std::errc::timed_out))
-      cancel_reason = {};
+    if (cancellation == rouse::cancellation::none || cancel_reason == rouse::cancel_reason::limit)
+      cancel_reason = rouse::cancel_reason::none;
     if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
   }
 
@@ -1405,18 +1414,25 @@ public:
   failure error;
 
   // ---- the engine's
-  failure cancel_reason; ///< why it is being cancelled (timed_out, operation_canceled): the result
-      ///< unless the kernel reports another one first
+  std::uint32_t cancel_count; ///< that of `target` when the call began
   rouse::action action = rouse::action::yield;
   operation_state state = operation_state::idle;
   bool more = false; ///< the kernel will report it once more
   bool continues = false; ///< a further round of a call, which a cancel between the two rounds ends
   bool limited = false; ///< `due` is set
   bool has_result = false; ///< the result is there, but the kernel will report once more
-  bool held = false; ///< the driver's: it waits for other operations of its socket
-  // Eight bytes up to here, which one store initializes.
+  rouse::cancel_reason cancel_reason = rouse::cancel_reason::none;
   rouse::cancellation cancellation = rouse::cancellation::all;
-  std::uint32_t cancel_count; ///< that of `target` when the call began
+  // Eight bytes from `action` to here, which one store initializes.
+
+  [[nodiscard]] bool cancelled() const noexcept {
+    return cancel_reason != rouse::cancel_reason::none;
+  }
+  /// The result of a cancelled operation, unless the kernel reports another one first.
+  [[nodiscard]] failure cancel_error() const noexcept {
+    return cancel_reason == rouse::cancel_reason::limit ? std::errc::timed_out
+                                                        : std::errc::operation_canceled;
+  }
 };
 
 inline detail::list<operation>& socket_state::queue_of(const operation& op) noexcept {
@@ -1749,8 +1765,8 @@ protected:
     return end_without_request();
   }
 
-  /// Before `start`: makes the call fail with `why`.
-  void refuse(failure why) noexcept { this->cancel_reason = why; }
+  /// Before `start`: makes the call fail with operation_canceled.
+  void refuse() noexcept { this->cancel_reason = cancel_reason::request; }
   /// For receivers that must not be called inside `start`: `deliver` runs in the next turn.
   void deliver_later() noexcept {
     this->complete = &pending_call::on_finished;
@@ -1810,7 +1826,7 @@ private:
   bool start_prepared() noexcept {
     if constexpr (may_be_stopped) {
       if (token_.stop_requested())
-        this->cancel_reason = std::errc::operation_canceled;
+        refuse();
       else
         watch_.watch(*engine_, *this, token_);
     }
@@ -1980,8 +1996,8 @@ public:
   /// The same for drivers: the kernel's result for a pending operation.
   void add(operation& op, failure error, std::size_t bytes) noexcept {
     // The kernel says "canceled" whatever the reason was.
-    if (error == failure(std::errc::operation_canceled) && op.cancel_reason)
-      error = op.cancel_reason;
+    if (error == failure(std::errc::operation_canceled) && op.cancelled())
+      error = op.cancel_error();
     op.error = error;
     op.bytes = bytes;
     add(op);
@@ -2036,10 +2052,6 @@ public:
   /// @param what  what is being waited for, for `dump`.
   explicit one_shot_event(const char* what) noexcept : description_(what) {}
 
-  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
-  /// the thread that called `set` wrote before.
-  std::atomic<bool> is_set{false};
-
   /// With the engine's lock held.
   void set(completions& completed) noexcept {
     is_set.store(true, std::memory_order_release); // pairs with the load in flow_handle::ended()
@@ -2060,6 +2072,11 @@ public:
 private:
   operation* waiter_ = nullptr;
   const char* const description_;
+
+public:
+  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
+  /// the thread that called `set` wrote before.
+  std::atomic<bool> is_set{false};
 };
 
 }} // namespace rouse::ROUSE_ABI
@@ -2136,6 +2153,8 @@ public:
   /// Locks the home. While the lock is held, an engine that is `open` is not destroyed.
   [[nodiscard]] std::unique_lock<std::mutex> keep() noexcept { return std::unique_lock(mutex_); }
   [[nodiscard]] bool open() const noexcept { return engine_ != nullptr; }
+  /// Without the lock: for a caller that knows that the engine exists.
+  [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
   /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
@@ -2211,18 +2230,20 @@ private:
 /// keeps calling ends the program (see `flow_handle::kill`).
 struct flow_unwind {};
 
-/// The state of a flow. The coroutine frame, fiber or thread object that runs the flow contains it.
-/// It lives as long as the flow runs or a handle refers to it.
+/// The state of a flow, from which a waker derives the object that runs it. It lives as long as the
+/// flow runs or a handle refers to it. Its links are those of the waker's list of flows; if an
+/// exception has left the flow, later those of the engine's list of exceptions.
 ///
 /// Threads: any may call `hold` and `drop`. The rest belongs to the thread that runs the engine, or
 /// is guarded by the waker's lock.
-class flow : public detail::list_node {
+class flow : public detail::raised {
 public:
   virtual ~flow() = default;
 
   void* owner = nullptr; ///< the scheduler, null once it is destroyed
-  one_shot_event ended{"join"}; ///< set when the flow has ended
   operation* waiting = nullptr; ///< the pending operation of its call
+  // The fields after `ended` share its last eight bytes.
+  ROUSE_NO_UNIQUE_ADDRESS one_shot_event ended{"join"}; ///< set when the flow has ended
   std::atomic<bool> cancelled{false}; ///< its waiting calls fail with operation_canceled
   std::atomic<bool> killed{false}; ///< it ends at its next cancelled call
   std::atomic<bool> must_end{false}; ///< a group that is being destroyed waits for its end
@@ -2243,24 +2264,6 @@ public:
            killed.load(std::memory_order_relaxed);
   }
 
-  /// Counts a call that was refused because the flow has to end. If the flow ignores too many
-  /// refusals, prints a message and aborts the program.
-  void note_refusal() noexcept {
-    // More refusals than the clean-up of an ending flow causes.
-    constexpr unsigned some = 100, too_many = 10000;
-    constexpr auto too_long = std::chrono::seconds(10);
-    if (++refusals_ == 1) first_refusal_ = clock::now();
-    const bool slow = refusals_ >= some && clock::now() - first_refusal_ > too_long;
-    if (refusals_ < too_many && !slow) return;
-    const char* const name = file.load(std::memory_order_acquire);
-    std::fprintf(stderr,
-                 "rouse: the flow that was spawned at %s:%u has to end (it was killed, or its "
-                 "scheduler or group is being destroyed), but has ignored %u refused calls and "
-                 "calls again: a loop around its calls must not swallow every exception or error\n",
-                 name ? name : "an unknown place", line, refusals_);
-    std::abort();
-  }
-
   /// Called in a catch block: keeps the exception that left the flow, for `join` or `run`. Ignores
   /// flow_unwind, and operation_canceled if the flow was cancelled.
   void keep_exception() noexcept {
@@ -2277,8 +2280,9 @@ public:
 #endif
   }
 
-  /// Ends a killed flow after its call has completed. For flows of coroutines, which have no stack
-  /// to unwind.
+  /// Destroys the coroutines of the flow, which are all suspended, and ends it: the last one has
+  /// returned, or the flow was killed and its call has completed. For flows of coroutines only,
+  /// which have no stack to unwind.
   virtual void end_suspended() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -2300,8 +2304,31 @@ protected:
 
 private:
   std::atomic<int> references_{1};
-  unsigned refusals_ = 0;
-  clock::time_point first_refusal_;
+};
+
+/// Counts the calls of a fiber or thread that were refused because the flow has to end.
+class refused_calls {
+public:
+  /// Counts one more. If the flow ignores too many, prints a message and aborts the program.
+  void add(const flow& f) noexcept {
+    // More refusals than the clean-up of an ending flow causes.
+    constexpr unsigned some = 100, too_many = 10000;
+    constexpr auto too_long = std::chrono::seconds(10);
+    if (++count_ == 1) first_ = clock::now();
+    const bool slow = count_ >= some && clock::now() - first_ > too_long;
+    if (count_ < too_many && !slow) return;
+    const char* const name = f.file.load(std::memory_order_acquire);
+    std::fprintf(stderr,
+                 "rouse: the flow that was spawned at %s:%u has to end (it was killed, or its "
+                 "scheduler or group is being destroyed), but has ignored %u refused calls and "
+                 "calls again: a loop around its calls must not swallow every exception or error\n",
+                 name ? name : "an unknown place", f.line, count_);
+    std::abort();
+  }
+
+private:
+  unsigned count_ = 0;
+  clock::time_point first_;
 };
 
 namespace detail {
@@ -2339,9 +2366,8 @@ void cancel_flow(Engine& engine, flow& f) noexcept {
   if (f.waiting) engine.cancel(*f.waiting);
 }
 
-// The link of a flow in the list of its flow_starter, until the flow begins. Later its place in the
-// engine's list of raised exceptions.
-struct unbegun_flow : raised {};
+// The link of a flow in the list of its flow_starter, until the flow begins.
+struct unbegun_flow : list_node {};
 
 template <class Engine>
 class flow_starter;
@@ -2356,7 +2382,6 @@ public:
   }
 
   void belong_to(Engine& e) noexcept {
-    engine_ = &e;
     home_ = &e.home();
     home_->hold();
   }
@@ -2373,7 +2398,6 @@ public:
     cancel_begin();
     drop_locals();
     ended.is_set.store(true, std::memory_order_release);
-    engine_ = nullptr;
     if (!over) drop();
   }
 
@@ -2396,10 +2420,11 @@ protected:
   /// Ends the flow; called last. Then the flow may have been destroyed.
   void end() noexcept {
     drop_locals();
-    if (engine_) engine_->set(ended);
+    if (Engine* const e = engine()) e->set(ended);
     if (this->drop_reference()) destroy_now();
   }
-  [[nodiscard]] Engine* engine() const noexcept { return engine_; }
+  /// Null once the scheduler is destroyed.
+  [[nodiscard]] Engine* engine() const noexcept { return owner ? home_->engine() : nullptr; }
 
 private:
   friend class flow_starter<Engine>;
@@ -2428,8 +2453,9 @@ private:
   // keeps the flow until run() has rethrown the exception.
   bool retire() noexcept {
     leave_list();
-    if (!thrown || !engine_) return false;
-    engine_->raise(*this);
+    Engine* const e = engine();
+    if (!thrown || !e) return false;
+    e->raise(*this);
     return true;
   }
   std::exception_ptr take() noexcept final {
@@ -2438,7 +2464,6 @@ private:
     return e;
   }
 
-  Engine* engine_ = nullptr;
   typename Engine::home_type* home_ = nullptr;
 };
 
@@ -4247,6 +4272,566 @@ private:
   clock::time_point start_ = clock::now();
 };
 
+}} // namespace rouse::ROUSE_ABI
+
+// ---- rouse/core/coroutine.hpp
+// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
+// coroutine waker.
+//
+//     flow  <-ends-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
+//
+//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
+//                 ^------------------------------- until next is null
+//
+// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
+// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
+// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
+// tail call only in optimized builds.)
+
+#include <coroutine>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+template <class A>
+concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
+  std::forward<A>(a).operator co_await();
+} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
+
+template <class F>
+concept gives_awaitable = requires(F& f) {
+  { f() } -> awaitable;
+};
+
+// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
+// joins the chain and needs none of its own.
+template <class A>
+decltype(auto) in_chain(A&& a) {
+  if constexpr (requires { std::forward<A>(a).in_chain(); })
+    return std::forward<A>(a).in_chain();
+  else
+    return std::forward<A>(a);
+}
+
+class coroutine_chain;
+
+/// The part of the promise that links a coroutine into its chain.
+struct chain_link {
+  coroutine_chain* chain = nullptr;
+  chain_link* parent = nullptr; // the awaiting coroutine; null: it is not in the chain
+  std::coroutine_handle<> self;
+  // The handle that the awaiting side would destroy; null: none.
+  std::coroutine_handle<>* owning_handle = nullptr;
+  std::exception_ptr thrown; // the exception that left the coroutine
+
+  void rethrow() {
+#if ROUSE_EXCEPTIONS
+    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
+#endif
+  }
+};
+
+/// A coroutine of another kind, which awaits a chain.
+class outside_awaiter {
+public:
+  std::coroutine_handle<> handle;
+  /// Called at the end of the chain and at the end of the coroutine's await_suspend, perhaps by two
+  /// threads. The second call returns true: then the coroutine continues.
+  [[nodiscard]] bool second_side_done() noexcept {
+    return one_side_done_.exchange(true, std::memory_order_acq_rel);
+  }
+
+private:
+  std::atomic<bool> one_side_done_{false};
+};
+
+/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
+class coroutine_chain {
+public:
+  flow* spawned_flow = nullptr; // null: the chain was not spawned
+  outside_awaiter* outside = nullptr; // null: no coroutine of another kind awaits the chain
+  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
+
+  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
+  void resume(std::coroutine_handle<> h) {
+    do {
+      std::coroutine_handle<> next;
+      next_ = &next;
+      h.resume();
+      h = next;
+    } while (h);
+  }
+
+  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
+  /// was resumed outside of that loop, a new loop begins here.
+  void transfer(std::coroutine_handle<> h) {
+    if (next_)
+      *next_ = h;
+    else
+      resume(h);
+  }
+
+  /// A coroutine is about to wait for something that may resume it outside of `resume`.
+  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
+    return std::exchange(next_, nullptr);
+  }
+  /// It did not suspend after all.
+  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
+
+  void push(chain_link& child) noexcept {
+    child.chain = this;
+    child.parent = leaf;
+    leaf = &child;
+  }
+  /// The innermost coroutine has ended; the coroutine that awaits it continues, or the flow ends.
+  void pop() noexcept {
+    if (!leaf->parent && spawned_flow) return spawned_flow->end_suspended(); // destroys the leaf
+    leaf = leaf->parent;
+    if (leaf)
+      transfer(leaf->self);
+    else if (outside && outside->second_side_done())
+      transfer(outside->handle);
+  }
+
+  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
+  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
+  void destroy_through(chain_link& last) noexcept {
+    for (bool more = true; more && leaf;) {
+      chain_link& doomed = *leaf;
+      more = &doomed != &last;
+      leaf = doomed.parent;
+      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
+      doomed.self.destroy();
+    }
+  }
+
+private:
+  std::coroutine_handle<>* next_ = nullptr;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/detail/recycler.hpp
+// Memory for blocks that are allocated and freed at a high rate: coroutine frames and pending
+// handlers.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Allocates blocks from the calling thread's cache of free blocks, which has one list per size
+/// class. After warm-up neither function calls the global allocator.
+///
+/// A block may be released on another thread than the one that allocated it. It then goes into the
+/// cache of the releasing thread.
+///
+/// Threads: any.
+class recycler {
+public:
+  // Inlined, so that a constant size gives a constant class.
+  static void* allocate(std::size_t size) {
+    const std::size_t c = class_of(size);
+    if (c >= classes) return fresh(size);
+    cache& mine = local();
+    if (block* b = mine.free[c]) {
+      mine.free[c] = b->next;
+      ++mine.room[c];
+      return b;
+    }
+    return fresh(size_of(c));
+  }
+
+  static void release(void* p, std::size_t size) noexcept {
+    const std::size_t c = class_of(size);
+    cache& mine = local();
+    if (c >= classes || mine.room[c] == 0) return keep_or_drop(p, c);
+    mine.keep(p, c);
+  }
+
+private:
+  // Out of line: otherwise GCC warns of mismatched new and delete in classes that implement their
+  // operators by this one.
+  ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
+  ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
+    if (c >= classes || !opened()) return ::operator delete(p);
+    local().keep(p, c);
+  }
+
+  // Size classes: steps of 16 bytes up to 2 KiB, then powers of two up to 64 KiB. The steps match
+  // common allocators: their blocks are multiples of 16 bytes with 8 bytes of bookkeeping.
+  static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
+  static constexpr std::size_t most = std::size_t{8} << 20; // bytes kept per class and thread
+  struct block {
+    block* next;
+  };
+  struct cache {
+    block* free[classes] = {};
+    std::size_t room[classes] = {}; // how many more blocks are kept
+    void open() noexcept {
+      for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
+    }
+    void keep(void* p, std::size_t c) noexcept {
+      free[c] = ::new (p) block{free[c]};
+      --room[c];
+    }
+    // Other objects of the thread may release blocks after this. None is kept then.
+    void close() noexcept {
+      for (block*& b : free) {
+        while (b) ::operator delete(std::exchange(b, b->next));
+      }
+      for (std::size_t& r : room) r = 0;
+    }
+  };
+
+  // A thread's first release makes one, which opens the thread's cache. The cache itself has no
+  // destructor, so that access to it needs no check; this object closes it as the thread exits.
+  struct opener {
+    cache& what = local();
+    opener() noexcept { what.open(); }
+    opener(const opener&) = delete;
+    ~opener() { what.close(); }
+  };
+  // Returns true if this call opened the cache.
+  static bool opened() noexcept {
+    static thread_local bool was = false;
+    if (&local() == &none() || std::exchange(was, true)) return false;
+    return thread_object<opener>(std::nothrow) != nullptr;
+  }
+
+  static constexpr std::size_t class_of(std::size_t size) noexcept {
+    const std::size_t step = size <= own ? 0 : (size + own - 1) / grain;
+    return step < fine ? step : fine - 1 + static_cast<std::size_t>(std::bit_width(step / fine));
+  }
+  static constexpr std::size_t size_of(std::size_t c) noexcept {
+    return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
+  }
+  // Stands for the cache of a thread that could not allocate one (emulated thread_local only). It
+  // has no room, so it is never written to.
+  static cache& none() noexcept {
+    static constinit cache empty;
+    return empty;
+  }
+  ROUSE_NEVER_INLINE static cache& local() noexcept {
+    cache* const mine = thread_object<cache>(std::nothrow);
+    return mine ? *mine : none();
+  }
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/core/task.hpp
+// task<T>: a coroutine that starts when it is awaited or spawned.
+
+namespace rouse { inline namespace ROUSE_ABI {
+
+template <class T = void>
+class task;
+
+namespace detail {
+
+// Explains by a static_assert what can be awaited instead of an `A`.
+template <class A>
+consteval void explain_await() {
+  using value = std::remove_cvref_t<A>;
+  constexpr bool time = requires { typename value::period; };
+  constexpr bool function = !time && requires(value& f) { f(); };
+  static_assert(!time, "rouse: co_await of a duration would not sleep: write "
+                       "co_await sched.sleep_for(300ms)");
+  static_assert(!function, "rouse: co_await of a function would not call it: write co_await f()");
+  static_assert(time || function,
+                "rouse: co_await takes an awaitable (a task, a call of coroutines), or directly "
+                "the result of a call of fibers or threads; this is neither: use the value "
+                "without co_await, or spawn or post the code that waits for something else");
+}
+
+// Makes a value that a fiber's or thread's call returned directly awaitable, at no cost.
+template <class T>
+struct ready_value {
+  T&& value;
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  T await_resume() { return std::forward<T>(value); }
+};
+
+template <class>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+template <class F>
+concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
+
+// Awaits `awaiter` from a coroutine of a chain. A foreign awaiter may resume the coroutine
+// anywhere, so the coroutine leaves the chain's loop first. A call of rouse `resumes_chain`: there
+// that is not needed.
+template <class A>
+struct chain_awaiter {
+  A awaiter;
+  decltype(auto) await_ready() { return awaiter.await_ready(); }
+  template <class P>
+  auto await_suspend(std::coroutine_handle<P> h) {
+    if constexpr (requires { awaiter.resumes_chain; })
+      return awaiter.await_suspend(h);
+    else
+      return suspend_outside(h);
+  }
+  decltype(auto) await_resume() { return awaiter.await_resume(); }
+
+private:
+  template <class P>
+  auto suspend_outside(std::coroutine_handle<P> h) {
+    coroutine_chain& chain = *h.promise().chain;
+    auto* const loop = chain.exit_loop();
+    if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
+      const bool waits = awaiter.await_suspend(h);
+      if (!waits) chain.reenter_loop(loop);
+      return waits;
+    } else {
+      return awaiter.await_suspend(h);
+    }
+  }
+};
+
+template <class A>
+decltype(auto) awaiter_of(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); })
+    return std::forward<A>(a).operator co_await();
+  else
+    return operator co_await(std::forward<A>(a));
+}
+
+struct task_promise_base : chain_link {
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+  struct final_awaiter {
+    bool await_ready() const noexcept { return false; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> h) const noexcept {
+      h.promise().chain->pop();
+    }
+    void await_resume() const noexcept {}
+  };
+  final_awaiter final_suspend() const noexcept { return {}; }
+
+  void unhandled_exception() noexcept { thrown = std::current_exception(); }
+  template <class A>
+  decltype(auto) await_transform(A&& a) {
+    if constexpr (requires { a.await_ready(); })
+      return chain_awaiter<std::remove_reference_t<A>&>{a}; // by reference: a call cannot move
+    else if constexpr (is_task<std::remove_cvref_t<A>>)
+      return in_chain(std::forward<A>(a));
+    else if constexpr (awaitable<A>)
+      return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
+          awaiter_of(std::forward<A>(a))};
+    else if constexpr (!std::is_reference_v<A> && returned_by_call<A>)
+      return ready_value<A>{std::forward<A>(a)};
+    else
+      return explain_await<A>(), std::suspend_never();
+  }
+};
+
+template <class T>
+struct task_promise : task_promise_base {
+  std::optional<T> value;
+  task<T> get_return_object() noexcept;
+  template <class U = T>
+    requires std::constructible_from<T, U>
+  void return_value(U&& u) {
+    value.emplace(std::forward<U>(u));
+  }
+  T result() {
+    rethrow();
+    return std::move(*value);
+  }
+};
+
+template <class T>
+struct task_promise<T&> : task_promise_base {
+  T* value = nullptr;
+  task<T&> get_return_object() noexcept;
+  void return_value(T& t) noexcept { value = &t; }
+  T& result() {
+    rethrow();
+    return *value;
+  }
+};
+
+template <>
+struct task_promise<void> : task_promise_base {
+  task<void> get_return_object() noexcept;
+  void return_void() const noexcept {}
+  void result() { rethrow(); }
+};
+
+template <class P>
+concept chained_promise = std::derived_from<P, chain_link>;
+
+// Awaits a task from a coroutine of a chain. The task joins the chain.
+template <class T>
+class chained_task {
+public:
+  explicit chained_task(std::coroutine_handle<task_promise<T>> h) noexcept : child_(h) {}
+  chained_task(const chained_task&) = delete;
+  chained_task& operator=(const chained_task&) = delete;
+  ~chained_task() {
+    if (!child_) return;
+    if (promise().chain && !child_.done())
+      promise().chain->destroy_through(promise());
+    else
+      child_.destroy();
+  }
+
+  bool await_ready() const noexcept { return false; }
+
+  template <chained_promise P>
+  void await_suspend(std::coroutine_handle<P> h) noexcept {
+    coroutine_chain& chain = *h.promise().chain;
+    link(chain);
+    chain.transfer(child_);
+  }
+
+  T await_resume() { return promise().result(); }
+
+protected:
+  [[nodiscard]] task_promise<T>& promise() const noexcept {
+    return std::coroutine_handle<task_promise<T>>::from_address(child_.address()).promise();
+  }
+  void link(coroutine_chain& chain) noexcept {
+    chain.push(promise());
+    promise().self = child_;
+    promise().owning_handle = &child_;
+  }
+
+  std::coroutine_handle<> child_; // null once the chain has destroyed the task
+};
+
+// Awaits a task from any coroutine. One that belongs to no chain starts one.
+template <class T>
+class task_awaiter : public chained_task<T> {
+public:
+  using chained_task<T>::chained_task;
+  using chained_task<T>::await_suspend;
+
+  // The chain runs here until it first waits. If it ends before that, this returns false and the
+  // awaiting coroutine continues, so that a loop of such awaits does not grow the stack.
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> h) {
+    this->link(own_);
+    awaiting_.handle = h;
+    own_.outside = &awaiting_;
+    own_.resume(this->child_);
+    return !awaiting_.second_side_done();
+  }
+
+private:
+  coroutine_chain own_;
+  outside_awaiter awaiting_;
+};
+
+template <class T>
+T run_here(task<T> t);
+
+} // namespace detail
+
+/// A coroutine that returns a T. It starts when it is awaited or spawned.
+///
+/// Any coroutine may await it. Inside a task, `co_await` on a value that a fiber's or thread's call
+/// returned directly costs nothing, so a protocol written once with `co_await` serves every
+/// scheduler. Other values that are not awaitable are refused at compile time (see
+/// `returned_by_call`).
+///
+/// An exception that leaves the task is rethrown at the `co_await`. Destroying the task destroys
+/// the coroutine; if it waits, its pending call is cancelled (O5). Cost: a recycled frame; an await
+/// returns to the chain's loop and resumes once. Depth costs no stack.
+template <class T>
+class [[nodiscard("rouse: a task does nothing until it is awaited or spawned")]] task {
+public:
+  using promise_type = detail::task_promise<T>;
+
+  task() noexcept = default;
+  task(task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  task& operator=(task&& other) noexcept {
+    if (this != &other) {
+      if (handle_) handle_.destroy();
+      handle_ = std::exchange(other.handle_, nullptr);
+    }
+    return *this;
+  }
+  ~task() {
+    if (handle_) handle_.destroy(); // never started: the awaiter owns a started one
+  }
+
+  /// Awaits the task. Throws invalid_argument if it was awaited before or moved from.
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
+    check();
+    return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
+  }
+  /// Likewise, from a coroutine of a chain.
+  [[nodiscard]] detail::chained_task<T> in_chain() && {
+    check();
+    return detail::chained_task<T>(std::exchange(handle_, nullptr));
+  }
+  /// Gives up the coroutine, which the caller has to start and to destroy.
+  [[nodiscard]] detail::chain_link& release() && {
+    check();
+    const auto h = std::exchange(handle_, nullptr);
+    h.promise().self = h;
+    return h.promise();
+  }
+  template <class Task = task>
+  [[nodiscard]] detail::task_awaiter<T> operator co_await() const& noexcept {
+    static_assert(!std::same_as<Task, task>,
+                  "rouse: a task is awaited once, and gone then: write co_await std::move(t)");
+    return detail::task_awaiter<T>({});
+  }
+
+private:
+  friend promise_type;
+  template <class U>
+  friend U detail::run_here(task<U>);
+  explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
+  void check() const {
+    if (!handle_) {
+      detail::throw_error(failure(std::errc::invalid_argument).code(),
+                          "rouse: this task is empty: it was awaited before, or moved from");
+    }
+  }
+
+  std::coroutine_handle<promise_type> handle_;
+};
+
+namespace detail {
+
+template <class T>
+task<T> task_promise<T>::get_return_object() noexcept {
+  return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+template <class T>
+task<T&> task_promise<T&>::get_return_object() noexcept {
+  return task<T&>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+inline task<void> task_promise<void>::get_return_object() noexcept {
+  return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
+}
+
+// Runs a task on the stack of a fiber or thread, where every call returns directly.
+template <class T>
+T run_here(task<T> t) {
+  t.check();
+  auto& promise = t.handle_.promise();
+  coroutine_chain chain;
+  chain.push(promise);
+  promise.self = t.handle_;
+  chain.resume(t.handle_);
+  if (!t.handle_.done()) {
+    t = {}; // before `chain`: the awaiter refers to it
+    throw_error(failure(std::errc::operation_not_permitted).code(),
+                "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
+                "but nothing that suspends it");
+  }
+  return promise.result();
+}
+
+} // namespace detail
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/remote_queue.hpp
@@ -6062,7 +6647,7 @@ public:
   [[nodiscard]] ROUSE_ALWAYS_INLINE bool submit(operation& op, Awaited& what) noexcept {
     lock_type lock(mutex_);
     op.forget_ignored_cancel();
-    if (op.cancel_reason || closing_) return submit_elsewhere(op);
+    if (op.cancelled() || closing_) return submit_elsewhere(op);
     if (enter(op, what)) return queue_.complete_at_once(op);
     add_pending(op, waiting_);
     return false;
@@ -6100,7 +6685,7 @@ public:
 
   /// Requests the end of `op`. If the kernel's result comes first, that result stands (O4). An
   /// operation that is not pending keeps the reason and ends with it when it is next submitted.
-  void cancel(rouse::operation& op, failure reason = std::errc::operation_canceled) noexcept;
+  void cancel(rouse::operation& op) noexcept;
 
   /// Cancels `op` and waits until the kernel has let go of it; its `complete` is not called, and
   /// its memory may then be freed (O5).
@@ -6281,7 +6866,7 @@ private:
   void note_refusal() noexcept;
 
   bool may_start(const operation& op) const noexcept {
-    return !op.cancel_reason && !closing_ && !op.target->closing &&
+    return !op.cancelled() && !closing_ && !op.target->closing &&
            (!op.continues || op.cancel_count == op.target->cancel_count);
   }
   // Whether all that speaks against it is a cancel that it does not obey.
@@ -6302,7 +6887,7 @@ private:
 
   // ---- cancelling
 
-  void end(rouse::operation& base, failure reason) noexcept;
+  void end(rouse::operation& base, cancel_reason why = cancel_reason::request) noexcept;
   void cancel_all(socket_state& s) noexcept;
   void run_stops() noexcept;
 
@@ -6330,7 +6915,7 @@ private:
     if constexpr (Threading::shared) queue_.completes(detail::this_thread());
     if (mailbox_.wake_up()) done = run_mail(lock);
     // After the wait: an operation past its limit still takes what the kernel has.
-    queue_.expire([this](operation& op) { end(op, std::errc::timed_out); });
+    queue_.expire([this](operation& op) { end(op, cancel_reason::limit); });
     done += queue_.complete_ready(lock);
     if constexpr (Threading::shared) queue_.completes(nullptr);
     observer().turned(done);
@@ -6414,7 +6999,7 @@ bool basic_engine<D, T>::submit_wait(operation& op) noexcept {
   if (op.awaited && !op.target) return submit(op, *op.awaited);
   lock_type lock(mutex_);
   op.forget_ignored_cancel();
-  if (op.cancel_reason || closing_ || op.target) return submit_elsewhere(op);
+  if (op.cancelled() || closing_ || op.target) return submit_elsewhere(op);
   add_pending(op, waiting_);
   return false;
 }
@@ -6450,9 +7035,9 @@ bool basic_engine<D, T>::count(operation& op) noexcept {
 }
 
 template <class D, class T>
-void basic_engine<D, T>::cancel(rouse::operation& op, failure reason) noexcept {
+void basic_engine<D, T>::cancel(rouse::operation& op) noexcept {
   lock_type lock(mutex_);
-  end(op, reason);
+  end(op);
 }
 
 template <class D, class T>
@@ -6487,7 +7072,7 @@ bool basic_engine<D, T>::submit_other(operation& op) noexcept {
 template <class D, class T>
 bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
   if (inert_) {
-    op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_not_permitted);
+    op.error = op.cancelled() ? op.cancel_error() : failure(std::errc::operation_not_permitted);
     return true;
   }
   return start_elsewhere(op) && queue_.complete_at_once(op);
@@ -6496,9 +7081,9 @@ bool basic_engine<D, T>::submit_elsewhere(operation& op) noexcept {
 // True: done.
 template <class D, class T>
 bool basic_engine<D, T>::start_elsewhere(operation& op) noexcept {
-  if (op.cancel_reason || closing_) {
+  if (op.cancelled() || closing_) {
     if (closing_) note_refusal();
-    op.error = op.cancel_reason ? op.cancel_reason : failure(std::errc::operation_canceled);
+    op.error = op.cancel_error();
     return true;
   }
   if (!op.target) { // a yield
@@ -6529,12 +7114,12 @@ void basic_engine<D, T>::note_refusal() noexcept {
 }
 
 template <class D, class T>
-void basic_engine<D, T>::end(rouse::operation& base, failure reason) noexcept {
+void basic_engine<D, T>::end(rouse::operation& base, cancel_reason why) noexcept {
   auto& op = static_cast<operation&>(base);
   // A cancel outranks a limit, and the kernel hears of the first request only.
-  const bool requested = static_cast<bool>(op.cancel_reason);
-  if (requested && reason != failure(std::errc::operation_canceled)) return;
-  op.cancel_reason = reason;
+  const bool requested = op.cancelled();
+  if (requested && why != cancel_reason::request) return;
+  op.cancel_reason = why;
   if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
     return;
   if (inert_) return; // it is the parent's, and this process's driver does not know it
@@ -6552,7 +7137,7 @@ template <class D, class T>
 bool basic_engine<D, T>::abandon(operation& op) noexcept {
   lock_type lock(mutex_);
   if (inert_) return queue_.forget(op);
-  if (op.state == operation_state::pending) end(op, std::errc::operation_canceled);
+  if (op.state == operation_state::pending) end(op);
   while (op.state == operation_state::pending) reap(lock);
   if (op.state == operation_state::idle) return false;
   queue_.remove(op);
@@ -6589,7 +7174,7 @@ void basic_engine<D, T>::shut_down() noexcept {
     lock_type lock(mutex_);
     closing_ = true;
     refusals_left_ = 1000 * (queue_.active() + 1000); // far more than an orderly end makes
-    waiting_.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
+    waiting_.for_each([&](rouse::operation& op) { end(op); });
     open_.for_each([&](socket_state& s) { cancel_all(s); });
   }
   drop_posted();
@@ -6694,7 +7279,7 @@ void basic_engine<D, T>::for_each_operation(F visit) {
 
 template <class D, class T>
 void basic_engine<D, T>::run_stops() noexcept {
-  mailbox_.stops.take([&](stop_request& r) { end(*r.op, std::errc::operation_canceled); });
+  mailbox_.stops.take([&](stop_request& r) { end(*r.op); });
 }
 
 template <class D, class T>
@@ -6805,9 +7390,8 @@ bool basic_engine<D, T>::busy(const socket_state& s, bool inward) noexcept {
 template <class D, class T>
 void basic_engine<D, T>::cancel_all(socket_state& s) noexcept {
   ++s.cancel_count; // seen by calls that are between two rounds
-  s.for_each_queue([&](list_type& pending) {
-    pending.for_each([&](rouse::operation& op) { end(op, std::errc::operation_canceled); });
-  });
+  s.for_each_queue(
+      [&](list_type& pending) { pending.for_each([&](rouse::operation& op) { end(op); }); });
 }
 
 template <class D, class T>
@@ -6846,11 +7430,10 @@ socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int f
     return nullptr;
   }
   s->native = static_cast<std::intptr_t>(h);
-  s->closing = s->unconnected = false;
-  s->family = family;
-  s->type = type;
+  s->closing = s->unconnected = s->awaits_signals = false;
+  s->family = static_cast<std::int16_t>(family);
+  s->type = static_cast<std::int16_t>(type);
   s->default_timeout = (clock::duration::max)();
-  s->purpose = nullptr;
   why = driver_.attach(*s);
   if (why) {
     s->native = -1;
@@ -9172,9 +9755,9 @@ inline std::string describe(const os::uring::ring& ring) {
 
 /// The record of a socket.
 struct uring_socket final : socket_state {
-  std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
   bool streams = false; // the last receive filled its buffer
   bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
+  std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
 };
 
 inline bool by_hand(const operation& op) noexcept {
@@ -9768,7 +10351,7 @@ private:
       finish(op, done);
     } else if (try_now(op)) {
       op.has_result = true;
-      if (!op.cancel_reason) submit_cancel(op);
+      if (!op.cancelled()) submit_cancel(op);
     }
   }
 
@@ -9829,8 +10412,8 @@ private:
                           ? detail::send_now(op)
                           : detail::lend(op, *pool_, [&] { return os::try_recv(op); });
     if (done || os::receives_no_more(op)) return true;
-    if (op.cancel_reason) op.error = std::errc::operation_canceled;
-    return static_cast<bool>(op.cancel_reason);
+    if (op.cancelled()) op.error = std::errc::operation_canceled;
+    return op.cancelled();
   }
   // The same after a poll has ended. If the socket is not ready, another poll begins, which goes on
   // and reports each change: an event that no retry can clear (a message in the socket's error
@@ -9845,7 +10428,7 @@ private:
     // More buffers are ready to be offered, or it waits without one.
     const bool none_left = op.action == action::receive && os::uring::lacked_buffer(number);
     const bool cut_off = none_left || os::uring::was_cut_off(number);
-    if (cut_off && !op.cancel_reason) { // not cancelled: once more
+    if (cut_off && !op.cancelled()) { // not cancelled: once more
       submit(op, !none_left || buffers_.add(*pool_));
     } else {
       op.error = cut_off ? failure(std::errc::operation_canceled) : failure::from_os(number);
@@ -9935,6 +10518,7 @@ class iocp_driver {
 public:
   struct operation : rouse::operation, os::kernel_record {
     using rouse::operation::operation;
+    bool held = false; // it waits for other operations of its socket
   };
   using sockets = os::system_sockets;
 
@@ -10102,7 +10686,7 @@ private:
       done = begin_recv(op);
       return true;
     });
-    if (!done && op.cancel_reason) cancel(op); // requested while there was nothing to cancel
+    if (!done && op.cancelled()) cancel(op); // requested while there was nothing to cancel
     return done;
   }
 
@@ -10161,7 +10745,7 @@ private:
       if (record_of(op).reset) {
         op.error = connection_reset();
       } else if (!begin_poll(op)) {
-        if (op.cancel_reason) cancel(op); // requested while there was nothing to cancel
+        if (op.cancelled()) cancel(op); // requested while there was nothing to cancel
         return false;
       }
       if (op.error) return true;
@@ -11911,7 +12495,7 @@ private:
   static std::string brief(const operation& op) {
     if (op.state != operation_state::pending)
       return std::string(name_of(op.action)) + ", about to complete";
-    if (op.target && op.target->purpose) return op.target->purpose;
+    if (op.target && op.target->awaits_signals) return "signal wait";
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)
       return text + " on descriptor " + std::to_string(handle_of_program(op));
@@ -11927,7 +12511,7 @@ private:
 
   template <class Sockets>
   static std::string ends_of(const operation& op) {
-    if (!op.target || op.target->purpose || handle_of_program(op) != -1) return {};
+    if (!op.target || op.target->awaits_signals || handle_of_program(op) != -1) return {};
     const auto handle = static_cast<native_handle_type>(op.target->native);
     endpoint local, remote;
     std::string text = " (";
@@ -12060,112 +12644,6 @@ private:
 };
 
 }} // namespace rouse::ROUSE_ABI
-
-// ---- rouse/detail/recycler.hpp
-// Memory for blocks that are allocated and freed at a high rate: coroutine frames and pending
-// handlers.
-
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-/// Allocates blocks from the calling thread's cache of free blocks, which has one list per size
-/// class. After warm-up neither function calls the global allocator.
-///
-/// A block may be released on another thread than the one that allocated it. It then goes into the
-/// cache of the releasing thread.
-///
-/// Threads: any.
-class recycler {
-public:
-  // Inlined, so that a constant size gives a constant class.
-  static void* allocate(std::size_t size) {
-    const std::size_t c = class_of(size);
-    if (c >= classes) return fresh(size);
-    cache& mine = local();
-    if (block* b = mine.free[c]) {
-      mine.free[c] = b->next;
-      ++mine.room[c];
-      return b;
-    }
-    return fresh(size_of(c));
-  }
-
-  static void release(void* p, std::size_t size) noexcept {
-    const std::size_t c = class_of(size);
-    cache& mine = local();
-    if (c >= classes || mine.room[c] == 0) return keep_or_drop(p, c);
-    mine.keep(p, c);
-  }
-
-private:
-  // Out of line: otherwise GCC warns of mismatched new and delete in classes that implement their
-  // operators by this one.
-  ROUSE_COLD static void* fresh(std::size_t size) { return ::operator new(size); }
-  ROUSE_COLD static void keep_or_drop(void* p, std::size_t c) noexcept {
-    if (c >= classes || !opened()) return ::operator delete(p);
-    local().keep(p, c);
-  }
-
-  // Size classes: steps of 16 bytes up to 2 KiB, then powers of two up to 64 KiB. The steps match
-  // common allocators: their blocks are multiples of 16 bytes with 8 bytes of bookkeeping.
-  static constexpr std::size_t grain = 16, fine = 128, classes = fine + 5, own = 8;
-  static constexpr std::size_t most = std::size_t{8} << 20; // bytes kept per class and thread
-  struct block {
-    block* next;
-  };
-  struct cache {
-    block* free[classes] = {};
-    std::size_t room[classes] = {}; // how many more blocks are kept
-    void open() noexcept {
-      for (std::size_t c = 0; c != classes; ++c) room[c] = most / size_of(c);
-    }
-    void keep(void* p, std::size_t c) noexcept {
-      free[c] = ::new (p) block{free[c]};
-      --room[c];
-    }
-    // Other objects of the thread may release blocks after this. None is kept then.
-    void close() noexcept {
-      for (block*& b : free) {
-        while (b) ::operator delete(std::exchange(b, b->next));
-      }
-      for (std::size_t& r : room) r = 0;
-    }
-  };
-
-  // A thread's first release makes one, which opens the thread's cache. The cache itself has no
-  // destructor, so that access to it needs no check; this object closes it as the thread exits.
-  struct opener {
-    cache& what = local();
-    opener() noexcept { what.open(); }
-    opener(const opener&) = delete;
-    ~opener() { what.close(); }
-  };
-  // Returns true if this call opened the cache.
-  static bool opened() noexcept {
-    static thread_local bool was = false;
-    if (&local() == &none() || std::exchange(was, true)) return false;
-    return thread_object<opener>(std::nothrow) != nullptr;
-  }
-
-  static constexpr std::size_t class_of(std::size_t size) noexcept {
-    const std::size_t step = size <= own ? 0 : (size + own - 1) / grain;
-    return step < fine ? step : fine - 1 + static_cast<std::size_t>(std::bit_width(step / fine));
-  }
-  static constexpr std::size_t size_of(std::size_t c) noexcept {
-    return (c < fine ? (c + 1) * grain : grain * fine << (c + 1 - fine)) - own;
-  }
-  // Stands for the cache of a thread that could not allocate one (emulated thread_local only). It
-  // has no room, so it is never written to.
-  static cache& none() noexcept {
-    static constinit cache empty;
-    return empty;
-  }
-  ROUSE_NEVER_INLINE static cache& local() noexcept {
-    cache* const mine = thread_object<cache>(std::nothrow);
-    return mine ? *mine : none();
-  }
-};
-
-}}} // namespace rouse::ROUSE_ABI::detail
 
 // ---- rouse/schedulers/posted_function.hpp
 // A function that `post` passes to the loop.
@@ -12424,442 +12902,6 @@ protected:
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
-
-// ---- rouse/core/coroutine.hpp
-// A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
-// coroutine waker.
-//
-//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
-//
-//     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
-//                 ^------------------------------- until next is null
-//
-// At any time at most one coroutine of a chain runs. A coroutine that awaits a task or ends stores
-// the coroutine to continue with in `next_` and returns to the loop in `resume`. So neither the
-// depth nor the number of awaits grows the stack. (Symmetric transfer would do the same, but is a
-// tail call only in optimized builds.)
-
-#include <coroutine>
-
-namespace rouse { inline namespace ROUSE_ABI { namespace detail {
-
-template <class A>
-concept awaitable = requires(A&& a) { std::forward<A>(a).await_ready(); } || requires(A&& a) {
-  std::forward<A>(a).operator co_await();
-} || requires(A&& a) { operator co_await(std::forward<A>(a)); };
-
-template <class F>
-concept gives_awaitable = requires(F& f) {
-  { f() } -> awaitable;
-};
-
-// The awaitable by which a coroutine of a chain awaits `a`. A task has a cheaper one, because it
-// joins the chain and needs none of its own.
-template <class A>
-decltype(auto) in_chain(A&& a) {
-  if constexpr (requires { std::forward<A>(a).in_chain(); })
-    return std::forward<A>(a).in_chain();
-  else
-    return std::forward<A>(a);
-}
-
-class coroutine_chain;
-
-/// The part of the promise that links a coroutine into its chain.
-struct chain_link {
-  coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
-  std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation; // the awaiting coroutine
-  // The handle that the awaiting side would destroy; null: none.
-  std::coroutine_handle<>* owning_handle = nullptr;
-};
-
-/// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
-class coroutine_chain {
-public:
-  flow* spawned_flow = nullptr; // null: the chain was not spawned
-  bool from_outside = false; // a coroutine of another kind awaits the chain
-  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
-  // it, perhaps on two threads. The second of them has the coroutine continue.
-  std::atomic<bool> one_side_done{false};
-  chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
-
-  /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
-  void resume(std::coroutine_handle<> h) {
-    do {
-      std::coroutine_handle<> next;
-      next_ = &next;
-      h.resume();
-      h = next;
-    } while (h);
-  }
-
-  /// Called by a coroutine that suspends: `h` continues, in the loop of `resume`. If the coroutine
-  /// was resumed outside of that loop, a new loop begins here.
-  void transfer(std::coroutine_handle<> h) {
-    if (next_)
-      *next_ = h;
-    else
-      resume(h);
-  }
-
-  /// A coroutine is about to wait for something that may resume it outside of `resume`.
-  [[nodiscard]] std::coroutine_handle<>* exit_loop() noexcept {
-    return std::exchange(next_, nullptr);
-  }
-  /// It did not suspend after all.
-  void reenter_loop(std::coroutine_handle<>* loop) noexcept { next_ = loop; }
-
-  void push(chain_link& child) noexcept {
-    child.chain = this;
-    child.parent = leaf;
-    leaf = &child;
-  }
-  /// The innermost coroutine has ended; the coroutine that awaits it continues.
-  void pop() noexcept {
-    chain_link& ended = *leaf;
-    leaf = ended.parent;
-    if (ended.continuation &&
-        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
-      transfer(ended.continuation);
-  }
-
-  /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending
-  /// operation is destroyed before the buffers that its callers hold, and depth costs no stack.
-  void destroy_through(chain_link& last) noexcept {
-    for (bool more = true; more && leaf;) {
-      chain_link& doomed = *leaf;
-      more = &doomed != &last;
-      leaf = doomed.parent;
-      if (doomed.owning_handle) *doomed.owning_handle = nullptr;
-      doomed.self.destroy();
-    }
-  }
-
-private:
-  std::coroutine_handle<>* next_ = nullptr;
-};
-
-}}} // namespace rouse::ROUSE_ABI::detail
-
-// ---- rouse/schedulers/task.hpp
-// task<T>: a coroutine that starts when it is awaited or spawned.
-
-namespace rouse { inline namespace ROUSE_ABI {
-
-template <class T = void>
-class task;
-
-namespace detail {
-
-// Explains by a static_assert what can be awaited instead of an `A`.
-template <class A>
-consteval void explain_await() {
-  using value = std::remove_cvref_t<A>;
-  constexpr bool time = requires { typename value::period; };
-  constexpr bool function = !time && requires(value& f) { f(); };
-  static_assert(!time, "rouse: co_await of a duration would not sleep: write "
-                       "co_await sched.sleep_for(300ms)");
-  static_assert(!function, "rouse: co_await of a function would not call it: write co_await f()");
-  static_assert(time || function,
-                "rouse: co_await takes an awaitable (a task, a call of coroutines), or directly "
-                "the result of a call of fibers or threads; this is neither: use the value "
-                "without co_await, or spawn or post the code that waits for something else");
-}
-
-// Makes a value that a fiber's or thread's call returned directly awaitable, at no cost.
-template <class T>
-struct ready_value {
-  T&& value;
-  bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  T await_resume() { return std::forward<T>(value); }
-};
-
-template <class>
-inline constexpr bool is_task = false;
-template <class T>
-inline constexpr bool is_task<task<T>> = true;
-
-template <class F>
-concept gives_task = requires(F& f) { requires is_task<std::remove_cvref_t<decltype(f())>>; };
-
-// Awaits `awaiter` from a coroutine of a chain. A foreign awaiter may resume the coroutine
-// anywhere, so the coroutine leaves the chain's loop first. A call of rouse `resumes_chain`: there
-// that is not needed.
-template <class A>
-struct chain_awaiter {
-  A awaiter;
-  decltype(auto) await_ready() { return awaiter.await_ready(); }
-  template <class P>
-  auto await_suspend(std::coroutine_handle<P> h) {
-    if constexpr (requires { awaiter.resumes_chain; })
-      return awaiter.await_suspend(h);
-    else
-      return suspend_outside(h);
-  }
-  decltype(auto) await_resume() { return awaiter.await_resume(); }
-
-private:
-  template <class P>
-  auto suspend_outside(std::coroutine_handle<P> h) {
-    coroutine_chain& chain = *h.promise().chain;
-    auto* const loop = chain.exit_loop();
-    if constexpr (std::is_same_v<decltype(awaiter.await_suspend(h)), bool>) {
-      const bool waits = awaiter.await_suspend(h);
-      if (!waits) chain.reenter_loop(loop);
-      return waits;
-    } else {
-      return awaiter.await_suspend(h);
-    }
-  }
-};
-
-template <class A>
-decltype(auto) awaiter_of(A&& a) {
-  if constexpr (requires { std::forward<A>(a).operator co_await(); })
-    return std::forward<A>(a).operator co_await();
-  else
-    return operator co_await(std::forward<A>(a));
-}
-
-struct task_promise_base : chain_link {
-  std::exception_ptr thrown;
-
-  static void* operator new(std::size_t size) { return recycler::allocate(size); }
-  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
-
-  std::suspend_always initial_suspend() const noexcept { return {}; }
-  struct final_awaiter {
-    bool await_ready() const noexcept { return false; }
-    template <class P>
-    void await_suspend(std::coroutine_handle<P> h) const noexcept {
-      h.promise().chain->pop();
-    }
-    void await_resume() const noexcept {}
-  };
-  final_awaiter final_suspend() const noexcept { return {}; }
-
-  void unhandled_exception() noexcept { thrown = std::current_exception(); }
-  void rethrow() {
-#if ROUSE_EXCEPTIONS
-    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
-#endif
-  }
-
-  template <class A>
-  decltype(auto) await_transform(A&& a) {
-    if constexpr (requires { a.await_ready(); })
-      return chain_awaiter<std::remove_reference_t<A>&>{a}; // by reference: a call cannot move
-    else if constexpr (is_task<std::remove_cvref_t<A>>)
-      return in_chain(std::forward<A>(a));
-    else if constexpr (awaitable<A>)
-      return chain_awaiter<decltype(awaiter_of(std::forward<A>(a)))>{
-          awaiter_of(std::forward<A>(a))};
-    else if constexpr (!std::is_reference_v<A> && returned_by_call<A>)
-      return ready_value<A>{std::forward<A>(a)};
-    else
-      return explain_await<A>(), std::suspend_never();
-  }
-};
-
-template <class T>
-struct task_promise : task_promise_base {
-  std::optional<T> value;
-  task<T> get_return_object() noexcept;
-  template <class U = T>
-    requires std::constructible_from<T, U>
-  void return_value(U&& u) {
-    value.emplace(std::forward<U>(u));
-  }
-  T result() {
-    rethrow();
-    return std::move(*value);
-  }
-};
-
-template <class T>
-struct task_promise<T&> : task_promise_base {
-  T* value = nullptr;
-  task<T&> get_return_object() noexcept;
-  void return_value(T& t) noexcept { value = &t; }
-  T& result() {
-    rethrow();
-    return *value;
-  }
-};
-
-template <>
-struct task_promise<void> : task_promise_base {
-  task<void> get_return_object() noexcept;
-  void return_void() const noexcept {}
-  void result() { rethrow(); }
-};
-
-template <class P>
-concept chained_promise = std::derived_from<P, chain_link>;
-
-// Awaits a task from a coroutine of a chain. The task joins the chain.
-template <class T>
-class chained_task {
-public:
-  explicit chained_task(std::coroutine_handle<task_promise<T>> h) noexcept : child_(h) {}
-  chained_task(const chained_task&) = delete;
-  chained_task& operator=(const chained_task&) = delete;
-  ~chained_task() {
-    if (!child_) return;
-    if (promise().chain && !child_.done())
-      promise().chain->destroy_through(promise());
-    else
-      child_.destroy();
-  }
-
-  bool await_ready() const noexcept { return false; }
-
-  template <chained_promise P>
-  void await_suspend(std::coroutine_handle<P> h) noexcept {
-    coroutine_chain& chain = *h.promise().chain;
-    link(chain, h);
-    chain.transfer(child_);
-  }
-
-  T await_resume() { return promise().result(); }
-
-protected:
-  [[nodiscard]] task_promise<T>& promise() const noexcept {
-    return std::coroutine_handle<task_promise<T>>::from_address(child_.address()).promise();
-  }
-  void link(coroutine_chain& chain, std::coroutine_handle<> awaiting) noexcept {
-    chain.push(promise());
-    promise().self = child_;
-    promise().owning_handle = &child_;
-    promise().continuation = awaiting;
-  }
-
-  std::coroutine_handle<> child_; // null once the chain has destroyed the task
-};
-
-// Awaits a task from any coroutine. One that belongs to no chain starts one.
-template <class T>
-class task_awaiter : public chained_task<T> {
-public:
-  using chained_task<T>::chained_task;
-  using chained_task<T>::await_suspend;
-
-  // The chain runs here until it first waits. If it ends before that, this returns false and the
-  // awaiting coroutine continues, so that a loop of such awaits does not grow the stack.
-  template <class P>
-  bool await_suspend(std::coroutine_handle<P> h) {
-    this->link(own_, h);
-    own_.from_outside = true;
-    own_.resume(this->child_);
-    return !own_.one_side_done.exchange(true, std::memory_order_acq_rel);
-  }
-
-private:
-  coroutine_chain own_;
-};
-
-template <class T>
-T run_here(task<T> t);
-
-} // namespace detail
-
-/// A coroutine that returns a T. It starts when it is awaited or spawned.
-///
-/// Any coroutine may await it. Inside a task, `co_await` on a value that a fiber's or thread's call
-/// returned directly costs nothing, so a protocol written once with `co_await` serves every
-/// scheduler. Other values that are not awaitable are refused at compile time (see
-/// `returned_by_call`).
-///
-/// An exception that leaves the task is rethrown at the `co_await`. Destroying the task destroys
-/// the coroutine; if it waits, its pending call is cancelled (O5). Cost: a recycled frame; an await
-/// returns to the chain's loop and resumes once. Depth costs no stack.
-template <class T>
-class [[nodiscard("rouse: a task does nothing until it is awaited or spawned")]] task {
-public:
-  using promise_type = detail::task_promise<T>;
-
-  task() noexcept = default;
-  task(task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  task& operator=(task&& other) noexcept {
-    if (this != &other) {
-      if (handle_) handle_.destroy();
-      handle_ = std::exchange(other.handle_, nullptr);
-    }
-    return *this;
-  }
-  ~task() {
-    if (handle_) handle_.destroy(); // never started: the awaiter owns a started one
-  }
-
-  /// Awaits the task. Throws invalid_argument if it was awaited before or moved from.
-  [[nodiscard]] detail::task_awaiter<T> operator co_await() && {
-    check();
-    return detail::task_awaiter<T>(std::exchange(handle_, nullptr));
-  }
-  /// Likewise, from a coroutine of a chain.
-  [[nodiscard]] detail::chained_task<T> in_chain() && {
-    check();
-    return detail::chained_task<T>(std::exchange(handle_, nullptr));
-  }
-  template <class Task = task>
-  [[nodiscard]] detail::task_awaiter<T> operator co_await() const& noexcept {
-    static_assert(!std::same_as<Task, task>,
-                  "rouse: a task is awaited once, and gone then: write co_await std::move(t)");
-    return detail::task_awaiter<T>({});
-  }
-
-private:
-  friend promise_type;
-  template <class U>
-  friend U detail::run_here(task<U>);
-  explicit task(std::coroutine_handle<promise_type> h) noexcept : handle_(h) {}
-  void check() const {
-    if (!handle_) {
-      detail::throw_error(failure(std::errc::invalid_argument).code(),
-                          "rouse: this task is empty: it was awaited before, or moved from");
-    }
-  }
-
-  std::coroutine_handle<promise_type> handle_;
-};
-
-namespace detail {
-
-template <class T>
-task<T> task_promise<T>::get_return_object() noexcept {
-  return task<T>(std::coroutine_handle<task_promise>::from_promise(*this));
-}
-template <class T>
-task<T&> task_promise<T&>::get_return_object() noexcept {
-  return task<T&>(std::coroutine_handle<task_promise>::from_promise(*this));
-}
-inline task<void> task_promise<void>::get_return_object() noexcept {
-  return task<void>(std::coroutine_handle<task_promise>::from_promise(*this));
-}
-
-// Runs a task on the stack of a fiber or thread, where every call returns directly.
-template <class T>
-T run_here(task<T> t) {
-  t.check();
-  auto& promise = t.handle_.promise();
-  coroutine_chain chain;
-  chain.push(promise);
-  promise.self = t.handle_;
-  chain.resume(t.handle_);
-  if (!t.handle_.done()) {
-    t = {}; // before `chain`: the awaiter refers to it
-    throw_error(failure(std::errc::operation_not_permitted).code(),
-                "rouse: a task on fibers or threads may await calls of its scheduler, and tasks, "
-                "but nothing that suspends it");
-  }
-  return promise.result();
-}
-
-} // namespace detail
-}} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/schedulers/basic_scheduler.hpp
 // The scheduler: an engine and a waker.
@@ -16385,11 +16427,11 @@ consteval void explain_not_awaited() {
 }
 
 // The awaitable. It is the operation itself, which therefore lives in the awaiting coroutine's
-// frame.
-template <class Engine, class Call, class Limit>
+// frame. `Throws`: it was given no variable for its error.
+template <class Engine, class Call, class Limit, bool Throws>
 class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
                   "co_await")]] coroutine_call
-    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit>> {
+    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit, Throws>> {
   using base = pending_call<Engine, Call, Limit, coroutine_call>;
   friend base;
 
@@ -16397,7 +16439,9 @@ public:
   static constexpr bool resumes_chain = true;
 
   coroutine_call(Engine* engine, Call&& call, Limit l, std::error_code* ec)
-      : base(engine, std::move(call), std::move(l)), ec_(ec) {}
+      : base(engine, std::move(call), std::move(l)) {
+    if constexpr (!Throws) ec_ = ec;
+  }
 
   ~coroutine_call() {
     if (this->in_progress()) clear_waiting();
@@ -16416,7 +16460,7 @@ public:
       f = chain_->spawned_flow;
       if (f) {
         f->waiting = this;
-        if (f->cancelled) this->refuse(std::errc::operation_canceled);
+        if (f->cancelled) this->refuse();
       }
     }
     if (!this->start()) return true;
@@ -16429,7 +16473,12 @@ public:
     return false;
   }
 
-  typename Call::value_type await_resume() { return this->take(ec_); }
+  typename Call::value_type await_resume() {
+    if constexpr (Throws)
+      return this->take(nullptr);
+    else
+      return this->take(ec_);
+  }
 
   // Code that uses the awaitable as its value gets a static_assert with an explanation.
   template <class T>
@@ -16481,7 +16530,8 @@ private:
     guarded(resume, [=] { engine->raise(std::current_exception()); });
   }
 
-  std::error_code* ec_;
+  struct no_variable {};
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<Throws, no_variable, std::error_code*> ec_;
   // Both set while the call is awaited: the awaiting coroutine, and its chain if it has one.
   union {
     std::coroutine_handle<> handle_;
@@ -16489,68 +16539,75 @@ private:
   coroutine_chain* chain_;
 };
 
-// The outermost coroutine of a spawned flow. Its frame holds the flow and the callable.
+// A flow of coroutines: their chain.
 template <class Engine>
-struct spawned {
-  struct promise_type final : chain_link, engine_flow<Engine> {
-    coroutine_chain own_chain;
+class chain_flow : public engine_flow<Engine> {
+public:
+  void end_suspended() noexcept override {
+    destroy_coroutines();
+    this->end();
+  }
+  // For a flow that still waits or has not begun; its pending call is cancelled.
+  void end_now() noexcept {
+    this->cancel_begin();
+    end_suspended();
+  }
 
-    static void* operator new(std::size_t size) { return recycler::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+protected:
+  chain_flow() noexcept { chain_.spawned_flow = this; }
+  void run(chain_link& outermost) noexcept {
+    chain_.push(outermost);
+    chain_.resume(outermost.self);
+  }
 
-    promise_type() noexcept {
-      self = std::coroutine_handle<promise_type>::from_promise(*this);
-      own_chain.spawned_flow = this;
-      own_chain.push(*this);
-    }
-    spawned get_return_object() noexcept { return {this}; }
-    template <class A>
-    decltype(auto) await_transform(A&& a) {
-      return in_chain(std::forward<A>(a));
-    }
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    struct final_awaiter {
-      bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-        h.promise().own_chain.pop();
-        h.promise().end();
-      }
-      void await_resume() const noexcept {}
+private:
+  void destroy_coroutines() noexcept override {
+    const current_flow me(this);
+    const auto result = [this] {
+      if (chain_.leaf) chain_.leaf->rethrow();
     };
-    final_awaiter final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() noexcept { this->keep_exception(); }
+    guarded(result, [this] { this->keep_exception(); });
+    while (chain_.leaf) chain_.destroy_through(*chain_.leaf);
+  }
 
-    // For a killed flow after its call has completed: destroys the coroutines, ends the flow.
-    void end_suspended() noexcept override {
-      destroy_coroutines();
-      this->end();
-    }
-    // For a flow that still waits or has not begun; its pending call is cancelled.
-    void end_now() noexcept {
-      this->cancel_begin();
-      end_suspended();
-    }
-
-  private:
-    void destroy_coroutines() noexcept override {
-      const current_flow me(this);
-      while (own_chain.leaf && own_chain.leaf != this) own_chain.destroy_through(*own_chain.leaf);
-    }
-    void begin() noexcept override {
-      if (this->killed) return this->end();
-      const current_flow me(this);
-      own_chain.resume(self);
-    }
-    void free_memory() noexcept override {
-      std::coroutine_handle<promise_type>::from_promise(*this).destroy();
-    }
-  };
-  promise_type* promise;
+  coroutine_chain chain_;
 };
 
+// A spawned flow, which holds the task or the callable that gives one.
 template <class Engine, class F>
-spawned<Engine> run_spawned(F f) {
+class coroutine_flow final : public chain_flow<Engine> {
+public:
+  explicit coroutine_flow(F f) : f_(std::move(f)) {}
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+private:
+  void begin() noexcept override {
+    if (this->killed) return this->end();
+    const current_flow me(this);
+    const auto nothing = [this]() -> chain_link* {
+      this->keep_exception();
+      return nullptr;
+    };
+    if (chain_link* const outermost = guarded([this] { return &coroutine(); }, nothing))
+      this->run(*outermost);
+    else
+      this->end();
+  }
+  chain_link& coroutine() {
+    if constexpr (is_task<F>)
+      return std::move(f_).release();
+    else
+      return f_().release();
+  }
+  void free_memory() noexcept override { delete this; }
+
+  F f_;
+};
+
+// The task of a flow that was spawned with another awaitable, or with a callable that gives one.
+template <class F>
+task<> await_spawned(F f) {
   static_assert(gives_awaitable<F> || awaitable<F>,
                 "rouse: coroutines spawn a task<>, or a callable without parameters that gives "
                 "one");
@@ -16576,16 +16633,20 @@ public:
   template <class Scheduler, class Call, class Limit, class... How>
   static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
-    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
-                                                       std::move(l),
-                                                       detail::error_of(std::forward<How>(how)...));
+    constexpr bool throws = sizeof...(How) == 0;
+    return detail::coroutine_call<engine, Call, Limit, throws>(
+        s ? &s->engine() : nullptr, std::move(call), std::move(l),
+        detail::error_of(std::forward<How>(how)...));
   }
 
   /// @param f  a `task`, or a callable that returns one. It lives as long as the flow.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
-    auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
-    return this->start(s, promise);
+    if constexpr (detail::is_task<F> || detail::gives_task<F>)
+      return this->start(
+          s, *new detail::coroutine_flow<typename Scheduler::engine_type, F>(std::move(f)));
+    else
+      return spawn(s, detail::await_spawned(std::move(f)));
   }
 
   template <class Engine>
@@ -16596,8 +16657,7 @@ public:
   /// Ends a flow that waits or has not begun by destroying its coroutines.
   template <class Engine>
   void end_now(Engine&, flow& f) noexcept {
-    using promise = typename detail::spawned<Engine>::promise_type;
-    static_cast<promise&>(f).end_now();
+    static_cast<detail::chain_flow<Engine>&>(f).end_now();
   }
 
   static constexpr const char* flow_name = "coroutine";
@@ -17347,6 +17407,7 @@ struct fiber_stack : list_node {
   flow* self = nullptr;
   fiber_runtime* runtime = nullptr;
   void (*body)(flow&) noexcept = nullptr; // runs the flow, and may destroy it
+  refused_calls refused; // of the flow
 };
 
 // The callable of `on_switch`. Of `out` and `in`, the one that is null is the loop.
@@ -17395,6 +17456,7 @@ public:
     s->self = &f;
     s->runtime = this;
     s->body = body;
+    s->refused = {};
     s->context.reset(&fiber_runtime::enter, s);
     ++live_;
     return s;
@@ -17500,7 +17562,7 @@ public:
   // wait then. A call made by a destructor during the unwinding returns an error instead.
   void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
-    if (over || self().must_end) self().note_refusal();
+    if (over || self().must_end) me_->refused.add(self());
 #if ROUSE_EXCEPTIONS
     if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif
@@ -17610,7 +17672,7 @@ public:
 private:
   void refuse(operation& op) {
     fiber_.unwind_if_ended();
-    op.cancel_reason = std::errc::operation_canceled;
+    op.cancel_reason = cancel_reason::request;
   }
 
   detail::fiber_runtime& runtime_;
@@ -17706,6 +17768,12 @@ class leader_followers;
 ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
   static thread_local flow* current = nullptr;
   return current;
+}
+
+// The refused calls of that flow.
+ROUSE_NEVER_INLINE inline refused_calls& this_thread_refused() noexcept {
+  static thread_local refused_calls mine;
+  return mine;
 }
 
 } // namespace detail
@@ -17828,10 +17896,10 @@ public:
     flow* f = this_thread_flow();
     if (!f) return;
     std::lock_guard lock(mutex_);
-    if (closing_ || f->killed || f->must_end) f->note_refusal();
+    if (closing_ || f->killed || f->must_end) this_thread_refused().add(*f);
     if (f->killed) unwind();
     f->waiting = &op;
-    if (f->cancelled) op.cancel_reason = std::errc::operation_canceled;
+    if (f->cancelled) op.cancel_reason = cancel_reason::request;
   }
   void leave() noexcept {
     flow* f = this_thread_flow();
@@ -19593,7 +19661,7 @@ private:
     if (ec) sockets::close(pair[0]);
     if (!ec) ec = os::signal_table::subscribe(*inbox, numbers).code();
     if (ec) return ec;
-    read_end.record_->purpose = "signal wait";
+    read_end.record_->awaits_signals = true;
     read_end_ = std::move(read_end);
     inbox_ = std::move(inbox);
     return ec;

@@ -8,11 +8,12 @@
 
 namespace {
 
-std::atomic<std::size_t> allocations{0};
+std::atomic<std::size_t> allocations{0}, allocated_bytes{0};
 std::atomic<std::size_t> left{std::size_t(-1)}; // before memory is short
 
 void* counted(std::size_t size) noexcept {
   allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(size, std::memory_order_relaxed);
   if (left.load(std::memory_order_relaxed) == 0) return nullptr;
   left.fetch_sub(1, std::memory_order_relaxed);
   return std::malloc(size ? size : 1);

@@ -1,7 +1,7 @@
 // A chain of coroutines that await each other, and the loop that runs it. Shared by `task` and the
 // coroutine waker.
 //
-//     flow's coroutine  <-awaits-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
+//     flow  <-ends-  task a  <-awaits-  task b (leaf)  --waits for-->  operation
 //
 //     resume(b):  b runs, and suspends or ends ---> next = null, or the coroutine to continue
 //                 ^------------------------------- until next is null
@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <coroutine>
+#include <exception>
 #include <utility>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
@@ -45,21 +46,38 @@ class coroutine_chain;
 /// The part of the promise that links a coroutine into its chain.
 struct chain_link {
   coroutine_chain* chain = nullptr;
-  chain_link* parent = nullptr; // the awaiting coroutine, if in the chain
+  chain_link* parent = nullptr; // the awaiting coroutine; null: it is not in the chain
   std::coroutine_handle<> self;
-  std::coroutine_handle<> continuation; // the awaiting coroutine
   // The handle that the awaiting side would destroy; null: none.
   std::coroutine_handle<>* owning_handle = nullptr;
+  std::exception_ptr thrown; // the exception that left the coroutine
+
+  void rethrow() {
+#if ROUSE_EXCEPTIONS
+    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
+#endif
+  }
+};
+
+/// A coroutine of another kind, which awaits a chain.
+class outside_awaiter {
+public:
+  std::coroutine_handle<> handle;
+  /// Called at the end of the chain and at the end of the coroutine's await_suspend, perhaps by two
+  /// threads. The second call returns true: then the coroutine continues.
+  [[nodiscard]] bool second_side_done() noexcept {
+    return one_side_done_.exchange(true, std::memory_order_acq_rel);
+  }
+
+private:
+  std::atomic<bool> one_side_done_{false};
 };
 
 /// The chain: its innermost coroutine, and the loop that runs it. See the top of this file.
 class coroutine_chain {
 public:
   flow* spawned_flow = nullptr; // null: the chain was not spawned
-  bool from_outside = false; // a coroutine of another kind awaits the chain
-  // With from_outside: the end of the chain and the end of that coroutine's await_suspend both set
-  // it, perhaps on two threads. The second of them has the coroutine continue.
-  std::atomic<bool> one_side_done{false};
+  outside_awaiter* outside = nullptr; // null: no coroutine of another kind awaits the chain
   chain_link* leaf = nullptr; // the innermost coroutine: it runs or waits
 
   /// Runs the chain until it waits for something or has ended. Then `this` may have been destroyed.
@@ -93,13 +111,14 @@ public:
     child.parent = leaf;
     leaf = &child;
   }
-  /// The innermost coroutine has ended; the coroutine that awaits it continues.
+  /// The innermost coroutine has ended; the coroutine that awaits it continues, or the flow ends.
   void pop() noexcept {
-    chain_link& ended = *leaf;
-    leaf = ended.parent;
-    if (ended.continuation &&
-        (leaf || !from_outside || one_side_done.exchange(true, std::memory_order_acq_rel)))
-      transfer(ended.continuation);
+    if (!leaf->parent && spawned_flow) return spawned_flow->end_suspended(); // destroys the leaf
+    leaf = leaf->parent;
+    if (leaf)
+      transfer(leaf->self);
+    else if (outside && outside->second_side_done())
+      transfer(outside->handle);
   }
 
   /// Destroys the waiting coroutines from the innermost up to `last`. In this order a pending

@@ -71,18 +71,20 @@ private:
 /// keeps calling ends the program (see `flow_handle::kill`).
 struct flow_unwind {};
 
-/// The state of a flow. The coroutine frame, fiber or thread object that runs the flow contains it.
-/// It lives as long as the flow runs or a handle refers to it.
+/// The state of a flow, from which a waker derives the object that runs it. It lives as long as the
+/// flow runs or a handle refers to it. Its links are those of the waker's list of flows; if an
+/// exception has left the flow, later those of the engine's list of exceptions.
 ///
 /// Threads: any may call `hold` and `drop`. The rest belongs to the thread that runs the engine, or
 /// is guarded by the waker's lock.
-class flow : public detail::list_node {
+class flow : public detail::raised {
 public:
   virtual ~flow() = default;
 
   void* owner = nullptr; ///< the scheduler, null once it is destroyed
-  one_shot_event ended{"join"}; ///< set when the flow has ended
   operation* waiting = nullptr; ///< the pending operation of its call
+  // The fields after `ended` share its last eight bytes.
+  ROUSE_NO_UNIQUE_ADDRESS one_shot_event ended{"join"}; ///< set when the flow has ended
   std::atomic<bool> cancelled{false}; ///< its waiting calls fail with operation_canceled
   std::atomic<bool> killed{false}; ///< it ends at its next cancelled call
   std::atomic<bool> must_end{false}; ///< a group that is being destroyed waits for its end
@@ -103,24 +105,6 @@ public:
            killed.load(std::memory_order_relaxed);
   }
 
-  /// Counts a call that was refused because the flow has to end. If the flow ignores too many
-  /// refusals, prints a message and aborts the program.
-  void note_refusal() noexcept {
-    // More refusals than the clean-up of an ending flow causes.
-    constexpr unsigned some = 100, too_many = 10000;
-    constexpr auto too_long = std::chrono::seconds(10);
-    if (++refusals_ == 1) first_refusal_ = clock::now();
-    const bool slow = refusals_ >= some && clock::now() - first_refusal_ > too_long;
-    if (refusals_ < too_many && !slow) return;
-    const char* const name = file.load(std::memory_order_acquire);
-    std::fprintf(stderr,
-                 "rouse: the flow that was spawned at %s:%u has to end (it was killed, or its "
-                 "scheduler or group is being destroyed), but has ignored %u refused calls and "
-                 "calls again: a loop around its calls must not swallow every exception or error\n",
-                 name ? name : "an unknown place", line, refusals_);
-    std::abort();
-  }
-
   /// Called in a catch block: keeps the exception that left the flow, for `join` or `run`. Ignores
   /// flow_unwind, and operation_canceled if the flow was cancelled.
   void keep_exception() noexcept {
@@ -137,8 +121,9 @@ public:
 #endif
   }
 
-  /// Ends a killed flow after its call has completed. For flows of coroutines, which have no stack
-  /// to unwind.
+  /// Destroys the coroutines of the flow, which are all suspended, and ends it: the last one has
+  /// returned, or the flow was killed and its call has completed. For flows of coroutines only,
+  /// which have no stack to unwind.
   virtual void end_suspended() noexcept {}
 
   void hold() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -160,8 +145,31 @@ protected:
 
 private:
   std::atomic<int> references_{1};
-  unsigned refusals_ = 0;
-  clock::time_point first_refusal_;
+};
+
+/// Counts the calls of a fiber or thread that were refused because the flow has to end.
+class refused_calls {
+public:
+  /// Counts one more. If the flow ignores too many, prints a message and aborts the program.
+  void add(const flow& f) noexcept {
+    // More refusals than the clean-up of an ending flow causes.
+    constexpr unsigned some = 100, too_many = 10000;
+    constexpr auto too_long = std::chrono::seconds(10);
+    if (++count_ == 1) first_ = clock::now();
+    const bool slow = count_ >= some && clock::now() - first_ > too_long;
+    if (count_ < too_many && !slow) return;
+    const char* const name = f.file.load(std::memory_order_acquire);
+    std::fprintf(stderr,
+                 "rouse: the flow that was spawned at %s:%u has to end (it was killed, or its "
+                 "scheduler or group is being destroyed), but has ignored %u refused calls and "
+                 "calls again: a loop around its calls must not swallow every exception or error\n",
+                 name ? name : "an unknown place", f.line, count_);
+    std::abort();
+  }
+
+private:
+  unsigned count_ = 0;
+  clock::time_point first_;
 };
 
 namespace detail {
@@ -199,9 +207,8 @@ void cancel_flow(Engine& engine, flow& f) noexcept {
   if (f.waiting) engine.cancel(*f.waiting);
 }
 
-// The link of a flow in the list of its flow_starter, until the flow begins. Later its place in the
-// engine's list of raised exceptions.
-struct unbegun_flow : raised {};
+// The link of a flow in the list of its flow_starter, until the flow begins.
+struct unbegun_flow : list_node {};
 
 template <class Engine>
 class flow_starter;
@@ -216,7 +223,6 @@ public:
   }
 
   void belong_to(Engine& e) noexcept {
-    engine_ = &e;
     home_ = &e.home();
     home_->hold();
   }
@@ -233,7 +239,6 @@ public:
     cancel_begin();
     drop_locals();
     ended.is_set.store(true, std::memory_order_release);
-    engine_ = nullptr;
     if (!over) drop();
   }
 
@@ -256,10 +261,11 @@ protected:
   /// Ends the flow; called last. Then the flow may have been destroyed.
   void end() noexcept {
     drop_locals();
-    if (engine_) engine_->set(ended);
+    if (Engine* const e = engine()) e->set(ended);
     if (this->drop_reference()) destroy_now();
   }
-  [[nodiscard]] Engine* engine() const noexcept { return engine_; }
+  /// Null once the scheduler is destroyed.
+  [[nodiscard]] Engine* engine() const noexcept { return owner ? home_->engine() : nullptr; }
 
 private:
   friend class flow_starter<Engine>;
@@ -288,8 +294,9 @@ private:
   // keeps the flow until run() has rethrown the exception.
   bool retire() noexcept {
     leave_list();
-    if (!thrown || !engine_) return false;
-    engine_->raise(*this);
+    Engine* const e = engine();
+    if (!thrown || !e) return false;
+    e->raise(*this);
     return true;
   }
   std::exception_ptr take() noexcept final {
@@ -298,7 +305,6 @@ private:
     return e;
   }
 
-  Engine* engine_ = nullptr;
   typename Engine::home_type* home_ = nullptr;
 };
 

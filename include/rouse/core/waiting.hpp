@@ -93,10 +93,6 @@ public:
   /// @param what  what is being waited for, for `dump`.
   explicit one_shot_event(const char* what) noexcept : description_(what) {}
 
-  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
-  /// the thread that called `set` wrote before.
-  std::atomic<bool> is_set{false};
-
   /// With the engine's lock held.
   void set(completions& completed) noexcept {
     is_set.store(true, std::memory_order_release); // pairs with the load in flow_handle::ended()
@@ -117,6 +113,11 @@ public:
 private:
   operation* waiter_ = nullptr;
   const char* const description_;
+
+public:
+  /// Whether it has happened. Any thread may read it; with acquire order, it then also sees what
+  /// the thread that called `set` wrote before.
+  std::atomic<bool> is_set{false};
 };
 
 }} // namespace rouse::ROUSE_ABI

@@ -75,6 +75,8 @@ public:
   /// Locks the home. While the lock is held, an engine that is `open` is not destroyed.
   [[nodiscard]] std::unique_lock<std::mutex> keep() noexcept { return std::unique_lock(mutex_); }
   [[nodiscard]] bool open() const noexcept { return engine_ != nullptr; }
+  /// Without the lock: for a caller that knows that the engine exists.
+  [[nodiscard]] Engine* engine() const noexcept { return engine_; }
 
   /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
   void renew_lock() noexcept { ::new (&mutex_) std::mutex; }

@@ -32,9 +32,8 @@ bool basic_engine<D, T>::busy(const socket_state& s, bool inward) noexcept {
 template <class D, class T>
 void basic_engine<D, T>::cancel_all(socket_state& s) noexcept {
   ++s.cancel_count; // seen by calls that are between two rounds
-  s.for_each_queue([&](list_type& pending) {
-    pending.for_each([&](rouse::operation& op) { end(op); });
-  });
+  s.for_each_queue(
+      [&](list_type& pending) { pending.for_each([&](rouse::operation& op) { end(op); }); });
 }
 
 template <class D, class T>

@@ -4,12 +4,12 @@
 #include <rouse/core/call.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/core/task.hpp>
 #include <rouse/detail/chrono.hpp>
 #include <rouse/schedulers/dump.hpp>
 #include <rouse/schedulers/flow_handle.hpp>
 #include <rouse/schedulers/posted_function.hpp>
 #include <rouse/schedulers/scheduler_loop.hpp>
-#include <rouse/schedulers/task.hpp>
 
 #include <concepts>
 #include <cstddef>

@@ -21,11 +21,11 @@
 #include <rouse/core/endpoint.hpp>
 #include <rouse/core/error.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/core/task.hpp>
 #include <rouse/detail/guarded.hpp>
 #include <rouse/flows/sync.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
-#include <rouse/schedulers/task.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>
 

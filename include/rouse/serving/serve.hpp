@@ -13,9 +13,9 @@
 #include <rouse/core/error.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/core/task.hpp>
 #include <rouse/flows/sync.hpp>
 #include <rouse/schedulers/basic_scheduler.hpp>
-#include <rouse/schedulers/task.hpp>
 #include <rouse/sockets/socket.hpp>
 
 #include <atomic>

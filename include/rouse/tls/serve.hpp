@@ -9,8 +9,8 @@
 #include <rouse/config.hpp>
 #include <rouse/core/clock.hpp>
 #include <rouse/core/error.hpp>
+#include <rouse/core/task.hpp>
 #include <rouse/detail/chrono.hpp>
-#include <rouse/schedulers/task.hpp>
 #include <rouse/serving/per_core.hpp>
 #include <rouse/serving/serve.hpp>
 #include <rouse/sockets/socket.hpp>

@@ -7,6 +7,7 @@
 #include <rouse/core/coroutine.hpp>
 #include <rouse/core/flow.hpp>
 #include <rouse/core/flow_list.hpp>
+#include <rouse/core/task.hpp>
 #include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
 #include <rouse/detail/recycler.hpp>
@@ -14,6 +15,7 @@
 #include <compare>
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <cstdlib>
 #include <exception>
 #include <system_error>
@@ -31,11 +33,11 @@ consteval void explain_not_awaited() {
 }
 
 // The awaitable. It is the operation itself, which therefore lives in the awaiting coroutine's
-// frame.
-template <class Engine, class Call, class Limit>
+// frame. `Throws`: it was given no variable for its error.
+template <class Engine, class Call, class Limit, bool Throws>
 class [[nodiscard("rouse: a call of a coroutine scheduler does nothing until it is awaited: write "
                   "co_await")]] coroutine_call
-    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit>> {
+    : public pending_call<Engine, Call, Limit, coroutine_call<Engine, Call, Limit, Throws>> {
   using base = pending_call<Engine, Call, Limit, coroutine_call>;
   friend base;
 
@@ -43,7 +45,9 @@ public:
   static constexpr bool resumes_chain = true;
 
   coroutine_call(Engine* engine, Call&& call, Limit l, std::error_code* ec)
-      : base(engine, std::move(call), std::move(l)), ec_(ec) {}
+      : base(engine, std::move(call), std::move(l)) {
+    if constexpr (!Throws) ec_ = ec;
+  }
 
   ~coroutine_call() {
     if (this->in_progress()) clear_waiting();
@@ -75,7 +79,12 @@ public:
     return false;
   }
 
-  typename Call::value_type await_resume() { return this->take(ec_); }
+  typename Call::value_type await_resume() {
+    if constexpr (Throws)
+      return this->take(nullptr);
+    else
+      return this->take(ec_);
+  }
 
   // Code that uses the awaitable as its value gets a static_assert with an explanation.
   template <class T>
@@ -127,7 +136,8 @@ private:
     guarded(resume, [=] { engine->raise(std::current_exception()); });
   }
 
-  std::error_code* ec_;
+  struct no_variable {};
+  ROUSE_NO_UNIQUE_ADDRESS std::conditional_t<Throws, no_variable, std::error_code*> ec_;
   // Both set while the call is awaited: the awaiting coroutine, and its chain if it has one.
   union {
     std::coroutine_handle<> handle_;
@@ -135,68 +145,75 @@ private:
   coroutine_chain* chain_;
 };
 
-// The outermost coroutine of a spawned flow. Its frame holds the flow and the callable.
+// A flow of coroutines: their chain.
 template <class Engine>
-struct spawned {
-  struct promise_type final : chain_link, engine_flow<Engine> {
-    coroutine_chain own_chain;
+class chain_flow : public engine_flow<Engine> {
+public:
+  void end_suspended() noexcept override {
+    destroy_coroutines();
+    this->end();
+  }
+  // For a flow that still waits or has not begun; its pending call is cancelled.
+  void end_now() noexcept {
+    this->cancel_begin();
+    end_suspended();
+  }
 
-    static void* operator new(std::size_t size) { return recycler::allocate(size); }
-    static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+protected:
+  chain_flow() noexcept { chain_.spawned_flow = this; }
+  void run(chain_link& outermost) noexcept {
+    chain_.push(outermost);
+    chain_.resume(outermost.self);
+  }
 
-    promise_type() noexcept {
-      self = std::coroutine_handle<promise_type>::from_promise(*this);
-      own_chain.spawned_flow = this;
-      own_chain.push(*this);
-    }
-    spawned get_return_object() noexcept { return {this}; }
-    template <class A>
-    decltype(auto) await_transform(A&& a) {
-      return in_chain(std::forward<A>(a));
-    }
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    struct final_awaiter {
-      bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
-        h.promise().own_chain.pop();
-        h.promise().end();
-      }
-      void await_resume() const noexcept {}
+private:
+  void destroy_coroutines() noexcept override {
+    const current_flow me(this);
+    const auto result = [this] {
+      if (chain_.leaf) chain_.leaf->rethrow();
     };
-    final_awaiter final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() noexcept { this->keep_exception(); }
+    guarded(result, [this] { this->keep_exception(); });
+    while (chain_.leaf) chain_.destroy_through(*chain_.leaf);
+  }
 
-    // For a killed flow after its call has completed: destroys the coroutines, ends the flow.
-    void end_suspended() noexcept override {
-      destroy_coroutines();
-      this->end();
-    }
-    // For a flow that still waits or has not begun; its pending call is cancelled.
-    void end_now() noexcept {
-      this->cancel_begin();
-      end_suspended();
-    }
-
-  private:
-    void destroy_coroutines() noexcept override {
-      const current_flow me(this);
-      while (own_chain.leaf && own_chain.leaf != this) own_chain.destroy_through(*own_chain.leaf);
-    }
-    void begin() noexcept override {
-      if (this->killed) return this->end();
-      const current_flow me(this);
-      own_chain.resume(self);
-    }
-    void free_memory() noexcept override {
-      std::coroutine_handle<promise_type>::from_promise(*this).destroy();
-    }
-  };
-  promise_type* promise;
+  coroutine_chain chain_;
 };
 
+// A spawned flow, which holds the task or the callable that gives one.
 template <class Engine, class F>
-spawned<Engine> run_spawned(F f) {
+class coroutine_flow final : public chain_flow<Engine> {
+public:
+  explicit coroutine_flow(F f) : f_(std::move(f)) {}
+  static void* operator new(std::size_t size) { return recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
+
+private:
+  void begin() noexcept override {
+    if (this->killed) return this->end();
+    const current_flow me(this);
+    const auto nothing = [this]() -> chain_link* {
+      this->keep_exception();
+      return nullptr;
+    };
+    if (chain_link* const outermost = guarded([this] { return &coroutine(); }, nothing))
+      this->run(*outermost);
+    else
+      this->end();
+  }
+  chain_link& coroutine() {
+    if constexpr (is_task<F>)
+      return std::move(f_).release();
+    else
+      return f_().release();
+  }
+  void free_memory() noexcept override { delete this; }
+
+  F f_;
+};
+
+// The task of a flow that was spawned with another awaitable, or with a callable that gives one.
+template <class F>
+task<> await_spawned(F f) {
   static_assert(gives_awaitable<F> || awaitable<F>,
                 "rouse: coroutines spawn a task<>, or a callable without parameters that gives "
                 "one");
@@ -222,16 +239,20 @@ public:
   template <class Scheduler, class Call, class Limit, class... How>
   static auto initiate(Scheduler* s, Call&& call, Limit l, How&&... how) {
     using engine = typename Scheduler::engine_type;
-    return detail::coroutine_call<engine, Call, Limit>(s ? &s->engine() : nullptr, std::move(call),
-                                                       std::move(l),
-                                                       detail::error_of(std::forward<How>(how)...));
+    constexpr bool throws = sizeof...(How) == 0;
+    return detail::coroutine_call<engine, Call, Limit, throws>(
+        s ? &s->engine() : nullptr, std::move(call), std::move(l),
+        detail::error_of(std::forward<How>(how)...));
   }
 
   /// @param f  a `task`, or a callable that returns one. It lives as long as the flow.
   template <class Scheduler, class F>
   flow& spawn(Scheduler& s, F f) {
-    auto& promise = *detail::run_spawned<typename Scheduler::engine_type>(std::move(f)).promise;
-    return this->start(s, promise);
+    if constexpr (detail::is_task<F> || detail::gives_task<F>)
+      return this->start(
+          s, *new detail::coroutine_flow<typename Scheduler::engine_type, F>(std::move(f)));
+    else
+      return spawn(s, detail::await_spawned(std::move(f)));
   }
 
   template <class Engine>
@@ -242,8 +263,7 @@ public:
   /// Ends a flow that waits or has not begun by destroying its coroutines.
   template <class Engine>
   void end_now(Engine&, flow& f) noexcept {
-    using promise = typename detail::spawned<Engine>::promise_type;
-    static_cast<promise&>(f).end_now();
+    static_cast<detail::chain_flow<Engine>&>(f).end_now();
   }
 
   static constexpr const char* flow_name = "coroutine";

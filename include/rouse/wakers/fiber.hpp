@@ -54,6 +54,7 @@ struct fiber_stack : list_node {
   flow* self = nullptr;
   fiber_runtime* runtime = nullptr;
   void (*body)(flow&) noexcept = nullptr; // runs the flow, and may destroy it
+  refused_calls refused; // of the flow
 };
 
 // The callable of `on_switch`. Of `out` and `in`, the one that is null is the loop.
@@ -102,6 +103,7 @@ public:
     s->self = &f;
     s->runtime = this;
     s->body = body;
+    s->refused = {};
     s->context.reset(&fiber_runtime::enter, s);
     ++live_;
     return s;
@@ -207,7 +209,7 @@ public:
   // wait then. A call made by a destructor during the unwinding returns an error instead.
   void unwind_if_ended() const {
     const bool over = me_->runtime->closing() || self().killed;
-    if (over || self().must_end) self().note_refusal();
+    if (over || self().must_end) me_->refused.add(self());
 #if ROUSE_EXCEPTIONS
     if (over && std::uncaught_exceptions() == 0) throw flow_unwind{};
 #endif

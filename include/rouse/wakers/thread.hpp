@@ -52,6 +52,12 @@ ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
   return current;
 }
 
+// The refused calls of that flow.
+ROUSE_NEVER_INLINE inline refused_calls& this_thread_refused() noexcept {
+  static thread_local refused_calls mine;
+  return mine;
+}
+
 } // namespace detail
 
 /// Blocks the calling thread, which runs the engine meanwhile if no other thread does.
@@ -172,7 +178,7 @@ public:
     flow* f = this_thread_flow();
     if (!f) return;
     std::lock_guard lock(mutex_);
-    if (closing_ || f->killed || f->must_end) f->note_refusal();
+    if (closing_ || f->killed || f->must_end) this_thread_refused().add(*f);
     if (f->killed) unwind();
     f->waiting = &op;
     if (f->cancelled) op.cancel_reason = cancel_reason::request;

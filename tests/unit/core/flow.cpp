@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <exception>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -16,6 +17,7 @@ namespace {
 struct counted_flow final : flow {
   int destroyed = 0;
   void destroy() noexcept override { ++destroyed; }
+  std::exception_ptr take() noexcept override { return thrown; }
 };
 
 void never_called(operation&) noexcept {}

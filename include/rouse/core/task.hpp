@@ -92,8 +92,6 @@ decltype(auto) awaiter_of(A&& a) {
 }
 
 struct task_promise_base : chain_link {
-  std::exception_ptr thrown;
-
   static void* operator new(std::size_t size) { return recycler::allocate(size); }
   static void operator delete(void* p, std::size_t size) noexcept { recycler::release(p, size); }
 
@@ -109,12 +107,6 @@ struct task_promise_base : chain_link {
   final_awaiter final_suspend() const noexcept { return {}; }
 
   void unhandled_exception() noexcept { thrown = std::current_exception(); }
-  void rethrow() {
-#if ROUSE_EXCEPTIONS
-    if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
-#endif
-  }
-
   template <class A>
   decltype(auto) await_transform(A&& a) {
     if constexpr (requires { a.await_ready(); })
@@ -187,7 +179,7 @@ public:
   template <chained_promise P>
   void await_suspend(std::coroutine_handle<P> h) noexcept {
     coroutine_chain& chain = *h.promise().chain;
-    link(chain, h);
+    link(chain);
     chain.transfer(child_);
   }
 
@@ -197,11 +189,10 @@ protected:
   [[nodiscard]] task_promise<T>& promise() const noexcept {
     return std::coroutine_handle<task_promise<T>>::from_address(child_.address()).promise();
   }
-  void link(coroutine_chain& chain, std::coroutine_handle<> awaiting) noexcept {
+  void link(coroutine_chain& chain) noexcept {
     chain.push(promise());
     promise().self = child_;
     promise().owning_handle = &child_;
-    promise().continuation = awaiting;
   }
 
   std::coroutine_handle<> child_; // null once the chain has destroyed the task
@@ -218,14 +209,16 @@ public:
   // awaiting coroutine continues, so that a loop of such awaits does not grow the stack.
   template <class P>
   bool await_suspend(std::coroutine_handle<P> h) {
-    this->link(own_, h);
-    own_.from_outside = true;
+    this->link(own_);
+    awaiting_.handle = h;
+    own_.outside = &awaiting_;
     own_.resume(this->child_);
-    return !own_.one_side_done.exchange(true, std::memory_order_acq_rel);
+    return !awaiting_.second_side_done();
   }
 
 private:
   coroutine_chain own_;
+  outside_awaiter awaiting_;
 };
 
 template <class T>
@@ -270,6 +263,13 @@ public:
   [[nodiscard]] detail::chained_task<T> in_chain() && {
     check();
     return detail::chained_task<T>(std::exchange(handle_, nullptr));
+  }
+  /// Gives up the coroutine, which the caller has to start and to destroy.
+  [[nodiscard]] detail::chain_link& release() && {
+    check();
+    const auto h = std::exchange(handle_, nullptr);
+    h.promise().self = h;
+    return h.promise();
   }
   template <class Task = task>
   [[nodiscard]] detail::task_awaiter<T> operator co_await() const& noexcept {
