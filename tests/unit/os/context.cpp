@@ -7,6 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #include <array>
 #include <cfenv>
@@ -109,6 +112,14 @@ void keeps_values() {
   f.resume(main);
   CHECK(outside == T{161});
   CHECK(inside == T{322});
+}
+
+/// Quotients of which some differ between any two rounding modes.
+template <class T>
+ROUSE_NOINLINE std::array<T, 3> quotients() {
+  const volatile T one = 1, three = 3, ten = 10;
+  const volatile T a = one / three, b = -one / three, c = one / ten;
+  return {a, b, c};
 }
 
 struct in_place {
@@ -227,28 +238,74 @@ TEMPLATE_TEST_CASE("context: values live across a call that switches, on both si
 }
 
 #if !ROUSE_WINDOWS // fibers under Wine share the rounding mode
-TEST_CASE("context: each context has its own rounding mode", "[context]") {
+TEMPLATE_TEST_CASE("context: each context has its own rounding mode", "[context]", double,
+                   long double) {
+  // On x86-64, fegetround looks at the control word of the x87 only, and a double is computed with
+  // that of SSE. So the results of divisions are compared.
+  constexpr std::array modes{FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+  std::array<std::array<TestType, 3>, modes.size()> right;
+  for (std::size_t i = 0; i != modes.size(); ++i) {
+    std::fesetround(modes[i]);
+    right[i] = quotients<TestType>();
+  }
+  std::fesetround(FE_TONEAREST);
+  for (std::size_t i = 0; i != modes.size(); ++i)
+    for (std::size_t j = 0; j != i; ++j) REQUIRE(right[i] != right[j]);
+
+  int wrong = 0;
+  std::vector<std::unique_ptr<flow>> all;
+  for (std::size_t i = 0; i != modes.size(); ++i)
+    all.push_back(std::make_unique<flow>([&, i](flow& me) {
+      std::fesetround(modes[i]);
+      for (std::size_t turn = 0; turn != 2 * modes.size(); ++turn) {
+        me.yield();
+        wrong += quotients<TestType>() != right[i];
+      }
+    }));
+  // Each mode switches to each and back, first from the thread's own flow, then from another.
+  const auto switch_from = [&](context& from) {
+    for (std::size_t i = 0; i != modes.size(); ++i)
+      for (auto& f : all) {
+        std::fesetround(modes[i]);
+        f->resume(from);
+        wrong += quotients<TestType>() != right[i];
+      }
+  };
   context main;
-  int first = -1, second = -1;
+  for (auto& f : all) f->resume(main);
+  std::fesetround(FE_UPWARD);
+  switch_from(main);
+  flow other([&](flow& me) { switch_from(me.place); });
+  other.resume(main);
+  std::fesetround(FE_TONEAREST);
+  for (auto& f : all) CHECK(f->ended);
+  CHECK(wrong == 0);
+}
+#endif
+
+#if defined(__x86_64__) && !ROUSE_WINDOWS
+TEST_CASE("context: control bits of SSE are kept without a change of the x87's", "[context]") {
+  constexpr unsigned to_zero = 0x8040, masks = 0x1f80, status = 0x3f; // to_zero: FTZ, DAZ
+  const auto bits = [] { return _mm_getcsr() & ~status; };
+  const unsigned mine = bits();
+  context main;
+  unsigned inside = 0, later = 0;
   flow f([&](flow& me) {
-    std::fesetround(FE_UPWARD);
+    _mm_setcsr(mine | to_zero);
     me.yield();
-    first = std::fegetround();
-    std::fesetround(FE_DOWNWARD);
+    inside = bits();
+    _mm_setcsr(mine & ~masks); // all exceptions are raised
     me.yield();
-    second = std::fegetround();
+    later = bits();
   });
-  REQUIRE(std::fesetround(FE_TONEAREST) == 0);
   f.resume(main);
-  CHECK(std::fegetround() == FE_TONEAREST);
-  std::fesetround(FE_TOWARDZERO);
+  CHECK(bits() == mine);
   f.resume(main);
-  CHECK(std::fegetround() == FE_TOWARDZERO);
-  std::fesetround(FE_TONEAREST);
+  CHECK(bits() == mine);
   f.resume(main);
-  CHECK(first == FE_UPWARD);
-  CHECK(second == FE_DOWNWARD);
-  std::fesetround(FE_TONEAREST);
+  CHECK(bits() == mine);
+  CHECK(inside == (mine | to_zero));
+  CHECK(later == (mine & ~masks));
 }
 #endif
 
