@@ -460,7 +460,7 @@ def cmd_targets(a):
         row(f"memory per idle connection, {w}s with receive(), bytes", f"≤ {most:,}", {e: one(what="idle", server=f"rouse-lent-{w}-{e}").get("value") for e in ("uring", "epoll")}, lambda v: v <= most)
     micro = lambda name, e="io_uring": one(what="micro", engine=e, name=name).get("value")
     over_ = lambda x, y: None if not x or not y else x / y
-    row("fiber switch over Boost.Context's", "≤ 1.0", {f"{n} fibers": over_(micro(f"fiber switch, rouse, {n}"), micro(f"fiber switch, Boost.Context, {n}")) for n in (1, 64, 1024)}, lambda v: v <= 1.0)
+    row("fiber switch over Boost.Context's", "≤ 1.0", {f"{n} fibers": over_(micro(f"fiber switch, rouse, {n}"), micro(f"fiber switch, Boost.Context, {n}")) for n in (1, 4, 16, 64, 256, 1024, 4096)}, lambda v: v <= 1.0)
     row("memory of a fiber that waits, bytes (a million: 4 GiB)", "≤ 4,294", {e: micro("memory of a fiber that waits", e) for e in ("io_uring", "epoll")}, lambda v: v <= 4294)
     row("rendezvous of two fibers beyond two switches, ns", "≤ 30", {e: micro("rendezvous of two fibers", e) - 2 * micro("fiber switch, rouse, 1", e) for e in ("io_uring", "epoll") if micro("rendezvous of two fibers", e) is not None}, lambda v: v <= 30)
     row("waking a loop that sleeps over an eventfd", "≤ 1.0", {f"{c} core, {e}": over_(micro(f"post to a loop that sleeps, {c} core", e), micro(f"eventfd to an epoll_wait that sleeps, {c} core", e)) for c in ("other", "same") for e in ("io_uring", "epoll")}, lambda v: v <= 1.0)

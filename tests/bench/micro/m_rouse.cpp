@@ -104,8 +104,8 @@ struct boost_fibers {
 
 void fiber_switch() {
   static std::vector<std::string> names;
-  names.reserve(8);
-  for (const std::size_t n : {1, 64, 1024}) {
+  names.reserve(14);
+  for (const std::size_t n : {1, 4, 16, 64, 256, 1024, 4096}) {
     static std::vector<std::unique_ptr<rouse_fibers>> ours; // the stacks stay until the end
     static std::vector<std::unique_ptr<boost_fibers>> theirs;
     auto& a = *ours.emplace_back(std::make_unique<rouse_fibers>(n));
