@@ -24,11 +24,13 @@
 #include <rouse/core/operation.hpp>
 #include <rouse/core/waiter.hpp>
 #include <rouse/detail/chrono.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/sockets/socket.hpp>
 #include <rouse/sockets/stream_calls.hpp>
 #include <rouse/tls/error.hpp>
 #include <rouse/tls/event.hpp>
 #include <rouse/tls/openssl.hpp>
+#include <rouse/tls/request.hpp>
 #include <rouse/tls/server_context.hpp>
 #include <rouse/tls/wire.hpp>
 
@@ -37,6 +39,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 #include <optional>
 #include <utility>
@@ -192,7 +195,7 @@ public:
         why = std::errc::not_enough_memory;
         break;
       }
-      wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
+      wire_.direct = part == b.size() && part >= least_direct && !outgoing_ ? &send_now : nullptr;
       if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
         why = output_why_ = reason(protocol_failure());
         drained_ = false; // the next read fails, too
@@ -250,7 +253,7 @@ public:
       lock_type lock(mutex_);
       if (std::exchange(closed_, true) || !scheduler()) return;
       if (goodbye) say_goodbye();
-      if (!wire_.to_send.empty() && !flushing_ && !output_why_) {
+      if (!wire_.to_send.empty() && !outgoing_ && !output_why_) {
         std::error_code ec; // best effort
         (void)socket_.try_send(wire_.to_send.bytes(), ec);
       }
@@ -263,24 +266,6 @@ public:
   void close() noexcept { close(peer_said_goodbye_); }
 
 private:
-  // A request to the network, which calls `Deliver` when it has completed later.
-  template <class Call, void (connection::*Deliver)() noexcept>
-  class request final
-      : public rouse::detail::pending_call<engine_type, Call, no_limit, request<Call, Deliver>> {
-    using call = rouse::detail::pending_call<engine_type, Call, no_limit, request>;
-
-  public:
-    request(connection& c, Call&& what) noexcept
-        : call(c.engine_, std::move(what), no_limit{}), connection_(c) {}
-    using call::start;
-    using call::value;
-    [[nodiscard]] failure why() const noexcept { return this->error; }
-    void deliver() noexcept { (connection_.*Deliver)(); }
-
-  private:
-    connection& connection_;
-  };
-
   // A record takes at most this much plaintext, and adds less than `overhead` to it.
   static constexpr std::size_t largest_record = 16384, overhead = 256;
   // A call of that many bytes which fits into one record is sent without a copy of the record. On
@@ -354,7 +339,7 @@ private:
   void fetch() noexcept {
     if (fetching_ || input_ended()) return;
     fetching_ = true;
-    incoming_.emplace(*this, rouse::detail::receive_call{record_});
+    incoming_.emplace(engine_, *this, rouse::detail::receive_call{record_});
     hold();
     if (!incoming_->start()) return;
     take_arrival();
@@ -391,10 +376,18 @@ private:
   }
   // Starts to send what there is, unless sending is going on.
   void flush() noexcept {
-    while (!wire_.to_send.empty() && !flushing_ && !output_why_) {
-      flushing_ = true;
+    while (!wire_.to_send.empty() && !outgoing_ && !output_why_) {
       in_flight_.swap(wire_.to_send);
-      outgoing_.emplace(*this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
+      rouse::detail::guarded(
+          [&] {
+            outgoing_ = std::make_unique<outgoing>(
+                engine_, *this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
+          },
+          [&] { input_why_ = output_why_ = std::errc::not_enough_memory; });
+      if (!outgoing_) { // the peer will not answer what it does not get
+        happen(arrived_);
+        return end_departure();
+      }
       hold();
       if (!outgoing_->start()) return;
       take_departure();
@@ -410,12 +403,13 @@ private:
     drop();
   }
   void take_departure() noexcept {
-    flushing_ = false;
     sent_ += outgoing_->value();
-    if (const failure why = outgoing_->why()) {
-      if (!output_why_) output_why_ = why;
-      wire_.to_send.clear();
-    }
+    if (const failure why = outgoing_->why(); why && !output_why_) output_why_ = why;
+    outgoing_.reset();
+    end_departure();
+  }
+  void end_departure() noexcept {
+    if (output_why_) wire_.to_send.clear();
     in_flight_.clear();
     happen(departed_);
   }
@@ -435,16 +429,19 @@ private:
   bool established_ = false;
   bool closed_ = false;
   bool fetching_ = false; // incoming_ is in progress
-  bool flushing_ = false; // outgoing_ is in progress, and uses in_flight_
   bool drained_ = false; // all that has arrived was read, and nothing but bytes
   bool end_of_input_ = false; // the network's
   bool no_more_input_ = false; // shutdown(recv)
   bool no_more_output_ = false; // close_notify was sent
   bool peer_said_goodbye_ = false; // close_notify has arrived
   // Received bytes, and the end of the stream.
-  std::optional<request<rouse::detail::receive_call, &connection::on_arrival>> incoming_;
-  // After in_flight_, which it sends.
-  std::optional<request<rouse::detail::send_all_call, &connection::on_departure>> outgoing_;
+  std::optional<
+      request<engine_type, rouse::detail::receive_call, connection, &connection::on_arrival>>
+      incoming_;
+  // In progress unless it is null: an idle connection has none. After in_flight_, which it sends.
+  using outgoing =
+      request<engine_type, rouse::detail::send_all_call, connection, &connection::on_departure>;
+  std::unique_ptr<outgoing> outgoing_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail

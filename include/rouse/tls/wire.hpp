@@ -65,12 +65,13 @@ public:
   }
 
 private:
-  static constexpr std::size_t smallest = 504;
+  static constexpr std::size_t smallest = 504, largest_single = (std::size_t{32} << 10) - 8;
 
-  // Four times as much each time, less what the recycler needs for itself.
+  // Four times as much each time, up to 32 KiB for a record, then twice: 64 KiB, the most that the
+  // recycler keeps, for four of them. Less what the recycler needs for itself.
   static std::size_t capacity_for(std::size_t size) noexcept {
     std::size_t capacity = smallest;
-    while (capacity < size) capacity = (capacity + 8) * 4 - 8;
+    while (capacity < size) capacity = (capacity + 8) * (capacity < largest_single ? 4 : 2) - 8;
     return capacity;
   }
   void release() noexcept {
