@@ -284,6 +284,38 @@ inline bio_ptr reads_from(std::string_view bytes) noexcept {
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail
 
+// ---- rouse/tls/request.hpp
+// The network requests of a TLS connection.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace tls { namespace detail {
+
+/// A request to the network, which calls `Deliver` of its connection when it has completed later.
+template <class Engine, class Call, class Connection, void (Connection::*Deliver)() noexcept>
+class request final
+    : public rouse::detail::pending_call<Engine, Call, no_limit,
+                                         request<Engine, Call, Connection, Deliver>> {
+  using call = rouse::detail::pending_call<Engine, Call, no_limit, request>;
+
+public:
+  request(Engine* e, Connection& c, Call&& what) noexcept
+      : call(e, std::move(what), no_limit{}), connection_(c) {}
+  using call::start;
+  using call::value;
+  [[nodiscard]] failure why() const noexcept { return this->error; }
+  /// May destroy the request.
+  void deliver() noexcept { (connection_.*Deliver)(); }
+
+  static void* operator new(std::size_t size) { return rouse::detail::recycler::allocate(size); }
+  static void operator delete(void* p, std::size_t size) noexcept {
+    rouse::detail::recycler::release(p, size);
+  }
+
+private:
+  Connection& connection_;
+};
+
+}}}} // namespace rouse::ROUSE_ABI::tls::detail
+
 // ---- rouse/os/posix/file.hpp
 // An open file.
 
@@ -1202,15 +1234,6 @@ enum class client_certificates : unsigned char { required, optional };
 
 namespace detail {
 
-/// The tickets for later sessions of a server's TLS 1.3 connection. They are sent with its first
-/// bytes: a client that never reads must not block the server.
-inline void issue_tickets(SSL* ssl) noexcept {
-  if (SSL_version(ssl) != TLS1_3_VERSION) return;
-  for (int left = SSL_session_reused(ssl) ? 1 : 2; left != 0; --left)
-    (void)SSL_new_session_ticket(ssl);
-  ERR_clear_error();
-}
-
 // The name of the client's first message (SNI); empty: there is none. RFC 6066, section 3: the
 // length of the list, then, for each name, a type (0), its length and the name.
 inline std::string_view name_in_hello(SSL* ssl) noexcept {
@@ -1242,7 +1265,6 @@ struct server_settings : settings {
     // OpenSSL keeps the name that the client asked for in a session of TLS 1.2 if it was accepted.
     SSL_CTX_set_tlsext_servername_callback(
         to, +[](SSL*, int*, void*) { return SSL_TLSEXT_ERR_OK; });
-    SSL_CTX_set_num_tickets(to, 0); // see issue_tickets
     SSL_CTX_set_session_cache_mode(to, SSL_SESS_CACHE_OFF); // the tickets contain all
     if (!alpn.empty()) SSL_CTX_set_alpn_select_cb(to, &choose_protocol, nullptr);
     if (by_name) SSL_CTX_set_client_hello_cb(to, &choose_settings, nullptr);
@@ -1272,8 +1294,8 @@ private:
 ///     site.alpn({"h2", "http/1.1"});
 ///
 /// Clients are not verified unless `verify_clients` is called. Sessions can be taken up again: the
-/// server issues tickets, and keeps nothing. Their keys are made once for a context and its copies,
-/// and for its clones.
+/// server issues tickets (by TLS 1.3 with the first bytes that it sends), and keeps nothing. Their
+/// keys are made once for a context and its copies, and for its clones.
 class server_context : public basic_context<detail::server_settings> {
   using settings = detail::server_settings;
 
@@ -1452,12 +1474,13 @@ public:
   }
 
 private:
-  static constexpr std::size_t smallest = 504;
+  static constexpr std::size_t smallest = 504, largest_single = (std::size_t{32} << 10) - 8;
 
-  // Four times as much each time, less what the recycler needs for itself.
+  // Four times as much each time, up to 32 KiB for a record, then twice: 64 KiB, the most that the
+  // recycler keeps, for four of them. Less what the recycler needs for itself.
   static std::size_t capacity_for(std::size_t size) noexcept {
     std::size_t capacity = smallest;
-    while (capacity < size) capacity = (capacity + 8) * 4 - 8;
+    while (capacity < size) capacity = (capacity + 8) * (capacity < largest_single ? 4 : 2) - 8;
     return capacity;
   }
   void release() noexcept {
@@ -1668,7 +1691,9 @@ public:
       if (done == 1) {
         established_ = true;
         drained_ = !wire_.unread() && SSL_has_pending(ssl()) == 0;
-        if (SSL_is_server(ssl())) issue_tickets(ssl());
+        // Tickets of TLS 1.3 wait for what the server writes first: the last bytes of a client that
+        // closes without having read them would be lost.
+        if (SSL_is_server(ssl()) && SSL_version(ssl()) == TLS1_3_VERSION) held_ = wire_.produced;
       } else if (SSL_get_error(ssl(), done) == SSL_ERROR_WANT_READ) {
         if (!input_ended()) return needs::input;
         handshake_why_ = input_why_ ? input_why_ : ended_in_handshake();
@@ -1677,7 +1702,7 @@ public:
       }
     }
     // The last messages, among them the alert that tells the peer why, are sent first.
-    if (!sent(wire_.produced)) return needs::output;
+    if (!sent(wire_.produced - (holds() ? wire_.to_send.size() : 0))) return needs::output;
     op.error = handshake_why_ ? handshake_why_ : output_why_;
     return needs::nothing;
   }
@@ -1725,7 +1750,7 @@ public:
         why = std::errc::not_enough_memory;
         break;
       }
-      wire_.direct = part == b.size() && part >= least_direct && !flushing_ ? &send_now : nullptr;
+      wire_.direct = part == b.size() && part >= least_direct && !outgoing_ ? &send_now : nullptr;
       if (SSL_write_ex(ssl(), static_cast<const std::byte*>(b.data()) + all, part, &n) != 1) {
         why = output_why_ = reason(protocol_failure());
         drained_ = false; // the next read fails, too
@@ -1783,7 +1808,7 @@ public:
       lock_type lock(mutex_);
       if (std::exchange(closed_, true) || !scheduler()) return;
       if (goodbye) say_goodbye();
-      if (!wire_.to_send.empty() && !flushing_ && !output_why_) {
+      if (!wire_.to_send.empty() && !holds() && !outgoing_ && !output_why_) {
         std::error_code ec; // best effort
         (void)socket_.try_send(wire_.to_send.bytes(), ec);
       }
@@ -1796,24 +1821,6 @@ public:
   void close() noexcept { close(peer_said_goodbye_); }
 
 private:
-  // A request to the network, which calls `Deliver` when it has completed later.
-  template <class Call, void (connection::*Deliver)() noexcept>
-  class request final
-      : public rouse::detail::pending_call<engine_type, Call, no_limit, request<Call, Deliver>> {
-    using call = rouse::detail::pending_call<engine_type, Call, no_limit, request>;
-
-  public:
-    request(connection& c, Call&& what) noexcept
-        : call(c.engine_, std::move(what), no_limit{}), connection_(c) {}
-    using call::start;
-    using call::value;
-    [[nodiscard]] failure why() const noexcept { return this->error; }
-    void deliver() noexcept { (connection_.*Deliver)(); }
-
-  private:
-    connection& connection_;
-  };
-
   // A record takes at most this much plaintext, and adds less than `overhead` to it.
   static constexpr std::size_t largest_record = 16384, overhead = 256;
   // A call of that many bytes which fits into one record is sent without a copy of the record. On
@@ -1887,7 +1894,7 @@ private:
   void fetch() noexcept {
     if (fetching_ || input_ended()) return;
     fetching_ = true;
-    incoming_.emplace(*this, rouse::detail::receive_call{record_});
+    incoming_.emplace(engine_, *this, rouse::detail::receive_call{record_});
     hold();
     if (!incoming_->start()) return;
     take_arrival();
@@ -1922,12 +1929,19 @@ private:
     self.sent_ += sent;
     return sent;
   }
+  // Whether `to_send` has nothing but tickets.
+  [[nodiscard]] bool holds() const noexcept { return held_ == wire_.produced; }
   // Starts to send what there is, unless sending is going on.
   void flush() noexcept {
-    while (!wire_.to_send.empty() && !flushing_ && !output_why_) {
-      flushing_ = true;
+    while (!wire_.to_send.empty() && !holds() && !outgoing_ && !output_why_) {
       in_flight_.swap(wire_.to_send);
-      outgoing_.emplace(*this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
+      rouse::detail::guarded(
+          [&] {
+            outgoing_ = std::make_unique<outgoing>(
+                engine_, *this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
+          },
+          [&] { input_why_ = output_why_ = std::errc::not_enough_memory; });
+      if (!outgoing_) return happen(arrived_), end_departure(); // no answer will come, either
       hold();
       if (!outgoing_->start()) return;
       take_departure();
@@ -1943,12 +1957,13 @@ private:
     drop();
   }
   void take_departure() noexcept {
-    flushing_ = false;
     sent_ += outgoing_->value();
-    if (const failure why = outgoing_->why()) {
-      if (!output_why_) output_why_ = why;
-      wire_.to_send.clear();
-    }
+    if (const failure why = outgoing_->why(); why && !output_why_) output_why_ = why;
+    outgoing_.reset();
+    end_departure();
+  }
+  void end_departure() noexcept {
+    if (output_why_) wire_.to_send.clear();
     in_flight_.clear();
     happen(departed_);
   }
@@ -1962,22 +1977,25 @@ private:
   wire wire_; // before the SSL object, which uses it
   ssl_ptr ssl_;
   ciphertext in_flight_;
-  std::uint64_t sent_ = 0;
+  std::uint64_t sent_ = 0, held_ = 0; // bytes that were sent; the end of the tickets
   event arrived_, departed_;
   failure handshake_why_, input_why_, read_why_, output_why_;
   bool established_ = false;
   bool closed_ = false;
   bool fetching_ = false; // incoming_ is in progress
-  bool flushing_ = false; // outgoing_ is in progress, and uses in_flight_
   bool drained_ = false; // all that has arrived was read, and nothing but bytes
   bool end_of_input_ = false; // the network's
   bool no_more_input_ = false; // shutdown(recv)
   bool no_more_output_ = false; // close_notify was sent
   bool peer_said_goodbye_ = false; // close_notify has arrived
   // Received bytes, and the end of the stream.
-  std::optional<request<rouse::detail::receive_call, &connection::on_arrival>> incoming_;
-  // After in_flight_, which it sends.
-  std::optional<request<rouse::detail::send_all_call, &connection::on_departure>> outgoing_;
+  std::optional<
+      request<engine_type, rouse::detail::receive_call, connection, &connection::on_arrival>>
+      incoming_;
+  // In progress unless it is null: an idle connection has none. After in_flight_, which it sends.
+  using outgoing =
+      request<engine_type, rouse::detail::send_all_call, connection, &connection::on_departure>;
+  std::unique_ptr<outgoing> outgoing_;
 };
 
 }}}} // namespace rouse::ROUSE_ABI::tls::detail

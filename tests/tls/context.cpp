@@ -268,6 +268,26 @@ TEMPLATE_LIST_TEST_CASE("tls: a ticket of TLS 1.3 is used once", "[tls][K17]", e
   CHECK(!meet(sched, site, web).client.value.resumed());
 }
 
+TEMPLATE_LIST_TEST_CASE("tls: tickets wait for the server's first bytes", "[tls][K17]",
+                        every_scheduler) {
+  TestType sched;
+  auto web = trusting_client();
+  const tls::session_cache kept;
+  web.sessions(kept);
+  auto made = meet(sched, server_with("good"), web);
+  REQUIRE(!made.client.ec);
+  send(sched, made.client.value, "only the client sends");
+  CHECK(receive(sched, made.server.value, 21) == "only the client sends");
+  char c = 0;
+  const auto none =
+      await(sched, CALL(made.client.value.recv(rouse::mutable_buffer(&c, 1), 20ms, how...)));
+  CHECK(none.ec == std::errc::timed_out);
+  CHECK(kept.size() == 0);
+  send(sched, made.server.value, "x");
+  CHECK(receive(sched, made.client.value, 1) == "x");
+  CHECK(kept.size() == 2);
+}
+
 TEST_CASE("tls: a session of TLS 1.2 serves several connections", "[tls][K17]") {
   rouse::fibers sched;
   const auto site = up_to(TLS1_2_VERSION, server_with("good"));

@@ -138,7 +138,9 @@ public:
       if (done == 1) {
         established_ = true;
         drained_ = !wire_.unread() && SSL_has_pending(ssl()) == 0;
-        if (SSL_is_server(ssl())) issue_tickets(ssl());
+        // Tickets of TLS 1.3 wait for what the server writes first: the last bytes of a client that
+        // closes without having read them would be lost.
+        if (SSL_is_server(ssl()) && SSL_version(ssl()) == TLS1_3_VERSION) held_ = wire_.produced;
       } else if (SSL_get_error(ssl(), done) == SSL_ERROR_WANT_READ) {
         if (!input_ended()) return needs::input;
         handshake_why_ = input_why_ ? input_why_ : ended_in_handshake();
@@ -147,7 +149,7 @@ public:
       }
     }
     // The last messages, among them the alert that tells the peer why, are sent first.
-    if (!sent(wire_.produced)) return needs::output;
+    if (!sent(wire_.produced - (holds() ? wire_.to_send.size() : 0))) return needs::output;
     op.error = handshake_why_ ? handshake_why_ : output_why_;
     return needs::nothing;
   }
@@ -253,7 +255,7 @@ public:
       lock_type lock(mutex_);
       if (std::exchange(closed_, true) || !scheduler()) return;
       if (goodbye) say_goodbye();
-      if (!wire_.to_send.empty() && !outgoing_ && !output_why_) {
+      if (!wire_.to_send.empty() && !holds() && !outgoing_ && !output_why_) {
         std::error_code ec; // best effort
         (void)socket_.try_send(wire_.to_send.bytes(), ec);
       }
@@ -374,9 +376,11 @@ private:
     self.sent_ += sent;
     return sent;
   }
+  // Whether `to_send` has nothing but tickets.
+  [[nodiscard]] bool holds() const noexcept { return held_ == wire_.produced; }
   // Starts to send what there is, unless sending is going on.
   void flush() noexcept {
-    while (!wire_.to_send.empty() && !outgoing_ && !output_why_) {
+    while (!wire_.to_send.empty() && !holds() && !outgoing_ && !output_why_) {
       in_flight_.swap(wire_.to_send);
       rouse::detail::guarded(
           [&] {
@@ -384,10 +388,7 @@ private:
                 engine_, *this, rouse::detail::send_all_call{{record_, in_flight_.bytes()}});
           },
           [&] { input_why_ = output_why_ = std::errc::not_enough_memory; });
-      if (!outgoing_) { // the peer will not answer what it does not get
-        happen(arrived_);
-        return end_departure();
-      }
+      if (!outgoing_) return happen(arrived_), end_departure(); // no answer will come, either
       hold();
       if (!outgoing_->start()) return;
       take_departure();
@@ -423,7 +424,7 @@ private:
   wire wire_; // before the SSL object, which uses it
   ssl_ptr ssl_;
   ciphertext in_flight_;
-  std::uint64_t sent_ = 0;
+  std::uint64_t sent_ = 0, held_ = 0; // bytes that were sent; the end of the tickets
   event arrived_, departed_;
   failure handshake_why_, input_why_, read_why_, output_why_;
   bool established_ = false;

@@ -32,15 +32,6 @@ enum class client_certificates : unsigned char { required, optional };
 
 namespace detail {
 
-/// The tickets for later sessions of a server's TLS 1.3 connection. They are sent with its first
-/// bytes: a client that never reads must not block the server.
-inline void issue_tickets(SSL* ssl) noexcept {
-  if (SSL_version(ssl) != TLS1_3_VERSION) return;
-  for (int left = SSL_session_reused(ssl) ? 1 : 2; left != 0; --left)
-    (void)SSL_new_session_ticket(ssl);
-  ERR_clear_error();
-}
-
 // The name of the client's first message (SNI); empty: there is none. RFC 6066, section 3: the
 // length of the list, then, for each name, a type (0), its length and the name.
 inline std::string_view name_in_hello(SSL* ssl) noexcept {
@@ -72,7 +63,6 @@ struct server_settings : settings {
     // OpenSSL keeps the name that the client asked for in a session of TLS 1.2 if it was accepted.
     SSL_CTX_set_tlsext_servername_callback(
         to, +[](SSL*, int*, void*) { return SSL_TLSEXT_ERR_OK; });
-    SSL_CTX_set_num_tickets(to, 0); // see issue_tickets
     SSL_CTX_set_session_cache_mode(to, SSL_SESS_CACHE_OFF); // the tickets contain all
     if (!alpn.empty()) SSL_CTX_set_alpn_select_cb(to, &choose_protocol, nullptr);
     if (by_name) SSL_CTX_set_client_hello_cb(to, &choose_settings, nullptr);
@@ -102,8 +92,8 @@ private:
 ///     site.alpn({"h2", "http/1.1"});
 ///
 /// Clients are not verified unless `verify_clients` is called. Sessions can be taken up again: the
-/// server issues tickets, and keeps nothing. Their keys are made once for a context and its copies,
-/// and for its clones.
+/// server issues tickets (by TLS 1.3 with the first bytes that it sends), and keeps nothing. Their
+/// keys are made once for a context and its copies, and for its clones.
 class server_context : public basic_context<detail::server_settings> {
   using settings = detail::server_settings;
 
