@@ -2810,7 +2810,8 @@ public:
   }
   /// The SSL object, for what this class does not offer. Do not read, write or shut down with it.
   [[nodiscard]] SSL* native_handle() const noexcept { return connection_->ssl(); }
-  /// The socket beneath, for its options and endpoints. Do not send or receive with it.
+  /// The socket beneath, for its options and endpoints. Do not send or receive with it, and leave
+  /// its timeout alone: that would end the connection's own requests.
   [[nodiscard]] rouse::socket<Scheduler>& transport() const noexcept {
     return connection_->transport();
   }
