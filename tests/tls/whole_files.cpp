@@ -3,6 +3,7 @@
 #include <support/testing.hpp>
 
 #include <cstdio>
+#include <filesystem>
 #include <random>
 #include <string>
 
@@ -27,11 +28,11 @@ std::string content_of(const std::string& path) {
 TEST_CASE("file: what is appended is at the end, also of an existing file", "[unit]") {
   const new_name path;
   rouse::failure why;
-  CHECK(!os::exists(path.text.c_str()));
+  CHECK(!std::filesystem::exists(path.text));
   {
     const os::file first = os::file::to_append(path.text, why);
     REQUIRE(!why);
-    CHECK(os::exists(path.text.c_str()));
+    CHECK(std::filesystem::exists(path.text));
     CHECK(content_of(path.text).empty());
     CHECK(first.append("one\n"));
     const os::file second = os::file::to_append(path.text, why);
