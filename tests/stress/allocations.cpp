@@ -147,7 +147,6 @@ struct bursts {
     }
   }
 };
-#endif
 
 // The memory of an idle connection, which waits in recv. The buffer is the program's and static.
 // @param begin  starts the recv on a socket.
@@ -176,6 +175,7 @@ rouse::task<> echo(rouse::socket<rouse::coroutines> conn) {
   while (const std::size_t n = co_await conn.recv(shared_buffer))
     co_await conn.send_all({shared_buffer.data(), n});
 }
+#endif
 
 } // namespace
 
