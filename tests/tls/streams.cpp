@@ -62,7 +62,8 @@ TEMPLATE_LIST_TEST_CASE("tls: a read that is given up loses no byte", "[tls][rea
   auto stopped =
       start<std::string_view>(pair.sched, CALL(in.read_line({1h, source.get_token()}, how...)));
   send(pair.sched, pair.client, "half ");
-  run_until(pair.sched, [&] { return in.buffered() == "half "; });
+  if constexpr (!is_threads<TestType>) // there, another thread adds to the buffer meanwhile
+    run_until(pair.sched, [&] { return in.buffered() == "half "; });
   source.request_stop();
   CHECK(stopped.wait().ec == std::errc::operation_canceled);
   send(pair.sched, pair.client, "a line\n");
