@@ -133,3 +133,21 @@ TEST_CASE("fiber_waker: a fiber may continue on another thread", "[unit][fiber]"
   std::thread([&] { sched.run(); }).join();
   CHECK(after == before);
 }
+
+TEST_CASE("fiber_waker: a fiber that has run another scheduler's loop returns to its own",
+          "[unit][fiber]") {
+  rouse::fibers outer;
+  std::vector<int> steps;
+  outer.spawn([&] {
+    rouse::fibers inner;
+    inner.spawn([&] {
+      inner.yield();
+      steps.push_back(1);
+    });
+    inner.run();
+    outer.yield();
+    steps.push_back(2);
+  });
+  outer.run();
+  CHECK(steps == std::vector{1, 2});
+}
