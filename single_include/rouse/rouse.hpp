@@ -9776,7 +9776,7 @@ inline bool send_now(operation& op) noexcept {
 /// with one completion.
 inline bool receive_at_once(operation& op, buffer_pool& pool) noexcept {
   auto& r = static_cast<uring_socket&>(*op.target);
-  if (!r.streams) return false;
+  if (op.action != action::receive || !r.streams) return false;
   const bool done = lend(op, pool, [&] { return os::try_recv(op); });
   r.streams = done && op.bytes == op.size;
   return done;
@@ -10112,7 +10112,9 @@ public:
 
   [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
   failure attach(socket_state& s) noexcept {
-    static_cast<record&>(s).sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
+    auto& r = static_cast<record&>(s); // perhaps of a socket that was closed before
+    r.streams = false;
+    r.sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
     return {};
   }
   void detach(socket_state&, bool) noexcept {}
@@ -10203,8 +10205,7 @@ private:
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
-    const bool receives = op.action == action::receive;
-    if (receives && few_completions() && detail::receive_at_once(op, *pool_)) return true;
+    if (few_completions() && detail::receive_at_once(op, *pool_)) return true;
     submit(op);
     hand_over();
     return false;
@@ -17876,12 +17877,12 @@ public:
       // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
       ++runners_;
-      // At most an hour: libraries that convert to the wall clock overflow.
-      const auto in_an_hour = clock::now() + std::chrono::hours(1);
-      if (until == (clock::time_point::max)())
+      if (until == (clock::time_point::max)()) {
         runner_.wait(lock);
-      else
+      } else { // at most an hour: libraries that convert to the wall clock overflow
+        const auto in_an_hour = clock::now() + std::chrono::hours(1);
         runner_.wait_until(lock, until < in_an_hour ? until : in_an_hour);
+      }
       --runners_;
     }
     engine_runs_ = true;

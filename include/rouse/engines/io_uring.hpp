@@ -70,7 +70,9 @@ public:
 
   [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
   failure attach(socket_state& s) noexcept {
-    static_cast<record&>(s).sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
+    auto& r = static_cast<record&>(s); // perhaps of a socket that was closed before
+    r.streams = false;
+    r.sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
     return {};
   }
   void detach(socket_state&, bool) noexcept {}
@@ -161,8 +163,7 @@ private:
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
-    const bool receives = op.action == action::receive;
-    if (receives && few_completions() && detail::receive_at_once(op, *pool_)) return true;
+    if (few_completions() && detail::receive_at_once(op, *pool_)) return true;
     submit(op);
     hand_over();
     return false;

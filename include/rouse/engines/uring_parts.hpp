@@ -67,7 +67,7 @@ inline bool send_now(operation& op) noexcept {
 /// with one completion.
 inline bool receive_at_once(operation& op, buffer_pool& pool) noexcept {
   auto& r = static_cast<uring_socket&>(*op.target);
-  if (!r.streams) return false;
+  if (op.action != action::receive || !r.streams) return false;
   const bool done = lend(op, pool, [&] { return os::try_recv(op); });
   r.streams = done && op.bytes == op.size;
   return done;

@@ -142,12 +142,12 @@ public:
       // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
       ++runners_;
-      // At most an hour: libraries that convert to the wall clock overflow.
-      const auto in_an_hour = clock::now() + std::chrono::hours(1);
-      if (until == (clock::time_point::max)())
+      if (until == (clock::time_point::max)()) {
         runner_.wait(lock);
-      else
+      } else { // at most an hour: libraries that convert to the wall clock overflow
+        const auto in_an_hour = clock::now() + std::chrono::hours(1);
         runner_.wait_until(lock, until < in_an_hour ? until : in_an_hour);
+      }
       --runners_;
     }
     engine_runs_ = true;
