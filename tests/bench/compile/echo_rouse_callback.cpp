@@ -1,8 +1,13 @@
 // The smallest echo, with callbacks.
 #include <rouse/rouse.hpp>
 
+#ifndef SCHEDULER
+#define SCHEDULER rouse::callbacks
+#endif
+using scheduler = SCHEDULER;
+
 struct session {
-  rouse::socket<rouse::callbacks> conn;
+  rouse::socket<scheduler> conn;
   char buf[4096];
 
   void read() {
@@ -13,15 +18,15 @@ struct session {
   }
 };
 
-static void accept(rouse::socket<rouse::callbacks>& listener) {
-  listener.accept([&](std::error_code ec, rouse::socket<rouse::callbacks> conn) {
+static void accept(rouse::socket<scheduler>& listener) {
+  listener.accept([&](std::error_code ec, rouse::socket<scheduler> conn) {
     if (!ec) (new session{std::move(conn), {}})->read();
     accept(listener);
   });
 }
 
 int main() {
-  rouse::callbacks sched;
+  scheduler sched;
   rouse::socket listener{sched};
   listener.bind({"127.0.0.1", 3000});
   listener.listen();
