@@ -50,14 +50,13 @@ public:
   /// @param serve  called there with the peer's socket.
   template <class Serve>
   fast_peer(S& sched, Serve serve) {
-    auto [here, there] = rouse::socket_pair(sched);
-    thread_ = std::thread([handle = there.release(), serve] {
-      rouse::threads own;
-      auto plain = rouse::socket<rouse::threads>::adopt(own, handle);
-      auto s = tls::accept(server_with("good"), std::move(plain));
+    rouse::socket<S> plain{sched};
+    const auto where = listener_.local_endpoint();
+    thread_ = std::thread([this, serve] {
+      auto s = tls::accept(server_with("good"), listener_.accept());
       serve(s);
     });
-    auto& plain = here;
+    REQUIRE(!await<rouse::done>(sched, CALL(plain.connect(where, how...))).ec);
     auto made = await<tls::socket<S>>(
         sched, CALL(tls::handshake(trusting_client(), std::move(plain), "localhost", how...)));
     REQUIRE(!made.ec);
@@ -70,6 +69,8 @@ public:
   tls::socket<S> socket;
 
 private:
+  rouse::threads own_;
+  rouse::socket<rouse::threads> listener_ = listening(own_);
   std::thread thread_;
 };
 

@@ -211,15 +211,24 @@ TEMPLATE_LIST_TEST_CASE("tls: a reset is connection_reset, after the bytes befor
                     trusting_client(), std::move(plain));
   REQUIRE(!made.client.ec);
   REQUIRE(!made.server.ec);
-  auto& server = made.server.value;
-  made.client.value.transport().set_option(rouse::linger{true, 0s});
-  made.client.value.transport().close();
-  std::array<char, 8> room;
-  for (int again = 0; again != 2; ++again) {
-    const auto got = await(sched, CALL(server.recv(room, 30s, how...)));
-    CHECK(got.value == 0);
-    CHECK(got.ec == std::errc::connection_reset);
+  const bool waits = GENERATE(true, false);
+  if (ROUSE_WINDOWS && !waits) {
+    WARN("skipped: Wine 8 reports the end of the stream to a recv after the reset");
+    return;
   }
+  auto& server = made.server.value;
+  auto& client = made.client.value.transport();
+  client.set_option(rouse::linger{true, 0s});
+  std::array<char, 8> room;
+  if (!waits) client.close();
+  auto first = start(sched, CALL(server.recv(room, 30s, how...)));
+  if (waits) {
+    until_pending(sched, 2); // the call and the request of the connection
+    client.close();
+  }
+  CHECK(first.wait().value == 0);
+  CHECK(first.wait().ec == std::errc::connection_reset);
+  CHECK(await(sched, CALL(server.recv(room, 30s, how...))).ec == std::errc::connection_reset);
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: no call meets an error in OpenSSL's queue, or leaves one", "[tls]",
