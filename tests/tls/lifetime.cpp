@@ -226,9 +226,11 @@ TEMPLATE_LIST_TEST_CASE("tls: a reset is connection_reset, after the bytes befor
     until_pending(sched, 2); // the call and the request of the connection
     client.close();
   }
-  CHECK(first.wait().value == 0);
-  CHECK(first.wait().ec == std::errc::connection_reset);
-  CHECK(await(sched, CALL(server.recv(room, 30s, how...))).ec == std::errc::connection_reset);
+  const auto again = [&] { return await(sched, CALL(server.recv(room, 30s, how...))); };
+  for (const auto& got : {first.wait(), again()}) {
+    CHECK(got.value == 0);
+    CHECK(got.ec == std::errc::connection_reset);
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("tls: no call meets an error in OpenSSL's queue, or leaves one", "[tls]",
