@@ -17755,9 +17755,9 @@ private:
 
 }} // namespace rouse::ROUSE_ABI
 
-// ---- rouse/wakers/thread.hpp
-// The thread waker: a call blocks its thread until it completes. There is no background thread: one
-// of the waiting threads, the leader, runs the engine; the others, the followers, sleep.
+// ---- rouse/wakers/leader_followers.hpp
+// The threads that wait for calls of one scheduler. There is no background thread: one of them, the
+// leader, runs the engine; the others, the followers, sleep.
 //
 //     A: recv(), no leader: A leads      B: recv(), A leads: B sleeps     C: inside run()
 //        engine.turn()                      event.wait()                     waits for the engine
@@ -17776,10 +17776,7 @@ private:
 // a follower that has completed already: it leaves without running the engine.
 // The mutex is locked before the engine's, never after it.
 
-namespace rouse { inline namespace ROUSE_ABI {
-namespace detail {
-
-class leader_followers;
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
 // The flow of the calling thread; null if no scheduler spawned the thread.
 ROUSE_NEVER_INLINE inline flow*& this_thread_flow() noexcept {
@@ -17793,55 +17790,31 @@ ROUSE_NEVER_INLINE inline refused_calls& this_thread_refused() noexcept {
   return mine;
 }
 
-} // namespace detail
+// A thread that waits for its call, and how it runs the engine.
+class waiting_thread : public list_node {
+protected:
+  waiting_thread(void* engine, void (*turn)(void*, operation*)) noexcept
+      : engine_(engine), turn_(turn) {}
+  ~waiting_thread() = default;
 
-/// Blocks the calling thread, which runs the engine meanwhile if no other thread does.
-class thread_parker : public detail::list_node {
-public:
-  template <class Scheduler>
-    requires std::same_as<decltype(std::declval<Scheduler&>().waker().leaders()),
-                          detail::leader_followers&>
-  explicit thread_parker(Scheduler& s) noexcept
-      : leaders_(s.waker().leaders()), engine_(&s.engine()), turn_([](void* engine, operation* op) {
-          auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
-          const detail::running here(e);
-          e.turn((clock::time_point::max)());
-          if (op && e.inert()) e.refuse(*op); // the loop has forked
-        }),
-        in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
-
-  [[nodiscard]] const char* refusal() const noexcept {
-    return in_loop_ ? "called inside the loop (by a posted function, for example), which it would "
-                      "block; spawn a thread"
-                    : nullptr;
-  }
-
-  inline void enter(operation& op);
-  inline ~thread_parker();
-  inline void park(operation* op = nullptr);
-  inline void unpark() noexcept;
+  operation* waits_for_ = nullptr;
 
 private:
-  friend class detail::leader_followers;
-  detail::leader_followers& leaders_;
-  void* engine_;
-  void (*turn_)(void*, operation*);
-  const bool in_loop_; // this thread runs the loop already
-  operation* op_ = nullptr; // its error may end the flow
-  operation* waits_for_ = nullptr;
+  friend class leader_followers;
   static constexpr std::uint32_t completed = 1; // the call has completed
   static constexpr std::uint32_t become_leader = 2; // this thread is to run the engine
+
+  void* const engine_;
+  void (*const turn_)(void*, operation*);
   os::thread_event event_;
 };
-
-namespace detail {
 
 // The waiting threads, the leader, and the spawned threads of a scheduler.
 class leader_followers {
 public:
   // Blocks until the parker's call has completed. If there is no leader, the calling thread leads
   // meanwhile, and then hands the engine over.
-  void wait(thread_parker& me) {
+  void wait(waiting_thread& me) {
     std::unique_lock lock(mutex_);
     if (engine_runs_) {
       waiting_.push_back(me);
@@ -17849,7 +17822,7 @@ public:
       me.event_.wait();
       lock.lock();
       me.unlink();
-      if (!(me.event_.raised() & thread_parker::become_leader)) return;
+      if (!(me.event_.raised() & waiting_thread::become_leader)) return;
     }
     engine_runs_ = true;
     lock.unlock();
@@ -17859,12 +17832,12 @@ public:
   }
 
   // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
-  static void run_engine(thread_parker& me) {
+  static void run_engine(waiting_thread& me) {
     const current_flow none(nullptr);
-    while (!(me.event_.raised() & thread_parker::completed)) me.turn_(me.engine_, me.waits_for_);
+    while (!(me.event_.raised() & waiting_thread::completed)) me.turn_(me.engine_, me.waits_for_);
   }
 
-  void unpark(thread_parker& waiter) noexcept { waiter.event_.raise(thread_parker::completed); }
+  void unpark(waiting_thread& waiter) noexcept { waiter.event_.raise(waiting_thread::completed); }
 
   // For run(): one turn of the engine. While another thread leads, or while threads live but the
   // engine is idle, waits. Does not hand the engine over: the next turn follows at once, and
@@ -18029,9 +18002,9 @@ private:
     engine_runs_ = false;
     if (runners_ != 0) return runner_.notify_all();
     while (!engine_runs_ && !waiting_.empty()) {
-      thread_parker& next = waiting_.pop_front();
-      engine_runs_ = !(next.event_.raised() & thread_parker::completed);
-      if (engine_runs_) next.event_.raise(thread_parker::become_leader);
+      waiting_thread& next = waiting_.pop_front();
+      engine_runs_ = !(next.event_.raised() & waiting_thread::completed);
+      if (engine_runs_) next.event_.raise(waiting_thread::become_leader);
     }
   }
 
@@ -18040,7 +18013,7 @@ private:
   void forked() noexcept {
     ::new (&mutex_) std::mutex;
     ::new (&runner_) std::condition_variable;
-    ::new (&waiting_) list<thread_parker>;
+    ::new (&waiting_) list<waiting_thread>;
     leave_behind();
     live_ = runners_ = 0;
     engine_runs_ = false;
@@ -18059,7 +18032,7 @@ private:
 
   std::mutex mutex_;
   std::condition_variable runner_;
-  list<thread_parker> waiting_;
+  list<waiting_thread> waiting_;
   flow_list flows_;
   std::vector<std::thread> finished_;
   std::size_t live_ = 0;
@@ -18069,6 +18042,14 @@ private:
   bool notified_ = false; // set since run() last waited
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/wakers/thread.hpp
+// The thread waker: a call blocks its thread until it completes.
+
+namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
 
 template <class Engine, class F>
 class thread_flow final : public engine_flow<Engine> {
@@ -18111,17 +18092,46 @@ private:
 
 } // namespace detail
 
-inline void thread_parker::enter(operation& op) {
-  op_ = &op;
-  leaders_.enter(op);
-}
-inline thread_parker::~thread_parker() { leaders_.leave(); }
-inline void thread_parker::park(operation* op) {
-  waits_for_ = op;
-  leaders_.wait(*this);
-  if (op_) leaders_.unwind_if_killed(op_->error);
-}
-inline void thread_parker::unpark() noexcept { leaders_.unpark(*this); }
+/// Blocks the calling thread, which runs the engine meanwhile if no other thread does.
+class thread_parker : public detail::waiting_thread {
+public:
+  template <class Scheduler>
+    requires std::same_as<decltype(std::declval<Scheduler&>().waker().leaders()),
+                          detail::leader_followers&>
+  explicit thread_parker(Scheduler& s) noexcept
+      : waiting_thread(&s.engine(),
+                       [](void* engine, operation* op) {
+                         auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
+                         const detail::running here(e);
+                         e.turn((clock::time_point::max)());
+                         if (op && e.inert()) e.refuse(*op); // the loop has forked
+                       }),
+        leaders_(s.waker().leaders()),
+        in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
+  ~thread_parker() { leaders_.leave(); }
+
+  [[nodiscard]] const char* refusal() const noexcept {
+    return in_loop_ ? "called inside the loop (by a posted function, for example), which it would "
+                      "block; spawn a thread"
+                    : nullptr;
+  }
+
+  void enter(operation& op) {
+    op_ = &op;
+    leaders_.enter(op);
+  }
+  void park(operation* op = nullptr) {
+    waits_for_ = op;
+    leaders_.wait(*this);
+    if (op_) leaders_.unwind_if_killed(op_->error);
+  }
+  void unpark() noexcept { leaders_.unpark(*this); }
+
+private:
+  detail::leader_followers& leaders_;
+  const bool in_loop_; // this thread runs the loop already
+  operation* op_ = nullptr; // its error may end the flow
+};
 
 /// Flows are threads of the operating system. Any thread may call. Nothing runs in the background:
 /// one of the waiting threads runs the engine until its own call has completed, then another one
