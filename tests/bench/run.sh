@@ -13,7 +13,7 @@ if [ "${1:-}" = tls ]; then
 fi
 need=""
 packages="make libasio-dev libssl-dev openssl nginx valgrind gnuplot-nox"
-[ $part = tls ] || packages="$packages libuv1-dev liburing-dev libboost-context-dev time"
+[ $part = tls ] || packages="$packages libuv1-dev liburing-dev libboost-context-dev time golang-go cargo librust-tokio-dev"
 for package in $packages; do
   dpkg -s "$package" > /dev/null 2>&1 || need="$need $package"
 done
@@ -40,9 +40,11 @@ fi
 : > "$data"
 export BENCH_OUT=$data
 if [ "${1:-full}" = quick ]; then
-  rounds=3 seconds=0.4 tls="--rounds 1 --tries 1 --seconds 0.2" batches=1x64,4x64,16x64,64x64 scenarios=pp1-64s,pp64-64,pp64-4k,conn16
+  rounds=3 seconds=0.4 tls="--rounds 1 --tries 1 --seconds 0.2" batches=1x64,4x64,16x64,64x64
+  scenarios=pp1-64s,pp64-64,pp64-4k lent_too=conn16
 else
-  rounds=5 seconds=0.6 tls="--rounds 5 --seconds 0.6" batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,4x4096,16x4096,64x4096 scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16,stream8,conn16
+  rounds=5 seconds=0.6 tls="--rounds 5 --seconds 0.6" batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,4x4096,16x4096,64x4096
+  scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16 lent_too=stream8,conn16
 fi
 servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,asio-co-uring,uv-try,threads
 measure() { python3 bench.py "$@" --out "$data"; }
@@ -58,15 +60,18 @@ measure_tls() {
 {
   echo "# Measured $(date -u +%Y-%m-%d), Linux $(uname -r), $(g++ --version | head -1), $(nproc) cores"
   echo
-  echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)$(for package in libasio-dev libuv1-dev liburing-dev; do dpkg-query -W -f ', ${Package} ${Version}' $package 2> /dev/null || true; done)"
+  versions=$(for package in libasio-dev libuv1-dev liburing-dev golang-go rustc librust-tokio-dev; do
+    dpkg-query -W -f ', ${Package} ${Version}' $package 2> /dev/null || true; done)
+  echo "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)$versions"
   echo
   if [ $part = tls ]; then
     measure_tls
     exit
   fi
-  measure verify --servers rouse,lent
+  measure verify --servers rouse,lent,peers
   measure lockstep --rounds $rounds --batches $batches
-  measure load --servers $servers --scenario $scenarios --rounds $rounds --seconds $seconds
+  measure load --servers $servers,peers --scenario $scenarios --rounds $rounds --seconds $seconds
+  measure load --servers $servers,lent,peers --scenario $lent_too --rounds $rounds --seconds $seconds
   measure scaling --rounds $rounds --seconds $seconds
   measure idle --servers rouse,lent,epoll-lt,uring-ms,asio-cb,asio-co,uv-try,threads --rounds 1
   measure alloc --servers $servers,lent
