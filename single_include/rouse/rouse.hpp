@@ -955,14 +955,8 @@ public:
   [[nodiscard]] bool empty() const noexcept { return end_.next_ == &end_; }
   [[nodiscard]] T& front() const noexcept { return static_cast<T&>(*end_.next_); }
 
-  void push_back(T& element) noexcept {
-    list_node& n = element;
-    list_node* const last = end_.prev_;
-    n.next_ = &end_;
-    last->next_ = &n;
-    n.prev_ = last;
-    end_.prev_ = &n;
-  }
+  void push_back(T& element) noexcept { insert_before(end_, element); }
+  void push_front(T& element) noexcept { insert_before(*end_.next_, element); }
 
   T& pop_front() noexcept {
     T& first = front();
@@ -979,7 +973,20 @@ public:
     }
   }
 
+  template <class F>
+  void for_each(F&& visit) const {
+    for (list_node* n = end_.next_; n != &end_; n = n->next_) visit(static_cast<const T&>(*n));
+  }
+
 private:
+  static void insert_before(list_node& next, list_node& n) noexcept {
+    list_node* const last = next.prev_;
+    n.next_ = &next;
+    last->next_ = &n;
+    n.prev_ = last;
+    next.prev_ = &n;
+  }
+
   list_node end_;
 };
 
@@ -1012,7 +1019,7 @@ public:
   detail::list<operation> inbound; ///< pending receives and accepts, oldest first
   detail::list<operation> outbound; ///< pending sends and connects, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
-  detail::list<operation> paused; ///< calls that wait before they try again
+  detail::list<operation> paused; ///< calls that wait before they try again, and direct ones
   bool closing = false; ///< closing or closed: no operation starts on it
   bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
   bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals
@@ -1332,6 +1339,8 @@ enum class operation_state : unsigned char {
   idle, ///< the caller's
   pending, ///< the engine's: the kernel may be writing into the buffer
   ready, ///< the result is there, `complete` has not been called yet
+  direct, ///< its own thread makes the call, unknown to the driver (engines/direct_calls.hpp)
+  behind, ///< waits for a direct one in the same direction of the socket, unknown to the driver
 };
 
 /// A non-blocking system call to be made whenever a socket becomes ready. It turns a call that the
@@ -1400,6 +1409,12 @@ public:
       cancel_reason = rouse::cancel_reason::none;
     if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
   }
+
+  /// Whether it was submitted, and has neither a result nor been cancelled.
+  [[nodiscard]] bool waits() const noexcept {
+    return state == operation_state::pending || outside_of_driver();
+  }
+  [[nodiscard]] bool outside_of_driver() const noexcept { return state > operation_state::ready; }
 
   /// Whether it waits for something to come in.
   [[nodiscard]] bool inward() const noexcept { return action <= rouse::action::when_readable; }
@@ -2585,10 +2600,10 @@ concept blocking_waker = requires { requires W::blocking; };
 ///
 /// Optional:
 /// - `spawn(scheduler&, f)` starts a flow. With it, `flow_name` and `for_each_flow(f)`.
-/// - `turn(engine&, until)` runs a turn of the loop in place of the engine's; `leave_loop()` is
-///   called after the last turn of a `run`.
-/// - `idle()` says whether the waker itself has nothing left to wait for; `notify()` makes a thread
-///   that waits in `turn` check again.
+/// - `turn(engine&, until, once)` runs a turn of the loop in place of the engine's; `once`: the
+///   caller is not run(), which goes on anyway. `leave_loop(engine&)` is called after the last one.
+/// - `idle()` says whether the waker itself has nothing left to wait for; `notify(engine&)` makes a
+///   thread that waits in `turn` check again.
 /// - `cancel(engine&, flow&)` cancels a flow; `end_now(engine&, flow&)` ends one that waits.
 /// - `shut_down(engine&)` ends all flows when the scheduler is destroyed. `in_use()` says whether a
 ///   flow of the scheduler calls it. `leave_behind()` replaces `shut_down` in a forked child.
@@ -5029,6 +5044,7 @@ public:
 
   /// `op` waits in `to` from now on.
   void add_pending(Operation& op, list_type& to) noexcept {
+    belongs_to_loop(op);
     to.push_back(op);
     op.state = operation_state::pending;
     ++active_;
@@ -5133,7 +5149,14 @@ public:
   }
 
 private:
+  // From now on the loop's thread goes on with the call, not its own.
+  static void belongs_to_loop(Operation& op) noexcept {
+    if constexpr (requires { op.direct.possible; }) {
+      if (op.direct.possible) op.direct.possible = false; // else the call's own thread may read it
+    }
+  }
   void add_ready(Operation& op, list_type& to) noexcept {
+    belongs_to_loop(op);
     op.state = operation_state::ready;
     to.push_back(op);
     ++active_;
@@ -5147,6 +5170,219 @@ private:
   completions done_; // complete in this turn
   list_type later_; // complete in the next turn
   ROUSE_NO_UNIQUE_ADDRESS observer_type observer_;
+};
+
+}}} // namespace rouse::ROUSE_ABI::detail
+
+// ---- rouse/engines/direct_calls.hpp
+// Direct calls: a thread that only blocks until its call has completed makes the call itself. No
+// other thread runs the loop for it, and its system calls are made without the engine's lock.
+//
+//   submit: the operation joins its socket's list `paused`, where no driver looks
+//
+//   run: attempt ----done----> complete
+//           |EAGAIN     ^
+//           v           |ready
+//        one poll(2) of the socket and of an interrupt, until the limit
+//           |
+//           +--cancelled, limit----> complete
+//           +--interrupted, to run the loop----> the driver gets the operation
+//
+// An operation that starts while a direct one waits in the same direction of the socket is `behind`
+// it: the driver gets it once no direct one is left there.
+
+namespace rouse { inline namespace ROUSE_ABI { namespace detail {
+
+/// Of an engine with a driver that has no `interrupts`, or that one thread uses.
+struct no_direct_calls {
+  struct mark {};
+  static constexpr std::size_t threads() noexcept { return 0; }
+  static constexpr bool any(const socket_state&) noexcept { return false; }
+  static constexpr bool any(const socket_state&, bool) noexcept { return false; }
+  template <class Engine, class Queue>
+  static constexpr bool keep(Engine&, operation&, const Queue&) noexcept {
+    return false;
+  }
+  template <class Engine>
+  static constexpr bool run(Engine&, operation&) noexcept {
+    return false;
+  }
+  static void interrupt(operation&) noexcept {}
+  template <class Engine>
+  static void call_to_loop(Engine&) noexcept {}
+  static void renew() noexcept {}
+};
+
+/// Part of an engine. All functions but `run` and `call_to_loop` are called with its lock held.
+template <class Driver>
+class direct_calls {
+  using interrupts = typename Driver::interrupts;
+
+public:
+  /// In each operation.
+  struct mark {
+    bool possible = false; ///< set by a thread that will only wait; see `run`
+    bool interrupted = false;
+    typename interrupts::one* interrupt = nullptr;
+  };
+
+  /// The number of calls in progress.
+  [[nodiscard]] std::size_t threads() const noexcept { return interrupts_.threads(); }
+
+  /// Whether a call on `s` is direct, or behind one that is.
+  [[nodiscard]] static bool any(socket_state& s) noexcept { return any(s, true) || any(s, false); }
+  [[nodiscard]] static bool any(const socket_state& s, bool inward) noexcept {
+    bool found = false;
+    s.paused.for_each(
+        [&](const operation& op) { found |= op.outside_of_driver() && op.inward() == inward; });
+    return found;
+  }
+
+  /// True: the driver does not get `op`, or not yet.
+  /// @param queue  that of the driver, for the same direction.
+  template <class Engine>
+  bool keep(Engine& e, typename Engine::operation& op, const list<operation>& queue) noexcept {
+    const bool behind = any(*op.target, op.inward());
+    if (!behind) {
+      // A posted function needs a thread in the loop.
+      if (!op.direct.possible || !queue.empty() || !e.mailbox_.posted.empty()) return false;
+      op.direct.interrupt = e.driver_.may_be_direct(op) ? interrupts_.join() : nullptr;
+      if (!op.direct.interrupt) return false;
+    }
+    e.queue_.add_pending(op, op.target->paused);
+    op.apply_default_timeout();
+    op.state = behind ? operation_state::behind : operation_state::direct;
+    op.direct.possible = !behind; // add_pending() has cleared it
+    if (behind && op.limited) (void)e.arm(op);
+    return true;
+  }
+
+  /// For the thread that has set `op.direct.possible` and then submitted `op`: makes the call, and
+  /// completes it. False: it is the loop's.
+  template <class Engine>
+  bool run(Engine& e, typename Engine::operation& op) noexcept {
+    if (!op.direct.possible) return false;
+    if (Driver::attempt_first(op)) return finish(e, op);
+    while (true) {
+      const bool ready = interrupts::wait_ready(op, *op.direct.interrupt);
+      if (ready && Driver::attempt(op)) return finish(e, op);
+      typename Engine::lock_type lock(e.mutex_);
+      if (e.inert_) break; // a signal handler has forked
+      if (op.limited && op.due <= clock::now() && !op.cancelled())
+        op.cancel_reason = cancel_reason::limit;
+      if (op.cancelled()) {
+        op.error = op.cancel_error();
+        return finish(e, op, lock);
+      }
+      // Ready, but for something that an attempt does not find: the driver knows such cases.
+      if (ready || op.direct.interrupted) {
+        give_to_driver(e, op);
+        return false;
+      }
+      // The interrupt is meant for another thread, which is yet to see it.
+      while (op.direct.interrupt->raised != 0 && !op.direct.interrupted) e.waited_.wait(lock);
+    }
+    op.direct.possible = false;
+    e.refuse(op);
+    return true;
+  }
+
+  /// Wakes the thread of `op`: it is cancelled, or to run the loop.
+  template <class Operation>
+  void interrupt(Operation& op) noexcept {
+    if (!op.direct.interrupted) interrupts_.raise(*op.direct.interrupt);
+    op.direct.interrupted = true;
+  }
+  /// Makes the thread of any direct call run the loop.
+  template <class Engine>
+  void call_to_loop(Engine& e) noexcept {
+    const typename Engine::lock_type lock(e.mutex_);
+    if (!e.inert_) interrupt_any(e);
+  }
+
+  /// In a forked child, if no call was in progress.
+  void renew() noexcept { interrupts_.renew(); }
+
+private:
+  template <class Engine>
+  void interrupt_any(Engine& e) noexcept {
+    typename Engine::operation* found = nullptr;
+    e.open_.for_each([&](socket_state& s) {
+      s.paused.for_each([&](operation& op) {
+        if (op.state == operation_state::direct)
+          found = static_cast<typename Engine::operation*>(&op);
+      });
+    });
+    if (found) interrupt(*found);
+  }
+
+  template <class Engine>
+  bool finish(Engine& e, typename Engine::operation& op) noexcept {
+    typename Engine::lock_type lock(e.mutex_);
+    return finish(e, op, lock);
+  }
+  template <class Engine>
+  bool finish(Engine& e, typename Engine::operation& op,
+              typename Engine::lock_type& lock) noexcept {
+    const bool called_to_loop = op.direct.interrupted && !op.cancelled();
+    leave(e, op);
+    e.queue_.remove(op);
+    give_behind_to_driver(e, *op.target, op.inward());
+    if (called_to_loop) interrupt_any(e); // another one, then
+    lock.unlock();
+    op.complete(op);
+    return true;
+  }
+
+  // `op` is no longer direct. Some thread may wait for that: one that closes the socket, or one
+  // that has the same interrupt.
+  template <class Engine>
+  void leave(Engine& e, typename Engine::operation& op) noexcept {
+    if (op.direct.interrupted) {
+      interrupts_.settle(*op.direct.interrupt);
+      e.waited_.notify_all();
+    }
+    op.direct.interrupted = false;
+    interrupts_.leave(*op.direct.interrupt);
+  }
+
+  template <class Engine>
+  void give_to_driver(Engine& e, typename Engine::operation& op) noexcept {
+    leave(e, op);
+    op.direct.possible = false;
+    start_in_driver(e, op);
+    if (op.state == operation_state::pending) (void)e.arm(op);
+    give_behind_to_driver(e, *op.target, op.inward());
+  }
+  template <class Engine>
+  void give_behind_to_driver(Engine& e, socket_state& s, bool inward) noexcept {
+    s.paused.for_each([&](operation& op) {
+      if (op.state == operation_state::behind && op.inward() == inward)
+        start_in_driver(e, static_cast<typename Engine::operation&>(op));
+    });
+  }
+  template <class Engine>
+  void start_in_driver(Engine& e, typename Engine::operation& op) noexcept {
+    const bool done = e.driver_.start(op);
+    op.unlink();
+    op.target->queue_of(op).push_back(op);
+    op.state = operation_state::pending;
+    if (!done) return;
+    e.queue_.done().add(op);
+    e.wake_others();
+  }
+
+  interrupts interrupts_;
+};
+
+template <class Driver, class Threading>
+struct direct_calls_of {
+  using type = no_direct_calls;
+};
+template <class Driver, class Threading>
+  requires(Threading::shared && requires { typename Driver::interrupts; })
+struct direct_calls_of<Driver, Threading> {
+  using type = direct_calls<Driver>;
 };
 
 }}} // namespace rouse::ROUSE_ABI::detail
@@ -6602,22 +6838,19 @@ public:
   using posted = detail::posted_node;
   using stop_request = detail::stop_request;
   using sockets = typename Driver::sockets;
+  using direct_type = typename detail::direct_calls_of<Driver, Threading>::type;
 
   /// What calls derive from: an operation with room for what the driver keeps in it.
   struct operation : Driver::operation {
     using Driver::operation::operation;
     ROUSE_NO_UNIQUE_ADDRESS typename observer_type::mark mark;
+    ROUSE_NO_UNIQUE_ADDRESS typename direct_type::mark direct;
   };
 
   /// Null, with the reason in `why`, if the kernel refuses.
   /// @param options  for the driver's `open`.
   template <class... Options>
-  [[nodiscard]] static std::unique_ptr<basic_engine> make(failure& why, Options... options) {
-    std::unique_ptr<basic_engine> engine(new basic_engine);
-    why = engine->driver_.open(*engine->buffers_, options...);
-    if (why) return nullptr;
-    return engine;
-  }
+  [[nodiscard]] static std::unique_ptr<basic_engine> make(failure& why, Options... options);
   basic_engine(const basic_engine&) = delete;
   basic_engine& operator=(const basic_engine&) = delete;
   ~basic_engine();
@@ -6674,6 +6907,11 @@ public:
     waiter.enqueue(queue, op);
     add_pending(op, waiting_);
   }
+
+  /// For a thread that waits for `op`: see direct_calls::run.
+  bool run_direct(operation& op) noexcept { return direct_.run(*this, op); }
+  /// Any thread: some thread that runs a direct call is to run the loop.
+  void call_to_loop() noexcept { direct_.call_to_loop(*this); }
 
   /// Completes `op`, which `submit` found done, in the next turn: for callers that must not go on
   /// inside their own call (handlers).
@@ -6748,11 +6986,8 @@ public:
     return with_driver([&]<class D>(std::type_identity<D>) { return turn_with<D>(until); });
   }
 
-  /// Nothing is pending, ready or posted.
-  [[nodiscard]] bool idle() noexcept {
-    lock_type lock(mutex_);
-    return queue_.active() == 0 && mailbox_.posted.empty();
-  }
+  /// Nothing is pending, ready or posted, except for direct calls.
+  [[nodiscard]] bool idle() noexcept;
   /// The number of operations in progress: submitted, and not yet completed.
   [[nodiscard]] std::size_t active() noexcept;
   /// Whether the calling thread may run the engine: operations in flight may belong to another.
@@ -6781,10 +7016,7 @@ public:
   void raise(std::exception_ptr e) noexcept;
   /// The same; the engine owns `r` from then on.
   void raise(detail::raised& r) noexcept;
-  [[nodiscard]] bool any_raised() noexcept {
-    lock_type lock(mutex_);
-    return !raised_.empty();
-  }
+  [[nodiscard]] bool any_raised() noexcept;
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept;
 
@@ -6813,6 +7045,7 @@ public:
   void leave_behind() noexcept;
 
 private:
+  friend direct_type;
   struct home_closer {
     void operator()(home_type* h) const noexcept { h->drop(); }
   };
@@ -6855,6 +7088,7 @@ private:
     lock_type lock(mutex_);
     if (!may_start(op) && !may_start_after_all(op)) return submit_elsewhere(op);
     op.cancel_count = op.target->cancel_count;
+    if (direct_.keep(*this, op, to)) return false;
     if (d.start(op)) return queue_.complete_at_once(op);
     queue_.add_pending(op, to);
     if (op.limited || op.has_default_timeout()) return arm(op);
@@ -6969,6 +7203,7 @@ private:
   bool inert_ = false;
   std::size_t refusals_left_ = 0; // before shut_down() gives up
   detail::completion_queue<operation, Threading> queue_;
+  ROUSE_NO_UNIQUE_ADDRESS direct_type direct_;
   list_type waiting_; // pending, not on a socket
   list_type refused_; // by an inert engine, to be completed
   clock::time_point waits_until_ = (clock::time_point::min)();
@@ -6990,6 +7225,15 @@ private:
 // What an engine does rarely: cancelling, wake-ups, its end, forked children.
 
 namespace rouse { inline namespace ROUSE_ABI {
+
+template <class D, class T>
+template <class... Options>
+std::unique_ptr<basic_engine<D, T>> basic_engine<D, T>::make(failure& why, Options... options) {
+  std::unique_ptr<basic_engine> engine(new basic_engine);
+  why = engine->driver_.open(*engine->buffers_, options...);
+  if (why) return nullptr;
+  return engine;
+}
 
 // ---- operations
 
@@ -7048,6 +7292,7 @@ void basic_engine<D, T>::set(one_shot_event& event) noexcept {
 
 template <class D, class T>
 void basic_engine<D, T>::request_stop(stop_request& r) noexcept {
+  if constexpr (T::shared) return cancel(*r.op); // perhaps no thread runs the loop
   r.sent.store(true, std::memory_order_relaxed); // withdraw() runs after this call has returned
   mailbox_.stops.push(r);
   wake();
@@ -7120,12 +7365,12 @@ void basic_engine<D, T>::end(rouse::operation& base, cancel_reason why) noexcept
   const bool requested = op.cancelled();
   if (requested && why != cancel_reason::request) return;
   op.cancel_reason = why;
-  if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
-    return;
+  if (!op.waits() || requested || op.cancellation == cancellation::none) return;
   if (inert_) return; // it is the parent's, and this process's driver does not know it
+  if (op.state == operation_state::direct) return direct_.interrupt(op);
   completions& done = queue_.done();
-  if (op.action == action::wait) {
-    if (op.awaited) op.awaited->leave(op);
+  if (op.action == action::wait || op.outside_of_driver()) {
+    if (op.action == action::wait && op.awaited) op.awaited->leave(op);
     done.add(op, std::errc::operation_canceled, 0);
   } else {
     driver_.request_cancel(op, done);
@@ -7137,8 +7382,8 @@ template <class D, class T>
 bool basic_engine<D, T>::abandon(operation& op) noexcept {
   lock_type lock(mutex_);
   if (inert_) return queue_.forget(op);
-  if (op.state == operation_state::pending) end(op);
-  while (op.state == operation_state::pending) reap(lock);
+  if (op.waits()) end(op);
+  while (op.waits()) reap(lock);
   if (op.state == operation_state::idle) return false;
   queue_.remove(op);
   return true;
@@ -7179,6 +7424,8 @@ void basic_engine<D, T>::shut_down() noexcept {
   }
   drop_posted();
   while (!idle()) turn((clock::time_point::max)());
+  lock_type lock(mutex_);
+  while (direct_.threads() != 0) waited_.wait(lock);
 }
 
 // ---- the loop
@@ -7253,6 +7500,18 @@ bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
 }
 
 template <class D, class T>
+bool basic_engine<D, T>::idle() noexcept {
+  lock_type lock(mutex_);
+  return queue_.active() == direct_.threads() && mailbox_.posted.empty();
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::any_raised() noexcept {
+  lock_type lock(mutex_);
+  return !raised_.empty();
+}
+
+template <class D, class T>
 void basic_engine<D, T>::raise(std::exception_ptr e) noexcept {
   lock_type lock(mutex_);
   raised_.add(std::move(e));
@@ -7313,6 +7572,7 @@ void basic_engine<D, T>::forked() noexcept {
   std::destroy_at(&driver_);
   std::construct_at(&driver_);
   if (used || driver_.open(*buffers_)) return become_inert();
+  direct_.renew();
   open_.for_each([&](socket_state& s) { (void)driver_.attach(s); });
 }
 
@@ -7384,7 +7644,7 @@ void basic_engine<D, T>::cancel(socket_state& s) noexcept {
 template <class D, class T>
 bool basic_engine<D, T>::busy(const socket_state& s, bool inward) noexcept {
   lock_type lock(mutex_);
-  return !(inward ? s.inbound : s.outbound).empty();
+  return !(inward ? s.inbound : s.outbound).empty() || direct_.any(s, inward);
 }
 
 template <class D, class T>
@@ -7452,7 +7712,12 @@ native_handle_type basic_engine<D, T>::take_handle(socket_state& s, bool keep_op
   s.closing = true; // reap() releases the lock
   if (!inert_) {
     cancel_all(s);
-    while (s.busy()) reap(lock);
+    while (s.busy()) {
+      if (direct_.any(s))
+        waited_.wait(lock);
+      else
+        reap(lock);
+    }
     driver_.detach(s, keep_open);
   }
   return static_cast<native_handle_type>(std::exchange(s.native, -1));
@@ -8729,6 +8994,17 @@ private:
 #include <type_traits>
 
 namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class Set>
+struct interrupts_of {};
+template <class Set>
+  requires requires { typename Set::interrupts; }
+struct interrupts_of<Set> {
+  using interrupts = typename Set::interrupts;
+};
+
+} // namespace detail
 
 /// @tparam Set  the kernel's poll set (epoll, kqueue):
 /// - `open()`, `name`; `wake()` from any thread, which ends the current or the next `wait`;
@@ -8742,13 +9018,14 @@ namespace rouse { inline namespace ROUSE_ABI {
 ///   nothing but `wake` is called. Then the set may put off what `watch_edges` does until `wait`,
 ///   and reports what has failed by `Set::failure_of(e)`;
 /// - `generations`: 1 if the set never reports an event of a handle that was removed before; else a
-///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle.
+///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle;
+/// - optional: `interrupts`, with which threads make direct calls.
 ///
 /// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one
 /// call of the poll set for the first wait on a socket, and for the first recv that waits because
 /// the one before it was filled.
 template <class Set>
-class poll_driver {
+class poll_driver : public detail::interrupts_of<Set> {
 public:
   using operation = rouse::operation;
   using sockets = os::system_sockets;
@@ -8766,7 +9043,7 @@ public:
     record& r = record_of(s);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
-    r.settled = r.odd = false;
+    r.settled = r.odd = r.drained = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
@@ -8812,6 +9089,36 @@ public:
     }
   }
 
+  // ---- direct calls
+
+  /// Whether a thread may make the call of `op` without the driver.
+  [[nodiscard]] static bool may_be_direct(const operation& op) noexcept {
+    if (op.action == action::accept) return true;
+    const bool moves_bytes = op.action == action::recv || op.action == action::recv_from ||
+                             op.action == action::send || op.action == action::send_to;
+    return moves_bytes && !op.target->unconnected; // a connect in progress may change that
+  }
+  /// The system call of such an operation, from any thread. True: done. False: EAGAIN.
+  static bool attempt(operation& op) noexcept {
+    const auto h = handle_of(*op.target);
+    switch (op.action) {
+    case action::recv:
+      return try_recv(op);
+    case action::recv_from:
+      return os::try_recv_from(h, op);
+    case action::send:
+      return os::try_send(op);
+    case action::send_to:
+      return os::try_send_to(h, op);
+    default:
+      return try_accept(op);
+    }
+  }
+  /// The same for one that is new. False as well if it would probably be in vain.
+  static bool attempt_first(operation& op) noexcept {
+    return !(op.action == action::recv && record_of(*op.target).drained) && attempt(op);
+  }
+
   void wake() noexcept { set_.wake(); }
   [[nodiscard]] native_handle_type wait_handle() const noexcept { return set_.handle(); }
 
@@ -8830,6 +9137,7 @@ private:
     // Whether a short count means that the queue is empty. It does on a stream, until the peer has
     // shut down its side or has sent an urgent mark, at which a recv stops.
     bool drains = true;
+    bool drained = false; // the last direct recv has taken all that there was
     bool odd = false; // there was an event other than readable and writable
     unsigned char generation = 0; // of the tag; counts the sockets that it has stood for
   };
@@ -8893,10 +9201,18 @@ private:
       r.watched = watch::bytes;
     return true;
   }
-  // There are bytes, and no operation waits for them.
+  // There are bytes, and no operation of the driver waits for them.
   void stop_watching_bytes(record& r) noexcept {
+    if constexpr (requires { typename Set::interrupts; }) {
+      // Perhaps a direct one does: then each arrival would wake this loop as well.
+      if (!r.paused.empty() && r.outbound.empty() && r.urgent.empty()) return stop_watching(r);
+    }
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
+  }
+  void stop_watching(record& r) noexcept {
+    set_.remove(handle_of(r), true);
+    r.watched = watch::nothing;
   }
 
   // ---- events
@@ -8918,8 +9234,7 @@ private:
     r.inbound.for_each(end);
     r.outbound.for_each(end);
     r.urgent.for_each(end);
-    set_.remove(handle_of(r), true);
-    r.watched = watch::nothing;
+    stop_watching(r);
   }
 
   void handle(record& r, std::uint32_t events, completions& done) noexcept {
@@ -8973,7 +9288,7 @@ private:
   // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
 
   bool try_inbound(record& r, operation& op) noexcept {
-    const bool done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+    const bool done = op.action == action::recv ? os::try_recv(op) : try_other(op);
     // After a short count the set reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
 
@@ -8987,19 +9302,26 @@ private:
     bool done = os::receives_no_more(op);
     if (!done && (os::poll_now(handle_of(r), POLLIN) & POLLIN)) {
       const os::without_signals none;
-      done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+      done = op.action == action::recv ? os::try_recv(op) : try_other(op);
     }
     return r.readable = done;
   }
 
-  bool try_other(record& r, operation& op) noexcept {
-    const auto h = handle_of(r);
+  bool try_other(operation& op) noexcept {
     if (op.action == action::receive)
       return detail::lend(op, *buffers_, [&] { return os::try_recv(op); });
-    if (op.action == action::recv_from) return os::try_recv_from(h, op);
-    if (op.is_retry()) return os::run_retry(op);
+    return op.is_retry() ? os::run_retry(op) : attempt(op);
+  }
+
+  static bool try_recv(operation& op) noexcept {
+    const bool done = os::try_recv(op);
+    record& r = record_of(*op.target);
+    r.drained = done && op.bytes < op.size && op.bytes != 0 && os::is_continuous(r.family, r.type);
+    return done;
+  }
+  static bool try_accept(operation& op) noexcept {
     native_handle_type accepted = os::no_handle;
-    const bool done = os::try_accept(h, op, accepted);
+    const bool done = os::try_accept(handle_of(*op.target), op, accepted);
     op.handle = static_cast<std::intptr_t>(accepted);
     return done;
   }
@@ -9112,6 +9434,12 @@ public:
   }
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
   void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
+  /// For those that poll it themselves: it is no longer readable. Not by read(2), which
+  /// <rouse/install.hpp> may replace.
+  void reset() const noexcept {
+    std::uint64_t count = 0;
+    (void)::syscall(SYS_read, fd_.get(), &count, sizeof count);
+  }
 
 private:
   unique_fd fd_;
@@ -9188,6 +9516,117 @@ private:
 }}} // namespace rouse::ROUSE_ABI::os
 #endif
 
+// ---- rouse/os/linux/interrupts.hpp
+// How threads that wait in poll(2), each for a socket of its own, are made to return.
+
+#if ROUSE_LINUX
+#include <cstddef>
+#include <new>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace rouse { inline namespace ROUSE_ABI { namespace os {
+
+/// The interrupts of one engine. One for each thread would be simplest, but would halve the number
+/// of connections that a process can serve: up to `own` threads have one each, then eight share
+/// one.
+///
+/// All functions but the destructor are called with the engine's lock held.
+class interrupts {
+public:
+  /// A descriptor that several threads poll. It stays readable until each thread that was to be
+  /// interrupted has taken note of it.
+  struct one : rouse::detail::list_node {
+    waker_fd event;
+    std::size_t threads = 0; // that poll it
+    std::size_t raised = 0; // interruptions that no thread has taken note of
+  };
+
+  interrupts() noexcept = default;
+  interrupts(const interrupts&) = delete;
+  interrupts& operator=(const interrupts&) = delete;
+  ~interrupts() { clear(); }
+
+  /// The number of threads that poll.
+  [[nodiscard]] std::size_t threads() const noexcept { return threads_; }
+
+  /// The interrupt that the caller is to poll; null if there is none, for want of descriptors or
+  /// memory.
+  [[nodiscard]] one* join() noexcept {
+    const std::size_t each = made_ < own ? 1 : together;
+    if (threads_ >= made_ * each) {
+      if (!make() && all_.empty()) return nullptr;
+    } else {
+      while (all_.front().threads >= each) all_.push_back(all_.pop_front());
+    }
+    one& i = all_.pop_front();
+    all_.push_back(i); // so that the next thread gets another one
+    ++i.threads;
+    ++threads_;
+    return &i;
+  }
+  void leave(one& i) noexcept {
+    --i.threads;
+    --threads_;
+  }
+
+  void raise(one& i) noexcept {
+    if (i.raised++ == 0) i.event.signal();
+  }
+  /// The interrupted thread has taken note of it.
+  void settle(one& i) noexcept {
+    if (--i.raised == 0) i.event.reset();
+  }
+
+  /// In a forked child: the descriptors are the parent's too.
+  void renew() noexcept { clear(); }
+
+  /// Waits until the socket of `op` may be ready for it, its limit has passed, or `by` is raised.
+  /// False: the socket is not. Source: ppoll(2), not by way of the C library, since
+  /// <rouse/install.hpp> replaces its function.
+  static bool wait_ready(const operation& op, const one& by) noexcept {
+    pollfd files[] = {
+        {static_cast<int>(op.target->native), op.inward() ? short{POLLIN} : short{POLLOUT}, 0},
+        {by.event.get(), POLLIN, 0}};
+    timespec left{};
+    if (op.limited) left = time_left(op.due);
+#if defined(SYS_ppoll_time64)
+    constexpr long number = sizeof(timespec) > 2 * sizeof(long) ? SYS_ppoll_time64 : SYS_ppoll;
+#else
+    constexpr long number = SYS_ppoll;
+#endif
+    const long n = ::syscall(number, files, 2, op.limited ? &left : nullptr, nullptr, 0);
+    return n > 0 && files[0].revents != 0;
+  }
+
+private:
+  static constexpr std::size_t own = 16, together = 8;
+
+  // A new one, the only one that has no threads.
+  bool make() noexcept {
+    auto* const made = new (std::nothrow) one;
+    if (made && made->event.create()) {
+      delete made;
+      return false;
+    }
+    if (made) all_.push_front(*made);
+    made_ += made != nullptr;
+    return made != nullptr;
+  }
+  void clear() noexcept {
+    while (!all_.empty()) delete &all_.pop_front();
+    made_ = threads_ = 0;
+  }
+
+  rouse::detail::list<one> all_;
+  std::size_t made_ = 0;
+  std::size_t threads_ = 0;
+};
+
+}}} // namespace rouse::ROUSE_ABI::os
+#endif
+
 // ---- rouse/engines/epoll.hpp
 // The driver for epoll: a poll set for `poll_driver`.
 
@@ -9207,6 +9646,7 @@ public:
   static constexpr std::uint32_t readable = EPOLLIN, writable = EPOLLOUT, urgent = EPOLLPRI,
                                  peer_closed = EPOLLRDHUP, broken = EPOLLHUP | EPOLLERR;
   static constexpr std::size_t generations = 1;
+  using interrupts = os::interrupts;
   static void* tag_of(const epoll_event& e) noexcept { return e.data.ptr; }
   static std::uint32_t events_of(const epoll_event& e) noexcept { return e.events; }
 
@@ -11223,6 +11663,7 @@ class native_driver {
 public:
   using operation = rouse::operation;
   using sockets = os::system_sockets;
+  using interrupts = typename second::interrupts;
 
   failure open(detail::buffer_pool& buffers) {
     failure why;
@@ -11257,6 +11698,12 @@ public:
   void wake() noexcept {
     with_open([](auto& d) { d.wake(); });
   }
+
+  [[nodiscard]] bool may_be_direct(const operation& op) const noexcept {
+    return !uring_ && epoll_.may_be_direct(op);
+  }
+  static bool attempt_first(operation& op) noexcept { return second::attempt_first(op); }
+  static bool attempt(operation& op) noexcept { return second::attempt(op); }
 
   [[nodiscard]] bool usable_here() const noexcept { return !uring_ || io_uring_.usable_here(); }
   [[nodiscard]] native_handle_type wait_handle() noexcept {
@@ -12462,8 +12909,7 @@ public:
     engine.for_each_operation([&](const typename Engine::operation& op) {
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
-      if (op.state == operation_state::pending)
-        line += ends_of<typename Engine::sockets>(op) + limit_of(op);
+      if (op.waits()) line += ends_of<typename Engine::sockets>(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
       if constexpr (requires { op.mark.where; })
@@ -12494,8 +12940,7 @@ private:
 
   // The socket of an operation that is no longer pending may have been destroyed already.
   static std::string brief(const operation& op) {
-    if (op.state != operation_state::pending)
-      return std::string(name_of(op.action)) + ", about to complete";
+    if (!op.waits()) return std::string(name_of(op.action)) + ", about to complete";
     if (op.target && op.target->awaits_signals) return "signal wait";
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)
@@ -12737,9 +13182,9 @@ public:
   };
 
   /// One turn of the loop. For the same wakers.
-  std::size_t turn(clock::time_point until) {
-    if constexpr (requires { waker_.turn(*engine_, until); })
-      return waker_.turn(*engine_, until);
+  std::size_t turn(clock::time_point until, bool once = true) {
+    if constexpr (requires { waker_.turn(*engine_, until, once); })
+      return waker_.turn(*engine_, until, once);
     else
       return engine_->turn(until);
   }
@@ -12786,7 +13231,7 @@ protected:
     if (engine_->inert()) run_in_child();
     refuse_nested();
     const running here(*self());
-    const loop_exit at_end{waker_};
+    const loop_exit at_end{waker_, *engine_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {
       // Before rethrow_raised(): the last flow may be a thread, which may throw as it ends.
@@ -12794,7 +13239,7 @@ protected:
       if (engine_->any_raised()) rethrow_raised();
       if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
       if (was_stopped() || nothing_left) break;
-      done += turn(limit.when());
+      done += turn(limit.when(), once);
     }
     if (engine_->inert()) // a flow or function in this loop has forked
       run_in_child();
@@ -12808,7 +13253,7 @@ protected:
   }
   // Makes a waker that waits outside of the engine check again.
   void notify() noexcept {
-    if constexpr (requires { waker_.notify(); }) waker_.notify();
+    if constexpr (requires { waker_.notify(*engine_); }) waker_.notify(*engine_);
   }
 
   static void refuse_in_child(const char* what) {
@@ -12866,8 +13311,9 @@ private:
   // Notifies the waker when run_until returns or throws.
   struct loop_exit {
     Waker& waker;
+    Engine& engine;
     ~loop_exit() {
-      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
+      if constexpr (requires { waker.leave_loop(engine); }) waker.leave_loop(engine);
     }
   };
 
@@ -17742,7 +18188,7 @@ public:
   }
 
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
+  std::size_t turn(Engine& engine, clock::time_point until, bool /*once*/) noexcept {
     return runtime_.turn(engine, until);
   }
   [[nodiscard]] detail::fiber_runtime& runtime() noexcept { return runtime_; }
@@ -17756,20 +18202,25 @@ private:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/wakers/leader_followers.hpp
-// The threads that wait for calls of one scheduler. There is no background thread: one of them, the
-// leader, runs the engine; the others, the followers, sleep.
+// The threads that wait for calls of one scheduler. Most of them make the call themselves (see
+// engines/direct_calls.hpp). What only the engine can do needs a thread that runs it, and there is
+// no background thread: one of the waiting threads, the leader, does; the others, the followers,
+// sleep.
 //
-//     A: recv(), no leader: A leads      B: recv(), A leads: B sleeps     C: inside run()
+//     A: sleep(), no leader: A leads     B: sleep(), A leads: B sleeps    C: inside run()
 //        engine.turn()                      event.wait()                     waits for the engine
 //        B's call completes: raise -------> wakes and returns
 //        A's call completes:
 //        hand_over: to run() if a thread is there -------------------------> leads, and stays
-//                   else `become_leader` to a waiting thread
+//                   else `become_leader` to a follower
+//                   else, if the engine has work, to the thread of a direct call
 //
 //     engine_runs_   a thread leads: it is in engine.turn(), or about to be
 //     waiting_       the followers, each asleep on its event
 //     runners_       threads in run() that wait for the engine
+//     turns_once_    threads in run_once(), which are to see each end
 //     live_          spawned threads that have not ended
+//     ended_         the spawned thread that ended last, not yet joined
 //     notified_      set by post, stop and each end; makes a thread in run() look again
 //
 // The events of a thread that waits are two bits: `completed`, and `become_leader`. hand_over skips
@@ -17793,9 +18244,36 @@ ROUSE_NEVER_INLINE inline refused_calls& this_thread_refused() noexcept {
 // A thread that waits for its call, and how it runs the engine.
 class waiting_thread : public list_node {
 protected:
-  waiting_thread(void* engine, void (*turn)(void*, operation*)) noexcept
-      : engine_(engine), turn_(turn) {}
+  // What it does with the engine, of any type.
+  struct engine_calls {
+    void (*turn)(void* engine, operation* waits_for); // null: for nothing
+    bool (*run_direct)(void* engine, operation&);
+    void (*hand_over)(void* engine); // there is no follower that could lead
+  };
+  template <class Engine>
+  static constexpr engine_calls calls_of{[](void* engine, operation* op) {
+                                           auto& e = *static_cast<Engine*>(engine);
+                                           const running here(e);
+                                           e.turn((clock::time_point::max)());
+                                           if (op && e.inert())
+                                             e.refuse(*op); // the loop has forked
+                                         },
+                                         [](void* engine, operation& op) {
+                                           return static_cast<Engine*>(engine)->run_direct(
+                                               static_cast<typename Engine::operation&>(op));
+                                         },
+                                         [](void* engine) {
+                                           auto& e = *static_cast<Engine*>(engine);
+                                           if (!e.idle()) e.call_to_loop();
+                                         }};
+
+  template <class Engine>
+  explicit waiting_thread(Engine& e) noexcept : engine_(&e), calls_(calls_of<Engine>) {}
   ~waiting_thread() = default;
+
+  // Makes the call itself, as far as it can. False: it has to wait for the loop.
+  [[nodiscard]] bool run_direct(operation& op) const { return calls_.run_direct(engine_, op); }
+  [[nodiscard]] bool has_completed() const noexcept { return (event_.raised() & completed) != 0; }
 
   operation* waits_for_ = nullptr;
 
@@ -17805,8 +18283,14 @@ private:
   static constexpr std::uint32_t become_leader = 2; // this thread is to run the engine
 
   void* const engine_;
-  void (*const turn_)(void*, operation*);
+  const engine_calls& calls_;
   os::thread_event event_;
+};
+
+// The thread of a flow.
+struct spawned_thread {
+  std::thread handle;
+  bool ended = false;
 };
 
 // The waiting threads, the leader, and the spawned threads of a scheduler.
@@ -17828,13 +18312,13 @@ public:
     lock.unlock();
     run_engine(me);
     lock.lock();
-    hand_over();
+    if (!hand_over()) me.calls_.hand_over(me.engine_);
   }
 
   // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
   static void run_engine(waiting_thread& me) {
     const current_flow none(nullptr);
-    while (!(me.event_.raised() & waiting_thread::completed)) me.turn_(me.engine_, me.waits_for_);
+    while (!me.has_completed()) me.calls_.turn(me.engine_, me.waits_for_);
   }
 
   void unpark(waiting_thread& waiter) noexcept { waiter.event_.raise(waiting_thread::completed); }
@@ -17843,9 +18327,16 @@ public:
   // engine is idle, waits. Does not hand the engine over: the next turn follows at once, and
   // `leave_loop` comes after the last.
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) {
+  std::size_t turn(Engine& engine, clock::time_point until, bool once) {
     std::unique_lock lock(mutex_);
-    join_finished();
+    turns_once_ += once;
+    const std::size_t done = turn(engine, until, lock);
+    turns_once_ -= once;
+    return done;
+  }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until, std::unique_lock<std::mutex>& lock) {
     while (engine_runs_ || (engine.idle() && live_ != 0)) {
       // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
@@ -17866,15 +18357,18 @@ public:
     return done;
   }
 
-  void leave_loop() noexcept {
+  template <class Engine>
+  void leave_loop(Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
-    if (!engine_runs_) hand_over();
+    if (!engine_runs_ && !hand_over() && !engine.idle()) engine.call_to_loop();
   }
 
-  // Makes a thread that waits in run() check again.
-  void notify() noexcept {
+  // Makes a thread that waits in run() check again, or else one that makes a direct call.
+  template <class Engine>
+  void notify(Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     notify_locked();
+    if (!engine_runs_ && runners_ == 0) engine.call_to_loop();
   }
 
   [[nodiscard]] bool idle() noexcept {
@@ -17910,33 +18404,52 @@ public:
     cancel_flow(engine, f);
   }
 
-  // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
-  void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
-    std::lock_guard lock(mutex_);
-    join_finished();
-    f.cancelled = closing_; // a flow may spawn while it is being ended
-    reserve_finished(live_ + 1); // so that end() need not allocate
-    thread = std::thread([body, &f] { body(f); });
-    flows_.add(f);
-    ++live_;
+  // Starts the thread of `f`, which calls `body(f)` and then `end`.
+  void start(flow& f, spawned_thread& thread, void (*body)(flow&) noexcept) {
+    {
+      std::lock_guard lock(mutex_);
+      f.cancelled = closing_; // a flow may spawn while it is being ended
+      flows_.add(f);
+      ++live_;
+    }
+    // Without the lock: the new thread may need it before this one continues.
+    std::thread started =
+        guarded([&] { return std::thread([body, &f] { body(f); }); }, [&] { return take_back(f); });
+    std::thread before;
+    {
+      std::lock_guard lock(mutex_);
+      if (thread.ended)
+        before = std::exchange(ended_, std::move(started));
+      else
+        thread.handle = std::move(started);
+    }
+    join(before);
   }
 
-  // The handle of the calling thread. The lock waits for `start`, which may not have stored it yet.
-  std::thread take(std::thread& stored) noexcept {
-    std::lock_guard lock(mutex_);
-    return std::move(stored);
-  }
-
-  // Called by a spawned thread as it ends. A thread that waits for the last spawned thread may be
-  // inside the engine, and may destroy the engine once it sees live_ == 0: so the engine is woken
-  // while the lock is held.
+  // Called by a spawned thread as it ends, with its handle. Each joins the one that ended before
+  // it. A thread that waits for the last one may be inside the engine, and may destroy everything
+  // once it sees live_ == 0: so the engine is woken while the lock is held, and nothing is used
+  // afterwards.
   template <class Engine>
   void end(std::thread& mine, Engine& engine) noexcept {
+    std::thread before;
+    {
+      std::lock_guard lock(mutex_);
+      if (mine.joinable()) before = std::exchange(ended_, std::move(mine));
+      if (live_ != 0) --live_; // 0: this thread has forked, in the child
+      notified_ = true;
+      if (live_ == 0 || turns_once_ != 0 || engine.any_raised()) {
+        runner_.notify_all();
+        engine.wake();
+      }
+    }
+    join(before);
+  }
+  // That handle. Empty: `start` has not stored it yet, and keeps it.
+  std::thread take(spawned_thread& thread) noexcept {
     std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(mine));
-    if (live_ != 0) --live_; // 0: this thread has forked, in the child
-    notify_locked();
-    engine.wake();
+    thread.ended = true;
+    return std::move(thread.handle);
   }
 
   void forget(flow& f) noexcept {
@@ -17944,11 +18457,8 @@ public:
     f.unlink();
   }
 
-  // In a forked child: the ended threads do not exist, so their handles must not be joined.
-  void leave_behind() noexcept {
-    for (std::thread& t : finished_) ::new (&t) std::thread;
-    finished_.clear();
-  }
+  // In a forked child: the ended thread does not exist, so its handle must not be joined.
+  void leave_behind() noexcept { ::new (&ended_) std::thread; }
 
   template <class F>
   void for_each_flow(F& f) {
@@ -17974,11 +18484,11 @@ public:
       closing_ = true;
       flows_.cancel_all(engine);
     }
-    while (!idle()) turn(engine, (clock::time_point::max)());
+    while (!idle()) turn(engine, (clock::time_point::max)(), false);
     // A thread that destroys a flow at the same time holds the same lock.
     engine.home().meet([&](whereabouts, auto*) {
       std::lock_guard lock(mutex_);
-      join_finished();
+      join(ended_);
       flows_.template orphan_all<Engine>();
     });
   }
@@ -17997,15 +18507,19 @@ private:
   }
 
   // A thread inside run() becomes the leader if there is one, since it stays; otherwise a waiting
-  // thread does.
-  void hand_over() noexcept {
+  // thread does. False: there is none.
+  bool hand_over() noexcept {
     engine_runs_ = false;
-    if (runners_ != 0) return runner_.notify_all();
+    if (runners_ != 0) {
+      runner_.notify_all();
+      return true;
+    }
     while (!engine_runs_ && !waiting_.empty()) {
       waiting_thread& next = waiting_.pop_front();
-      engine_runs_ = !(next.event_.raised() & waiting_thread::completed);
+      engine_runs_ = !next.has_completed();
       if (engine_runs_) next.event_.raise(waiting_thread::become_leader);
     }
+    return engine_runs_;
   }
 
   // In a forked child no other thread exists: none holds the lock, waits, or can be joined.
@@ -18019,27 +18533,36 @@ private:
     engine_runs_ = false;
   }
 
-  // Makes room for so many more threads in `finished_`.
-  void reserve_finished(std::size_t threads) {
-    const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
-    if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
+  // In a catch block: the thread of `f` could not be started.
+  std::thread take_back([[maybe_unused]] flow& f) {
+#if ROUSE_EXCEPTIONS
+    {
+      std::lock_guard lock(mutex_);
+      f.unlink();
+      --live_;
+      notify_locked();
+    }
+    throw;
+#else
+    return {};
+#endif
   }
 
-  void join_finished() noexcept {
-    for (std::thread& t : finished_) t.join();
-    finished_.clear();
+  static void join(std::thread& t) noexcept {
+    if (t.joinable()) t.join();
   }
 
   std::mutex mutex_;
   std::condition_variable runner_;
   list<waiting_thread> waiting_;
   flow_list flows_;
-  std::vector<std::thread> finished_;
+  std::thread ended_;
   std::size_t live_ = 0;
-  std::size_t runners_ = 0; // threads in run() that wait for the engine
+  std::size_t runners_ = 0;
+  std::size_t turns_once_ = 0;
   bool engine_runs_ = false;
   bool closing_ = false;
-  bool notified_ = false; // set since run() last waited
+  bool notified_ = false;
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
 
@@ -18061,7 +18584,7 @@ public:
 
   static void start(flow& f) noexcept { static_cast<thread_flow&>(f).run(); }
 
-  std::thread thread;
+  spawned_thread thread;
 
 private:
   void run() noexcept {
@@ -18099,14 +18622,7 @@ public:
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().leaders()),
                           detail::leader_followers&>
   explicit thread_parker(Scheduler& s) noexcept
-      : waiting_thread(&s.engine(),
-                       [](void* engine, operation* op) {
-                         auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
-                         const detail::running here(e);
-                         e.turn((clock::time_point::max)());
-                         if (op && e.inert()) e.refuse(*op); // the loop has forked
-                       }),
-        leaders_(s.waker().leaders()),
+      : waiting_thread(s.engine()), leaders_(s.waker().leaders()),
         in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
   ~thread_parker() { leaders_.leave(); }
 
@@ -18116,13 +18632,17 @@ public:
                     : nullptr;
   }
 
-  void enter(operation& op) {
+  template <class Operation>
+  void enter(Operation& op) {
+    if constexpr (requires { op.direct.possible; }) op.direct.possible = true;
     op_ = &op;
     leaders_.enter(op);
   }
   void park(operation* op = nullptr) {
     waits_for_ = op;
-    leaders_.wait(*this);
+    while (op && !has_completed() && run_direct(*op)) { // the next round of the call
+    }
+    if (!has_completed()) leaders_.wait(*this);
     if (op_) leaders_.unwind_if_killed(op_->error);
   }
   void unpark() noexcept { leaders_.unpark(*this); }
@@ -18133,12 +18653,14 @@ private:
   operation* op_ = nullptr; // its error may end the flow
 };
 
-/// Flows are threads of the operating system. Any thread may call. Nothing runs in the background:
-/// one of the waiting threads runs the engine until its own call has completed, then another one
-/// does. Needs a shared engine.
+/// Flows are threads of the operating system. Any thread may call. Nothing runs in the background.
+/// Needs a shared engine.
 ///
-/// A thread inside `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
-/// for the thread that runs the engine; a system call for another thread that sleeps.
+/// With epoll, a thread makes its recv, send or accept itself, and waits for it by poll(2): two
+/// system calls for one that has to wait. For everything else, one of the waiting threads runs the
+/// engine until its own call has completed, then another one does; a thread inside `run()` keeps
+/// the engine, so that the others only sleep. Cost of such a wake-up: none for the thread that runs
+/// the engine; a system call for another thread.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
@@ -18168,15 +18690,21 @@ public:
   void leave_behind() noexcept { leaders_.leave_behind(); }
 
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) {
-    return leaders_.turn(engine, until);
+  std::size_t turn(Engine& engine, clock::time_point until, bool once) {
+    return leaders_.turn(engine, until, once);
   }
-  void leave_loop() noexcept { leaders_.leave_loop(); }
+  template <class Engine>
+  void leave_loop(Engine& engine) noexcept {
+    leaders_.leave_loop(engine);
+  }
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
     leaders_.cancel(engine, f);
   }
-  void notify() noexcept { leaders_.notify(); }
+  template <class Engine>
+  void notify(Engine& engine) noexcept {
+    leaders_.notify(engine);
+  }
   [[nodiscard]] bool idle() noexcept { return leaders_.idle(); }
   [[nodiscard]] bool in_use() noexcept { return leaders_.in_use(); }
   [[nodiscard]] detail::leader_followers& leaders() noexcept { return leaders_; }

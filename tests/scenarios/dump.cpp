@@ -277,6 +277,7 @@ TEMPLATE_LIST_TEST_CASE(
     until_pending(pair.sched, 1);
     CHECK(send(pair.sched, pair.server, "abc").value == 3);
     CHECK(receiving.wait().value == 3);
+    await<rouse::done>(pair.sched, CALL(pair.sched.sleep_for(1ms, how...))); // takes a turn
     auto left = start(pair.sched, CALL(pair.client.recv(buf, how...)));
     until_pending(pair.sched, 1); // the scheduler's destructor ends it
   }

@@ -29,10 +29,10 @@ concept blocking_waker = requires { requires W::blocking; };
 ///
 /// Optional:
 /// - `spawn(scheduler&, f)` starts a flow. With it, `flow_name` and `for_each_flow(f)`.
-/// - `turn(engine&, until)` runs a turn of the loop in place of the engine's; `leave_loop()` is
-///   called after the last turn of a `run`.
-/// - `idle()` says whether the waker itself has nothing left to wait for; `notify()` makes a thread
-///   that waits in `turn` check again.
+/// - `turn(engine&, until, once)` runs a turn of the loop in place of the engine's; `once`: the
+///   caller is not run(), which goes on anyway. `leave_loop(engine&)` is called after the last one.
+/// - `idle()` says whether the waker itself has nothing left to wait for; `notify(engine&)` makes a
+///   thread that waits in `turn` check again.
 /// - `cancel(engine&, flow&)` cancels a flow; `end_now(engine&, flow&)` ends one that waits.
 /// - `shut_down(engine&)` ends all flows when the scheduler is destroyed. `in_use()` says whether a
 ///   flow of the scheduler calls it. `leave_behind()` replaces `shut_down` in a forked child.

@@ -67,6 +67,8 @@ enum class operation_state : unsigned char {
   idle, ///< the caller's
   pending, ///< the engine's: the kernel may be writing into the buffer
   ready, ///< the result is there, `complete` has not been called yet
+  direct, ///< its own thread makes the call, unknown to the driver (engines/direct_calls.hpp)
+  behind, ///< waits for a direct one in the same direction of the socket, unknown to the driver
 };
 
 /// A non-blocking system call to be made whenever a socket becomes ready. It turns a call that the
@@ -135,6 +137,12 @@ public:
       cancel_reason = rouse::cancel_reason::none;
     if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
   }
+
+  /// Whether it was submitted, and has neither a result nor been cancelled.
+  [[nodiscard]] bool waits() const noexcept {
+    return state == operation_state::pending || outside_of_driver();
+  }
+  [[nodiscard]] bool outside_of_driver() const noexcept { return state > operation_state::ready; }
 
   /// Whether it waits for something to come in.
   [[nodiscard]] bool inward() const noexcept { return action <= rouse::action::when_readable; }

@@ -28,7 +28,7 @@ public:
   detail::list<operation> inbound; ///< pending receives and accepts, oldest first
   detail::list<operation> outbound; ///< pending sends and connects, oldest first
   detail::list<operation> urgent; ///< pending when_urgent, oldest first
-  detail::list<operation> paused; ///< calls that wait before they try again
+  detail::list<operation> paused; ///< calls that wait before they try again, and direct ones
   bool closing = false; ///< closing or closed: no operation starts on it
   bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
   bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals

@@ -48,14 +48,8 @@ public:
   [[nodiscard]] bool empty() const noexcept { return end_.next_ == &end_; }
   [[nodiscard]] T& front() const noexcept { return static_cast<T&>(*end_.next_); }
 
-  void push_back(T& element) noexcept {
-    list_node& n = element;
-    list_node* const last = end_.prev_;
-    n.next_ = &end_;
-    last->next_ = &n;
-    n.prev_ = last;
-    end_.prev_ = &n;
-  }
+  void push_back(T& element) noexcept { insert_before(end_, element); }
+  void push_front(T& element) noexcept { insert_before(*end_.next_, element); }
 
   T& pop_front() noexcept {
     T& first = front();
@@ -72,7 +66,20 @@ public:
     }
   }
 
+  template <class F>
+  void for_each(F&& visit) const {
+    for (list_node* n = end_.next_; n != &end_; n = n->next_) visit(static_cast<const T&>(*n));
+  }
+
 private:
+  static void insert_before(list_node& next, list_node& n) noexcept {
+    list_node* const last = next.prev_;
+    n.next_ = &next;
+    last->next_ = &n;
+    n.prev_ = last;
+    next.prev_ = &n;
+  }
+
   list_node end_;
 };
 

@@ -46,6 +46,7 @@ public:
 
   /// `op` waits in `to` from now on.
   void add_pending(Operation& op, list_type& to) noexcept {
+    belongs_to_loop(op);
     to.push_back(op);
     op.state = operation_state::pending;
     ++active_;
@@ -150,7 +151,14 @@ public:
   }
 
 private:
+  // From now on the loop's thread goes on with the call, not its own.
+  static void belongs_to_loop(Operation& op) noexcept {
+    if constexpr (requires { op.direct.possible; }) {
+      if (op.direct.possible) op.direct.possible = false; // else the call's own thread may read it
+    }
+  }
   void add_ready(Operation& op, list_type& to) noexcept {
+    belongs_to_loop(op);
     op.state = operation_state::ready;
     to.push_back(op);
     ++active_;

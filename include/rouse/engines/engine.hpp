@@ -27,6 +27,7 @@
 #include <rouse/detail/mailbox.hpp>
 #include <rouse/detail/threading.hpp>
 #include <rouse/engines/completion_queue.hpp>
+#include <rouse/engines/direct_calls.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/socket.hpp>
 
@@ -65,22 +66,19 @@ public:
   using posted = detail::posted_node;
   using stop_request = detail::stop_request;
   using sockets = typename Driver::sockets;
+  using direct_type = typename detail::direct_calls_of<Driver, Threading>::type;
 
   /// What calls derive from: an operation with room for what the driver keeps in it.
   struct operation : Driver::operation {
     using Driver::operation::operation;
     ROUSE_NO_UNIQUE_ADDRESS typename observer_type::mark mark;
+    ROUSE_NO_UNIQUE_ADDRESS typename direct_type::mark direct;
   };
 
   /// Null, with the reason in `why`, if the kernel refuses.
   /// @param options  for the driver's `open`.
   template <class... Options>
-  [[nodiscard]] static std::unique_ptr<basic_engine> make(failure& why, Options... options) {
-    std::unique_ptr<basic_engine> engine(new basic_engine);
-    why = engine->driver_.open(*engine->buffers_, options...);
-    if (why) return nullptr;
-    return engine;
-  }
+  [[nodiscard]] static std::unique_ptr<basic_engine> make(failure& why, Options... options);
   basic_engine(const basic_engine&) = delete;
   basic_engine& operator=(const basic_engine&) = delete;
   ~basic_engine();
@@ -137,6 +135,11 @@ public:
     waiter.enqueue(queue, op);
     add_pending(op, waiting_);
   }
+
+  /// For a thread that waits for `op`: see direct_calls::run.
+  bool run_direct(operation& op) noexcept { return direct_.run(*this, op); }
+  /// Any thread: some thread that runs a direct call is to run the loop.
+  void call_to_loop() noexcept { direct_.call_to_loop(*this); }
 
   /// Completes `op`, which `submit` found done, in the next turn: for callers that must not go on
   /// inside their own call (handlers).
@@ -211,11 +214,8 @@ public:
     return with_driver([&]<class D>(std::type_identity<D>) { return turn_with<D>(until); });
   }
 
-  /// Nothing is pending, ready or posted.
-  [[nodiscard]] bool idle() noexcept {
-    lock_type lock(mutex_);
-    return queue_.active() == 0 && mailbox_.posted.empty();
-  }
+  /// Nothing is pending, ready or posted, except for direct calls.
+  [[nodiscard]] bool idle() noexcept;
   /// The number of operations in progress: submitted, and not yet completed.
   [[nodiscard]] std::size_t active() noexcept;
   /// Whether the calling thread may run the engine: operations in flight may belong to another.
@@ -244,10 +244,7 @@ public:
   void raise(std::exception_ptr e) noexcept;
   /// The same; the engine owns `r` from then on.
   void raise(detail::raised& r) noexcept;
-  [[nodiscard]] bool any_raised() noexcept {
-    lock_type lock(mutex_);
-    return !raised_.empty();
-  }
+  [[nodiscard]] bool any_raised() noexcept;
   /// The oldest exception that was kept, or null.
   [[nodiscard]] std::exception_ptr take_raised() noexcept;
 
@@ -276,6 +273,7 @@ public:
   void leave_behind() noexcept;
 
 private:
+  friend direct_type;
   struct home_closer {
     void operator()(home_type* h) const noexcept { h->drop(); }
   };
@@ -318,6 +316,7 @@ private:
     lock_type lock(mutex_);
     if (!may_start(op) && !may_start_after_all(op)) return submit_elsewhere(op);
     op.cancel_count = op.target->cancel_count;
+    if (direct_.keep(*this, op, to)) return false;
     if (d.start(op)) return queue_.complete_at_once(op);
     queue_.add_pending(op, to);
     if (op.limited || op.has_default_timeout()) return arm(op);
@@ -432,6 +431,7 @@ private:
   bool inert_ = false;
   std::size_t refusals_left_ = 0; // before shut_down() gives up
   detail::completion_queue<operation, Threading> queue_;
+  ROUSE_NO_UNIQUE_ADDRESS direct_type direct_;
   list_type waiting_; // pending, not on a socket
   list_type refused_; // by an inert engine, to be completed
   clock::time_point waits_until_ = (clock::time_point::min)();

@@ -16,6 +16,15 @@
 
 namespace rouse { inline namespace ROUSE_ABI {
 
+template <class D, class T>
+template <class... Options>
+std::unique_ptr<basic_engine<D, T>> basic_engine<D, T>::make(failure& why, Options... options) {
+  std::unique_ptr<basic_engine> engine(new basic_engine);
+  why = engine->driver_.open(*engine->buffers_, options...);
+  if (why) return nullptr;
+  return engine;
+}
+
 // ---- operations
 
 // Most waits do not concern a socket.
@@ -73,6 +82,7 @@ void basic_engine<D, T>::set(one_shot_event& event) noexcept {
 
 template <class D, class T>
 void basic_engine<D, T>::request_stop(stop_request& r) noexcept {
+  if constexpr (T::shared) return cancel(*r.op); // perhaps no thread runs the loop
   r.sent.store(true, std::memory_order_relaxed); // withdraw() runs after this call has returned
   mailbox_.stops.push(r);
   wake();
@@ -145,12 +155,12 @@ void basic_engine<D, T>::end(rouse::operation& base, cancel_reason why) noexcept
   const bool requested = op.cancelled();
   if (requested && why != cancel_reason::request) return;
   op.cancel_reason = why;
-  if (op.state != operation_state::pending || requested || op.cancellation == cancellation::none)
-    return;
+  if (!op.waits() || requested || op.cancellation == cancellation::none) return;
   if (inert_) return; // it is the parent's, and this process's driver does not know it
+  if (op.state == operation_state::direct) return direct_.interrupt(op);
   completions& done = queue_.done();
-  if (op.action == action::wait) {
-    if (op.awaited) op.awaited->leave(op);
+  if (op.action == action::wait || op.outside_of_driver()) {
+    if (op.action == action::wait && op.awaited) op.awaited->leave(op);
     done.add(op, std::errc::operation_canceled, 0);
   } else {
     driver_.request_cancel(op, done);
@@ -162,8 +172,8 @@ template <class D, class T>
 bool basic_engine<D, T>::abandon(operation& op) noexcept {
   lock_type lock(mutex_);
   if (inert_) return queue_.forget(op);
-  if (op.state == operation_state::pending) end(op);
-  while (op.state == operation_state::pending) reap(lock);
+  if (op.waits()) end(op);
+  while (op.waits()) reap(lock);
   if (op.state == operation_state::idle) return false;
   queue_.remove(op);
   return true;
@@ -204,6 +214,8 @@ void basic_engine<D, T>::shut_down() noexcept {
   }
   drop_posted();
   while (!idle()) turn((clock::time_point::max)());
+  lock_type lock(mutex_);
+  while (direct_.threads() != 0) waited_.wait(lock);
 }
 
 // ---- the loop
@@ -278,6 +290,18 @@ bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
 }
 
 template <class D, class T>
+bool basic_engine<D, T>::idle() noexcept {
+  lock_type lock(mutex_);
+  return queue_.active() == direct_.threads() && mailbox_.posted.empty();
+}
+
+template <class D, class T>
+bool basic_engine<D, T>::any_raised() noexcept {
+  lock_type lock(mutex_);
+  return !raised_.empty();
+}
+
+template <class D, class T>
 void basic_engine<D, T>::raise(std::exception_ptr e) noexcept {
   lock_type lock(mutex_);
   raised_.add(std::move(e));
@@ -338,6 +362,7 @@ void basic_engine<D, T>::forked() noexcept {
   std::destroy_at(&driver_);
   std::construct_at(&driver_);
   if (used || driver_.open(*buffers_)) return become_inert();
+  direct_.renew();
   open_.for_each([&](socket_state& s) { (void)driver_.attach(s); });
 }
 

@@ -26,7 +26,7 @@ void basic_engine<D, T>::cancel(socket_state& s) noexcept {
 template <class D, class T>
 bool basic_engine<D, T>::busy(const socket_state& s, bool inward) noexcept {
   lock_type lock(mutex_);
-  return !(inward ? s.inbound : s.outbound).empty();
+  return !(inward ? s.inbound : s.outbound).empty() || direct_.any(s, inward);
 }
 
 template <class D, class T>
@@ -94,7 +94,12 @@ native_handle_type basic_engine<D, T>::take_handle(socket_state& s, bool keep_op
   s.closing = true; // reap() releases the lock
   if (!inert_) {
     cancel_all(s);
-    while (s.busy()) reap(lock);
+    while (s.busy()) {
+      if (direct_.any(s))
+        waited_.wait(lock);
+      else
+        reap(lock);
+    }
     driver_.detach(s, keep_open);
   }
   return static_cast<native_handle_type>(std::exchange(s.native, -1));

@@ -8,6 +8,7 @@
 #include <rouse/engines/engine_details.hpp>
 #include <rouse/engines/engine_sockets.hpp>
 #include <rouse/engines/poll_driver.hpp>
+#include <rouse/os/linux/interrupts.hpp>
 #include <rouse/os/linux/poll.hpp>
 
 #if ROUSE_LINUX
@@ -26,6 +27,7 @@ public:
   static constexpr std::uint32_t readable = EPOLLIN, writable = EPOLLOUT, urgent = EPOLLPRI,
                                  peer_closed = EPOLLRDHUP, broken = EPOLLHUP | EPOLLERR;
   static constexpr std::size_t generations = 1;
+  using interrupts = os::interrupts;
   static void* tag_of(const epoll_event& e) noexcept { return e.data.ptr; }
   static std::uint32_t events_of(const epoll_event& e) noexcept { return e.events; }
 

@@ -67,6 +67,7 @@ class native_driver {
 public:
   using operation = rouse::operation;
   using sockets = os::system_sockets;
+  using interrupts = typename second::interrupts;
 
   failure open(detail::buffer_pool& buffers) {
     failure why;
@@ -101,6 +102,12 @@ public:
   void wake() noexcept {
     with_open([](auto& d) { d.wake(); });
   }
+
+  [[nodiscard]] bool may_be_direct(const operation& op) const noexcept {
+    return !uring_ && epoll_.may_be_direct(op);
+  }
+  static bool attempt_first(operation& op) noexcept { return second::attempt_first(op); }
+  static bool attempt(operation& op) noexcept { return second::attempt(op); }
 
   [[nodiscard]] bool usable_here() const noexcept { return !uring_ || io_uring_.usable_here(); }
   [[nodiscard]] native_handle_type wait_handle() noexcept {

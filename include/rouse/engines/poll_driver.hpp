@@ -32,6 +32,17 @@
 #include <type_traits>
 
 namespace rouse { inline namespace ROUSE_ABI {
+namespace detail {
+
+template <class Set>
+struct interrupts_of {};
+template <class Set>
+  requires requires { typename Set::interrupts; }
+struct interrupts_of<Set> {
+  using interrupts = typename Set::interrupts;
+};
+
+} // namespace detail
 
 /// @tparam Set  the kernel's poll set (epoll, kqueue):
 /// - `open()`, `name`; `wake()` from any thread, which ends the current or the next `wait`;
@@ -45,13 +56,14 @@ namespace rouse { inline namespace ROUSE_ABI {
 ///   nothing but `wake` is called. Then the set may put off what `watch_edges` does until `wait`,
 ///   and reports what has failed by `Set::failure_of(e)`;
 /// - `generations`: 1 if the set never reports an event of a handle that was removed before; else a
-///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle.
+///   power of two: a tag has one of so many numbers, which tells it from that of a removed handle;
+/// - optional: `interrupts`, with which threads make direct calls.
 ///
 /// Cost of a call: one recv(2) or send(2) if it can be done at once, one more after a wait; one
 /// call of the poll set for the first wait on a socket, and for the first recv that waits because
 /// the one before it was filled.
 template <class Set>
-class poll_driver {
+class poll_driver : public detail::interrupts_of<Set> {
 public:
   using operation = rouse::operation;
   using sockets = os::system_sockets;
@@ -69,7 +81,7 @@ public:
     record& r = record_of(s);
     r.readable = r.writable = true;
     r.watched = watch::nothing;
-    r.settled = r.odd = false;
+    r.settled = r.odd = r.drained = false;
     r.drains = os::is_continuous(r.family, r.type);
     return {};
   }
@@ -115,6 +127,36 @@ public:
     }
   }
 
+  // ---- direct calls
+
+  /// Whether a thread may make the call of `op` without the driver.
+  [[nodiscard]] static bool may_be_direct(const operation& op) noexcept {
+    if (op.action == action::accept) return true;
+    const bool moves_bytes = op.action == action::recv || op.action == action::recv_from ||
+                             op.action == action::send || op.action == action::send_to;
+    return moves_bytes && !op.target->unconnected; // a connect in progress may change that
+  }
+  /// The system call of such an operation, from any thread. True: done. False: EAGAIN.
+  static bool attempt(operation& op) noexcept {
+    const auto h = handle_of(*op.target);
+    switch (op.action) {
+    case action::recv:
+      return try_recv(op);
+    case action::recv_from:
+      return os::try_recv_from(h, op);
+    case action::send:
+      return os::try_send(op);
+    case action::send_to:
+      return os::try_send_to(h, op);
+    default:
+      return try_accept(op);
+    }
+  }
+  /// The same for one that is new. False as well if it would probably be in vain.
+  static bool attempt_first(operation& op) noexcept {
+    return !(op.action == action::recv && record_of(*op.target).drained) && attempt(op);
+  }
+
   void wake() noexcept { set_.wake(); }
   [[nodiscard]] native_handle_type wait_handle() const noexcept { return set_.handle(); }
 
@@ -133,6 +175,7 @@ private:
     // Whether a short count means that the queue is empty. It does on a stream, until the peer has
     // shut down its side or has sent an urgent mark, at which a recv stops.
     bool drains = true;
+    bool drained = false; // the last direct recv has taken all that there was
     bool odd = false; // there was an event other than readable and writable
     unsigned char generation = 0; // of the tag; counts the sockets that it has stood for
   };
@@ -196,10 +239,18 @@ private:
       r.watched = watch::bytes;
     return true;
   }
-  // There are bytes, and no operation waits for them.
+  // There are bytes, and no operation of the driver waits for them.
   void stop_watching_bytes(record& r) noexcept {
+    if constexpr (requires { typename Set::interrupts; }) {
+      // Perhaps a direct one does: then each arrival would wake this loop as well.
+      if (!r.paused.empty() && r.outbound.empty() && r.urgent.empty()) return stop_watching(r);
+    }
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
+  }
+  void stop_watching(record& r) noexcept {
+    set_.remove(handle_of(r), true);
+    r.watched = watch::nothing;
   }
 
   // ---- events
@@ -221,8 +272,7 @@ private:
     r.inbound.for_each(end);
     r.outbound.for_each(end);
     r.urgent.for_each(end);
-    set_.remove(handle_of(r), true);
-    r.watched = watch::nothing;
+    stop_watching(r);
   }
 
   void handle(record& r, std::uint32_t events, completions& done) noexcept {
@@ -276,7 +326,7 @@ private:
   // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
 
   bool try_inbound(record& r, operation& op) noexcept {
-    const bool done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+    const bool done = op.action == action::recv ? os::try_recv(op) : try_other(op);
     // After a short count the set reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
 
@@ -290,19 +340,26 @@ private:
     bool done = os::receives_no_more(op);
     if (!done && (os::poll_now(handle_of(r), POLLIN) & POLLIN)) {
       const os::without_signals none;
-      done = op.action == action::recv ? os::try_recv(op) : try_other(r, op);
+      done = op.action == action::recv ? os::try_recv(op) : try_other(op);
     }
     return r.readable = done;
   }
 
-  bool try_other(record& r, operation& op) noexcept {
-    const auto h = handle_of(r);
+  bool try_other(operation& op) noexcept {
     if (op.action == action::receive)
       return detail::lend(op, *buffers_, [&] { return os::try_recv(op); });
-    if (op.action == action::recv_from) return os::try_recv_from(h, op);
-    if (op.is_retry()) return os::run_retry(op);
+    return op.is_retry() ? os::run_retry(op) : attempt(op);
+  }
+
+  static bool try_recv(operation& op) noexcept {
+    const bool done = os::try_recv(op);
+    record& r = record_of(*op.target);
+    r.drained = done && op.bytes < op.size && op.bytes != 0 && os::is_continuous(r.family, r.type);
+    return done;
+  }
+  static bool try_accept(operation& op) noexcept {
     native_handle_type accepted = os::no_handle;
-    const bool done = os::try_accept(h, op, accepted);
+    const bool done = os::try_accept(handle_of(*op.target), op, accepted);
     op.handle = static_cast<std::intptr_t>(accepted);
     return done;
   }

@@ -26,8 +26,7 @@ public:
     engine.for_each_operation([&](const typename Engine::operation& op) {
       pending_.emplace_back(&op, brief(op));
       std::string line = pending_.back().second;
-      if (op.state == operation_state::pending)
-        line += ends_of<typename Engine::sockets>(op) + limit_of(op);
+      if (op.waits()) line += ends_of<typename Engine::sockets>(op) + limit_of(op);
       if constexpr (requires { op.mark.since; })
         line += ", since " + milliseconds(clock::now() - op.mark.since);
       if constexpr (requires { op.mark.where; })
@@ -58,8 +57,7 @@ private:
 
   // The socket of an operation that is no longer pending may have been destroyed already.
   static std::string brief(const operation& op) {
-    if (op.state != operation_state::pending)
-      return std::string(name_of(op.action)) + ", about to complete";
+    if (!op.waits()) return std::string(name_of(op.action)) + ", about to complete";
     if (op.target && op.target->awaits_signals) return "signal wait";
     std::string text = name_of(op);
     if (handle_of_program(op) != -1)

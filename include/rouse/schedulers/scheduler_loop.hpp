@@ -48,9 +48,9 @@ public:
   };
 
   /// One turn of the loop. For the same wakers.
-  std::size_t turn(clock::time_point until) {
-    if constexpr (requires { waker_.turn(*engine_, until); })
-      return waker_.turn(*engine_, until);
+  std::size_t turn(clock::time_point until, bool once = true) {
+    if constexpr (requires { waker_.turn(*engine_, until, once); })
+      return waker_.turn(*engine_, until, once);
     else
       return engine_->turn(until);
   }
@@ -97,7 +97,7 @@ protected:
     if (engine_->inert()) run_in_child();
     refuse_nested();
     const running here(*self());
-    const loop_exit at_end{waker_};
+    const loop_exit at_end{waker_, *engine_};
     std::size_t done = 0;
     for (bool turned = false;; turned = true) {
       // Before rethrow_raised(): the last flow may be a thread, which may throw as it ends.
@@ -105,7 +105,7 @@ protected:
       if (engine_->any_raised()) rethrow_raised();
       if (turned && (once || (!limit.never() && clock::now() >= limit.when()))) break;
       if (was_stopped() || nothing_left) break;
-      done += turn(limit.when());
+      done += turn(limit.when(), once);
     }
     if (engine_->inert()) // a flow or function in this loop has forked
       run_in_child();
@@ -119,7 +119,7 @@ protected:
   }
   // Makes a waker that waits outside of the engine check again.
   void notify() noexcept {
-    if constexpr (requires { waker_.notify(); }) waker_.notify();
+    if constexpr (requires { waker_.notify(*engine_); }) waker_.notify(*engine_);
   }
 
   static void refuse_in_child(const char* what) {
@@ -177,8 +177,9 @@ private:
   // Notifies the waker when run_until returns or throws.
   struct loop_exit {
     Waker& waker;
+    Engine& engine;
     ~loop_exit() {
-      if constexpr (requires { waker.leave_loop(); }) waker.leave_loop();
+      if constexpr (requires { waker.leave_loop(engine); }) waker.leave_loop(engine);
     }
   };
 

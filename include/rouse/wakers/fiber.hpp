@@ -388,7 +388,7 @@ public:
   }
 
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) noexcept {
+  std::size_t turn(Engine& engine, clock::time_point until, bool /*once*/) noexcept {
     return runtime_.turn(engine, until);
   }
   [[nodiscard]] detail::fiber_runtime& runtime() noexcept { return runtime_; }

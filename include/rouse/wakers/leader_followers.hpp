@@ -1,17 +1,22 @@
-// The threads that wait for calls of one scheduler. There is no background thread: one of them, the
-// leader, runs the engine; the others, the followers, sleep.
+// The threads that wait for calls of one scheduler. Most of them make the call themselves (see
+// engines/direct_calls.hpp). What only the engine can do needs a thread that runs it, and there is
+// no background thread: one of the waiting threads, the leader, does; the others, the followers,
+// sleep.
 //
-//     A: recv(), no leader: A leads      B: recv(), A leads: B sleeps     C: inside run()
+//     A: sleep(), no leader: A leads     B: sleep(), A leads: B sleeps    C: inside run()
 //        engine.turn()                      event.wait()                     waits for the engine
 //        B's call completes: raise -------> wakes and returns
 //        A's call completes:
 //        hand_over: to run() if a thread is there -------------------------> leads, and stays
-//                   else `become_leader` to a waiting thread
+//                   else `become_leader` to a follower
+//                   else, if the engine has work, to the thread of a direct call
 //
 //     engine_runs_   a thread leads: it is in engine.turn(), or about to be
 //     waiting_       the followers, each asleep on its event
 //     runners_       threads in run() that wait for the engine
+//     turns_once_    threads in run_once(), which are to see each end
 //     live_          spawned threads that have not ended
+//     ended_         the spawned thread that ended last, not yet joined
 //     notified_      set by post, stop and each end; makes a thread in run() look again
 //
 // The events of a thread that waits are two bits: `completed`, and `become_leader`. hand_over skips
@@ -22,7 +27,9 @@
 #include <rouse/core/flow.hpp>
 #include <rouse/core/flow_list.hpp>
 #include <rouse/core/limit.hpp>
+#include <rouse/detail/guarded.hpp>
 #include <rouse/detail/intrusive_list.hpp>
+#include <rouse/detail/running.hpp>
 #include <rouse/os/fork.hpp>
 #include <rouse/os/thread_event.hpp>
 
@@ -34,7 +41,6 @@
 #include <new>
 #include <thread>
 #include <utility>
-#include <vector>
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
@@ -53,9 +59,36 @@ ROUSE_NEVER_INLINE inline refused_calls& this_thread_refused() noexcept {
 // A thread that waits for its call, and how it runs the engine.
 class waiting_thread : public list_node {
 protected:
-  waiting_thread(void* engine, void (*turn)(void*, operation*)) noexcept
-      : engine_(engine), turn_(turn) {}
+  // What it does with the engine, of any type.
+  struct engine_calls {
+    void (*turn)(void* engine, operation* waits_for); // null: for nothing
+    bool (*run_direct)(void* engine, operation&);
+    void (*hand_over)(void* engine); // there is no follower that could lead
+  };
+  template <class Engine>
+  static constexpr engine_calls calls_of{[](void* engine, operation* op) {
+                                           auto& e = *static_cast<Engine*>(engine);
+                                           const running here(e);
+                                           e.turn((clock::time_point::max)());
+                                           if (op && e.inert())
+                                             e.refuse(*op); // the loop has forked
+                                         },
+                                         [](void* engine, operation& op) {
+                                           return static_cast<Engine*>(engine)->run_direct(
+                                               static_cast<typename Engine::operation&>(op));
+                                         },
+                                         [](void* engine) {
+                                           auto& e = *static_cast<Engine*>(engine);
+                                           if (!e.idle()) e.call_to_loop();
+                                         }};
+
+  template <class Engine>
+  explicit waiting_thread(Engine& e) noexcept : engine_(&e), calls_(calls_of<Engine>) {}
   ~waiting_thread() = default;
+
+  // Makes the call itself, as far as it can. False: it has to wait for the loop.
+  [[nodiscard]] bool run_direct(operation& op) const { return calls_.run_direct(engine_, op); }
+  [[nodiscard]] bool has_completed() const noexcept { return (event_.raised() & completed) != 0; }
 
   operation* waits_for_ = nullptr;
 
@@ -65,8 +98,14 @@ private:
   static constexpr std::uint32_t become_leader = 2; // this thread is to run the engine
 
   void* const engine_;
-  void (*const turn_)(void*, operation*);
+  const engine_calls& calls_;
   os::thread_event event_;
+};
+
+// The thread of a flow.
+struct spawned_thread {
+  std::thread handle;
+  bool ended = false;
 };
 
 // The waiting threads, the leader, and the spawned threads of a scheduler.
@@ -88,13 +127,13 @@ public:
     lock.unlock();
     run_engine(me);
     lock.lock();
-    hand_over();
+    if (!hand_over()) me.calls_.hand_over(me.engine_);
   }
 
   // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
   static void run_engine(waiting_thread& me) {
     const current_flow none(nullptr);
-    while (!(me.event_.raised() & waiting_thread::completed)) me.turn_(me.engine_, me.waits_for_);
+    while (!me.has_completed()) me.calls_.turn(me.engine_, me.waits_for_);
   }
 
   void unpark(waiting_thread& waiter) noexcept { waiter.event_.raise(waiting_thread::completed); }
@@ -103,9 +142,16 @@ public:
   // engine is idle, waits. Does not hand the engine over: the next turn follows at once, and
   // `leave_loop` comes after the last.
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) {
+  std::size_t turn(Engine& engine, clock::time_point until, bool once) {
     std::unique_lock lock(mutex_);
-    join_finished();
+    turns_once_ += once;
+    const std::size_t done = turn(engine, until, lock);
+    turns_once_ -= once;
+    return done;
+  }
+
+  template <class Engine>
+  std::size_t turn(Engine& engine, clock::time_point until, std::unique_lock<std::mutex>& lock) {
     while (engine_runs_ || (engine.idle() && live_ != 0)) {
       // A notify() between the caller's last check and this lock has set notified_.
       if (std::exchange(notified_, false) || until <= clock::now()) return 0;
@@ -126,15 +172,18 @@ public:
     return done;
   }
 
-  void leave_loop() noexcept {
+  template <class Engine>
+  void leave_loop(Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
-    if (!engine_runs_) hand_over();
+    if (!engine_runs_ && !hand_over() && !engine.idle()) engine.call_to_loop();
   }
 
-  // Makes a thread that waits in run() check again.
-  void notify() noexcept {
+  // Makes a thread that waits in run() check again, or else one that makes a direct call.
+  template <class Engine>
+  void notify(Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
     notify_locked();
+    if (!engine_runs_ && runners_ == 0) engine.call_to_loop();
   }
 
   [[nodiscard]] bool idle() noexcept {
@@ -170,33 +219,52 @@ public:
     cancel_flow(engine, f);
   }
 
-  // Starts a thread, kept in `thread`, that calls `body(f)`; `body` ends with `end`.
-  void start(flow& f, std::thread& thread, void (*body)(flow&) noexcept) {
-    std::lock_guard lock(mutex_);
-    join_finished();
-    f.cancelled = closing_; // a flow may spawn while it is being ended
-    reserve_finished(live_ + 1); // so that end() need not allocate
-    thread = std::thread([body, &f] { body(f); });
-    flows_.add(f);
-    ++live_;
+  // Starts the thread of `f`, which calls `body(f)` and then `end`.
+  void start(flow& f, spawned_thread& thread, void (*body)(flow&) noexcept) {
+    {
+      std::lock_guard lock(mutex_);
+      f.cancelled = closing_; // a flow may spawn while it is being ended
+      flows_.add(f);
+      ++live_;
+    }
+    // Without the lock: the new thread may need it before this one continues.
+    std::thread started =
+        guarded([&] { return std::thread([body, &f] { body(f); }); }, [&] { return take_back(f); });
+    std::thread before;
+    {
+      std::lock_guard lock(mutex_);
+      if (thread.ended)
+        before = std::exchange(ended_, std::move(started));
+      else
+        thread.handle = std::move(started);
+    }
+    join(before);
   }
 
-  // The handle of the calling thread. The lock waits for `start`, which may not have stored it yet.
-  std::thread take(std::thread& stored) noexcept {
-    std::lock_guard lock(mutex_);
-    return std::move(stored);
-  }
-
-  // Called by a spawned thread as it ends. A thread that waits for the last spawned thread may be
-  // inside the engine, and may destroy the engine once it sees live_ == 0: so the engine is woken
-  // while the lock is held.
+  // Called by a spawned thread as it ends, with its handle. Each joins the one that ended before
+  // it. A thread that waits for the last one may be inside the engine, and may destroy everything
+  // once it sees live_ == 0: so the engine is woken while the lock is held, and nothing is used
+  // afterwards.
   template <class Engine>
   void end(std::thread& mine, Engine& engine) noexcept {
+    std::thread before;
+    {
+      std::lock_guard lock(mutex_);
+      if (mine.joinable()) before = std::exchange(ended_, std::move(mine));
+      if (live_ != 0) --live_; // 0: this thread has forked, in the child
+      notified_ = true;
+      if (live_ == 0 || turns_once_ != 0 || engine.any_raised()) {
+        runner_.notify_all();
+        engine.wake();
+      }
+    }
+    join(before);
+  }
+  // That handle. Empty: `start` has not stored it yet, and keeps it.
+  std::thread take(spawned_thread& thread) noexcept {
     std::lock_guard lock(mutex_);
-    finished_.push_back(std::move(mine));
-    if (live_ != 0) --live_; // 0: this thread has forked, in the child
-    notify_locked();
-    engine.wake();
+    thread.ended = true;
+    return std::move(thread.handle);
   }
 
   void forget(flow& f) noexcept {
@@ -204,11 +272,8 @@ public:
     f.unlink();
   }
 
-  // In a forked child: the ended threads do not exist, so their handles must not be joined.
-  void leave_behind() noexcept {
-    for (std::thread& t : finished_) ::new (&t) std::thread;
-    finished_.clear();
-  }
+  // In a forked child: the ended thread does not exist, so its handle must not be joined.
+  void leave_behind() noexcept { ::new (&ended_) std::thread; }
 
   template <class F>
   void for_each_flow(F& f) {
@@ -234,11 +299,11 @@ public:
       closing_ = true;
       flows_.cancel_all(engine);
     }
-    while (!idle()) turn(engine, (clock::time_point::max)());
+    while (!idle()) turn(engine, (clock::time_point::max)(), false);
     // A thread that destroys a flow at the same time holds the same lock.
     engine.home().meet([&](whereabouts, auto*) {
       std::lock_guard lock(mutex_);
-      join_finished();
+      join(ended_);
       flows_.template orphan_all<Engine>();
     });
   }
@@ -257,15 +322,19 @@ private:
   }
 
   // A thread inside run() becomes the leader if there is one, since it stays; otherwise a waiting
-  // thread does.
-  void hand_over() noexcept {
+  // thread does. False: there is none.
+  bool hand_over() noexcept {
     engine_runs_ = false;
-    if (runners_ != 0) return runner_.notify_all();
+    if (runners_ != 0) {
+      runner_.notify_all();
+      return true;
+    }
     while (!engine_runs_ && !waiting_.empty()) {
       waiting_thread& next = waiting_.pop_front();
-      engine_runs_ = !(next.event_.raised() & waiting_thread::completed);
+      engine_runs_ = !next.has_completed();
       if (engine_runs_) next.event_.raise(waiting_thread::become_leader);
     }
+    return engine_runs_;
   }
 
   // In a forked child no other thread exists: none holds the lock, waits, or can be joined.
@@ -279,27 +348,36 @@ private:
     engine_runs_ = false;
   }
 
-  // Makes room for so many more threads in `finished_`.
-  void reserve_finished(std::size_t threads) {
-    const std::size_t wanted = finished_.size() + threads, have = finished_.capacity();
-    if (wanted > have) finished_.reserve(wanted > 2 * have ? wanted : 2 * have);
+  // In a catch block: the thread of `f` could not be started.
+  std::thread take_back([[maybe_unused]] flow& f) {
+#if ROUSE_EXCEPTIONS
+    {
+      std::lock_guard lock(mutex_);
+      f.unlink();
+      --live_;
+      notify_locked();
+    }
+    throw;
+#else
+    return {};
+#endif
   }
 
-  void join_finished() noexcept {
-    for (std::thread& t : finished_) t.join();
-    finished_.clear();
+  static void join(std::thread& t) noexcept {
+    if (t.joinable()) t.join();
   }
 
   std::mutex mutex_;
   std::condition_variable runner_;
   list<waiting_thread> waiting_;
   flow_list flows_;
-  std::vector<std::thread> finished_;
+  std::thread ended_;
   std::size_t live_ = 0;
-  std::size_t runners_ = 0; // threads in run() that wait for the engine
+  std::size_t runners_ = 0;
+  std::size_t turns_once_ = 0;
   bool engine_runs_ = false;
   bool closing_ = false;
-  bool notified_ = false; // set since run() last waited
+  bool notified_ = false;
   ROUSE_NO_UNIQUE_ADDRESS os::fork_hook in_child_{&leader_followers::on_fork, this};
 };
 

@@ -27,7 +27,7 @@ public:
 
   static void start(flow& f) noexcept { static_cast<thread_flow&>(f).run(); }
 
-  std::thread thread;
+  spawned_thread thread;
 
 private:
   void run() noexcept {
@@ -65,14 +65,7 @@ public:
     requires std::same_as<decltype(std::declval<Scheduler&>().waker().leaders()),
                           detail::leader_followers&>
   explicit thread_parker(Scheduler& s) noexcept
-      : waiting_thread(&s.engine(),
-                       [](void* engine, operation* op) {
-                         auto& e = *static_cast<typename Scheduler::engine_type*>(engine);
-                         const detail::running here(e);
-                         e.turn((clock::time_point::max)());
-                         if (op && e.inert()) e.refuse(*op); // the loop has forked
-                       }),
-        leaders_(s.waker().leaders()),
+      : waiting_thread(s.engine()), leaders_(s.waker().leaders()),
         in_loop_(detail::running<typename Scheduler::engine_type>::is(s.engine())) {}
   ~thread_parker() { leaders_.leave(); }
 
@@ -82,13 +75,17 @@ public:
                     : nullptr;
   }
 
-  void enter(operation& op) {
+  template <class Operation>
+  void enter(Operation& op) {
+    if constexpr (requires { op.direct.possible; }) op.direct.possible = true;
     op_ = &op;
     leaders_.enter(op);
   }
   void park(operation* op = nullptr) {
     waits_for_ = op;
-    leaders_.wait(*this);
+    while (op && !has_completed() && run_direct(*op)) { // the next round of the call
+    }
+    if (!has_completed()) leaders_.wait(*this);
     if (op_) leaders_.unwind_if_killed(op_->error);
   }
   void unpark() noexcept { leaders_.unpark(*this); }
@@ -99,12 +96,14 @@ private:
   operation* op_ = nullptr; // its error may end the flow
 };
 
-/// Flows are threads of the operating system. Any thread may call. Nothing runs in the background:
-/// one of the waiting threads runs the engine until its own call has completed, then another one
-/// does. Needs a shared engine.
+/// Flows are threads of the operating system. Any thread may call. Nothing runs in the background.
+/// Needs a shared engine.
 ///
-/// A thread inside `run()` keeps the engine, so that the others only sleep. Cost of a wake-up: none
-/// for the thread that runs the engine; a system call for another thread that sleeps.
+/// With epoll, a thread makes its recv, send or accept itself, and waits for it by poll(2): two
+/// system calls for one that has to wait. For everything else, one of the waiting threads runs the
+/// engine until its own call has completed, then another one does; a thread inside `run()` keeps
+/// the engine, so that the others only sleep. Cost of such a wake-up: none for the thread that runs
+/// the engine; a system call for another thread.
 class thread_waker : public parking_waker<thread_parker> {
 public:
   template <class Scheduler, class F>
@@ -134,15 +133,21 @@ public:
   void leave_behind() noexcept { leaders_.leave_behind(); }
 
   template <class Engine>
-  std::size_t turn(Engine& engine, clock::time_point until) {
-    return leaders_.turn(engine, until);
+  std::size_t turn(Engine& engine, clock::time_point until, bool once) {
+    return leaders_.turn(engine, until, once);
   }
-  void leave_loop() noexcept { leaders_.leave_loop(); }
+  template <class Engine>
+  void leave_loop(Engine& engine) noexcept {
+    leaders_.leave_loop(engine);
+  }
   template <class Engine>
   void cancel(Engine& engine, flow& f) noexcept {
     leaders_.cancel(engine, f);
   }
-  void notify() noexcept { leaders_.notify(); }
+  template <class Engine>
+  void notify(Engine& engine) noexcept {
+    leaders_.notify(engine);
+  }
   [[nodiscard]] bool idle() noexcept { return leaders_.idle(); }
   [[nodiscard]] bool in_use() noexcept { return leaders_.in_use(); }
   [[nodiscard]] detail::leader_followers& leaders() noexcept { return leaders_; }

@@ -25,6 +25,12 @@ public:
   }
   [[nodiscard]] int get() const noexcept { return fd_.get(); }
   void signal() const noexcept { ::eventfd_write(fd_.get(), 1); }
+  /// For those that poll it themselves: it is no longer readable. Not by read(2), which
+  /// <rouse/install.hpp> may replace.
+  void reset() const noexcept {
+    std::uint64_t count = 0;
+    (void)::syscall(SYS_read, fd_.get(), &count, sizeof count);
+  }
 
 private:
   unique_fd fd_;
