@@ -52,12 +52,12 @@ struct busy_pair : connected_pair<S> {
     until_pending(this->sched, 1);
   }
   void wait_for_message() {
+    std::memset(got, 0, sizeof got);
     waiting = start(this->sched, [this](auto&&... how) -> decltype(auto) {
       return this->server.recv_exactly(got, how...);
     });
   }
   bool message_arrives() {
-    std::memset(got, 0, sizeof got);
     return send(this->sched, this->client, "ping").value == 4 && waiting->wait().value == 4 &&
            std::string_view(got, 4) == "ping";
   }
