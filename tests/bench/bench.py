@@ -9,7 +9,7 @@
   bench.py micro                              fiber switches, hand-overs, posts, limits, datagrams, each beside a reference
   bench.py wine                               requests to wineserver per echo, callback, coroutine and fiber on IOCP
 """
-import argparse, itertools, json, os, re, signal, statistics, subprocess, sys, time
+import argparse, itertools, json, os, re, shutil, signal, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 B = os.path.join(HERE, "..", "..", "build", "bench")
@@ -79,6 +79,7 @@ SCENARIOS = {  # load generator arguments, server buffer size, number of provide
     "pp8-64":     (["--connections", "8", "--size", "64"], 4096, 64),
     "pp64-64":    (["--connections", "64", "--size", "64"], 4096, 256),
     "pp1024-64":  (["--connections", "1024", "--size", "64"], 4096, 2048),
+    "pp8000-64":  (["--connections", "8000", "--size", "64"], 4096, 16384),
     "pp1-4k":     (["--connections", "1", "--size", "4096"], 4096, 64),
     "pp1-4ks":    (["--connections", "1", "--size", "4096", "--spin"], 4096, 64),
     "pp64-4k":    (["--connections", "64", "--size", "4096"], 4096, 256),
@@ -120,6 +121,21 @@ def loadgen(srv, extra, cpu="1", timeout=60):
                        capture_output=True, text=True, timeout=timeout)
     if not r.stdout.strip(): raise RuntimeError("loadgen: " + r.stderr.strip())
     return json.loads(r.stdout)
+
+class Overflows:
+    """Counts the completions that found a server's completion queue full. `value` is None where perf cannot count them."""
+    def __init__(self, srv, wanted):
+        self.value = None
+        perf = shutil.which("perf") if wanted else None
+        self.p = perf and subprocess.Popen([perf, "stat", "-x,", "-e", "io_uring:io_uring_cqe_overflow", "-p", str(srv.p.pid)],
+                                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def __enter__(self): return self
+    def __exit__(self, *_):
+        if not self.p: return
+        self.p.send_signal(signal.SIGINT)
+        for line in self.p.communicate()[1].splitlines():
+            count, *rest = line.split(",")
+            if "io_uring:io_uring_cqe_overflow" in rest and count.isdigit(): self.value = int(count)
 
 def disturbed(r, name):
     """Share of the window in which the client or the server could run but had no core. Not asked of servers with many
@@ -174,6 +190,9 @@ def table(title, rows, base):
               f"| {spread([r['server_cpu_us_per_req'] for r in rows[n]], lambda x: f'{x:.2f}')} | {ratio(n, 'server_cpu_us_per_req')} "
               f"| {med(n,'p50_us'):.1f} | {med(n,'p99_us'):.1f} | {med(n,'p999_us'):.1f} | {med(n,'server_util'):.2f} | {med(n,'client_util'):.2f} "
               f"| {med(n,'server_sleeps_per_req'):.3f} |")
+    counted = {n: [r.get("overflows") for r in v] for n, v in rows.items()}
+    counted = {n: max(v) for n, v in counted.items() if v and None not in v}
+    if counted: print("\ncompletions that found the queue full, at most in a round:", ", ".join(f"{n} {v:,}" for n, v in counted.items()))
     errs = {n: sum(r["errors"] for r in v) for n, v in rows.items() if sum(r["errors"] for r in v)}
     if errs: print("\nerrors:", errs)
     sys.stdout.flush()
@@ -192,7 +211,9 @@ def cmd_load(a):
                     tries = []
                     while len(tries) < 4:
                         with Server(n, buf, a.nbuf or nbuf) as s:
-                            tries.append(loadgen(s, extra + ["--seconds", str(a.seconds), "--warmup", str(a.warmup)]))
+                            with Overflows(s, sc == "pp8000-64" and "uring" in n) as o:
+                                tries.append(loadgen(s, extra + ["--seconds", str(a.seconds), "--warmup", str(a.warmup)]))
+                            tries[-1]["overflows"] = o.value
                         if disturbed(tries[-1], n) < 0.05: break
                     r = min(tries, key=lambda t: disturbed(t, n))
                     r["tries"] = len(tries)
@@ -411,9 +432,9 @@ def cmd_lockstep(a):
 
 def cmd_scaling(a):
     """The generator uses both cores as well: the figure is the server's own time per request, which does not grow if nothing is shared."""
-    print("\n### From one core to two (per_core, coroutines, 64 connections, 64 B; the generator runs on both cores too)\n")
+    print("\n### From one core to two (per_core, coroutines, 64 connections, 64 B; the generator runs on both cores too; a thread for each connection)\n")
     print("| server | req/s median [min–max] | server CPU µs/req median [min–max] |\n|---|---|---|")
-    rows = {n: [] for n in ("rouse-cores-1-uring", "rouse-cores-2-uring", "rouse-cores-1-epoll", "rouse-cores-2-epoll")}
+    rows = {n: [] for n in ("rouse-cores-1-uring", "rouse-cores-2-uring", "rouse-cores-1-epoll", "rouse-cores-2-epoll", "rouse-thread-epoll", "threads")}
     for rnd in range(a.rounds):
         for n in rows if rnd % 2 == 0 else list(rows)[::-1]:
             with Server(n, 4096, 256, cpu="0,1") as s:

@@ -41,10 +41,10 @@ fi
 export BENCH_OUT=$data
 if [ "${1:-full}" = quick ]; then
   rounds=3 seconds=0.4 tls="--rounds 1 --tries 1 --seconds 0.2" batches=1x64,4x64,16x64,64x64
-  scenarios=pp1-64s,pp64-64,pp64-4k lent_too=conn16
+  scenarios=pp1-64s,pp64-64,pp64-4k lent_too=conn16 crowd=no
 else
   rounds=5 seconds=0.6 tls="--rounds 5 --seconds 0.6" batches=1x64,2x64,4x64,16x64,64x64,256x64,1x4096,4x4096,16x4096,64x4096
-  scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16 lent_too=stream8,conn16
+  scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16 lent_too=stream8,conn16 crowd=yes
 fi
 servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,asio-co-uring,uv-try,threads
 measure() { python3 bench.py "$@" --out "$data"; }
@@ -72,6 +72,8 @@ measure_tls() {
   measure lockstep --rounds $rounds --batches $batches
   measure load --servers $servers,peers --scenario $scenarios --rounds $rounds --seconds $seconds
   measure load --servers $servers,lent,peers --scenario $lent_too --rounds $rounds --seconds $seconds
+  [ "$crowd" = no ] || measure load --servers rouse-callback-uring,rouse-coroutine-uring,rouse-fiber-uring,rouse-lent-callback-uring,rouse-callback-epoll,epoll-lt,uring-ms,uring-rf \
+    --scenario pp8000-64 --rounds $rounds --seconds 2 --warmup 1
   measure scaling --rounds $rounds --seconds $seconds
   measure idle --servers rouse,lent,epoll-lt,uring-ms,asio-cb,asio-co,uv-try,threads --rounds 1
   measure alloc --servers $servers,lent
