@@ -3345,8 +3345,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `d.wait_handle()`: a handle that a foreign loop polls for readability; and
 ///   `d.arm_wait_handle(done)`, called after a `wait` that did not wait: from now on the handle
 ///   becomes readable when something completes; false if something has already.
-/// - `D::interrupts`, `d.may_be_direct(op)`, `D::attempt(op)` and `D::attempt_first(op)`: for threads
-///   that make calls without the driver; see engines/direct_calls.hpp and `poll_driver`.
+/// - `D::interrupts`, `d.may_be_direct(op)`, `D::attempt(op)` and `D::attempt_first(op)`: threads
+///   then make calls without the driver; see engines/direct_calls.hpp and `poll_driver`.
 /// - `d.visit(f)` and `d.the<E>()`, for a driver that is one of several (`native_driver`): calls
 ///   `f` with the std::type_identity of the one that is open, and gives access to it.
 template <class D>
@@ -4442,8 +4442,8 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// Threads: any.
 class recycler {
 public:
-  // Inlined, so that a constant size gives a constant class: 11 % fewer instructions in an echo with
-  // callbacks.
+  // Inlined, so that a constant size gives a constant class. An echo with callbacks then takes 11 %
+  // fewer instructions.
   ROUSE_ALWAYS_INLINE static void* allocate(std::size_t size) {
     const std::size_t c = class_of(size);
     if (c >= classes) return fresh(size);

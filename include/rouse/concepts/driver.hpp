@@ -50,8 +50,8 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// - `d.wait_handle()`: a handle that a foreign loop polls for readability; and
 ///   `d.arm_wait_handle(done)`, called after a `wait` that did not wait: from now on the handle
 ///   becomes readable when something completes; false if something has already.
-/// - `D::interrupts`, `d.may_be_direct(op)`, `D::attempt(op)` and `D::attempt_first(op)`: for threads
-///   that make calls without the driver; see engines/direct_calls.hpp and `poll_driver`.
+/// - `D::interrupts`, `d.may_be_direct(op)`, `D::attempt(op)` and `D::attempt_first(op)`: threads
+///   then make calls without the driver; see engines/direct_calls.hpp and `poll_driver`.
 /// - `d.visit(f)` and `d.the<E>()`, for a driver that is one of several (`native_driver`): calls
 ///   `f` with the std::type_identity of the one that is open, and gives access to it.
 template <class D>
