@@ -1410,7 +1410,7 @@ public:
     if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
   }
 
-  /// Whether it was submitted, and has neither a result nor been cancelled.
+  /// Whether it was submitted, and has no result yet.
   [[nodiscard]] bool waits() const noexcept {
     return state == operation_state::pending || outside_of_driver();
   }
@@ -5296,15 +5296,15 @@ public:
     if (!op.direct.interrupted) interrupts_.raise(*op.direct.interrupt);
     op.direct.interrupted = true;
   }
-  /// Makes the thread of any direct call run the loop.
+  /// Makes the thread of any direct call run the loop, if that has something to do.
   template <class Engine>
   void call_to_loop(Engine& e) noexcept {
     const typename Engine::lock_type lock(e.mutex_);
-    if (!e.inert_) interrupt_any(e);
+    if (!e.inert_ && !e.has_nothing_to_do()) interrupt_any(e);
   }
 
-  /// In a forked child, if no call was in progress.
-  void renew() noexcept { interrupts_.renew(); }
+  /// In a forked child, if no call was in progress: the descriptors are the parent's too.
+  void renew() noexcept { interrupts_.clear(); }
 
 private:
   template <class Engine>
@@ -6911,9 +6911,8 @@ public:
     add_pending(op, waiting_);
   }
 
-  /// For a thread that waits for `op`: see direct_calls::run.
-  bool run_direct(operation& op) noexcept { return direct_.run(*this, op); }
-  /// Any thread: some thread that runs a direct call is to run the loop.
+  bool run_direct(operation& op) noexcept { return direct_.run(*this, op); } ///< on op's thread
+  /// Any thread: if the loop has something to do, the thread of some direct call is to run it.
   void call_to_loop() noexcept { direct_.call_to_loop(*this); }
 
   /// Completes `op`, which `submit` found done, in the next turn: for callers that must not go on
@@ -7130,6 +7129,7 @@ private:
 
   // ---- waiting and completing
 
+  bool has_nothing_to_do() const noexcept;
   // How long the driver may wait; min: not at all.
   clock::time_point fall_asleep(clock::time_point until) noexcept {
     // Another thread that waited meanwhile (in a close) may have made something ready.
@@ -7503,9 +7503,14 @@ bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
 }
 
 template <class D, class T>
+bool basic_engine<D, T>::has_nothing_to_do() const noexcept {
+  return queue_.active() == direct_.threads() && mailbox_.posted.empty();
+}
+
+template <class D, class T>
 bool basic_engine<D, T>::idle() noexcept {
   lock_type lock(mutex_);
-  return queue_.active() == direct_.threads() && mailbox_.posted.empty();
+  return has_nothing_to_do();
 }
 
 template <class D, class T>
@@ -9057,8 +9062,7 @@ public:
   /// comes back.
   void detach(socket_state& s, bool keep_open) noexcept {
     record& r = record_of(s);
-    if (r.watched != watch::nothing) set_.remove(handle_of(r), keep_open);
-    r.watched = watch::nothing;
+    if (r.watched != watch::nothing) stop_watching(r, keep_open);
     ++r.generation;
   }
 
@@ -9213,8 +9217,8 @@ private:
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
   }
-  void stop_watching(record& r) noexcept {
-    set_.remove(handle_of(r), true);
+  void stop_watching(record& r, bool keep_open = true) noexcept {
+    set_.remove(handle_of(r), keep_open);
     r.watched = watch::nothing;
   }
 
@@ -9524,6 +9528,7 @@ private:
 
 #if ROUSE_LINUX
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -9582,8 +9587,11 @@ public:
     if (--i.raised == 0) i.event.reset();
   }
 
-  /// In a forked child: the descriptors are the parent's too.
-  void renew() noexcept { clear(); }
+  /// Closes all of them.
+  void clear() noexcept {
+    while (!all_.empty()) delete &all_.pop_front();
+    made_ = threads_ = 0;
+  }
 
   /// Waits until the socket of `op` may be ready for it, its limit has passed, or `by` is raised.
   /// False: the socket is not. Source: ppoll(2), not by way of the C library, since
@@ -9608,18 +9616,11 @@ private:
 
   // A new one, the only one that has no threads.
   bool make() noexcept {
-    auto* const made = new (std::nothrow) one;
-    if (made && made->event.create()) {
-      delete made;
-      return false;
-    }
-    if (made) all_.push_front(*made);
-    made_ += made != nullptr;
-    return made != nullptr;
-  }
-  void clear() noexcept {
-    while (!all_.empty()) delete &all_.pop_front();
-    made_ = threads_ = 0;
+    std::unique_ptr<one> made(new (std::nothrow) one);
+    if (!made || made->event.create()) return false;
+    all_.push_front(*made.release());
+    ++made_;
+    return true;
   }
 
   rouse::detail::list<one> all_;
@@ -18251,27 +18252,25 @@ protected:
   struct engine_calls {
     void (*turn)(void* engine, operation* waits_for); // null: for nothing
     bool (*run_direct)(void* engine, operation&);
-    void (*hand_over)(void* engine); // there is no follower that could lead
+    void (*call_to_loop)(void* engine);
   };
   template <class Engine>
-  static constexpr engine_calls calls_of{[](void* engine, operation* op) {
-                                           auto& e = *static_cast<Engine*>(engine);
-                                           const running here(e);
-                                           e.turn((clock::time_point::max)());
-                                           if (op && e.inert())
-                                             e.refuse(*op); // the loop has forked
-                                         },
-                                         [](void* engine, operation& op) {
-                                           return static_cast<Engine*>(engine)->run_direct(
-                                               static_cast<typename Engine::operation&>(op));
-                                         },
-                                         [](void* engine) {
-                                           auto& e = *static_cast<Engine*>(engine);
-                                           if (!e.idle()) e.call_to_loop();
-                                         }};
+  struct calls_of {
+    static void turn(void* engine, operation* waits_for) {
+      auto& e = *static_cast<Engine*>(engine);
+      const running here(e);
+      e.turn((clock::time_point::max)());
+      if (waits_for && e.inert()) e.refuse(*waits_for); // the loop has forked
+    }
+    static bool run_direct(void* engine, operation& op) {
+      return static_cast<Engine*>(engine)->run_direct(static_cast<typename Engine::operation&>(op));
+    }
+    static void call_to_loop(void* engine) { static_cast<Engine*>(engine)->call_to_loop(); }
+    static constexpr engine_calls all{&turn, &run_direct, &call_to_loop};
+  };
 
   template <class Engine>
-  explicit waiting_thread(Engine& e) noexcept : engine_(&e), calls_(calls_of<Engine>) {}
+  explicit waiting_thread(Engine& e) noexcept : engine_(&e), calls_(calls_of<Engine>::all) {}
   ~waiting_thread() = default;
 
   // Makes the call itself, as far as it can. False: it has to wait for the loop.
@@ -18315,7 +18314,7 @@ public:
     lock.unlock();
     run_engine(me);
     lock.lock();
-    if (!hand_over()) me.calls_.hand_over(me.engine_);
+    if (!hand_over()) me.calls_.call_to_loop(me.engine_);
   }
 
   // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
@@ -18363,7 +18362,7 @@ public:
   template <class Engine>
   void leave_loop(Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
-    if (!engine_runs_ && !hand_over() && !engine.idle()) engine.call_to_loop();
+    if (!engine_runs_ && !hand_over()) engine.call_to_loop();
   }
 
   // Makes a thread that waits in run() check again, or else one that makes a direct call.

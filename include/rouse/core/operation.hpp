@@ -138,7 +138,7 @@ public:
     if (cancellation == rouse::cancellation::requests) cancellation = rouse::cancellation::all;
   }
 
-  /// Whether it was submitted, and has neither a result nor been cancelled.
+  /// Whether it was submitted, and has no result yet.
   [[nodiscard]] bool waits() const noexcept {
     return state == operation_state::pending || outside_of_driver();
   }

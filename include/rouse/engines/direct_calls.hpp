@@ -123,15 +123,15 @@ public:
     if (!op.direct.interrupted) interrupts_.raise(*op.direct.interrupt);
     op.direct.interrupted = true;
   }
-  /// Makes the thread of any direct call run the loop.
+  /// Makes the thread of any direct call run the loop, if that has something to do.
   template <class Engine>
   void call_to_loop(Engine& e) noexcept {
     const typename Engine::lock_type lock(e.mutex_);
-    if (!e.inert_) interrupt_any(e);
+    if (!e.inert_ && !e.has_nothing_to_do()) interrupt_any(e);
   }
 
-  /// In a forked child, if no call was in progress.
-  void renew() noexcept { interrupts_.renew(); }
+  /// In a forked child, if no call was in progress: the descriptors are the parent's too.
+  void renew() noexcept { interrupts_.clear(); }
 
 private:
   template <class Engine>

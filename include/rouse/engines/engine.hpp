@@ -136,9 +136,8 @@ public:
     add_pending(op, waiting_);
   }
 
-  /// For a thread that waits for `op`: see direct_calls::run.
-  bool run_direct(operation& op) noexcept { return direct_.run(*this, op); }
-  /// Any thread: some thread that runs a direct call is to run the loop.
+  bool run_direct(operation& op) noexcept { return direct_.run(*this, op); } ///< on op's thread
+  /// Any thread: if the loop has something to do, the thread of some direct call is to run it.
   void call_to_loop() noexcept { direct_.call_to_loop(*this); }
 
   /// Completes `op`, which `submit` found done, in the next turn: for callers that must not go on
@@ -355,6 +354,7 @@ private:
 
   // ---- waiting and completing
 
+  bool has_nothing_to_do() const noexcept;
   // How long the driver may wait; min: not at all.
   clock::time_point fall_asleep(clock::time_point until) noexcept {
     // Another thread that waited meanwhile (in a close) may have made something ready.

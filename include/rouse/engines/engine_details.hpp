@@ -290,9 +290,14 @@ bool basic_engine<D, T>::wait_outside(lock_type& lock) noexcept {
 }
 
 template <class D, class T>
+bool basic_engine<D, T>::has_nothing_to_do() const noexcept {
+  return queue_.active() == direct_.threads() && mailbox_.posted.empty();
+}
+
+template <class D, class T>
 bool basic_engine<D, T>::idle() noexcept {
   lock_type lock(mutex_);
-  return queue_.active() == direct_.threads() && mailbox_.posted.empty();
+  return has_nothing_to_do();
 }
 
 template <class D, class T>

@@ -92,8 +92,7 @@ public:
   /// comes back.
   void detach(socket_state& s, bool keep_open) noexcept {
     record& r = record_of(s);
-    if (r.watched != watch::nothing) set_.remove(handle_of(r), keep_open);
-    r.watched = watch::nothing;
+    if (r.watched != watch::nothing) stop_watching(r, keep_open);
     ++r.generation;
   }
 
@@ -248,8 +247,8 @@ private:
     if (r.watched == watch::bytes) (void)watch_edges(r);
     r.settled = true;
   }
-  void stop_watching(record& r) noexcept {
-    set_.remove(handle_of(r), true);
+  void stop_watching(record& r, bool keep_open = true) noexcept {
+    set_.remove(handle_of(r), keep_open);
     r.watched = watch::nothing;
   }
 

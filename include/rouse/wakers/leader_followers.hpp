@@ -63,27 +63,25 @@ protected:
   struct engine_calls {
     void (*turn)(void* engine, operation* waits_for); // null: for nothing
     bool (*run_direct)(void* engine, operation&);
-    void (*hand_over)(void* engine); // there is no follower that could lead
+    void (*call_to_loop)(void* engine);
   };
   template <class Engine>
-  static constexpr engine_calls calls_of{[](void* engine, operation* op) {
-                                           auto& e = *static_cast<Engine*>(engine);
-                                           const running here(e);
-                                           e.turn((clock::time_point::max)());
-                                           if (op && e.inert())
-                                             e.refuse(*op); // the loop has forked
-                                         },
-                                         [](void* engine, operation& op) {
-                                           return static_cast<Engine*>(engine)->run_direct(
-                                               static_cast<typename Engine::operation&>(op));
-                                         },
-                                         [](void* engine) {
-                                           auto& e = *static_cast<Engine*>(engine);
-                                           if (!e.idle()) e.call_to_loop();
-                                         }};
+  struct calls_of {
+    static void turn(void* engine, operation* waits_for) {
+      auto& e = *static_cast<Engine*>(engine);
+      const running here(e);
+      e.turn((clock::time_point::max)());
+      if (waits_for && e.inert()) e.refuse(*waits_for); // the loop has forked
+    }
+    static bool run_direct(void* engine, operation& op) {
+      return static_cast<Engine*>(engine)->run_direct(static_cast<typename Engine::operation&>(op));
+    }
+    static void call_to_loop(void* engine) { static_cast<Engine*>(engine)->call_to_loop(); }
+    static constexpr engine_calls all{&turn, &run_direct, &call_to_loop};
+  };
 
   template <class Engine>
-  explicit waiting_thread(Engine& e) noexcept : engine_(&e), calls_(calls_of<Engine>) {}
+  explicit waiting_thread(Engine& e) noexcept : engine_(&e), calls_(calls_of<Engine>::all) {}
   ~waiting_thread() = default;
 
   // Makes the call itself, as far as it can. False: it has to wait for the loop.
@@ -127,7 +125,7 @@ public:
     lock.unlock();
     run_engine(me);
     lock.lock();
-    if (!hand_over()) me.calls_.hand_over(me.engine_);
+    if (!hand_over()) me.calls_.call_to_loop(me.engine_);
   }
 
   // The functions that run in the loop meanwhile are not part of the waiting thread's flow.
@@ -175,7 +173,7 @@ public:
   template <class Engine>
   void leave_loop(Engine& engine) noexcept {
     std::lock_guard lock(mutex_);
-    if (!engine_runs_ && !hand_over() && !engine.idle()) engine.call_to_loop();
+    if (!engine_runs_ && !hand_over()) engine.call_to_loop();
   }
 
   // Makes a thread that waits in run() check again, or else one that makes a direct call.

@@ -8,6 +8,7 @@
 
 #if ROUSE_LINUX
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <poll.h>
 #include <sys/syscall.h>
@@ -66,8 +67,11 @@ public:
     if (--i.raised == 0) i.event.reset();
   }
 
-  /// In a forked child: the descriptors are the parent's too.
-  void renew() noexcept { clear(); }
+  /// Closes all of them.
+  void clear() noexcept {
+    while (!all_.empty()) delete &all_.pop_front();
+    made_ = threads_ = 0;
+  }
 
   /// Waits until the socket of `op` may be ready for it, its limit has passed, or `by` is raised.
   /// False: the socket is not. Source: ppoll(2), not by way of the C library, since
@@ -92,18 +96,11 @@ private:
 
   // A new one, the only one that has no threads.
   bool make() noexcept {
-    auto* const made = new (std::nothrow) one;
-    if (made && made->event.create()) {
-      delete made;
-      return false;
-    }
-    if (made) all_.push_front(*made);
-    made_ += made != nullptr;
-    return made != nullptr;
-  }
-  void clear() noexcept {
-    while (!all_.empty()) delete &all_.pop_front();
-    made_ = threads_ = 0;
+    std::unique_ptr<one> made(new (std::nothrow) one);
+    if (!made || made->event.create()) return false;
+    all_.push_front(*made.release());
+    ++made_;
+    return true;
   }
 
   rouse::detail::list<one> all_;
