@@ -77,14 +77,7 @@ public:
   [[nodiscard]] bool finished() const { return slot_->finished.load(); }
 
   /// Runs the scheduler until the call has completed.
-  outcome<T>& wait() {
-    const auto until = std::chrono::steady_clock::now() + patience;
-    while (!finished()) {
-      sched_->run_once(1s);
-      if (std::chrono::steady_clock::now() > until) FAIL("a call did not complete");
-    }
-    return slot_->result;
-  }
+  outcome<T>& wait();
 
   /// The number of completions.
   [[nodiscard]] int times() const { return slot_->times.load(); }
@@ -93,6 +86,16 @@ private:
   std::shared_ptr<slot<T>> slot_;
   S* sched_;
 };
+
+template <class S, class T>
+outcome<T>& started<S, T>::wait() {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!finished()) {
+    sched_->run_once(1s);
+    if (std::chrono::steady_clock::now() > until) FAIL("a call did not complete");
+  }
+  return slot_->result;
+}
 
 /// A call to be made later: `CALL(socket.recv(buffer, how...))`.
 #define CALL(...) [&](auto&&... how) -> decltype(auto) { return __VA_ARGS__; }
@@ -191,17 +194,20 @@ struct connected_pair {
   rouse::socket<S> server;
   rouse::socket<S> client{sched};
 
-  explicit connected_pair(int family = AF_INET) : listener(sched, family), client(sched, family) {
-    listener.bind({family == AF_INET ? "127.0.0.1" : "::1", 0});
-    listener.listen();
-    auto accepted = start<rouse::socket<S>>(sched, CALL(listener.accept(how...)));
-    const auto connected =
-        await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
-    REQUIRE(!connected.ec);
-    REQUIRE(!accepted.wait().ec);
-    server = std::move(accepted.wait().value);
-  }
+  explicit connected_pair(int family = AF_INET);
 };
+
+template <class S>
+connected_pair<S>::connected_pair(int family) : listener(sched, family), client(sched, family) {
+  listener.bind({family == AF_INET ? "127.0.0.1" : "::1", 0});
+  listener.listen();
+  auto accepted = start<rouse::socket<S>>(sched, CALL(listener.accept(how...)));
+  const auto connected =
+      await<rouse::done>(sched, CALL(client.connect(listener.local_endpoint(), how...)));
+  REQUIRE(!connected.ec);
+  REQUIRE(!accepted.wait().ec);
+  server = std::move(accepted.wait().value);
+}
 
 /// A listener of `sched` on a free port.
 template <class S>
@@ -269,5 +275,30 @@ inline void ctrl_c() {
   std::thread([] { ::kill(::getpid(), SIGINT); }).join();
 #endif
 }
+
+// These functions, for each scheduler, are compiled in main.cpp only as well.
+#define TESTING_RESULT(S, T)                                                                       \
+  TESTING_COMPILED_ONCE class started<S, T>;                                                       \
+  TESTING_COMPILED_ONCE started<S, T> start_making(S&, std::shared_ptr<making<S, T>>);
+#define TESTING_SCHEDULER(S)                                                                       \
+  TESTING_RESULT(S, std::size_t)                                                                   \
+  TESTING_RESULT(S, rouse::done)                                                                   \
+  TESTING_RESULT(S, rouse::socket<S>)                                                              \
+  TESTING_COMPILED_ONCE struct connected_pair<S>;                                                  \
+  TESTING_COMPILED_ONCE rouse::socket<S> listening(S&, int);                                       \
+  TESTING_COMPILED_ONCE outcome<std::size_t> send(S&, rouse::socket<S>&, std::string_view);        \
+  TESTING_COMPILED_ONCE std::string receive(S&, rouse::socket<S>&, std::size_t);                   \
+  TESTING_COMPILED_ONCE outcome<std::size_t> send_to(S&, rouse::socket<S>&, std::string_view,      \
+                                                     const rouse::endpoint&);                      \
+  TESTING_COMPILED_ONCE std::string recv_text(S&, rouse::socket<S>&, rouse::endpoint*);
+
+TESTING_SCHEDULER(rouse::coroutines)
+TESTING_SCHEDULER(rouse::fibers)
+TESTING_SCHEDULER(rouse::threads)
+TESTING_SCHEDULER(rouse::callbacks)
+
+#undef TESTING_RESULT
+#undef TESTING_SCHEDULER
+#undef TESTING_COMPILED_ONCE
 
 } // namespace testing
