@@ -336,10 +336,10 @@ TEMPLATE_LIST_TEST_CASE("a stop_token ends a composed call as a whole", "[limit]
   connected_pair<TestType> pair;
   std::array<char, 100> buf;
   std::stop_source stop;
-  auto receiving = start(pair.sched, CALL(pair.client.recv_exactly(buf, stop.get_token(), how...)));
-  until_pending(pair.sched, 1);
   send(pair.sched, pair.server, "part");
-  // Under threads, another thread takes them, and cancelling it earlier would be right too.
+  run_until(pair.sched, [&] { return bytes_left(pair.client) == 4; });
+  auto receiving = start(pair.sched, CALL(pair.client.recv_exactly(buf, stop.get_token(), how...)));
+  // Under threads, another thread takes them, and stopping it earlier would be right too.
   run_until(pair.sched, [&] { return bytes_left(pair.client) == 0; });
   until_pending(pair.sched, 1);
   stop.request_stop();
