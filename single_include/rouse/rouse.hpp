@@ -606,7 +606,7 @@ public:
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The error code. This is the only place that makes one of a number.
-  [[nodiscard]] std::error_code code() const noexcept {
+  [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
     if (value_ == 0) return {};
     return name_it();
   }
@@ -6292,11 +6292,13 @@ auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// Handles the rare results of a call that nearly always succeeds and moves at least a byte. Not
-// inline, to keep the usual path short.
-template <class Call>
-ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noexcept {
-  if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
+// recv_now or send_now, which nearly always succeed and move at least a byte.
+using byte_call = ssize_t(operation&) noexcept;
+
+// Their rare results. Not inline, to keep the usual path short.
+template <byte_call Call>
+ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result) noexcept {
+  if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return Call(op); });
   if (!store_result(op, result)) return false;
   if (op.inward())
     explain_received(op);
@@ -6306,26 +6308,28 @@ ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noex
 }
 // A single comparison detects an error, 0 bytes, and a size larger than the buffer: minus one and
 // as an unsigned number, each of these is at least `op.size`.
-template <class Call>
-bool store_result_of(operation& op, Call call) noexcept {
-  const ssize_t result = call(op);
-  if (static_cast<std::size_t>(result) - 1 >= op.size) return store_unusual(op, result, call);
+template <byte_call Call>
+ROUSE_ALWAYS_INLINE bool try_bytes(operation& op) noexcept {
+  const ssize_t result = Call(op);
+  if (static_cast<std::size_t>(result) - 1 >= op.size) return store_unusual<Call>(op, result);
   op.bytes = static_cast<std::size_t>(result);
   return true;
+}
+ROUSE_ALWAYS_INLINE ssize_t recv_now(operation& op) noexcept {
+  const socket_state& s = *op.target;
+  return system_calls::recv(static_cast<int>(s.native), s.type, op.data, op.size);
+}
+ROUSE_ALWAYS_INLINE ssize_t send_now(operation& op) noexcept {
+  return ::send(static_cast<int>(op.target->native), op.data, op.size, MSG_DONTWAIT | no_signal);
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  return detail::store_result_of(op, [](operation& o) {
-    return system_calls::recv(static_cast<int>(o.target->native), o.target->type, o.data, o.size);
-  });
+  return detail::try_bytes<detail::recv_now>(op);
 }
-
 /// Without SIGPIPE: if the peer is gone, that is an error code.
-inline bool try_send(operation& op) noexcept {
-  return detail::store_result_of(op, [](operation& o) {
-    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | no_signal);
-  });
+ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
+  return detail::try_bytes<detail::send_now>(op);
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
@@ -7081,18 +7085,18 @@ private:
   template <action Action, class D>
   ROUSE_NOINLINE bool submit_bytes_with(operation& op) noexcept {
     ROUSE_ASSUME(op.action == Action);
-    return submit_to(the<D>(), op,
-                     Action == action::recv ? op.target->inbound : op.target->outbound);
+    constexpr auto to = Action == action::recv ? &socket_state::inbound : &socket_state::outbound;
+    return submit_to(the<D>(), op, [&]() -> list_type& { return op.target->*to; });
   }
   bool submit_other(operation& op) noexcept;
-  template <class D>
-  ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, list_type& to) noexcept {
+  template <class D, class To>
+  ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, To to) noexcept {
     lock_type lock(mutex_);
     if (!may_start(op) && !may_start_after_all(op)) return submit_elsewhere(op);
     op.cancel_count = op.target->cancel_count;
-    if (direct_.keep(*this, op, to)) return false;
+    if (direct_.keep(*this, op, to())) return false;
     if (d.start(op)) return queue_.complete_at_once(op);
-    queue_.add_pending(op, to);
+    queue_.add_pending(op, to());
     if (op.limited || op.has_default_timeout()) return arm(op);
     return false;
   }
@@ -7310,7 +7314,8 @@ void basic_engine<D, T>::withdraw(stop_request& r) noexcept {
 
 template <class D, class T>
 bool basic_engine<D, T>::submit_other(operation& op) noexcept {
-  if (op.target && op.action < action::wait) return submit_to(driver_, op, op.target->queue_of(op));
+  if (op.target && op.action < action::wait)
+    return submit_to(driver_, op, [&]() -> list_type& { return op.target->queue_of(op); });
   lock_type lock(mutex_);
   op.forget_ignored_cancel();
   return submit_elsewhere(op);
@@ -9225,7 +9230,7 @@ private:
   // ---- events
 
   template <class Event>
-  void handle(void* tag, const Event& e, completions& done) noexcept {
+  ROUSE_ALWAYS_INLINE void handle(void* tag, const Event& e, completions& done) noexcept {
     record* const r = record_of(tag);
     if constexpr (Set::generations != 1) {
       if (!r) return;
@@ -9244,7 +9249,7 @@ private:
     stop_watching(r);
   }
 
-  void handle(record& r, std::uint32_t events, completions& done) noexcept {
+  ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
     if (events & ~(Set::readable | Set::writable)) events = handle_odd(r, events, done);
     if (events & Set::readable) {
       r.readable = true;
@@ -9257,7 +9262,7 @@ private:
   }
 
   // Tries the first of those that wait for something to come in. True: there may be more.
-  bool try_front(record& r, completions& done) noexcept {
+  ROUSE_ALWAYS_INLINE bool try_front(record& r, completions& done) noexcept {
     operation& op = r.inbound.front();
     if (try_inbound(r, op)) done.add(op);
     return r.readable;
@@ -9294,11 +9299,10 @@ private:
 
   // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
 
-  bool try_inbound(record& r, operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool try_inbound(record& r, operation& op) noexcept {
     const bool done = op.action == action::recv ? os::try_recv(op) : try_other(op);
     // After a short count the set reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
-
       r.readable = false;
     return done || (r.odd && try_again(r, op));
   }
@@ -15284,7 +15288,9 @@ struct whole_call : Request {
     std::size_t moved = 0; // by earlier requests
 
     bool prepare(operation& op) noexcept { return Request::check(op); }
-    bool advance(operation& op) noexcept { return op.bytes == op.size || !go_on(op); }
+    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
+      return op.bytes == op.size || !go_on(op);
+    }
     bool go_on(operation& op) noexcept {
       if (op.bytes == 0 || op.error) return false;
       moved += op.bytes;
@@ -16925,10 +16931,12 @@ public:
   }
 
   typename Call::value_type await_resume() {
-    if constexpr (Throws)
+    if constexpr (Throws) {
       return this->take(nullptr);
-    else
+    } else {
+      ROUSE_ASSUME(ec_ != nullptr);
       return this->take(ec_);
+    }
   }
 
   // Code that uses the awaitable as its value gets a static_assert with an explanation.
@@ -18119,13 +18127,15 @@ public:
   void enter(operation& op) {
     if (!fiber_) return;
     if (fiber_.cancelled()) refuse(op);
-    fiber_.self().waiting = op_ = &op;
+    fiber_.self().waiting = &op;
+    may_end_flow_ = true;
   }
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
-      while (!completed_) fiber_.suspend();
-      if (op_) fiber_.throw_if_ended(op_->error);
+      while (!completed_) runtime_.switch_back();
+      if (op && op->error == failure(std::errc::operation_canceled) && may_end_flow_)
+        fiber_.unwind_if_ended();
     } else {
       run_(scheduler_, completed_, op);
     }
@@ -18147,8 +18157,8 @@ private:
   // Without a fiber: the scheduler, and how to run its loop.
   void* scheduler_;
   void (*run_)(void*, const bool& completed, operation*);
-  operation* op_ = nullptr; // its error may end the flow
   bool completed_ = false;
+  bool may_end_flow_ = false; // by the error of its call
   bool in_loop_ = false; // in the loop, but in no fiber
 };
 

@@ -85,7 +85,7 @@ public:
   friend constexpr bool operator==(failure, failure) noexcept = default;
 
   /// The error code. This is the only place that makes one of a number.
-  [[nodiscard]] std::error_code code() const noexcept {
+  [[nodiscard]] ROUSE_ALWAYS_INLINE std::error_code code() const noexcept {
     if (value_ == 0) return {};
     return name_it();
   }

@@ -306,18 +306,18 @@ private:
   template <action Action, class D>
   ROUSE_NOINLINE bool submit_bytes_with(operation& op) noexcept {
     ROUSE_ASSUME(op.action == Action);
-    return submit_to(the<D>(), op,
-                     Action == action::recv ? op.target->inbound : op.target->outbound);
+    constexpr auto to = Action == action::recv ? &socket_state::inbound : &socket_state::outbound;
+    return submit_to(the<D>(), op, [&]() -> list_type& { return op.target->*to; });
   }
   bool submit_other(operation& op) noexcept;
-  template <class D>
-  ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, list_type& to) noexcept {
+  template <class D, class To>
+  ROUSE_ALWAYS_INLINE bool submit_to(D& d, operation& op, To to) noexcept {
     lock_type lock(mutex_);
     if (!may_start(op) && !may_start_after_all(op)) return submit_elsewhere(op);
     op.cancel_count = op.target->cancel_count;
-    if (direct_.keep(*this, op, to)) return false;
+    if (direct_.keep(*this, op, to())) return false;
     if (d.start(op)) return queue_.complete_at_once(op);
-    queue_.add_pending(op, to);
+    queue_.add_pending(op, to());
     if (op.limited || op.has_default_timeout()) return arm(op);
     return false;
   }

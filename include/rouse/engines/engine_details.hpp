@@ -97,7 +97,8 @@ void basic_engine<D, T>::withdraw(stop_request& r) noexcept {
 
 template <class D, class T>
 bool basic_engine<D, T>::submit_other(operation& op) noexcept {
-  if (op.target && op.action < action::wait) return submit_to(driver_, op, op.target->queue_of(op));
+  if (op.target && op.action < action::wait)
+    return submit_to(driver_, op, [&]() -> list_type& { return op.target->queue_of(op); });
   lock_type lock(mutex_);
   op.forget_ignored_cancel();
   return submit_elsewhere(op);

@@ -255,7 +255,7 @@ private:
   // ---- events
 
   template <class Event>
-  void handle(void* tag, const Event& e, completions& done) noexcept {
+  ROUSE_ALWAYS_INLINE void handle(void* tag, const Event& e, completions& done) noexcept {
     record* const r = record_of(tag);
     if constexpr (Set::generations != 1) {
       if (!r) return;
@@ -274,7 +274,7 @@ private:
     stop_watching(r);
   }
 
-  void handle(record& r, std::uint32_t events, completions& done) noexcept {
+  ROUSE_ALWAYS_INLINE void handle(record& r, std::uint32_t events, completions& done) noexcept {
     if (events & ~(Set::readable | Set::writable)) events = handle_odd(r, events, done);
     if (events & Set::readable) {
       r.readable = true;
@@ -287,7 +287,7 @@ private:
   }
 
   // Tries the first of those that wait for something to come in. True: there may be more.
-  bool try_front(record& r, completions& done) noexcept {
+  ROUSE_ALWAYS_INLINE bool try_front(record& r, completions& done) noexcept {
     operation& op = r.inbound.front();
     if (try_inbound(r, op)) done.add(op);
     return r.readable;
@@ -324,11 +324,10 @@ private:
 
   // ---- trying. True: done, the result is in `op`. False: EAGAIN, which the record remembers.
 
-  bool try_inbound(record& r, operation& op) noexcept {
+  ROUSE_ALWAYS_INLINE bool try_inbound(record& r, operation& op) noexcept {
     const bool done = op.action == action::recv ? os::try_recv(op) : try_other(op);
     // After a short count the set reports the next arrival: no need to see EAGAIN first.
     if (!done || r.watched == watch::bytes || (op.bytes != 0 && op.bytes < op.size && r.drains))
-
       r.readable = false;
     return done || (r.odd && try_again(r, op));
   }

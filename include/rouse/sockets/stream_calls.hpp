@@ -118,7 +118,9 @@ struct whole_call : Request {
     std::size_t moved = 0; // by earlier requests
 
     bool prepare(operation& op) noexcept { return Request::check(op); }
-    bool advance(operation& op) noexcept { return op.bytes == op.size || !go_on(op); }
+    ROUSE_ALWAYS_INLINE bool advance(operation& op) noexcept {
+      return op.bytes == op.size || !go_on(op);
+    }
     bool go_on(operation& op) noexcept {
       if (op.bytes == 0 || op.error) return false;
       moved += op.bytes;

@@ -80,10 +80,12 @@ public:
   }
 
   typename Call::value_type await_resume() {
-    if constexpr (Throws)
+    if constexpr (Throws) {
       return this->take(nullptr);
-    else
+    } else {
+      ROUSE_ASSUME(ec_ != nullptr);
       return this->take(ec_);
+    }
   }
 
   // Code that uses the awaitable as its value gets a static_assert with an explanation.

@@ -315,13 +315,15 @@ public:
   void enter(operation& op) {
     if (!fiber_) return;
     if (fiber_.cancelled()) refuse(op);
-    fiber_.self().waiting = op_ = &op;
+    fiber_.self().waiting = &op;
+    may_end_flow_ = true;
   }
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
-      while (!completed_) fiber_.suspend();
-      if (op_) fiber_.throw_if_ended(op_->error);
+      while (!completed_) runtime_.switch_back();
+      if (op && op->error == failure(std::errc::operation_canceled) && may_end_flow_)
+        fiber_.unwind_if_ended();
     } else {
       run_(scheduler_, completed_, op);
     }
@@ -343,8 +345,8 @@ private:
   // Without a fiber: the scheduler, and how to run its loop.
   void* scheduler_;
   void (*run_)(void*, const bool& completed, operation*);
-  operation* op_ = nullptr; // its error may end the flow
   bool completed_ = false;
+  bool may_end_flow_ = false; // by the error of its call
   bool in_loop_ = false; // in the loop, but in no fiber
 };
 

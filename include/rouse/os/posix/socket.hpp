@@ -233,11 +233,13 @@ auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// Handles the rare results of a call that nearly always succeeds and moves at least a byte. Not
-// inline, to keep the usual path short.
-template <class Call>
-ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noexcept {
-  if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return call(op); });
+// recv_now or send_now, which nearly always succeed and move at least a byte.
+using byte_call = ssize_t(operation&) noexcept;
+
+// Their rare results. Not inline, to keep the usual path short.
+template <byte_call Call>
+ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result) noexcept {
+  if (result < 0 && errno == EINTR) result = retry_interrupted([&] { return Call(op); });
   if (!store_result(op, result)) return false;
   if (op.inward())
     explain_received(op);
@@ -247,26 +249,28 @@ ROUSE_NOINLINE bool store_unusual(operation& op, ssize_t result, Call call) noex
 }
 // A single comparison detects an error, 0 bytes, and a size larger than the buffer: minus one and
 // as an unsigned number, each of these is at least `op.size`.
-template <class Call>
-bool store_result_of(operation& op, Call call) noexcept {
-  const ssize_t result = call(op);
-  if (static_cast<std::size_t>(result) - 1 >= op.size) return store_unusual(op, result, call);
+template <byte_call Call>
+ROUSE_ALWAYS_INLINE bool try_bytes(operation& op) noexcept {
+  const ssize_t result = Call(op);
+  if (static_cast<std::size_t>(result) - 1 >= op.size) return store_unusual<Call>(op, result);
   op.bytes = static_cast<std::size_t>(result);
   return true;
+}
+ROUSE_ALWAYS_INLINE ssize_t recv_now(operation& op) noexcept {
+  const socket_state& s = *op.target;
+  return system_calls::recv(static_cast<int>(s.native), s.type, op.data, op.size);
+}
+ROUSE_ALWAYS_INLINE ssize_t send_now(operation& op) noexcept {
+  return ::send(static_cast<int>(op.target->native), op.data, op.size, MSG_DONTWAIT | no_signal);
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  return detail::store_result_of(op, [](operation& o) {
-    return system_calls::recv(static_cast<int>(o.target->native), o.target->type, o.data, o.size);
-  });
+  return detail::try_bytes<detail::recv_now>(op);
 }
-
 /// Without SIGPIPE: if the peer is gone, that is an error code.
-inline bool try_send(operation& op) noexcept {
-  return detail::store_result_of(op, [](operation& o) {
-    return ::send(static_cast<int>(o.target->native), o.data, o.size, MSG_DONTWAIT | no_signal);
-  });
+ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
+  return detail::try_bytes<detail::send_now>(op);
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
