@@ -56,26 +56,34 @@ double timed(long n, F&& f) {
 // ---- a fiber's switch: there and back is two
 
 struct rouse_fibers {
+  struct place { // at the top of its stack, as the record of a spawned fiber is
+    rouse::os::context context;
+  };
   context main;
-  std::vector<std::unique_ptr<context>> places;
+  std::vector<place*> places;
   std::size_t at = 0;
 
   explicit rouse_fibers(std::size_t n) {
     main.enter_thread();
     for (std::size_t i = 0; i != n; ++i) {
-      places.push_back(std::make_unique<context>());
-      if (places.back()->create(64 << 10, &rouse_fibers::body, this)) abort();
+      std::error_code why;
+      place* const p = places.emplace_back(context::create_with<place>(64 << 10, why));
+      if (!p) abort();
+      p->context.reset(&rouse_fibers::body, this);
     }
+  }
+  ~rouse_fibers() {
+    for (place* p : places) context::destroy(*p);
   }
   static void body(void* p) noexcept {
     auto& me = *static_cast<rouse_fibers*>(p);
-    for (context& mine = *me.places[me.at];;) context::switch_to(mine, me.main);
+    for (context& mine = me.places[me.at]->context;;) context::switch_to(mine, me.main);
   }
   double round() {
     return timed(200000, [&](long n) {
              for (long i = 0; i != n; ++i) {
                if (++at >= places.size()) at = 0;
-               context::switch_to(main, *places[at]);
+               context::switch_to(main, places[at]->context);
              }
            }) / 2;
   }
