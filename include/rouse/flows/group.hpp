@@ -122,13 +122,16 @@ public:
   template <class F>
   void spawn(F&& f, const std::source_location& where = std::source_location::current()) {
     auto m = std::make_unique<member>(*this);
-    m->watched = scheduler_.spawn(std::forward<F>(f), where).release();
     bool too_late = false;
-    engine().with_completions([&](completions&) {
-      too_late = cancelled_;
-      (too_late ? cancelling_ : active_).push_back(*m);
-      ++queue_.state.running;
-    });
+    {
+      const entering_scope entering(*this);
+      m->watched = scheduler_.spawn(std::forward<F>(f), where).release();
+      engine().with_completions([&](completions&) {
+        too_late = cancelled_;
+        (too_late ? cancelling_ : active_).push_back(*m);
+        ++queue_.state.running;
+      });
+    }
     members_left_.fetch_add(1, std::memory_order_relaxed);
     if (too_late) scheduler_.cancel(*m->watched);
     m.release()->watch();
@@ -184,6 +187,17 @@ private:
     }
     flow_group& group;
     flow* watched = nullptr;
+  };
+
+  // While it exists, a flow that already runs may not have been entered yet: with `threads`, it
+  // may begin before the scheduler's spawn() returns.
+  struct entering_scope {
+    explicit entering_scope(flow_group& g) noexcept : group(g) { group.entering_.fetch_add(1); }
+    entering_scope(const entering_scope&) = delete;
+    ~entering_scope() {
+      if (group.entering_.fetch_sub(1) == 1 && shared) group.entering_.notify_all();
+    }
+    flow_group& group;
   };
 
   // Posted by a foreign thread that destroys the group. The thread waits for `ended`.
@@ -282,6 +296,9 @@ private:
 
   // True if `f` belongs to the group and has not ended.
   [[nodiscard]] bool contains(const flow& f) noexcept {
+    if constexpr (shared) {
+      while (const unsigned n = entering_.load()) entering_.wait(n);
+    }
     bool found = false;
     engine().with_completions(
         [&](completions&) { for_each([&](flow& each) { found |= &each == &f; }); });
@@ -361,6 +378,7 @@ private:
   Scheduler& scheduler_;
   typename engine_type::home_type& home_;
   std::atomic<std::size_t> members_left_{0};
+  std::atomic<unsigned> entering_{0};
   end_request* end_request_ = nullptr;
   // Guarded by the engine's lock.
   detail::wait_queue<detail::group_state> queue_{{0}, {}};
