@@ -276,16 +276,17 @@ public:
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
   }
 
-  /// Fetches the completions that deferred task work has yet to post. The kernel does it in
-  /// portions of 20 a call, so this repeats while the portions are full and the queue is less than
-  /// half full. The kernel keeps the rest in order. The other half is for requests that complete
-  /// as they are submitted: the kernel allocates memory for each completion without room.
+  /// Fetches completions that deferred task work has yet to post, up to about 256. The kernel posts
+  /// them in portions of 20 a call, so this repeats while the portions are full. The rest stays in
+  /// order with the kernel, and later turns fetch it. If some thousand were fetched at once, the
+  /// bytes of the first would leave the cache before the program reads them. The room that is left
+  /// in the queue is for requests that complete as they are submitted: for a completion without
+  /// room, the kernel allocates memory.
   /// Returns the number of completions.
   std::uint32_t fetch_rest() noexcept {
-    constexpr std::uint32_t portion = 20;
-    const std::uint32_t half = (cq_mask_ + 1) / 2;
+    constexpr std::uint32_t portion = 20, most = 256;
     std::uint32_t has = completed();
-    for (std::uint32_t had = 0; has - had >= portion && has < half; has = completed()) {
+    for (std::uint32_t had = 0; has - had >= portion && has < most; has = completed()) {
       had = has;
       enter(0, false, (clock::time_point::min)());
     }
