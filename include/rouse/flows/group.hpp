@@ -192,10 +192,14 @@ private:
   // While it exists, a flow that already runs may not have been entered yet: with `threads`, it
   // may begin before the scheduler's spawn() returns.
   struct entering_scope {
-    explicit entering_scope(flow_group& g) noexcept : group(g) { group.entering_.fetch_add(1); }
+    explicit entering_scope(flow_group& g) noexcept : group(g) {
+      if constexpr (shared) group.entering_.fetch_add(1);
+    }
     entering_scope(const entering_scope&) = delete;
     ~entering_scope() {
-      if (group.entering_.fetch_sub(1) == 1 && shared) group.entering_.notify_all();
+      if constexpr (shared) {
+        if (group.entering_.fetch_sub(1) == 1) group.entering_.notify_all();
+      }
     }
     flow_group& group;
   };

@@ -321,7 +321,7 @@ public:
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
-      while (!completed_) runtime_.switch_back();
+      while (!completed_) fiber_.suspend();
       if (op && op->error == failure(std::errc::operation_canceled) && may_end_flow_)
         fiber_.unwind_if_ended();
     } else {
