@@ -6292,7 +6292,7 @@ auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// recv_now or send_now, which nearly always succeed and move at least a byte.
+// One of the two calls below, which nearly always succeed and move at least a byte.
 using byte_call = ssize_t(operation&) noexcept;
 
 // Their rare results. Not inline, to keep the usual path short.
@@ -6315,21 +6315,22 @@ ROUSE_ALWAYS_INLINE bool try_bytes(operation& op) noexcept {
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
-ROUSE_ALWAYS_INLINE ssize_t recv_now(operation& op) noexcept {
+ROUSE_ALWAYS_INLINE ssize_t recv_without_waiting(operation& op) noexcept {
   const socket_state& s = *op.target;
   return system_calls::recv(static_cast<int>(s.native), s.type, op.data, op.size);
 }
-ROUSE_ALWAYS_INLINE ssize_t send_now(operation& op) noexcept {
+ROUSE_ALWAYS_INLINE ssize_t send_without_waiting(operation& op) noexcept {
   return ::send(static_cast<int>(op.target->native), op.data, op.size, MSG_DONTWAIT | no_signal);
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  return detail::try_bytes<detail::recv_now>(op);
+  return detail::try_bytes<detail::recv_without_waiting>(op);
 }
+
 /// Without SIGPIPE: if the peer is gone, that is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
-  return detail::try_bytes<detail::send_now>(op);
+  return detail::try_bytes<detail::send_without_waiting>(op);
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
@@ -9968,17 +9969,17 @@ public:
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
   }
 
-  /// Fetches completions that deferred task work has yet to post, up to about 256. The kernel posts
-  /// them in portions of 20 a call, so this repeats while the portions are full. The rest stays in
-  /// order with the kernel, and later turns fetch it. If some thousand were fetched at once, the
-  /// bytes of the first would leave the cache before the program reads them. The room that is left
-  /// in the queue is for requests that complete as they are submitted: for a completion without
-  /// room, the kernel allocates memory.
+  /// Fetches completions that deferred task work has yet to post, up to about as many as there are
+  /// entries for submissions. The kernel posts them in portions of 20 a call, so this repeats while
+  /// the portions are full. The rest stays in order with the kernel, and later turns fetch it. If
+  /// some thousand were fetched at once, the bytes of the first would leave the cache before the
+  /// program reads them. The room that is left in the queue is for requests that complete as they
+  /// are submitted: for a completion without room, the kernel allocates memory.
   /// Returns the number of completions.
   std::uint32_t fetch_rest() noexcept {
-    constexpr std::uint32_t portion = 20, most = 256;
+    constexpr std::uint32_t portion = 20;
     std::uint32_t has = completed();
-    for (std::uint32_t had = 0; has - had >= portion && has < most; has = completed()) {
+    for (std::uint32_t had = 0; has - had >= portion && has < sq_entries_; has = completed()) {
       had = has;
       enter(0, false, (clock::time_point::min)());
     }
@@ -18057,10 +18058,11 @@ public:
     self().waiting = nullptr;
     throw_if_ended(op.error);
   }
-  // After a call that completed with `error`: throws if that ends the flow. (If the call succeeded
-  // although the flow was killed, the flow keeps the value and ends at its next call.)
-  void throw_if_ended(failure error) const {
-    if (error == failure(std::errc::operation_canceled)) unwind_if_ended();
+  // After a call that completed with `error`: throws if that ends the flow, which not every call
+  // may do. (If the call succeeded although the flow was killed, the flow keeps the value and ends
+  // at its next call.)
+  void throw_if_ended(failure error, bool may_end = true) const {
+    if (error == failure(std::errc::operation_canceled) && may_end) unwind_if_ended();
   }
   // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
   // wait then. A call made by a destructor during the unwinding returns an error instead.
@@ -18163,8 +18165,7 @@ public:
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
       while (!completed_) fiber_.suspend();
-      if (op && op->error == failure(std::errc::operation_canceled) && may_end_flow_)
-        fiber_.unwind_if_ended();
+      if (op) fiber_.throw_if_ended(op->error, may_end_flow_);
     } else {
       run_(scheduler_, completed_, op);
     }

@@ -216,10 +216,11 @@ public:
     self().waiting = nullptr;
     throw_if_ended(op.error);
   }
-  // After a call that completed with `error`: throws if that ends the flow. (If the call succeeded
-  // although the flow was killed, the flow keeps the value and ends at its next call.)
-  void throw_if_ended(failure error) const {
-    if (error == failure(std::errc::operation_canceled)) unwind_if_ended();
+  // After a call that completed with `error`: throws if that ends the flow, which not every call
+  // may do. (If the call succeeded although the flow was killed, the flow keeps the value and ends
+  // at its next call.)
+  void throw_if_ended(failure error, bool may_end = true) const {
+    if (error == failure(std::errc::operation_canceled) && may_end) unwind_if_ended();
   }
   // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
   // wait then. A call made by a destructor during the unwinding returns an error instead.
@@ -322,8 +323,7 @@ public:
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
       while (!completed_) fiber_.suspend();
-      if (op && op->error == failure(std::errc::operation_canceled) && may_end_flow_)
-        fiber_.unwind_if_ended();
+      if (op) fiber_.throw_if_ended(op->error, may_end_flow_);
     } else {
       run_(scheduler_, completed_, op);
     }

@@ -276,17 +276,17 @@ public:
     return std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) - *cq_head_;
   }
 
-  /// Fetches completions that deferred task work has yet to post, up to about 256. The kernel posts
-  /// them in portions of 20 a call, so this repeats while the portions are full. The rest stays in
-  /// order with the kernel, and later turns fetch it. If some thousand were fetched at once, the
-  /// bytes of the first would leave the cache before the program reads them. The room that is left
-  /// in the queue is for requests that complete as they are submitted: for a completion without
-  /// room, the kernel allocates memory.
+  /// Fetches completions that deferred task work has yet to post, up to about as many as there are
+  /// entries for submissions. The kernel posts them in portions of 20 a call, so this repeats while
+  /// the portions are full. The rest stays in order with the kernel, and later turns fetch it. If
+  /// some thousand were fetched at once, the bytes of the first would leave the cache before the
+  /// program reads them. The room that is left in the queue is for requests that complete as they
+  /// are submitted: for a completion without room, the kernel allocates memory.
   /// Returns the number of completions.
   std::uint32_t fetch_rest() noexcept {
-    constexpr std::uint32_t portion = 20, most = 256;
+    constexpr std::uint32_t portion = 20;
     std::uint32_t has = completed();
-    for (std::uint32_t had = 0; has - had >= portion && has < most; has = completed()) {
+    for (std::uint32_t had = 0; has - had >= portion && has < sq_entries_; has = completed()) {
       had = has;
       enter(0, false, (clock::time_point::min)());
     }

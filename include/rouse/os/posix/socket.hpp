@@ -233,7 +233,7 @@ auto retry_interrupted(Call call) noexcept {
   }
 }
 
-// recv_now or send_now, which nearly always succeed and move at least a byte.
+// One of the two calls below, which nearly always succeed and move at least a byte.
 using byte_call = ssize_t(operation&) noexcept;
 
 // Their rare results. Not inline, to keep the usual path short.
@@ -256,21 +256,22 @@ ROUSE_ALWAYS_INLINE bool try_bytes(operation& op) noexcept {
   op.bytes = static_cast<std::size_t>(result);
   return true;
 }
-ROUSE_ALWAYS_INLINE ssize_t recv_now(operation& op) noexcept {
+ROUSE_ALWAYS_INLINE ssize_t recv_without_waiting(operation& op) noexcept {
   const socket_state& s = *op.target;
   return system_calls::recv(static_cast<int>(s.native), s.type, op.data, op.size);
 }
-ROUSE_ALWAYS_INLINE ssize_t send_now(operation& op) noexcept {
+ROUSE_ALWAYS_INLINE ssize_t send_without_waiting(operation& op) noexcept {
   return ::send(static_cast<int>(op.target->native), op.data, op.size, MSG_DONTWAIT | no_signal);
 }
 } // namespace detail
 
 ROUSE_ALWAYS_INLINE bool try_recv(operation& op) noexcept {
-  return detail::try_bytes<detail::recv_now>(op);
+  return detail::try_bytes<detail::recv_without_waiting>(op);
 }
+
 /// Without SIGPIPE: if the peer is gone, that is an error code.
 ROUSE_ALWAYS_INLINE bool try_send(operation& op) noexcept {
-  return detail::try_bytes<detail::send_now>(op);
+  return detail::try_bytes<detail::send_without_waiting>(op);
 }
 
 inline bool try_recv_from(native_handle_type h, operation& op) noexcept {
