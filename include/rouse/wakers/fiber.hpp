@@ -116,12 +116,12 @@ public:
     this_flow_inlined() = f.self;
     if (listener_) listener_->switched(nullptr, f.self);
     os::context::switch_to(loop_, f.context);
-    if (listener_ && !ended_) listener_->switched(f.self, nullptr);
+    if (ended_)
+      recycle();
+    else if (listener_)
+      listener_->switched(running_->self, nullptr);
     this_flow_inlined() = nullptr;
     running_ = nullptr;
-    if (!ended_) return;
-    free_.push_back(*std::exchange(ended_, nullptr));
-    --live_;
   }
 
   // Called in a fiber: continues the loop.
@@ -174,6 +174,11 @@ private:
     switch_to(f);
   }
 
+  ROUSE_NOINLINE void recycle() noexcept {
+    free_.push_back(*std::exchange(ended_, nullptr));
+    --live_;
+  }
+
   static void enter(void* argument) noexcept {
     auto& me = *static_cast<fiber_stack*>(argument);
     me.body(*me.self);
@@ -214,13 +219,12 @@ public:
     self().waiting = &op;
     suspend();
     self().waiting = nullptr;
-    throw_if_ended(op.error);
+    if (was_cancelled(op)) unwind_if_ended();
   }
-  // After a call that completed with `error`: throws if that ends the flow, which not every call
-  // may do. (If the call succeeded although the flow was killed, the flow keeps the value and ends
-  // at its next call.)
-  void throw_if_ended(failure error, bool may_end = true) const {
-    if (error == failure(std::errc::operation_canceled) && may_end) unwind_if_ended();
+  // (If a call succeeded although the flow was killed, the flow keeps the value and ends at its
+  // next call.)
+  [[nodiscard]] static bool was_cancelled(const operation& op) noexcept {
+    return op.error == failure(std::errc::operation_canceled);
   }
   // Unwinds the flow if it was killed or its scheduler is being destroyed: none of its calls may
   // wait then. A call made by a destructor during the unwinding returns an error instead.
@@ -317,13 +321,13 @@ public:
     if (!fiber_) return;
     if (fiber_.cancelled()) refuse(op);
     fiber_.self().waiting = &op;
-    may_end_flow_ = true;
   }
 
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
       while (!completed_) fiber_.suspend();
-      if (op) fiber_.throw_if_ended(op->error, may_end_flow_);
+      // A call that was not entered does not end its flow.
+      if (op && fiber_.was_cancelled(*op) && fiber_.self().waiting) fiber_.unwind_if_ended();
     } else {
       run_(scheduler_, completed_, op);
     }
@@ -346,7 +350,6 @@ private:
   void* scheduler_;
   void (*run_)(void*, const bool& completed, operation*);
   bool completed_ = false;
-  bool may_end_flow_ = false; // by the error of its call
   bool in_loop_ = false; // in the loop, but in no fiber
 };
 
