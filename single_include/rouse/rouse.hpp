@@ -1023,6 +1023,7 @@ public:
   bool closing = false; ///< closing or closed: no operation starts on it
   bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
   bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals
+  bool streams = false; ///< the last `receive` filled a buffer, so that the next takes a large one
   // The flags are last, so that those of a driver's record share eight bytes with them.
 
   [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
@@ -2876,16 +2877,17 @@ public:
 }} // namespace rouse::ROUSE_ABI
 
 // ---- rouse/detail/buffer_pool.hpp
-// A pool of buffers of one size, which are lent out one at a time.
+// A pool of buffers, which are lent out one at a time.
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// The owner lends buffers, and the holder of a buffer gives it back. The buffer that came back
-/// last is lent first, since it is still in the cache. After the owner has closed the pool, the
-/// pool is deleted when the last buffer comes back.
+/// The owner lends buffers of two sizes, and the holder of a buffer gives it back. The buffer that
+/// came back last is lent first, since it is still in the cache. After the owner has closed the
+/// pool, the pool is deleted when the last buffer comes back.
 ///
-/// Threads: any. Cost: a mutex; an allocation if no free buffer is left. At most `kept` free
-/// buffers stay allocated, unless `keep` says otherwise.
+/// Threads: any. Cost: a mutex (two for a large buffer); an allocation if no free buffer is left.
+/// At most `kept` free buffers stay allocated, unless `keep` says otherwise, and `large_kept` large
+/// ones.
 class buffer_pool {
   struct block {
     buffer_pool* owner;
@@ -2897,10 +2899,22 @@ public:
   static constexpr std::size_t block_size = (std::size_t{16} << 10) + 304;
   static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
   static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
+  static constexpr std::size_t large_room = std::size_t{64} << 10; ///< bytes of a large buffer
+  static constexpr std::size_t large_kept = 16; ///< most free large buffers that stay allocated
 
   buffer_pool() noexcept = default;
   buffer_pool(const buffer_pool&) = delete;
   buffer_pool& operator=(const buffer_pool&) = delete;
+
+  /// Returns `large_room` bytes, or null when memory is short.
+  [[nodiscard]] std::byte* lend_large() noexcept {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!large_) large_.reset(new (std::nothrow) buffer_pool(large_room, large_kept));
+      if (!large_) return nullptr;
+    }
+    return large_->lend();
+  }
 
   /// Returns `room` bytes, or null when memory is short.
   [[nodiscard]] std::byte* lend() noexcept {
@@ -2910,7 +2924,7 @@ public:
       free_ = b->next;
       --spare_;
     } else {
-      void* p = ::operator new(block_size, std::nothrow);
+      void* p = ::operator new(sizeof(block) + room_, std::nothrow);
       if (!p) return nullptr;
       b = ::new (p) block{this, nullptr};
     }
@@ -2933,7 +2947,10 @@ public:
   }
 
   /// For a forked child, where the mutex may be locked by a thread that exists in the parent only.
-  void renew_lock() noexcept { ::new (&mutex_) std::mutex; }
+  void renew_lock() noexcept {
+    ::new (&mutex_) std::mutex;
+    if (large_) large_->renew_lock();
+  }
 
   struct closer {
     void operator()(buffer_pool* p) const noexcept {
@@ -2942,6 +2959,7 @@ public:
   };
 
 private:
+  buffer_pool(std::size_t bytes, std::size_t keep) noexcept : room_(bytes), kept_(keep) {}
   ~buffer_pool() = default;
 
   // Returns true for the last buffer of a closed pool: the caller deletes the pool.
@@ -2959,6 +2977,7 @@ private:
   }
 
   bool close() noexcept {
+    large_.reset();
     const std::lock_guard lock(mutex_);
     closed_ = true;
     while (free_) free_one();
@@ -2972,7 +2991,9 @@ private:
     ::operator delete(b);
   }
 
+  const std::size_t room_ = room; // bytes of each buffer
   std::mutex mutex_;
+  std::unique_ptr<buffer_pool, closer> large_; // a pool of the large ones, made when first needed
   block* free_ = nullptr;
   std::size_t spare_ = 0; // length of free_
   std::size_t kept_ = kept; // greatest length of free_
@@ -2991,7 +3012,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
 ///
 /// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
-/// of a little more than 16 KiB.
+/// of a little more than 16 KiB, or of 64 KiB if the receive before it filled its own.
 class [[nodiscard]] loan {
 public:
   loan() noexcept = default;
@@ -7704,7 +7725,7 @@ socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int f
     return nullptr;
   }
   s->native = static_cast<std::intptr_t>(h);
-  s->closing = s->unconnected = s->awaits_signals = false;
+  s->closing = s->unconnected = s->awaits_signals = s->streams = false;
   s->family = static_cast<std::int16_t>(family);
   s->type = static_cast<std::int16_t>(type);
   s->default_timeout = (clock::duration::max)();
@@ -7787,14 +7808,24 @@ void basic_engine<D, T>::orphan(const void* owner) noexcept {
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// Gives `op` a buffer and calls `recv()`, which fills it and returns whether it could. If it could
-/// not, the buffer goes back, and the result is false. True: done, perhaps with not_enough_memory.
+/// After a receive: a stream that has filled a buffer is likely to have more for the next one.
+inline void note_fill(operation& op) noexcept {
+  op.target->streams = op.bytes >= buffer_pool::room && op.target->type == SOCK_STREAM;
+}
+
+/// Gives `op` a buffer, a large one if the socket streams, and calls `recv()`, which fills it and
+/// returns whether it could. If it could not, the buffer goes back, and the result is false. True:
+/// done, perhaps with not_enough_memory.
 template <class Recv>
 bool lend(operation& op, buffer_pool& from, Recv recv) noexcept {
-  op.data = from.lend();
-  op.size = buffer_pool::room;
+  op.data = op.target->streams ? from.lend_large() : nullptr;
+  op.size = op.data ? buffer_pool::large_room : buffer_pool::room;
+  if (!op.data) op.data = from.lend();
   if (!op.data) op.error = std::errc::not_enough_memory;
-  if (!op.data || recv()) return true;
+  if (!op.data || recv()) {
+    note_fill(op);
+    return true;
+  }
   buffer_pool::give_back(static_cast<std::byte*>(std::exchange(op.data, nullptr)));
   return false;
 }
@@ -10205,7 +10236,6 @@ inline std::string describe(const os::uring::ring& ring) {
 
 /// The record of a socket.
 struct uring_socket final : socket_state {
-  bool streams = false; // the last receive filled its buffer
   bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
   std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
 };
@@ -10222,14 +10252,11 @@ inline bool send_now(operation& op) noexcept {
   const auto h = static_cast<native_handle_type>(op.target->native);
   return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
 }
-/// A stream that has filled a buffer is likely to fill another; recv(2) then costs less than a turn
-/// with one completion.
+/// For a stream that is likely to fill a large buffer: recv(2) then costs little beside the copy,
+/// and the ring is offered small buffers only.
 inline bool receive_at_once(operation& op, buffer_pool& pool) noexcept {
-  auto& r = static_cast<uring_socket&>(*op.target);
-  if (op.action != action::receive || !r.streams) return false;
-  const bool done = lend(op, pool, [&] { return os::try_recv(op); });
-  r.streams = done && op.bytes == op.size;
-  return done;
+  return op.action == action::receive && op.target->streams &&
+         lend(op, pool, [&] { return os::try_recv(op); });
 }
 /// False: memory is short.
 inline bool room_for_peer(operation& op) noexcept {
@@ -10563,7 +10590,6 @@ public:
   [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
   failure attach(socket_state& s) noexcept {
     auto& r = static_cast<record&>(s); // perhaps of a socket that was closed before
-    r.streams = false;
     r.sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
     return {};
   }
@@ -10655,7 +10681,7 @@ private:
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
-    if (few_completions() && detail::receive_at_once(op, *pool_)) return true;
+    if (detail::receive_at_once(op, *pool_)) return true;
     submit(op);
     hand_over();
     return false;
@@ -10724,7 +10750,7 @@ private:
     case action::send_to:
       return detail::fill_message(s, op);
     case action::receive:
-      if (!offer || !buffers_.available(ring_, *pool_))
+      if (!offer || r.streams || !buffers_.available(ring_, *pool_))
         return detail::fill_poll(s, action::when_readable, multishot);
       s.flags = os::uring::select_buffer;
       s.op_flags = static_cast<std::uint32_t>(os::recv_flags(r.type));
@@ -10771,7 +10797,8 @@ private:
   bool took_buffer(operation& op, const os::uring::completion& c) noexcept {
     if (!os::uring::took_buffer(c.flags)) return false;
     op.data = buffers_.take(os::uring::buffer_id(c.flags));
-    static_cast<record&>(*op.target).streams = c.res == static_cast<int>(op.size);
+    op.bytes = c.res > 0 ? static_cast<std::size_t>(c.res) : 0;
+    detail::note_fill(op);
     return true;
   }
 
@@ -11130,6 +11157,7 @@ private:
 
   // The recv of no bytes is over, or the other one.
   bool receive_now(operation& op) noexcept {
+    if (op.data) detail::note_fill(op);
     if (op.error || op.data) return true;
     static_cast<OVERLAPPED&>(op) = {};
     bool done = true;
@@ -16128,14 +16156,15 @@ public:
   /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
   /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes, at most 16,672, as a `loan`; an empty one only at the end of the stream or
-  /// for an empty datagram. (A larger datagram is message_size; the loan holds its beginning.)
+  /// @returns the bytes as a `loan`: at most 16,672, and at most 65,536 of a stream that has just
+  /// filled a smaller buffer. An empty one only at the end of the stream or for an empty datagram.
+  /// (A datagram of more than 16,672 bytes is message_size; the loan holds its beginning.)
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
   /// provided buffers, Linux 5.19 (before, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
-  /// The ring has 32 buffers, and up to 512 while more calls complete at once; a recv(2) replaces
-  /// it for a stream that has filled a buffer, while little else is ready.
+  /// The ring has 32 buffers, and up to 512 while more calls complete at once; recv(2) replaces it
+  /// for a stream that has filled a buffer.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);

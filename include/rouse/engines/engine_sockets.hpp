@@ -72,7 +72,7 @@ socket_state* basic_engine<D, T>::adopt(void* owner, native_handle_type h, int f
     return nullptr;
   }
   s->native = static_cast<std::intptr_t>(h);
-  s->closing = s->unconnected = s->awaits_signals = false;
+  s->closing = s->unconnected = s->awaits_signals = s->streams = false;
   s->family = static_cast<std::int16_t>(family);
   s->type = static_cast<std::int16_t>(type);
   s->default_timeout = (clock::duration::max)();

@@ -71,7 +71,6 @@ public:
   [[nodiscard]] socket_state* make_state() noexcept { return new (std::nothrow) record; }
   failure attach(socket_state& s) noexcept {
     auto& r = static_cast<record&>(s); // perhaps of a socket that was closed before
-    r.streams = false;
     r.sends_by_hand = os::uring::loses_datagrams(s.family, s.type);
     return {};
   }
@@ -163,7 +162,7 @@ private:
     if (op.action != action::accept && detail::first_in_line(op.target->queue_of(op))) return false;
     if (detail::by_hand(op) && detail::send_now(op)) return true;
     if (op.is_retry() && os::run_retry(op)) return true;
-    if (few_completions() && detail::receive_at_once(op, *pool_)) return true;
+    if (detail::receive_at_once(op, *pool_)) return true;
     submit(op);
     hand_over();
     return false;
@@ -232,7 +231,7 @@ private:
     case action::send_to:
       return detail::fill_message(s, op);
     case action::receive:
-      if (!offer || !buffers_.available(ring_, *pool_))
+      if (!offer || r.streams || !buffers_.available(ring_, *pool_))
         return detail::fill_poll(s, action::when_readable, multishot);
       s.flags = os::uring::select_buffer;
       s.op_flags = static_cast<std::uint32_t>(os::recv_flags(r.type));
@@ -279,7 +278,8 @@ private:
   bool took_buffer(operation& op, const os::uring::completion& c) noexcept {
     if (!os::uring::took_buffer(c.flags)) return false;
     op.data = buffers_.take(os::uring::buffer_id(c.flags));
-    static_cast<record&>(*op.target).streams = c.res == static_cast<int>(op.size);
+    op.bytes = c.res > 0 ? static_cast<std::size_t>(c.res) : 0;
+    detail::note_fill(op);
     return true;
   }
 

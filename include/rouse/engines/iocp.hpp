@@ -207,6 +207,7 @@ private:
 
   // The recv of no bytes is over, or the other one.
   bool receive_now(operation& op) noexcept {
+    if (op.data) detail::note_fill(op);
     if (op.error || op.data) return true;
     static_cast<OVERLAPPED&>(op) = {};
     bool done = true;

@@ -46,7 +46,6 @@ inline std::string describe(const os::uring::ring& ring) {
 
 /// The record of a socket.
 struct uring_socket final : socket_state {
-  bool streams = false; // the last receive filled its buffer
   bool sends_by_hand = false; // by send(2) and a poll: the kernel's own way loses bytes
   std::unique_ptr<os::socket_address> peer; // of a connect; the kernel reads it on submission
 };
@@ -63,14 +62,11 @@ inline bool send_now(operation& op) noexcept {
   const auto h = static_cast<native_handle_type>(op.target->native);
   return op.action == action::send ? os::try_send(op) : os::try_send_to(h, op);
 }
-/// A stream that has filled a buffer is likely to fill another; recv(2) then costs less than a turn
-/// with one completion.
+/// For a stream that is likely to fill a large buffer: recv(2) then costs little beside the copy,
+/// and the ring is offered small buffers only.
 inline bool receive_at_once(operation& op, buffer_pool& pool) noexcept {
-  auto& r = static_cast<uring_socket&>(*op.target);
-  if (op.action != action::receive || !r.streams) return false;
-  const bool done = lend(op, pool, [&] { return os::try_recv(op); });
-  r.streams = done && op.bytes == op.size;
-  return done;
+  return op.action == action::receive && op.target->streams &&
+         lend(op, pool, [&] { return os::try_recv(op); });
 }
 /// False: memory is short.
 inline bool room_for_peer(operation& op) noexcept {

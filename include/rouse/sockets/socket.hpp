@@ -233,14 +233,15 @@ public:
   /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
   /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes, at most 16,672, as a `loan`; an empty one only at the end of the stream or
-  /// for an empty datagram. (A larger datagram is message_size; the loan holds its beginning.)
+  /// @returns the bytes as a `loan`: at most 16,672, and at most 65,536 of a stream that has just
+  /// filled a smaller buffer. An empty one only at the end of the stream or for an empty datagram.
+  /// (A datagram of more than 16,672 bytes is message_size; the loan holds its beginning.)
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
   /// provided buffers, Linux 5.19 (before, IORING_OP_POLL_ADD and recv(2)); a WSARecv of no bytes.
-  /// The ring has 32 buffers, and up to 512 while more calls complete at once; a recv(2) replaces
-  /// it for a stream that has filled a buffer, while little else is ready.
+  /// The ring has 32 buffers, and up to 512 while more calls complete at once; recv(2) replaces it
+  /// for a stream that has filled a buffer.
   template <class...>
   decltype(auto) receive(location at = location::current()) {
     return start(detail::receive_call{record_}, at);

@@ -82,12 +82,39 @@ TEST_CASE("buffer pool: buffers do not overlap, and the last returned is lent fi
   pool::give_back(first);
 }
 
+TEST_CASE("buffer pool: lends large buffers as well", "[unit][loan]") {
+  const owned_pool from(new pool);
+  std::vector<std::byte*> out;
+  for (std::size_t i = 0; i != pool::large_kept + 2; ++i) {
+    std::byte* bytes = from->lend_large();
+    REQUIRE(bytes);
+    std::memset(bytes, static_cast<int>(i), pool::large_room); // AddressSanitizer checks the bounds
+    out.push_back(bytes);
+  }
+  std::byte* const small = from->lend();
+  std::byte* last = nullptr;
+  std::size_t back = 0;
+  for (std::byte* bytes : out) {
+    pool::give_back(bytes);
+    if (back++ < pool::large_kept) last = bytes;
+  }
+  std::byte* const first = from->lend_large();
+  CHECK(first == last);
+  pool::give_back(small);
+  CHECK(from->lend() == small);
+  pool::give_back(small);
+  pool::give_back(first);
+}
+
 TEST_CASE("buffer pool: is destroyed with its last buffer, on any thread", "[unit][loan]") {
-  loan kept;
+  loan kept, large;
   {
     const owned_pool from(new pool);
     kept = filled(*from, "kept");
+    large = loan(from->lend_large(), pool::large_room);
   }
   CHECK(kept.text() == "kept");
+  CHECK(large.size() == pool::large_room);
   std::thread([l = std::move(kept)]() mutable { l.reset(); }).join();
+  std::memset(large.data(), 1, large.size());
 }
