@@ -2898,7 +2898,8 @@ public:
   // 16 KiB, and as much more as TLS adds to them, so that one buffer holds the longest record.
   static constexpr std::size_t block_size = (std::size_t{16} << 10) + 304;
   static constexpr std::size_t room = block_size - sizeof(block); ///< bytes of one buffer
-  static constexpr std::size_t kept = 64; ///< most free buffers that stay allocated
+  /// The most free buffers that stay allocated: what the receives of one turn may hold at once.
+  static constexpr std::size_t kept = 256;
   static constexpr std::size_t large_room = std::size_t{64} << 10; ///< bytes of a large buffer
   static constexpr std::size_t large_kept = 16; ///< most free large buffers that stay allocated
 

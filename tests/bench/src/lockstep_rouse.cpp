@@ -1,4 +1,5 @@
-// Lock-step cost of rouse.   lockstep_rouse BATCH SIZE [cb|co|fiber|thread...]    (ROUSE_ENGINE picks the engine)
+// Lock-step cost of rouse.   lockstep_rouse BATCH SIZE [cb|co|fiber|lent|thread...]    (ROUSE_ENGINE picks the engine)
+// lent: callbacks that use receive(), so that a connection has no buffer of its own.
 #include <rouse/rouse.hpp>
 
 #include <array>
@@ -35,6 +36,25 @@ struct session {
   }
 };
 
+struct session_lent {
+  rouse::socket<rouse::callbacks> s;
+  rouse::loan bytes{};
+  void read() {
+    s.receive([this](std::error_code ec, rouse::loan got) {
+      if (!ec && got) write(std::move(got));
+    });
+  }
+  void write(rouse::loan got) {
+    bytes = std::move(got);
+    s.send_all(bytes, [this](std::error_code ec, std::size_t) {
+      bytes.reset();
+      if (ec) return;
+      --left;
+      read();
+    });
+  }
+};
+
 static void begin(rouse::coroutines& sched, int fd) {
   sched.spawn(echo(rouse::socket<rouse::coroutines>::adopt(sched, fd)));
 }
@@ -50,9 +70,12 @@ static void begin(rouse::fibers& sched, int fd) {
 static void begin(rouse::callbacks& sched, int fd) {
   (new session{rouse::socket<rouse::callbacks>::adopt(sched, fd), {}})->read();
 }
+static void begin_lent(rouse::callbacks& sched, int fd) {
+  (new session_lent{rouse::socket<rouse::callbacks>::adopt(sched, fd)})->read();
+}
 
 template <class S>
-static void run(const char* waker, lockstep::Args a) {
+static void run(const char* waker, lockstep::Args a, void (*begin)(S&, int)) {
   lockstep::Pairs p(a.batch);
   S sched;
   for (const int fd : p.server) begin(sched, fd);
@@ -86,9 +109,10 @@ int main(int argc, char** argv) {
       if (!strcmp(argv[i], n)) return true;
     return argc < 4;
   };
-  if (wanted("cb")) run<rouse::callbacks>("cb", a);
-  if (wanted("co")) run<rouse::coroutines>("co", a);
-  if (wanted("fiber")) run<rouse::fibers>("fiber", a);
+  if (wanted("cb")) run<rouse::callbacks>("cb", a, begin);
+  if (wanted("co")) run<rouse::coroutines>("co", a, begin);
+  if (wanted("fiber")) run<rouse::fibers>("fiber", a, begin);
+  if (wanted("lent")) run<rouse::callbacks>("lent", a, begin_lent);
   if (wanted("thread")) run_threads(a);
   fflush(stdout);
   _exit(0);
