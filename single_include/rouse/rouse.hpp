@@ -1023,7 +1023,7 @@ public:
   bool closing = false; ///< closing or closed: no operation starts on it
   bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
   bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals
-  bool streams = false; ///< the last `receive` filled a buffer, so that the next takes a large one
+  bool streams = false; ///< receives of late filled their buffers: the next one takes a large one
   // The flags are last, so that those of a driver's record share eight bytes with them.
 
   [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }
@@ -3013,7 +3013,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
 ///
 /// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
-/// of a little more than 16 KiB, or of 64 KiB if the receive before it filled its own.
+/// of a little more than 16 KiB, or of 64 KiB while a stream fills its buffers.
 class [[nodiscard]] loan {
 public:
   loan() noexcept = default;
@@ -7809,9 +7809,12 @@ void basic_engine<D, T>::orphan(const void* owner) noexcept {
 
 namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 
-/// After a receive: a stream that has filled a buffer is likely to have more for the next one.
+/// After a receive: a stream that has filled a buffer is likely to have more for the next one. A
+/// few KiB, such as the end of a message, do not yet mean that it has no more.
 inline void note_fill(operation& op) noexcept {
-  op.target->streams = op.bytes >= buffer_pool::room && op.target->type == SOCK_STREAM;
+  bool& streams = op.target->streams;
+  const std::size_t enough = streams ? buffer_pool::room / 4 : buffer_pool::room;
+  streams = op.bytes >= enough && op.target->type == SOCK_STREAM;
 }
 
 /// Gives `op` a buffer, a large one if the socket streams, and calls `recv()`, which fills it and
@@ -16157,9 +16160,9 @@ public:
   /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
   /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes as a `loan`: at most 16,672, and at most 65,536 of a stream that has just
-  /// filled a smaller buffer. An empty one only at the end of the stream or for an empty datagram.
-  /// (A datagram of more than 16,672 bytes is message_size; the loan holds its beginning.)
+  /// @returns the bytes as a `loan`: at most 16,672, or 65,536 while a stream fills its buffers. An
+  /// empty one only at the end of the stream or for an empty datagram. (A datagram of more than
+  /// 16,672 bytes is message_size; the loan holds its beginning.)
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of

@@ -44,7 +44,7 @@ if [ "${1:-full}" = quick ]; then
   scenarios=pp1-64s,pp64-64,pp64-4k lent_too=conn16 crowd=no
 else
   rounds=5 seconds=0.6 tls="--rounds 5 --seconds 0.6" batches=1x64,2x64,4x64,16x64,64x64,256x64,1024x64,1x4096,4x4096,16x4096,64x4096
-  scenarios=pp1-64s,pp64-64,pp64-4k,pp1024-64,pipe16x16 lent_too=stream8,conn16 crowd=yes
+  scenarios=pp1-64s,pp64-64,pp64-4k,pipe16x16 lent_too=pp1024-64,stream8,conn16 crowd=yes
 fi
 servers=rouse,epoll-lt,epoll-et,uring-rf,uring-ms,asio-cb,asio-co,asio-cb-uring,asio-co-uring,uv-try,threads
 measure() { python3 bench.py "$@" --out "$data"; }

@@ -13,7 +13,7 @@ namespace rouse { inline namespace ROUSE_ABI {
 /// loan is destroyed. Its buffer then returns to the engine. Empty at the end of the stream.
 ///
 /// Move-only. May outlive its socket and its scheduler. Threads: any. Cost: a loan holds a buffer
-/// of a little more than 16 KiB, or of 64 KiB if the receive before it filled its own.
+/// of a little more than 16 KiB, or of 64 KiB while a stream fills its buffers.
 class [[nodiscard]] loan {
 public:
   loan() noexcept = default;

@@ -32,7 +32,7 @@ public:
   bool closing = false; ///< closing or closed: no operation starts on it
   bool unconnected = false; ///< a stream that no `connect` has connected; it never reads as ended
   bool awaits_signals = false; ///< for `dump`: the library made it, to wait for signals
-  bool streams = false; ///< the last `receive` filled a buffer, so that the next takes a large one
+  bool streams = false; ///< receives of late filled their buffers: the next one takes a large one
   // The flags are last, so that those of a driver's record share eight bytes with them.
 
   [[nodiscard]] bool open() const noexcept { return native != -1 && !closing; }

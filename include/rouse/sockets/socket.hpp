@@ -233,9 +233,9 @@ public:
   /// Receives at least one byte into a buffer that the engine lends. While the call waits, it holds
   /// no buffer: for servers with many idle connections.
   ///
-  /// @returns the bytes as a `loan`: at most 16,672, and at most 65,536 of a stream that has just
-  /// filled a smaller buffer. An empty one only at the end of the stream or for an empty datagram.
-  /// (A datagram of more than 16,672 bytes is message_size; the loan holds its beginning.)
+  /// @returns the bytes as a `loan`: at most 16,672, or 65,536 while a stream fills its buffers. An
+  /// empty one only at the end of the stream or for an empty datagram. (A datagram of more than
+  /// 16,672 bytes is message_size; the loan holds its beginning.)
   ///
   /// Errors: those of `recv`; not_enough_memory. Cost: no allocation while loans are returned;
   /// io_uring one SQE, epoll one recv(2), IOCP two WSARecv. Source: IORING_OP_RECV with a ring of
