@@ -7812,6 +7812,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// After a receive: a stream that has filled a buffer is likely to have more for the next one. A
 /// few KiB, such as the end of a message, do not yet mean that it has no more.
 inline void note_fill(operation& op) noexcept {
+  if (op.bytes == 0) return; // the end, or nothing yet
   bool& streams = op.target->streams;
   const std::size_t enough = streams ? buffer_pool::room / 4 : buffer_pool::room;
   streams = op.bytes >= enough && op.target->type == SOCK_STREAM;
@@ -18096,8 +18097,8 @@ public:
     self().waiting = nullptr;
     if (was_cancelled(op)) unwind_if_ended();
   }
-  // (If a call succeeded although the flow was killed, the flow keeps the value and ends at its
-  // next call.)
+  // Whether the flow may have to end. (A call that succeeded although the flow was killed returns
+  // its value, and the flow ends at its next call.)
   [[nodiscard]] static bool was_cancelled(const operation& op) noexcept {
     return op.error == failure(std::errc::operation_canceled);
   }
@@ -18201,7 +18202,7 @@ public:
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
       while (!completed_) fiber_.suspend();
-      // A call that was not entered does not end its flow.
+      // A call that was not entered (`waiting` is null then) does not end its flow.
       if (op && fiber_.was_cancelled(*op) && fiber_.self().waiting) fiber_.unwind_if_ended();
     } else {
       run_(scheduler_, completed_, op);

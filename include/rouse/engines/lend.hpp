@@ -15,6 +15,7 @@ namespace rouse { inline namespace ROUSE_ABI { namespace detail {
 /// After a receive: a stream that has filled a buffer is likely to have more for the next one. A
 /// few KiB, such as the end of a message, do not yet mean that it has no more.
 inline void note_fill(operation& op) noexcept {
+  if (op.bytes == 0) return; // the end, or nothing yet
   bool& streams = op.target->streams;
   const std::size_t enough = streams ? buffer_pool::room / 4 : buffer_pool::room;
   streams = op.bytes >= enough && op.target->type == SOCK_STREAM;

@@ -221,8 +221,8 @@ public:
     self().waiting = nullptr;
     if (was_cancelled(op)) unwind_if_ended();
   }
-  // (If a call succeeded although the flow was killed, the flow keeps the value and ends at its
-  // next call.)
+  // Whether the flow may have to end. (A call that succeeded although the flow was killed returns
+  // its value, and the flow ends at its next call.)
   [[nodiscard]] static bool was_cancelled(const operation& op) noexcept {
     return op.error == failure(std::errc::operation_canceled);
   }
@@ -326,7 +326,7 @@ public:
   ROUSE_ALWAYS_INLINE void park(operation* op = nullptr) {
     if (fiber_) {
       while (!completed_) fiber_.suspend();
-      // A call that was not entered does not end its flow.
+      // A call that was not entered (`waiting` is null then) does not end its flow.
       if (op && fiber_.was_cancelled(*op) && fiber_.self().waiting) fiber_.unwind_if_ended();
     } else {
       run_(scheduler_, completed_, op);
