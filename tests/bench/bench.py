@@ -454,7 +454,7 @@ def cmd_targets(a):
         num = lambda v: f"{v:,.0f}" if abs(v) >= 100 else f"{v:.3g}"
         print(f"| {what} | {target} | " + (", ".join(f"{k} {num(v)}" for k, v in cells.items()) or "-") + " | "
               + ("not measured" if not cells else "yes" if not missed else "no" if len(missed) == len(cells) else "no: " + ", ".join(missed)) + " |")
-    over = lambda engine, b: med([d["over"] for d in data if d.get("engine") == engine and d.get("batch") == b and d.get("size") == 64 and "over" in d])
+    over = lambda engine, b, key="over": med([d[key] for d in data if d.get("engine") == engine and d.get("batch") == b and d.get("size") == 64 and "over" in d])
     def best(engines, b):
         v = [over(e, b) for e in engines]
         return min((x for x in v if x is not None), default=None)
@@ -467,13 +467,12 @@ def cmd_targets(a):
     row("lock-step, fibers over callbacks on io_uring, ns", "≤ +60 at 4, 16, 64", {f"at {b}": less(over("rouse-fiber-uring", b), over("rouse-cb-uring", b)) for b in batches[1:]}, lambda v: v <= 60)
     row("lock-step, epoll, callbacks and coroutines, over hand-written epoll, ns", "≤ +60 at 1, 4, 16, 64",
         {f"{w} at {b}": less(over(f"rouse-{w}-epoll", b), best([e for e in raw if e.startswith("epoll")], b)) for w in ("cb", "co") for b in batches}, lambda v: v <= 60)
-    many = sorted({d["batch"] for d in data if d.get("size") == 64 and "over" in d} - {2})
     row("lock-step, callbacks and coroutines on io_uring with 1,024 ready, over hand-written multishot, ns", "≤ +250",
         {w: less(over(f"rouse-{w}-uring", 1024), over("uring-ms", 1024)) for w in ("cb", "co")}, lambda v: v <= 250)
     for e in ("uring", "epoll"):  # of the whole time of a request, the system calls included
-        whole = lambda n, b: med([d["server"] for d in data if d.get("engine") == n and d.get("batch") == b and d.get("size") == 64 and "server" in d])
+        whole = lambda kind, b: over(f"rouse-{kind}-{e}", b, "server")
         row(f"lock-step, receive() over recv(), time of a request, callbacks on {'io_uring' if e == 'uring' else e}", "≤ 1.1",
-            {f"{b:,} ready": whole(f"rouse-lent-{e}", b) / whole(f"rouse-cb-{e}", b) for b in many if whole(f"rouse-lent-{e}", b)}, lambda v: v <= 1.1)
+            {f"{b:,} ready": whole("lent", b) / whole("cb", b) for b in (*batches, 256, 1024) if whole("lent", b)}, lambda v: v <= 1.1)
     for name, rivals in (("Asio callbacks", ("asio-cb", "asio-cb-tuned", "asio-cb-uring")), ("Asio coroutines", ("asio-co", "asio-co-uring")), ("libuv", ("uv-try",))):
         mine = "co" if "coroutines" in name else "cb"
         row(f"lock-step, {name} less rouse-{mine}, best engines, ns", "> 0 at 1, 4, 16, 64",

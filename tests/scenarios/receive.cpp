@@ -125,13 +125,15 @@ TEMPLATE_LIST_TEST_CASE(
 
   const std::string block(100'000, 'x');
   auto sending = start(pair.sched, CALL(pair.client.send_all(block, how...)));
-  std::size_t received = 0;
+  std::size_t received = 0, largest = 0;
   while (received != block.size()) {
     const auto part = receive_loan(pair);
     REQUIRE(part.value);
     received += part.value.size();
+    largest = (std::max)(largest, part.value.size());
   }
   CHECK(sending.wait().value == block.size());
+  CHECK(largest <= 65536);
 }
 
 TEMPLATE_LIST_TEST_CASE("receive: lends larger buffers once a stream has filled one",

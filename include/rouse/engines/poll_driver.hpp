@@ -67,6 +67,8 @@ class poll_driver : public detail::interrupts_of<Set> {
 public:
   using operation = rouse::operation;
   using sockets = os::system_sockets;
+  static_assert(std::extent_v<typename Set::event_list> <= detail::buffer_pool::kept,
+                "each event of a turn may fill a buffer");
 
   failure open(detail::buffer_pool& buffers) noexcept {
     buffers_ = &buffers;

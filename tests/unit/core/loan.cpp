@@ -63,47 +63,36 @@ TEST_CASE("loan: a loan without bytes holds no buffer", "[unit][loan]") {
 
 TEST_CASE("buffer pool: buffers do not overlap, and the last returned is lent first",
           "[unit][loan]") {
+  struct size {
+    std::byte* (pool::*lend)() noexcept;
+    std::size_t room, kept;
+  };
   const owned_pool from(new pool);
-  std::set<std::byte*> out;
-  for (std::size_t i = 0; i != pool::kept + 10; ++i) {
-    std::byte* bytes = from->lend();
-    REQUIRE(bytes);
-    std::memset(bytes, static_cast<int>(i), pool::room); // AddressSanitizer checks the bounds
-    CHECK(out.insert(bytes).second);
+  for (const auto& [lend, room, kept] :
+       {size{&pool::lend, pool::room, pool::kept},
+        size{&pool::lend_large, pool::large_room, pool::large_kept}}) {
+    std::set<std::byte*> out;
+    for (std::size_t i = 0; i != kept + 10; ++i) {
+      std::byte* bytes = ((*from).*lend)();
+      REQUIRE(bytes);
+      std::memset(bytes, static_cast<int>(i), room); // AddressSanitizer checks the bounds
+      CHECK(out.insert(bytes).second);
+    }
+    std::byte* last = nullptr;
+    std::size_t back = 0;
+    for (std::byte* bytes : out) {
+      pool::give_back(bytes);
+      if (back++ < kept) last = bytes;
+    }
+    std::byte* const first = ((*from).*lend)();
+    CHECK(first == last);
+    pool::give_back(first);
   }
-  std::byte* last = nullptr;
-  std::size_t back = 0;
-  for (std::byte* bytes : out) {
-    pool::give_back(bytes);
-    if (back++ < pool::kept) last = bytes;
-  }
-  std::byte* const first = from->lend();
-  CHECK(first == last);
-  pool::give_back(first);
-}
-
-TEST_CASE("buffer pool: lends large buffers as well", "[unit][loan]") {
-  const owned_pool from(new pool);
-  std::vector<std::byte*> out;
-  for (std::size_t i = 0; i != pool::large_kept + 2; ++i) {
-    std::byte* bytes = from->lend_large();
-    REQUIRE(bytes);
-    std::memset(bytes, static_cast<int>(i), pool::large_room); // AddressSanitizer checks the bounds
-    out.push_back(bytes);
-  }
-  std::byte* const small = from->lend();
-  std::byte* last = nullptr;
-  std::size_t back = 0;
-  for (std::byte* bytes : out) {
-    pool::give_back(bytes);
-    if (back++ < pool::large_kept) last = bytes;
-  }
-  std::byte* const first = from->lend_large();
-  CHECK(first == last);
+  std::byte *const small = from->lend(), *const large = from->lend_large();
   pool::give_back(small);
+  pool::give_back(large); // came back last, but is of the other size
   CHECK(from->lend() == small);
   pool::give_back(small);
-  pool::give_back(first);
 }
 
 TEST_CASE("buffer pool: is destroyed with its last buffer, on any thread", "[unit][loan]") {
